@@ -1,0 +1,595 @@
+"""The one catalogue: every event, field, metric and alert rule, declared once as data.
+
+Index templates, dashboards, alarms, tag lists and the reference pages are generated from here
+and compared in tests; code elsewhere refers to these names and never spells its own.
+Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "CAUSES",
+    "COMPONENTS",
+    "DATASETS",
+    "EVENTS",
+    "FIELDS",
+    "METRICS",
+    "RULES",
+    "TAGS",
+    "AlertRule",
+    "Dataset",
+    "EventSpec",
+    "FieldSpec",
+    "MetricSpec",
+    "MetricUse",
+]
+
+Level = Literal["debug", "info", "warning", "error", "critical"]
+Outcome = Literal["success", "failure", "unknown"]
+Severity = Literal["info", "warning", "error", "critical"]
+FieldType = Literal["keyword", "text", "long", "double", "date", "boolean", "object"]
+MetricType = Literal["counter", "gauge", "timer", "set"]
+
+CAUSES: dict[str, str] = {
+    "app": "The task's own code raised.",
+    "data": "The data broke a rule that was declared for it.",
+    "dependency": "Something the task called (database, API, file share) did not serve it.",
+    "timeout": "The task, sensor or run took longer than it was allowed to.",
+    "oom": "The process was killed for the memory it used.",
+    "killed": "The process was ended by a signal, or left without reporting.",
+    "lost_heartbeat": "The worker or supervisor stopped reporting.",
+    "stuck_queued": "The task was queued and no worker took it.",
+    "import": "The DAG's file no longer parses, or no longer contains the DAG.",
+    "deadline": "Something did not happen by the time it was due.",
+    "upstream": "A task before it failed.",
+    "cancelled": "A person ended it.",
+    "platform": "Airflow or Contrail itself failed.",
+}
+"""The bounded set of reasons why something failed; the same word in log, metric tag and alert."""
+
+COMPONENTS: tuple[str, ...] = (
+    "task",
+    "scheduler",
+    "dag-processor",
+    "triggerer",
+    "api-server",
+    "worker",
+    "relay",
+    "watcher",
+)
+"""Values of ``airflow.component``: who wrote the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """A field of a document: its Elasticsearch type, meaning and unit ('' where it has none)."""
+
+    type: FieldType
+    description: str
+    unit: str = ""
+
+
+FIELDS: dict[str, FieldSpec] = {
+    # Elastic Common Schema 8.11
+    "@timestamp": FieldSpec("date", "When it happened (UTC)."),
+    "message": FieldSpec("text", "What happened, as a sentence."),
+    "log.level": FieldSpec("keyword", "debug, info, warning, error or critical."),
+    "log.logger": FieldSpec("keyword", "Name of the logger."),
+    "log.file.path": FieldSpec("keyword", "File the line was read from, relative to the log folder."),
+    "event.id": FieldSpec("keyword", "Identity of the fact; equal facts have equal ids."),
+    "event.kind": FieldSpec("keyword", "event, alert or metric (ECS)."),
+    "event.action": FieldSpec("keyword", "The kind of event, a key of EVENTS."),
+    "event.outcome": FieldSpec("keyword", "success, failure or unknown."),
+    "event.duration": FieldSpec("long", "How long it took.", "ns"),
+    "event.sequence": FieldSpec("long", "Order of the events of one process."),
+    "event.reason": FieldSpec("text", "Why, in a person's words."),
+    "error.type": FieldSpec("keyword", "Class of the exception."),
+    "error.message": FieldSpec("text", "Text of the exception, redacted."),
+    "error.stack_trace": FieldSpec("text", "The traceback, redacted and bounded."),
+    "error.fingerprint": FieldSpec("keyword", "Equal for the same error at the same place."),
+    "error.frame": FieldSpec("keyword", "file:line in function, the last frame of the user's own code."),
+    "service.name": FieldSpec("keyword", "airflow or contrail."),
+    "service.environment": FieldSpec("keyword", "Deployment environment, for example prod."),
+    "host.name": FieldSpec("keyword", "Host that wrote it."),
+    "process.pid": FieldSpec("long", "Process that wrote it."),
+    "process.exit_code": FieldSpec("long", "Exit code of a process that ended; negative for a signal."),
+    "trace.id": FieldSpec("keyword", "W3C trace id of the DAG run."),
+    # Airflow
+    "airflow.dag_id": FieldSpec("keyword", "DAG."),
+    "airflow.task_id": FieldSpec("keyword", "Task."),
+    "airflow.run_id": FieldSpec("keyword", "DAG run."),
+    "airflow.run_type": FieldSpec("keyword", "scheduled, manual, backfill, asset_triggered …"),
+    "airflow.try_number": FieldSpec("long", "Attempt, from 1."),
+    "airflow.map_index": FieldSpec("long", "Index of a mapped task, -1 where it is not mapped."),
+    "airflow.ti_id": FieldSpec("keyword", "Task instance (UUID)."),
+    "airflow.logical_date": FieldSpec("date", "Logical date of the run, absent where it has none."),
+    "airflow.operator": FieldSpec("keyword", "Class of the operator."),
+    "airflow.pool": FieldSpec("keyword", "Pool."),
+    "airflow.queue": FieldSpec("keyword", "Queue."),
+    "airflow.owner": FieldSpec("keyword", "Owner of the task."),
+    "airflow.team": FieldSpec("keyword", "Team of the DAG, where Airflow knows one."),
+    "airflow.tags": FieldSpec("keyword", "Tags of the DAG."),
+    "airflow.bundle": FieldSpec("keyword", "DAG bundle."),
+    "airflow.component": FieldSpec("keyword", "Who wrote it, one of COMPONENTS."),
+    "airflow.run_path": FieldSpec("keyword", "Path of the run or task in the Airflow UI, for links."),
+    "airflow.cause": FieldSpec("keyword", "Why it failed, a key of CAUSES."),
+    "airflow.state": FieldSpec("keyword", "State that it reached."),
+    "airflow.witness": FieldSpec("keyword", "Who saw it: callback, listener, relay, reconciler, deadline."),
+    "airflow.asset": FieldSpec("keyword", "Asset (URI)."),
+    "airflow.peak_rss": FieldSpec("long", "Highest resident memory of the attempt.", "bytes"),
+    "airflow.memory_limit": FieldSpec("long", "Memory limit of the attempt, where there is one.", "bytes"),
+    "airflow.cpu_time": FieldSpec("long", "Processor time of the attempt.", "ns"),
+    "airflow.signal": FieldSpec("keyword", "Signal that ended the process."),
+    # data outcomes
+    "etl.step": FieldSpec("keyword", "Name of the measured step."),
+    "etl.rows_in": FieldSpec("long", "Rows read.", "rows"),
+    "etl.rows_out": FieldSpec("long", "Rows written.", "rows"),
+    "etl.rows_rejected": FieldSpec("long", "Rows put in quarantine.", "rows"),
+    "etl.bytes": FieldSpec("long", "Bytes written or read.", "bytes"),
+    "etl.watermark": FieldSpec("date", "Newest moment that the data covers."),
+    "etl.watermark_age": FieldSpec("long", "Age of the watermark when the step ended.", "ns"),
+    "etl.table": FieldSpec("keyword", "Table, file or asset the step worked on."),
+    "etl.rule": FieldSpec("keyword", "Validation rule that failed."),
+    "etl.columns_added": FieldSpec("keyword", "Columns that were not there before."),
+    "etl.columns_removed": FieldSpec("keyword", "Columns that are gone."),
+    # deadlines, incidents, deliveries
+    "deadline.name": FieldSpec("keyword", "Name of the deadline."),
+    "deadline.due": FieldSpec("date", "When it was due."),
+    "deadline.lateness": FieldSpec("long", "How late it is.", "ns"),
+    "incident.id": FieldSpec("keyword", "Incident."),
+    "incident.key": FieldSpec("keyword", "What the incident is about; equal keys are one incident."),
+    "incident.state": FieldSpec("keyword", "open, acknowledged or resolved."),
+    "incident.severity": FieldSpec("keyword", "info, warning, error or critical."),
+    "incident.count": FieldSpec("long", "Occurrences folded into it."),
+    "incident.age": FieldSpec("long", "From first seen to this event.", "ns"),
+    "incident.runbook": FieldSpec("keyword", "Address of the runbook."),
+    "notification.channel": FieldSpec("keyword", "Channel it went to."),
+    "notification.kind": FieldSpec("keyword", "opened, reminder, escalated, resolved, early_warning, test."),
+    "notification.state": FieldSpec("keyword", "sent, failed or dead."),
+    "notification.attempts": FieldSpec("long", "Tries so far."),
+    # telemetry about telemetry
+    "telemetry.stream": FieldSpec("keyword", "Dataset the records belong to."),
+    "telemetry.sink": FieldSpec("keyword", "embedded, elasticsearch or cloudwatch."),
+    "telemetry.result": FieldSpec("keyword", "emitted, stored, rejected, duplicate or dropped."),
+    "telemetry.stage": FieldSpec("keyword", "Where in the flow."),
+    "telemetry.reason": FieldSpec("keyword", "Why records were lost or contained."),
+    "telemetry.count": FieldSpec("long", "How many."),
+    "canary.sequence": FieldSpec("long", "Number of the canary round."),
+    # metric documents
+    "metric.name": FieldSpec("keyword", "Name of the metric, a key of METRICS or of Airflow's registry."),
+    "metric.type": FieldSpec("keyword", "counter, gauge, timer or set."),
+    "metric.value": FieldSpec("double", "Counter: sum; gauge: last; timer: mean; set: distinct values."),
+    "metric.count": FieldSpec("long", "Samples in the interval."),
+    "metric.sum": FieldSpec("double", "Sum of the samples."),
+    "metric.min": FieldSpec("double", "Smallest sample."),
+    "metric.max": FieldSpec("double", "Largest sample."),
+    "metric.p50": FieldSpec("double", "Median of a timer."),
+    "metric.p95": FieldSpec("double", "95th percentile of a timer."),
+    "metric.p99": FieldSpec("double", "99th percentile of a timer."),
+    "metric.interval": FieldSpec("long", "Length of the interval.", "ms"),
+    "metric.tags": FieldSpec("object", "Tags that are no field of ours, as flat strings."),
+    # what Airflow's own Elasticsearch reader wants beside them
+    "log_id": FieldSpec("keyword", "dag_id-task_id-run_id-map_index-try_number."),
+    "offset": FieldSpec("long", "Order of the lines of one log_id."),
+    "event": FieldSpec("text", "Airflow's own name for the message of a log line."),
+    "level": FieldSpec("keyword", "Airflow's own name for log.level."),
+    "logger": FieldSpec("keyword", "Airflow's own name for log.logger."),
+    "timestamp": FieldSpec("date", "Airflow's own name for @timestamp."),
+}
+"""Every field that a document of ours may have; dotted names are literal keys (``subobjects: false``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data stream without its environment: ``<type>-<dataset>-<env>``."""
+
+    type: Literal["logs", "metrics"]
+    dataset: str
+    description: str
+    retention_days: int
+
+
+DATASETS: dict[str, Dataset] = {
+    "airflow.task": Dataset("logs", "airflow.task", "Lines of task logs.", 30),
+    "airflow.component": Dataset("logs", "airflow.component", "Lines of Airflow's components.", 14),
+    "etl.event": Dataset("logs", "etl.event", "Events: what happened to runs, tasks and data.", 365),
+    "contrail.alert": Dataset("logs", "contrail.alert", "Incidents and notifications.", 365),
+    "airflow.statsd": Dataset("metrics", "airflow.statsd", "Metric series, one document per interval.", 90),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """A metric of ours: StatsD type, unit, meaning, and the tags it may carry."""
+
+    type: MetricType
+    unit: str
+    description: str
+    tags: tuple[str, ...]
+
+
+TAGS: dict[str, str] = {
+    "dag_id": "airflow.dag_id",
+    "task_id": "airflow.task_id",
+    "operator": "airflow.operator",
+    "state": "airflow.state",
+    "cause": "airflow.cause",
+    "team": "airflow.team",
+    "pool": "airflow.pool",
+    "env": "service.environment",
+    "component": "airflow.component",
+    "step": "etl.step",
+    "rule": "etl.rule",
+    "severity": "incident.severity",
+    "channel": "notification.channel",
+    "kind": "notification.kind",
+    "deadline": "deadline.name",
+    "stream": "telemetry.stream",
+    "sink": "telemetry.sink",
+    "result": "telemetry.result",
+    "delivery": "notification.state",
+    "stage": "telemetry.stage",
+    "reason": "telemetry.reason",
+}
+"""Tags a metric may carry → the document field they become. Bounded values only: never run_id, try_number."""
+
+_TASK = ("dag_id", "task_id", "operator", "state", "cause", "env")
+_STEP = ("dag_id", "task_id", "step", "env")
+
+METRICS: dict[str, MetricSpec] = {
+    "contrail.task.started": MetricSpec("counter", "attempts", "Attempts that began.", ("dag_id", "task_id", "operator", "env")),
+    "contrail.task.attempts": MetricSpec("counter", "attempts", "Attempts that ended, also those that are retried.", _TASK),
+    "contrail.task.outcomes": MetricSpec("counter", "tasks", "Tasks that reached their final state.", _TASK),
+    "contrail.task.duration_ms": MetricSpec("timer", "ms", "Duration of an attempt.", ("dag_id", "task_id", "operator", "state", "env")),
+    "contrail.task.peak_rss_bytes": MetricSpec("gauge", "bytes", "Highest resident memory of an attempt.", ("dag_id", "task_id", "env")),
+    "contrail.dag_run.started": MetricSpec("counter", "runs", "Runs that began.", ("dag_id", "env")),
+    "contrail.dag_run.outcomes": MetricSpec("counter", "runs", "Runs that ended.", ("dag_id", "state", "cause", "env")),
+    "contrail.dag_run.duration_ms": MetricSpec("timer", "ms", "Duration of a run.", ("dag_id", "state", "env")),
+    "contrail.step.rows_in": MetricSpec("counter", "rows", "Rows that steps read.", _STEP),
+    "contrail.step.rows_out": MetricSpec("counter", "rows", "Rows that steps wrote.", _STEP),
+    "contrail.step.rows_rejected": MetricSpec("counter", "rows", "Rows that steps put in quarantine.", _STEP),
+    "contrail.step.bytes": MetricSpec("counter", "bytes", "Bytes that steps moved.", _STEP),
+    "contrail.step.duration_ms": MetricSpec("timer", "ms", "Duration of a step.", _STEP),
+    "contrail.step.watermark_age_ms": MetricSpec("gauge", "ms", "Age of the newest data after a step.", _STEP),
+    "contrail.rows.rejected": MetricSpec("counter", "rows", "Rejected rows by rule.", ("dag_id", "task_id", "rule", "env")),
+    "contrail.schema.drifts": MetricSpec("counter", "drifts", "Inputs whose columns changed.", ("dag_id", "task_id", "env")),
+    "contrail.dag.import_failures": MetricSpec("counter", "files", "DAG files that stopped parsing.", ("dag_id", "env")),
+    "contrail.deadline.missed": MetricSpec("counter", "deadlines", "Deadlines missed.", ("dag_id", "deadline", "env")),
+    "contrail.component.heartbeat_age_ms": MetricSpec("gauge", "ms", "Time since a component's last heartbeat.", ("component", "env")),
+    "contrail.component.silent": MetricSpec("counter", "components", "Components found dead or silent.", ("component", "env")),
+    "contrail.incident.opened": MetricSpec("counter", "incidents", "Incidents opened.", ("dag_id", "cause", "severity", "env")),
+    "contrail.incident.resolved": MetricSpec("counter", "incidents", "Incidents resolved.", ("dag_id", "cause", "severity", "env")),
+    "contrail.incident.open": MetricSpec("gauge", "incidents", "Incidents open now.", ("severity", "env")),
+    "contrail.incident.time_to_acknowledge_ms": MetricSpec("timer", "ms", "From opened to acknowledged.", ("severity", "env")),
+    "contrail.incident.time_to_resolve_ms": MetricSpec("timer", "ms", "From opened to resolved.", ("severity", "env")),
+    "contrail.notification.deliveries": MetricSpec("counter", "notifications", "Deliveries tried, by result.", ("channel", "kind", "delivery", "env")),
+    "contrail.notification.latency_ms": MetricSpec("timer", "ms", "From the fact to its delivery.", ("channel", "env")),
+    "contrail.relay.records": MetricSpec("counter", "records", "Records handled, by result.", ("stream", "sink", "result", "env")),
+    "contrail.relay.lag_bytes": MetricSpec("gauge", "bytes", "Bytes on disk not yet acknowledged.", ("stream", "sink", "env")),
+    "contrail.relay.lag_ms": MetricSpec("gauge", "ms", "Age of the oldest byte not yet acknowledged.", ("stream", "sink", "env")),
+    "contrail.relay.rss_bytes": MetricSpec("gauge", "bytes", "Memory of the relay.", ("env",)),
+    "contrail.relay.dead_letters": MetricSpec("gauge", "records", "Records in the dead-letter files.", ("sink", "env")),
+    "contrail.telemetry.losses": MetricSpec("counter", "records", "Observations lost or contained, by stage and reason.", ("stage", "reason", "env")),
+    "contrail.telemetry.folded_series": MetricSpec("counter", "series", "Series folded together by the budget.", ("stream", "env")),
+    "contrail.canary.age_ms": MetricSpec("gauge", "ms", "Time the last canary took to reach the store.", ("env",)),
+    "contrail.watcher.lag_ms": MetricSpec("gauge", "ms", "From a fact's time to its reading by the watcher.", ("env",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricUse:
+    """Which metric an event feeds, and from which of its fields (None: one, the event itself).
+
+    ``scale`` turns the field's unit into the metric's (1e-6 from ns to ms).
+    """
+
+    metric: str
+    field: str | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """What an event implies: its data stream, log line, metrics, and whether it may become an incident.
+
+    ``message`` is a ``str.format_map`` template over the event's document, with ``.`` as ``_``.
+    ``log`` False: recorded, but no line in the task's log. ``alert`` names the incident's severity.
+    """
+
+    dataset: str
+    level: Level
+    outcome: Outcome
+    message: str
+    description: str
+    fields: tuple[str, ...] = ()
+    metrics: tuple[MetricUse, ...] = ()
+    log: bool = True
+    alert: Severity | None = None
+
+
+_FAILURE = (
+    "airflow.cause",
+    "event.reason",
+    "error.type",
+    "error.message",
+    "error.stack_trace",
+    "error.fingerprint",
+    "error.frame",
+    "process.exit_code",
+    "airflow.signal",
+    "airflow.peak_rss",
+    "airflow.memory_limit",
+    "airflow.cpu_time",
+    "event.duration",
+    "airflow.state",
+    "airflow.witness",
+)
+_ATTEMPT = (
+    MetricUse("contrail.task.attempts"),
+    MetricUse("contrail.task.duration_ms", "event.duration", 1e-6),
+    MetricUse("contrail.task.peak_rss_bytes", "airflow.peak_rss"),
+)
+_OUTCOME = (*_ATTEMPT, MetricUse("contrail.task.outcomes"))
+_RUN = (MetricUse("contrail.dag_run.outcomes"), MetricUse("contrail.dag_run.duration_ms", "event.duration", 1e-6))
+_INCIDENT = (
+    "incident.id",
+    "incident.key",
+    "incident.state",
+    "incident.severity",
+    "incident.count",
+    "incident.age",
+    "incident.runbook",
+    "airflow.cause",
+    "event.reason",
+    "error.fingerprint",
+)
+_DEADLINE = ("deadline.name", "deadline.due", "deadline.lateness", "event.reason")
+_NOTIFICATION = (
+    "notification.channel",
+    "notification.kind",
+    "notification.state",
+    "notification.attempts",
+    "incident.id",
+    "incident.key",
+    "airflow.cause",
+    "event.reason",
+    "event.duration",
+)
+
+EVENTS: dict[str, EventSpec] = {
+    "task.started": EventSpec(
+        "etl.event", "info", "unknown", "Attempt {airflow_try_number} began", "An attempt began.",
+        ("airflow.state",), (MetricUse("contrail.task.started"),), log=False,
+    ),
+    "task.succeeded": EventSpec(
+        "etl.event", "info", "success", "Task succeeded on attempt {airflow_try_number}", "A task succeeded.",
+        ("event.duration", "airflow.peak_rss", "airflow.memory_limit", "airflow.cpu_time", "airflow.state", "airflow.witness"),
+        _OUTCOME, log=False,
+    ),
+    "task.failed": EventSpec(
+        "etl.event", "error", "failure", "Task failed for good: {airflow_cause}: {event_reason}",
+        "A task failed and will not be tried again.", _FAILURE, _OUTCOME, alert="error",
+    ),
+    "task.retried": EventSpec(
+        "etl.event", "warning", "failure", "Attempt {airflow_try_number} failed and will be retried: {airflow_cause}: {event_reason}",
+        "An attempt failed; the task will be tried again.", _FAILURE, _ATTEMPT,
+    ),
+    "task.skipped": EventSpec(
+        "etl.event", "info", "unknown", "Task skipped", "A task skipped itself.",
+        ("event.duration", "event.reason", "airflow.state"), _OUTCOME,
+    ),
+    "task.killed": EventSpec(
+        "etl.event", "error", "failure", "The task's process died without a word: {event_reason}",
+        "An attempt's process ended by a signal or left without reporting; the supervisor said so in the log.",
+        _FAILURE, (MetricUse("contrail.task.attempts"),), log=False, alert="error",
+    ),
+    "task.stuck": EventSpec(
+        "etl.event", "error", "failure", "Task is stuck: {event_reason}", "A task was queued and no worker took it.",
+        _FAILURE, (), log=False, alert="error",
+    ),
+    "dag_run.started": EventSpec(
+        "etl.event", "info", "unknown", "Run began", "A DAG run began.", ("airflow.state",),
+        (MetricUse("contrail.dag_run.started"),), log=False,
+    ),
+    "dag_run.succeeded": EventSpec(
+        "etl.event", "info", "success", "Run succeeded", "A DAG run succeeded.", ("event.duration", "airflow.state"), _RUN, log=False,
+    ),
+    "dag_run.failed": EventSpec(
+        "etl.event", "error", "failure", "Run failed: {event_reason}", "A DAG run failed.",
+        ("event.duration", "event.reason", "airflow.cause", "airflow.state", "airflow.witness"), _RUN, log=False, alert="error",
+    ),
+    "dag_run.overdue": EventSpec(
+        "etl.event", "error", "failure", "Run never started: {event_reason}", "A scheduled run did not begin when it was due.",
+        ("event.reason", "airflow.cause", "airflow.witness"), (), log=False, alert="error",
+    ),
+    "step.measured": EventSpec(
+        "etl.event", "info", "success", "Step {etl_step}: {etl_rows_in} rows in, {etl_rows_out} out, {etl_rows_rejected} rejected",
+        "A measured step of a task ended well.",
+        ("etl.step", "etl.table", "etl.rows_in", "etl.rows_out", "etl.rows_rejected", "etl.bytes", "etl.watermark", "etl.watermark_age",
+         "event.duration"),
+        (
+            MetricUse("contrail.step.rows_in", "etl.rows_in"),
+            MetricUse("contrail.step.rows_out", "etl.rows_out"),
+            MetricUse("contrail.step.rows_rejected", "etl.rows_rejected"),
+            MetricUse("contrail.step.bytes", "etl.bytes"),
+            MetricUse("contrail.step.duration_ms", "event.duration", 1e-6),
+            MetricUse("contrail.step.watermark_age_ms", "etl.watermark_age", 1e-6),
+        ),
+    ),
+    "step.failed": EventSpec(
+        "etl.event", "error", "failure", "Step {etl_step} failed: {error_type}: {error_message}", "A measured step raised.",
+        ("etl.step", "etl.table", "etl.rows_in", "etl.rows_out", "etl.rows_rejected", "event.duration", "error.type", "error.message"),
+        (MetricUse("contrail.step.duration_ms", "event.duration", 1e-6),),
+    ),
+    "rows.rejected": EventSpec(
+        "etl.event", "warning", "failure", "{etl_rows_rejected} rows broke rule {etl_rule}", "Rows went to quarantine, one event per rule.",
+        ("etl.step", "etl.table", "etl.rule", "etl.rows_rejected"), (MetricUse("contrail.rows.rejected", "etl.rows_rejected"),),
+    ),
+    "schema.drifted": EventSpec(
+        "etl.event", "warning", "unknown", "Columns of {etl_table} changed: +{etl_columns_added} -{etl_columns_removed}",
+        "An input has other columns than it had.", ("etl.table", "etl.columns_added", "etl.columns_removed"),
+        (MetricUse("contrail.schema.drifts"),), alert="warning",
+    ),
+    "asset.updated": EventSpec(
+        "etl.event", "info", "success", "Asset updated: {airflow_asset}", "A task updated an asset.", ("airflow.asset",), (), log=False,
+    ),
+    "dag.import_failed": EventSpec(
+        "etl.event", "error", "failure", "DAG file no longer parses: {event_reason}", "A DAG file has an import error.",
+        ("airflow.cause", "event.reason", "error.stack_trace", "error.fingerprint", "error.frame", "log.file.path", "airflow.witness"),
+        (MetricUse("contrail.dag.import_failures"),), log=False, alert="error",
+    ),
+    "dag.vanished": EventSpec(
+        "etl.event", "error", "failure", "DAG is gone: {event_reason}", "A DAG that was there is no longer parsed.",
+        ("airflow.cause", "event.reason", "airflow.witness"), (), log=False, alert="error",
+    ),
+    "dag.auto_paused": EventSpec(
+        "etl.event", "error", "failure", "Airflow paused the DAG: {event_reason}", "Airflow paused a DAG after too many failed runs.",
+        ("airflow.cause", "event.reason", "airflow.witness"), (), log=False, alert="error",
+    ),
+    "deadline.approached": EventSpec(
+        "contrail.alert", "warning", "unknown", "Deadline {deadline_name} comes near: {event_reason}", "A deadline is about to be missed.",
+        _DEADLINE, (), log=False, alert="warning",
+    ),
+    "deadline.missed": EventSpec(
+        "contrail.alert", "error", "failure", "Deadline {deadline_name} missed: {event_reason}", "A deadline was missed.",
+        (*_DEADLINE, "airflow.cause"), (MetricUse("contrail.deadline.missed"),), log=False, alert="error",
+    ),
+    "deadline.recovered": EventSpec(
+        "contrail.alert", "info", "success", "Deadline {deadline_name} recovered: {event_reason}", "What was late has happened.",
+        _DEADLINE, (), log=False,
+    ),
+    "component.silent": EventSpec(
+        "contrail.alert", "critical", "failure", "{airflow_component} is silent: {event_reason}", "A component stopped its heartbeat.",
+        ("airflow.cause", "event.reason", "airflow.witness"), (MetricUse("contrail.component.silent"),), log=False, alert="critical",
+    ),
+    "component.recovered": EventSpec(
+        "contrail.alert", "info", "success", "{airflow_component} is back", "A silent component has a heartbeat again.",
+        ("event.reason",), (), log=False,
+    ),
+    "incident.opened": EventSpec(
+        "contrail.alert", "error", "failure", "Incident opened: {event_reason}", "Something went wrong that was not known.",
+        _INCIDENT, (MetricUse("contrail.incident.opened"),), log=False,
+    ),
+    "incident.acknowledged": EventSpec(
+        "contrail.alert", "info", "unknown", "Incident acknowledged: {event_reason}", "A person took the incident.",
+        _INCIDENT, (MetricUse("contrail.incident.time_to_acknowledge_ms", "incident.age", 1e-6),), log=False,
+    ),
+    "incident.escalated": EventSpec(
+        "contrail.alert", "error", "failure", "Incident escalated: {event_reason}", "Nobody took the incident in time.", _INCIDENT, (), log=False,
+    ),
+    "incident.resolved": EventSpec(
+        "contrail.alert", "info", "success", "Incident resolved: {event_reason}", "The incident is over.", _INCIDENT,
+        (MetricUse("contrail.incident.resolved"), MetricUse("contrail.incident.time_to_resolve_ms", "incident.age", 1e-6)), log=False,
+    ),
+    "notification.sent": EventSpec(
+        "contrail.alert", "info", "success", "Told {notification_channel}: {event_reason}", "A channel accepted a notification.",
+        _NOTIFICATION,
+        (
+            MetricUse("contrail.notification.deliveries"),
+            MetricUse("contrail.notification.latency_ms", "event.duration", 1e-6),
+        ),
+        log=False,
+    ),
+    "notification.failed": EventSpec(
+        "contrail.alert", "error", "failure", "Could not tell {notification_channel}: {event_reason}",
+        "A channel did not take a notification; it is tried again until it is dead.", _NOTIFICATION,
+        (MetricUse("contrail.notification.deliveries"),), log=False, alert="critical",
+    ),
+    "telemetry.lost": EventSpec(
+        "contrail.alert", "error", "failure", "{telemetry_count} observations lost at {telemetry_stage}: {telemetry_reason}",
+        "Observations were lost, rejected or contained.",
+        ("telemetry.stream", "telemetry.sink", "telemetry.stage", "telemetry.reason", "telemetry.count"),
+        (MetricUse("contrail.telemetry.losses", "telemetry.count"),), log=False, alert="warning",
+    ),
+    "canary.verified": EventSpec(
+        "etl.event", "info", "success", "Canary {canary_sequence} arrived", "The last canary's events are in the store.",
+        ("canary.sequence", "event.duration"), (MetricUse("contrail.canary.age_ms", "event.duration", 1e-6),),
+    ),
+    "canary.missing": EventSpec(
+        "etl.event", "error", "failure", "Canary {canary_sequence} did not arrive: {event_reason}",
+        "The last canary's events are not in the store: the telemetry path is broken.", ("canary.sequence", "event.reason"), (),
+        alert="critical",
+    ),
+}
+"""Every kind of event by its ``event.action``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """A rule for Kibana and CloudWatch to watch with, beside the watcher.
+
+    True when the sum (counters) or maximum (gauges) of ``metric``, or the number of ``event``
+    documents, over ``window_s`` seconds is above ``above`` — or, with ``absent``, when there is none.
+    """
+
+    title: str
+    severity: Severity
+    runbook: str
+    description: str
+    metric: str | None = None
+    event: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    above: float = 0
+    window_s: int = 300
+    absent: bool = False
+    group_by: str | None = None
+
+
+RULES: dict[str, AlertRule] = {
+    "task-failed": AlertRule(
+        "A task failed for good", "error", "task-failed", "Tasks that reached failed, per DAG.",
+        metric="contrail.task.outcomes", event="task.failed", where=(("state", "failed"),), group_by="dag_id",
+    ),
+    "task-killed": AlertRule(
+        "A task's process was killed", "error", "task-killed", "Attempts that died without a word.",
+        metric="contrail.task.attempts", event="task.killed", where=(("state", "killed"),), group_by="dag_id",
+    ),
+    "dag-run-failed": AlertRule(
+        "A DAG run failed", "error", "dag-run-failed", "Runs that ended in failure, per DAG.",
+        metric="contrail.dag_run.outcomes", event="dag_run.failed", where=(("state", "failed"),), group_by="dag_id",
+    ),
+    "deadline-missed": AlertRule(
+        "A deadline was missed", "error", "deadline-missed", "What SLAs were for.",
+        metric="contrail.deadline.missed", event="deadline.missed", group_by="dag_id",
+    ),
+    "dag-import-failed": AlertRule(
+        "A DAG file does not parse", "error", "dag-import-failed", "Import errors.",
+        metric="contrail.dag.import_failures", event="dag.import_failed",
+    ),
+    "rows-rejected": AlertRule(
+        "Many rows rejected", "warning", "rows-rejected", "Rows in quarantine over an hour, per DAG.",
+        metric="contrail.rows.rejected", event="rows.rejected", above=1000, window_s=3600, group_by="dag_id",
+    ),
+    "data-stale": AlertRule(
+        "Data is not fresh", "error", "data-stale", "The newest data is older than two days.",
+        metric="contrail.step.watermark_age_ms", above=172_800_000, window_s=3600, group_by="dag_id",
+    ),
+    "component-silent": AlertRule(
+        "A component is silent", "critical", "component-silent", "Scheduler, dag processor or triggerer without heartbeat.",
+        metric="contrail.component.heartbeat_age_ms", event="component.silent", above=60_000, group_by="component",
+    ),
+    "scheduler-heartbeat-absent": AlertRule(
+        "No scheduler heartbeat", "critical", "component-silent", "Airflow's own scheduler heartbeat metric stopped.",
+        metric="scheduler_heartbeat", window_s=300, absent=True,
+    ),
+    "telemetry-lost": AlertRule(
+        "Observations are being lost", "warning", "telemetry-lost", "Records lost, rejected or contained.",
+        metric="contrail.telemetry.losses", event="telemetry.lost", group_by="stage",
+    ),
+    "relay-lag": AlertRule(
+        "The relay is behind", "warning", "relay-lag", "The oldest byte not yet sent is older than five minutes.",
+        metric="contrail.relay.lag_ms", above=300_000, group_by="sink",
+    ),
+    "canary-silent": AlertRule(
+        "The canary is silent", "critical", "canary-silent", "No canary has been verified for twenty minutes.",
+        metric="contrail.canary.age_ms", event="canary.verified", window_s=1200, absent=True,
+    ),
+    "notification-failed": AlertRule(
+        "The alert path is broken", "critical", "notification-failed", "Notifications that a channel did not take.",
+        metric="contrail.notification.deliveries", event="notification.failed", where=(("delivery", "failed"),), group_by="channel",
+    ),
+}
+"""Rules for Kibana and CloudWatch; the runbook is ``docs/runbooks/<runbook>.md``."""

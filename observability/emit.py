@@ -1,0 +1,124 @@
+"""One fact, written once: :func:`emit` turns an event into its record, log line and metrics.
+
+The catalogue says which; the caller says only what happened. Nothing here talks to a network
+beyond a UDP datagram, and nothing here raises into a task.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections import OrderedDict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from observability import catalog, identity, metrics, redact
+from observability.contain import contained, count_loss, take_losses
+from observability.events import TelemetryLost, fact_id
+from observability.journal import Journal
+from observability.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from observability.events import Document, Event
+
+__all__ = ["emit", "journal"]
+
+_SEEN_MOST = 10_000
+_sequence = itertools.count(1)
+_seen: OrderedDict[str, None] = OrderedDict()
+
+
+@lru_cache(maxsize=1)
+def journal() -> Journal:
+    """The journal of this process."""
+    knobs = get_settings()
+    return Journal(knobs.journal_directory, max_file_bytes=knobs.journal.max_file_bytes, fsync=knobs.journal.fsync)
+
+
+def emit(event: Event, *, log: Callable[..., Any] | None = None) -> bool:
+    """Record ``event``: journal first, then metrics, then ``log`` (a logger's ``log`` method) if its kind has a line.
+
+    An event without identity gets the bound one. Returns False for a fact that this process has
+    emitted already, and for one that could not be recorded, which is counted.
+    """
+    with contained("emit"):
+        return _emit(event, log) and _report_losses()
+    return False
+
+
+def _emit(event: Event, log: Callable[..., Any] | None) -> bool:
+    about = event.identity or identity.current()
+    document = event.document()
+    if event.identity is None and about is not None:
+        document.update(about.document())
+        document["event.id"] = fact_id(event.action, about, event.discriminator)
+    if document["event.id"] in _seen:
+        return False
+    spec = catalog.EVENTS[event.action]
+    document = redact.document(_complete(document, spec))
+    journal().append(spec.dataset, orjson.dumps(document, default=str))
+    _remember(document["event.id"])
+    for use in spec.metrics:
+        _measure(use, document)
+    if spec.log and log is not None:
+        log(spec.level, document["message"], **{"event.id": document["event.id"], "event.action": event.action})
+    return True
+
+
+def _complete(document: Document, spec: catalog.EventSpec) -> Document:
+    document["event.kind"] = "alert" if spec.dataset == "contrail.alert" else "event"
+    document["event.outcome"] = spec.outcome
+    document["event.sequence"] = next(_sequence)
+    document["log.level"] = spec.level
+    document["message"] = spec.message.format_map(_Words(document))
+    document.setdefault("service.name", "airflow")
+    document["service.environment"] = get_settings().contrail.environment
+    document["host.name"] = _host()
+    document["process.pid"] = os.getpid()
+    return document
+
+
+class _Words(dict[str, Any]):
+    """A document seen by a message template, which cannot say a dot."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__((name.replace(".", "_"), value) for name, value in document.items())
+
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
+def _measure(use: catalog.MetricUse, document: Document) -> None:
+    spec = catalog.METRICS[use.metric]
+    value = 1 if use.field is None else document.get(use.field)
+    if value is None:
+        return
+    tags = {tag: str(document[field]) for tag in spec.tags if (field := catalog.TAGS[tag]) in document}
+    metrics.send(use.metric, spec.type, value if use.field is None else value * use.scale, tags)
+
+
+def _remember(fact: str) -> None:
+    _seen[fact] = None
+    if len(_seen) > _SEEN_MOST:
+        _seen.popitem(last=False)
+
+
+def _report_losses() -> bool:
+    for (stage, reason), number in take_losses().items():
+        lost = TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=f"{os.getpid()}:{next(_sequence)}")
+        try:
+            _emit(lost, None)
+        except OSError:
+            count_loss(stage, reason, number)
+            raise
+    return True
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    return socket.gethostname()

@@ -1,0 +1,568 @@
+"""The facts: one frozen dataclass per kind of event, and its document in ECS words.
+
+An event knows what happened and to what; :mod:`observability.catalog` knows what that implies.
+Equal facts have equal ids, whoever saw them, so that no witness can double what another reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from typing import Any, ClassVar, TypeAlias
+
+__all__ = [
+    "AssetUpdated",
+    "CanaryMissing",
+    "CanaryVerified",
+    "ComponentRecovered",
+    "ComponentSilent",
+    "DagAutoPaused",
+    "DagImportFailed",
+    "DagRunFailed",
+    "DagRunOverdue",
+    "DagRunStarted",
+    "DagRunSucceeded",
+    "DagVanished",
+    "DeadlineApproached",
+    "DeadlineMissed",
+    "DeadlineRecovered",
+    "Document",
+    "Event",
+    "Identity",
+    "IncidentAcknowledged",
+    "IncidentEscalated",
+    "IncidentOpened",
+    "IncidentResolved",
+    "NotificationFailed",
+    "NotificationSent",
+    "RowsRejected",
+    "SchemaDrifted",
+    "StepFailed",
+    "StepMeasured",
+    "TaskFailed",
+    "TaskKilled",
+    "TaskRetried",
+    "TaskSkipped",
+    "TaskStarted",
+    "TaskStuck",
+    "TaskSucceeded",
+    "TelemetryLost",
+    "by_action",
+    "fact_id",
+]
+
+Document: TypeAlias = "dict[str, Any]"
+"""A flat document: dotted ECS names → JSON values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What an event is about: a task attempt, a run (no task_id) or a DAG (no run_id)."""
+
+    dag_id: str | None = None
+    task_id: str | None = None
+    run_id: str | None = None
+    try_number: int | None = None
+    map_index: int | None = None
+    ti_id: str | None = None
+    operator: str | None = None
+    owner: str | None = None
+    pool: str | None = None
+    queue: str | None = None
+    team: str | None = None
+    tags: tuple[str, ...] | None = None
+    run_type: str | None = None
+    logical_date: str | None = None
+    bundle: str | None = None
+    component: str | None = None
+    trace_id: str | None = None
+
+    def document(self) -> Document:
+        """The fields of this identity that are known, by their ECS names."""
+        return {_FIELD[name]: value for name in _IDENTITY if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened, when, and to what.
+
+    ``discriminator`` tells apart facts of one kind about one identity (a step's name, a run's end);
+    ``time`` is when it happened, now where it is not given.
+    """
+
+    action: ClassVar[str]
+    identity: Identity | None = None
+    time: datetime | None = None
+    discriminator: str = ""
+
+    @property
+    def id(self) -> str:
+        """32 hex digits, a function of the fact alone."""
+        return fact_id(self.action, self.identity, self.discriminator)
+
+    def document(self) -> Document:
+        """This event's fields by their ECS names, without those that are None."""
+        when = self.time or datetime.now(timezone.utc)
+        document: Document = {
+            "event.id": self.id,
+            "@timestamp": when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "event.action": self.action,
+        }
+        if self.identity is not None:
+            document.update(self.identity.document())
+        for name in _own_fields(type(self)):
+            if (value := getattr(self, name)) is not None:
+                document[_FIELD[name]] = _json(value)
+        return document
+
+
+def fact_id(action: str, identity: Identity | None, discriminator: str = "") -> str:
+    """The id of a fact: equal for equal (action, dag, run, task, map index, try, discriminator)."""
+    about = identity or Identity()
+    parts = (action, about.dag_id, about.run_id, about.task_id, about.map_index, about.try_number, discriminator)
+    text = "\x1f".join("" if part is None else str(part) for part in parts)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure(Event):
+    cause: str
+    reason: str
+    state: str = "failed"
+    witness: str = "callback"
+    error_type: str | None = None
+    error_message: str | None = None
+    stack_trace: str | None = None
+    fingerprint: str | None = None
+    frame: str | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    peak_rss: int | None = None
+    memory_limit: int | None = None
+    cpu_time_ns: int | None = None
+    duration_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted(Event):
+    """An attempt began."""
+
+    action: ClassVar[str] = "task.started"
+    state: str = "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSucceeded(Event):
+    """A task succeeded; duration in ns, memory in bytes."""
+
+    action: ClassVar[str] = "task.succeeded"
+    duration_ns: int | None = None
+    peak_rss: int | None = None
+    memory_limit: int | None = None
+    cpu_time_ns: int | None = None
+    state: str = "success"
+    witness: str = "callback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed(_Failure):
+    """A task failed and will not be tried again."""
+
+    action: ClassVar[str] = "task.failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRetried(_Failure):
+    """An attempt failed and the task will be tried again."""
+
+    action: ClassVar[str] = "task.retried"
+    state: str = "up_for_retry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskKilled(_Failure):
+    """An attempt's process ended without reporting; ``exit_code`` is negative for a signal."""
+
+    action: ClassVar[str] = "task.killed"
+    state: str = "killed"
+    witness: str = "relay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStuck(_Failure):
+    """A task was queued and no worker took it."""
+
+    action: ClassVar[str] = "task.stuck"
+    state: str = "queued"
+    witness: str = "reconciler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSkipped(Event):
+    """A task skipped itself."""
+
+    action: ClassVar[str] = "task.skipped"
+    duration_ns: int | None = None
+    reason: str | None = None
+    state: str = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagRunStarted(Event):
+    """A run began."""
+
+    action: ClassVar[str] = "dag_run.started"
+    state: str = "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagRunSucceeded(Event):
+    """A run succeeded."""
+
+    action: ClassVar[str] = "dag_run.succeeded"
+    duration_ns: int | None = None
+    state: str = "success"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagRunFailed(Event):
+    """A run failed."""
+
+    action: ClassVar[str] = "dag_run.failed"
+    reason: str
+    cause: str | None = None
+    duration_ns: int | None = None
+    state: str = "failed"
+    witness: str = "callback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagRunOverdue(Event):
+    """A scheduled run did not begin when it was due."""
+
+    action: ClassVar[str] = "dag_run.overdue"
+    reason: str
+    cause: str = "platform"
+    witness: str = "reconciler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMeasured(Event):
+    """A measured step ended well; rows are counts, ``watermark`` the newest moment that its data covers."""
+
+    action: ClassVar[str] = "step.measured"
+    step: str
+    table: str | None = None
+    rows_in: int | None = None
+    rows_out: int | None = None
+    rows_rejected: int | None = None
+    bytes: int | None = None
+    watermark: datetime | None = None
+    watermark_age_ns: int | None = None
+    duration_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(Event):
+    """A measured step raised."""
+
+    action: ClassVar[str] = "step.failed"
+    step: str
+    table: str | None = None
+    rows_in: int | None = None
+    rows_out: int | None = None
+    rows_rejected: int | None = None
+    duration_ns: int | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsRejected(Event):
+    """Rows went to quarantine because they broke ``rule``."""
+
+    action: ClassVar[str] = "rows.rejected"
+    step: str
+    rule: str
+    rows_rejected: int
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaDrifted(Event):
+    """An input has other columns than it had."""
+
+    action: ClassVar[str] = "schema.drifted"
+    table: str
+    columns_added: tuple[str, ...] = ()
+    columns_removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetUpdated(Event):
+    """A task updated an asset."""
+
+    action: ClassVar[str] = "asset.updated"
+    asset: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagImportFailed(Event):
+    """A DAG file has an import error."""
+
+    action: ClassVar[str] = "dag.import_failed"
+    reason: str
+    cause: str = "import"
+    stack_trace: str | None = None
+    fingerprint: str | None = None
+    frame: str | None = None
+    file_path: str | None = None
+    witness: str = "reconciler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagVanished(Event):
+    """A DAG that was there is no longer parsed."""
+
+    action: ClassVar[str] = "dag.vanished"
+    reason: str
+    cause: str = "import"
+    witness: str = "reconciler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagAutoPaused(Event):
+    """Airflow paused a DAG after too many failed runs."""
+
+    action: ClassVar[str] = "dag.auto_paused"
+    reason: str
+    cause: str = "platform"
+    witness: str = "reconciler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deadline(Event):
+    deadline: str
+    reason: str
+    due: datetime | None = None
+    lateness_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineApproached(_Deadline):
+    """A deadline is about to be missed."""
+
+    action: ClassVar[str] = "deadline.approached"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineMissed(_Deadline):
+    """A deadline was missed."""
+
+    action: ClassVar[str] = "deadline.missed"
+    cause: str = "deadline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineRecovered(_Deadline):
+    """What was late has happened."""
+
+    action: ClassVar[str] = "deadline.recovered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentSilent(Event):
+    """A component of Airflow or Contrail stopped its heartbeat."""
+
+    action: ClassVar[str] = "component.silent"
+    reason: str
+    cause: str = "platform"
+    witness: str = "reconciler"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentRecovered(Event):
+    """A silent component has a heartbeat again."""
+
+    action: ClassVar[str] = "component.recovered"
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Incident(Event):
+    incident_id: str
+    incident_key: str
+    incident_state: str
+    severity: str
+    count: int
+    reason: str
+    cause: str | None = None
+    age_ns: int | None = None
+    runbook: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentOpened(_Incident):
+    """Something went wrong that was not known."""
+
+    action: ClassVar[str] = "incident.opened"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentAcknowledged(_Incident):
+    """A person took the incident."""
+
+    action: ClassVar[str] = "incident.acknowledged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentEscalated(_Incident):
+    """Nobody took the incident in time."""
+
+    action: ClassVar[str] = "incident.escalated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentResolved(_Incident):
+    """The incident is over."""
+
+    action: ClassVar[str] = "incident.resolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Notification(Event):
+    channel: str
+    kind: str
+    incident_id: str
+    incident_key: str
+    reason: str
+    attempts: int = 1
+    cause: str | None = None
+    duration_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationSent(_Notification):
+    """A channel accepted a notification; ``duration_ns`` counts from the fact."""
+
+    action: ClassVar[str] = "notification.sent"
+    delivery: str = "sent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationFailed(_Notification):
+    """A channel did not take a notification; ``delivery`` is ``dead`` when it is given up."""
+
+    action: ClassVar[str] = "notification.failed"
+    delivery: str = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryLost(Event):
+    """Observations were lost, rejected or contained."""
+
+    action: ClassVar[str] = "telemetry.lost"
+    stage: str
+    lost_reason: str
+    lost: int
+    stream: str | None = None
+    sink: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryVerified(Event):
+    """The last canary's events are in the store; ``duration_ns`` is the time they took."""
+
+    action: ClassVar[str] = "canary.verified"
+    sequence: int
+    duration_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryMissing(Event):
+    """The last canary's events are not in the store."""
+
+    action: ClassVar[str] = "canary.missing"
+    sequence: int
+    reason: str
+
+
+_IDENTITY = tuple(field.name for field in fields(Identity))
+_FIELD: dict[str, str] = {
+    **{name: f"airflow.{name}" for name in _IDENTITY},
+    "trace_id": "trace.id",
+    "cause": "airflow.cause",
+    "state": "airflow.state",
+    "witness": "airflow.witness",
+    "asset": "airflow.asset",
+    "peak_rss": "airflow.peak_rss",
+    "memory_limit": "airflow.memory_limit",
+    "cpu_time_ns": "airflow.cpu_time",
+    "signal": "airflow.signal",
+    "reason": "event.reason",
+    "duration_ns": "event.duration",
+    "error_type": "error.type",
+    "error_message": "error.message",
+    "stack_trace": "error.stack_trace",
+    "fingerprint": "error.fingerprint",
+    "frame": "error.frame",
+    "exit_code": "process.exit_code",
+    "file_path": "log.file.path",
+    **{
+        name: f"etl.{name}"
+        for name in (
+            "step",
+            "table",
+            "rule",
+            "rows_in",
+            "rows_out",
+            "rows_rejected",
+            "bytes",
+            "watermark",
+            "columns_added",
+            "columns_removed",
+        )
+    },
+    "watermark_age_ns": "etl.watermark_age",
+    "deadline": "deadline.name",
+    "due": "deadline.due",
+    "lateness_ns": "deadline.lateness",
+    "incident_id": "incident.id",
+    "incident_key": "incident.key",
+    "incident_state": "incident.state",
+    "severity": "incident.severity",
+    "count": "incident.count",
+    "age_ns": "incident.age",
+    "runbook": "incident.runbook",
+    "channel": "notification.channel",
+    "kind": "notification.kind",
+    "delivery": "notification.state",
+    "attempts": "notification.attempts",
+    "stage": "telemetry.stage",
+    "lost_reason": "telemetry.reason",
+    "lost": "telemetry.count",
+    "stream": "telemetry.stream",
+    "sink": "telemetry.sink",
+    "sequence": "canary.sequence",
+}
+_BASE = tuple(field.name for field in fields(Event))
+_OWN: dict[type[Event], tuple[str, ...]] = {}
+
+
+def _own_fields(kind: type[Event]) -> tuple[str, ...]:
+    if kind not in _OWN:
+        _OWN[kind] = tuple(field.name for field in fields(kind) if field.name not in _BASE)
+    return _OWN[kind]
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def by_action() -> dict[str, type[Event]]:
+    """Every public event class by its ``event.action``."""
+    return {kind.action: kind for name, kind in globals().items() if name in __all__ and hasattr(kind, "action")}

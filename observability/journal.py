@@ -1,0 +1,136 @@
+"""Facts on disk: an append-only file per data stream, one checksummed line per record.
+
+A line is ``<crc32 of the document, 8 hex digits> <document as JSON>\\n``, written by one ``write(2)`` to a
+file opened with ``O_APPEND``: writers in any number of processes need no lock, and a record for which
+:meth:`Journal.append` returned survives the death of its process. Files are named
+``<dataset>-<UTC day>-<number>.journal``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Frame", "Journal", "JournalError", "frame", "frames"]
+
+_START = re.compile(rb"[0-9a-f]{8} \{")
+_HEADER = 9
+"""Bytes before the document: eight hex digits and a space."""
+
+
+class JournalError(OSError):
+    """A record could not be written whole; the message names the file and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A stretch of a journal: the document in it, or None where what stands there is no whole record.
+
+    ``start`` and ``end`` are byte offsets within the buffer that was read.
+    """
+
+    start: int
+    end: int
+    document: bytes | None
+
+
+class Journal:
+    """A folder of journal files that this process appends to; safe across threads and forks."""
+
+    def __init__(self, directory: Path, *, max_file_bytes: int = 67_108_864, fsync: bool = False) -> None:
+        self.directory = directory
+        self._max_file_bytes = max_file_bytes
+        self._fsync = fsync
+        self._open: dict[str, tuple[str, int]] = {}
+
+    def append(self, dataset: str, document: bytes) -> None:
+        """Write one JSON document (an object on one line) to the stream of ``dataset``.
+
+        Raises :class:`JournalError` when it is not on disk whole (disk full, folder gone).
+        """
+        record = frame(document)
+        descriptor, name = self._descriptor(dataset)
+        try:
+            written = os.write(descriptor, record)
+            if self._fsync:
+                os.fsync(descriptor)
+        except OSError as error:
+            raise JournalError(error.errno, f"cannot write event to {self.directory / name}: {error.strerror}") from error
+        if written != len(record):
+            raise JournalError(f"only {written} of {len(record)} bytes fitted into {self.directory / name}: free disk space")
+
+    def close(self) -> None:
+        """Close the files; the next append opens them again."""
+        for _, descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def _descriptor(self, dataset: str) -> tuple[int, str]:
+        day = time.strftime("%Y%m%d", time.gmtime())
+        name, descriptor = self._open.get(dataset, ("", -1))
+        if name.startswith(f"{dataset}-{day}-") and os.fstat(descriptor).st_size < self._max_file_bytes:
+            return descriptor, name
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number = 0
+        while self._is_full(path := self.directory / f"{dataset}-{day}-{number:03d}.journal"):
+            number += 1
+        fresh = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if descriptor >= 0:
+            os.close(descriptor)
+        self._open[dataset] = (path.name, fresh)
+        return fresh, path.name
+
+    def _is_full(self, path: Path) -> bool:
+        try:
+            return path.stat().st_size >= self._max_file_bytes
+        except FileNotFoundError:
+            return False
+
+
+def frame(document: bytes) -> bytes:
+    """One record as it stands in the file."""
+    return b"%08x %b\n" % (zlib.crc32(document), document)
+
+
+def frames(buffer: bytes) -> Iterator[Frame]:
+    """The records in ``buffer``, which starts at the start of a line, in order.
+
+    What follows the last newline is left for the next read. A damaged line yields a frame without
+    document for the damaged part, and any whole record that starts inside it: a write cut short by a
+    full disk costs that one record, not its neighbour.
+    """
+    start = 0
+    while (newline := buffer.find(b"\n", start)) >= 0:
+        line = buffer[start:newline]
+        if (document := _document(line)) is not None:
+            yield Frame(start, newline + 1, document)
+        elif line:
+            yield from _salvage(line, start)
+        start = newline + 1
+
+
+def _document(line: bytes) -> bytes | None:
+    if len(line) <= _HEADER or line[8:10] != b" {":
+        return None
+    document = line[_HEADER:]
+    try:
+        return document if int(line[:8], 16) == zlib.crc32(document) else None
+    except ValueError:
+        return None
+
+
+def _salvage(line: bytes, base: int) -> Iterator[Frame]:
+    for match in _START.finditer(line, 1):
+        if (document := _document(line[match.start() :])) is not None:
+            yield Frame(base, base + match.start(), None)
+            yield Frame(base + match.start(), base + len(line) + 1, document)
+            return
+    yield Frame(base, base + len(line) + 1, None)

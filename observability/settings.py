@@ -1,0 +1,311 @@
+"""Every knob, declared once: its section, name, type, default and meaning.
+
+Values come from, first found wins: the environment (``CONTRAIL_<SECTION>__<KEY>``), the file named
+by ``CONTRAIL_CONFIG``, ``contrail.toml`` in ``CONTRAIL_HOME``, and the defaults below.
+``config/contrail.toml`` is generated from this module. No knob holds a secret: those are Airflow
+Connections, named here by their id.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+__all__ = [
+    "AirflowSettings",
+    "CloudwatchSettings",
+    "ContrailSettings",
+    "ElasticsearchSettings",
+    "JournalSettings",
+    "RelaySettings",
+    "Settings",
+    "SettingsError",
+    "StatsdSettings",
+    "StoreSettings",
+    "WatchSettings",
+    "get_settings",
+    "load_settings",
+]
+
+_T = TypeVar("_T")
+
+
+class SettingsError(ValueError):
+    """A configuration that cannot be used; the message names where, what and the remedy."""
+
+
+def knob(default: Any, doc: str) -> Any:
+    """A field with its default and the sentence that documents it."""
+    if isinstance(default, (list, tuple)):
+        return field(default=tuple(default), metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class ContrailSettings:
+    """What everything else starts from."""
+
+    home: str = knob("", "Folder of all that Contrail writes; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail.")
+    environment: str = knob("dev", "Name of the deployment: the last part of each data stream, and a tag on each metric.")
+    public_url: str = knob("", "Address of the Airflow UI as people reach it, for links; empty: http://127.0.0.1:<airflow.port>.")
+    kibana_url: str = knob("", "Address of Kibana as people reach it, for links; empty: no such links.")
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """The facts on disk."""
+
+    directory: str = knob("", "Folder of the event journal; empty: <home>/journal.")
+    max_file_bytes: int = knob(67_108_864, "A journal file that reaches this size is followed by a new one.")
+    fsync: bool = knob(False, "Wait for the disk at each event: survives power loss, costs milliseconds.")
+
+
+@dataclass(frozen=True, slots=True)
+class StatsdSettings:
+    """Metrics on their way out of a process."""
+
+    enabled: bool = knob(True, "Send metrics at all.")
+    host: str = knob("127.0.0.1", "Where the relay (or any StatsD server) listens.")
+    port: int = knob(8125, "UDP port of it.")
+    flush_ms: int = knob(1000, "A process sends what it has aggregated this often, and when it ends.")
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """What carries bytes from disk and socket to the sinks."""
+
+    sinks: tuple[str, ...] = knob(("embedded",), "Where to send: any of embedded, elasticsearch, cloudwatch.")
+    log_folder: str = knob("", "Airflow's base_log_folder; empty: $AIRFLOW__LOGGING__BASE_LOG_FOLDER or $AIRFLOW_HOME/logs.")
+    poll_ms: int = knob(200, "How often files are looked at for new lines.")
+    batch_bytes: int = knob(1_048_576, "Most bytes read from one file and sent in one request.")
+    statsd_host: str = knob("127.0.0.1", "Address the StatsD listener binds.")
+    statsd_port: int = knob(8125, "UDP port of it.")
+    statsd_interval_s: float = knob(10.0, "Metrics are aggregated over this many seconds.")
+    statsd_forward: str = knob("", "host:port of another StatsD server that gets a copy; empty: none.")
+    series_budget: int = knob(2000, "Most series of one metric per interval; the rest is folded into one and counted.")
+    spool_limit_bytes: int = knob(2_147_483_648, "Most disk held for records not yet acknowledged by every sink.")
+    dead_letter_limit_bytes: int = knob(268_435_456, "Most disk used by dead letters.")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where logs, events and metrics are read back from."""
+
+    backend: str = knob("embedded", "embedded, elasticsearch or cloudwatch.")
+    path: str = knob("", "File of the embedded store; empty: <home>/store.db.")
+    retention_days: int = knob(30, "The embedded store forgets logs and metrics older than this.")
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchSettings:
+    """Elasticsearch as a sink and a store."""
+
+    connection_id: str = knob("elasticsearch_default", "Airflow Connection: host, port, schema, login, password, extra {api_key, ca_certs}.")
+    url: str = knob("", "Address without credentials, where there is no Connection.")
+    compat_with: int = knob(0, "Major version of an older server (8); 0: ask the server.")
+    request_timeout_s: float = knob(30.0, "A request that takes longer is tried again.")
+
+
+@dataclass(frozen=True, slots=True)
+class CloudwatchSettings:
+    """CloudWatch as a sink and a store."""
+
+    connection_id: str = knob("aws_default", "Airflow Connection with credentials and region; empty: boto3's own chain.")
+    region: str = knob("", "Region, where the Connection names none.")
+    endpoint_url: str = knob("", "Another endpoint (LocalStack, moto); empty: AWS.")
+    log_group_prefix: str = knob("/contrail", "Log groups are <prefix>/<env>/<dataset>.")
+    retention_days: int = knob(30, "Retention set on log groups that we create.")
+    namespace: str = knob("Contrail", "Namespace of the metrics.")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What decides that something is wrong, and tells."""
+
+    api_url: str = knob("", "Address of Airflow's API server; empty: http://127.0.0.1:<airflow.port>.")
+    ledger_url: str = knob("", "SQLAlchemy URL of the incident ledger; empty: SQLite in <home>/ledger.db.")
+    routes: str = knob("", "Routes file; empty: <home>/alerts.yaml, then config/alerts.yaml.")
+    reconcile_s: float = knob(5.0, "How often Airflow's API is asked what happened.")
+
+
+@dataclass(frozen=True, slots=True)
+class AirflowSettings:
+    """The Airflow that ``contrail up`` starts."""
+
+    host: str = knob("127.0.0.1", "Address the API server binds.")
+    port: int = knob(8080, "Port of the API server and UI.")
+    dags_folder: str = knob("", "DAGs folder; empty: the repository's dags/.")
+    parallelism: int = knob(2, "Task processes at once.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All knobs, by section; the paths are resolved."""
+
+    contrail: ContrailSettings
+    journal: JournalSettings
+    statsd: StatsdSettings
+    relay: RelaySettings
+    store: StoreSettings
+    elasticsearch: ElasticsearchSettings
+    cloudwatch: CloudwatchSettings
+    watch: WatchSettings
+    airflow: AirflowSettings
+
+    @property
+    def home(self) -> Path:
+        """Folder of all that Contrail writes."""
+        if self.contrail.home:
+            return Path(self.contrail.home).expanduser()
+        return default_home()
+
+    @property
+    def journal_directory(self) -> Path:
+        """Folder of the event journal."""
+        return Path(self.journal.directory) if self.journal.directory else self.home / "journal"
+
+    @property
+    def store_path(self) -> Path:
+        """File of the embedded store."""
+        return Path(self.store.path) if self.store.path else self.home / "store.db"
+
+    @property
+    def log_folder(self) -> Path:
+        """Airflow's base log folder."""
+        if self.relay.log_folder:
+            return Path(self.relay.log_folder)
+        if folder := os.environ.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER"):
+            return Path(folder)
+        return airflow_home() / "logs"
+
+    @property
+    def api_url(self) -> str:
+        """Address of Airflow's API server, without a slash at its end."""
+        return (self.watch.api_url or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
+
+    @property
+    def public_url(self) -> str:
+        """Address of the Airflow UI for people, without a slash at its end."""
+        return (self.contrail.public_url or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL of the incident ledger."""
+        return self.watch.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
+
+
+def airflow_home() -> Path:
+    """Airflow's home by Airflow's own rule."""
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+
+
+def default_home() -> Path:
+    """Contrail's home where no knob names one."""
+    if home := os.environ.get("CONTRAIL_HOME"):
+        return Path(home).expanduser()
+    if os.environ.get("AIRFLOW_HOME"):
+        return airflow_home() / "contrail"
+    return Path.cwd() / ".contrail"
+
+
+def sections() -> dict[str, type[Any]]:
+    """The sections by name, in the order in which they are documented."""
+    hints = get_type_hints(Settings)
+    return {part.name: hints[part.name] for part in fields(Settings)}
+
+
+def load_settings(path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
+    """Read the knobs from ``path`` (or where they usually are) and ``environ``.
+
+    Raises :class:`SettingsError` naming the file or variable, the key and the remedy.
+    """
+    env = dict(os.environ) if environ is None else environ
+    source = path or _config_file(env)
+    values = _read_toml(source) if source else {}
+    known = sections()
+    for name in values:
+        if name not in known:
+            raise SettingsError(f"{source}: unknown section [{name}]{_suggest(name, known)}")
+    built = {name: _build(name, kind, values.get(name, {}), source, env) for name, kind in known.items()}
+    _refuse_unknown_variables(env, known)
+    return Settings(**built)
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once; ``get_settings.cache_clear()`` reads them anew."""
+    return load_settings()
+
+
+def _config_file(env: dict[str, str]) -> Path | None:
+    if named := env.get("CONTRAIL_CONFIG"):
+        if not Path(named).is_file():
+            raise SettingsError(f"CONTRAIL_CONFIG names {named}, which is no file; correct or unset it")
+        return Path(named)
+    found = default_home() / "contrail.toml"
+    return found if found.is_file() else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _build(name: str, kind: type[_T], given: Any, source: Path | None, env: dict[str, str]) -> _T:
+    if not isinstance(given, dict):
+        raise SettingsError(f"{source}: [{name}] must be a section, not a value")
+    hints = get_type_hints(kind)
+    chosen: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in hints:
+            raise SettingsError(f"{source}: unknown key {key!r} in [{name}]{_suggest(key, hints)}")
+        chosen[key] = _convert(value, hints[key], f"{source}: [{name}] {key}")
+    for key, hint in hints.items():
+        variable = f"CONTRAIL_{name}__{key}".upper()
+        if variable in env:
+            chosen[key] = _convert(env[variable], hint, variable)
+    return kind(**chosen)
+
+
+def _refuse_unknown_variables(env: dict[str, str], known: dict[str, type[Any]]) -> None:
+    names = {f"CONTRAIL_{name}__{part.name}".upper() for name, kind in known.items() for part in fields(kind)}
+    for variable in env:
+        if variable.startswith("CONTRAIL_") and "__" in variable and variable not in names:
+            raise SettingsError(f"unknown variable {variable}{_suggest(variable, names)}")
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    if hint is bool:
+        words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in words:
+            return words[str(value).lower()]
+        raise SettingsError(f"{where} must be true or false, not {value!r}")
+    if hint in (int, float):
+        try:
+            return hint(value)
+        except (TypeError, ValueError):
+            raise SettingsError(f"{where} must be a number, not {value!r}") from None
+    if hint is str:
+        return str(value)
+    parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise SettingsError(f"{where} must be a list of strings, not {value!r}")
+    return tuple(parts)
+
+
+def _suggest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
