@@ -1,0 +1,7 @@
+"""Where records go: one module per service, imported when it is named in ``[relay] sinks``."""
+
+from __future__ import annotations
+
+from observability.relay.sinks.sink import Answer, Batch, Rejected, Sink, SinkUnavailable, open_sink
+
+__all__ = ["Answer", "Batch", "Rejected", "Sink", "SinkUnavailable", "open_sink"]

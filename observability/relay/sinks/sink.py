@@ -1,0 +1,84 @@
+"""What a sink is given and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from observability.settings import Settings
+
+__all__ = ["Answer", "Batch", "Rejected", "Sink", "SinkUnavailable", "open_sink"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive documents of one file, in order, all of one dataset.
+
+    ``ids[i]`` is the identity of ``documents[i]`` (a flat JSON object, no newline). ``group`` names what
+    order must be kept within (a try's log, a component's log, the journal) and ``source`` the file.
+    ``resent`` is True where part of it may have been stored before: after a crash or a lost reply.
+    """
+
+    dataset: str
+    source: str
+    group: str
+    ids: list[str]
+    documents: list[bytes]
+    resent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A document that the service will never take, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a batch: stored + duplicates + rejected = documents given."""
+
+    stored: int
+    duplicates: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+class SinkUnavailable(RuntimeError):  # noqa: N818 - a state of the service, as in HTTP 503
+    """The service does not take records now; the batch is sent again later.
+
+    ``retry_after_s`` is the service's own wish, where it gave one.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Sink(Protocol):
+    """One service. Used by one thread."""
+
+    name: str
+
+    def send(self, batch: Batch) -> Answer:
+        """Store the batch, each document once. Raises :class:`SinkUnavailable` when nothing can be said."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+_MODULES = {
+    "embedded": "observability.relay.sinks.embedded",
+    "elasticsearch": "observability.relay.sinks.elasticsearch",
+    "cloudwatch": "observability.relay.sinks.cloudwatch",
+}
+
+
+def open_sink(name: str, settings: Settings) -> Sink:
+    """The sink called ``name``; its client library is imported here, not before. Raises ValueError."""
+    if name not in _MODULES:
+        raise ValueError(f"[relay] sinks names {name!r}; it must be one of {', '.join(_MODULES)}")
+    sink: Sink = import_module(_MODULES[name]).open_sink(settings)
+    return sink

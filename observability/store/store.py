@@ -1,0 +1,76 @@
+"""What a store answers, and the choice between stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from observability.events import Document
+    from observability.settings import Settings
+
+__all__ = ["Query", "Store", "StoreError", "open_store"]
+
+_BACKENDS = {
+    "embedded": "observability.store.embedded",
+    "elasticsearch": "observability.store.elasticsearch",
+    "cloudwatch": "observability.store.cloudwatch",
+}
+
+
+class StoreError(RuntimeError):
+    """A store that cannot answer; the message names it, what happened and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to read: a dataset of the catalogue and what its documents must have.
+
+    ``where`` maps a field to the value, or the values, it must have. ``since`` is inclusive, ``until``
+    exclusive. Documents come oldest first (log lines of one try: in the order they were written);
+    ``newest`` with ``limit`` keeps the last ones, still oldest first.
+    """
+
+    dataset: str
+    where: Mapping[str, str | int | tuple[str | int, ...]] = field(default_factory=dict)
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+    newest: bool = False
+
+
+class Store(Protocol):
+    """The questions; every backend passes the same tests."""
+
+    def documents(self, query: Query) -> Iterator[Document]:
+        """The matching documents, streamed. Raises :class:`StoreError`."""
+
+    def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
+        """The matching documents, and those that arrive later, until the caller stops."""
+
+    def count(self, query: Query, by: str | None = None) -> dict[str, int]:
+        """How many match, by the value of the field ``by``; under ``""`` where none is given."""
+
+    def series(self) -> int:
+        """How many metric series (name and tags) the store holds."""
+
+    def health(self) -> str | None:
+        """None when the store answers, else what is wrong with it and the remedy."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that ``[store] backend`` names; its client library is imported here, not before."""
+    try:
+        module = _BACKENDS[settings.store.backend]
+    except KeyError:
+        known = ", ".join(_BACKENDS)
+        raise StoreError(f"[store] backend is {settings.store.backend!r}; it must be one of {known}") from None
+    store: Store = import_module(module).open_store(settings)
+    return store
