@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "AIRFLOW_METRICS",
     "CAUSES",
     "COMPONENTS",
     "DATASETS",
+    "DIMENSIONS",
     "EVENTS",
     "FIELDS",
     "METRICS",
@@ -113,6 +115,7 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.team": FieldSpec("keyword", "Team of the DAG, where Airflow knows one."),
     "airflow.tags": FieldSpec("keyword", "Tags of the DAG."),
     "airflow.bundle": FieldSpec("keyword", "DAG bundle."),
+    "airflow.dag_file": FieldSpec("keyword", "Name of the DAG's file, without its folder and ending."),
     "airflow.component": FieldSpec("keyword", "Who wrote it, one of COMPONENTS."),
     "airflow.run_path": FieldSpec("keyword", "Path of the run or task in the Airflow UI, for links."),
     "airflow.cause": FieldSpec("keyword", "Why it failed, a key of CAUSES."),
@@ -233,6 +236,15 @@ TAGS: dict[str, str] = {
     "delivery": "notification.state",
     "stage": "telemetry.stage",
     "reason": "telemetry.reason",
+    # what Airflow calls them in its own metrics
+    "pool_name": "airflow.pool",
+    "team_name": "airflow.team",
+    "queue": "airflow.queue",
+    "run_type": "airflow.run_type",
+    "operator_name": "airflow.operator",
+    "bundle_name": "airflow.bundle",
+    "file_name": "airflow.dag_file",
+    "hostname": "host.name",
 }
 """Tags a metric may carry → the document field they become. Bounded values only: never run_id, try_number."""
 
@@ -277,6 +289,77 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.canary.age_ms": MetricSpec("gauge", "ms", "Time the last canary took to reach the store.", ("env",)),
     "contrail.watcher.lag_ms": MetricSpec("gauge", "ms", "From a fact's time to its reading by the watcher.", ("env",)),
 }
+
+_DAG_RUN = ("dag_id", "run_type", "env")
+_TRIED = ("dag_id", "task_id", "queue", "env")
+
+AIRFLOW_METRICS: dict[str, MetricSpec] = {
+    "scheduler_heartbeat": MetricSpec("counter", "heartbeats", "Heartbeats of the scheduler.", ("env",)),
+    "dag_processor_heartbeat": MetricSpec("counter", "heartbeats", "Heartbeats of the dag processor.", ("env",)),
+    "triggerer_heartbeat": MetricSpec("counter", "heartbeats", "Heartbeats of the triggerer.", ("env",)),
+    "scheduler.scheduler_loop_duration": MetricSpec("timer", "ms", "One loop of the scheduler.", ("env",)),
+    "scheduler.critical_section_duration": MetricSpec("timer", "ms", "Time in the scheduler's critical section.", ("env",)),
+    "scheduler.tasks.starving": MetricSpec("gauge", "tasks", "Tasks without an open slot in their pool.", ("env",)),
+    "scheduler.tasks.executable": MetricSpec("gauge", "tasks", "Tasks ready to be queued.", ("env",)),
+    "scheduler.dagruns.running": MetricSpec("gauge", "runs", "Runs that are running.", ("env",)),
+    "executor.open_slots": MetricSpec("gauge", "slots", "Open slots of the executor.", ("env",)),
+    "executor.queued_tasks": MetricSpec("gauge", "tasks", "Tasks queued on the executor.", ("env",)),
+    "executor.running_tasks": MetricSpec("gauge", "tasks", "Tasks running on the executor.", ("env",)),
+    "pool.open_slots": MetricSpec("gauge", "slots", "Open slots of a pool.", ("pool_name", "env")),
+    "pool.running_slots": MetricSpec("gauge", "slots", "Slots of a pool in use.", ("pool_name", "env")),
+    "pool.queued_slots": MetricSpec("gauge", "slots", "Slots of a pool taken by queued tasks.", ("pool_name", "env")),
+    "triggers.running": MetricSpec("gauge", "triggers", "Triggers running on a triggerer.", ("hostname", "env")),
+    "triggerer.capacity_left": MetricSpec("gauge", "triggers", "Triggers that a triggerer could still take.", ("hostname", "env")),
+    "dag_processing.total_parse_time": MetricSpec("gauge", "s", "Time to parse all DAG files once.", ("env",)),
+    # Airflow's registry says milliseconds; its dag processor sends seconds.
+    "dag_processing.last_duration": MetricSpec("timer", "s", "Time to parse one DAG file.", ("bundle_name", "file_name", "env")),
+    "dag_processing.import_errors": MetricSpec("gauge", "files", "DAG files with an import error.", ("env",)),
+    "dag_processing.file_path_queue_size": MetricSpec("gauge", "files", "DAG files waiting to be parsed.", ("env",)),
+    "dagbag_size": MetricSpec("gauge", "DAGs", "DAGs found by the last scan.", ("env",)),
+    "dagrun.schedule_delay": MetricSpec("timer", "ms", "From when a run was due to its start.", ("dag_id", "env")),
+    "dagrun.first_task_scheduling_delay": MetricSpec("timer", "ms", "From when a run was due to its first task's start.", _DAG_RUN),
+    "task.queued_duration": MetricSpec("timer", "ms", "Time a task waited in its queue.", _TRIED),
+    "task.scheduled_duration": MetricSpec("timer", "ms", "Time a task waited to be queued.", _TRIED),
+}
+"""Airflow's own metrics that our boards and rules use, named as its registry names them."""
+
+_BY = {
+    "contrail.task.started": ("dag_id",),
+    "contrail.task.attempts": ("dag_id", "state", "cause"),
+    "contrail.task.outcomes": ("dag_id", "state", "cause"),
+    "contrail.task.duration_ms": ("dag_id",),
+    "contrail.dag_run.outcomes": ("dag_id", "state"),
+    "contrail.dag_run.duration_ms": ("dag_id",),
+    "contrail.step.rows_in": ("dag_id",),
+    "contrail.step.rows_out": ("dag_id",),
+    "contrail.step.rows_rejected": ("dag_id",),
+    "contrail.step.watermark_age_ms": ("dag_id",),
+    "contrail.rows.rejected": ("dag_id", "rule"),
+    "contrail.deadline.missed": ("dag_id",),
+    "contrail.component.heartbeat_age_ms": ("component",),
+    "contrail.component.silent": ("component",),
+    "contrail.incident.opened": ("severity", "cause"),
+    "contrail.incident.open": ("severity",),
+    "contrail.notification.deliveries": ("channel", "delivery"),
+    "contrail.notification.latency_ms": ("channel",),
+    "contrail.relay.records": ("sink", "result"),
+    "contrail.relay.lag_bytes": ("sink",),
+    "contrail.relay.lag_ms": ("sink",),
+    "contrail.telemetry.losses": ("stage",),
+    "dagrun.schedule_delay": ("dag_id",),
+    "pool.open_slots": ("pool_name",),
+    "pool.running_slots": ("pool_name",),
+    "pool.queued_slots": ("pool_name",),
+    "dag_processing.last_duration": ("file_name",),
+}
+DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
+    name: (("env",), *(("env", tag) for tag in _BY.get(name, ()))) for name in (*METRICS, *AIRFLOW_METRICS)
+}
+"""CloudWatch: the sets of tags under which each metric is sent as dimensions (the tag's name is the dimension's).
+
+A metric that is not here is not sent: CloudWatch bills each combination of values. A set is left out where the
+series lacks one of its tags; ``env`` is always known.
+"""
 
 
 @dataclass(frozen=True, slots=True)
