@@ -1,0 +1,122 @@
+"""The pages as a FastAPI app that Airflow mounts; every endpoint asks Airflow who reads and what they may read."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+
+from observability import catalog
+from observability.airflow.ui import answers, words
+from observability.settings import get_settings
+from observability.store import Store, StoreError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi import Response
+
+__all__ = ["create_app"]
+
+_HERE = Path(__file__).parent
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+)
+"""Content-Security-Policy of every answer: nothing from elsewhere, nothing inline, framed by Airflow only."""
+
+_may_read_runs = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
+_may_read_tasks = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
+_may_read_logs = Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))
+_templates = Jinja2Templates(_HERE / "templates")
+_templates.env.filters.update(words.FILTERS)
+_templates.env.globals.update(causes=catalog.CAUSES)
+_stores = threading.local()
+
+MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
+
+
+def create_app() -> FastAPI:
+    """The app; Airflow mounts it below ``/contrail``."""
+    app = FastAPI(title="Contrail", docs_url=None, redoc_url=None, openapi_url=None)
+    app.mount("/static", StaticFiles(directory=_HERE / "static"), name="contrail-static")
+    app.middleware("http")(_harden)
+    app.exception_handler(StoreError)(_store_is_down)
+    app.get("/", response_class=HTMLResponse)(_overview)
+    app.get("/dags/{dag_id}", response_class=HTMLResponse, dependencies=[_may_read_runs])(_dag)
+    app.get("/dags/{dag_id}/runs/{run_id}", response_class=HTMLResponse, dependencies=[_may_read_tasks])(_run)
+    app.get(
+        "/dags/{dag_id}/tasks/{task_id}", response_class=HTMLResponse, dependencies=[_may_read_tasks, _may_read_logs]
+    )(_task)
+    app.get(
+        "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}",
+        response_class=HTMLResponse,
+        dependencies=[_may_read_tasks, _may_read_logs],
+    )(_task_instance)
+    return app
+
+
+def _overview(request: Request, user: GetUserDep) -> Response:
+    readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
+    return _page(request, "overview.html", page=answers.overview(_store(), readable.__contains__))
+
+
+def _dag(request: Request, dag_id: str) -> Response:
+    return _page(request, "dag.html", page=answers.dag_page(_store(), dag_id))
+
+
+def _run(request: Request, dag_id: str, run_id: str) -> Response:
+    return _page(request, "run.html", page=answers.run_page(_store(), dag_id, run_id))
+
+
+def _task(request: Request, dag_id: str, task_id: str) -> Response:
+    return _page(request, "task.html", page=answers.task_page(_store(), dag_id, task_id))
+
+
+def _task_instance(request: Request, dag_id: str, run_id: str, task_id: str, map_index: MapIndex = None) -> Response:
+    index = int(map_index) if map_index and map_index.lstrip("-").isdigit() else None
+    return _page(request, "task.html", page=answers.task_page(_store(), dag_id, task_id, run_id, index))
+
+
+def _page(request: Request, name: str, **context: Any) -> Response:
+    knobs = get_settings()
+    root = request.scope.get("root_path", "").rstrip("/")
+    links = words.Links(root=root, airflow=root.removesuffix("/contrail"), kibana=knobs.contrail.kibana_url.rstrip("/"))
+    return _templates.TemplateResponse(
+        request, name, {**context, "links": links, "environment": knobs.contrail.environment}
+    )
+
+
+def _store() -> Store:
+    if not hasattr(_stores, "store"):
+        _stores.store = open_store(get_settings())
+    store: Store = _stores.store
+    return store
+
+
+async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers.setdefault("Cache-Control", "private, no-store")
+    return response
+
+
+async def _store_is_down(request: Request, error: Exception) -> Response:
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": str(error)}, status_code=503)
+    return _templates.TemplateResponse(
+        request,
+        "unavailable.html",
+        {"error": str(error), "links": words.Links(), "environment": ""},
+        status_code=503,
+    )

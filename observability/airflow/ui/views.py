@@ -1,0 +1,56 @@
+"""Where the pages appear in Airflow's UI: the entries that the plugin registers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["EXTERNAL_VIEWS", "FASTAPI_APPS", "URL_PREFIX"]
+
+URL_PREFIX = "/contrail"
+"""Where the pages are mounted below Airflow's own address."""
+
+_ICON = f"{URL_PREFIX}/static/icon.svg"
+_ICON_DARK = f"{URL_PREFIX}/static/icon-dark.svg"
+_RUN = f"{URL_PREFIX}/dags/{{DAG_ID}}/runs/{{RUN_ID}}"
+
+
+def _view(destination: str, route: str, href: str) -> dict[str, Any]:
+    return {
+        "name": "Contrail",
+        "destination": destination,
+        "url_route": route,
+        "href": href,
+        "icon": _ICON,
+        "icon_dark_mode": _ICON_DARK,
+    }
+
+
+EXTERNAL_VIEWS: list[dict[str, Any]] = [
+    {**_view("nav", "contrail", f"{URL_PREFIX}/"), "nav_top_level": True},
+    _view("dag", "contrail-dag", f"{URL_PREFIX}/dags/{{DAG_ID}}"),
+    _view("dag_run", "contrail-run", _RUN),
+    _view("task", "contrail-task", f"{URL_PREFIX}/dags/{{DAG_ID}}/tasks/{{TASK_ID}}"),
+    _view("task_instance", "contrail-task-instance", f"{_RUN}/tasks/{{TASK_ID}}?map_index={{MAP_INDEX}}"),
+]
+"""A page in the navigation, and a tab on DAG, run, task and task instance."""
+
+
+class _Pages:
+    """The app, built at its first request: every task process loads the plugin, only the API server serves."""
+
+    @cached_property
+    def _app(self) -> ASGIApp:
+        from observability.airflow.ui.app import create_app
+
+        return create_app()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+FASTAPI_APPS: list[dict[str, Any]] = [{"app": _Pages(), "url_prefix": URL_PREFIX, "name": "Contrail"}]
+"""The pages behind those entries."""
