@@ -16,17 +16,20 @@ __all__ = ["Answer", "Batch", "Rejected", "Sink", "SinkUnavailable", "open_sink"
 class Batch:
     """Consecutive documents of one file, in order, all of one dataset.
 
-    ``ids[i]`` is the identity of ``documents[i]`` (a flat JSON object, no newline). ``group`` names what
-    order must be kept within (a try's log, a component's log, the journal) and ``source`` the file.
-    ``resent`` is True where part of it may have been stored before: after a crash or a lost reply.
+    ``ids[i]`` (ASCII) is the identity of ``documents[i]`` (a flat JSON object in UTF-8, no newline).
+    ``group`` names what order must be kept within (a try's log, a component's log, the journal) and
+    ``source`` the file, relative to the log folder or the journal. ``resent`` is True where part of it
+    may have been stored before: after a crash or a lost reply. ``prefix`` is what most of the documents
+    begin with, for a sink that stores it once.
     """
 
     dataset: str
     source: str
     group: str
-    ids: list[str]
+    ids: list[bytes]
     documents: list[bytes]
     resent: bool = False
+    prefix: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
