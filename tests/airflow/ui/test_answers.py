@@ -1,0 +1,172 @@
+"""What the pages say, asked of a real embedded store that real events were written to."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import orjson
+import pytest
+
+from observability.airflow.ui import answers
+from observability.events import (
+    DagRunFailed,
+    DagRunSucceeded,
+    DeadlineMissed,
+    DeadlineRecovered,
+    Identity,
+    IncidentOpened,
+    IncidentResolved,
+    RowsRejected,
+    StepMeasured,
+    TaskFailed,
+    TaskKilled,
+    TaskRetried,
+    TaskStarted,
+    TaskSucceeded,
+)
+from observability.relay.sinks import Batch
+from observability.relay.sinks.embedded import open_sink
+from observability.settings import load_settings
+from observability.store import open_store
+
+NOW = datetime.now(timezone.utc)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A function that stores events and answers the store they are in."""
+    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
+    sink = open_sink(knobs)
+    stores = []
+
+    def write(*events, dataset="etl.event"):
+        documents = [orjson.dumps({"host.name": "here", **event.document()}) for event in events]
+        sink.send(Batch(dataset, "journal", "journal", [event.id for event in events], documents))
+        stores.append(open_store(knobs))
+        return stores[-1]
+
+    yield write
+    sink.close()
+    for store in stores:
+        store.close()
+
+
+def task(run="r1", task_id="load", number=1, dag="flights", index=-1):
+    return Identity(dag_id=dag, task_id=task_id, run_id=run, try_number=number, map_index=index, owner="data")
+
+
+def at(minutes):
+    return NOW - timedelta(minutes=minutes)
+
+
+def failure(who, minutes, cause="app"):
+    return TaskFailed(
+        identity=who, time=at(minutes), cause=cause, reason="boom", fingerprint="f00d", duration_ns=5_000_000
+    )
+
+
+def test_a_task_that_failed_is_failing_now(written):
+    store = written(failure(task(), 5))
+    page = answers.overview(store, lambda _: True)
+    assert [event["airflow.task_id"] for event in page.broken] == ["load"]
+    assert page.tiles["failing now"] == 1
+    assert page.causes == {"app": 1}
+
+
+def test_a_task_that_succeeded_since_is_not_failing_now(written):
+    store = written(failure(task(), 5), TaskSucceeded(identity=task("r2"), time=at(1)))
+    assert answers.overview(store, lambda _: True).broken == []
+
+
+def test_the_overview_holds_nothing_of_a_dag_that_the_reader_may_not_read(written):
+    store = written(failure(task(dag="secret"), 5))
+    page = answers.overview(store, {"flights"}.__contains__)
+    assert (page.broken, page.tiles["tasks failed"]) == ([], 0)
+
+
+def test_an_incident_that_was_resolved_is_not_open(written):
+    opened = {"incident_id": "i1", "incident_key": "k", "severity": "error", "count": 1, "reason": "boom"}
+    who = Identity(dag_id="flights", run_id="r1")
+    store = written(
+        IncidentOpened(identity=who, time=at(9), incident_state="open", **opened),
+        IncidentOpened(
+            identity=who, time=at(8), incident_state="open", discriminator="2", **{**opened, "incident_id": "i2"}
+        ),
+        IncidentResolved(identity=who, time=at(1), incident_state="resolved", **opened),
+        dataset="contrail.alert",
+    )
+    assert [event["incident.id"] for event in answers.overview(store, lambda _: True).incidents] == ["i2"]
+
+
+def test_a_deadline_that_recovered_is_not_late(written):
+    who = Identity(dag_id="flights", run_id="r1")
+    store = written(
+        DeadlineMissed(identity=who, time=at(9), deadline="daily", reason="late"),
+        DeadlineMissed(identity=who, time=at(9), deadline="hourly", reason="late"),
+        DeadlineRecovered(identity=who, time=at(1), deadline="daily", reason="done"),
+        dataset="contrail.alert",
+    )
+    assert [event["deadline.name"] for event in answers.overview(store, lambda _: True).late] == ["hourly"]
+
+
+def test_a_dag_shows_its_runs_with_their_rows_and_causes(written):
+    store = written(
+        StepMeasured(identity=task(), time=at(9), step="load", rows_in=10, rows_out=8, rows_rejected=2),
+        TaskRetried(identity=task(), time=at(8), cause="dependency", reason="down"),
+        TaskSucceeded(identity=task(number=2), time=at(7), duration_ns=2_000_000),
+        DagRunSucceeded(identity=Identity(dag_id="flights", run_id="r1"), time=at(6), duration_ns=60_000_000_000),
+        DagRunFailed(
+            identity=Identity(dag_id="flights", run_id="r2"), time=at(5), reason="x", duration_ns=1_000_000_000
+        ),
+    )
+    page = answers.dag_page(store, "flights")
+    assert [(run["run_id"], run["state"], run["duration_ms"]) for run in page.runs] == [
+        ("r1", "success", 60_000.0),
+        ("r2", "failed", 1000.0),
+    ]
+    assert (page.runs[0]["rows_out"], page.runs[0]["rows_rejected"]) == (8, 2)
+    assert (page.causes, page.slowest, page.usual_ms, page.owners) == (
+        {"dependency": 1},
+        [("load", 2.0)],
+        60_000.0,
+        ["data"],
+    )
+
+
+def test_a_run_lists_each_attempt_once_with_the_fuller_account(written):
+    who = task()
+    store = written(
+        TaskStarted(identity=who, time=at(9)),
+        failure(who, 8, "killed"),
+        TaskKilled(identity=who, time=at(8), cause="killed", reason="SIGKILL"),
+        TaskKilled(identity=task(task_id="other"), time=at(7), cause="killed", reason="SIGKILL"),
+    )
+    found = [
+        (attempt.task_id, attempt.state, attempt.cause) for attempt in answers.run_page(store, "flights", "r1").attempts
+    ]
+    assert found == [("load", "failed", "killed"), ("other", "killed", "killed")]
+
+
+def test_a_task_says_how_often_the_same_error_was_seen_before(written):
+    store = written(failure(task("r0"), 500), failure(task("r1"), 5))
+    page = answers.task_page(store, "flights", "load", "r1")
+    assert (page.verdict.cause, page.seen_before) == ("app", 1)
+
+
+def test_a_step_stands_beside_what_it_usually_does(written):
+    usual = [StepMeasured(identity=task(f"u{n}"), time=at(100 - n), step="load", rows_out=100) for n in range(5)]
+    store = written(*usual, StepMeasured(identity=task("r1"), time=at(1), step="load", rows_out=10))
+    (step,) = answers.task_page(store, "flights", "load", "r1").steps
+    assert (step.usual_rows_out, step.unusual) == (100, True)
+
+
+def test_rejected_rows_are_shown_with_their_rule(written):
+    store = written(
+        RowsRejected(identity=task(), time=at(1), step="validate", rule="air_time_positive", rows_rejected=17)
+    )
+    assert [event["etl.rule"] for event in answers.run_page(store, "flights", "r1").rejected] == ["air_time_positive"]
+
+
+def test_a_task_that_never_ran_has_no_verdict(written):
+    page = answers.task_page(written(failure(task(), 5)), "flights", "unknown")
+    assert (page.verdict, page.attempts, page.lines) == (None, [], [])

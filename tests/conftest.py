@@ -1,0 +1,23 @@
+"""Every test session has homes of its own: nothing of the person's Airflow or Contrail is read or written."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_HOME = Path(tempfile.mkdtemp(prefix="contrail-tests-"))
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "CONTRAIL_"))]:
+    del os.environ[_name]
+os.environ.update(
+    AIRFLOW_HOME=str(_HOME / "airflow"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="False",
+    AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
+    CONTRAIL_HOME=str(_HOME / "contrail"),
+    CONTRAIL_STATSD__ENABLED="false",
+)
