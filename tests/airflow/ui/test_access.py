@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from observability.relay.sinks.embedded import open_sink
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from observability.relay.sinks.embedded import open_sink
 from observability.settings import load_settings
 
 pytestmark = pytest.mark.airflow

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import orjson
 import pytest
+from observability.relay.sinks.embedded import open_sink
 
 from observability.airflow.ui import answers
 from observability.events import (
@@ -25,7 +26,6 @@ from observability.events import (
     TaskSucceeded,
 )
 from observability.relay.sinks import Batch
-from observability.relay.sinks.embedded import open_sink
 from observability.settings import load_settings
 from observability.store import open_store
 
