@@ -11,7 +11,7 @@ from observability.airflow.ui.words import Links
 from observability.settings import get_settings
 
 if TYPE_CHECKING:
-    from airflow.models.taskinstancekey import TaskInstanceKey
+    from airflow.sdk.types import TaskInstanceKey
 
 __all__ = ["ContrailLink"]
 
