@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["contained", "count_loss", "take_losses"]
+__all__ = ["contained", "count_loss", "take_losses", "text_of"]
 
 _losses: Counter[tuple[str, str]] = Counter()
 _lock = threading.Lock()
@@ -49,3 +49,11 @@ def take_losses() -> dict[tuple[str, str], int]:
         taken = dict(_losses)
         _losses.clear()
     return taken
+
+
+def text_of(value: object) -> str:
+    """The text of any object, also of one whose own ``__str__`` or ``__repr__`` raises."""
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - user code: anything may come out of it
+        return f"<{type(value).__name__} whose text cannot be had: {type(error).__name__}>"

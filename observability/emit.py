@@ -19,6 +19,7 @@ from observability import catalog, identity, metrics, redact
 from observability.contain import contained, count_loss, take_losses
 from observability.events import TelemetryLost, fact_id
 from observability.journal import Journal
+from observability.logs import LEVELS
 from observability.settings import get_settings
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def journal() -> Journal:
 
 
 def emit(event: Event, *, log: Callable[..., Any] | None = None) -> bool:
-    """Record ``event``: journal first, then metrics, then ``log`` (a logger's ``log`` method) if its kind has a line.
+    """Record ``event``: journal first, then metrics, then ``log`` (a logger's ``log`` method, which
+    takes the standard library's level number) if its kind has a line.
 
     An event without identity gets the bound one. Returns False for a fact that this process has
     emitted already, and for one that could not be recorded, which is counted.
@@ -66,7 +68,7 @@ def _emit(event: Event, log: Callable[..., Any] | None) -> bool:
     for use in spec.metrics:
         _measure(use, document)
     if spec.log and log is not None:
-        log(spec.level, document["message"], **{"event.id": document["event.id"], "event.action": event.action})
+        log(LEVELS[spec.level], document["message"], **{"event.id": document["event.id"], "event.action": event.action})
     return True
 
 
@@ -110,7 +112,9 @@ def _remember(fact: str) -> None:
 
 def _report_losses() -> bool:
     for (stage, reason), number in take_losses().items():
-        lost = TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=f"{os.getpid()}:{next(_sequence)}")
+        lost = TelemetryLost(
+            stage=stage, lost_reason=reason, lost=number, discriminator=f"{os.getpid()}:{next(_sequence)}"
+        )
         try:
             _emit(lost, None)
         except OSError:

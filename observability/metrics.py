@@ -1,18 +1,241 @@
-"""StatsD metrics from task code. (First form; see the module's owner.)"""
+"""StatsD metrics from any code: added up in the process, sent by a background thread, at :func:`flush` and on leaving.
+
+A call costs one dictionary update. On the wire stand StatsD lines with tags in Influx style
+(``name,tag=value:1|c``), the form that Airflow's own ``statsd_influxdb_enabled`` produces. Counters travel
+summed, gauges as their last value, timers sample by sample, sets as their distinct values. A metric of the
+catalogue takes the tags that it declares there, and no other.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import os
+import re
+import threading
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from observability import identity, redact
+from observability.contain import contained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["flush", "send"]
+    from observability.catalog import MetricType
+    from observability.events import Identity
+
+__all__ = ["MetricError", "flush", "gauge", "increment", "send", "set", "timing"]
+
+_MOST_BYTES = 1432
+"""Payload of a datagram that no Ethernet path splits."""
+_MOST_SAMPLES = 20_000
+"""When so many samples wait, they are sent before the interval is over."""
+_BURST = 1000
+"""Lines after which the background thread pauses, so that a receiver with a default buffer keeps up."""
+_PAUSE_S = 0.002
+_UNBOUNDED = frozenset({"run_id", "ti_id", "map_index", "try_number", "trace_id", "logical_date"})
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.+/-]+")
+_LONGEST = 200
+
+_Key = tuple[str, int, tuple[tuple[str, Any], ...]]
+"""Name, ``id()`` of the identity, tags."""
 
 
-def send(name: str, kind: str, value: float, tags: Mapping[str, str]) -> None:
-    """Add a sample of a catalogued metric; ``kind`` is counter, gauge, timer or set."""
+class MetricError(ValueError):
+    """A metric that the catalogue does not allow; the message names it and what is allowed."""
+
+
+class _Pending:
+    """What this process has measured and not yet sent."""
+
+    def __init__(self) -> None:
+        self.counters: dict[_Key, float] = {}
+        self.gauges: dict[_Key, float] = {}
+        self.timers: dict[_Key, list[float]] = {}
+        self.sets: dict[_Key, dict[str, None]] = {}
+        self.names: dict[_Key, str] = {}
+        self.alive: list[Identity | None] = []
+        self.samples = 0
+
+    def lines(self) -> Iterator[tuple[str, str, Any]]:
+        """(method of a StatsD client, name with tags, value) of all that is pending."""
+        for method, values in (("incr", self.counters), ("gauge", self.gauges)):
+            for key, value in values.items():
+                yield method, self.names[key], value
+        for key, samples in self.timers.items():
+            for sample in samples:
+                yield "timing", self.names[key], sample
+        for key, members in self.sets.items():
+            for member in members:
+                yield "set", self.names[key], member
+
+
+_lock = threading.RLock()
+_sending = threading.Lock()
+_wake = threading.Event()
+_pending = _Pending()
+_thread: threading.Thread | None = None
+
+
+def increment(name: str, value: float = 1, **tags: str) -> None:
+    """Add ``value`` to the counter ``name``; dag_id, task_id and env are added where the metric has them."""
+    who = identity.current()
+    key = (name, id(who), tuple(tags.items()))
+    with _lock:
+        try:
+            _pending.counters[key] += value
+        except (KeyError, TypeError):
+            _first("counter", key, who, value)
+
+
+def gauge(name: str, value: float, **tags: str) -> None:
+    """Say that ``name`` is ``value`` now."""
+    _keep("gauge", name, value, tags)
+
+
+def timing(name: str, ms: float, **tags: str) -> None:
+    """Add a duration in milliseconds to the timer ``name``."""
+    _keep("timer", name, ms, tags)
+
+
+def set(name: str, value: object, **tags: str) -> None:  # noqa: A001 - StatsD's word for it
+    """Count ``value`` once per interval in the set ``name``."""
+    _keep("set", name, value, tags)
+
+
+def send(name: str, kind: MetricType, value: Any, tags: Mapping[str, str]) -> None:
+    """Add a sample of a metric; ``kind`` is counter, gauge, timer (ms) or set."""
+    if kind == "counter":
+        increment(name, value, **tags)
+    else:
+        _keep(kind, name, value, tags)
 
 
 def flush() -> None:
-    """Send what has been aggregated."""
+    """Send what has been added up, now; for the end of a process."""
+    with contained("metrics"):
+        _send(_take())
+
+
+def _keep(kind: MetricType, name: str, value: Any, tags: Mapping[str, str]) -> None:
+    who = identity.current()
+    key = (name, id(who), tuple(tags.items()))
+    with _lock:
+        _first(kind, key, who, value)
+        if _pending.samples >= _MOST_SAMPLES:
+            _wake.set()
+
+
+def _first(kind: MetricType, key: _Key, who: Identity | None, value: Any) -> None:
+    with contained("metrics"):
+        if key not in _pending.names:
+            _pending.names[key] = _wire_name(kind, key, who)
+            _pending.alive.append(who)
+        if kind == "set":
+            _pending.sets.setdefault(key, {})[_safe(str(value))] = None
+            _pending.samples += 1
+        elif not math.isfinite(value):
+            raise MetricError(f"{key[0]}: {value} is no number that a metric can have")
+        elif kind == "counter":
+            _pending.counters[key] = _pending.counters.get(key, 0) + value
+        elif kind == "gauge":
+            _pending.gauges[key] = value
+        else:
+            _pending.timers.setdefault(key, []).append(value)
+            _pending.samples += 1
+        _start()
+
+
+def _start() -> None:
+    global _thread  # noqa: PLW0603 - one per process
+    if _thread is None:
+        _thread = threading.Thread(target=_run, name="contrail-metrics", daemon=True)
+        _thread.start()
+
+
+def _run() -> None:
+    """Send until there is nothing left, then end: an idle process has no thread for a fork to trip over."""
+    global _thread  # noqa: PLW0603 - see _start
+    from observability.settings import get_settings
+
+    while True:
+        _wake.wait(get_settings().statsd.flush_ms / 1000)
+        _wake.clear()
+        with _lock:
+            taken = _take()
+            if not taken.names:
+                _thread = None
+                return
+        with contained("metrics"):
+            _send(taken, pause_s=_PAUSE_S)
+
+
+def _take() -> _Pending:
+    global _pending
+    with _lock:
+        taken, _pending = _pending, _Pending()
+    return taken
+
+
+def _send(taken: _Pending, pause_s: float = 0.0) -> None:
+    from observability.settings import get_settings
+
+    knobs = get_settings().statsd
+    if not knobs.enabled or not taken.names:
+        return
+    with _sending, _client(knobs.host, knobs.port).pipeline() as pipe:
+        for number, (method, name, value) in enumerate(taken.lines(), 1):
+            getattr(pipe, method)(name, value)
+            if pause_s and number % _BURST == 0:
+                pipe.send()
+                time.sleep(pause_s)
+
+
+@lru_cache(maxsize=1)
+def _client(host: str, port: int) -> Any:
+    from statsd import StatsClient  # type: ignore[import-untyped]
+
+    return StatsClient(host, port, maxudpsize=_MOST_BYTES)
+
+
+def _wire_name(kind: MetricType, key: _Key, who: Identity | None) -> str:
+    from observability import catalog
+    from observability.settings import get_settings
+
+    name, _, given = key
+    spec = catalog.METRICS.get(name)
+    if name.startswith("contrail.") and (spec is None or spec.type != kind):
+        raise MetricError(f"{name} is no {kind} of the catalogue; declare it in catalog.METRICS")
+    allowed = spec.tags if spec else ("dag_id", "task_id", "env")
+    tags = {tag: value for tag in allowed if (value := getattr(who, tag, None)) is not None}
+    if "env" in allowed:
+        tags["env"] = get_settings().contrail.environment
+    for tag, value in given:
+        if tag in _UNBOUNDED or (spec and tag not in allowed):
+            _refuse(name, tag, allowed)
+        else:
+            tags[tag] = str(value)
+    return ",".join([_safe(name), *(f"{_safe(tag)}={_safe(redact.text(value))}" for tag, value in tags.items())])
+
+
+def _refuse(name: str, tag: str, allowed: tuple[str, ...]) -> None:
+    with contained("metrics"):
+        raise MetricError(
+            f"{name} has no tag {tag!r}; it has {', '.join(allowed)}, and no metric has {', '.join(sorted(_UNBOUNDED))}"
+        )
+
+
+def _safe(text: str) -> str:
+    """``text`` as it may stand in a StatsD line: what would end a name, a tag or a line becomes ``_``."""
+    return _UNSAFE.sub("_", text)[:_LONGEST] or "_"
+
+
+def _after_fork() -> None:
+    global _lock, _sending, _wake, _pending, _thread
+    _lock, _sending, _wake = threading.RLock(), threading.Lock(), threading.Event()
+    _pending, _thread = _Pending(), None
+    _client.cache_clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
