@@ -19,7 +19,6 @@ from observability import catalog, identity, metrics, redact
 from observability.contain import contained, count_loss, take_losses
 from observability.events import TelemetryLost, fact_id
 from observability.journal import Journal
-from observability.logs import LEVELS
 from observability.settings import get_settings
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ def journal() -> Journal:
 
 
 def emit(event: Event, *, log: Callable[..., Any] | None = None) -> bool:
-    """Record ``event``: journal first, then metrics, then ``log`` (a logger's ``log`` method, which
-    takes the standard library's level number) if its kind has a line.
+    """Record ``event``: journal first, then metrics, then ``log(level, message, **keys)`` if its kind has a line.
 
     An event without identity gets the bound one. Returns False for a fact that this process has
     emitted already, and for one that could not be recorded, which is counted.
@@ -68,7 +66,7 @@ def _emit(event: Event, log: Callable[..., Any] | None) -> bool:
     for use in spec.metrics:
         _measure(use, document)
     if spec.log and log is not None:
-        log(LEVELS[spec.level], document["message"], **{"event.id": document["event.id"], "event.action": event.action})
+        log(spec.level, document["message"], **{"event.id": document["event.id"], "event.action": event.action})
     return True
 
 

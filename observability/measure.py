@@ -166,7 +166,11 @@ class Step:
 def _emit(event: Event) -> None:
     from observability.emit import emit
 
-    emit(event, log=get_logger("observability.measure").log)
+    emit(event, log=_log)
+
+
+def _log(level: str, message: str, **keys: Any) -> None:
+    getattr(get_logger("observability.measure"), level)(message, **keys)
 
 
 def _is_no_failure(error: BaseException) -> bool:
