@@ -50,6 +50,7 @@ __all__ = [
     "TelemetryLost",
     "by_action",
     "fact_id",
+    "moment",
 ]
 
 Document: TypeAlias = "dict[str, Any]"
@@ -106,7 +107,7 @@ class Event:
         when = self.time or datetime.now(timezone.utc)
         document: Document = {
             "event.id": self.id,
-            "@timestamp": when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "@timestamp": moment(when),
             "event.action": self.action,
         }
         if self.identity is not None:
@@ -115,6 +116,15 @@ class Event:
             if (value := getattr(self, name)) is not None:
                 document[_FIELD[name]] = _json(value)
         return document
+
+
+def moment(when: datetime | None) -> str:
+    """``when`` as documents write it, "" for None.
+
+    A run that is cleared begins and ends again: what tells these facts apart is their moment, so the
+    discriminator of a run's begin is ``moment(start_date)``, that of its end ``moment(end_date)``.
+    """
+    return when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z") if when else ""
 
 
 def fact_id(action: str, identity: Identity | None, discriminator: str = "") -> str:
@@ -559,7 +569,7 @@ def _own_fields(kind: type[Event]) -> tuple[str, ...]:
 
 def _json(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return moment(value)
     return list(value) if isinstance(value, tuple) else value
 
 

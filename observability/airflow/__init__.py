@@ -1,0 +1,1 @@
+"""Contrail inside Airflow: the plugin, its listener and policy, the logging config. Only here is Airflow imported."""

@@ -1,0 +1,152 @@
+"""What Airflow tells its listeners: who runs (task), what becomes of runs (scheduler), what people do (API server).
+
+A task's own outcome is told by its callbacks, in the same process; here it is only bound and flushed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from airflow.listeners import hookimpl
+
+from observability import callbacks, causes, identity, metrics
+from observability.contain import contained
+from observability.emit import emit
+from observability.events import (
+    AssetUpdated,
+    DagImportFailed,
+    DagRunStarted,
+    DagRunSucceeded,
+    Identity,
+    TaskFailed,
+    TaskRetried,
+    moment,
+)
+from observability.identify import duration_ns, identify, identify_run
+
+__all__: list[str] = []
+
+_STAGE = "listener"
+
+
+@hookimpl
+def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  # noqa: ARG001 - Airflow's signature
+    """Say whom this process works for, so that every line and sample from here on knows it."""
+    with contained(_STAGE):
+        context = {"ti": task_instance, "dag_run": _run_of(task_instance)}
+        about = identify(context)
+        identity.bind(about)
+        if about.trace_id:
+            structlog.contextvars.bind_contextvars(**{"trace.id": about.trace_id})
+
+
+@hookimpl
+def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any) -> None:  # noqa: ARG001
+    """Tell what ends an attempt from outside: a person's "mark failed", or the scheduler that gave it up."""
+    with contained(_STAGE):
+        if _is_record(task_instance):
+            callbacks.tell_once(_ended_from_outside(task_instance, str(error or "")))
+
+
+@hookimpl
+def on_dag_run_running(dag_run: Any, msg: str) -> None:  # noqa: ARG001
+    """Tell that a run began."""
+    with contained(_STAGE):
+        emit(
+            DagRunStarted(
+                identity=_run_identity(dag_run), time=dag_run.start_date, discriminator=moment(dag_run.start_date)
+            )
+        )
+
+
+@hookimpl
+def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ARG001
+    """Tell that a run succeeded."""
+    with contained(_STAGE):
+        ended = dag_run.end_date
+        callbacks.tell_once(
+            DagRunSucceeded(
+                identity=_run_identity(dag_run),
+                time=ended,
+                discriminator=moment(ended),
+                duration_ns=duration_ns(dag_run),
+            )
+        )
+
+
+@hookimpl
+def on_dag_run_failed(dag_run: Any, msg: str) -> None:
+    """Tell that a run failed, by itself or because a person said so."""
+    with contained(_STAGE):
+        callbacks.tell_once(callbacks.run_failed(_run_identity(dag_run), dag_run, msg, witness="listener"))
+
+
+@hookimpl
+def on_asset_event_emitted(asset_event: Any) -> None:
+    """Tell that a task updated an asset."""
+    with contained(_STAGE):
+        about = Identity(
+            dag_id=asset_event.source_dag_id,
+            task_id=asset_event.source_task_id,
+            run_id=asset_event.source_run_id,
+            map_index=asset_event.source_map_index,
+            component="api-server",
+        )
+        asset = asset_event.asset.uri or asset_event.asset.name
+        emit(AssetUpdated(identity=about, asset=asset, discriminator=f"{asset}|{asset_event.partition_key or ''}"))
+
+
+@hookimpl
+def on_new_dag_import_error(filename: str, stacktrace: str) -> None:
+    """Tell that a DAG file stopped parsing."""
+    with contained(_STAGE):
+        last = stacktrace.strip().rpartition("\n")[2]
+        callbacks.tell_once(
+            DagImportFailed(
+                identity=Identity(component="dag-processor"),
+                discriminator=f"{filename}|{causes.normalise(last)}",
+                reason=last,
+                stack_trace=causes.bounded_trace(stacktrace),
+                file_path=filename,
+                witness="listener",
+            )
+        )
+
+
+@hookimpl
+def before_stopping(component: Any) -> None:  # noqa: ARG001
+    """Send what is still held: a task process leaves by ``os._exit``, and nothing of ours runs after this."""
+    with contained(_STAGE):
+        metrics.flush()
+
+
+def _is_record(task_instance: Any) -> bool:
+    """True for the database's task instance (scheduler, API server), False for the one a task process runs."""
+    return hasattr(task_instance, "__table__")
+
+
+def _run_of(task_instance: Any) -> Any:
+    begun = getattr(task_instance, "_ti_context_from_server", None)
+    return getattr(begun, "dag_run", None)
+
+
+def _ended_from_outside(record: Any, error: str) -> TaskFailed | TaskRetried:
+    kind = TaskRetried if str(record.state) == "up_for_retry" else TaskFailed
+    by_person = "manually" in error
+    component = "api-server" if by_person else "scheduler"
+    about = replace(identify({"ti": record, "dag_run": record.__dict__.get("dag_run")}), component=component)
+    return kind(
+        identity=about,
+        time=record.end_date,
+        cause="cancelled" if by_person else "lost_heartbeat" if record.start_date else "platform",
+        reason="a person set it to failed" if by_person else error or "the scheduler gave it up",
+        duration_ns=duration_ns(record),
+        witness="listener",
+    )
+
+
+def _run_identity(dag_run: Any) -> Identity:
+    about = identify_run({"dag": dag_run.dag, "dag_run": dag_run, "run_id": dag_run.run_id})
+    return replace(about, component="scheduler")

@@ -1,0 +1,241 @@
+"""The shared callbacks: what Airflow calls when a task or run changes state, told as events.
+
+The plugin's policy attaches them to every task; a DAG that wants to name them itself uses
+:func:`default_args`. They take Airflow's context mapping and import nothing of Airflow.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from observability import causes, metrics
+from observability.claims import claim
+from observability.contain import contained
+from observability.emit import emit
+from observability.events import (
+    DagRunFailed,
+    DagRunSucceeded,
+    DeadlineMissed,
+    Identity,
+    TaskFailed,
+    TaskRetried,
+    TaskSkipped,
+    TaskStarted,
+    TaskSucceeded,
+    moment,
+)
+from observability.identify import duration_ns, identify, identify_run, in_task_process
+from observability.resources import Usage, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from observability.events import Event
+
+__all__ = [
+    "default_args",
+    "on_dag_failure",
+    "on_dag_success",
+    "on_deadline",
+    "on_execute",
+    "on_failure",
+    "on_retry",
+    "on_skipped",
+    "on_success",
+    "run_failed",
+    "tell_once",
+]
+
+_STAGE = "callback"
+_NO_EXCEPTION = causes.Failure(cause="app", reason="the task ended as failed without an exception")
+_RUN_CAUSES = {"task_failure": "upstream", "all_tasks_deadlocked": "app", "timed_out": "timeout"}
+_RUN_REASONS = {
+    "task_failure": "a task of it failed",
+    "all_tasks_deadlocked": "its tasks wait for each other",
+    "timed_out": "it ran longer than its dagrun_timeout",
+}
+
+
+def default_args(**more: Any) -> dict[str, Any]:
+    """``default_args`` of a DAG that shows its callbacks: those below, two retries a minute apart, and ``more``."""
+    return {
+        "owner": "airflow",
+        "retries": 2,
+        "retry_delay": timedelta(minutes=1),
+        "on_execute_callback": [on_execute],
+        "on_success_callback": [on_success],
+        "on_failure_callback": [on_failure],
+        "on_retry_callback": [on_retry],
+        "on_skipped_callback": [on_skipped],
+        **more,
+    }
+
+
+def on_execute(context: Mapping[str, Any]) -> None:
+    """Tell that an attempt began; one that resumes after a deferral or a reschedule began before."""
+    with contained(_STAGE):
+        ti = context["ti"]
+        begun = getattr(ti, "_ti_context_from_server", None)
+        if not (getattr(begun, "next_method", None) or getattr(begun, "task_reschedule_count", None)):
+            emit(TaskStarted(identity=identify(context), time=getattr(ti, "start_date", None)))
+
+
+def on_success(context: Mapping[str, Any]) -> None:
+    """Tell that a task succeeded, how long it took and what it used."""
+    with contained(_STAGE):
+        used = usage()
+        emit(
+            TaskSucceeded(
+                identity=identify(context),
+                time=getattr(context["ti"], "end_date", None),
+                duration_ns=duration_ns(context["ti"]),
+                peak_rss=used.peak_rss,
+                memory_limit=used.memory_limit,
+                cpu_time_ns=used.cpu_time_ns,
+            )
+        )
+
+
+def on_failure(context: Mapping[str, Any]) -> None:
+    """Tell that a task failed for good, and why."""
+    with contained(_STAGE):
+        _tell_failure(TaskFailed, context)
+
+
+def on_retry(context: Mapping[str, Any]) -> None:
+    """Tell that an attempt failed and will be repeated, and why."""
+    with contained(_STAGE):
+        _tell_failure(TaskRetried, context)
+
+
+def on_skipped(context: Mapping[str, Any]) -> None:
+    """Tell that a task skipped itself."""
+    with contained(_STAGE):
+        ti = context["ti"]
+        emit(
+            TaskSkipped(identity=identify(context), time=getattr(ti, "end_date", None), duration_ns=duration_ns(ti)),
+            log=_log,
+        )
+
+
+def on_dag_success(context: Mapping[str, Any]) -> None:
+    """Tell that a run succeeded; for an Airflow without the plugin, whose listener tells it first."""
+    with contained(_STAGE):
+        run = context.get("dag_run")
+        tell_once(
+            DagRunSucceeded(
+                identity=identify_run(context),
+                time=getattr(run, "end_date", None),
+                discriminator=moment(getattr(run, "end_date", None)),
+                duration_ns=duration_ns(run),
+            )
+        )
+
+
+def on_dag_failure(context: Mapping[str, Any]) -> None:
+    """Tell that a run failed; for an Airflow without the plugin, whose listener tells it first."""
+    with contained(_STAGE):
+        run = context.get("dag_run")
+        tell_once(run_failed(identify_run(context), run, str(context.get("reason") or ""), witness="callback"))
+
+
+def on_deadline(context: Mapping[str, Any], name: str = "") -> None:
+    """Tell that a run missed its deadline: the callable of a ``DeadlineAlert``'s ``SyncCallback``.
+
+    ``name`` is what people call the deadline: ``SyncCallback(on_deadline, {"name": "daily report"})``.
+    """
+    with contained(_STAGE):
+        run, deadline = context["dag_run"], context["deadline"]
+        due = _when(deadline["deadline_time"])
+        late = datetime.now(timezone.utc) - due
+        about = Identity(
+            dag_id=run["dag_id"],
+            run_id=run["dag_run_id"],
+            run_type=run.get("run_type"),
+            logical_date=run.get("logical_date"),
+            component="worker",
+        )
+        event = DeadlineMissed(
+            identity=about,
+            discriminator=str(deadline["id"]),
+            deadline=name or "run",
+            reason=f"run {about.run_id} was to be done by {moment(due)} and is {run.get('state', 'not done')}",
+            due=due,
+            lateness_ns=int(late / timedelta(microseconds=1)) * 1000,
+        )
+        emit(event)
+        metrics.flush()
+
+
+def _tell_failure(kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any]) -> None:
+    if not in_task_process(context):
+        tell_once(_given_up(kind, context))
+        return
+    error = context.get("exception")
+    told = causes.describe(error) if isinstance(error, BaseException) else _NO_EXCEPTION
+    emit(_task_failed(kind, context, told, usage()), log=_log)
+
+
+def _task_failed(
+    kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any], told: causes.Failure, used: Usage
+) -> TaskFailed | TaskRetried:
+    return kind(
+        identity=identify(context),
+        time=getattr(context["ti"], "end_date", None),
+        cause=told.cause,
+        reason=told.reason,
+        error_type=told.error_type,
+        error_message=told.error_message,
+        stack_trace=told.stack_trace,
+        fingerprint=told.fingerprint,
+        frame=told.frame,
+        exit_code=told.exit_code,
+        duration_ns=duration_ns(context["ti"]),
+        peak_rss=used.peak_rss,
+        memory_limit=used.memory_limit,
+        cpu_time_ns=used.cpu_time_ns,
+    )
+
+
+def _given_up(kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any]) -> TaskFailed | TaskRetried:
+    started = bool(getattr(context["ti"], "hostname", None))
+    cause = "lost_heartbeat" if started else "stuck_queued"
+    reason = (
+        "it stopped reporting, and the scheduler gave it up"
+        if started
+        else "no worker started it, and the scheduler gave it up"
+    )
+    return kind(identity=identify(context), cause=cause, reason=reason)
+
+
+def run_failed(about: Identity, run: Any, why: str, *, witness: str) -> DagRunFailed:
+    """The event of a run that failed; ``why`` is Airflow's word or sentence for it."""
+    ended = getattr(run, "end_date", None)
+    return DagRunFailed(
+        identity=about,
+        time=ended,
+        discriminator=moment(ended),
+        reason=_RUN_REASONS.get(why, why or "Airflow did not say why"),
+        cause="cancelled" if "manually" in why else _RUN_CAUSES.get(why, "app"),
+        duration_ns=duration_ns(run),
+        witness=witness,
+    )
+
+
+def tell_once(event: Event) -> None:
+    """Emit, from a process that may not live long, what other processes of this host may have seen too."""
+    if claim(event.id):
+        emit(event)
+        metrics.flush()
+
+
+def _when(value: Any) -> datetime:
+    when = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+
+
+def _log(level: str, message: str, **fields: Any) -> None:
+    getattr(structlog.get_logger("observability"), level)(message, **fields)
