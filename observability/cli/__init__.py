@@ -1,0 +1,111 @@
+"""The command line: ``contrail <command>``.
+
+A command's module is imported when the command is run, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["COMMANDS", "app", "main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo:demo", "Process real data once, observed end to end, and print what happened."),
+    "up": ("up:up", "Start the platform: Airflow, the relay and the watcher."),
+    "down": ("up:down", "Stop the platform and every process of it."),
+    "status": ("status:status", "Show the health of each component."),
+    "doctor": ("doctor:doctor", "Walk the whole chain and say what is broken and how to mend it."),
+    "relay": ("relay:app", "Carry logs, events and metrics from disk to the sinks."),
+    "watch": ("watch:app", "Decide what is wrong and tell the people who own it."),
+    "alerts": ("alerts:app", "Incidents, silences, routes and what was sent."),
+    "logs": ("read:logs", "Read task logs back from the store."),
+    "events": ("read:events", "Read events back from the store."),
+    "metrics": ("read:metrics", "Read metrics back from the store."),
+    "dashboards": ("dashboards:app", "Generate and install dashboards, rules and alarms."),
+    "elasticsearch": ("elasticsearch:app", "Install and check what Elasticsearch needs."),
+    "cloudwatch": ("cloudwatch:app", "Install and check what CloudWatch needs."),
+}
+"""Command → where it stands below this package (``module:attribute``), and its line in the help."""
+
+_ERRORS = (
+    "observability.settings:SettingsError",
+    "observability.journal:JournalError",
+    "observability.store.store:StoreError",
+    "observability.relay.sinks.sink:SinkUnavailable",
+    "observability.cli.platform.errors:PlatformError",
+    "observability.watch.errors:WatchError",
+)
+"""Errors whose message names the thing and the remedy: a line for the user, never a traceback."""
+
+_USAGE = 2
+
+
+class _Commands(TyperGroup):
+    """The commands of the table: listed without being imported, imported when resolved."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature of the parent
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature of the parent
+        if cmd_name not in COMMANDS:
+            return None
+        line = typer.Typer()
+        line.command(cmd_name, help=COMMANDS[cmd_name][1])(_listed)
+        return typer.main.get_command(line)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            return args[0], _load(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def _listed() -> None:
+    """Stand for a command in the help."""
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(import_module(f"observability.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer()
+        found.command(name)(function)
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def _contrail() -> None:
+    """Observability-first ETL on Apache Airflow: every DAG observed, every failure told once, with its cause."""
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one line on stderr and exit status 2."""
+    try:
+        app(prog_name="contrail")
+    except tuple(_loaded_errors()) as error:
+        print(f"contrail: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        sys.exit(_USAGE)
+    except BrokenPipeError:
+        # Whoever read our output has gone (``| head``); keep Python from flushing into the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _loaded_errors() -> Iterator[type[Exception]]:
+    for place in _ERRORS:
+        module, _, name = place.partition(":")
+        if module in sys.modules:
+            yield getattr(sys.modules[module], name)

@@ -1,0 +1,5 @@
+"""``python -m observability.cli`` is ``contrail``."""
+
+from observability.cli import main
+
+main()

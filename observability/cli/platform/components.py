@@ -1,0 +1,46 @@
+"""What the platform consists of: each component's command, in the order in which it is started."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from observability.settings import Settings
+
+__all__ = ["MIGRATION", "Component", "components"]
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A process of the platform. ``last`` marks what is stopped after the others, to carry their last words."""
+
+    name: str
+    command: tuple[str, ...]
+    last: bool = False
+
+
+def _airflow(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "airflow", *arguments)
+
+
+def _contrail(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "observability.cli", *arguments)
+
+
+MIGRATION = _airflow("db", "migrate")
+"""Run once before Airflow's components."""
+
+
+def components(settings: Settings) -> tuple[Component, ...]:
+    """The components for these knobs. Airflow's log servers stay off: they listen on every address."""
+    web = settings.airflow
+    return (
+        Component("relay", _contrail("relay"), last=True),
+        Component("api-server", _airflow("api-server", "--host", web.host, "--port", str(web.port), "--workers", "1")),
+        Component("scheduler", _airflow("scheduler", "--skip-serve-logs")),
+        Component("dag-processor", _airflow("dag-processor")),
+        Component("triggerer", _airflow("triggerer", "--skip-serve-logs")),
+        Component("watcher", _contrail("watch")),
+    )

@@ -1,0 +1,9 @@
+"""What the platform cannot do."""
+
+from __future__ import annotations
+
+__all__ = ["PlatformError"]
+
+
+class PlatformError(RuntimeError):
+    """The platform cannot start, stop or answer; the message names the thing and the remedy."""

@@ -1,0 +1,112 @@
+"""How the platform is: each component by its own witness, the store, what is behind and what was lost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from observability.cli.platform.api import monitor_health
+from observability.cli.platform.errors import PlatformError
+from observability.cli.platform.state import PlatformState, is_running, read_state
+from observability.store import StoreError, open_store
+
+if TYPE_CHECKING:
+    from observability.cli.platform.layout import Layout
+    from observability.settings import Settings
+
+__all__ = ["ComponentHealth", "Health", "look"]
+
+_AIRFLOW_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentHealth:
+    """One component: healthy, starting, unhealthy or down, and why."""
+
+    name: str
+    state: str
+    detail: str = ""
+    pid: int | None = None
+    restarts: int = 0
+    up_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The platform as a whole; ``phase`` is migrating, running, stopping or stopped."""
+
+    phase: str
+    url: str
+    home: str
+    components: list[ComponentHealth] = field(default_factory=list)
+    store: str = ""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every component and the store are."""
+        return self.phase == "running" and not self.store and all(part.state == "healthy" for part in self.components)
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {"healthy": self.healthy, **asdict(self)}
+
+
+def look(layout: Layout, settings: Settings) -> Health:
+    """Ask every witness now."""
+    state = read_state(layout)
+    if state is None or not is_running(layout):
+        return Health("stopped", settings.public_url, str(layout.home))
+    witnesses = _witnesses(settings)
+    return Health(
+        state.phase,
+        state.url,
+        str(layout.home),
+        [_component(name, state, witnesses.get(name, (None, ""))) for name in state.components],
+        _store(settings),
+    )
+
+
+def _component(name: str, state: PlatformState, witness: tuple[bool | None, str]) -> ComponentHealth:
+    part = state.components[name]
+    well, detail = witness
+    if part.pid is None:
+        word = "starting" if state.phase == "migrating" else "down"
+        return ComponentHealth(name, word, part.last_exit, None, part.restarts)
+    word = {True: "healthy", False: "unhealthy", None: "starting"}[well]
+    return ComponentHealth(name, word, detail, part.pid, part.restarts, round(time.time() - part.since, 1))
+
+
+def _witnesses(settings: Settings) -> dict[str, tuple[bool | None, str]]:
+    return {**_airflow(settings), **_ours(settings)}
+
+
+def _airflow(settings: Settings) -> dict[str, tuple[bool | None, str]]:
+    try:
+        told = monitor_health(settings.api_url)
+    except PlatformError as error:
+        return {"api-server": (None, str(error))}
+    found: dict[str, tuple[bool | None, str]] = {"api-server": (told["metadatabase"]["status"] == "healthy", "")}
+    for name, key in _AIRFLOW_NAMES.items():
+        part = told.get(key) or {}
+        beat = part.get(f"latest_{key}_heartbeat")
+        found[name] = (
+            None if beat is None else part.get("status") == "healthy",
+            f"heartbeat {beat}" if beat else "no heartbeat yet",
+        )
+    return found
+
+
+def _ours(settings: Settings) -> dict[str, tuple[bool | None, str]]:
+    return {"relay": (True, ""), "watcher": (True, "")}
+
+
+def _store(settings: Settings) -> str:
+    try:
+        store = open_store(settings)
+    except StoreError as error:
+        return str(error)
+    try:
+        return store.health() or ""
+    finally:
+        store.close()

@@ -1,0 +1,171 @@
+"""``contrail up`` and ``contrail down``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+
+from observability.cli.platform import health, processes
+from observability.cli.platform.environment import environment
+from observability.cli.platform.errors import PlatformError
+from observability.cli.platform.keeper import Keeper
+from observability.cli.platform.keys import USER, create_keys
+from observability.cli.platform.layout import Layout
+from observability.cli.platform.ports import require_ports
+from observability.cli.platform.state import PlatformState, is_running, read_state, take_lock
+from observability.settings import Settings, get_settings
+
+__all__ = ["down", "up"]
+
+_START_S = 180.0
+_STOP_S = 15.0
+_LOOK_EVERY_S = 1.0
+
+
+def up(
+    *,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the Airflow UI; else [airflow] port.", min=1, max=65535)
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when everything is healthy; contrail down stops it.")
+    ] = False,
+    tied: Annotated[bool, typer.Option("--tied", help="Stop when the process that started this command ends.")] = False,
+) -> None:
+    """Start the platform: Airflow, the relay and the watcher."""
+    if port is not None:
+        os.environ["CONTRAIL_AIRFLOW__PORT"] = str(port)
+        get_settings.cache_clear()
+    settings = get_settings()
+    layout = Layout(settings.home.absolute())
+    layout.create()
+    lock = take_lock(layout)
+    require_ports(settings)
+    create_keys(layout, settings)
+    console = Console(highlight=False)
+    if detach:
+        os.close(lock)
+        _detach(layout, settings, console)
+        return
+    os.environ.update(environment(layout, settings))
+    get_settings.cache_clear()
+    os.set_inheritable(lock, True)
+    status = Keeper(dict(os.environ), lock=lock, tied=tied).run(_Narrator(layout, settings, console).look)
+    if status:
+        raise PlatformError(f"the platform did not start; why stands in {layout.components}, begin with platform.log")
+    console.print("Stopped.")
+
+
+def down() -> None:
+    """Stop the platform and every process of it."""
+    layout = Layout(get_settings().home.absolute())
+    state = read_state(layout)
+    if state is None or not is_running(layout):
+        typer.echo(f"No platform of {layout.home} is running.")
+        return
+    _signal(state, signal.SIGTERM)
+    if not _gone(layout, _STOP_S - 1):
+        _kill(state)
+        if not _gone(layout, 2.0):
+            raise PlatformError(
+                f"process {state.keeper} does not end; look at it with: ps -fp {state.keeper},{state.supervisor}"
+            )
+    typer.echo("Stopped.")
+
+
+class _Narrator:
+    """Says what changes while the platform starts and runs."""
+
+    def __init__(self, layout: Layout, settings: Settings, console: Console) -> None:
+        self._layout, self._settings, self._console = layout, settings, console
+        self._said: dict[str, str] = {}
+        self._next = 0.0
+        self._welcomed = False
+
+    def look(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + (_LOOK_EVERY_S if not self._welcomed else 5 * _LOOK_EVERY_S)
+        now = health.look(self._layout, self._settings)
+        self._say("platform", now.phase)
+        for part in now.components:
+            self._say(
+                part.name,
+                part.state if not part.restarts else f"{part.state} (restarted {part.restarts} times: {part.detail})",
+            )
+        if now.healthy and not self._welcomed:
+            self._welcomed = True
+            welcome(self._layout, now.url, self._console)
+
+    def _say(self, name: str, words: str) -> None:
+        if self._said.get(name) != words and words != "starting":
+            self._console.print(f"{time.strftime('%H:%M:%S')}  {name:<14} {words}")
+        self._said[name] = words
+
+
+def welcome(layout: Layout, url: str, console: Console) -> None:
+    """Say where to look and how to log in; the password stays in its file."""
+    console.print(f"\nAirflow   {url}  (user {USER}, password in {layout.passwords})")
+    console.print(
+        "Next      contrail status | contrail events --follow | contrail logs DAG | contrail down\n", soft_wrap=True
+    )
+
+
+def _detach(layout: Layout, settings: Settings, console: Console) -> None:
+    path = layout.components / "console.log"
+    with path.open("wb") as output:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "observability.cli", "up"],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if keeper.poll() is not None:
+            raise PlatformError(
+                f"the platform did not start: {path.read_text('utf-8').strip().splitlines()[-1:]}; see {path}"
+            )
+        if health.look(layout, settings).healthy:
+            welcome(layout, settings.public_url, console)
+            return
+        time.sleep(0.5)
+    raise PlatformError(
+        f"the platform is not healthy after {_START_S:.0f} s; see contrail status; contrail down stops it"
+    )
+
+
+def _signal(state: PlatformState, number: signal.Signals) -> None:
+    for pid in (state.keeper, state.supervisor):
+        if _is_ours(pid, state):
+            os.kill(pid, number)
+            return
+
+
+def _kill(state: PlatformState) -> None:
+    for pid in (state.keeper, state.supervisor):
+        if _is_ours(pid, state):
+            for process in (*processes.descendants(pid), psutil.Process(pid)):
+                process.kill()
+
+
+def _is_ours(pid: int, state: PlatformState) -> bool:
+    try:
+        return psutil.Process(pid).create_time() <= state.started + 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _gone(layout: Layout, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while is_running(layout):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
