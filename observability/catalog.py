@@ -161,6 +161,7 @@ FIELDS: dict[str, FieldSpec] = {
     "telemetry.reason": FieldSpec("keyword", "Why records were lost or contained."),
     "telemetry.count": FieldSpec("long", "How many."),
     "canary.sequence": FieldSpec("long", "Number of the canary round."),
+    "canary.probe": FieldSpec("long", "Canary round this sample is for. It never happened: what counts or alerts leaves it out."),
     # metric documents
     "metric.name": FieldSpec("keyword", "Name of the metric, a key of METRICS or of Airflow's registry."),
     "metric.type": FieldSpec("keyword", "counter, gauge, timer or set."),

@@ -13,10 +13,9 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from observability import catalog, identity, metrics, redact
 from observability.contain import contained, count_loss, take_losses
+from observability.encode import to_json
 from observability.events import TelemetryLost, fact_id
 from observability.journal import Journal
 from observability.settings import get_settings
@@ -43,8 +42,8 @@ def journal() -> Journal:
 def emit(event: Event, *, log: Callable[..., Any] | None = None) -> bool:
     """Record ``event``: journal first, then metrics, then ``log(level, message, **keys)`` if its kind has a line.
 
-    An event without identity gets the bound one. Returns False for a fact that this process has
-    emitted already, and for one that could not be recorded, which is counted.
+    A probe of the canary is recorded only. An event without identity gets the bound one. Returns False for a fact
+    that this process has emitted already, and for one that could not be recorded, which is counted.
     """
     with contained("emit"):
         return _emit(event, log) and _report_losses()
@@ -60,9 +59,15 @@ def _emit(event: Event, log: Callable[..., Any] | None) -> bool:
     if document["event.id"] in _seen:
         return False
     spec = catalog.EVENTS[event.action]
-    document = redact.document(_complete(document, spec))
-    journal().append(spec.dataset, orjson.dumps(document, default=str))
+    document = _complete(document, spec)
+    record = to_json(document)
+    if not redact.is_clean(record):
+        document = redact.document(document)
+        record = to_json(document)
+    journal().append(spec.dataset, record)
     _remember(document["event.id"])
+    if event.probe is not None:
+        return True
     for use in spec.metrics:
         _measure(use, document)
     if spec.log and log is not None:

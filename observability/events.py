@@ -89,13 +89,15 @@ class Event:
     """What happened, when, and to what.
 
     ``discriminator`` tells apart facts of one kind about one identity (a step's name, a run's end);
-    ``time`` is when it happened, now where it is not given.
+    ``time`` is when it happened, now where it is not given. ``probe`` makes it a sample of its kind for
+    that round of the canary: carried and stored like any other, but neither counted, logged nor alerted.
     """
 
     action: ClassVar[str]
     identity: Identity | None = None
     time: datetime | None = None
     discriminator: str = ""
+    probe: int | None = None
 
     @property
     def id(self) -> str:
@@ -112,6 +114,8 @@ class Event:
         }
         if self.identity is not None:
             document.update(self.identity.document())
+        if self.probe is not None:
+            document["canary.probe"] = self.probe
         for name in _own_fields(type(self)):
             if (value := getattr(self, name)) is not None:
                 document[_FIELD[name]] = _json(value)

@@ -1,0 +1,1 @@
+"""What the failure drills need beside Airflow."""
