@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, ClassVar, TypeAlias
+from urllib.parse import quote
 
 __all__ = [
     "AssetUpdated",
@@ -81,7 +82,10 @@ class Identity:
 
     def document(self) -> Document:
         """The fields of this identity that are known, by their ECS names."""
-        return {_FIELD[name]: value for name in _IDENTITY if (value := getattr(self, name)) is not None}
+        document = {_FIELD[name]: value for name in _IDENTITY if (value := getattr(self, name)) is not None}
+        if self.dag_id is not None:
+            document["airflow.run_path"] = ui_path(self.dag_id, self.run_id, self.task_id, self.map_index)
+        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,18 @@ def moment(when: datetime | None) -> str:
     discriminator of a run's begin is ``moment(start_date)``, that of its end ``moment(end_date)``.
     """
     return when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z") if when else ""
+
+
+def ui_path(dag_id: str, run_id: str | None = None, task_id: str | None = None, map_index: int | None = None) -> str:
+    """Where the Airflow UI shows it, relative to the UI's address; parts are quoted."""
+    path = f"dags/{quote(dag_id, safe='')}"
+    if run_id is None:
+        return path
+    path += f"/runs/{quote(run_id, safe='')}"
+    if task_id is None:
+        return path
+    path += f"/tasks/{quote(task_id, safe='')}"
+    return path if map_index is None or map_index < 0 else f"{path}/mapped/{map_index}"
 
 
 def fact_id(action: str, identity: Identity | None, discriminator: str = "") -> str:
