@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from types import TracebackType
 
 __all__ = ["contained", "count_loss", "take_losses", "text_of"]
 
@@ -22,19 +22,31 @@ _losses: Counter[tuple[str, str]] = Counter()
 _lock = threading.Lock()
 
 
-@contextmanager
-def contained(stage: str) -> Iterator[None]:
+def contained(stage: str) -> AbstractContextManager[None, bool]:
     """Run a block whose failure must not reach its caller; ``stage`` names the place in the count.
 
     Only ``Exception`` is contained: ``SystemExit``, ``KeyboardInterrupt`` and the
     ``BaseException`` by which Airflow times a task out or kills it pass through.
     """
-    try:
-        yield
-    except Exception as error:
-        count_loss(stage, type(error).__name__)
-        if "pytest" in sys.modules:
-            raise
+    return _Contained(stage)
+
+
+class _Contained:
+    __slots__ = ("_stage",)
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        count_loss(self._stage, type(error).__name__)
+        return "pytest" not in sys.modules
 
 
 def count_loss(stage: str, reason: str, number: int = 1) -> None:

@@ -1,220 +1,31 @@
-"""Loggers: Airflow's own pipeline inside Airflow, one fused writer outside of it.
-
-A line is one JSON object in the shape of Airflow's task logs (``timestamp``, ``level``, ``event``, ``logger`` and
-the caller's keys), written by one ``write(2)`` to a descriptor opened with ``O_APPEND``: threads and forks need no
-lock. A log call never raises: what JSON cannot say is written as its text; a line that cannot be written is counted.
-"""
+"""Loggers: Airflow's own pipeline inside Airflow, our own writer outside of it."""
 
 from __future__ import annotations
 
-import errno
-import math
-import os
 import sys
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import orjson
-
-from observability.contain import count_loss, text_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["LEVELS", "Logger", "get_logger", "write_to"]
-
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-"""Levels by name, with the numbers of the standard library."""
-
-_NAMES = {number: name for name, number in LEVELS.items()}
-_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
-_RESERVED = frozenset({"timestamp", "level", "event", "logger", "exc_info"})
-_DEEPEST = 12
-_LARGEST_INT = 2**63
-
-
-class _Target:
-    """Where the lines of this process go, and from which level on."""
-
-    path: Path | None = None
-    descriptor = 2
-    least = LEVELS["info"]
-    torn = False
-
-
-def write_to(path: Path, *, level: str = "info") -> None:
-    """Append the lines of this process's own loggers to ``path``; before this call they go to stderr.
-
-    Raises OSError when the file cannot be opened.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _Target.descriptor = _open(path)
-    _Target.path, _Target.least, _Target.torn = path, LEVELS[level], False
+__all__ = ["get_logger"]
 
 
 def get_logger(name: str = "") -> Any:
     """A logger named ``name``, with the methods of structlog's.
 
-    Where Airflow (or the caller) runs structlog it is structlog's own, so that lines go through that pipeline.
+    Where Airflow (or the caller) runs structlog it is structlog's own, so that lines go through that pipeline;
+    elsewhere it is a :class:`observability.writer.Logger`.
     """
-    if _Target.path is None and ("airflow.sdk" in sys.modules or _structlog_is_configured()):
+    if _runs_structlog():
         import structlog
 
         return structlog.get_logger(name) if name else structlog.get_logger()
+    from observability.writer import Logger
+
     return Logger(name)
 
 
-class Logger:
-    """A logger with keys bound to it; immutable, so threads and forks may share it."""
-
-    __slots__ = ("_bound", "name")
-
-    def __init__(self, name: str, bound: dict[str, Any] | None = None) -> None:
-        self.name = name
-        self._bound = bound or {}
-
-    def bind(self, **keys: Any) -> Logger:
-        """A logger that has ``keys`` on each line, too."""
-        return Logger(self.name, {**self._bound, **keys})
-
-    def unbind(self, *keys: str) -> Logger:
-        """A logger without these keys."""
-        return Logger(self.name, {key: value for key, value in self._bound.items() if key not in keys})
-
-    def debug(self, event: object, /, *args: Any, **keys: Any) -> None:
-        """Write a line of level debug; ``args`` fill the percent signs of ``event``."""
-        self._write("debug", event, args, keys)
-
-    def info(self, event: object, /, *args: Any, **keys: Any) -> None:
-        """Write a line of level info."""
-        self._write("info", event, args, keys)
-
-    def warning(self, event: object, /, *args: Any, **keys: Any) -> None:
-        """Write a line of level warning."""
-        self._write("warning", event, args, keys)
-
-    def error(self, event: object, /, *args: Any, **keys: Any) -> None:
-        """Write a line of level error."""
-        self._write("error", event, args, keys)
-
-    def critical(self, event: object, /, *args: Any, **keys: Any) -> None:
-        """Write a line of level critical."""
-        self._write("critical", event, args, keys)
-
-    def exception(self, event: object, /, *args: Any, **keys: Any) -> None:
-        """Write a line of level error with the exception that is being handled."""
-        self._write("error", event, args, {"exc_info": True, **keys})
-
-    def log(self, level: int | str, event: object, /, *args: Any, **keys: Any) -> None:
-        """Write a line of ``level``, given by name or by the standard library's number."""
-        self._write(level if isinstance(level, str) else _NAMES.get(level, "info"), event, args, keys)
-
-    def _write(self, level: str, event: object, args: tuple[Any, ...], keys: dict[str, Any]) -> None:
-        if LEVELS.get(level, LEVELS["info"]) < _Target.least:
-            return
-        if self._bound:
-            keys = {**self._bound, **keys}
-        if args or not _RESERVED.isdisjoint(keys):
-            event, keys = _uncommon(event, args, keys)
-        record = {"timestamp": datetime.now(timezone.utc), "level": level, "event": event, "logger": self.name, **keys}
-        try:
-            line = orjson.dumps(record, _as_json, _OPTIONS)
-        except orjson.JSONEncodeError:
-            line = orjson.dumps(_plain(record), option=_OPTIONS)
-        _append(line)
-
-
-def _uncommon(event: object, args: tuple[Any, ...], keys: dict[str, Any]) -> tuple[object, dict[str, Any]]:
-    """Percent signs filled, the exception spelled out, and keys that would hide ours given an underscore."""
-    keys = dict(keys)
-    error = keys.pop("exc_info", None)
-    if error is True:
-        error = sys.exc_info()[1]
-    keys = {f"{key}_" if key in _RESERVED else key: value for key, value in keys.items()}
-    if isinstance(error, tuple):
-        error = error[1]
-    if isinstance(error, BaseException):
-        keys["error_detail"] = _traceback(error)
-    if args:
-        event = text_of(_Filled(event, args))
-    return event, keys
-
-
-class _Filled:
-    """An event whose percent signs are filled when its text is asked for."""
-
-    def __init__(self, event: object, args: tuple[Any, ...]) -> None:
-        self._event = str(event)
-        self._args = args
-
-    def __str__(self) -> str:
-        try:
-            return self._event % self._args
-        except (TypeError, ValueError):
-            return f"{self._event} {self._args!r}"
-
-
-def _traceback(error: BaseException) -> Any:
-    from structlog.tracebacks import ExceptionDictTransformer
-
-    detail = ExceptionDictTransformer(show_locals=False, use_rich=False)
-    return detail((type(error), error, error.__traceback__))
-
-
-def _as_json(value: Any) -> Any:
-    """What stands in a line for a value that JSON does not know."""
-    if isinstance(value, (set, frozenset)):
-        return list(value)
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value).decode("utf-8", "backslashreplace")
-    return text_of(value).encode("utf-8", "backslashreplace").decode()
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """``value`` as something that certainly becomes JSON: bounded in depth, valid Unicode, 64-bit numbers."""
-    if value is None or isinstance(value, (bool, datetime)):
-        return value
-    if type(value) is float:
-        return value if math.isfinite(value) else None
-    if type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT:
-        return value
-    if depth < _DEEPEST and isinstance(value, dict):
-        return {_as_json(key): _plain(item, depth + 1) for key, item in value.items()}
-    if depth < _DEEPEST and isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item, depth + 1) for item in value]
-    return _as_json(value) if not isinstance(value, (set, frozenset)) else text_of(value)
-
-
-def _append(line: bytes) -> None:
-    if _Target.torn:
-        line = b"\n" + line
-    try:
-        written = os.write(_Target.descriptor, line)
-    except OSError as error:
-        written = _again(line) if error.errno == errno.EBADF else 0
-        if not written:
-            count_loss("log", errno.errorcode.get(error.errno or 0, "OSError"))
-            return
-    _Target.torn = written != len(line)
-    if _Target.torn:
-        count_loss("log", "torn")
-
-
-def _again(line: bytes) -> int:
-    """Write to the file opened anew: somebody closed our descriptor. Answers 0 where that fails, too."""
-    if _Target.path is None:
-        return 0
-    try:
-        _Target.descriptor = _open(_Target.path)
-        return os.write(_Target.descriptor, line)
-    except OSError:
-        return 0
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _structlog_is_configured() -> bool:
+def _runs_structlog() -> bool:
+    writer = sys.modules.get("observability.writer")
+    if writer is not None and writer.is_open():
+        return False
     structlog = sys.modules.get("structlog")
-    return structlog is not None and structlog.is_configured()
+    return "airflow.sdk" in sys.modules or (structlog is not None and structlog.is_configured())

@@ -16,7 +16,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from observability import identity, redact
+from observability import identity
 from observability.contain import contained
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _client(host: str, port: int) -> Any:
 
 
 def _wire_name(kind: MetricType, key: _Key, who: Identity | None) -> str:
-    from observability import catalog
+    from observability import catalog, redact
     from observability.settings import get_settings
 
     name, _, given = key

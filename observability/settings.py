@@ -22,6 +22,7 @@ __all__ = [
     "ContrailSettings",
     "ElasticsearchSettings",
     "JournalSettings",
+    "RedactionSettings",
     "RelaySettings",
     "Settings",
     "SettingsError",
@@ -50,9 +51,15 @@ def knob(default: Any, doc: str) -> Any:
 class ContrailSettings:
     """What everything else starts from."""
 
-    home: str = knob("", "Folder of all that Contrail writes; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail.")
-    environment: str = knob("dev", "Name of the deployment: the last part of each data stream, and a tag on each metric.")
-    public_url: str = knob("", "Address of the Airflow UI as people reach it, for links; empty: http://127.0.0.1:<airflow.port>.")
+    home: str = knob(
+        "", "Folder of all that Contrail writes; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail."
+    )
+    environment: str = knob(
+        "dev", "Name of the deployment: the last part of each data stream, and a tag on each metric."
+    )
+    public_url: str = knob(
+        "", "Address of the Airflow UI as people reach it, for links; empty: http://127.0.0.1:<airflow.port>."
+    )
     kibana_url: str = knob("", "Address of Kibana as people reach it, for links; empty: no such links.")
 
 
@@ -76,11 +83,25 @@ class StatsdSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RedactionSettings:
+    """What is taken out of everything that is written, beside the secrets that Airflow knows."""
+
+    keys: tuple[str, ...] = knob(
+        (), "More words: the value of a key that contains one is masked, as with password, token, secret."
+    )
+    patterns: tuple[str, ...] = knob(
+        (), "Regular expressions of personal data to mask; a file only, a comma ends one in a variable."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RelaySettings:
     """What carries bytes from disk and socket to the sinks."""
 
     sinks: tuple[str, ...] = knob(("embedded",), "Where to send: any of embedded, elasticsearch, cloudwatch.")
-    log_folder: str = knob("", "Airflow's base_log_folder; empty: $AIRFLOW__LOGGING__BASE_LOG_FOLDER or $AIRFLOW_HOME/logs.")
+    log_folder: str = knob(
+        "", "Airflow's base_log_folder; empty: $AIRFLOW__LOGGING__BASE_LOG_FOLDER or $AIRFLOW_HOME/logs."
+    )
     poll_ms: int = knob(200, "How often files are looked at for new lines.")
     batch_bytes: int = knob(1_048_576, "Most bytes read from one file and sent in one request.")
     statsd_host: str = knob("127.0.0.1", "Address the StatsD listener binds.")
@@ -105,17 +126,22 @@ class StoreSettings:
 class ElasticsearchSettings:
     """Elasticsearch as a sink and a store."""
 
-    connection_id: str = knob("elasticsearch_default", "Airflow Connection: host, port, schema, login, password, extra {api_key, ca_certs}.")
+    connection_id: str = knob(
+        "elasticsearch_default", "Airflow Connection: host, port, schema, login, password, extra {api_key, ca_certs}."
+    )
     url: str = knob("", "Address without credentials, where there is no Connection.")
     compat_with: int = knob(0, "Major version of an older server (8); 0: ask the server.")
     request_timeout_s: float = knob(30.0, "A request that takes longer is tried again.")
+    compress: bool = knob(False, "Compress what is sent (gzip): a slow network gains, a local one loses.")
 
 
 @dataclass(frozen=True, slots=True)
 class CloudwatchSettings:
     """CloudWatch as a sink and a store."""
 
-    connection_id: str = knob("aws_default", "Airflow Connection with credentials and region; empty: boto3's own chain.")
+    connection_id: str = knob(
+        "aws_default", "Airflow Connection with credentials and region; empty: boto3's own chain."
+    )
     region: str = knob("", "Region, where the Connection names none.")
     endpoint_url: str = knob("", "Another endpoint (LocalStack, moto); empty: AWS.")
     log_group_prefix: str = knob("/contrail", "Log groups are <prefix>/<env>/<dataset>.")
@@ -150,6 +176,7 @@ class Settings:
     contrail: ContrailSettings
     journal: JournalSettings
     statsd: StatsdSettings
+    redaction: RedactionSettings
     relay: RelaySettings
     store: StoreSettings
     elasticsearch: ElasticsearchSettings
@@ -287,7 +314,16 @@ def _refuse_unknown_variables(env: dict[str, str], known: dict[str, type[Any]]) 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
     if hint is bool:
-        words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+        words = {
+            "true": True,
+            "1": True,
+            "yes": True,
+            "on": True,
+            "false": False,
+            "0": False,
+            "no": False,
+            "off": False,
+        }
         if isinstance(value, bool):
             return value
         if str(value).lower() in words:
