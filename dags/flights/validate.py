@@ -38,6 +38,10 @@ def _number(kind: str, name: str, low: float, high: float, *, nullable: bool = F
     return pa.Column(kind, _between(low, high, name), nullable=nullable)
 
 
+def _exactly(number: int) -> pa.Column:
+    return pa.Column("Int64", pa.Check(lambda values: values == number, name="date_is_of_the_day"))
+
+
 def _text(name: str, pattern: str, *, nullable: bool = False) -> pa.Column:
     check = pa.Check(lambda values: values.str.fullmatch(pattern), name=f"{name}_well_formed", ignore_na=True)
     return pa.Column("str", check, nullable=nullable)
@@ -51,9 +55,7 @@ def _flights(day: date, carriers: Collection[str]) -> pa.DataFrameSchema:
     known = pa.Check(lambda values: values.isin(list(carriers)), name="carrier_is_known")
     return pa.DataFrameSchema(
         {
-            "year": pa.Column("Int64", pa.Check.equal_to(day.year, name="date_is_readable")),
-            "month": pa.Column("Int64", pa.Check.equal_to(day.month, name="date_is_readable")),
-            "day": pa.Column("Int64", pa.Check.equal_to(day.day, name="date_is_readable")),
+            **{name: _exactly(getattr(day, name)) for name in ("year", "month", "day")},
             "dep_time": _number("Int64", "dep_time", 0, 2400, nullable=True),
             "sched_dep_time": _number("Int64", "sched_dep_time", 0, 2400),
             "dep_delay": _number("Int64", "dep_delay", -180, 2880, nullable=True),

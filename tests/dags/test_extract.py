@@ -1,0 +1,112 @@
+import gzip
+from datetime import date
+
+import pytest
+from upath import UPath
+
+from flights.extract import COLUMNS, SourceError, read
+
+ROW = "2013,7,4,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-07-04T09:00:00Z"
+HEADER = ",".join(COLUMNS["flights"])
+DAY = date(2013, 7, 4)
+
+
+def source_of(folder, *lines, header=HEADER, name="flights.csv"):
+    text = "\n".join([header, *lines]) + "\n"
+    (folder / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    return UPath(folder)
+
+
+def test_a_day_of_the_real_data_has_all_of_its_rows(source):
+    assert len(read(source, "flights", date(2013, 1, 1))) == 842
+    assert len(read(source, "flights", date(2013, 12, 31))) == 776
+
+
+def test_every_row_of_the_year_belongs_to_exactly_one_day(source, tmp_path):
+    whole = read(source, "weather").rows
+    (tmp_path / "weather.csv").write_bytes((source / "weather.csv").read_bytes())
+    days = {
+        date(*parts)
+        for parts in zip(*(map(int, whole[name].to_pylist()) for name in ("year", "month", "day")), strict=True)
+    }
+    some = sorted(days)[::30]
+    expected = {
+        day: sum(
+            1
+            for m, d in zip(whole["month"].to_pylist(), whole["day"].to_pylist(), strict=True)
+            if (int(m), int(d)) == (day.month, day.day)
+        )
+        for day in some
+    }
+    assert expected == {day: len(read(UPath(tmp_path), "weather", day)) for day in some}
+
+
+def test_a_day_without_rows_is_empty(source):
+    assert len(read(source, "flights", date(2014, 1, 1))) == 0
+
+
+def test_gzip_is_read_like_plain_text(tmp_path):
+    assert read(source_of(tmp_path, ROW, name="flights.csv.gz"), "flights", DAY).rows["carrier"].to_pylist() == ["UA"]
+
+
+@pytest.mark.parametrize("spelling", ["2013,07,04", "2013, 7, 4", "2013,7,4"])
+def test_a_date_may_be_spelled_with_zeros_and_spaces(tmp_path, spelling):
+    assert len(read(source_of(tmp_path, ROW.replace("2013,7,4", spelling, 1)), "flights", DAY)) == 1
+
+
+@pytest.mark.parametrize("nonsense", ["2013,2,30", ",,", "NA,NA,NA", "x,y,z", "2013,13,1"])
+def test_a_row_without_readable_date_belongs_to_the_files_first_day_only(tmp_path, nonsense):
+    other = ROW.replace("2013,7,4", "2013,7,5")
+    folder = source_of(tmp_path, ROW.replace("2013,7,4", nonsense), ROW, other, ROW.replace("2013,7,4", nonsense))
+    found = {day.day: len(read(folder, "flights", day)) for day in (DAY, date(2013, 7, 5))}
+    assert found == {4: 3, 5: 1}
+
+
+def test_a_line_with_too_few_or_too_many_columns_is_kept_as_text(tmp_path):
+    found = read(source_of(tmp_path, ROW, "2013,7,4,517", ROW + ",extra", "2013,7,5,1"), "flights", DAY)
+    assert (found.rows.num_rows, found.malformed) == (1, ["2013,7,4,517", ROW + ",extra"])
+
+
+def test_a_new_column_is_reported_and_left_out(tmp_path):
+    header = ",".join([*COLUMNS["flights"], "gate"])
+    found = read(source_of(tmp_path, ROW + ",A1", header=header), "flights", DAY)
+    assert ("gate" in found.columns, "gate" in found.rows.schema.names) == (True, False)
+
+
+def test_a_missing_column_is_named(tmp_path):
+    with pytest.raises(SourceError, match=r"flights\.csv lacks the columns tailnum: mend"):
+        read(source_of(tmp_path, ROW, header=",".join(COLUMNS["flights"]).replace("tailnum", "tail")), "flights", DAY)
+
+
+def test_a_missing_file_is_an_error_with_the_remedy(tmp_path):
+    with pytest.raises(
+        SourceError, match=r"there is no flights\.csv .* put it there, or correct the Variable flights_source"
+    ):
+        read(UPath(tmp_path), "flights", DAY)
+
+
+def test_an_unreadable_path_is_an_error_with_the_remedy(tmp_path):
+    (tmp_path / "flights.csv").mkdir()
+    with pytest.raises(SourceError, match=r"flights\.csv cannot be opened: .*grant access"):
+        read(UPath(tmp_path), "flights", DAY)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip"])
+def test_a_damaged_archive_is_an_error_with_the_remedy(tmp_path, content):
+    (tmp_path / "flights.csv.zip").write_bytes(content)
+    with pytest.raises(SourceError, match=r"flights\.csv\.zip cannot be opened"):
+        read(UPath(tmp_path), "flights", DAY)
+
+
+def test_a_truncated_archive_is_an_error_and_no_shorter_day(tmp_path):
+    folder = source_of(tmp_path, *[ROW] * 5000, name="flights.csv.gz")
+    whole = (tmp_path / "flights.csv.gz").read_bytes()
+    (tmp_path / "flights.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"flights\.csv\.gz"):
+        read(folder, "flights", DAY)
+
+
+def test_a_source_may_be_a_bucket():
+    memory = UPath("memory://flights-bucket/2013")
+    (memory / "flights.csv").write_text(",".join(COLUMNS["flights"]) + "\n" + ROW + "\n")
+    assert len(read(memory, "flights", DAY)) == 1
