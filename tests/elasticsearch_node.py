@@ -26,11 +26,11 @@ def elasticsearch_url():
         yield node.url
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def elasticsearch_node():
-    """A node of this test's own, to be killed and restarted."""
+    """A node to be killed and restarted; it takes requests of one megabyte at most."""
     try:
-        node = ElasticsearchNode().start()
+        node = ElasticsearchNode(settings={"http.max_content_length": "1mb"}).start()
     except NodeError as error:
         pytest.skip(str(error))
     yield node

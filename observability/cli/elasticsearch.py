@@ -1,0 +1,78 @@
+"""``contrail elasticsearch``: make a cluster ready for what the relay sends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from observability.credentials import CredentialsError
+from observability.settings import get_settings
+from observability.store import elasticsearch_templates as templates
+from observability.store.cluster import ClusterError, ClusterUnreachable, open_cluster
+from observability.store.elasticsearch_setup import OldestServer, Report, install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["app", "generate"]
+
+app = typer.Typer(help="Make an Elasticsearch ready for what the relay sends.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Keep ``setup`` a command of its own, also while it is the only one."""
+
+
+@app.command()
+def setup(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Ask and check; change nothing.")] = False,
+) -> None:
+    """Install templates and retention; say what the cluster cannot do."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        cluster = open_cluster(get_settings())
+        report = install(cluster, dry_run=dry_run)
+    except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
+        console.print(f"elasticsearch setup: {error}", style="red", markup=False)
+        raise typer.Exit(1) from error
+    if as_json:
+        console.print_json(json.dumps(asdict(report)))
+    else:
+        _show(console, report, dry_run=dry_run)
+
+
+def _show(console: Console, report: Report, *, dry_run: bool) -> None:
+    console.print(f"Elasticsearch {report.version}, licence {report.license}", markup=False)
+    verb = "would install" if dry_run else "installed"
+    for what, names in ((verb, report.installed), ("unchanged", report.unchanged), ("rolled over", report.rolled_over)):
+        for name in names:
+            console.print(f"  {what:13} {name}", markup=False)
+    for what, why in report.left_out.items():
+        console.print(f"  left out      {what}: {why}", markup=False)
+
+
+def generate(folder: Path) -> list[Path]:
+    """Write every template and policy as a JSON file below ``folder``, for reading and for review."""
+    parts = {
+        "component_templates": templates.component_templates(),
+        "index_templates": templates.index_templates(retention="lifecycle"),
+        "ilm_policies": templates.lifecycle_policies(),
+    }
+    written = []
+    for kind, bodies in parts.items():
+        for name, body in bodies.items():
+            path = folder / kind / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+            written.append(path)
+    return written
+
+
+if __name__ == "__main__":
+    app()

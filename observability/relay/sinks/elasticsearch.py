@@ -1,0 +1,259 @@
+"""Elasticsearch: bulk ``create`` into data streams, each document once, whatever happens on the way.
+
+The id makes a resend harmless within one backing index only: after a rollover a data stream takes the
+same id again. So what may have been stored before (``Batch.resent``) is looked up across the whole
+stream first. What a reply has settled is remembered until the batch is through, so that a partial
+failure costs the documents it names and nothing else. A user's key that has the name of an alias of
+ours moves to ``labels.<key>`` (ECS: custom keys) rather than costing its line.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from observability import catalog
+from observability.credentials import CredentialsError
+from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
+from observability.store.cluster import Cluster, ClusterUnreachable, Reply, open_cluster
+from observability.store.elasticsearch_templates import ALIASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from observability.settings import Settings
+
+__all__ = ["ElasticsearchSink", "open_sink", "stream_name"]
+
+_STORED: Final = "stored"
+_DUPLICATE: Final = "duplicate"
+_CREATED = b'"status":201'
+_ALIAS = "Cannot write to a field alias"
+_ERROR = "items.*.error"
+_BULK = f"_bulk?filter_path=errors,items.*.status,{_ERROR}.type,{_ERROR}.reason,{_ERROR}.caused_by.reason"
+_WHERE_IT_IS = "ignore_unavailable=true&allow_no_indices=true"
+_FOUND = f"_search?{_WHERE_IT_IS}&filter_path=hits.hits._id,_shards.failed,timed_out"
+_PAUSES_S = (0.2,)
+"""A reply that refused some documents for now is followed up this often at once; then the relay's own backoff."""
+_LOOKUP = 5_000
+_SETTLED_MOST = 50_000
+_OUR_FAULT = frozenset({400, 413})
+_STATE_OF_THE_CLUSTER = frozenset(
+    {
+        "cluster_block_exception",
+        "index_closed_exception",
+        "index_not_found_exception",
+        "invalid_index_name_exception",
+        "security_exception",
+        "validation_exception",
+    }
+)
+"""Errors with status 400 that say nothing about the document: sent again, not given up."""
+
+
+def stream_name(dataset: str, environment: str) -> str:
+    """The data stream of a dataset of the catalogue: ``<type>-<dataset>-<environment>``."""
+    return f"{catalog.DATASETS[dataset].type}-{dataset}-{environment}"
+
+
+class ElasticsearchSink:
+    """The cluster behind ``connect``, which is called when the first batch comes, and again after a failure of it."""
+
+    name = "elasticsearch"
+
+    def __init__(
+        self, connect: Callable[[], Cluster], environment: str, *, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._connect = connect
+        self._environment = environment
+        self._sleep = sleep
+        self._cluster: Cluster | None = None
+        self._settled: dict[bytes, str] = {}
+        self._relabelled: dict[bytes, bytes] = {}
+
+    def send(self, batch: Batch) -> Answer:
+        """Create the documents of the batch that are not in the stream yet. Raises :class:`SinkUnavailable`."""
+        stream = stream_name(batch.dataset, self._environment)
+        todo: Sequence[int] = range(len(batch.ids))
+        if batch.resent or self._settled:
+            todo = self._unsettled(stream, batch)
+        for pause in (*_PAUSES_S, None):
+            reason = self._create(stream, batch, todo)
+            if reason is None:
+                return self._answer(batch)
+            if pause is None:
+                raise SinkUnavailable(f"{self._url} refused part of a batch for {stream}: {reason}")
+            self._sleep(pause)
+            todo = [index for index in todo if batch.ids[index] not in self._settled]
+        raise AssertionError  # the loop ends inside
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._cluster is not None:
+            self._cluster.close()
+            self._cluster = None
+
+    @property
+    def _url(self) -> str:
+        return self._cluster.url if self._cluster else "Elasticsearch"
+
+    def _post(self, path: str, body: bytes, media: str = "x-ndjson") -> Reply:
+        try:
+            if self._cluster is None:
+                self._cluster = self._connect()
+            reply = self._cluster.send("POST", path, body, media=media)
+        except (ClusterUnreachable, CredentialsError) as error:
+            raise SinkUnavailable(str(error)) from error
+        if reply.status in {200, *_OUR_FAULT}:
+            return reply
+        refusal = _unavailable(self._url, reply)
+        if reply.status in {401, 403}:
+            self.close()  # the Connection may have been corrected by the next time
+        raise refusal
+
+    def _create(self, stream: str, batch: Batch, todo: Sequence[int]) -> str | None:
+        """Send these documents; what the reply settles is remembered. Returns why some are still open, if so."""
+        if not todo:
+            return None
+        reply = self._post(f"/{stream}/{_BULK}", _body(batch, todo, self._relabelled))
+        if reply.status != 200:  # noqa: PLR2004 - HTTP
+            return self._refused_whole(stream, batch, todo, reply)
+        if reply.body.count(_CREATED) == len(todo) and reply.body.startswith(b'{"errors":false'):
+            if len(todo) < len(batch.ids) or self._settled:
+                self._settled.update((batch.ids[index], _STORED) for index in todo)
+            return None
+        return self._read_items(batch, todo, _items(reply, len(todo)))
+
+    def _refused_whole(self, stream: str, batch: Batch, todo: Sequence[int], reply: Reply) -> str | None:
+        """Halve what was too much, or holds one poisoned document, until the document stands alone."""
+        if len(todo) == 1:
+            self._settled[batch.ids[todo[0]]] = f"HTTP {reply.status}: {_reason(reply)}"
+            return None
+        if reply.status != 413 and _systematic(reply):  # noqa: PLR2004 - HTTP: too large
+            raise _unavailable(self._url, reply)
+        middle = len(todo) // 2
+        first = self._create(stream, batch, todo[:middle])
+        return self._create(stream, batch, todo[middle:]) or first
+
+    def _read_items(self, batch: Batch, todo: Sequence[int], items: list[Any]) -> str | None:
+        reason = None
+        for index, item in zip(todo, items, strict=False):
+            outcome = next(iter(item.values()))
+            status, error = outcome.get("status", 500), outcome.get("error", {})
+            if status in {200, 201}:
+                self._settled[batch.ids[index]] = _STORED
+            elif status == 409:  # noqa: PLR2004 - HTTP: there is one with this id
+                self._settled[batch.ids[index]] = _DUPLICATE
+            elif _ALIAS in _why(error) and batch.ids[index] not in self._relabelled:
+                self._relabelled[batch.ids[index]] = _relabel(batch.documents[index])
+                reason = _why(error)
+            elif status in _OUR_FAULT and error.get("type") not in _STATE_OF_THE_CLUSTER:
+                self._settled[batch.ids[index]] = _why(error)
+            else:
+                reason = f"{status} {_why(error)}"
+        return reason
+
+    def _unsettled(self, stream: str, batch: Batch) -> list[int]:
+        """The documents that are not known to be in the stream; those that a reply was lost for are looked up."""
+        if len(self._settled) > _SETTLED_MOST:  # batches that never came again
+            self._settled.clear()
+        todo = [index for index, key in enumerate(batch.ids) if key not in self._settled]
+        if batch.resent and todo:
+            self._post(f"/{stream}/_refresh?{_WHERE_IT_IS}", b"", "json")
+            for start in range(0, len(todo), _LOOKUP):
+                for key in self._stored(stream, [batch.ids[index] for index in todo[start : start + _LOOKUP]]):
+                    self._settled[key] = _DUPLICATE
+            todo = [index for index in todo if batch.ids[index] not in self._settled]
+        return todo
+
+    def _stored(self, stream: str, ids: list[bytes]) -> list[bytes]:
+        query = {
+            "size": len(ids),
+            "_source": False,
+            "track_total_hits": False,
+            "sort": ["_doc"],
+            "query": {"ids": {"values": [key.decode() for key in ids]}},
+        }
+        reply = self._post(f"/{stream}/{_FOUND}", orjson.dumps(query), "json")
+        found = _json(reply)
+        if reply.status != 200 or found.get("timed_out") or found.get("_shards", {}).get("failed"):  # noqa: PLR2004 - HTTP
+            raise SinkUnavailable(f"{self._url} could not say which documents of {stream} it has: {_reason(reply)}")
+        return [hit["_id"].encode() for hit in found.get("hits", {}).get("hits", ())]
+
+    def _answer(self, batch: Batch) -> Answer:
+        if not self._settled:
+            return Answer(len(batch.ids))
+        outcomes = [self._settled.pop(key, _STORED) for key in batch.ids]
+        self._relabelled.clear()
+        rejected = [Rejected(at, why) for at, why in enumerate(outcomes) if why not in {_STORED, _DUPLICATE}]
+        return Answer(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
+
+
+def open_sink(settings: Settings) -> ElasticsearchSink:
+    """The sink of ``[elasticsearch]``."""
+    return ElasticsearchSink(lambda: open_cluster(settings), settings.contrail.environment)
+
+
+def _body(batch: Batch, todo: Sequence[int], relabelled: dict[bytes, bytes]) -> bytes:
+    ids, documents = batch.ids, batch.documents
+    if len(todo) != len(ids) or relabelled:
+        ids = [ids[index] for index in todo]
+        documents = [relabelled.get(batch.ids[index], documents[index]) for index in todo]
+    pairs = [b'%b"}}\n%b' % pair for pair in zip(ids, documents, strict=True)]
+    return b'{"create":{"_id":"' + b'\n{"create":{"_id":"'.join(pairs) + b"\n"
+
+
+def _relabel(document: bytes) -> bytes:
+    fields = orjson.loads(document)
+    return orjson.dumps({f"labels.{name}" if name in ALIASES else name: value for name, value in fields.items()})
+
+
+def _items(reply: Reply, expected: int) -> list[Any]:
+    items: list[Any] = _json(reply).get("items", [])
+    if len(items) != expected:
+        raise SinkUnavailable(f"Elasticsearch answered for {len(items)} of {expected} documents; asking again")
+    return items
+
+
+def _json(reply: Reply) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(reply.body)
+    except orjson.JSONDecodeError as error:
+        raise SinkUnavailable(f"Elasticsearch gave an unreadable answer ({error}); asking again") from error
+    if not isinstance(answer, dict):
+        raise SinkUnavailable("Elasticsearch gave an answer that is no object; asking again")
+    return answer
+
+
+def _why(error: Any) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    cause = (error.get("caused_by") or {}).get("reason")
+    return f"{error.get('type', 'error')}: {error.get('reason', '')}" + (f": {cause}" if cause else "")
+
+
+def _reason(reply: Reply) -> str:
+    return reply.body[:500].decode("utf-8", "replace")
+
+
+def _systematic(reply: Reply) -> bool:
+    """True where a 400 is about the request as such, not about one of its documents."""
+    try:
+        error = _json(reply).get("error", {})
+    except SinkUnavailable:
+        return True  # not Elasticsearch's own words: something between us and it
+    kind = error.get("type", "") if isinstance(error, dict) else ""
+    return kind in _STATE_OF_THE_CLUSTER or not kind or "media_type" in kind
+
+
+def _unavailable(url: str, reply: Reply) -> SinkUnavailable:
+    remedy = {
+        401: "; check the Connection's credentials",
+        403: "; the user or API key needs create_doc and read on the data streams",
+        404: "; run `contrail elasticsearch setup`",
+    }.get(reply.status, "")
+    wish = reply.headers.get("retry-after", "")
+    message = f"{url} answered {reply.status}{remedy}: {_reason(reply)}"
+    return SinkUnavailable(message, float(wish) if wish.isdigit() else None)

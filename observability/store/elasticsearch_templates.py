@@ -1,0 +1,137 @@
+"""What Elasticsearch has to know of our documents: component and index templates, from the catalogue alone.
+
+``subobjects: false`` everywhere: a dotted name is one key, so that ``event`` and ``event.action`` live side
+by side, as in the lines that Airflow writes. A field that nobody declared is kept and searchable, whatever
+its type is from one line to the next: text and booleans are keywords, a number that turns into a word is
+kept in the document and left out of the index.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from observability import catalog
+
+if TYPE_CHECKING:
+    from observability.catalog import Dataset, FieldSpec
+
+__all__ = ["ALIASES", "component_templates", "index_templates", "lifecycle_policies"]
+
+ALIASES: Final = {"log.level": "level", "message": "event", "log.logger": "logger"}
+"""ECS names of what Airflow names its own way in its log lines."""
+
+_LINES: Final = ("airflow.task", "airflow.component")
+_STRUCTURED: Final = {"type": "flattened", "index": False, "doc_values": False}
+_LONGEST_KEYWORD: Final = 1024
+_AIRFLOWS_OWN: Final = frozenset({"log_id", "offset", "event", "level", "logger", "timestamp"})
+_PRIORITY: Final = 250
+"""Above the templates that ship with Elasticsearch for logs-*-* and metrics-*-* (100)."""
+
+
+def component_templates() -> dict[str, Any]:
+    """The parts that index templates are made of, by name."""
+    return {
+        "contrail-settings": {"template": {"settings": _settings()}, "_meta": _meta("What every data stream has.")},
+        "contrail-mappings": {
+            "template": {"mappings": {"subobjects": False, "date_detection": False, "dynamic_templates": _unknown()}},
+            "_meta": _meta("How fields are treated that the catalogue does not name."),
+        },
+        "contrail-lines": {
+            "template": {"mappings": {"subobjects": False, "properties": _line_properties()}},
+            "_meta": _meta("Lines that Airflow wrote."),
+        },
+        "contrail-events": {
+            "template": {"mappings": {"subobjects": False, "properties": _properties(aliased=False)}},
+            "_meta": _meta("Documents that Contrail wrote."),
+        },
+    }
+
+
+def index_templates(*, retention: str = "") -> dict[str, Any]:
+    """One template per data stream, by name.
+
+    ``retention`` is how this cluster forgets: ``lifecycle`` (data stream lifecycle), ``ilm`` or ``""`` (it cannot).
+    """
+    return {f"contrail-{name}": _index_template(spec, retention) for name, spec in catalog.DATASETS.items()}
+
+
+def lifecycle_policies() -> dict[str, Any]:
+    """One index lifecycle policy per retention period, by name."""
+    return {
+        _policy(spec): {"policy": {"phases": _phases(spec), "_meta": _meta("Rolls over, then forgets.")}}
+        for spec in catalog.DATASETS.values()
+    }
+
+
+def _index_template(spec: Dataset, retention: str) -> dict[str, Any]:
+    kind = "contrail-lines" if spec.dataset in _LINES else "contrail-events"
+    template: dict[str, Any] = {}
+    if retention == "lifecycle":
+        template["lifecycle"] = {"data_retention": f"{spec.retention_days}d"}
+    if retention == "ilm":
+        template["settings"] = {"index.lifecycle.name": _policy(spec)}
+    return {
+        "index_patterns": [f"{spec.type}-{spec.dataset}-*"],
+        "priority": _PRIORITY,
+        "data_stream": {},
+        "composed_of": ["contrail-settings", "contrail-mappings", kind],
+        "template": template,
+        "_meta": _meta(spec.description),
+    }
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "index.codec": "best_compression",
+        "index.refresh_interval": "1s",
+        "index.auto_expand_replicas": "0-1",
+        "index.mapping.ignore_malformed": True,
+        "index.mapping.total_fields.limit": 2000,
+        "index.mapping.total_fields.ignore_dynamic_beyond_limit": True,
+    }
+
+
+def _properties(*, aliased: bool) -> dict[str, Any]:
+    left_out = set(ALIASES) if aliased else _AIRFLOWS_OWN
+    return {name: _mapping(name, spec) for name, spec in catalog.FIELDS.items() if name not in left_out}
+
+
+def _line_properties() -> dict[str, Any]:
+    aliases = {name: {"type": "alias", "path": path} for name, path in ALIASES.items()}
+    return {**_properties(aliased=True), **aliases, "error_detail": _STRUCTURED, "ti_id": {"type": "keyword"}}
+
+
+def _mapping(name: str, spec: FieldSpec) -> dict[str, Any]:
+    if spec.type == "keyword":
+        return {"type": "keyword", "ignore_above": _LONGEST_KEYWORD}
+    if spec.type == "object":
+        return {"type": "flattened"}
+    if name == "@timestamp":
+        return {"type": "date", "ignore_malformed": False}
+    return {"type": spec.type}
+
+
+def _unknown() -> list[dict[str, Any]]:
+    word = {"type": "keyword", "ignore_above": _LONGEST_KEYWORD}
+    return [
+        {"words": {"match_mapping_type": "string", "mapping": word}},
+        {"flags": {"match_mapping_type": "boolean", "mapping": word}},
+        {"whole_numbers": {"match_mapping_type": "long", "mapping": {"type": "long"}}},
+        {"numbers": {"match_mapping_type": "double", "mapping": {"type": "double"}}},
+    ]
+
+
+def _policy(spec: Dataset) -> str:
+    return f"contrail-{spec.retention_days}d"
+
+
+def _phases(spec: Dataset) -> dict[str, Any]:
+    rollover = {"max_primary_shard_size": "50gb", "max_age": f"{max(1, spec.retention_days // 4)}d"}
+    return {
+        "hot": {"actions": {"rollover": rollover}},
+        "delete": {"min_age": f"{spec.retention_days}d", "actions": {"delete": {}}},
+    }
+
+
+def _meta(description: str) -> dict[str, str]:
+    return {"managed_by": "contrail", "description": description}

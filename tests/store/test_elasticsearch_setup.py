@@ -1,0 +1,82 @@
+"""Templates from the catalogue, and their installation on a real cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from observability import catalog
+from observability.cli.elasticsearch import generate
+from observability.credentials import Credentials
+from observability.store import elasticsearch_templates as templates
+from observability.store.cluster import Cluster
+from observability.store.elasticsearch_setup import install
+
+COMMITTED = Path(__file__).parents[2] / "config" / "elasticsearch"
+
+
+def test_the_committed_templates_are_those_of_the_catalogue(tmp_path):
+    fresh = {path.relative_to(tmp_path): path.read_text("utf-8") for path in generate(tmp_path)}
+    committed = {path.relative_to(COMMITTED): path.read_text("utf-8") for path in COMMITTED.rglob("*.json")}
+
+    assert committed == fresh, "run `make generate`"
+
+
+def test_every_field_of_the_catalogue_is_mapped_for_events():
+    properties = templates.component_templates()["contrail-events"]["template"]["mappings"]["properties"]
+
+    assert set(catalog.FIELDS) - set(properties) == {"log_id", "offset", "event", "level", "logger", "timestamp"}
+
+
+def test_every_dataset_has_a_template_of_its_own():
+    patterns = [body["index_patterns"] for body in templates.index_templates().values()]
+
+    assert patterns == [[f"{spec.type}-{name}-*"] for name, spec in catalog.DATASETS.items()]
+
+
+@pytest.mark.elasticsearch
+def test_setup_is_safe_to_run_again_and_says_what_the_cluster_cannot_do(elasticsearch_url):
+    cluster = Cluster(Credentials(url=elasticsearch_url))
+    install(cluster)
+
+    report = install(cluster)
+
+    assert report.installed == []
+    assert len(report.unchanged) >= len(catalog.DATASETS) + 4
+    assert all(report.left_out.values())
+    cluster.close()
+
+
+@pytest.mark.elasticsearch
+def test_a_changed_template_is_installed_and_its_streams_roll_over(elasticsearch_url):
+    cluster = Cluster(Credentials(url=elasticsearch_url))
+    install(cluster)
+    stream = "logs-etl.event-setup"
+    cluster.send("POST", f"/{stream}/_create/1", b'{"@timestamp":"2026-01-01T00:00:00Z"}')
+    older = templates.index_templates()["contrail-etl.event"] | {"_meta": {"digest": "older"}}
+    cluster.ask("PUT", "/_index_template/contrail-etl.event", older)
+
+    report = install(cluster)
+
+    assert report.installed == ["_index_template/contrail-etl.event"]
+    assert stream in report.rolled_over
+    cluster.close()
+
+
+@pytest.mark.elasticsearch
+def test_the_command_reports_as_json(elasticsearch_url, monkeypatch):
+    from typer.testing import CliRunner
+
+    from observability.cli.elasticsearch import app
+    from observability.settings import get_settings
+
+    monkeypatch.setenv("CONTRAIL_ELASTICSEARCH__URL", elasticsearch_url)
+    get_settings.cache_clear()
+    try:
+        result = CliRunner().invoke(app, ["setup", "--json"])
+    finally:
+        get_settings.cache_clear()
+
+    assert (result.exit_code, json.loads(result.stdout)["version"].split(".")[0]) == (0, "9")
