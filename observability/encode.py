@@ -10,9 +10,10 @@ import orjson
 
 from observability.contain import text_of
 
-__all__ = ["to_json"]
+__all__ = ["to_json", "to_line"]
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY
+_LINE = _OPTIONS | orjson.OPT_APPEND_NEWLINE
 _DEEPEST = 12
 _LARGEST_INT = 2**63
 
@@ -23,6 +24,14 @@ def to_json(record: dict[str, Any]) -> bytes:
         return orjson.dumps(record, _as_json, _OPTIONS)
     except orjson.JSONEncodeError:
         return orjson.dumps(_plain(record, 0), option=_OPTIONS)
+
+
+def to_line(record: dict[str, Any]) -> bytes:
+    """:func:`to_json` with the newline that ends a line of a file."""
+    try:
+        return orjson.dumps(record, _as_json, _LINE)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_plain(record, 0), option=_LINE)
 
 
 def _as_json(value: Any) -> Any:

@@ -25,7 +25,7 @@ from observability.encode import to_json
 from observability.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Callable, Iterator, MutableMapping
 
     from observability.events import Document
 
@@ -66,8 +66,18 @@ _secrets: dict[str, None] = {}
 _lock = threading.Lock()
 
 
+class _Ready:
+    """The scan of :func:`is_clean`, made ready on its first use after the rules changed."""
+
+    scan: Callable[[bytes], object]
+
+
 class _Rules(NamedTuple):
-    """What to look for, made ready: the automaton, and for each of its patterns whether its edges belong to it."""
+    """What to look for, made ready.
+
+    ``automaton`` finds all, overlaps included; ``edges`` says of each of its patterns whether the base64 digits
+    beside it belong to it, and None of a mere hint.
+    """
 
     automaton: ahocorasick_rs.BytesAhoCorasick
     edges: list[bool | None]
@@ -84,15 +94,12 @@ def add_secret(value: str) -> None:
         known = len(_secrets)
         _secrets.update((found, None) for found in wanted if len(found) >= _SHORTEST)
         if len(_secrets) != known:
-            _rules.cache_clear()
+            _forget_rules()
 
 
 def is_clean(line: bytes) -> bool:
     """Whether nothing in ``line`` (text, or a document as JSON) can be a secret; False says: look closer."""
-    rules = _rules()
-    if rules.automaton.find_matches_as_indexes(line.lower()) or rules.patterns:
-        return False
-    return b"@" not in line or b"://" not in line
+    return not _ready.scan(line.lower()) and (b"@" not in line or b"://" not in line)
 
 
 def text(value: str) -> str:
@@ -173,6 +180,16 @@ def _cut(raw: bytes, spans: list[tuple[int, int]]) -> str:
     return b"".join([*parts, raw[done:]]).decode("utf-8", "surrogatepass")
 
 
+def _first_scan(line: bytes) -> object:
+    _rules()
+    return _ready.scan(line)
+
+
+def _forget_rules() -> None:
+    _rules.cache_clear()
+    _ready.scan = _first_scan
+
+
 @lru_cache(maxsize=1)
 def _rules() -> _Rules:
     knobs = get_settings().redaction
@@ -184,8 +201,10 @@ def _rules() -> _Rules:
         rf"(?i)((?:{keys})[\w.-]*\\*[\"']?\s*[:=]\s*(?:b?\\*[\"'])?(?:(?:bearer|basic|digest|token)\s+)?)[^\s\"'&,;)}}\]\\]+"
     )
     kind = ahocorasick_rs.Implementation.DFA if len(found) < _MOST_FAST else None
+    filter_ = ahocorasick_rs.BytesAhoCorasick(list(found), ahocorasick_rs.MATCHKIND_LEFTMOST_FIRST, kind)
+    _ready.scan = bool if knobs.patterns else filter_.find_matches_as_indexes
     return _Rules(
-        ahocorasick_rs.BytesAhoCorasick(list(found), implementation=kind),
+        ahocorasick_rs.BytesAhoCorasick(list(found)),
         list(found.values()),
         re.compile(f"(?i){keys}"),
         (*_PLACES, assigned),
@@ -211,3 +230,7 @@ def _codes(secret: str) -> Iterator[tuple[bytes, bool]]:
         whole = (0, 2, 3)[shift], len(code.rstrip(b"=")) - ((shift + len(raw)) % 3 > 0)
         yield code[slice(*whole)], True
         yield code[slice(*whole)].translate(bytes.maketrans(b"+/", b"-_")), True
+
+
+_ready = _Ready()
+_forget_rules()

@@ -13,9 +13,9 @@ import sys
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from observability import redact
 from observability.contain import count_loss, text_of
-from observability.encode import to_json
+from observability.encode import to_line
+from observability.redact import document, is_clean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,8 @@ __all__ = ["LEVELS", "Logger", "is_open", "write_to"]
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 """Levels by name, with the numbers of the standard library."""
 
+_UTC = timezone.utc
+_now = datetime.now
 _NAMES = {number: name for name, number in LEVELS.items()}
 _RESERVED = frozenset({"timestamp", "level", "event", "logger", "exc_info"})
 
@@ -99,17 +101,28 @@ class Logger:
         self._write(level if isinstance(level, str) else _NAMES.get(level, "info"), event, args, keys)
 
     def _write(self, level: str, event: object, args: tuple[Any, ...], keys: dict[str, Any]) -> None:
-        if LEVELS.get(level, LEVELS["info"]) < _Target.least:
+        if LEVELS.get(level, 0) < _Target.least:
             return
         if self._bound:
             keys = {**self._bound, **keys}
-        if args or not _RESERVED.isdisjoint(keys):
+        record = {"timestamp": _now(_UTC), "level": level, "event": event, "logger": self.name, **keys}
+        if args or "exc_info" in record or len(record) != len(keys) + 4:
             event, keys = _uncommon(event, args, keys)
-        record = {"timestamp": datetime.now(timezone.utc), "level": level, "event": event, "logger": self.name, **keys}
-        line = to_json(record)
-        if not redact.is_clean(line):
-            line = to_json(redact.document(record))
-        _append(line + b"\n")
+            record = {"timestamp": _now(_UTC), "level": level, "event": event, "logger": self.name, **keys}
+        line = to_line(record)
+        if not is_clean(line):
+            line = to_line(document(record))
+        if _Target.torn:
+            line = b"\n" + line
+        try:
+            written = os.write(_Target.descriptor, line)
+        except OSError as error:
+            written = _again(line, error)
+        if written != len(line):
+            _Target.torn = written > 0
+            count_loss("log", "torn" if written else "unwritten")
+        elif _Target.torn:
+            _Target.torn = False
 
 
 def _uncommon(event: object, args: tuple[Any, ...], keys: dict[str, Any]) -> tuple[object, dict[str, Any]]:
@@ -149,24 +162,9 @@ def _traceback(error: BaseException) -> Any:
     return detail((type(error), error, error.__traceback__))
 
 
-def _append(line: bytes) -> None:
-    if _Target.torn:
-        line = b"\n" + line
-    try:
-        written = os.write(_Target.descriptor, line)
-    except OSError as error:
-        written = _again(line) if error.errno == errno.EBADF else 0
-        if not written:
-            count_loss("log", errno.errorcode.get(error.errno or 0, "OSError"))
-            return
-    _Target.torn = written != len(line)
-    if _Target.torn:
-        count_loss("log", "torn")
-
-
-def _again(line: bytes) -> int:
-    """Write to the file opened anew: somebody closed our descriptor. Answers 0 where that fails, too."""
-    if _Target.path is None:
+def _again(line: bytes, error: OSError) -> int:
+    """Write to the file opened anew where somebody closed our descriptor; answers how many bytes went out."""
+    if error.errno != errno.EBADF or _Target.path is None:
         return 0
     try:
         _Target.descriptor = _open(_Target.path)
