@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
-from observability.relay.sinks.embedded import open_sink
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from observability.events import Identity, TaskFailed
+from observability.relay.sinks import Batch
+from observability.relay.sinks.embedded import open_sink
 from observability.settings import load_settings
 
 pytestmark = pytest.mark.airflow
@@ -44,10 +47,10 @@ def server(tmp_path_factory):
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "narrow:viewer,wide:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__API_AUTH__JWT_SECRET": "a-secret-of-this-test-and-no-other-0123456789-0123456789",
-        "CONTRAIL_HOME": str(home / "contrail"),
+        "CONTRAIL_CONTRAIL__HOME": str(home / "contrail"),
         "PYTHONPATH": str(HERE),
     }
-    open_sink(load_settings(environ=env)).close()
+    _store_a_failure(load_settings(environ=env))
     airflow = [sys.executable, "-m", "airflow"]
     subprocess.run([*airflow, "db", "migrate"], env=env, check=True, capture_output=True, timeout=120)
     url = f"http://127.0.0.1:{port}"
@@ -64,6 +67,14 @@ def server(tmp_path_factory):
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _store_a_failure(knobs):
+    who = Identity(dag_id="open_dag", run_id="r1", task_id="load", try_number=1, map_index=-1)
+    event = TaskFailed(identity=who, cause="app", reason="<script>alert(2)</script>")
+    sink = open_sink(knobs)
+    sink.send(Batch("etl.event", "journal", "journal", [event.id.encode()], [orjson.dumps(event.document())]))
+    sink.close()
 
 
 def _login(url, name, word, process):
@@ -136,7 +147,13 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_inline(get, server):
     assert " style=" not in response.text
 
 
+def test_what_a_task_said_is_escaped(get):
+    response = get(PAGES[3], "wide")
+    assert "&lt;script&gt;alert(2)" in response.text
+    assert "<script>alert(2)" not in response.text
+
+
 def test_names_are_escaped(get):
-    response = get("/contrail/dags/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "wide")
+    response = get("/contrail/dags/%3Cscript%3Ealert(1)", "wide")
     assert response.status_code == 200
     assert "<script>alert(1)" not in response.text

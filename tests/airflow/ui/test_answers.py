@@ -6,7 +6,6 @@ from datetime import datetime, timedelta, timezone
 
 import orjson
 import pytest
-from observability.relay.sinks.embedded import open_sink
 
 from observability.airflow.ui import answers
 from observability.events import (
@@ -26,6 +25,7 @@ from observability.events import (
     TaskSucceeded,
 )
 from observability.relay.sinks import Batch
+from observability.relay.sinks.embedded import open_sink
 from observability.settings import load_settings
 from observability.store import open_store
 
@@ -41,7 +41,7 @@ def written(tmp_path):
 
     def write(*events, dataset="etl.event"):
         documents = [orjson.dumps({"host.name": "here", **event.document()}) for event in events]
-        sink.send(Batch(dataset, "journal", "journal", [event.id for event in events], documents))
+        sink.send(Batch(dataset, "journal", "journal", [event.id.encode() for event in events], documents))
         stores.append(open_store(knobs))
         return stores[-1]
 
@@ -101,9 +101,9 @@ def test_an_incident_that_was_resolved_is_not_open(written):
 def test_a_deadline_that_recovered_is_not_late(written):
     who = Identity(dag_id="flights", run_id="r1")
     store = written(
-        DeadlineMissed(identity=who, time=at(9), deadline="daily", reason="late"),
-        DeadlineMissed(identity=who, time=at(9), deadline="hourly", reason="late"),
-        DeadlineRecovered(identity=who, time=at(1), deadline="daily", reason="done"),
+        DeadlineMissed(identity=who, time=at(9), deadline="daily", discriminator="daily", reason="late"),
+        DeadlineMissed(identity=who, time=at(9), deadline="hourly", discriminator="hourly", reason="late"),
+        DeadlineRecovered(identity=who, time=at(1), deadline="daily", discriminator="daily", reason="done"),
         dataset="contrail.alert",
     )
     assert [event["deadline.name"] for event in answers.overview(store, lambda _: True).late] == ["hourly"]
