@@ -81,6 +81,7 @@ FIELDS: dict[str, FieldSpec] = {
     "log.level": FieldSpec("keyword", "debug, info, warning, error or critical."),
     "log.logger": FieldSpec("keyword", "Name of the logger."),
     "log.file.path": FieldSpec("keyword", "File the line was read from, relative to the log folder."),
+    "log.part": FieldSpec("long", "Place of a piece of a line too long for one document, from 0."),
     "event.id": FieldSpec("keyword", "Identity of the fact; equal facts have equal ids."),
     "event.kind": FieldSpec("keyword", "event, alert or metric (ECS)."),
     "event.action": FieldSpec("keyword", "The kind of event, a key of EVENTS."),

@@ -41,7 +41,11 @@ _ERRORS = (
     "observability.journal:JournalError",
     "observability.store.store:StoreError",
     "observability.relay.sinks.sink:SinkUnavailable",
+    "observability.relay.sources.statsd:StatsdUnavailable",
+    "observability.relay.relay:RelayError",
     "observability.cli.platform.errors:PlatformError",
+    "observability.credentials:CredentialsError",
+    "observability.relay.relay:RelayError",
     "observability.watch.errors:WatchError",
 )
 """Errors whose message names the thing and the remedy: a line for the user, never a traceback."""

@@ -1,0 +1,228 @@
+"""``contrail logs``, ``contrail events``, ``contrail metrics``: read back from whatever store is configured."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from observability import catalog
+from observability.settings import get_settings
+from observability.store import Query, StoreError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from observability.events import Document
+    from observability.store import Store
+
+__all__ = ["events", "logs", "metrics"]
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_COLOURS = {"warning": "yellow", "error": "red", "critical": "bright_red", "debug": "bright_black"}
+_KNOWN = {
+    "timestamp", "level", "event", "logger", "offset", "log_id", "filename", "lineno", "error_detail",
+    "ti_id", "dag_id", "task_id", "run_id", "try_number", "map_index",
+}  # fmt: skip
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document per line.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what arrives, until Ctrl-C.")]
+Since = Annotated[str, typer.Option(help="Not before this: 15m, 2h, 7d, or a moment like 2026-01-31T12:00.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", help="Only the newest so many; 0: all.")]
+Run = Annotated[str, typer.Option(help="Only this run: its run id, or 'latest'.")]
+
+
+def logs(  # noqa: PLR0913, PLR0917 - the options of a command
+    dag: Annotated[str, typer.Argument(help="DAG id; empty with --component.")] = "",
+    task: Annotated[str, typer.Argument(help="Task id; empty: every task.")] = "",
+    run: Run = "",
+    attempt: Annotated[int, typer.Option("--try", help="Only this attempt, from 1.")] = 0,
+    map_index: Annotated[int, typer.Option(help="Only this index of a mapped task.")] = -2,
+    level: Annotated[str, typer.Option(help="Only lines of this level: debug, info, warning, error, critical.")] = "",
+    component: Annotated[
+        str, typer.Option(help="A component's log instead of a DAG's: scheduler, dag-processor, …")
+    ] = "",
+    since: Since = "",
+    limit: Limit = 0,
+    follow: Follow = False,
+    json: Json = False,
+) -> None:
+    """Task logs, oldest first.
+
+    Examples: contrail logs flights_daily · contrail logs flights_daily load --run latest --follow ·
+    contrail logs --component scheduler --since 10m --level error --json
+    """
+    if bool(dag) == bool(component):
+        raise typer.BadParameter("name a DAG (contrail logs flights_daily) or a component (--component scheduler)")
+    if component and component not in catalog.COMPONENTS:
+        raise typer.BadParameter(f"{component!r} is no component; it must be one of {', '.join(catalog.COMPONENTS)}")
+    where: dict[str, Any] = {"airflow.dag_id": dag} if dag else {"airflow.component": component}
+    where |= {"airflow.task_id": task} if task else {}
+    where |= {"airflow.try_number": attempt} if attempt else {}
+    where |= {"airflow.map_index": map_index} if map_index > -2 else {}  # noqa: PLR2004 - the default: any
+    where |= {"log.level": level.lower()} if level else {}
+    query = Query(
+        "airflow.task" if dag else "airflow.component",
+        where,
+        since=_moment(since),
+        limit=limit or None,
+        newest=bool(limit),
+    )
+    _show(query, run, _line, follow=follow, json=json)
+
+
+def events(  # noqa: PLR0913, PLR0917 - the options of a command
+    action: Annotated[str, typer.Argument(help="Kind of event, for example task.failed; empty: every kind.")] = "",
+    dag: Annotated[str, typer.Option(help="Only this DAG.")] = "",
+    task: Annotated[str, typer.Option(help="Only this task.")] = "",
+    run: Run = "",
+    since: Since = "",
+    limit: Limit = 0,
+    follow: Follow = False,
+    json: Json = False,
+) -> None:
+    """Events: what happened to runs, tasks, data and alerts.
+
+    Examples: contrail events --since 1h · contrail events task.failed --dag flights_daily --json
+    """
+    datasets = ["etl.event", "contrail.alert"]
+    where: dict[str, Any] = {}
+    if action:
+        if action not in catalog.EVENTS:
+            raise typer.BadParameter(f"{action!r} is no kind of event; known are {', '.join(sorted(catalog.EVENTS))}")
+        where["event.action"] = action
+        datasets = [catalog.EVENTS[action].dataset]
+    where |= {"airflow.dag_id": dag} if dag else {}
+    where |= {"airflow.task_id": task} if task else {}
+    for dataset in datasets if not follow else datasets[:1]:
+        query = Query(dataset, where, since=_moment(since), limit=limit or None, newest=bool(limit))
+        _show(query, run, _event, follow=follow, json=json)
+
+
+def metrics(  # noqa: PLR0913, PLR0917 - the options of a command
+    name: Annotated[
+        str, typer.Argument(help="Name of a metric, for example contrail.task.outcomes; empty: every metric.")
+    ] = "",
+    dag: Annotated[str, typer.Option(help="Only series of this DAG.")] = "",
+    since: Since = "1h",
+    limit: Limit = 0,
+    follow: Follow = False,
+    json: Json = False,
+) -> None:
+    """Metric series, one line per interval.
+
+    Examples: contrail metrics contrail.task.outcomes --since 1d · contrail metrics --dag flights_daily --json
+    """
+    where: dict[str, Any] = ({"metric.name": name} if name else {}) | ({"airflow.dag_id": dag} if dag else {})
+    query = Query("airflow.statsd", where, since=_moment(since), limit=limit or None, newest=bool(limit))
+    _show(query, "", _sample, follow=follow, json=json)
+
+
+def _show(query: Query, run: str, form: Callable[[Document], str], *, follow: bool, json: bool) -> None:
+    store = open_store(get_settings())
+    try:
+        if run:
+            query = replace(query, where={**query.where, "airflow.run_id": _run_id(store, query, run)})
+        found: Iterable[Document] = store.follow(query) if follow else store.documents(query)
+        for document in found:
+            sys.stdout.write((orjson.dumps(document).decode() if json else form(document)) + "\n")
+            if follow:
+                sys.stdout.flush()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        sys.stderr.close()
+    finally:
+        store.close()
+
+
+def _run_id(store: Store, query: Query, run: str) -> str:
+    if run != "latest":
+        return run
+    newest = next(iter(store.documents(replace(query, limit=1, newest=True))), None)
+    if newest is None:
+        raise StoreError("no run is in the store yet for this DAG; see contrail status for what still waits")
+    return str(newest["airflow.run_id"])
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    if span := _SPAN.fullmatch(text):
+        return datetime.now(timezone.utc) - timedelta(seconds=float(span[1]) * _SECONDS[span[2]])
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise typer.BadParameter(f"--since {text!r} is no moment; write 15m, 2h, 7d or 2026-01-31T12:00") from None
+    return when if when.tzinfo else when.astimezone()
+
+
+def _line(document: Document) -> str:
+    where = ".".join(str(document[key]) for key in ("airflow.task_id",) if key in document) or document.get(
+        "airflow.component", ""
+    )
+    index, attempt = document.get("airflow.map_index", -1), document.get("airflow.try_number")
+    where += (f"[{index}]" if isinstance(index, int) and index >= 0 else "") + (f"#{attempt}" if attempt else "")
+    extra = {
+        key: value for key, value in document.items() if key not in _KNOWN and "." not in key and key != "@timestamp"
+    }
+    text = str(document.get("event", document.get("message", "")))
+    parts = [
+        text,
+        *(f"{key}={value if isinstance(value, str) else orjson.dumps(value).decode()}" for key, value in extra.items()),
+    ]
+    level = str(document.get("level", document.get("log.level", "")))
+    return _styled(document, level, where, " ".join(parts) + _traceback(document))
+
+
+def _event(document: Document) -> str:
+    about = [str(document[key]) for key in ("airflow.dag_id", "airflow.run_id", "airflow.task_id") if key in document]
+    text = f"{document.get('event.action', ''):<22} {document.get('message', '')}"
+    return _styled(document, str(document.get("log.level", "")), "/".join(about) or "-", text)
+
+
+def _sample(document: Document) -> str:
+    tags = {
+        key.rpartition(".")[2]: value
+        for key, value in document.items()
+        if key.startswith(("airflow.", "etl.", "incident.", "notification.", "telemetry.", "deadline."))
+    }
+    shown = " ".join(f"{key}={value}" for key, value in {**tags, **document.get("metric.tags", {})}.items())
+    numbers = [f"{document.get('metric.value', 0):g}"]
+    numbers += [
+        f"{part}={document[f'metric.{part}']:g}" for part in ("p50", "p95", "p99") if f"metric.{part}" in document
+    ]
+    return _inert(f"{_clock(document)} {document.get('metric.name', '')} {' '.join(numbers)} {shown}".rstrip())
+
+
+def _styled(document: Document, level: str, where: str, text: str) -> str:
+    shown = f"{_clock(document)} {level[:8]:<8} {_inert(where)} │ "
+    colour = _COLOURS.get(level) if sys.stdout.isatty() else None
+    return typer.style(shown, fg=colour) + _inert(text) if colour else shown + _inert(text)
+
+
+def _traceback(document: Document) -> str:
+    lines: list[str] = []
+    for problem in document.get("error_detail") or []:
+        if isinstance(problem, dict):
+            frames = [frame for frame in problem.get("frames") or [] if isinstance(frame, dict)]
+            lines += [f"    {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}" for frame in frames]
+            lines.append(f"    {problem.get('exc_type')}: {problem.get('exc_value')}")
+    return "".join(f"\n{line}" for line in lines)
+
+
+def _clock(document: Document) -> str:
+    return str(document.get("@timestamp", ""))[:23].replace("T", " ")
+
+
+def _inert(text: str) -> str:
+    """``text`` without what could steer a terminal."""
+    return _UNSAFE.sub("\ufffd", text)

@@ -1,0 +1,86 @@
+"""``contrail relay``: carry logs, events and metrics from disk to the sinks."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from datetime import datetime, timezone
+from typing import Annotated
+
+import orjson
+import typer
+
+from observability.relay.relay import Relay, RelayError, read_status
+from observability.relay.replay import replay as replay_letters
+from observability.settings import get_settings
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    invoke_without_command=True,
+    help="Carry logs, events and metrics from disk to the sinks, until stopped.\n\n"
+    "Examples: contrail relay · contrail relay --once · contrail relay --status · contrail relay replay",
+)
+
+
+@app.callback()
+def relay(
+    context: typer.Context,
+    once: Annotated[
+        bool, typer.Option("--once", help="Deliver what is on disk and end; 1 where something is left.")
+    ] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Print what the running relay says of itself, as JSON.")
+    ] = False,
+    patience: Annotated[
+        float, typer.Option(help="With --once: give up after so many seconds without progress.")
+    ] = 60.0,
+) -> None:
+    """Carry until stopped; SIGTERM delivers what is on disk, ten seconds at most."""
+    if context.invoked_subcommand is not None:
+        return
+    if status:
+        _print_status()
+        return
+    settings = get_settings()
+    carrier = Relay(settings, statsd=not once, say=_say)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: carrier.stop())
+    if not carrier.run(once=once, patience_s=patience) and once:
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    sink: Annotated[
+        str, typer.Option(help="Only the dead letters of this sink; empty: of every sink in [relay] sinks.")
+    ] = "",
+) -> None:
+    """Send dead letters again; those that are taken are removed, the others stay with their reason.
+
+    Example: contrail relay replay --sink elasticsearch
+    """
+    settings = get_settings()
+    for name in [sink] if sink else settings.relay.sinks:
+        outcome = replay_letters(settings, name)
+        typer.echo(f"{name}: {outcome.stored} stored, {outcome.duplicates} were there, {outcome.left} still refused")
+
+
+def _print_status() -> None:
+    home = get_settings().home
+    found = read_status(home)
+    if found is None:
+        raise RelayError(f"no relay has run on {home}; start one with: contrail relay")
+    typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+def _say(text: str) -> None:
+    line = {
+        "timestamp": datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "level": "info",
+    }
+    sys.stderr.write(orjson.dumps({**line, "event": text, "logger": "contrail.relay"}).decode() + "\n")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,167 @@
+"""Where each sink has got to in each file, in SQLite: written after the sink has answered.
+
+The embedded store keeps the cursors of its sink in the same database as the data, so that both are
+committed together; every other sink has a file of its own. Both survive the death of the process at any
+moment. Before a batch is sent its end is noted (``sending``), so that after a crash only what was in the
+air is sent as ``resent``; after a power loss, or where the file had to be made anew, everything is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from observability.relay.tail import Cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Checkpoint", "open_checkpoint"]
+
+_SCHEMA = """
+create table if not exists contrail_cursors (
+  sink text not null, identity text not null, name text not null, offset integer not null, tail blob not null,
+  part integer not null, sending integer not null, checksum integer not null, updated real not null,
+  primary key (sink, identity)
+) without rowid;
+create table if not exists contrail_counts (
+  sink text not null, stream text not null, result text not null, number integer not null,
+  primary key (sink, stream, result)
+) without rowid;
+create table if not exists contrail_facts (name text primary key, value text not null) without rowid;
+"""
+_EVERYTHING = 1 << 62
+
+
+class Checkpoint:
+    """The cursors and counts of one sink; used by its thread.
+
+    ``everything_resent``: nothing certain is known about what was stored before. ``undone`` is called after
+    an undo, for a sink that shares the connection.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        sink: str,
+        *,
+        rebuilt: bool = False,
+        undone: Callable[[], None] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._undone = undone
+        self._sink = sink
+        connection.executescript(_SCHEMA)
+        boot = _boot_id()
+        known = connection.execute("select value from contrail_facts where name = ?", (f"boot:{sink}",)).fetchone()
+        self.everything_resent = rebuilt or (known is not None and known[0] != boot)
+        with connection:
+            connection.execute("insert or replace into contrail_facts values (?, ?)", (f"boot:{sink}", boot))
+
+    def cursor(self, identity: str) -> Cursor:
+        """The cursor in the file ``identity``; at its start where there is none, or a damaged one."""
+        row = self._connection.execute(
+            "select offset, tail, part, sending, checksum from contrail_cursors where sink = ? and identity = ?",
+            (self._sink, identity),
+        ).fetchone()
+        if row is None:
+            return Cursor(identity, sending=_EVERYTHING if self.everything_resent else 0)
+        found = Cursor(identity, row[0], bytes(row[1]), row[2], row[3])
+        if row[4] != _checksum(found):
+            return Cursor(identity, sending=_EVERYTHING)
+        return replace(found, sending=_EVERYTHING) if self.everything_resent else found
+
+    def sending(self, name: str, cursor: Cursor, end: int) -> None:
+        """Note that what lies between ``cursor`` and ``end`` is about to be sent."""
+        self._write(name, replace(cursor, sending=max(end, cursor.sending)))
+        self._connection.commit()
+
+    def save(self, name: str, cursor: Cursor, counts: Iterable[tuple[str, str, int]] = ()) -> None:
+        """Commit that everything before ``cursor`` is answered for, and ``counts`` of (stream, result, number)."""
+        self._write(name, cursor)
+        self._connection.executemany(
+            "insert into contrail_counts values (?, ?, ?, ?)"
+            " on conflict do update set number = number + excluded.number",
+            [(self._sink, stream, result, number) for stream, result, number in counts if number],
+        )
+        self._connection.commit()
+
+    def undo(self) -> None:
+        """Forget what has not been committed."""
+        self._connection.rollback()
+        if self._undone is not None:
+            self._undone()
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many records so far, by (stream, result)."""
+        rows = self._connection.execute(
+            "select stream, result, number from contrail_counts where sink = ?", (self._sink,)
+        )
+        return {(stream, result): number for stream, result, number in rows}
+
+    def forget(self, older_than_s: float) -> None:
+        """Drop cursors that have not moved for so long; their files are gone."""
+        with self._connection:
+            self._connection.execute(
+                "delete from contrail_cursors where sink = ? and updated < ?", (self._sink, time.time() - older_than_s)
+            )
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+    def _write(self, name: str, cursor: Cursor) -> None:
+        self._connection.execute(
+            "insert or replace into contrail_cursors values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._sink, cursor.identity, name, cursor.offset, cursor.tail,
+                cursor.part, cursor.sending, _checksum(cursor), time.time(),
+            ),
+        )  # fmt: skip
+
+
+def open_checkpoint(path: Path, sink: str) -> Checkpoint:
+    """The checkpoint file of ``sink``; one that is damaged is put aside and made anew, all of it resent."""
+    existed = path.exists()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        connection = _connect(path)
+        sound = connection.execute("pragma quick_check").fetchone() == ("ok",)
+        empty = connection.execute("select count(*) from sqlite_master where name = 'contrail_cursors'").fetchone() == (
+            0,
+        )
+        if sound and not (existed and empty):
+            return Checkpoint(connection, sink)
+        connection.close()
+    except sqlite3.DatabaseError:
+        pass
+    _set_aside(path)
+    return Checkpoint(_connect(path), sink, rebuilt=True)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=5, check_same_thread=False)
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")
+    return connection
+
+
+def _set_aside(path: Path) -> None:
+    path.replace(path.with_name(f"{path.name}.damaged-{int(time.time())}"))
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _checksum(cursor: Cursor) -> int:
+    return zlib.crc32(f"{cursor.identity}:{cursor.offset}:{cursor.tail.hex()}:{cursor.part}:{cursor.sending}".encode())
+
+
+def _boot_id() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return "unknown"

@@ -1,0 +1,109 @@
+"""Documents that a sink will never take, kept with the reason until someone sends them again.
+
+JSON lines in ``<home>/dead-letters/<sink>-<day>-<number>.jsonl``. At the limit, debug lines of the oldest file go
+first, then the oldest file; what goes is counted.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["DeadLetters", "Letter"]
+
+Letter = dict[str, str]
+"""reason, dataset, id, source, group, at and document of one record, as text."""
+
+_MOST_FILE_BYTES = 8_388_608
+
+
+class DeadLetters:
+    """The dead letters of one sink in ``directory``."""
+
+    def __init__(self, directory: Path, sink: str, limit_bytes: int) -> None:
+        self._directory = directory
+        self._sink = sink
+        self._limit = limit_bytes
+        self.letters = sum(1 for _ in self.read())
+
+    def files(self) -> list[Path]:
+        """The files, oldest first."""
+        return sorted(self._directory.glob(f"{self._sink}-*.jsonl"))
+
+    def read(self) -> Iterator[Letter]:
+        """The letters, oldest first; a line cut short by a crash is left out."""
+        for path in self.files():
+            yield from read_letters(path)
+
+    def write(self, letters: list[Letter]) -> int:
+        """Keep ``letters``; how many older ones had to go for them. Raises OSError when the disk refuses."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = b"".join(orjson.dumps(letter) + b"\n" for letter in letters)
+        dropped = self._make_room(len(text))
+        with self._current().open("ab", buffering=0) as file:
+            file.write(text)
+        self.letters += len(letters) - dropped
+        return dropped
+
+    def take(self) -> Iterator[tuple[Path, list[Letter]]]:
+        """Each file with its letters, out of the way of the relay; for sending them again."""
+        for path in self.files():
+            aside = path.with_suffix(".replaying")
+            path.rename(aside)
+            yield aside, list(read_letters(aside))
+
+    def _current(self) -> Path:
+        day = time.strftime("%Y%m%d", time.gmtime())
+        number = 0
+        while (path := self._directory / f"{self._sink}-{day}-{number:03d}.jsonl").exists():
+            if path.stat().st_size < _MOST_FILE_BYTES:
+                break
+            number += 1
+        return path
+
+    def _make_room(self, needed: int) -> int:
+        files = self.files()
+        sizes = {path: path.stat().st_size for path in files}
+        dropped = 0
+        for shrink in (_without_debug, _without_any):
+            for path in files:
+                if sum(sizes.values()) + needed <= self._limit:
+                    return dropped
+                dropped += shrink(path)
+                sizes[path] = path.stat().st_size if path.exists() else 0
+        return dropped
+
+
+def read_letters(path: Path) -> Iterator[Letter]:
+    """The letters of one file."""
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    yield orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue
+    except FileNotFoundError:
+        return
+
+
+def _without_debug(path: Path) -> int:
+    letters = list(read_letters(path))
+    kept = [letter for letter in letters if '"level":"debug"' not in letter["document"]]
+    if len(kept) < len(letters):
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(b"".join(orjson.dumps(letter) + b"\n" for letter in kept))
+        fresh.replace(path)
+    return len(letters) - len(kept)
+
+
+def _without_any(path: Path) -> int:
+    number = sum(1 for _ in read_letters(path))
+    path.unlink(missing_ok=True)
+    return number

@@ -1,0 +1,270 @@
+"""Which files there are to read now: found, known again after a rotation, held until sent, let go.
+
+A file is known by device and inode while it lives and by its identity for ever; what begins alike is told
+apart by generation. Only files with something to send, or that changed lately, are kept in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from observability.relay.folder import Entry, Folder
+from observability.relay.sources.file import TailedFile
+from observability.relay.steps.identify import HEAD_BYTES, first_line, identify
+from observability.relay.steps.splice import origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from observability.relay.sources.file import Stream
+    from observability.relay.spool import Spool
+    from observability.relay.tail import Cursor
+
+__all__ = ["Inventory", "Reader", "Source"]
+
+_IDLE_S = 60.0
+_ABANDONED_S = 600.0
+"""A first or last line without newline is taken as it is when its file has been still for so long."""
+_COPY_GRACE_S = 10.0
+_MOST_ACTIVE = 5_000
+_COMPARED_BYTES = 65_536
+
+
+class Reader(Protocol):
+    """Who reads the files, with a cursor in each."""
+
+    def position(self, file: TailedFile) -> int:
+        """Up to where ``file`` is answered for; -1 while that is not known."""
+
+    def recall(self, identity: str) -> Cursor | None:
+        """The cursor kept for an identity, at its start where there is none; None while that is not known."""
+
+    def lost(self, file: TailedFile, number: int, reason: str) -> None:
+        """``number`` bytes of ``file`` can no longer be read."""
+
+
+class Source:
+    """A folder and what its files are; ``spooled`` ones are held against deletion."""
+
+    def __init__(self, root: Path, stream_of: Callable[[str], Stream | None], spool: Spool | None = None) -> None:
+        self.folder = Folder(root)
+        self.stream_of = stream_of
+        self.spool = spool
+
+
+class Inventory:
+    """The files of ``sources`` as of the last :meth:`refresh`, in ``files``."""
+
+    def __init__(self, sources: Sequence[Source], readers: Sequence[Reader]) -> None:
+        self.files: tuple[TailedFile, ...] = ()
+        self.unreadable: dict[str, str] = {}
+        self._sources = sources
+        self._readers = readers
+        self._active: dict[tuple[int, int], TailedFile] = {}
+        self._source_of: dict[tuple[int, int], Source] = {}
+        self._by_identity: dict[str, TailedFile] = {}
+        self._done: dict[tuple[int, int], int] = {}
+        self._missing: dict[str, tuple[TailedFile, float]] = {}
+        self._adopted = False
+        self._left_out = False
+
+    def refresh(self) -> bool:
+        """Look at the folders again; True when every file there is has been seen and taken in."""
+        if not self._adopted:
+            self._adopted = True
+            self._adopt()
+        self._left_out = False
+        complete = True
+        for source in self._sources:
+            entries, swept = source.folder.look()
+            complete = complete and swept
+            seen = {self._see(source, entry) for entry in entries}
+            if swept:
+                self._miss(source, seen)
+        self._give_up()
+        self._retire()
+        self.files = tuple(self._active.values())
+        if self._left_out:
+            for source in self._sources:
+                source.folder.sweep_soon()
+        return complete and not self._left_out
+
+    def suspect(self, file: TailedFile) -> None:
+        """Find out anew what ``file`` is: its content is not what a cursor says."""
+        file.size = -1
+
+    def _adopt(self) -> None:
+        for source in self._sources:
+            for name, link, found in source.spool.held() if source.spool else ():
+                stream = source.stream_of(name)
+                if stream is not None:
+                    file = self._admit(source, stream, link, found)
+                    if file is not None:
+                        file.spooled = link
+                        file.gone = found.st_nlink == 1
+
+    def _see(self, source: Source, entry: Entry) -> tuple[int, int]:
+        found = entry.stat
+        key = (found.st_dev, found.st_ino)
+        if self._done.get(key) == hash((found.st_size, found.st_mtime_ns)):
+            return key
+        self._done.pop(key, None)
+        file = self._active.get(key)
+        if file is not None and 0 <= file.size <= found.st_size:
+            file.size, file.changed, file.path, file.gone = found.st_size, found.st_mtime, Path(entry.path), False
+            return key
+        stream = source.stream_of(os.path.relpath(entry.path, source.folder.root))
+        if stream is None:
+            return key
+        if file is not None:
+            self._replace(key, file, found)
+        if len(self._active) >= _MOST_ACTIVE and time.time() - found.st_mtime > _IDLE_S:
+            self._left_out = True
+            return key
+        self._admit(source, stream, Path(entry.path), found)
+        return key
+
+    def _admit(self, source: Source, stream: Stream, path: Path, found: os.stat_result) -> TailedFile | None:
+        key = (found.st_dev, found.st_ino)
+        try:
+            file = self._open(stream, path, found)
+        except OSError as error:
+            self.unreadable[str(path)] = error.strerror or str(error)
+            return None
+        self.unreadable.pop(str(path), None)
+        if file is None or not self._is_best(file):
+            return None
+        self._active[key] = file
+        self._source_of[key] = source
+        self._by_identity[file.identity] = file
+        self._missing.pop(file.identity, None)
+        if source.spool is not None and not str(path).startswith(str(source.spool.directory)):
+            source.spool.hold(file)
+        return file
+
+    def _open(self, stream: Stream, path: Path, found: os.stat_result) -> TailedFile | None:
+        if found.st_size == 0:
+            return None
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            line = first_line(descriptor)
+            if line is None:
+                if time.time() - found.st_mtime < _ABANDONED_S:
+                    return None
+                line = os.pread(descriptor, HEAD_BYTES, 0)
+            origin = origin_of(line)
+            generation = 0 if origin else self._generation(stream, line, descriptor)
+            if generation is None:
+                return None
+        finally:
+            os.close(descriptor)
+        identity = identify(stream.name, line, generation)
+        return TailedFile(
+            stream,
+            path,
+            found.st_dev,
+            found.st_ino,
+            identity,
+            origin,
+            found.st_size,
+            found.st_mtime,
+            generation=generation,
+        )
+
+    def _generation(self, stream: Stream, line: bytes, descriptor: int) -> int | None:
+        for generation in count():
+            identity = identify(stream.name, line, generation)
+            holder = self._by_identity.get(identity)
+            if holder is not None and not _begins_alike(descriptor, holder):
+                continue
+            cursors = [reader.recall(identity) for reader in self._readers]
+            if None in cursors:
+                return None
+            if all(_fits(descriptor, cursor) for cursor in cursors if cursor):
+                return generation
+        return None
+
+    def _is_best(self, file: TailedFile) -> bool:
+        other = self._by_identity.get(file.identity)
+        if other is None or (other.device, other.inode) == (file.device, file.inode):
+            return True
+        if other.size >= file.size:
+            return False
+        self._drop(other)
+        return True
+
+    def _replace(self, key: tuple[int, int], file: TailedFile, found: os.stat_result) -> None:
+        if file.size > found.st_size and self._behind(file):
+            self._missing[file.identity] = (file, time.monotonic() + _COPY_GRACE_S)
+        self._source_of[key].folder.sweep_soon()
+        self._drop(file)
+
+    def _miss(self, source: Source, seen: set[tuple[int, int]]) -> None:
+        for key in [key for key in self._active if key not in seen and self._source_of[key] is source]:
+            file = self._active[key]
+            try:
+                found = file.readable.stat()
+            except OSError:
+                found = None
+            if found is not None and (found.st_dev, found.st_ino) == key:
+                file.gone = file.spooled is not None and found.st_nlink == 1
+                file.size, file.changed = max(file.size, found.st_size), found.st_mtime
+                continue
+            if self._behind(file):
+                self._missing[file.identity] = (file, time.monotonic() + _COPY_GRACE_S)
+            self._drop(file)
+
+    def _give_up(self) -> None:
+        for identity, (file, deadline) in list(self._missing.items()):
+            if time.monotonic() > deadline:
+                del self._missing[identity]
+                for reader in self._readers:
+                    if 0 <= (position := reader.position(file)) < file.size:
+                        reader.lost(file, file.size - position, "deleted or truncated before it was sent")
+
+    def _retire(self) -> None:
+        now = time.time()
+        for key, file in list(self._active.items()):
+            still = now - file.changed
+            if still > _IDLE_S and not self._behind(file):
+                self._done[key] = hash((file.size, file.readable.stat().st_mtime_ns)) if file.readable.exists() else 0
+                self._drop(file)
+
+    def _behind(self, file: TailedFile) -> bool:
+        return any(reader.position(file) < file.size for reader in self._readers)
+
+    def _drop(self, file: TailedFile) -> None:
+        key = (file.device, file.inode)
+        source = self._source_of.pop(key, None)
+        if self._active.get(key) is file:
+            del self._active[key]
+        if self._by_identity.get(file.identity) is file:
+            del self._by_identity[file.identity]
+        if source is not None and source.spool is not None:
+            source.spool.release(file)
+
+
+def is_final(file: TailedFile) -> bool:
+    """Whether a last line without newline will get none any more."""
+    still = time.time() - file.changed
+    return still > _ABANDONED_S or (file.gone and still > _COPY_GRACE_S)
+
+
+def _begins_alike(descriptor: int, holder: TailedFile) -> bool:
+    try:
+        with holder.readable.open("rb") as stream:
+            theirs = stream.read(_COMPARED_BYTES)
+    except OSError:
+        return True
+    ours = os.pread(descriptor, _COMPARED_BYTES, 0)
+    shorter = min(len(ours), len(theirs))
+    return ours[:shorter] == theirs[:shorter]
+
+
+def _fits(descriptor: int, cursor: Cursor) -> bool:
+    back = len(cursor.tail)
+    return os.pread(descriptor, back, cursor.offset - back) == cursor.tail

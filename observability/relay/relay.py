@@ -1,0 +1,286 @@
+"""The relay of one host: finds files, listens for metrics, keeps one lane per sink going, and says how it is.
+
+One relay per home: a second one is refused. What it knows of itself is in ``<home>/relay.status.json`` (each
+second), in ``<home>/relay.heartbeat``, and in the metrics ``contrail.relay.*``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import psutil
+
+from observability.contain import contained, count_loss, take_losses
+from observability.emit import emit
+from observability.events import TelemetryLost
+from observability.journal import Journal
+from observability.relay.checkpoint import Checkpoint, open_checkpoint
+from observability.relay.deadletters import DeadLetters
+from observability.relay.inventory import Inventory, Source
+from observability.relay.lane import Lane
+from observability.relay.sinks.embedded import EmbeddedSink
+from observability.relay.sinks.sink import open_sink
+from observability.relay.sources.journal import journal_stream
+from observability.relay.sources.logs import relay_stream
+from observability.relay.sources.statsd import Statsd
+from observability.relay.spool import Spool
+from observability.relay.steps.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from observability.relay.sinks.sink import Sink
+    from observability.settings import Settings
+
+__all__ = ["Relay", "RelayError", "read_status"]
+
+_STATUS_EVERY_S = 1.0
+_DRAIN_S = 10.0
+_TASK_LOGS = frozenset({"airflow.task"})
+
+
+class RelayError(RuntimeError):
+    """The relay cannot run; the message says why and what to do."""
+
+
+class Relay:
+    """Carries until :meth:`stop`. ``say`` gets a sentence when something changes."""
+
+    def __init__(
+        self, settings: Settings, *, statsd: bool = True, say: Callable[[str], None] = lambda _text: None
+    ) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self._say = say
+        self._stopping = threading.Event()
+        self._started = time.time()
+        self._lock = _lock(self.home)
+        self._process = psutil.Process()
+        self._status_due = 0.0
+        host = socket.gethostname()
+        self.spool = Spool(self.home / "spool")
+        self.lanes = [self._lane(name) for name in dict.fromkeys(settings.relay.sinks)]
+        self.lanes.append(self._witness())
+        self.inventory = Inventory(
+            [
+                Source(settings.log_folder, relay_stream(settings, host), self.spool),
+                Source(settings.journal_directory, journal_stream),
+            ],
+            self.lanes,
+        )
+        self.statsd = self._statsd() if statsd else None
+
+    def run(self, *, once: bool = False, patience_s: float = 60.0) -> bool:
+        """Carry until stopped, or with ``once`` until all that is on disk is delivered.
+
+        Returns whether nothing was left waiting; with ``once`` it gives up after ``patience_s`` without progress.
+        """
+        try:
+            return self._run(once=once, patience_s=patience_s)
+        finally:
+            self._lock.close()
+
+    def stop(self) -> None:
+        """Deliver what is on disk, for ten seconds at most, and end."""
+        self._stopping.set()
+
+    def _run(self, *, once: bool, patience_s: float) -> bool:
+        if self.statsd:
+            self.statsd.start()
+        for lane in self.lanes:
+            lane.start()
+        self._say(f"relay: carries {self.settings.log_folder} and {self.settings.journal_directory}")
+        if not once:
+            while not self._stopping.is_set():
+                self._tick()
+                self._stopping.wait(self.settings.relay.poll_ms / 1000)
+        if self.statsd:
+            self.statsd.stop()
+        drained = self._drain(patience_s if once else _DRAIN_S, steady=once)
+        for lane in self.lanes:
+            lane.stop()
+        for lane in self.lanes:
+            lane.join(5.0)
+        self._write_status(state="stopped")
+        return drained
+
+    def _tick(self) -> bool:
+        complete = False
+        with contained("relay.inventory"):
+            complete = self.inventory.refresh()
+            for lane in self.lanes:
+                lane.wake.set()
+        now = time.monotonic()
+        if now >= self._status_due:
+            self._status_due = now + _STATUS_EVERY_S
+            with contained("relay.status"):
+                self._write_status(state="running")
+                self._report_losses()
+        return complete
+
+    def _drain(self, patience_s: float, *, steady: bool) -> bool:
+        deadline = time.monotonic() + patience_s
+        left = -1
+        while True:
+            complete = self._tick()
+            now_left = self._left()
+            if complete and now_left == 0:
+                return True
+            if steady and now_left != left:
+                left, deadline = now_left, time.monotonic() + patience_s
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+
+    def _left(self) -> int:
+        """Bytes not yet answered for by some lane, without half-written last lines."""
+        left = 0
+        for file in self.inventory.files:
+            for lane in self.lanes:
+                behind = file.size - max(lane.position(file), 0)
+                if behind > 0 and not (lane.idle and lane.position(file) >= 0):
+                    left += behind
+        return left
+
+    def _lane(self, name: str) -> Lane:
+        def ends() -> tuple[Sink, Checkpoint, bool]:
+            sink = open_sink(name, self.settings)
+            if isinstance(sink, EmbeddedSink):
+                return sink, sink.checkpoint(), True
+            return sink, open_checkpoint(self._checkpoint_path(name), name), False
+
+        return self._make_lane(name, ends)
+
+    def _witness(self) -> Lane:
+        def ends() -> tuple[Sink, Checkpoint, bool]:
+            return Witness(), open_checkpoint(self._checkpoint_path("witness"), "witness"), False
+
+        return self._make_lane("witness", ends, _TASK_LOGS)
+
+    def _make_lane(
+        self, name: str, ends: Callable[[], tuple[Sink, Checkpoint, bool]], datasets: frozenset[str] | None = None
+    ) -> Lane:
+        knobs = self.settings.relay
+        return Lane(
+            name,
+            ends,
+            lambda: self.inventory,
+            DeadLetters(self.home / "dead-letters", name, knobs.dead_letter_limit_bytes),
+            batch_bytes=knobs.batch_bytes,
+            poll_s=knobs.poll_ms / 1000,
+            datasets=datasets,
+            say=self._say,
+        )
+
+    def _checkpoint_path(self, name: str) -> Path:
+        return self.home / "checkpoints" / f"{name}.db"
+
+    def _statsd(self) -> Statsd:
+        knobs = self.settings.relay
+        journal = Journal(self.settings.journal_directory, max_file_bytes=self.settings.journal.max_file_bytes)
+        return Statsd(
+            journal,
+            knobs.statsd_host,
+            knobs.statsd_port,
+            interval_s=knobs.statsd_interval_s,
+            budget=knobs.series_budget,
+            forward=knobs.statsd_forward,
+            environment=self.settings.contrail.environment,
+            own=self._own_metrics,
+        )
+
+    def _own_metrics(self) -> list[tuple[str, str, float, dict[str, str]]]:
+        env, now = self.settings.contrail.environment, time.time()
+        out: list[tuple[str, str, float, dict[str, str]]] = [
+            ("contrail.relay.rss_bytes", "gauge", self._process.memory_info().rss, {"env": env})
+        ]
+        for lane in self.lanes[:-1]:
+            sink = {"sink": lane.account.sink, "env": env}
+            out.append(("contrail.relay.dead_letters", "gauge", lane.account.dead_letters, sink))
+            for (stream, result), number in lane.account.take_recent().items():
+                out.append(("contrail.relay.records", "counter", number, {**sink, "stream": stream, "result": result}))
+            for stream, waits in lane.account.waiting.items():
+                out.append(("contrail.relay.lag_bytes", "gauge", waits.bytes, {**sink, "stream": stream}))
+                out.append(("contrail.relay.lag_ms", "gauge", waits.age_s(now) * 1000, {**sink, "stream": stream}))
+        return out
+
+    def _report_losses(self) -> None:
+        for (stage, reason), number in take_losses().items():
+            discriminator = f"relay:{os.getpid()}:{time.time_ns()}"
+            try:
+                emit(TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=discriminator))
+            except OSError:
+                count_loss(stage, reason, number)
+
+    def _write_status(self, *, state: str) -> None:
+        now = time.time()
+        status = {
+            "state": state,
+            "pid": os.getpid(),
+            "time": now,
+            "started": self._started,
+            "rss_bytes": self._process.memory_info().rss,
+            "files": len(self.inventory.files),
+            "unreadable": dict(list(self.inventory.unreadable.items())[:20]),
+            "spool": {"refused": self.spool.refused, "why": self.spool.why},
+            "statsd": _statsd_report(self.statsd),
+            "sinks": {lane.account.sink: lane.account.report(now) for lane in self.lanes[:-1]},
+            "witness": self.lanes[-1].account.report(now),
+        }
+        with contextlib.suppress(OSError):
+            _replace(self.home / "relay.status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))
+            _replace(self.home / "relay.heartbeat", f"{now:.3f} {os.getpid()}\n".encode())
+
+
+def read_status(home: Path) -> dict[str, Any] | None:
+    """What the relay of ``home`` last said of itself, None where none has run."""
+    try:
+        status: dict[str, Any] = orjson.loads((home / "relay.status.json").read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return status
+
+
+def _lock(home: Path) -> Any:
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = home / "relay.lock"
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
+        file.close()
+        raise RelayError(
+            f"a relay is running on {home} already (process {holder}); use that one, or stop it first: kill {holder}"
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n".encode())
+    file.flush()
+    return file
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+def _statsd_report(statsd: Statsd | None) -> dict[str, Any]:
+    if statsd is None:
+        return {"state": "off"}
+    return {
+        "state": "ok" if statsd.is_alive() else "stopped",
+        "port": statsd.port,
+        "received": statsd.received,
+        "garbage": statsd.garbage,
+        "unforwarded": statsd.unforwarded,
+    }

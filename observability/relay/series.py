@@ -1,0 +1,143 @@
+"""Samples of one interval, folded into series: counters, gauges, timers and sets.
+
+A metric may have so many series and no more; what comes above is folded into one series of it whose tags are
+``folded``, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from array import array
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from observability.catalog import TAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Aggregate", "Key", "Series"]
+
+Key = tuple[str, str, tuple[tuple[str, str], ...]]
+"""Name, type (counter, gauge, timer, set) and sorted tags."""
+
+_MOST_SAMPLES = 4096
+_UNBOUNDED_TAGS = frozenset({"run_id", "ti_id", "map_index", "try_number", "job_id", "id", "pid", "hostname_pid"})
+"""Tags that would make a series for each run; they are left out."""
+FOLDED = (("folded", "true"),)
+
+
+@dataclass(slots=True)
+class Series:
+    """The samples of one series in this interval."""
+
+    kind: str
+    count: float = 0.0
+    total: float = 0.0
+    least: float = math.inf
+    most: float = -math.inf
+    last: float = 0.0
+    samples: array[float] = field(default_factory=lambda: array("d"))
+    members: set[str] = field(default_factory=set)
+
+    def timing(self, value: float, weight: float) -> None:
+        """Add a sample of a timer; above ``_MOST_SAMPLES`` a random sample is kept for the percentiles."""
+        self.count += weight
+        self.total += value * weight
+        self.least = min(self.least, value)
+        self.most = max(self.most, value)
+        if len(self.samples) < _MOST_SAMPLES:
+            self.samples.append(value)
+        elif (place := random.randrange(int(self.count) + 1)) < _MOST_SAMPLES:  # noqa: S311 - sampling, no secret
+            self.samples[place] = value
+
+
+class Aggregate:
+    """The series of the current interval; not thread-safe."""
+
+    def __init__(self, budget: int = 2000) -> None:
+        self.folded: dict[str, int] = {}
+        self._budget = budget
+        self._series: dict[Key, Series] = {}
+        self._of_metric: dict[str, int] = {}
+        self._gauges: dict[Key, float] = {}
+
+    def series(self, key: Key) -> Series:
+        """The series of ``key``, or the one that it is folded into."""
+        found = self._series.get(key)
+        if found is not None:
+            return found
+        name, kind, _ = key
+        if self._of_metric.get(name, 0) >= self._budget:
+            self.folded[name] = self.folded.get(name, 0) + 1
+            key = (name, kind, FOLDED)
+            if (found := self._series.get(key)) is not None:
+                return found
+        self._of_metric[name] = self._of_metric.get(name, 0) + 1
+        found = self._series[key] = Series(kind, last=self._gauges.get(key, 0.0))
+        return found
+
+    def take(self) -> list[tuple[Key, Series]]:
+        """The series of the interval that ends; the next one begins. Gauges keep their value."""
+        taken = [(key, series) for key, series in self._series.items() if series.count]
+        for key, series in taken:
+            if series.kind == "gauge" and len(self._gauges) < self._budget * 10:
+                self._gauges[key] = series.last
+        self._series, self._of_metric, self.folded = {}, {}, {}
+        return taken
+
+
+def bounded(tags: Iterator[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Sorted tags without those whose values have no bound."""
+    return tuple(sorted((key, value) for key, value in tags if key and key not in _UNBOUNDED_TAGS))
+
+
+def metric_document(key: Key, series: Series, interval_ms: int, when: str, common: dict[str, Any]) -> dict[str, Any]:
+    """One series of one interval as a document; its id is a function of host, interval and series."""
+    name, kind, tags = key
+    own = {TAGS[tag]: value for tag, value in tags if tag in TAGS}
+    other = {tag: value for tag, value in tags if tag not in TAGS}
+    identity = repr((common.get("host.name"), common.get("process.pid"), when, key)).encode("utf-8", "replace")
+    document: dict[str, Any] = {
+        "event.id": blake2b(identity, digest_size=16).hexdigest(),
+        "@timestamp": when,
+        "event.kind": "metric",
+        "metric.name": name,
+        "metric.type": kind,
+        "metric.interval": interval_ms,
+        **_values(series),
+        **common,
+        **own,
+    }
+    if other:
+        document["metric.tags"] = other
+    return document
+
+
+def _values(series: Series) -> dict[str, Any]:
+    if series.kind == "set":
+        return {"metric.value": len(series.members), "metric.count": round(series.count)}
+    if series.kind == "gauge":
+        return {"metric.value": series.last, "metric.count": round(series.count)}
+    if series.kind == "counter":
+        return {"metric.value": series.total, "metric.count": round(series.count), "metric.sum": series.total}
+    ordered = sorted(series.samples)
+    return {
+        "metric.value": series.total / series.count,
+        "metric.count": round(series.count),
+        "metric.sum": series.total,
+        "metric.min": series.least,
+        "metric.max": series.most,
+        "metric.p50": _percentile(ordered, 0.50),
+        "metric.p95": _percentile(ordered, 0.95),
+        "metric.p99": _percentile(ordered, 0.99),
+    }
+
+
+def _percentile(ordered: list[float], part: float) -> float:
+    place = (len(ordered) - 1) * part
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

@@ -1,0 +1,44 @@
+"""What a tailed file is: its first name, what its lines are about, where it is now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path  # noqa: TC003 - read at run time by dataclass users
+
+__all__ = ["Stream", "TailedFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What all lines of a file have in common.
+
+    ``name`` is the file's first name, relative to the log folder (or the journal), ``prefix`` the fields
+    that every document of it begins with: ``{"a":1,…,`` for a log, empty for a journal.
+    """
+
+    name: str
+    dataset: str
+    group: str
+    prefix: bytes = b""
+
+
+@dataclass(slots=True, eq=False)
+class TailedFile:
+    """A file as it is now. ``origin_ns`` is the time of its first line, 0 where that has none."""
+
+    stream: Stream
+    path: Path
+    device: int
+    inode: int
+    identity: str
+    origin_ns: int = 0
+    size: int = 0
+    changed: float = 0.0
+    gone: bool = False
+    spooled: Path | None = None
+    generation: int = field(default=0)
+
+    @property
+    def readable(self) -> Path:
+        """Where its bytes can be read, also after Airflow renamed or deleted it."""
+        return self.spooled or self.path

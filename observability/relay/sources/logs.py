@@ -1,0 +1,98 @@
+"""Airflow's log folder: which files are logs, and what their lines are about.
+
+Task logs are ``dag_id=…/run_id=…/task_id=…[/map_index=…]/attempt=N.log`` (Airflow's default
+``log_filename_template``), a trigger's part of one ``attempt=N.log.trigger.M.log``. Component logs are
+``components/<component>.log``, ``dag_processor/<date>/<bundle>/<file>.log``, and the same below folders
+called ``scheduler``, ``triggerer``, ``api_server``, ``worker``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from observability.catalog import COMPONENTS
+from observability.relay.sources.file import Stream
+from observability.relay.steps.identify import original_name
+
+if TYPE_CHECKING:
+    from observability.settings import Settings
+
+__all__ = ["attempt_of", "log_stream"]
+
+_ATTEMPT = re.compile(
+    r"dag_id=(?P<dag_id>[^/]+)/run_id=(?P<run_id>.+)/task_id=(?P<task_id>[^/]+)"
+    r"(?:/map_index=(?P<map_index>-?\d+))?/attempt=(?P<try_number>\d+)\.log(?P<trigger>\.trigger\.[^/]+\.log)?"
+)
+_COMPONENT = re.compile(r"(?:(?:.*/)?components/)?(?P<component>[a-z_-]+)(?:\.log|/.+\.log)")
+
+
+def log_stream(name: str, host: str, environment: str) -> Stream | None:
+    """What the file ``name`` (relative to the log folder) holds; None where it is no log of Airflow's."""
+    name = original_name(name)
+    about = attempt_of(name)
+    if about is not None:
+        group = "dag_id={dag_id}/run_id={run_id}/task_id={task_id}/map_index={map_index}/attempt={try_number}".format(
+            **about
+        )
+        return Stream(name, "airflow.task", group, _prefix(_attempt_fields(about), name, host, environment))
+    component = _component_of(name)
+    if component is not None:
+        fields = {"airflow.component": component}
+        return Stream(name, "airflow.component", f"{component}@{host}/{name}", _prefix(fields, name, host, environment))
+    return None
+
+
+def attempt_of(name: str) -> dict[str, Any] | None:
+    """dag_id, run_id, task_id, map_index and try_number of a task log's path, None for another file."""
+    match = _ATTEMPT.fullmatch(name)
+    if match is None:
+        return None
+    return {
+        "dag_id": match["dag_id"],
+        "run_id": match["run_id"],
+        "task_id": match["task_id"],
+        "map_index": int(match["map_index"] or -1),
+        "try_number": int(match["try_number"]),
+        "component": "triggerer" if match["trigger"] else "task",
+    }
+
+
+def relay_stream(settings: Settings, host: str) -> Any:
+    """:func:`log_stream` for the files of this host, remembered."""
+    environment = settings.contrail.environment
+    return lru_cache(maxsize=4096)(lambda name: log_stream(name, host, environment))
+
+
+def _component_of(name: str) -> str | None:
+    match = _COMPONENT.fullmatch(name)
+    if match is None:
+        return None
+    component = match["component"].replace("_", "-")
+    return component if component in COMPONENTS else None
+
+
+def _attempt_fields(about: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "airflow.dag_id": about["dag_id"],
+        "airflow.task_id": about["task_id"],
+        "airflow.run_id": about["run_id"],
+        "airflow.try_number": about["try_number"],
+        "airflow.map_index": about["map_index"],
+        "airflow.component": about["component"],
+        "log_id": "{dag_id}-{task_id}-{run_id}-{map_index}-{try_number}".format(**about),
+    }
+
+
+def _prefix(fields: dict[str, Any], name: str, host: str, environment: str) -> bytes:
+    fields = {
+        **fields,
+        "host.name": host,
+        "service.name": "airflow",
+        "service.environment": environment,
+        "log.file.path": name.encode("utf-8", "replace").decode(),
+    }
+    return orjson.dumps(fields)[:-1] + b","

@@ -1,0 +1,65 @@
+"""A second name for each log that is not yet sent, so that its bytes outlive its deletion.
+
+Hard links below ``<home>/spool/<the log's name>/<identity>-<inode>``: no bytes are copied, the name survives
+a restart of the relay, and a log that Airflow deletes while the relay is down is still there afterwards. Where
+the log folder is on another file system there is no spool, and what is deleted unsent is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from observability.relay.sources.file import TailedFile
+
+__all__ = ["Spool"]
+
+
+class Spool:
+    """The links in ``directory``; ``refused`` counts the files that could not be linked, ``why`` says what it was."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.refused = 0
+        self.why = ""
+
+    def hold(self, file: TailedFile) -> None:
+        """Link ``file``, so that it can be read whatever happens to its name."""
+        link = self.directory / file.stream.name / f"{file.identity}-{file.inode}"
+        try:
+            link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.link(file.path, link, follow_symlinks=False)
+            if link.stat().st_ino != file.inode:
+                link.unlink()
+                return
+        except OSError as error:
+            self.refused += 1
+            self.why = error.strerror or str(error)
+            return
+        file.spooled = link
+
+    def release(self, file: TailedFile) -> None:
+        """Drop the link of a file that every sink has."""
+        if file.spooled is None:
+            return
+        link, file.spooled = file.spooled, None
+        with contextlib.suppress(OSError):
+            link.unlink()
+            for parent in link.parents:
+                if parent == self.directory:
+                    break
+                parent.rmdir()
+
+    def held(self) -> Iterator[tuple[str, Path, os.stat_result]]:
+        """The links that are there: the log's name, the link and its stat."""
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                link = self.directory / folder / name
+                with contextlib.suppress(OSError):
+                    yield os.path.relpath(folder, self.directory), link, link.stat()

@@ -1,0 +1,183 @@
+"""Reading the embedded store: any number of processes may, while the relay writes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from observability.store.schema import damaged, open_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from observability.events import Document
+    from observability.settings import Settings
+    from observability.store.store import Query
+
+__all__ = ["EmbeddedStore", "open_store"]
+
+_LOGS = ("airflow.task", "airflow.component")
+_COLUMNS = {
+    "logs": {
+        "airflow.dag_id": "s.dag_id", "airflow.task_id": "s.task_id", "airflow.run_id": "s.run_id",
+        "airflow.try_number": "s.try_number", "airflow.map_index": "s.map_index", "airflow.component": "s.component",
+    },
+    "events": {
+        "event.action": "r.action", "event.id": "r.id",
+        "airflow.dag_id": "r.dag_id", "airflow.task_id": "r.task_id", "airflow.run_id": "r.run_id",
+    },
+    "metrics": {"metric.name": "s.name"},
+}  # fmt: skip
+_ALIASES = {"log.level": "level", "message": "event", "log.logger": "logger"}
+"""ECS names of what a log line calls by Airflow's names."""
+_FROM = {
+    "logs": ("logs r join sources s using (source)", "s.prefix || r.line", "r.at, r.source, r.position"),
+    "events": ("events r", "r.document", "r.at, r.seq"),
+    "metrics": ("metrics r join series s using (series)", "r.document", "r.at, r.seq"),
+}
+_PAGE = 2000
+
+
+class EmbeddedStore:
+    """The SQLite file at ``path``; opened at the first question. Raises :class:`StoreError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def documents(self, query: Query) -> Iterator[Document]:
+        """The matching documents, streamed, oldest first."""
+        for _, document in self._rows(query, after=None):
+            yield document
+
+    def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
+        """The matching documents, and those that arrive later, until the caller stops."""
+        seen = self._newest(query)
+        yield from self.documents(query)
+        unlimited = replace(query, limit=None, newest=False)
+        while True:
+            time.sleep(poll_s)
+            upto = self._newest(query)
+            for _, document in self._rows(unlimited, after=(seen, upto)) if upto > seen else ():
+                yield document
+            seen = upto
+
+    def count(self, query: Query, by: str | None = None) -> dict[str, int]:
+        """How many match, by the value of the field ``by``; under ``""`` where none is given."""
+        table, where, values = self._where(query, None)
+        source, document, _ = _FROM[table]
+        key = "''" if by is None else f"coalesce({_field(table, document, by)}, '')"
+        rows = self._all(f"select {key}, count(*) from {source} where {where} group by 1 order by 1", values)  # noqa: S608
+        return {str(name): number for name, number in rows}
+
+    def series(self) -> int:
+        """How many metric series (name and tags) the store holds."""
+        return int(self._all("select count(*) from series", [])[0][0])
+
+    def health(self) -> str | None:
+        """None when the store answers, else what is wrong with it and the remedy."""
+        from observability.store.store import StoreError
+
+        try:
+            self._all("select count(*) from sources", [])
+        except StoreError as error:
+            return str(error)
+        return None
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _rows(self, query: Query, after: tuple[int, int] | None) -> Iterator[tuple[int, Document]]:
+        table, where, values = self._where(query, after)
+        source, document, order = _FROM[table]
+        limit = "" if query.limit is None else f" limit {int(query.limit)}"
+        if query.newest and query.limit is not None:
+            order = ", ".join(f"{part} desc" for part in order.split(", "))
+        sql = f"select r.seq, {document} from {source} where {where} order by {order}{limit}"  # noqa: S608
+        if query.newest and query.limit is not None:
+            yield from ((seq, _load(text)) for seq, text in reversed(self._all(sql, values)))
+            return
+        try:
+            rows = self._connect().execute(sql, values)
+            while page := rows.fetchmany(_PAGE):
+                yield from ((seq, _load(text)) for seq, text in page)
+        except sqlite3.DatabaseError as error:
+            raise damaged(self._path, error) from error
+
+    def _newest(self, query: Query) -> int:
+        return int(self._all(f"select coalesce(max(seq), 0) from {_table(query.dataset)}", [])[0][0])  # noqa: S608
+
+    def _where(self, query: Query, after: tuple[int, int] | None) -> tuple[str, str, list[Any]]:
+        table = _table(query.dataset)
+        document = _FROM[table][1]
+        parts: list[str] = []
+        values: list[Any] = []
+        if table != "metrics":
+            parts.append("s.dataset = ?" if table == "logs" else "r.dataset = ?")
+            values.append(query.dataset)
+        for field, wanted in query.where.items():
+            several = wanted if isinstance(wanted, tuple) else (wanted,)
+            parts.append(f"{_field(table, document, field)} in ({', '.join('?' * len(several))})")
+            values.extend(several)
+        for moment, sign in ((query.since, ">="), (query.until, "<")):
+            if moment is not None:
+                parts.append(f"r.at {sign} ?")
+                values.append(_iso(moment))
+        if query.since is not None and table == "logs":
+            parts.append("s.last_at >= ?")
+            values.append(_iso(query.since))
+        if after is not None:
+            parts.append("r.seq > ? and r.seq <= ?")
+            values.extend(after)
+        return table, " and ".join(parts) or "1", values
+
+    def _all(self, sql: str, values: list[Any]) -> list[Any]:
+        try:
+            return self._connect().execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise damaged(self._path, error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = open_reader(self._path)
+        return self._connection
+
+
+def open_store(settings: Settings) -> EmbeddedStore:
+    """The embedded store of these settings."""
+    return EmbeddedStore(settings.store_path)
+
+
+def _table(dataset: str) -> str:
+    return "logs" if dataset in _LOGS else "metrics" if dataset == "airflow.statsd" else "events"
+
+
+def _field(table: str, document: str, name: str) -> str:
+    if column := _COLUMNS[table].get(name):
+        return column
+    name = _ALIASES.get(name, name) if table == "logs" else name
+    path = '$."' + name.replace('"', "").replace("'", "") + '"'
+    return f"json_extract({document}, '{path}')"
+
+
+def _load(text: str) -> Document:
+    try:
+        document: Document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        document = json.loads(text)
+    return document
+
+
+def _iso(moment: datetime) -> str:
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
