@@ -198,5 +198,5 @@ def _name(kind: type[BaseException]) -> str:
 def _bounded(text: str, most: int) -> str:
     if len(text) <= most:
         return text
-    half = (most - 30) // 2
+    half = (most - 40) // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"

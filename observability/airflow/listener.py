@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from airflow.listeners import hookimpl
+from sqlalchemy.orm import object_session
 
 from observability import callbacks, causes, identity, metrics
 from observability.contain import contained
@@ -124,7 +125,7 @@ def before_stopping(component: Any) -> None:  # noqa: ARG001
 
 def _is_record(task_instance: Any) -> bool:
     """True for the database's task instance (scheduler, API server), False for the one a task process runs."""
-    return hasattr(task_instance, "__table__")
+    return hasattr(task_instance, "_sa_instance_state")
 
 
 def _run_of(task_instance: Any) -> Any:
@@ -135,16 +136,26 @@ def _run_of(task_instance: Any) -> Any:
 def _ended_from_outside(record: Any, error: str) -> TaskFailed | TaskRetried:
     kind = TaskRetried if str(record.state) == "up_for_retry" else TaskFailed
     by_person = "manually" in error
-    component = "api-server" if by_person else "scheduler"
-    about = replace(identify({"ti": record, "dag_run": record.__dict__.get("dag_run")}), component=component)
+    about = identify({"ti": record, "dag_run": record.__dict__.get("dag_run")})
+    owner = about.owner or getattr(_dag_model(record), "owners", None)
     return kind(
-        identity=about,
+        identity=replace(about, owner=owner, component="api-server" if by_person else "scheduler"),
         time=record.end_date,
-        cause="cancelled" if by_person else "lost_heartbeat" if record.start_date else "platform",
+        cause="cancelled" if by_person else _cause_of_mismatch(record, error),
         reason="a person set it to failed" if by_person else error or "the scheduler gave it up",
         duration_ns=duration_ns(record),
         witness="listener",
     )
+
+
+def _dag_model(record: Any) -> Any:
+    """The record's DAG where it is loaded or can be, without an error for a record that has left its session."""
+    return record.dag_model if object_session(record) is not None else record.__dict__.get("dag_model")
+
+
+def _cause_of_mismatch(record: Any, error: str) -> str:
+    """A worker that vanished; or Airflow at odds with itself, when the executor tells of success or nothing began."""
+    return "lost_heartbeat" if record.start_date and "finished with state failed" in error else "platform"
 
 
 def _run_identity(dag_run: Any) -> Identity:

@@ -1,0 +1,124 @@
+"""Why something failed, told from the exception."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+
+import pytest
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowTaskTimeout
+
+from observability import causes
+from observability.catalog import CAUSES
+
+
+class OpinionatedError(Exception):
+    contrail_cause = "data"
+
+
+class UnprintableError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def raised(function, *arguments):
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - any error will do
+        function(*arguments)
+    return caught.value
+
+
+def fail(error, cause=None):
+    raise error from cause
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (KeyError("x"), "app"),
+        (AirflowTaskTimeout("too long"), "timeout"),
+        (AirflowSensorTimeout("too long"), "timeout"),
+        (subprocess.TimeoutExpired("ls", 1), "timeout"),
+        (ConnectionResetError("peer"), "dependency"),
+        (TimeoutError("socket"), "dependency"),
+        (sqlite3.OperationalError("database is locked"), "dependency"),
+        (sqlite3.IntegrityError("unique"), "data"),
+        (json.JSONDecodeError("no", "", 0), "data"),
+        (MemoryError(), "oom"),
+        (OpinionatedError(), "data"),
+    ],
+)
+def test_the_type_of_an_exception_tells_its_cause(error, cause):
+    assert causes.cause_of(error) == cause
+    assert cause in CAUSES
+
+
+def test_an_error_is_blamed_on_what_it_was_raised_from():
+    error = raised(fail, RuntimeError("load failed"), ConnectionRefusedError("warehouse"))
+    assert causes.cause_of(error) == "dependency"
+
+
+def test_a_suppressed_context_is_not_blamed():
+    def suppress():
+        try:
+            fail(ConnectionError())
+        except ConnectionError:
+            raise ValueError("our own") from None
+
+    assert causes.cause_of(raised(suppress)) == "app"
+
+
+def test_libraries_that_are_not_installed_are_recognised_by_their_names():
+    timeout = type("ReadTimeout", (Exception,), {"__module__": "requests.exceptions"})
+    invalid = type("SchemaErrors", (Exception,), {"__module__": "pandera.errors"})
+    syntax = type("SyntaxError", (Exception,), {"__module__": "psycopg2.errors"})
+    lost = type("OperationalError", (Exception,), {"__module__": "psycopg2"})
+    assert [causes.cause_of(kind()) for kind in (timeout, invalid, syntax, lost)] == [
+        "dependency",
+        "data",
+        "app",
+        "dependency",
+    ]
+
+
+def test_the_fingerprint_ignores_values_and_keeps_the_place():
+    first, second = raised(fail, ValueError("row 17 of 'a'")), raised(fail, ValueError("row 18 of 'b'"))
+    elsewhere = raised(lambda: fail(ValueError("row 17 of 'a'")))
+    prints = [causes.describe(error).fingerprint for error in (first, second, elsewhere)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_the_frame_is_the_last_of_the_users_own():
+    failure = causes.describe(raised(json.loads, "{"))
+    assert failure.frame.startswith("test_causes.py:")
+    assert failure.frame.endswith(" in raised")
+
+
+def test_an_exception_that_cannot_be_printed_is_told_all_the_same():
+    failure = causes.describe(raised(fail, UnprintableError()))
+    assert failure.error_type == "test_causes.UnprintableError"
+    assert failure.cause == "app"
+
+
+def test_a_recursion_of_a_thousand_frames_makes_a_bounded_trace():
+    def deeper():
+        deeper()
+
+    failure = causes.describe(raised(deeper))
+    assert len(failure.stack_trace) <= 8192
+    assert failure.reason.startswith("RecursionError: maximum recursion depth")
+
+
+def test_a_message_of_a_megabyte_is_bounded():
+    failure = causes.describe(ValueError("x" * 1_000_000))
+    assert len(failure.reason) <= 300
+    assert len(failure.error_message) <= 4096
+
+
+def test_an_exit_code_is_kept():
+    assert causes.describe(SystemExit(3)).exit_code == 3
+
+
+def test_what_differs_between_occurrences_is_normalised_away():
+    message = "run 0b1f4c55-07d1-4cde-a6a4-6b9e4a9a5d10 of 'flights' failed at 0x7f33 after 12.5 s\nin line 3"
+    assert causes.normalise(message) == "run # of # failed at # after #.# s in line #"
