@@ -1,0 +1,92 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figure import Options
+from benchmarks.registry import UnknownBenchmarkError, load, titles
+
+if TYPE_CHECKING:
+    from benchmarks.figure import Figure, Sample
+
+_MARK = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="A benchmark, or 'list'.")],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line instead of a table.")] = False,
+    rounds: Annotated[int, typer.Option(help="Rounds of each contender.", min=1)] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Take the short form that tests take.")] = False,
+) -> None:
+    """Measure ours next to its peers, or list what can be measured."""
+    if name == "list":
+        _list(json=json)
+        return
+    try:
+        run = load(name)
+    except UnknownBenchmarkError as error:
+        raise typer.BadParameter(str(error)) from None
+    began = time.monotonic()
+    figures = run(Options(rounds=rounds, quick=quick))
+    met = all(figure.met is not False for figure in figures)
+    if json:
+        _print_line(name, figures, met=met, seconds=time.monotonic() - began)
+    else:
+        Console().print(_table(name, figures))
+    raise typer.Exit(0 if met else 1)
+
+
+def _list(*, json: bool) -> None:
+    if json:
+        print(orjson.dumps(titles()).decode())
+        return
+    table = Table("benchmark", "what it measures")
+    for name, title in titles().items():
+        table.add_row(name, title)
+    Console().print(table)
+
+
+def _print_line(name: str, figures: list[Figure], *, met: bool, seconds: float) -> None:
+    machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}
+    found = [figure.document() for figure in figures]
+    print(
+        orjson.dumps(
+            {"benchmark": name, "met": met, "seconds": round(seconds, 1), **machine, "figures": found}
+        ).decode()
+    )
+
+
+def _table(name: str, figures: list[Figure]) -> Table:
+    table = Table("what", "ours", "peer", "theirs", "ratio", "target", "", title=f"{name} (median, lowest to highest)")
+    for figure in figures:
+        peer, theirs = figure.peer or ("", None)
+        table.add_row(
+            f"{figure.what} [dim]{figure.unit}[/]",
+            _shown(figure.ours),
+            peer,
+            _shown(theirs) if theirs else "",
+            "" if figure.ratio is None else f"{figure.ratio:.2f}",
+            "; ".join(map(str, figure.targets)),
+            _MARK[figure.met],
+        )
+    return table
+
+
+def _shown(sample: Sample) -> str:
+    return f"{sample.median:,.4g} [dim]({sample.low:,.4g} to {sample.high:,.4g})[/]"
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "python -m benchmarks"
+    typer.run(main)
