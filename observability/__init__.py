@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from observability.__about__ import __version__
@@ -36,3 +38,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Face(ModuleType):
+    """``emit`` and ``measure`` are functions here, also after somebody has imported the modules of the same names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        shadowed = isinstance(value, ModuleType) and _HOME.get(name) == value.__name__
+        super().__setattr__(name, getattr(value, name, value) if shadowed else value)
+
+
+sys.modules[__name__].__class__ = _Face

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from flights import load, transform, validate
-from flights.extract import COLUMNS, read
+from flights.extract import COLUMNS, NoRowsError, read
 from flights.stage import load_frame, open_folder, save
 from observability import measure
 
@@ -55,7 +55,7 @@ class Day:
             with measure("extract", table=table) as step:
                 found = read(open_folder(source), table, self.date if table in _DAILY else None)
                 if not len(found) and table == "flights":
-                    raise LookupError(
+                    raise NoRowsError(
                         f"{source} has no flights of {self.date}: run a day that it covers, or add the data"
                     )
                 step.columns(found.columns, COLUMNS[table])

@@ -22,7 +22,7 @@ from pyarrow import csv
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["COLUMNS", "Extracted", "SourceError", "read"]
+__all__ = ["COLUMNS", "Extracted", "NoRowsError", "SourceError", "read"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "flights": (
@@ -44,6 +44,14 @@ _DATE = ("year", "month", "day")
 
 class SourceError(RuntimeError):
     """A source that cannot be read; the message names the path, the reason and the remedy."""
+
+    contrail_cause = "dependency"
+
+
+class NoRowsError(LookupError):
+    """A source that has no row of a day that it should cover."""
+
+    contrail_cause = "data"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ _AIRPORTS = ("EWR", "JFK", "LGA")
 class TooManyRejectedError(ValueError):
     """So much of a day's data is bad that the day must not be published."""
 
+    contrail_cause = "data"
+
 
 def _between(low: float, high: float, name: str) -> pa.Check:
     return pa.Check(lambda values: values.between(low, high), name=f"{name}_in_range", ignore_na=True)

@@ -25,6 +25,8 @@ _LOCK = 7_205_759_403
 class WarehouseError(RuntimeError):
     """A warehouse that cannot be used; the message names the Connection, the reason and the remedy."""
 
+    contrail_cause = "dependency"
+
 
 class _Connection(Protocol):
     conn_type: str

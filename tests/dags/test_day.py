@@ -5,9 +5,11 @@ import pytest
 import sqlalchemy as sa
 
 from flights.day import Day
+from flights.extract import NoRowsError
 from flights.stage import installed_source
 from flights.validate import TooManyRejectedError
 from flights.warehouse import DELAYS, FLIGHTS, QUARANTINE, transaction
+from observability.emit import journal as journal_of_process
 from observability.journal import frames
 from observability.settings import get_settings
 
@@ -17,10 +19,8 @@ GARBLED = "2013,7,4,517"
 @pytest.fixture
 def journal(tmp_path, monkeypatch):
     """A function that answers with the events of this test."""
-    from observability import emit as emitting
-
     monkeypatch.setenv("CONTRAIL_JOURNAL__DIRECTORY", str(tmp_path / "journal"))
-    for cached in (get_settings, emitting.__globals__["journal"]):
+    for cached in (get_settings, journal_of_process):
         cached.cache_clear()
     yield lambda action: [
         document
@@ -29,7 +29,7 @@ def journal(tmp_path, monkeypatch):
         if (document := orjson.loads(frame.document))["event.action"] == action
     ]
     monkeypatch.undo()
-    for cached in (get_settings, emitting.__globals__["journal"]):
+    for cached in (get_settings, journal_of_process):
         cached.cache_clear()
 
 
@@ -119,7 +119,7 @@ def test_a_day_with_too_many_bad_rows_is_not_staged_further(doctored, tmp_path):
 
 
 def test_a_day_that_the_source_does_not_cover_is_an_error(tmp_path):
-    with pytest.raises(LookupError, match="has no flights of 2014-01-01: run a day that it covers"):
+    with pytest.raises(NoRowsError, match="has no flights of 2014-01-01: run a day that it covers"):
         Day.of(datetime(2014, 1, 1, tzinfo=timezone.utc), str(tmp_path)).extract(installed_source())
 
 
