@@ -1,0 +1,181 @@
+"""Alerts: what was opened, who was told, how long it took."""
+
+from __future__ import annotations
+
+from dashboards.boards import asked
+from dashboards.panels import Board, Control, Panel, Quiet, Row
+from dashboards.signals import events, metric
+
+_STATES = ("incident.opened", "incident.acknowledged", "incident.escalated", "incident.resolved")
+_TOLD = ("notification.sent", "notification.failed")
+_NOBODY = Quiet("Nobody acknowledged an incident.", ("incident.acknowledged",))
+_OPEN_STILL = Quiet("No incident was resolved.", ("incident.resolved",))
+
+_INCIDENTS = Row(
+    "What was wrong?",
+    "Incidents, not messages: repeats are folded into one. What was opened and is neither acknowledged nor "
+    "resolved is waiting for you.",
+    (
+        Panel(
+            key="open",
+            title="Open now",
+            kind="number",
+            by=("incident.severity",),
+            alone=True,
+            size=(16, 6),
+            questions=(metric("Open", "contrail.incident.open", aggregate="last"),),
+        ),
+        Panel(
+            key="opened",
+            title="Opened",
+            kind="number",
+            size=(8, 6),
+            quiet=asked.NO_INCIDENT,
+            questions=(events("Opened", "incident.opened", series=metric("Opened", "contrail.incident.opened")),),
+        ),
+        Panel(
+            key="resolved",
+            title="Resolved",
+            kind="number",
+            size=(8, 6),
+            quiet=_OPEN_STILL,
+            questions=(
+                events("Resolved", "incident.resolved", series=metric("Resolved", "contrail.incident.resolved")),
+            ),
+        ),
+        Panel(
+            key="to-acknowledge",
+            title="Median time to acknowledge",
+            kind="number",
+            size=(8, 6),
+            quiet=_NOBODY,
+            questions=(events("To acknowledge", "incident.acknowledged", aggregate="median", field="incident.age"),),
+        ),
+        Panel(
+            key="to-recover",
+            title="Median time to recover",
+            kind="number",
+            size=(8, 6),
+            quiet=_OPEN_STILL,
+            questions=(events("To recover", "incident.resolved", aggregate="median", field="incident.age"),),
+        ),
+        Panel(
+            key="states",
+            title="Incidents over time",
+            kind="bars",
+            by=("event.action",),
+            quiet=asked.NO_INCIDENT,
+            questions=(events("Incidents", *_STATES),),
+        ),
+        Panel(
+            key="latest",
+            title="Incidents",
+            kind="table",
+            by=("incident.key", "incident.severity", "airflow.cause"),
+            quiet=asked.NO_INCIDENT,
+            questions=(
+                events("Changes", *_STATES),
+                events("Occurrences", *_STATES, aggregate="max", field="incident.count"),
+                events("Last change", *_STATES, aggregate="max", field="@timestamp"),
+            ),
+        ),
+    ),
+)
+
+_NOISE = Row(
+    "What makes the noise?",
+    "The sources and causes that open most incidents: fix the first line, not the pager.",
+    (
+        Panel(
+            key="noisiest",
+            title="Noisiest DAGs",
+            kind="ranking",
+            by=("airflow.dag_id", "airflow.cause"),
+            quiet=asked.NO_INCIDENT,
+            questions=(events("Incidents", "incident.opened"),),
+            opens="dag",
+        ),
+        Panel(
+            key="causes",
+            title="Causes",
+            kind="donut",
+            by=("airflow.cause",),
+            quiet=asked.NO_INCIDENT,
+            size=(12, 10),
+            questions=(events("Incidents", "incident.opened"),),
+        ),
+        Panel(
+            key="severities",
+            title="Severities",
+            kind="donut",
+            by=("incident.severity",),
+            quiet=asked.NO_INCIDENT,
+            size=(12, 10),
+            questions=(events("Incidents", "incident.opened"),),
+        ),
+    ),
+)
+
+_DELIVERY = Row(
+    "Was it told?",
+    "Each try of each channel. Failed is tried again; dead is given up and needs you. Latency counts from the "
+    "fact, not from the message.",
+    (
+        Panel(
+            key="deliveries",
+            title="Deliveries by channel",
+            kind="ranking",
+            by=("notification.channel", "notification.state"),
+            size=(16, 10),
+            questions=(events("Deliveries", *_TOLD, series=metric("Deliveries", "contrail.notification.deliveries")),),
+            quiet=Quiet("Nothing had to be told.", _TOLD),
+        ),
+        Panel(
+            key="kinds",
+            title="Deliveries by kind",
+            kind="bars",
+            by=("notification.kind",),
+            size=(16, 10),
+            questions=(events("Deliveries", *_TOLD),),
+            quiet=Quiet("Nothing had to be told.", _TOLD),
+        ),
+        Panel(
+            key="latency",
+            title="From the fact to its delivery, p95",
+            kind="line",
+            by=("notification.channel",),
+            size=(16, 10),
+            questions=(events("p95", "notification.sent", aggregate="p95", field="event.duration"),),
+            quiet=Quiet("Nothing had to be told.", ("notification.sent",)),
+        ),
+        Panel(
+            key="watcher",
+            title="Watcher's delay",
+            kind="line",
+            alone=True,
+            size=(16, 8),
+            questions=(metric("Delay", "contrail.watcher.lag_ms"),),
+        ),
+        Panel(
+            key="failed",
+            title="Channels that did not take it",
+            kind="table",
+            by=("notification.channel", "notification.state"),
+            size=(32, 8),
+            questions=(
+                events("Tries", "notification.failed"),
+                events("Last", "notification.failed", aggregate="max", field="@timestamp"),
+            ),
+            quiet=Quiet("Every channel took what it was given.", ("notification.failed",)),
+        ),
+    ),
+)
+
+ALERTS = Board(
+    "alerts",
+    "Contrail: alerts",
+    "What was opened, who was told, how long it took.",
+    (asked.ENVIRONMENT, asked.DAG_ID, Control("Severity", "incident.severity")),
+    (_INCIDENTS, _NOISE, _DELIVERY),
+    since="now-7d",
+)

@@ -1,0 +1,42 @@
+"""The questions that more than one board asks."""
+
+from __future__ import annotations
+
+from dashboards.panels import Control, Quiet
+from dashboards.signals import Ratio, events, metric
+
+ENVIRONMENT = Control("Environment", "service.environment")
+DAG_ID = Control("DAG", "airflow.dag_id")
+OWNER = Control("Owner", "airflow.owner")
+RUN_ID = Control("Run", "airflow.run_id")
+TASK_ID = Control("Task", "airflow.task_id")
+
+DAY_NS = 86_400_000_000_000
+MINUTE_MS = 60_000
+
+RUN_ENDS = ("dag_run.succeeded", "dag_run.failed")
+TASK_ENDS = ("task.succeeded", "task.failed", "task.skipped")
+ATTEMPT_ENDS = (*TASK_ENDS, "task.retried", "task.killed")
+BAD_ATTEMPTS = ("task.failed", "task.retried", "task.killed")
+
+_FAILED = (("airflow.state", ("failed",)),)
+
+RUNS = events("Runs", *RUN_ENDS, series=metric("Runs", "contrail.dag_run.outcomes"))
+RUNS_FAILED = events(
+    "Failed runs", "dag_run.failed", series=metric("Failed runs", "contrail.dag_run.outcomes", where=_FAILED)
+)
+TASKS = events("Tasks", *TASK_ENDS, series=metric("Tasks", "contrail.task.outcomes"))
+TASKS_FAILED = events(
+    "Failed tasks", "task.failed", series=metric("Failed tasks", "contrail.task.outcomes", where=_FAILED)
+)
+FAILED_SHARE = Ratio("Failed share", TASKS_FAILED, TASKS)
+RETRIES = events("Retries", "task.retried")
+LAST_SEEN = events("Last", *BAD_ATTEMPTS, aggregate="max", field="@timestamp")
+
+NO_FAILURE = Quiet("No task failed in the time shown.", ("task.failed", "task.retried", "task.killed"))
+NO_FAILED_RUN = Quiet("No run failed in the time shown.", ("dag_run.failed",))
+NO_RETRY = Quiet("No attempt had to be retried.", ("task.retried",))
+NO_LATE = Quiet("No deadline was missed or came near.", ("deadline.missed", "deadline.approached"))
+NO_INCIDENT = Quiet("No incident was opened.", ("incident.opened",))
+NO_REJECT = Quiet("No row broke a rule.", ("rows.rejected",))
+NO_LOSS = Quiet("No observation was lost.", ("telemetry.lost",))

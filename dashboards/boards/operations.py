@@ -1,0 +1,288 @@
+"""Operations overview: is it healthy now, and if not, where."""
+
+from __future__ import annotations
+
+from dashboards.boards import asked
+from dashboards.panels import Board, Panel, Quiet, Row
+from dashboards.signals import events, metric
+
+_NOW = Row(
+    "Is it healthy now?",
+    "Green: nothing to do. Amber: look today. Red: look now; a click on a bar further down opens the DAG.",
+    (
+        Panel(
+            key="runs-failed",
+            title="Failed runs",
+            kind="number",
+            questions=(asked.RUNS_FAILED,),
+            limits=(1, 5),
+            size=(8, 6),
+        ),
+        Panel(
+            key="failed-share",
+            title="Failed share of tasks",
+            kind="number",
+            questions=(asked.FAILED_SHARE,),
+            limits=(0.02, 0.1),
+            size=(8, 6),
+        ),
+        Panel(
+            key="retries",
+            title="Attempts retried",
+            kind="number",
+            questions=(asked.RETRIES,),
+            limits=(10, 50),
+            size=(8, 6),
+        ),
+        Panel(
+            key="deadlines-missed",
+            title="Deadlines missed",
+            kind="number",
+            limits=(1, 3),
+            size=(8, 6),
+            questions=(events("Missed", "deadline.missed", series=metric("Missed", "contrail.deadline.missed")),),
+        ),
+        Panel(
+            key="incidents-opened",
+            title="Incidents opened",
+            kind="number",
+            limits=(1, 5),
+            size=(8, 6),
+            questions=(events("Opened", "incident.opened", series=metric("Opened", "contrail.incident.opened")),),
+        ),
+        Panel(
+            key="losses",
+            title="Observations lost",
+            kind="number",
+            limits=(1, 100),
+            size=(8, 6),
+            quiet=asked.NO_LOSS,
+            questions=(
+                events(
+                    "Lost",
+                    "telemetry.lost",
+                    aggregate="sum",
+                    field="telemetry.count",
+                    series=metric("Lost", "contrail.telemetry.losses"),
+                ),
+            ),
+        ),
+    ),
+)
+
+_FAILING = Row(
+    "What is failing?",
+    "Outcomes over time, then the DAGs and tasks behind the red, with their cause. Retried attempts are no "
+    "failed tasks.",
+    (
+        Panel(
+            key="run-outcomes",
+            title="Run outcomes",
+            kind="bars",
+            questions=(asked.RUNS,),
+            by=("event.outcome",),
+            opens="dag",
+        ),
+        Panel(
+            key="task-outcomes",
+            title="Task outcomes",
+            kind="bars",
+            questions=(asked.TASKS,),
+            by=("airflow.state",),
+            opens="dag",
+        ),
+        Panel(
+            key="failing-dags",
+            title="Failing DAGs by cause",
+            kind="ranking",
+            by=("airflow.dag_id", "airflow.cause"),
+            opens="dag",
+            questions=(events("Failed attempts", *asked.BAD_ATTEMPTS),),
+            quiet=asked.NO_FAILURE,
+            size=(18, 12),
+        ),
+        Panel(
+            key="causes",
+            title="Causes",
+            kind="donut",
+            by=("airflow.cause",),
+            size=(10, 12),
+            quiet=asked.NO_FAILURE,
+            questions=(events("Failed attempts", *asked.BAD_ATTEMPTS),),
+        ),
+        Panel(
+            key="failing-tasks",
+            title="Failing tasks",
+            kind="table",
+            by=("airflow.dag_id", "airflow.task_id", "airflow.cause"),
+            questions=(events("Failed attempts", *asked.BAD_ATTEMPTS), asked.LAST_SEEN),
+            quiet=asked.NO_FAILURE,
+            opens="run",
+            size=(20, 12),
+        ),
+    ),
+)
+
+_LATE = Row(
+    "What is late, and what is silent?",
+    "Deadlines that were missed or come near; then each DAG's last good run: the longer ago, the nearer to the top.",
+    (
+        Panel(
+            key="deadlines",
+            title="Deadlines",
+            kind="bars",
+            by=("event.action",),
+            quiet=asked.NO_LATE,
+            size=(16, 10),
+            questions=(events("Deadlines", "deadline.missed", "deadline.approached", "deadline.recovered"),),
+        ),
+        Panel(
+            key="overdue",
+            title="Late by deadline",
+            kind="table",
+            by=("airflow.dag_id", "deadline.name"),
+            quiet=asked.NO_LATE,
+            questions=(
+                events("Missed", "deadline.missed"),
+                events("Most late", "deadline.missed", aggregate="max", field="deadline.lateness"),
+            ),
+            size=(16, 10),
+        ),
+        Panel(
+            key="silent",
+            title="Last good run",
+            kind="table",
+            by=("airflow.dag_id",),
+            opens="dag",
+            sort=1,
+            rising=True,
+            questions=(
+                events("Good runs", "dag_run.succeeded"),
+                events("Last good run", "dag_run.succeeded", aggregate="max", field="@timestamp"),
+            ),
+            size=(16, 10),
+        ),
+    ),
+)
+
+_AIRFLOW = Row(
+    "Is Airflow itself well?",
+    "This row and the next are about the installation; the lists above do not apply to them. "
+    "A component's heartbeat older than a minute means that it hangs or is gone.",
+    (
+        Panel(
+            key="heartbeat-age",
+            title="Age of the last heartbeat",
+            kind="line",
+            by=("airflow.component",),
+            alone=True,
+            questions=(metric("Age", "contrail.component.heartbeat_age_ms"),),
+            line=(asked.MINUTE_MS, "1 min"),
+            size=(16, 10),
+        ),
+        Panel(
+            key="heartbeats",
+            title="Heartbeats",
+            kind="line",
+            alone=True,
+            size=(16, 10),
+            questions=(
+                metric("Scheduler", "scheduler_heartbeat"),
+                metric("Dag processor", "dag_processor_heartbeat"),
+                metric("Triggerer", "triggerer_heartbeat"),
+            ),
+        ),
+        Panel(
+            key="pools",
+            title="Open slots by pool",
+            kind="line",
+            by=("airflow.pool",),
+            alone=True,
+            size=(16, 10),
+            questions=(metric("Open slots", "pool.open_slots", aggregate="min"),),
+        ),
+        Panel(
+            key="queue",
+            title="Executor",
+            kind="line",
+            alone=True,
+            size=(16, 10),
+            questions=(
+                metric("Queued", "executor.queued_tasks"),
+                metric("Running", "executor.running_tasks"),
+                metric("Starving", "scheduler.tasks.starving"),
+            ),
+        ),
+        Panel(
+            key="schedule-delay",
+            title="Scheduling delay",
+            kind="line",
+            by=("airflow.dag_id",),
+            alone=True,
+            size=(16, 10),
+            questions=(metric("Delay, p95", "dagrun.schedule_delay"),),
+            quiet=Quiet("No run was started by its schedule.", ("dagrun.schedule_delay",)),
+        ),
+        Panel(
+            key="queued-time",
+            title="Time in the queue",
+            kind="line",
+            alone=True,
+            size=(16, 10),
+            questions=(metric("Queued, p95", "task.queued_duration"),),
+        ),
+    ),
+)
+
+_TELEMETRY = Row(
+    "Can I believe this page?",
+    "Telemetry about the telemetry: a canary's round trip, the relay's backlog, and everything that was lost, "
+    "with its reason.",
+    (
+        Panel(
+            key="canary",
+            title="Canary's way to the store",
+            kind="line",
+            alone=True,
+            size=(12, 8),
+            questions=(metric("Round trip", "contrail.canary.age_ms"),),
+            line=(20 * asked.MINUTE_MS, "20 min"),
+        ),
+        Panel(
+            key="lag",
+            title="Age of the oldest record not sent",
+            kind="line",
+            by=("telemetry.sink",),
+            alone=True,
+            size=(12, 8),
+            questions=(metric("Age", "contrail.relay.lag_ms"),),
+        ),
+        Panel(
+            key="records",
+            title="Records by result",
+            kind="bars",
+            by=("telemetry.result",),
+            alone=True,
+            size=(12, 8),
+            questions=(metric("Records", "contrail.relay.records"),),
+        ),
+        Panel(
+            key="losses-by-stage",
+            title="Losses by reason",
+            kind="ranking",
+            by=("telemetry.stage", "telemetry.reason"),
+            alone=True,
+            questions=(metric("Lost", "contrail.telemetry.losses"),),
+            size=(12, 8),
+            quiet=asked.NO_LOSS,
+        ),
+    ),
+)
+
+OPERATIONS = Board(
+    "operations",
+    "Contrail: operations overview",
+    "Is everything well now, and if not, where.",
+    (asked.ENVIRONMENT, asked.DAG_ID, asked.OWNER),
+    (_NOW, _FAILING, _LATE, _AIRFLOW, _TELEMETRY),
+)

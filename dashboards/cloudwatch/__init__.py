@@ -1,0 +1,1 @@
+"""CloudWatch: dashboards, alarms, metric filters, saved queries, and the one template that deploys them."""

@@ -1,0 +1,67 @@
+"""What differs between installations, and the ids that must not."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from observability import catalog
+
+__all__ = ["DATA_VIEWS", "PREFIX", "Account", "Names", "index_pattern", "object_id", "stable_uuid"]
+
+PREFIX = "contrail"
+"""Start of every id that is ours: nothing else in a Kibana or an account is touched."""
+
+DATA_VIEWS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "events": ("Contrail: events", ("etl.event", "contrail.alert")),
+    "logs": ("Contrail: logs", ("airflow.task", "airflow.component")),
+    "metrics": ("Contrail: metrics", ("airflow.statsd",)),
+}
+"""The sources of signals: the data view's name and the datasets behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Addresses that links lead to; the committed files hold the defaults, ``install`` those of the settings."""
+
+    airflow_url: str = "http://127.0.0.1:8080"
+    runbook_url: str = "docs/runbooks"
+    alert_index: str = "contrail-kibana-alerts"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where in AWS things are; the defaults are the CloudFormation template's parameters."""
+
+    environment: str = "${Environment}"
+    namespace: str = "${Namespace}"
+    log_group_prefix: str = "${LogGroupPrefix}"
+    region: str = "${AWS::Region}"
+    airflow_url: str = "${AirflowUrl}"
+    runbook_url: str = "${RunbookUrl}"
+    page_topic: str = "${PageTopic}"
+    detail_topic: str = "${DetailTopic}"
+
+    def name(self, key: str) -> str:
+        """Name of a dashboard, alarm or filter of ours in this environment."""
+        return f"{PREFIX}-{self.environment}-{key}"
+
+    def log_groups(self, source: str) -> tuple[str, ...]:
+        """The log groups behind a source of signals."""
+        return tuple(f"{self.log_group_prefix}/{self.environment}/{dataset}" for dataset in DATA_VIEWS[source][1])
+
+
+def object_id(name: str) -> str:
+    """Id of a saved object, the same in every build."""
+    return f"{PREFIX}-{name}"
+
+
+def stable_uuid(name: str) -> str:
+    """A UUID derived from a name, where a service wants one."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PREFIX}:{name}"))
+
+
+def index_pattern(source: str) -> str:
+    """The data streams of a source in every environment."""
+    datasets = (catalog.DATASETS[name] for name in DATA_VIEWS[source][1])
+    return ",".join(f"{dataset.type}-{dataset.dataset}-*" for dataset in datasets)
