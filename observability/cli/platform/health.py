@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from observability.cli.platform.api import monitor_health
 from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.state import PlatformState, is_running, read_state
+from observability.relay.relay import read_status
 from observability.store import StoreError, open_store
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ComponentHealth", "Health", "look"]
 
+_SILENT_S = 15.0
 _AIRFLOW_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 
 
@@ -98,7 +100,14 @@ def _airflow(settings: Settings) -> dict[str, tuple[bool | None, str]]:
 
 
 def _ours(settings: Settings) -> dict[str, tuple[bool | None, str]]:
-    return {"relay": (True, ""), "watcher": (True, "")}
+    return {"relay": _relay(read_status(settings.home)), "watcher": (True, "")}
+
+
+def _relay(told: dict[str, Any] | None) -> tuple[bool | None, str]:
+    if told is None or time.time() - told["time"] > _SILENT_S:
+        return None, "no word from it yet" if told is None else f"silent for {time.time() - told['time']:.0f} s"
+    troubles = [f"{name}: {sink['trouble']}" for name, sink in told["sinks"].items() if sink.get("trouble")]
+    return not troubles, "; ".join(troubles)
 
 
 def _store(settings: Settings) -> str:

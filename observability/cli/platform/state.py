@@ -57,7 +57,7 @@ def read_state(layout: Layout) -> PlatformState | None:
 
 
 def take_lock(layout: Layout) -> int:
-    """A descriptor that holds the lock while any process has it open. Raises :class:`PlatformError` when it is taken."""
+    """A descriptor that holds the lock while any process has it open. Raises :class:`PlatformError` where one has."""
     descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if _try_lock(descriptor):
         return descriptor

@@ -1,0 +1,180 @@
+"""``contrail demo``: real data through a platform of its own, once, and the books at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from observability.cli.platform import health
+from observability.cli.platform.api import Api
+from observability.cli.platform.errors import PlatformError
+from observability.cli.platform.keys import password
+from observability.cli.platform.layout import Layout
+from observability.cli.platform.ports import any_port
+from observability.cli.showcase.books import read_books
+from observability.cli.showcase.days import LAST_DAY, write_days
+from observability.cli.showcase.story import Story, Telling
+from observability.cli.showcase.summary import progress, show_summary, summary
+from observability.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Self
+
+    from observability.settings import Settings
+
+__all__ = ["demo"]
+
+_FAST = {
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
+    "FLIGHTS_LAST_DAY": LAST_DAY.isoformat(),
+    "CONTRAIL_RELAY__STATSD_INTERVAL_S": "5",
+    "CONTRAIL_WATCH__RECONCILE_S": "2",
+}
+_STOP_S = 20.0
+
+
+def demo(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line of stdout.")] = False,
+    store: Annotated[str, typer.Option(help="embedded, elasticsearch or cloudwatch.")] = "embedded",
+    home: Annotated[Path | None, typer.Option(help="Folder for all it writes; else a new temporary one.")] = None,
+    patience: Annotated[float, typer.Option(help="Seconds after which it gives up.")] = 240.0,
+) -> None:
+    """Process real data once, observed end to end, and print what happened; exit status 1: the books do not balance."""
+    begun = time.monotonic()
+    console = Console(stderr=as_json, highlight=False)
+    layout = Layout((home or Path(tempfile.mkdtemp(prefix="contrail-demo-"))).absolute())
+    settings = _settle(layout, store)
+    write_days(layout.data / "input")
+    console.print(f"Contrail's demo, in {layout.home}", soft_wrap=True)
+    with _platform(layout) as keeper:
+        _await_health(keeper, layout, settings, console, patience)
+        with Api(settings.api_url, password(layout)) as api, _Screen(console) as screen:
+            told = Story(api, screen.show, patience_s=patience).play()
+    _drain()
+    books = read_books(layout, settings)
+    result = summary(
+        told, books, seconds=time.monotonic() - begun, look_at=f"CONTRAIL_HOME={layout.home} contrail events"
+    )
+    show_summary(told, books, result, console)
+    if as_json:
+        typer.echo(json.dumps(result))
+    if books.faults():
+        raise typer.Exit(1)
+
+
+def _settle(layout: Layout, store: str) -> Settings:
+    """Set the knobs of the demo in this process's environment, which the platform inherits."""
+    statsd = str(any_port(socket.SOCK_DGRAM))
+    layout.create()
+    os.environ.update(
+        {
+            "CONTRAIL_HOME": str(layout.home),
+            "CONTRAIL_STORE__BACKEND": store,
+            "CONTRAIL_RELAY__SINKS": store,
+            "CONTRAIL_AIRFLOW__PORT": str(any_port(socket.SOCK_STREAM)),
+            "CONTRAIL_RELAY__STATSD_PORT": statsd,
+            "CONTRAIL_STATSD__PORT": statsd,
+            "AIRFLOW_HOME": str(layout.airflow_home),
+            "AIRFLOW_VAR_FLIGHTS_SOURCE": str(layout.data / "input"),
+            **_FAST,
+        }
+    )
+    get_settings.cache_clear()
+    return get_settings()
+
+
+@contextmanager
+def _platform(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
+    """A platform for the length of a block; every process of it is gone afterwards."""
+    console = layout.components / "console.log"
+    with console.open("wb") as output:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "observability.cli", "up", "--tied"],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield keeper
+    finally:
+        keeper.terminate()
+        keeper.wait(_STOP_S)
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
+    raise KeyboardInterrupt
+
+
+def _await_health(
+    keeper: subprocess.Popen[bytes], layout: Layout, settings: Settings, console: Console, patience_s: float
+) -> None:
+    deadline = time.monotonic() + patience_s
+    with console.status("starting the platform") as spinner:
+        while not (now := health.look(layout, settings)).healthy:
+            if keeper.poll() is not None:
+                raise PlatformError(f"the platform did not start; why stands in {layout.components / 'console.log'}")
+            if time.monotonic() > deadline:
+                sick = ", ".join(part.name for part in now.components if part.state != "healthy")
+                raise PlatformError(
+                    f"the platform did not become healthy ({sick or now.phase}); look into {layout.components}"
+                )
+            well = [part.name for part in now.components if part.state == "healthy"]
+            spinner.update(f"starting the platform: {now.phase}; healthy: {', '.join(well) or 'none yet'}")
+            time.sleep(0.3)
+
+
+def _drain() -> None:
+    """Carry what was written after the relay had gone. Raises :class:`PlatformError`."""
+    command = [sys.executable, "-m", "observability.cli", "relay", "--once"]
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own command
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise PlatformError(f"the relay could not deliver everything: {''.join(last)}; see contrail relay --status")
+
+
+class _Screen:
+    """The runs as they go: redrawn on a terminal, a line per change elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._said: dict[tuple[str, str], str] = {}
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, told: Telling) -> None:
+        """Take in what Airflow says now."""
+        if self._live:
+            self._live.update(progress(told))
+            return
+        for chapter in told.chapters():
+            key = chapter.dag_id, chapter.run_id
+            if self._said.get(key) != chapter.state:
+                self._console.print(f"{time.strftime('%H:%M:%S')}  {chapter.title:<26} {chapter.state}")
+            self._said[key] = chapter.state
