@@ -29,8 +29,10 @@ __all__ = [
     "StatsdSettings",
     "StoreSettings",
     "WatchSettings",
+    "config_file",
     "get_settings",
     "load_settings",
+    "sections",
 ]
 
 _T = TypeVar("_T")
@@ -110,6 +112,7 @@ class RelaySettings:
     statsd_forward: str = knob("", "host:port of another StatsD server that gets a copy; empty: none.")
     series_budget: int = knob(2000, "Most series of one metric per interval; the rest is folded into one and counted.")
     spool_limit_bytes: int = knob(2_147_483_648, "Most disk held for records not yet acknowledged by every sink.")
+    catch_up_s: float = knob(10.0, "Where no relay runs, the end of a task takes at most so long to deliver its log and events.")
     dead_letter_limit_bytes: int = knob(268_435_456, "Most disk used by dead letters.")
 
 
@@ -252,7 +255,7 @@ def load_settings(path: Path | None = None, environ: dict[str, str] | None = Non
     Raises :class:`SettingsError` naming the file or variable, the key and the remedy.
     """
     env = dict(os.environ) if environ is None else environ
-    source = path or _config_file(env)
+    source = path or config_file(env)
     values = _read_toml(source) if source else {}
     known = sections()
     for name in values:
@@ -269,7 +272,9 @@ def get_settings() -> Settings:
     return load_settings()
 
 
-def _config_file(env: dict[str, str]) -> Path | None:
+def config_file(environ: dict[str, str] | None = None) -> Path | None:
+    """The file that the knobs are read from, None where there is none. Raises :class:`SettingsError`."""
+    env = dict(os.environ) if environ is None else environ
     if named := env.get("CONTRAIL_CONFIG"):
         if not Path(named).is_file():
             raise SettingsError(f"CONTRAIL_CONFIG names {named}, which is no file; correct or unset it")

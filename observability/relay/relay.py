@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import socket
 import threading
@@ -78,13 +79,14 @@ class Relay:
         )
         self.statsd = self._statsd() if statsd else None
 
-    def run(self, *, once: bool = False, patience_s: float = 60.0) -> bool:
+    def run(self, *, once: bool = False, patience_s: float = 60.0, limit_s: float = math.inf) -> bool:
         """Carry until stopped, or with ``once`` until all that is on disk is delivered.
 
-        Returns whether nothing was left waiting; with ``once`` it gives up after ``patience_s`` without progress.
+        Returns whether nothing was left waiting; with ``once`` it gives up after ``patience_s`` without progress,
+        and after ``limit_s`` whatever the progress.
         """
         try:
-            return self._run(once=once, patience_s=patience_s)
+            return self._run(once=once, patience_s=patience_s, limit_s=limit_s)
         finally:
             self._lock.close()
 
@@ -92,7 +94,7 @@ class Relay:
         """Deliver what is on disk, for ten seconds at most, and end."""
         self._stopping.set()
 
-    def _run(self, *, once: bool, patience_s: float) -> bool:
+    def _run(self, *, once: bool, patience_s: float, limit_s: float) -> bool:
         if self.statsd:
             self.statsd.start()
         for lane in self.lanes:
@@ -104,7 +106,7 @@ class Relay:
                 self._stopping.wait(self.settings.relay.poll_ms / 1000)
         if self.statsd:
             self.statsd.stop()
-        drained = self._drain(patience_s if once else _DRAIN_S, steady=once)
+        drained = self._drain(patience_s if once else _DRAIN_S, limit_s, steady=once)
         for lane in self.lanes:
             lane.stop()
         for lane in self.lanes:
@@ -126,8 +128,9 @@ class Relay:
                 self._report_losses()
         return complete
 
-    def _drain(self, patience_s: float, *, steady: bool) -> bool:
+    def _drain(self, patience_s: float, limit_s: float, *, steady: bool) -> bool:
         deadline = time.monotonic() + patience_s
+        limit = time.monotonic() + limit_s
         left = -1
         while True:
             complete = self._tick()
@@ -136,7 +139,7 @@ class Relay:
                 return True
             if steady and now_left != left:
                 left, deadline = now_left, time.monotonic() + patience_s
-            if time.monotonic() > deadline:
+            if time.monotonic() > min(deadline, limit):
                 return False
             time.sleep(0.02)
 

@@ -1,0 +1,135 @@
+"""Task logs for the Airflow UI, read back from whichever store there is, and caught up at the end of a task.
+
+Airflow itself shows the local file of an attempt while it is there and the attempt lasts; the store answers
+for what is elsewhere or gone. A line is given back as Airflow wrote it, so that one which comes from both
+is shown once.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from airflow.configuration import conf
+from airflow.utils.state import State
+
+from observability.airflow.catch_up import catch_up, resolve_in_process
+from observability.contain import contained
+from observability.relay.sources.logs import attempt_of
+from observability.relay.steps.splice import origin_of
+from observability.settings import SettingsError, get_settings
+from observability.store import Query, StoreError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from observability.events import Document
+    from observability.settings import Settings
+    from observability.store import Store
+
+__all__ = ["ContrailLogIO", "as_written"]
+
+_ADDED = ("airflow.", "host.", "service.", "data_stream.", "log.file.", "log_id", "offset", "@timestamp", "_")
+"""What our documents have beside the line that Airflow wrote: names, or how they begin."""
+_TAIL_BYTES = 65_536
+
+
+class ContrailLogIO:
+    """Airflow's ``RemoteLogIO`` and ``RemoteLogStreamIO``; makes no connection before it is asked."""
+
+    processors: tuple[Any, ...] = ()
+
+    @cached_property
+    def connection_id(self) -> str | None:
+        """The Airflow Connection that a sink will ask for, None where it needs none."""
+        try:
+            settings = get_settings()
+        except SettingsError:
+            return None
+        named = {"elasticsearch": settings.elasticsearch.connection_id, "cloudwatch": settings.cloudwatch.connection_id}
+        return next((named[sink] for sink in settings.relay.sinks if named.get(sink)), None)
+
+    def upload(self, path: os.PathLike[str] | str, ti: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
+        """Deliver the log of an attempt that has ended, and its events, where no relay of this host does."""
+        with contained("upload"):
+            catch_up(get_settings())
+
+    def read(self, relative_path: str, ti: Any) -> tuple[list[str], list[str] | None]:
+        """The lines of an attempt as one text, for an Airflow without streams."""
+        sources, streams = self.stream(relative_path, ti)
+        return sources, ["\n".join(chain.from_iterable(streams))] if streams else None
+
+    def stream(self, relative_path: str, ti: Any) -> tuple[list[str], list[Iterator[str]]]:
+        """The lines of an attempt from the store; none where Airflow will read the local file, which is complete."""
+        about = attempt_of(relative_path)
+        if about is None:
+            return [f"Contrail cannot tell whose log {relative_path} is; keep Airflow's own log_filename_template"], []
+        try:
+            settings = get_settings()
+            if _is_local(settings, relative_path, unfinished=ti.state in State.unfinished):
+                return [], []
+            documents = _documents(settings, _attempt(about))
+            first = next(documents, None)
+        except (StoreError, SettingsError) as error:
+            return [str(error)], []
+        if first is None:
+            return [], []
+        return [f"Contrail's {settings.store.backend} store"], [map(as_written, chain([first], documents))]
+
+
+def as_written(document: Document) -> str:
+    """The line of a log document as Airflow wrote it."""
+    line = {name: value for name, value in document.items() if not name.startswith(_ADDED)}
+    line.setdefault("timestamp", document.get("@timestamp"))
+    line.setdefault("event", document.get("message", ""))
+    return orjson.dumps(line).decode()
+
+
+def _attempt(about: dict[str, Any]) -> dict[str, str | int]:
+    return {f"airflow.{name}": about[name] for name in ("dag_id", "task_id", "run_id", "map_index", "try_number")}
+
+
+def _documents(settings: Settings, attempt: dict[str, str | int]) -> Iterator[Document]:
+    store = _open(settings)
+    try:
+        yield from store.documents(Query("airflow.task", where=attempt))
+    except StoreError as error:
+        yield {"@timestamp": None, "level": "error", "event": f"The rest of this log cannot be read: {error}"}
+    finally:
+        store.close()
+
+
+def _open(settings: Settings) -> Store:
+    resolve_in_process()
+    return open_store(settings)
+
+
+def _is_local(settings: Settings, relative_path: str, *, unfinished: bool) -> bool:
+    """Whether the local file is there and has what the store has not (yet)."""
+    path = Path(conf.get("logging", "base_log_folder"), relative_path)
+    if not path.is_file():
+        return False
+    return unfinished or _last_place(path) > _stored_place(settings, relative_path)
+
+
+def _stored_place(settings: Settings, relative_path: str) -> int:
+    store = _open(settings)
+    try:
+        query = Query("airflow.task", where={"log.file.path": relative_path}, limit=1, newest=True)
+        return max((int(document.get("offset", 0)) for document in store.documents(query)), default=0)
+    finally:
+        store.close()
+
+
+def _last_place(path: Path) -> int:
+    """The ``offset`` that the last line of the file has, or will have, in the store."""
+    with path.open("rb") as file:
+        head = file.read(1024).partition(b"\n")[0]
+        start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+        file.seek(start)
+        tail = file.read().rstrip(b"\n")
+    return origin_of(head) + start + tail.rfind(b"\n") + 1
