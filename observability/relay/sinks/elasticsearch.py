@@ -51,6 +51,8 @@ _STATE_OF_THE_CLUSTER = frozenset(
     }
 )
 """Errors with status 400 that say nothing about the document: sent again, not given up."""
+_ONE_OF_THEM = frozenset({"action_request_validation_exception", "json_parse_exception", "x_content_parse_exception"})
+"""Errors of a whole request that one of its documents can cause."""
 
 
 def stream_name(dataset: str, environment: str) -> str:
@@ -72,9 +74,12 @@ class ElasticsearchSink:
         self._cluster: Cluster | None = None
         self._settled: dict[bytes, str] = {}
         self._relabelled: dict[bytes, bytes] = {}
+        self._ready: set[str] = set()
 
     def send(self, batch: Batch) -> Answer:
         """Create the documents of the batch that are not in the stream yet. Raises :class:`SinkUnavailable`."""
+        if batch.dataset not in self._ready:
+            self._require_template(batch.dataset)
         stream = stream_name(batch.dataset, self._environment)
         todo: Sequence[int] = range(len(batch.ids))
         if batch.resent or self._settled:
@@ -95,18 +100,26 @@ class ElasticsearchSink:
             self._cluster.close()
             self._cluster = None
 
+    def _require_template(self, dataset: str) -> None:
+        """Without its template a stream would become a plain index, with guessed types, for good."""
+        reply = self._post(f"/_index_template/contrail-{dataset}?filter_path=index_templates.name", None, "json", "GET")
+        if reply.status == 404:  # noqa: PLR2004 - HTTP
+            message = f"{self._url} has no template contrail-{dataset}; run `contrail elasticsearch setup`"
+            raise SinkUnavailable(message)
+        self._ready.add(dataset)
+
     @property
     def _url(self) -> str:
         return self._cluster.url if self._cluster else "Elasticsearch"
 
-    def _post(self, path: str, body: bytes, media: str = "x-ndjson") -> Reply:
+    def _post(self, path: str, body: bytes | None, media: str = "x-ndjson", method: str = "POST") -> Reply:
         try:
             if self._cluster is None:
                 self._cluster = self._connect()
-            reply = self._cluster.send("POST", path, body, media=media)
+            reply = self._cluster.send(method, path, body, media=media)
         except (ClusterUnreachable, CredentialsError) as error:
             raise SinkUnavailable(str(error)) from error
-        if reply.status in {200, *_OUR_FAULT}:
+        if reply.status in {200, *_OUR_FAULT} or (method == "GET" and reply.status in {403, 404}):
             return reply
         refusal = _unavailable(self._url, reply)
         if reply.status in {401, 403}:
@@ -128,11 +141,11 @@ class ElasticsearchSink:
 
     def _refused_whole(self, stream: str, batch: Batch, todo: Sequence[int], reply: Reply) -> str | None:
         """Halve what was too much, or holds one poisoned document, until the document stands alone."""
+        if not _about_a_document(reply):
+            raise _unavailable(self._url, reply)
         if len(todo) == 1:
             self._settled[batch.ids[todo[0]]] = f"HTTP {reply.status}: {_reason(reply)}"
             return None
-        if reply.status != 413 and _systematic(reply):  # noqa: PLR2004 - HTTP: too large
-            raise _unavailable(self._url, reply)
         middle = len(todo) // 2
         first = self._create(stream, batch, todo[:middle])
         return self._create(stream, batch, todo[middle:]) or first
@@ -238,14 +251,15 @@ def _reason(reply: Reply) -> str:
     return reply.body[:500].decode("utf-8", "replace")
 
 
-def _systematic(reply: Reply) -> bool:
-    """True where a 400 is about the request as such, not about one of its documents."""
+def _about_a_document(reply: Reply) -> bool:
+    """True where a refusal of the whole request may be about one of its documents."""
+    if reply.status == 413:  # noqa: PLR2004 - HTTP: too large
+        return True
     try:
         error = _json(reply).get("error", {})
     except SinkUnavailable:
-        return True  # not Elasticsearch's own words: something between us and it
-    kind = error.get("type", "") if isinstance(error, dict) else ""
-    return kind in _STATE_OF_THE_CLUSTER or not kind or "media_type" in kind
+        return False  # not Elasticsearch's own words: something between us and it
+    return isinstance(error, dict) and error.get("type") in _ONE_OF_THEM
 
 
 def _unavailable(url: str, reply: Reply) -> SinkUnavailable:

@@ -1,0 +1,216 @@
+"""Reading the data streams back: one point in time per question, pages by ``search_after``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from observability import catalog
+from observability.credentials import CredentialsError
+from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable, open_cluster
+from observability.store.elasticsearch_templates import ALIASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from observability.events import Document
+    from observability.settings import Settings
+    from observability.store.store import Query
+
+__all__ = ["ElasticsearchStore", "open_store"]
+
+_PAGE = 5000
+_KEEP = "2m"
+_MOST_VALUES = 10_000
+_LINES = ("airflow.task", "airflow.component")
+_ONE_TRY = frozenset({"airflow.dag_id", "airflow.task_id", "airflow.run_id", "airflow.try_number"})
+_OTHER_TAGS = {
+    "_tags": {
+        "type": "keyword",
+        "script": "def tags = params._source['metric.tags']; emit(tags == null ? '' : tags.toString())",
+    }
+}
+"""The tags that are no field of ours, as one word; a flattened field cannot be part of a composite key."""
+_WHERE_IT_IS = "ignore_unavailable=true&allow_no_indices=true"
+
+
+class ElasticsearchStore:
+    """The cluster behind ``connect``, which is called at the first question."""
+
+    def __init__(self, connect: Callable[[], Cluster], environment: str) -> None:
+        self._connect = connect
+        self._environment = environment
+        self._cluster: Cluster | None = None
+
+    def documents(self, query: Query) -> Iterator[Document]:
+        """The matching documents, streamed, oldest first. Raises ``StoreError``."""
+        for hit in self._hits(query, _filters(query), {}):
+            yield hit["_source"]
+
+    def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
+        """The matching documents, and those that arrive later, until the caller stops.
+
+        New is what has a higher sequence number in its index than anything seen there: the order of
+        arrival, whatever the clocks of the writers say.
+        """
+        seen = self._newest(query)
+        yield from (hit["_source"] for hit in self._hits(query, _filters(query), seen))
+        unlimited = replace(query, limit=None, newest=False)
+        while True:
+            time.sleep(poll_s)
+            fresh = {"bool": {"must_not": [_up_to(index, number) for index, number in seen.items()]}}
+            yield from (hit["_source"] for hit in self._hits(unlimited, [*_filters(query), fresh], seen))
+
+    def count(self, query: Query, by: str | None = None) -> dict[str, int]:
+        """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""
+        body: dict[str, Any] = {"size": 0, "track_total_hits": True, "query": {"bool": {"filter": _filters(query)}}}
+        if by is not None:
+            body["aggs"] = {
+                "by": {"terms": {"field": by, "size": _MOST_VALUES, "order": {"_key": "asc"}}},
+                "none": {"missing": {"field": by}},
+            }
+        answer = self._ask("POST", f"/{self._stream(query.dataset)}/_search?{_WHERE_IT_IS}", body)
+        if by is None:
+            return {"": answer["hits"]["total"]["value"]}
+        if "aggregations" not in answer:
+            return {}
+        none = answer["aggregations"]["none"]["doc_count"]
+        buckets = answer["aggregations"]["by"]["buckets"]
+        return ({"": none} if none else {}) | {
+            str(bucket.get("key_as_string", bucket["key"])): bucket["doc_count"] for bucket in buckets
+        }
+
+    def series(self) -> int:
+        """How many metric series (name and tags) the store holds."""
+        fields = ["metric.name", *dict.fromkeys(catalog.TAGS.values())]
+        sources = [{field: {"terms": {"field": field, "missing_bucket": True}}} for field in (*fields, "_tags")]
+        number, after = 0, None
+        while True:
+            composite = {"size": _MOST_VALUES, "sources": sources} | ({"after": after} if after else {})
+            body = {"size": 0, "runtime_mappings": _OTHER_TAGS, "aggs": {"series": {"composite": composite}}}
+            answer = self._ask("POST", f"/{self._stream('airflow.statsd')}/_search?{_WHERE_IT_IS}", body)
+            page = answer.get("aggregations", {}).get("series", {})
+            number += len(page.get("buckets", ()))
+            after = page.get("after_key")
+            if after is None:
+                return number
+
+    def health(self) -> str | None:
+        """None when the store answers, else what is wrong with it and the remedy."""
+        from observability.store.store import StoreError  # noqa: PLC0415 - it imports us by name
+
+        try:
+            health = self._ask("GET", "/_cluster/health")
+            templates = self._ask("GET", "/_index_template/contrail-*")["index_templates"]
+        except StoreError as error:
+            return str(error)
+        if health["status"] == "red":
+            return "the Elasticsearch cluster is red: a shard has no copy; see GET /_cluster/allocation/explain"
+        if len(templates) < len(catalog.DATASETS):
+            return "the templates are not installed; run `contrail elasticsearch setup`"
+        return None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._cluster is not None:
+            self._cluster.close()
+            self._cluster = None
+
+    def _stream(self, dataset: str) -> str:
+        return f"{catalog.DATASETS[dataset].type}-{dataset}-{self._environment}"
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        from observability.store.store import StoreError  # noqa: PLC0415 - it imports us by name
+
+        try:
+            if self._cluster is None:
+                self._cluster = self._connect()
+            return self._cluster.ask(method, path, body)
+        except (ClusterError, ClusterUnreachable, CredentialsError) as error:
+            raise StoreError(f"Elasticsearch cannot answer: {error}") from error
+
+    def _hits(self, query: Query, filters: list[Any], seen: dict[str, int]) -> Iterator[Any]:
+        """The hits in order; ``seen`` learns the highest sequence number of each index."""
+        descending = query.newest and query.limit is not None
+        pages = self._pages(query, filters, descending=descending)
+        if descending:
+            pages = iter([list(reversed([hit for page in pages for hit in page]))])
+        for page in pages:
+            for hit in page:
+                seen[hit["_index"]] = max(seen.get(hit["_index"], -1), hit["_seq_no"])
+                yield hit
+
+    def _pages(self, query: Query, filters: list[Any], *, descending: bool) -> Iterator[list[Any]]:
+        stream = self._stream(query.dataset)
+        if not self._ask("POST", f"/{stream}/_search?{_WHERE_IT_IS}&size=0", None)["_shards"]["total"]:
+            return
+        moment = self._ask("POST", f"/{stream}/_pit?keep_alive={_KEEP}&{_WHERE_IT_IS}")["id"]
+        left, after = query.limit, None
+        body: dict[str, Any] = {
+            "query": {"bool": {"filter": filters}},
+            "sort": [{field: "desc" if descending else "asc"} for field in _order(query)],
+            "seq_no_primary_term": True,
+            "track_total_hits": False,
+        }
+        try:
+            while left is None or left > 0:
+                size = _PAGE if left is None else min(_PAGE, left)
+                body |= {"size": size, "pit": {"id": moment, "keep_alive": _KEEP}} | (
+                    {"search_after": after} if after else {}
+                )
+                answer = self._ask("POST", "/_search", body)
+                hits, moment = answer["hits"]["hits"], answer.get("pit_id", moment)
+                yield hits
+                if len(hits) < size:
+                    return
+                left, after = None if left is None else left - len(hits), hits[-1]["sort"]
+        finally:
+            self._ask("DELETE", "/_pit", {"id": moment})
+
+    def _newest(self, query: Query) -> dict[str, int]:
+        aggregation = {
+            "by": {"terms": {"field": "_index", "size": 1000}, "aggs": {"top": {"max": {"field": "_seq_no"}}}}
+        }
+        path = f"/{self._stream(query.dataset)}/_search?{_WHERE_IT_IS}"
+        answer = self._ask("POST", path, {"size": 0, "aggs": aggregation})
+        buckets = answer.get("aggregations", {}).get("by", {}).get("buckets", ())
+        return {bucket["key"]: int(bucket["top"]["value"]) for bucket in buckets}
+
+
+def open_store(settings: Settings) -> ElasticsearchStore:
+    """The store of ``[elasticsearch]``."""
+    return ElasticsearchStore(lambda: open_cluster(settings), settings.contrail.environment)
+
+
+def _order(query: Query) -> list[str]:
+    """By place within one try's log, which clocks cannot disturb; by time elsewhere."""
+    if query.dataset not in _LINES:
+        return ["@timestamp", "event.sequence"]
+    one = _ONE_TRY <= set(query.where) or "log_id" in query.where
+    return ["offset"] if one else ["@timestamp", "log.file.path", "offset"]
+
+
+def _filters(query: Query) -> list[Any]:
+    filters = [_having(query.dataset, field, value) for field, value in query.where.items()]
+    period = {"gte": query.since, "lt": query.until}
+    if limits := {sign: _iso(moment) for sign, moment in period.items() if moment is not None}:
+        filters.append({"range": {"@timestamp": limits}})
+    return filters
+
+
+def _having(dataset: str, field: str, wanted: str | int | tuple[str | int, ...]) -> dict[str, Any]:
+    values = list(wanted) if isinstance(wanted, tuple) else [wanted]
+    name = ALIASES.get(field, field) if dataset in _LINES else field
+    if (spec := catalog.FIELDS.get(name)) is not None and spec.type == "text":
+        return {"bool": {"should": [{"match_phrase": {name: value}} for value in values], "minimum_should_match": 1}}
+    return {"terms": {name: values}}
+
+
+def _up_to(index: str, number: int) -> dict[str, Any]:
+    return {"bool": {"filter": [{"term": {"_index": index}}, {"range": {"_seq_no": {"lte": number}}}]}}
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}Z"

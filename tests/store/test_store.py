@@ -1,0 +1,224 @@
+"""What a store answers, the same whatever is behind it: one body, every backend."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import orjson
+import pytest
+
+from observability.relay.sinks.sink import Batch, open_sink
+from observability.settings import load_settings
+from observability.store.store import Query, StoreError, open_store
+
+NOW = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(minutes=5)
+
+
+def at(seconds):
+    return (NOW + timedelta(seconds=seconds)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def task_log(dag, try_number, count, start=0, first=0):
+    prefix = (
+        f'{{"airflow.dag_id":"{dag}","airflow.task_id":"load","airflow.run_id":"r1","airflow.try_number":{try_number},'
+        f'"airflow.map_index":-1,"log_id":"{dag}-load-r1--1-{try_number}","log.file.path":"{dag}/{try_number}.log",'
+    ).encode()
+    documents = [
+        prefix
+        + b'"offset":%d,"@timestamp":"%b","timestamp":"%b","level":"%b","event":"line %d of %b","rows":%d}'
+        % (start + n, at(n).encode(), at(n).encode(), b"error" if n % 10 == 0 else b"info", n, dag.encode(), n)
+        for n in range(first, first + count)
+    ]
+    ids = [b"%b%d-%d" % (dag.encode(), try_number, n) for n in range(first, first + count)]
+    name = f"dag_id={dag}/run_id=r1/task_id=load/attempt={try_number}.log"
+    return Batch("airflow.task", name, name, ids, documents, prefix=prefix)
+
+
+def journal(dataset, facts):
+    documents = [
+        orjson.dumps({"event.id": f"{dataset}{n}", "@timestamp": at(n), "event.sequence": n, **fact})
+        for n, fact in enumerate(facts)
+    ]
+    ids = [f"{dataset}{n}".encode() for n in range(len(facts))]
+    return Batch(dataset, f"{dataset}.journal", dataset, ids, documents)
+
+
+EVENTS = [
+    {"event.action": "task.started", "airflow.dag_id": "a", "message": "Attempt 1 began"},
+    {
+        "event.action": "task.failed",
+        "airflow.dag_id": "a",
+        "message": "Task failed for good: app: boom",
+        "airflow.cause": "app",
+    },
+    {"event.action": "task.started", "airflow.dag_id": "b", "message": "Attempt 1 began"},
+    {
+        "event.action": "task.succeeded",
+        "airflow.dag_id": "b",
+        "message": "Task succeeded on attempt 1",
+        "airflow.tags": ["x", "y"],
+    },
+]
+METRICS = [
+    {"metric.name": "contrail.task.outcomes", "metric.type": "counter", "metric.value": 1, "airflow.dag_id": "a"},
+    {"metric.name": "contrail.task.outcomes", "metric.type": "counter", "metric.value": 2, "airflow.dag_id": "a"},
+    {"metric.name": "contrail.task.outcomes", "metric.type": "counter", "metric.value": 1, "airflow.dag_id": "b"},
+    {"metric.name": "pool.open_slots", "metric.type": "gauge", "metric.value": 7.5, "metric.tags": {"pool_name": "p"}},
+    {"metric.name": "pool.open_slots", "metric.type": "gauge", "metric.value": 8.5, "metric.tags": {"pool_name": "q"}},
+]
+
+
+def _embedded(tmp_path_factory):
+    return {"CONTRAIL_CONTRAIL__HOME": str(tmp_path_factory.mktemp("store")), "CONTRAIL_STORE__BACKEND": "embedded"}
+
+
+def _elasticsearch(url):
+    from observability.store.cluster import open_cluster
+    from observability.store.elasticsearch_setup import install
+
+    environ = {
+        "CONTRAIL_ELASTICSEARCH__URL": url,
+        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"s{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_STORE__BACKEND": "elasticsearch",
+    }
+    install(open_cluster(load_settings(environ=environ)))
+    return environ
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "embedded",
+        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
+        pytest.param("cloudwatch", marks=pytest.mark.aws),
+    ],
+)
+def settings(request, tmp_path_factory):
+    """The settings of a store of that kind that holds two tries, four events and five metric documents."""
+    if request.param == "embedded":
+        environ = _embedded(tmp_path_factory)
+    elif request.param == "elasticsearch":
+        environ = _elasticsearch(request.getfixturevalue("elasticsearch_url"))
+    else:
+        environ = request.getfixturevalue("aws_environ") | {"CONTRAIL_STORE__BACKEND": "cloudwatch"}
+    settings = load_settings(environ=environ)
+    batches = [task_log("a", 1, 25), task_log("a", 2, 5, start=1000), task_log("b", 1, 10)]
+    fill(settings, *batches, journal("etl.event", EVENTS), journal("airflow.statsd", METRICS))
+    return settings
+
+
+def fill(settings, *batches):
+    sink = open_sink(settings.store.backend, settings)
+    for batch in batches:
+        assert sink.send(batch).stored == len(batch.ids)
+    sink.close()
+    if settings.store.backend == "elasticsearch":
+        from observability.store.cluster import open_cluster
+
+        cluster = open_cluster(settings)
+        cluster.send("POST", f"/*-{settings.contrail.environment}/_refresh")
+        cluster.close()
+
+
+@pytest.fixture
+def store(settings):
+    store = open_store(settings)
+    yield store
+    store.close()
+
+
+TRY = {"airflow.dag_id": "a", "airflow.task_id": "load", "airflow.run_id": "r1", "airflow.try_number": 1}
+
+
+def test_the_lines_of_one_try_come_in_the_order_they_were_written(store):
+    found = list(store.documents(Query("airflow.task", TRY)))
+
+    assert [line["event"] for line in found] == [f"line {n} of a" for n in range(25)]
+
+
+def test_every_field_of_a_line_is_kept(store):
+    line = next(store.documents(Query("airflow.task", TRY)))
+
+    assert {key: line[key] for key in ("log_id", "level", "rows", "airflow.map_index", "@timestamp", "offset")} == {
+        "log_id": "a-load-r1--1-1", "level": "error", "rows": 0, "airflow.map_index": -1, "@timestamp": at(0), "offset": 0,
+    }  # fmt: skip
+
+
+def test_limit_keeps_the_first_and_newest_the_last_both_oldest_first(store):
+    first = store.documents(Query("airflow.task", TRY, limit=3))
+    last = store.documents(Query("airflow.task", TRY, limit=3, newest=True))
+
+    assert [line["rows"] for line in first] == [0, 1, 2]
+    assert [line["rows"] for line in last] == [22, 23, 24]
+
+
+def test_a_period_includes_its_start_and_excludes_its_end(store):
+    query = Query("airflow.task", TRY, since=NOW + timedelta(seconds=3), until=NOW + timedelta(seconds=6))
+
+    assert [line["rows"] for line in store.documents(query)] == [3, 4, 5]
+
+
+def test_a_field_may_have_one_of_several_values(store):
+    found = store.documents(Query("etl.event", {"event.action": ("task.failed", "task.succeeded")}))
+
+    assert [event["event.action"] for event in found] == ["task.failed", "task.succeeded"]
+
+
+def test_lines_are_found_by_the_ecs_names_of_airflows_fields(store):
+    found = store.documents(Query("airflow.task", {**TRY, "log.level": "error"}))
+
+    assert [line["rows"] for line in found] == [0, 10, 20]
+
+
+def test_nothing_matches_nothing(store):
+    assert list(store.documents(Query("airflow.task", {"airflow.dag_id": "none"}))) == []
+    assert list(store.documents(Query("contrail.alert"))) == []
+
+
+def test_counts_are_by_the_value_of_a_field(store):
+    both = {"airflow.dag_id": ("a", "b")}
+    assert store.count(Query("airflow.task", both)) == {"": 40}
+    assert store.count(Query("airflow.task", both), "airflow.dag_id") == {"a": 30, "b": 10}
+    assert store.count(Query("airflow.task", TRY), "log.level") == {"error": 3, "info": 22}
+    assert store.count(Query("etl.event"), "airflow.cause") == {"": 3, "app": 1}
+
+
+def test_a_series_is_a_name_with_its_tags(store):
+    assert store.series() == 4
+
+
+def test_metrics_come_back_as_they_were_sent(store):
+    found = list(store.documents(Query("airflow.statsd", {"metric.name": "pool.open_slots"})))
+
+    assert [(one["metric.value"], one["metric.tags"]) for one in found] == [
+        (7.5, {"pool_name": "p"}),
+        (8.5, {"pool_name": "q"}),
+    ]
+
+
+def test_a_healthy_store_has_nothing_to_say(store):
+    assert store.health() is None
+
+
+def test_follow_yields_what_is_there_and_then_what_arrives(settings, store):
+    dag = f"f{uuid.uuid4().hex[:6]}"
+    fill(settings, task_log(dag, 1, 3))
+    later = threading.Timer(0.5, fill, (settings, task_log(dag, 1, 2, first=3)))
+    later.start()
+
+    lines = store.follow(Query("airflow.task", {"airflow.dag_id": dag}), poll_s=0.2)
+    found = [next(lines)["rows"] for _ in range(5)]
+    lines.close()
+    later.join()
+
+    assert found == [0, 1, 2, 3, 4]
+
+
+def test_an_unknown_backend_is_refused_by_name(settings):
+    other = replace(settings, store=replace(settings.store, backend="floppy"))
+
+    with pytest.raises(StoreError, match="'floppy'; it must be one of embedded, elasticsearch, cloudwatch"):
+        open_store(other)
