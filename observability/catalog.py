@@ -464,7 +464,7 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "task.skipped": EventSpec(
         "etl.event", "info", "unknown", "Task skipped", "A task skipped itself.",
-        ("event.duration", "event.reason", "airflow.state"), _OUTCOME,
+        ("event.duration", "event.reason", "airflow.state"), (*_ATTEMPT[:2], MetricUse("contrail.task.outcomes")),
     ),
     "task.killed": EventSpec(
         "etl.event", "error", "failure", "The task's process died without a word: {event_reason}",

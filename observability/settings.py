@@ -63,6 +63,9 @@ class ContrailSettings:
         "", "Address of the Airflow UI as people reach it, for links; empty: http://127.0.0.1:<airflow.port>."
     )
     kibana_url: str = knob("", "Address of Kibana as people reach it, for links; empty: no such links.")
+    kibana_connection_id: str = knob(
+        "", "Airflow Connection (host, login, password, extra {api_key, ca_certs}) that installs boards; empty: kibana_url."
+    )
 
 
 @dataclass(frozen=True, slots=True)

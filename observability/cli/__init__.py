@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("up:down", "Stop the platform and every process of it."),
     "status": ("status:status", "Show the health of each component."),
     "doctor": ("doctor:doctor", "Walk the whole chain and say what is broken and how to mend it."),
+    "config": ("config:app", "Every knob, its value here, and the documented file of all of them."),
     "relay": ("relay:app", "Carry logs, events and metrics from disk to the sinks."),
     "watch": ("watch:app", "Decide what is wrong and tell the people who own it."),
     "alerts": ("alerts:app", "Incidents, silences, routes and what was sent."),
