@@ -18,13 +18,13 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from observability.cli.platform import health
+from observability.cli.platform import health, processes
 from observability.cli.platform.api import Api
 from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.keys import password
 from observability.cli.platform.layout import Layout
 from observability.cli.platform.ports import any_port
-from observability.cli.showcase.books import read_books
+from observability.cli.showcase.books import notified, read_books
 from observability.cli.showcase.days import LAST_DAY, write_days
 from observability.cli.showcase.story import Story, Telling
 from observability.cli.showcase.summary import progress, show_summary, summary
@@ -49,6 +49,7 @@ _FAST = {
     "CONTRAIL_WATCH__RECONCILE_S": "2",
 }
 _STOP_S = 20.0
+_ALERTS_S = 15.0
 
 
 def demo(
@@ -56,10 +57,13 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line of stdout.")] = False,
     store: Annotated[str, typer.Option(help="embedded, elasticsearch or cloudwatch.")] = "embedded",
     home: Annotated[Path | None, typer.Option(help="Folder for all it writes; else a new temporary one.")] = None,
+    tied: Annotated[bool, typer.Option("--tied", help="Stop when the process that started this command ends.")] = False,
     patience: Annotated[float, typer.Option(help="Seconds after which it gives up.")] = 240.0,
 ) -> None:
     """Process real data once, observed end to end, and print what happened; exit status 1: the books do not balance."""
     begun = time.monotonic()
+    if tied:
+        processes.die_with_parent()
     console = Console(stderr=as_json, highlight=False)
     layout = Layout((home or Path(tempfile.mkdtemp(prefix="contrail-demo-"))).absolute())
     settings = _settle(layout, store)
@@ -69,6 +73,7 @@ def demo(
         _await_health(keeper, layout, settings, console, patience)
         with Api(settings.api_url, password(layout)) as api, _Screen(console) as screen:
             told = Story(api, screen.show, patience_s=patience).play()
+        _await_alerts(settings, told)
     _drain()
     books = read_books(layout, settings)
     result = summary(
@@ -140,6 +145,14 @@ def _await_health(
             well = [part.name for part in now.components if part.state == "healthy"]
             spinner.update(f"starting the platform: {now.phase}; healthy: {', '.join(well) or 'none yet'}")
             time.sleep(0.3)
+
+
+def _await_alerts(settings: Settings, told: Telling) -> None:
+    """Wait until somebody was told of each failed task, or long enough to say that nobody was."""
+    failed = {(task["dag_id"], task["dag_run_id"], task["task_id"]) for task in told.tasks if task["state"] == "failed"}
+    deadline = time.monotonic() + _ALERTS_S
+    while failed - notified(settings) and time.monotonic() < deadline:
+        time.sleep(0.3)
 
 
 def _drain() -> None:

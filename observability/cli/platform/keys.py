@@ -29,11 +29,16 @@ FILES = {
 }
 """Airflow's variable → file of :attr:`Layout.keys`: read by a command, so that no process's environment holds it."""
 
+_FERNET_BYTES = 32
+_SIGNING_BYTES = 64
+"""RFC 7518 wants a key as long as the hash, for HS512."""
+
 
 def create_keys(layout: Layout, settings: Settings) -> None:
     """Make the secrets that are not there yet, and the Connections that follow from them."""
     for name in FILES.values():
-        _create(layout.keys / name, base64.urlsafe_b64encode(os.urandom(32)).decode())
+        length = _FERNET_BYTES if name == "fernet-key" else _SIGNING_BYTES
+        _create(layout.keys / name, base64.urlsafe_b64encode(os.urandom(length)).decode())
     _create(layout.passwords, json.dumps({USER: secrets.token_urlsafe(18)}))
     _create(layout.connections, "{}")
     _connect(layout, settings)

@@ -15,7 +15,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["adopt_orphans", "born_with", "descendants", "end", "reap"]
+__all__ = ["adopt_orphans", "born_with", "descendants", "die_with_parent", "end", "reap"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -28,12 +28,17 @@ def adopt_orphans() -> None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def die_with_parent() -> None:
+    """Get SIGTERM when the process that started this one ends (Linux)."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def born_with(parent: int) -> Callable[[], None]:
     """What a new process runs before its program: it gets SIGTERM when ``parent`` dies, and blocks no signal."""
 
     def begin() -> None:
-        if sys.platform == "linux":
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        die_with_parent()
         if os.getppid() != parent:
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])

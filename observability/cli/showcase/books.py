@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from observability.events import Document
     from observability.settings import Settings
 
-__all__ = ["Books", "Pair", "read_books"]
+__all__ = ["Books", "Pair", "notified", "read_books"]
 
 _NOT_CARRIED = ("migration.log", "platform.log", "console.log")
 """Logs of starting and stopping: written also when no relay runs."""
@@ -95,6 +95,19 @@ def read_books(layout: Layout, settings: Settings) -> Books:
             alerts=_alerts(alerts),
             series=store.series(),
         )
+    finally:
+        store.close()
+
+
+def notified(settings: Settings) -> set[tuple[str, str, str]]:
+    """The tasks (dag, run, task) about which a channel took a notification."""
+    store = open_store(settings)
+    try:
+        sent = store.documents(Query("contrail.alert", where={"event.action": "notification.sent"}))
+        return {
+            (str(each.get("airflow.dag_id")), str(each.get("airflow.run_id")), str(each.get("airflow.task_id")))
+            for each in sent
+        }
     finally:
         store.close()
 

@@ -1,0 +1,105 @@
+# What people and machines call. Everything runs from .venv, which is made from the lock files when it is not there.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
+GENERATED := config/contrail.toml dashboards/generated docs/reference
+
+# $(call install,<lock file>): a virtual environment with what the lock names and nothing else, and this checkout in it.
+define install
+@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)" >&2; \
+  $(if $(UV),uv venv --quiet --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV)); }
+echo "installing $(1)" >&2
+export VIRTUAL_ENV="$(CURDIR)/$(VENV)"
+$(if $(UV),uv pip install --quiet,$(BIN)/pip install --quiet --disable-pip-version-check) --require-hashes -r $(1) >&2
+$(if $(UV),uv pip install --quiet,$(BIN)/pip install --quiet --disable-pip-version-check) --no-deps --no-build-isolation -e . >&2
+touch $@
+endef
+
+.PHONY: help
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+# --- the platform ------------------------------------------------------------------------------------------------
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(call install,requirements.lock)
+
+$(VENV)/.ready-dev: requirements-dev.lock pyproject.toml
+	$(call install,requirements-dev.lock)
+	touch $(VENV)/.ready
+
+.PHONY: demo
+demo: $(VENV)/.ready ## Process real data once and print what was observed [JSON=1] [STORE=elasticsearch]
+	@exec $(BIN)/contrail demo --tied $(if $(JSON),--json) $(if $(STORE),--store $(STORE))
+
+.PHONY: up
+up: $(VENV)/.ready ## Start the platform and stay with it until Ctrl-C [PORT=8080]
+	@exec $(BIN)/contrail up --tied $(if $(PORT),--port $(PORT))
+
+.PHONY: down
+down: $(VENV)/.ready ## Stop the platform
+	@exec $(BIN)/contrail down
+
+.PHONY: status
+status: $(VENV)/.ready ## Show the health of each component
+	@exec $(BIN)/contrail status
+
+# --- the house ---------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(VENV)/.ready-dev ## Run the whole suite [ARGS="-k relay"]
+	@exec $(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.ready-dev ## Check style
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(VENV)/.ready-dev ## Check types
+	@$(BIN)/mypy
+
+.PHONY: contracts
+contracts: $(VENV)/.ready-dev ## Check that imports go one way
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: generate
+generate: $(VENV)/.ready-dev ## Write the files that follow from the catalogue and the knobs
+	@$(BIN)/contrail config template --write config/contrail.toml
+	$(BIN)/contrail dashboards generate
+
+.PHONY: check-generated
+check-generated: generate ## Fail where a generated file differs from what is committed
+	@if [ -n "$$(git status --porcelain -- $(GENERATED))" ]; then
+	  git --no-pager diff --stat -- $(GENERATED)
+	  git status --short -- $(GENERATED)
+	  echo "generated files differ from what is committed: run make generate and commit them" >&2
+	  exit 1
+	fi
+
+.PHONY: chaos
+chaos: $(VENV)/.ready-dev ## Run the long chaos and load tests as well
+	@exec $(BIN)/python -m pytest -m "slow or not slow" --timeout 3600 $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.ready-dev ## Take a figure next to its peer [NAME=log]; without NAME, list them
+	@exec $(BIN)/python -m benchmarks $(or $(NAME),list)
+
+.PHONY: lock
+lock: ## Pin what pyproject.toml asks for, with hashes and without index addresses (needs uv)
+	@for extra in demo dev; do
+	  target=$$([ $$extra = demo ] && echo requirements.lock || echo requirements-dev.lock)
+	  uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	    --no-annotate --extra $$extra pyproject.toml -o $$target
+	done
+
+.PHONY: clean
+clean: ## Remove what was made: the virtual environment, caches and the platform's home
+	@test ! -x $(BIN)/contrail || $(BIN)/contrail down
+	rm -rf $(VENV) .contrail .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
