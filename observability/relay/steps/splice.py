@@ -44,7 +44,7 @@ _RESERVED = {
 _TIME = re.compile(r"\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,6}))?\d*(Z|[+-]\d\d:?\d\d)?")
 _LEVEL = re.compile(
     r"\[(debug|info|warning|error|critical) *\]"
-    r"| - (DEBUG|INFO|WARNING|ERROR|CRITICAL) - |\b(DEBUG|INFO|WARNING|ERROR|CRITICAL):"
+    r"|[} ](DEBUG|INFO|WARNING|ERROR|CRITICAL) - |\b(DEBUG|INFO|WARNING|ERROR|CRITICAL):"
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -1,0 +1,83 @@
+import sqlite3
+
+import pytest
+
+from observability.relay.checkpoint import open_checkpoint
+from observability.relay.tail import Cursor
+
+HERE = Cursor("0123456789abcdef", 700, b"tail", 0, 0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "checkpoints" / "sink.db"
+
+
+def test_a_cursor_is_found_again_after_reopening(path):
+    checkpoint = open_checkpoint(path, "sink")
+    checkpoint.save("a.log", HERE, [("airflow.task", "stored", 3)])
+    checkpoint.close()
+    again = open_checkpoint(path, "sink")
+    assert again.cursor(HERE.identity) == HERE
+    assert again.counts() == {("airflow.task", "stored"): 3}
+    assert not again.everything_resent
+    again.close()
+
+
+def test_what_was_about_to_be_sent_is_known_after_a_crash(path):
+    checkpoint = open_checkpoint(path, "sink")
+    checkpoint.save("a.log", HERE)
+    checkpoint.sending("a.log", HERE, 900)
+    again = open_checkpoint(path, "sink")
+    assert again.cursor(HERE.identity).offset == 700
+    assert again.cursor(HERE.identity).sending == 900
+    checkpoint.close()
+    again.close()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 4096, 5000])
+def test_a_truncated_checkpoint_is_put_aside_and_all_is_sent_as_resent(path, keep):
+    checkpoint = open_checkpoint(path, "sink")
+    checkpoint.save("a.log", HERE)
+    checkpoint.close()
+    path.write_bytes(path.read_bytes()[:keep])
+    again = open_checkpoint(path, "sink")
+    found = again.cursor(HERE.identity)
+    assert again.everything_resent
+    assert (found.offset, found.sending > 10**12) == (0, True)
+    assert len(list(path.parent.glob("*.damaged-*"))) == 1
+    again.close()
+
+
+def test_a_cursor_with_a_flipped_bit_is_not_believed(path):
+    checkpoint = open_checkpoint(path, "sink")
+    checkpoint.save("a.log", HERE)
+    checkpoint.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("update contrail_cursors set offset = offset + 64")
+    connection.close()
+    again = open_checkpoint(path, "sink")
+    found = again.cursor(HERE.identity)
+    assert (found.offset, found.sending > 10**12) == (0, True)
+    again.close()
+
+
+def test_after_a_power_loss_everything_counts_as_resent(path, monkeypatch):
+    checkpoint = open_checkpoint(path, "sink")
+    checkpoint.save("a.log", HERE)
+    checkpoint.close()
+    monkeypatch.setattr("observability.relay.checkpoint._boot_id", lambda: "another boot")
+    again = open_checkpoint(path, "sink")
+    assert again.cursor(HERE.identity).offset == 700
+    assert again.cursor(HERE.identity).sending > 10**12
+    again.close()
+
+
+def test_cursors_of_files_long_gone_are_dropped(path):
+    checkpoint = open_checkpoint(path, "sink")
+    checkpoint.save("a.log", HERE)
+    checkpoint.forget(older_than_s=3600)
+    assert checkpoint.cursor(HERE.identity) == HERE
+    checkpoint.forget(older_than_s=-1)
+    assert checkpoint.cursor(HERE.identity).offset == 0
+    checkpoint.close()

@@ -1,0 +1,103 @@
+import orjson
+import pytest
+from relay_lines import line
+
+from observability.journal import frame
+from observability.relay.sources.file import TailedFile
+from observability.relay.sources.journal import journal_stream
+from observability.relay.steps.splice import MOST_LINE_BYTES
+from observability.relay.tail import Cursor, Replaced, read
+
+MOST = 65_536
+
+
+def events(stretch):
+    return [orjson.loads(document)["event"] for document in stretch.spliced.documents]
+
+
+def everything(file, most, *, final=False):
+    cursor, ids, documents = Cursor(file.identity), [], []
+    while stretch := read(file, cursor, most, final=final):
+        if stretch.cursor.offset == cursor.offset:
+            break
+        cursor = stretch.cursor
+        ids += stretch.spliced.ids
+        documents += stretch.spliced.documents
+    return cursor, ids, documents
+
+
+def test_reading_goes_on_where_the_cursor_stands(logs):
+    logs.write(line("one"))
+    first = read(logs.tailed(), Cursor("x"), MOST)
+    logs.write(line("two"))
+    second = read(logs.tailed(), first.cursor, MOST)
+    assert events(first) == ["one"]
+    assert events(second) == ["two"]
+    assert read(logs.tailed(), second.cursor, MOST) is None
+
+
+def test_a_half_written_last_line_waits_for_its_end(logs):
+    whole = line("second")
+    logs.write(line("first") + whole[:20])
+    first = read(logs.tailed(), Cursor("x"), MOST)
+    assert events(first) == ["first"]
+    assert read(logs.tailed(), first.cursor, MOST) is None
+    logs.write(whole[20:])
+    assert events(read(logs.tailed(), first.cursor, MOST)) == ["second"]
+
+
+def test_a_last_line_that_will_get_no_end_is_taken_as_it_is(logs):
+    logs.write(line("first") + b"cut he")
+    assert events(read(logs.tailed(), Cursor("x"), MOST, final=True)) == ["first", "cut he"]
+
+
+@pytest.mark.parametrize("most", [200, 1000, 4096, MOST, 2_000_000])
+def test_ids_and_documents_do_not_depend_on_how_much_is_read_at_once(logs, most):
+    long = line("y" * 2_500_000)
+    for number in range(30):
+        logs.write(line(f"line {number}", number))
+    logs.write(long + line("after") + b"plain\n")
+    file = logs.tailed()
+    assert everything(file, most)[1:] == everything(file, 50_000_000)[1:]
+
+
+def test_a_line_without_end_is_handed_on_in_pieces_of_flat_size(logs):
+    logs.write(line("x") + b"z" * (3 * MOST_LINE_BYTES + 5))
+    _, ids, documents = everything(logs.tailed(), MOST)
+    assert len(ids) == 4
+    assert [orjson.loads(document).get("log.part") for document in documents] == [None, 0, 1, 2]
+
+
+def test_another_file_under_the_name_is_noticed(logs):
+    path = logs.write(line("old") * 3)
+    file = logs.tailed()
+    cursor = read(file, Cursor("x"), MOST).cursor
+    path.write_bytes(line("new") * 6)
+    with pytest.raises(Replaced):
+        read(file, cursor, MOST)
+    other = logs.write(line("other"), "other.log")
+    other.rename(path)
+    with pytest.raises(Replaced):
+        read(file, Cursor("x"), MOST)
+
+
+def journal(tmp_path, content):
+    path = tmp_path / "etl.event-20260131-000.journal"
+    path.write_bytes(content)
+    found = path.stat()
+    return TailedFile(journal_stream(path.name), path, found.st_dev, found.st_ino, "i" * 16, size=found.st_size)
+
+
+def test_journal_records_are_checked_and_keep_their_own_ids(tmp_path):
+    good = b'{"event.id":"0123456789abcdef","a":1}'
+    file = journal(tmp_path, frame(good) + b"0000beef {torn\n" + frame(b'{"event.id":"fedcba9876543210"}'))
+    stretch = read(file, Cursor("x"), MOST)
+    assert stretch.spliced.ids == [b"0123456789abcdef", b"fedcba9876543210"]
+    assert stretch.spliced.documents[0] == good
+    assert stretch.damaged == 1
+
+
+def test_a_journal_record_larger_than_a_batch_is_read_whole(tmp_path):
+    big = b'{"event.id":"0123456789abcdef","a":"' + b"x" * 500_000 + b'"}'
+    file = journal(tmp_path, frame(big))
+    assert read(file, Cursor("x"), MOST).spliced.documents == [big]
