@@ -1,0 +1,1 @@
+"""Putting the boards into a running Kibana or CloudWatch, and asking their questions of a store."""

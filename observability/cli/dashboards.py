@@ -1,0 +1,159 @@
+"""``contrail dashboards``: build, check, install and verify boards, rules and alarms."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from dashboards import build as generator
+from dashboards.kibana.objects import saved_objects
+from dashboards.kibana.sound import faults
+from dashboards.names import Names
+from dashboards.uses import unknown_names
+from observability import catalog
+from observability.cli.boards.changes import Changes, InstallError
+from observability.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from observability.cli.boards.verify import Verdict
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Boards, rules and alarms, generated from the catalogue.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+
+@app.command()
+def build() -> None:
+    """Write the generated files (from a checkout)."""
+    changed = generator.write()
+    for path in changed:
+        typer.echo(f"wrote {path}")
+    if not changed:
+        typer.echo("nothing changed")
+
+
+@app.command()
+def check() -> None:
+    """Compare the generated files with what would be written now, and check that Kibana can draw them."""
+    found = unknown_names()
+    if not found:
+        mapping = {name: spec.type for name, spec in catalog.FIELDS.items()}
+        found = faults(saved_objects(Names()), mapping)
+        found += [f"{path} is stale; run contrail dashboards build" for path in generator.drift()]
+    for fault in found:
+        typer.echo(fault)
+    if found:
+        raise typer.Exit(1)
+    typer.echo("generated files are current and sound")
+
+
+@app.command()
+def install(
+    target: Annotated[str, typer.Argument(help="kibana or cloudwatch")],
+    space: Annotated[str, typer.Option(help="Kibana space; empty: the default one.")] = "",
+    page_topic: Annotated[str, typer.Option(help="ARN of the SNS topic that wakes people; empty: ours.")] = "",
+    detail_topic: Annotated[str, typer.Option(help="ARN of the SNS topic of single alarms; empty: ours.")] = "",
+    as_json: _Json = False,
+) -> None:
+    """Put everything into a running Kibana or CloudWatch; safe to repeat, deletes nothing, says what changed."""
+    settings = get_settings()
+    if target not in {"kibana", "cloudwatch"}:
+        raise typer.BadParameter(f"{target!r} is no target; name kibana or cloudwatch")
+    try:
+        kibana = target == "kibana"
+        changes = _into_kibana(settings, space) if kibana else _into_cloudwatch(settings, page_topic, detail_topic)
+    except InstallError as error:
+        typer.echo(f"dashboards install: {error}", err=True)
+        raise typer.Exit(1) from error
+    _show_changes(changes, as_json=as_json)
+
+
+@app.command()
+def verify(
+    hours: Annotated[float, typer.Option(help="Look at the last so many hours.")] = 24.0,
+    as_json: _Json = False,
+) -> None:
+    """Ask every panel's question of the configured store; list the panels without data, and why that may be."""
+    until = datetime.now(timezone.utc) + timedelta(minutes=1)
+    verdicts = _verdicts(get_settings(), until - timedelta(hours=hours), until)
+    if as_json:
+        typer.echo(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
+    else:
+        _show_verdicts(verdicts)
+    if any(verdict.rows == 0 and not verdict.quiet for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def names_of(settings: Settings) -> Names:
+    """The addresses that links lead to, by the settings."""
+    return Names(airflow_url=settings.public_url)
+
+
+def _into_kibana(settings: Settings, space: str) -> Changes:
+    from observability.cli.boards import kibana
+
+    client = kibana.open_kibana(settings, space)
+    try:
+        return kibana.install(client, names_of(settings))
+    finally:
+        client.close()
+
+
+def _into_cloudwatch(settings: Settings, page: str, detail: str) -> Changes:
+    from observability.cli.boards import cloudwatch
+
+    client, region = cloudwatch.open_aws(settings)
+    return cloudwatch.install(client, cloudwatch.account_of(settings, names_of(settings), region, page, detail))
+
+
+def _verdicts(settings: Settings, since: datetime, until: datetime) -> list[Verdict]:
+    from observability.cli.boards import verify as asking
+
+    if settings.store.backend == "elasticsearch":
+        from observability.store.cluster import open_cluster
+
+        return asking.verify_elasticsearch(open_cluster(settings), since, until)
+    if settings.store.backend == "cloudwatch":
+        from observability.cli.boards import cloudwatch
+
+        client, region = cloudwatch.open_aws(settings)
+        return asking.verify_cloudwatch(client, cloudwatch.account_of(settings, names_of(settings), region))
+    from observability.store.store import open_store
+
+    return asking.verify_store(open_store(settings), since, until)
+
+
+def _show_changes(changes: Changes, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(
+            json.dumps([{"change": one, "what": what, "why": why} for one, what, why in changes.lines], indent=1)
+        )
+        return
+    for change, what, why in changes.lines:
+        if change != "unchanged":
+            typer.echo(f"{change:9} {what}{f': {why}' if why else ''}")
+    typer.echo(f"{changes.count('unchanged')} unchanged")
+
+
+def _show_verdicts(verdicts: list[Verdict]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    empty = [verdict for verdict in verdicts if verdict.rows == 0]
+    for verdict in empty:
+        mark: Any = "quiet" if verdict.quiet else "EMPTY"
+        console.print(f"{mark}  {verdict.board} / {verdict.panel}: {verdict.reason}", markup=False)
+    missing = sum(1 for verdict in empty if not verdict.quiet)
+    console.print(
+        f"{len(verdicts) - len(empty)} of {len(verdicts)} panels have data, "
+        f"{len(empty) - missing} are quiet, {missing} are empty without a good reason"
+    )
+
+
+if __name__ == "__main__":
+    app()
