@@ -60,7 +60,7 @@ def up(
     os.set_inheritable(lock, True)
     status = Keeper(dict(os.environ), lock=lock, tied=tied).run(_Narrator(layout, settings, console).look)
     if status:
-        raise PlatformError(f"the platform did not start; why stands in {layout.components}, begin with platform.log")
+        raise PlatformError(f"the platform ended by itself; why stands in {layout.components}, begin with platform.log")
     console.print("Stopped.")
 
 

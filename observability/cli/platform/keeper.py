@@ -18,7 +18,7 @@ from observability.cli.platform.supervisor import SIGNALS
 from observability.contain import contained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Keeper"]
 
@@ -29,7 +29,15 @@ _PATIENCE_S = 13.0
 class Keeper:
     """Keeps one platform. ``lock`` is held by keeper and supervisor together; ``tied`` ends it with our own parent."""
 
-    def __init__(self, environment: dict[str, str], *, lock: int, tied: bool = False) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        *,
+        lock: int,
+        tied: bool = False,
+        supervisor: Sequence[str] = (sys.executable, "-m", "observability.cli.platform.supervisor"),
+    ) -> None:
+        self._command = supervisor
         self._environment = environment
         self._lock = lock
         self._parent = os.getppid() if tied else None
@@ -39,8 +47,8 @@ class Keeper:
         """Run until told to stop, calling ``watch`` now and then; the exit status (0: it was asked to stop)."""
         processes.adopt_orphans()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        self._supervisor = subprocess.Popen(
-            [sys.executable, "-m", "observability.cli.platform.supervisor"],
+        self._supervisor = subprocess.Popen(  # noqa: S603 - our own module
+            self._command,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -48,12 +56,12 @@ class Keeper:
             preexec_fn=processes.born_with(os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
         try:
-            while (status := self._supervisor.poll()) is None:
+            while self._supervisor.poll() is None:
                 if self._stop_is_due():
                     return self._stop()
                 with contained("platform.watch"):
                     watch()
-            return status or 1
+            return 1
         finally:
             processes.end(partial(processes.descendants, os.getpid()), grace_s=0, reap=processes.reap)
 

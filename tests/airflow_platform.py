@@ -1,0 +1,122 @@
+"""The real thing, started once a session: a platform that stays up, and a demo that has been played."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from observability.cli.platform.api import Api
+from observability.cli.platform.keys import password
+from observability.cli.platform.layout import Layout
+from observability.cli.platform.ports import any_port
+
+CONTRAIL = (sys.executable, "-m", "observability.cli")
+
+
+def clean_environment(**more):
+    """This environment without what a person or the test session has set for Airflow and Contrail."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
+    return {**kept, **more}
+
+
+def wait_until(holds, *, within):
+    """Look again and again until ``holds()``; its value, or a failure after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while not (value := holds()):
+        assert time.monotonic() < deadline, f"not within {within} s"
+        time.sleep(0.05)
+    return value
+
+
+def alive(pids):
+    """The processes of ``pids`` that still run."""
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+@dataclass
+class Platform:
+    """A running platform."""
+
+    environment: dict[str, str]
+    layout: Layout
+    url: str
+
+    def run(self, *arguments, **options):
+        return subprocess.run(
+            [*CONTRAIL, *arguments],
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+            **options,
+        )
+
+    def api(self):
+        return Api(self.url, password(self.layout))
+
+    def state(self):
+        return json.loads(self.layout.state.read_text())
+
+    def processes(self):
+        """Every process of it, the keeper first."""
+        keeper = psutil.Process(self.state()["keeper"])
+        return [keeper, *keeper.children(recursive=True)]
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory):
+    """A platform that is up and healthy, with the one DAG ``long``."""
+    home = tmp_path_factory.mktemp("platform")
+    port, statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
+    environment = clean_environment(
+        CONTRAIL_HOME=str(home),
+        CONTRAIL_AIRFLOW__PORT=str(port),
+        CONTRAIL_AIRFLOW__DAGS_FOLDER=str(Path(__file__).parent / "cli" / "platform" / "dags"),
+        CONTRAIL_RELAY__STATSD_PORT=statsd,
+        CONTRAIL_STATSD__PORT=statsd,
+    )
+    running = Platform(environment, Layout(home), f"http://127.0.0.1:{port}")
+    started = subprocess.run(
+        [*CONTRAIL, "up", "--detach"], env=environment, capture_output=True, check=False, text=True, timeout=240
+    )
+    assert started.returncode == 0, started.stderr
+    yield running
+    running.run("down")
+
+
+@dataclass
+class Demo:
+    """A demo that was played to its end."""
+
+    home: Path
+    result: dict
+    stdout: str
+    stderr: str
+    status: int
+
+    def environment(self):
+        """What reads its store."""
+        return clean_environment(CONTRAIL_HOME=str(self.home), AIRFLOW_HOME=str(self.home / "airflow"))
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The demo, played once for the whole session."""
+    home = tmp_path_factory.mktemp("demo")
+    played = subprocess.run(
+        [*CONTRAIL, "demo", "--json", "--home", str(home)],
+        env=clean_environment(), capture_output=True, check=False, text=True, timeout=290,
+    )  # fmt: skip
+    lines = played.stdout.splitlines()
+    assert lines, played.stderr
+    return Demo(home, json.loads(lines[-1]), played.stdout, played.stderr, played.returncode)
