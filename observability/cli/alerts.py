@@ -1,0 +1,409 @@
+"""``contrail alerts``: what is wrong, who was told, who would be told, and taking it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import sys
+import time
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import insert, select
+
+from observability.emit import emit
+from observability.settings import get_settings
+from observability.watch import book, schema
+from observability.watch.desk import Desk
+from observability.watch.errors import WatchError
+from observability.watch.incidents import Incident
+from observability.watch.ledger import Ledger
+from observability.watch.messages import Links, Message
+from observability.watch.notify import Teller, enqueue
+from observability.watch.proof import trial
+from observability.watch.route import Match, decide, json_schema, parse_duration
+from observability.watch.rules_file import RulesFile, find_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+
+__all__ = ["app", "moment_of"]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Incidents, silences, routes and what was sent.")
+
+_Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+_TELLING = ("sent",)
+
+
+@contextmanager
+def _ledger() -> Iterator[Connection]:
+    ledger = Ledger(get_settings().ledger_url)
+    try:
+        with ledger.transaction(lock=True) as connection:
+            yield connection
+    finally:
+        ledger.close()
+
+
+def _desk() -> Desk:
+    settings = get_settings()
+    rules = RulesFile(find_rules(settings)).rules
+    return Desk(Teller(rules, Links.of(settings, rules), settings.contrail.environment))
+
+
+def moment_of(text: str, now: float) -> float:
+    """Seconds since 1970 of ``15m`` (ago, or from now), an ISO 8601 time (UTC where it names no zone), or a number."""
+    span = parse_duration(text)
+    if isinstance(span, float):
+        return now - span
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise WatchError(f"{text!r} is no time: write 30m, 2h, 1d or 2026-01-31T08:00:00Z") from None
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+@app.command("list")
+def list_incidents(
+    everything: Annotated[bool, typer.Option("--all", help="Resolved ones as well.")] = False,
+    since: Annotated[str, typer.Option(help="Seen since: 2h, 1d or a time.")] = "7d",
+    as_json: _Json = False,
+) -> None:
+    """Show the incidents, the newest first."""
+    states = () if everything else ("open", "acknowledged")
+    with _ledger() as connection:
+        found = book.incidents(connection, since=moment_of(since, time.time()) if everything else 0.0, states=states)
+    if as_json:
+        _print_json([_incident(one) for one in found if one.state != "suspected"])
+        return
+    table = Table("id", "state", "severity", "what", "cause", "count", "last seen", "owner", box=None)
+    for one in found:
+        table.add_row(
+            one.id[:8], one.state, one.severity, _what(one), one.cause, str(one.count), _ago(one.last_seen),
+            str(one.about.get("owner") or ""),
+        )  # fmt: skip
+    Console().print(table if found else "Nothing is wrong.")
+
+
+@app.command()
+def show(incident_id: str, as_json: _Json = False) -> None:
+    """Show one incident: its evidence, who was told, and what holds a notice back."""
+    with _ledger() as connection:
+        one = _found(connection, incident_id)
+        told = _sent(connection, 0.0, incident_id=one.id, states=("sent", "pending", "sending", "dead", "held", "folded"))
+    document = {**_incident(one), "evidence": dict(one.evidence), "notifications": told}
+    if as_json:
+        _print_json(document)
+        return
+    for name, value in document.items():
+        if value not in (None, "", [], {}):
+            print(f"{name}: {json.dumps(value, indent=2, default=str) if isinstance(value, (list, dict)) else value}")
+
+
+@app.command()
+def ack(
+    incident_id: str, who: Annotated[str, typer.Option("--by", help="Who takes it.")] = "", as_json: _Json = False
+) -> None:
+    """Take an incident: no reminders and no escalation from here."""
+    desk = _desk()
+    with _ledger() as connection:
+        one = desk.acknowledge(connection, _found(connection, incident_id), who or getpass.getuser(), time.time())
+    _close(desk, one, as_json)
+
+
+@app.command()
+def resolve(incident_id: str, as_json: _Json = False) -> None:
+    """Say that an incident is over; who was told of it is told so."""
+    desk = _desk()
+    with _ledger() as connection:
+        one = desk.resolve(connection, _found(connection, incident_id), time.time())
+    _close(desk, one, as_json)
+
+
+@app.command()
+def silence(
+    until: Annotated[str, typer.Option(help="2h, 1d or a time.")],
+    dag: Annotated[list[str] | None, typer.Option(help="Globs of DAG ids.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Globs of task ids.")] = None,
+    owner: Annotated[list[str] | None, typer.Option(help="Globs of owners.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tags.")] = None,
+    cause: Annotated[list[str] | None, typer.Option(help="Causes.")] = None,
+    starts: Annotated[str, typer.Option("--from", help="A maintenance window begins later.")] = "",
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    as_json: _Json = False,
+) -> None:
+    """Tell nothing of what matches until then; what is still wrong then is told then."""
+    now = time.time()
+    try:
+        match = Match.model_validate(
+            {"dag": dag or [], "task": task or [], "owner": owner or [], "tag": tag or [], "cause": cause or []}
+        )
+    except ValueError as error:
+        raise WatchError(str(error)) from error
+    begin = moment_of(starts, now) if starts else now
+    end = _later(until, now)
+    if end <= begin:
+        raise WatchError(f"a silence must end after it begins; --until {until} is over")
+    row = {
+        "kind": "maintenance" if starts else "silence", "matchers": match.model_dump(), "starts": begin, "ends": end,
+        "who": getpass.getuser(), "comment": comment,
+    }  # fmt: skip
+    with _ledger() as connection:
+        made = connection.execute(insert(schema.silences).values(**row)).inserted_primary_key
+    said = {"id": made[0] if made else None, "until": _iso(end), "match": _given(match), "comment": comment}
+    _print_json(said) if as_json else print(f"Silent until {_iso(end)}: {_given(match) or 'everything'}")
+
+
+@app.command()
+def silences(as_json: _Json = False) -> None:
+    """Show the silences and maintenance windows that are in force or to come."""
+    table = schema.silences
+    with _ledger() as connection:
+        rows = connection.execute(select(table).where(table.c.ends > time.time())).mappings().all()
+    found = [
+        {
+            "id": row["id"], "kind": row["kind"], "match": _given(Match.model_validate(row["matchers"])),
+            "from": _iso(row["starts"]), "until": _iso(row["ends"]), "by": row["who"], "comment": row["comment"],
+        }
+        for row in rows
+    ]  # fmt: skip
+    if as_json:
+        _print_json(found)
+        return
+    for one in found:
+        print(f"{one['id']}  {one['from']} – {one['until']}  {one['match'] or 'everything'}  {one['by']}: {one['comment']}")
+
+
+@app.command()
+def sent(
+    since: Annotated[str, typer.Option(help="2h, 1d or a time.")] = "1d",
+    every_state: Annotated[bool, typer.Option("--all", help="Also what waits, was folded into a digest, or is dead.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Show each notification that a person got."""
+    states = ("sent", "pending", "sending", "dead", "held", "folded", "suppressed") if every_state else _TELLING
+    with _ledger() as connection:
+        found = _sent(connection, moment_of(since, time.time()), states=states)
+    if as_json:
+        _print_json(found)
+        return
+    table = Table("time", "channel", "kind", "severity", "title", "state", box=None)
+    for one in found:
+        table.add_row(one["time"], one["channel"], one["kind"], one["severity"], one["title"], one["state"])
+    Console().print(table if found else "Nothing was sent.")
+
+
+@app.command()
+def test(
+    channel: Annotated[str, typer.Option(help="Only this channel; else every one that the rules use.")] = "",
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the delivery.")] = 30.0,
+    as_json: _Json = False,
+) -> None:
+    """Send a test through the whole path and wait until it has arrived."""
+    settings, now = get_settings(), time.time()
+    rules = RulesFile(find_rules(settings)).rules
+    used = dict.fromkeys(name for one in rules.receivers.values() for name in one.channels)
+    names = [channel] if channel else list(used)
+    if channel and channel not in rules.channels:
+        raise WatchError(f"no channel is called {channel!r}; known are {', '.join(rules.channels)}")
+    with _ledger() as connection:
+        message = trial(f"test:{now:.3f}", settings.contrail.environment, now, f"{getpass.getuser()} sent a test")
+        rows = [enqueue(connection, name, message, now) for name in names]
+    results = _await(rows, wait)
+    if as_json:
+        _print_json(results)
+    else:
+        for one in results:
+            print(f"{one['channel']}: {one['state']}{': ' + one['error'] if one['error'] else ''}")
+    if any(one["state"] != "sent" for one in results):
+        print("Not everything has arrived. Is the watcher running? See contrail status.", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    dag: str,
+    cause: Annotated[str, typer.Option(help="Only this cause.")] = "app",
+    task: Annotated[str, typer.Option(help="A task of it.")] = "",
+    owner: Annotated[str, typer.Option(help="Its owner; else what the ledger knows.")] = "",
+    severity: Annotated[str, typer.Option(help="info, warning, error or critical.")] = "error",
+    as_json: _Json = False,
+) -> None:
+    """Say who would hear of a failure of this DAG, and why."""
+    settings, now = get_settings(), time.time()
+    rules = RulesFile(find_rules(settings)).rules
+    about = {"env": settings.contrail.environment, **_known(dag)}
+    about |= {"owner": owner} if owner else {}
+    one = Incident(
+        id="", key="", state="open", family="task", severity=severity, cause=cause, reason="", certainty=3,
+        first_seen=now, last_seen=now, dag_id=dag, task_id=task or None, about=about,
+    )  # fmt: skip
+    decision = decide(rules, one, now)
+    steps = [
+        {"after_s": step.after, "receiver": step.receiver}
+        for name in decision.receivers
+        for step in rules.receivers[name].escalate
+    ]
+    said = {
+        "dag_id": dag, "cause": cause, "owner": about.get("owner"), "severity": decision.severity,
+        "receivers": list(decision.receivers), "channels": list(decision.channels), "escalation": steps,
+        "why": list(decision.why), "rules": str(find_rules(settings) or "built in"),
+    }  # fmt: skip
+    if as_json:
+        _print_json(said)
+        return
+    print(f"{dag} ({cause}, owner {about.get('owner') or 'unknown'}) → {', '.join(decision.channels)}")
+    for line in decision.why:
+        print(f"  {line}")
+    for step in steps:
+        print(f"  not acknowledged after {timedelta(seconds=step['after_s'])}: {step['receiver']} hears of it")
+
+
+@app.command()
+def check(path: Annotated[Path | None, typer.Argument(help="A rules file; else the one in force.")] = None) -> None:
+    """Check the rules; each mistake names file, line and key."""
+    found = RulesFile(path or find_rules(get_settings()))
+    print(f"{found.path or 'built in'}: {len(found.rules.routes)} routes, {len(found.rules.deadlines)} deadlines, no mistakes")
+
+
+@app.command("schema")
+def schema_json() -> None:
+    """Print the JSON Schema of alerts.yaml."""
+    print(json.dumps(json_schema(), indent=2))
+
+
+def _sent(connection: Connection, since: float, *, states: tuple[str, ...], incident_id: str = "") -> list[dict[str, Any]]:
+    table = schema.outbox
+    asked = select(table).where(table.c.created >= since, table.c.state.in_(states)).order_by(table.c.id)
+    if incident_id:
+        asked = asked.where(table.c.incident_id == incident_id)
+    return [_notification(row) for row in connection.execute(asked).mappings()]
+
+
+def _notification(row: Any) -> dict[str, Any]:
+    message = Message.from_json(row["message"])
+    return {
+        "dag_id": message.dag_id,
+        "task_id": message.task_id,
+        "run_id": message.run_id,
+        "map_index": message.map_index,
+        "kind": message.kind,
+        "cause": message.cause,
+        "severity": message.severity,
+        "channel": row["channel"],
+        "time": _iso(row["sent"] or row["created"]),
+        "title": message.title,
+        "summary": message.summary,
+        "count": message.count,
+        "state": row["state"],
+        "attempts": row["attempts"],
+        "error": row["error"],
+        "incident_id": message.incident_id,
+        "incidents": [dict(one) for one in message.incidents],
+        "seen_to_sent_s": round(row["sent"] - row["fact_time"], 3) if row["sent"] and row["fact_time"] else None,
+    }
+
+
+def _incident(one: Incident) -> dict[str, Any]:
+    links = _desk().teller.links
+    return {
+        "id": one.id,
+        "key": one.key,
+        "state": one.state,
+        "severity": one.severity,
+        "cause": one.cause,
+        "reason": one.reason,
+        "dag_id": one.dag_id,
+        "run_id": one.run_id,
+        "task_id": one.task_id,
+        "map_index": one.map_index if one.map_index >= 0 else None,
+        "name": one.name or None,
+        "family": one.family,
+        "owner": one.about.get("owner"),
+        "count": one.count,
+        "first_seen": _iso(one.first_seen),
+        "last_seen": _iso(one.last_seen),
+        "acknowledged_by": one.acknowledged_by,
+        "resolved_at": _iso(one.resolved_at) if one.resolved_at else None,
+        "held_back": one.held_by or None,
+        "failed_tasks": list(one.members),
+        "runbook": links.runbook(one),
+    }
+
+
+def _known(dag_id: str) -> dict[str, Any]:
+    """What the ledger knows of a DAG: owner and tags, as the watcher saw them last."""
+    from observability.watch.ledger import read_cursor
+
+    with _ledger() as connection:
+        scene = read_cursor(connection, "reconcile") or {}
+    found = scene.get("dags", {}).get(dag_id, {})
+    return {name: found[name] for name in ("owner", "tags") if found.get(name)}
+
+
+def _await(rows: list[int], wait: float) -> list[dict[str, Any]]:
+    table, until = schema.outbox, time.monotonic() + wait
+    while True:
+        with _ledger() as connection:
+            asked = select(table.c.channel, table.c.state, table.c.error, table.c.sent, table.c.created)
+            found = connection.execute(asked.where(table.c.id.in_(rows)).order_by(table.c.id)).all()
+        done = all(row[1] in {"sent", "dead", "folded"} for row in found)
+        if done or time.monotonic() >= until:
+            return [
+                {"channel": row[0], "state": row[1], "error": row[2], "seconds": round(row[3] - row[4], 3) if row[3] else None}
+                for row in found
+            ]
+        time.sleep(0.1)
+
+
+def _found(connection: Connection, incident_id: str) -> Incident:
+    one = book.incident(connection, incident_id)
+    if one is None:
+        raise WatchError(f"no incident, or more than one, begins with {incident_id!r}; see contrail alerts list")
+    return one
+
+
+def _close(desk: Desk, one: Incident, as_json: bool) -> None:
+    for event in desk.take_events():
+        emit(event)
+    _print_json(_incident(one)) if as_json else print(f"{one.id[:8]} is {one.state}")
+
+
+def _later(text: str, now: float) -> float:
+    span = parse_duration(text)
+    return now + span if isinstance(span, float) else moment_of(text, now)
+
+
+def _given(match: Match) -> dict[str, Any]:
+    return {name: value for name, value in match.model_dump().items() if value and name != "timezone"}
+
+
+def _what(one: Incident) -> str:
+    where = ".".join(part for part in (one.dag_id, one.task_id) if part) or one.name
+    return f"{where} ({one.name})" if one.family == "deadline" and one.dag_id else where
+
+
+def _ago(moment: float) -> str:
+    return f"{timedelta(seconds=round(max(0.0, time.time() - moment)))} ago"
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,97 @@
+"""``contrail watch``: decide what is wrong and tell the people who own it.
+
+Runs beside any Airflow, with everything from the environment: ``CONTRAIL_WATCH__API_URL``, the credentials
+(``CONTRAIL_API_USERNAME`` and ``CONTRAIL_API_PASSWORD``, ``CONTRAIL_API_TOKEN``, or the Airflow Connection
+``airflow_api``), ``CONTRAIL_RELAY__LOG_FOLDER``, ``CONTRAIL_WATCH__LEDGER_URL`` and ``CONTRAIL_WATCH__ROUTES``.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import typer
+
+from observability.credentials import CredentialsError, resolve
+from observability.settings import get_settings
+from observability.watch.channels.channel import Contact
+from observability.watch.ledger import Ledger
+from observability.watch.rules_file import RulesFile, find_rules
+from observability.watch.watcher import Watcher
+from observability.watch.witnesses.api import AirflowApi
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["AirflowContacts", "app"]
+
+app = typer.Typer(add_completion=False, invoke_without_command=True)
+
+
+class AirflowContacts:
+    """Connections and Variables, from wherever Airflow keeps them; asked in a process that has Airflow."""
+
+    def connection(self, conn_id: str) -> Contact:
+        """The Connection. Raises LookupError."""
+        try:
+            found = resolve(conn_id)
+        except CredentialsError as error:
+            raise LookupError(str(error)) from error
+        return Contact(**_parts(found))
+
+    def variable(self, key: str) -> str:
+        """The Variable. Raises LookupError."""
+        from observability.airflow.variables import ask
+
+        return ask(key)
+
+
+def _parts(found: Any) -> dict[str, Any]:
+    import httpx
+
+    url = httpx.URL(found.url) if found.url else httpx.URL("")
+    return {
+        "host": url.host, "port": url.port, "schema": url.scheme, "login": found.login, "password": found.password,
+        "uri": found.extra.get("url") or found.url, "extra": found.extra,
+    }  # fmt: skip
+
+
+@app.callback()
+def watch(
+    api: bool = typer.Option(True, help="Ask Airflow's API; without it the journal is the only witness."),
+) -> None:
+    """Decide what is wrong and tell the people who own it."""
+    _log_as_json()
+    settings = get_settings()
+    ledger = Ledger(settings.ledger_url)
+    client = AirflowApi(settings.api_url) if api else None
+    watcher = Watcher(settings, ledger, RulesFile(find_rules(settings)), AirflowContacts(), api=client)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        watcher.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        watcher.run()
+    finally:
+        ledger.close()
+
+
+def _log_as_json() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    app()

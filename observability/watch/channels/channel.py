@@ -1,0 +1,111 @@
+"""What a channel is given and what it answers.
+
+:class:`ChannelError`
+ ├─ :class:`ChannelUnavailable`  not now; the message is sent again
+ └─ :class:`ChannelRefused`      never as it stands; the message is dead, the fallback is used
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from observability import redact
+from observability.watch.errors import WatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from observability.watch.messages import Message
+    from observability.watch.route import ChannelSpec
+
+__all__ = [
+    "Channel",
+    "ChannelError",
+    "ChannelRefused",
+    "ChannelUnavailable",
+    "Contact",
+    "Contacts",
+    "open_channel",
+    "reference",
+]
+
+_MODULES = {
+    name: f"observability.watch.channels.{name}"
+    for name in ("file", "log", "webhook", "apprise", "smtp", "sns", "pagerduty")
+}
+
+
+class ChannelError(WatchError):
+    """A message was not taken; the text names the channel and the reason, without secrets."""
+
+
+class ChannelUnavailable(ChannelError):  # noqa: N818 - a state of the service, as in HTTP 503
+    """The service does not take messages now; ``retry_after_s`` is its own wish, where it gave one."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ChannelRefused(ChannelError):  # noqa: N818 - an answer of the service, as in HTTP 4xx
+    """The service will never take this message, or the channel is configured wrongly."""
+
+
+class Channel(Protocol):
+    """One service. Used by one thread."""
+
+    def send(self, message: Message, *, resent: bool) -> None:
+        """Deliver ``message``; ``resent`` where an earlier try may have arrived. Raises :class:`ChannelError`."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """An Airflow Connection as far as a channel needs it."""
+
+    host: str = ""
+    port: int | None = None
+    schema: str = ""
+    login: str = ""
+    password: str = field(default="", repr=False)
+    uri: str = field(default="", repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Contacts(Protocol):
+    """Where addresses and secrets are looked up; the implementation that asks Airflow is handed in."""
+
+    def connection(self, conn_id: str) -> Contact:
+        """The Airflow Connection. Raises LookupError."""
+
+    def variable(self, key: str) -> str:
+        """The Airflow Variable. Raises LookupError."""
+
+
+def reference(value: str, contacts: Contacts) -> str:
+    """What ``connection:<id>``, ``variable:<key>`` or ``env:<NAME>`` stands for; masked everywhere from now on."""
+    kind, _, name = value.partition(":")
+    try:
+        if kind == "env":
+            found = os.environ[name]
+        elif kind == "variable":
+            found = contacts.variable(name)
+        else:
+            contact = contacts.connection(name)
+            found = contact.password if contact.password and not contact.host else contact.uri or contact.password
+    except LookupError:
+        raise ChannelRefused(f"{value} is not set: set it, or correct alerts.yaml") from None
+    redact.add_secret(found)
+    return found
+
+
+def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, home: Path) -> Channel:
+    """The channel called ``name``; its client library is imported here, not before. Raises :class:`ChannelRefused`."""
+    channel: Channel = import_module(_MODULES[spec.type]).open_channel(name, spec, contacts, home)
+    return channel

@@ -1,0 +1,284 @@
+"""What should have happened and has not: deadlines, freshness, what is usual. Judged from the ledger alone,
+
+so that a restart of everything changes nothing. A deadline is declared in ``alerts.yaml`` or next to the DAG:
+as the DAG's param ``contrail_deadlines`` (a list of the same mappings, without ``dag``), or as a tag such as
+``run_finishes_within=2h``.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, timezone
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import and_, select
+
+from observability.watch import book, schema
+from observability.watch.facts import CERTAIN, Fact
+from observability.watch.incidents import key_of
+from observability.watch.ledger import read_cursor, write_cursor
+from observability.watch.route import CONDITIONS, Deadline
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+__all__ = ["Deadlines", "Standing", "beside_dag", "limit_of_usual"]
+
+_LOOKBACK_S = 7 * 86_400.0
+_OPEN_S = 30 * 86_400.0
+_START_WARNING_S = 3600.0
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a deadline stands for one DAG or run. ``over``: it was missed, and what was late has happened since."""
+
+    state: Literal["near", "missed", "over"]
+    dag_id: str | None
+    due: float
+    reason: str
+    run_id: str | None = None
+    task_id: str | None = None
+
+
+class Deadlines:
+    """The deadlines in force; ``dags`` is what is known of each DAG (owner, tags, deadlines declared beside it)."""
+
+    def __init__(self, declared: Sequence[Deadline], dags: Mapping[str, Mapping[str, Any]]) -> None:
+        self._dags = dags
+        self._all = [*declared, *(one for dag_id, about in dags.items() for one in beside_dag(dag_id, about))]
+
+    def check(self, connection: Connection, now: float) -> list[Fact]:
+        """Facts about deadlines that come near, are missed, or have recovered."""
+        facts: list[Fact] = []
+        standing: set[str] = set()
+        for deadline in self._all:
+            for one in self._standings(connection, deadline, now):
+                fact = self._fact(deadline, one, now)
+                facts.append(fact)
+                if one.state != "over":
+                    standing.add(key_of(fact))
+        return [*facts, *self._recovered(connection, standing, now)]
+
+    def _recovered(self, connection: Connection, standing: set[str], now: float) -> Iterator[Fact]:
+        names = {deadline.name for deadline in self._all}
+        for one in book.live_incidents(connection, family="deadline"):
+            if one.told and one.key not in standing and one.name in names:
+                yield Fact(
+                    family="deadline", sign="recovered", time=now, name=one.name, dag_id=one.dag_id, run_id=one.run_id,
+                    reason="what was late has happened", witness="deadline",
+                )  # fmt: skip
+
+    def _fact(self, deadline: Deadline, one: Standing, now: float) -> Fact:
+        known = self._dags.get(one.dag_id or "", {})
+        about = {name: known[name] for name in ("owner", "tags", "env") if known.get(name)}
+        return Fact(
+            family="deadline",
+            sign="warned" if one.state == "near" else "failed",
+            time=min(now, one.due) if one.state != "near" else now,
+            cause="deadline",
+            reason=one.reason,
+            severity="warning" if one.state == "near" else deadline.severity,
+            certainty=CERTAIN,
+            witness="deadline",
+            dag_id=one.dag_id,
+            run_id=one.run_id,
+            task_id=one.task_id,
+            name=deadline.name,
+            evidence={"deadline.due": _moment(one.due)},
+            about=about,
+        )
+
+    def _standings(self, connection: Connection, deadline: Deadline, now: float) -> Iterator[Standing]:
+        if deadline.asset is not None:
+            yield from _asset(connection, deadline, now)
+            return
+        dag_ids = [dag_id for dag_id in _dag_ids(connection, self._dags) if fnmatchcase(dag_id, deadline.dag)]
+        for dag_id in dag_ids:
+            if deadline.run_finishes_within is not None:
+                yield from _lasting(connection, deadline, dag_id, now, "started", "ended", deadline.run_finishes_within)
+            elif deadline.task_finishes_within is not None:
+                yield from _lasting(
+                    connection, deadline, dag_id, now, "task_started", "task_ended", deadline.task_finishes_within
+                )
+            elif deadline.slower_than_usual is not None:
+                usual = book.usual(connection, "duration", dag_id, "")
+                if len(usual) >= deadline.history_least:
+                    limit = limit_of_usual(usual, deadline.slower_than_usual)[1]
+                    yield from _lasting(connection, deadline, dag_id, now, "started", "ended", limit, "than usual ")
+            elif deadline.starts_by is not None:
+                yield from _starts(connection, deadline, dag_id, now)
+            elif deadline.success_within is not None:
+                last = book.last_time(connection, "success", dag_id)
+                yield from _age(connection, deadline, dag_id, last, deadline.success_within, now, "no successful run")
+            else:
+                yield from _rows(connection, deadline, dag_id, now)
+
+
+def beside_dag(dag_id: str, about: Mapping[str, Any]) -> list[Deadline]:
+    """The deadlines that a DAG declares itself; one that is not valid is left out, and said so in the log."""
+    wanted = [dict(one) for one in about.get("deadlines") or () if isinstance(one, dict)]
+    for tag in about.get("tags") or ():
+        name, _, value = str(tag).partition("=")
+        if name in CONDITIONS and value:
+            wanted.append({name: value})
+    found = []
+    for number, one in enumerate(wanted, 1):
+        try:
+            found.append(Deadline.model_validate({"name": f"{dag_id}-{number}", **one, "dag": dag_id}))
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            structlog.get_logger("contrail.watch").warning("a deadline is not valid", dag_id=dag_id, reason=reason)
+    return found
+
+
+def limit_of_usual(values: Sequence[float], k: float) -> tuple[float, float]:
+    """The lowest and highest usual value: median ± k·MAD, where MAD is at least 5 % of the median."""
+    middle = statistics.median(values)
+    spread = statistics.median(abs(value - middle) for value in values)
+    width = k * max(spread, 0.05 * abs(middle))
+    return middle - width, middle + width
+
+
+def _lasting(  # noqa: PLR0913 - one rule for runs and tasks
+    connection: Connection,
+    deadline: Deadline,
+    dag_id: str,
+    now: float,
+    begun: str,
+    ended: str,
+    limit: float,
+    than: str = "",
+) -> Iterator[Standing]:
+    """Runs, or tasks, that take longer than ``limit`` seconds."""
+    for subject, occasion, start, end in _spans(connection, dag_id, begun, ended, now):
+        if deadline.task and not fnmatchcase(subject, deadline.task):
+            continue
+        due, last = start + limit, end if end is not None else now
+        what = f"task {subject}" if subject else "the run"
+        run_id, task_id = occasion.partition("\x1f")[0], subject or None
+        if last >= due:
+            reason = f"{what} takes longer {than}than {timedelta(seconds=round(limit))}, it began at {_moment(start)}"
+            yield Standing("missed" if end is None else "over", dag_id, due, reason, run_id, task_id)
+        elif end is None and deadline.warn < 1 and now >= start + limit * deadline.warn:
+            yield Standing("near", dag_id, due, f"{what} is not done, and is due at {_moment(due)}", run_id, task_id)
+
+
+def _spans(
+    connection: Connection, dag_id: str, begun: str, ended: str, now: float
+) -> list[tuple[str, str, float, float | None]]:
+    """(subject, occasion, start, end) of what is under way, and of what ended lately."""
+    first, second = schema.history.alias(), schema.history.alias()
+    same = and_(
+        second.c.measure == ended, second.c.dag_id == dag_id, second.c.subject == first.c.subject,
+        second.c.occasion == first.c.occasion,
+    )  # fmt: skip
+    asked = (
+        select(first.c.subject, first.c.occasion, first.c.time, second.c.time)
+        .select_from(first.outerjoin(second, same))
+        .where(first.c.measure == begun, first.c.dag_id == dag_id, first.c.time > now - _OPEN_S)
+    )
+    found = [(row[0], row[1], row[2], row[3]) for row in connection.execute(asked)]
+    return [row for row in found if row[3] is None or row[3] > now - _LOOKBACK_S]
+
+
+def _starts(connection: Connection, deadline: Deadline, dag_id: str, now: float) -> Iterator[Standing]:
+    zone = ZoneInfo(deadline.timezone)
+    local = datetime.fromtimestamp(now, timezone.utc).astimezone(zone)
+    if deadline.days and _DAYS[local.weekday()] not in deadline.days:
+        return
+    due = datetime.combine(local.date(), time.fromisoformat(str(deadline.starts_by)), zone).timestamp()
+    midnight = datetime.combine(local.date(), time(), zone).timestamp()
+    last = book.last_time(connection, "started", dag_id)
+    if last is not None and last >= midnight:
+        return
+    if now >= due:
+        yield Standing(
+            "missed", dag_id, due, f"no run has begun today, one was due by {deadline.starts_by} {deadline.timezone}"
+        )
+    elif deadline.warn < 1 and now >= due - _START_WARNING_S * (1 - deadline.warn):
+        yield Standing(
+            "near", dag_id, due, f"no run has begun today, one is due by {deadline.starts_by} {deadline.timezone}"
+        )
+
+
+def _asset(connection: Connection, deadline: Deadline, now: float) -> Iterator[Standing]:
+    last = book.last_time(connection, "asset", "", deadline.asset)
+    within = float(deadline.fresh_within or 0)
+    yield from _age(connection, deadline, None, last, within, now, f"{deadline.asset} has not been updated")
+
+
+def _age(  # noqa: PLR0913 - one rule for assets and successes
+    connection: Connection,
+    deadline: Deadline,
+    dag_id: str | None,
+    last: float | None,
+    within: float,
+    now: float,
+    what: str,
+) -> Iterator[Standing]:
+    since = last if last is not None else _first_looked(connection, f"deadline:{deadline.name}:{dag_id or ''}", now)
+    due = since + within
+    words = f"{what} since {_moment(since)}" if last is not None else f"{what} that is known"
+    if now >= due:
+        yield Standing("missed", dag_id, due, f"{words}; {timedelta(seconds=round(within))} are allowed")
+    elif deadline.warn < 1 and now >= since + within * deadline.warn:
+        yield Standing("near", dag_id, due, f"{words}; it is due at {_moment(due)}")
+
+
+def _first_looked(connection: Connection, name: str, now: float) -> float:
+    """When this deadline was looked at first: before that, nothing can be late."""
+    known = read_cursor(connection, name)
+    if known is None:
+        write_cursor(connection, name, now)
+        return now
+    return float(known)
+
+
+def _rows(connection: Connection, deadline: Deadline, dag_id: str, now: float) -> Iterator[Standing]:
+    """The last load of each step: its rows against the least, or against what is usual."""
+    table = schema.history
+    where = (table.c.measure == "rows", table.c.dag_id == dag_id, table.c.time > now - _LOOKBACK_S)
+    newest: dict[str, tuple[float, float, str]] = {}
+    for subject, when, value, occasion in connection.execute(
+        select(table.c.subject, table.c.time, table.c.value, table.c.occasion).where(*where).order_by(table.c.time)
+    ):
+        newest[subject] = (when, value, occasion)
+    for subject, (when, value, occasion) in newest.items():
+        task_id, _, step = subject.partition(":")
+        if not fnmatchcase(task_id, deadline.task or "*") or not fnmatchcase(step, deadline.step):
+            continue
+        if reason := _unusual(connection, deadline, dag_id, subject, value, occasion):
+            yield Standing(
+                "missed", dag_id, when, f"step {step} of {task_id} wrote {value:.0f} rows: {reason}", None, task_id
+            )
+
+
+def _unusual(  # noqa: PLR0913 - what there is to know of a load
+    connection: Connection, deadline: Deadline, dag_id: str, subject: str, value: float, occasion: str
+) -> str:
+    if deadline.rows_at_least is not None:
+        return f"at least {deadline.rows_at_least} are expected" if value < deadline.rows_at_least else ""
+    usual = book.usual(connection, "rows", dag_id, subject, before=occasion)
+    if len(usual) < deadline.history_least or deadline.rows_unlike_usual is None:
+        return ""
+    low, high = limit_of_usual(usual, deadline.rows_unlike_usual)
+    return "" if low <= value <= high else f"{low:.0f} to {high:.0f} are usual"
+
+
+def _dag_ids(connection: Connection, dags: Mapping[str, Any]) -> list[str]:
+    """Every DAG that is known to Airflow, or from the history."""
+    table = schema.history
+    seen = connection.execute(select(table.c.dag_id).where(table.c.dag_id != "").distinct()).scalars()
+    return sorted({*dags, *seen})
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")

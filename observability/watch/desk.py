@@ -1,0 +1,294 @@
+"""Where facts become incidents and incidents become notices; each call is part of one transaction of the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from observability.events import (
+    Identity,
+    IncidentAcknowledged,
+    IncidentEscalated,
+    IncidentOpened,
+    IncidentResolved,
+)
+from observability.watch import book, incidents, schema
+from observability.watch.facts import Fact, merged
+from observability.watch.incidents import Incident, Notice
+from observability.watch.route import Match, matches, policy_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.engine import Connection
+
+    from observability.events import Event
+    from observability.watch.notify import Teller
+
+__all__ = ["Desk"]
+
+_RUN_FAMILIES = {"task", "run", "stuck", "overdue"}
+_ONCE = {"task", "run"}
+_LOOK_AGAIN_S = 5.0
+_QUIET_S = {"telemetry": 3600.0, "data": 86_400.0}
+
+
+class Desk:
+    """Applies facts and time to the incidents; collects the events that tell the rest of Contrail about it."""
+
+    def __init__(self, teller: Teller) -> None:
+        self.teller = teller
+        self.events: list[Event] = []
+        self.suspicious = False
+
+    def take(self, connection: Connection, facts: Iterable[Fact], now: float) -> None:
+        """Apply what witnesses saw."""
+        for fact in facts:
+            if fact.sign == "noted":
+                self._note(connection, fact, now)
+            elif fact.sign == "recovered":
+                self._recovered(connection, fact, now)
+            elif fact.sign in {"attempt", "dismissed"}:
+                self._dismissed(connection, fact)
+            else:
+                self._wrong(connection, fact, now)
+
+    def elapse(self, connection: Connection, now: float, *, airflow_silent_s: float = 0.0) -> None:
+        """Apply the time: first notices, escalations, reminders, digests."""
+        for incident in book.due_incidents(connection, now):
+            if held := self._held(connection, incident, now):
+                book.save_incident(connection, _put_off(incident, *held, now))
+                continue
+            policy = policy_for(self.teller.rules, incident, now)
+            changed, notices = incidents.elapse(incident, now, policy, airflow_silent_s=airflow_silent_s)
+            self._settle(connection, changed, notices, now)
+        self.teller.fold(connection, now)
+
+    def quiet(self, connection: Connection, now: float) -> None:
+        """Resolve what has no recovery of its own and has not been seen for long."""
+        for family, wait in _QUIET_S.items():
+            for incident in book.live_incidents(connection, family=family):
+                if incident.last_seen < now - wait:
+                    self._settle(connection, *incidents.resolve(incident, now), now)
+
+    def acknowledge(self, connection: Connection, incident: Incident, who: str, now: float) -> Incident:
+        """A person takes the incident."""
+        changed = incidents.acknowledge(incident, who, now)
+        if changed is not incident:
+            book.save_incident(connection, changed)
+            self.events.append(_event(IncidentAcknowledged, changed, now))
+        return changed
+
+    def resolve(self, connection: Connection, incident: Incident, now: float) -> Incident:
+        """A person says that it is over."""
+        changed, notices = incidents.resolve(incident, now)
+        self._settle(connection, changed, notices, now)
+        return changed
+
+    def take_events(self) -> list[Event]:
+        """The events since the last call; to be emitted once the transaction stands."""
+        taken, self.events = self.events, []
+        return taken
+
+    def _wrong(self, connection: Connection, fact: Fact, now: float) -> None:
+        fact = _canonical(connection, fact)
+        self.suspicious = self.suspicious or fact.sign == "suspected"
+        self._mark_end(connection, fact)
+        known = book.fact(connection, fact.key)
+        if known is not None and (stale := self._again(connection, fact, *known, now)):
+            book.remember_fact(connection, *stale)
+            return
+        seen = merged(known[0], fact) if known and known[0].family in _ONCE else fact
+        last = book.latest_incident(connection, incidents.key_of(fact))
+        if fact.family == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
+            book.remember_fact(connection, seen, last.id)
+            return
+        policy = policy_for(self.teller.rules, last, now)
+        changed, notices = incidents.observe(last, seen, now, policy)
+        book.remember_fact(connection, seen, changed.id)
+        self._settle(connection, changed, notices, now)
+
+    def _again(
+        self, connection: Connection, fact: Fact, known: Fact, incident_id: str | None, now: float
+    ) -> tuple[Fact, str | None] | None:
+        """What to remember of a fact that was known, or None when it must be taken as new."""
+        both = merged(known, fact)
+        if known.sign in {"attempt", "dismissed"}:
+            return (replace(both, sign=known.sign), incident_id) if fact.sign == "suspected" else None
+        incident = book.incident(connection, incident_id) if incident_id else None
+        if incident is None or not incident.live:
+            once = fact.family in _ONCE or (fact.family == "deadline" and fact.run_id is not None)
+            return (both, incident_id) if once and known.sign == "failed" else None
+        if known.sign == "warned" and fact.sign == "failed":
+            return None
+        policy = policy_for(self.teller.rules, incident, now)
+        changed = replace(incidents.refine(incident, both, now, policy), last_seen=max(incident.last_seen, fact.time))
+        self._settle(connection, changed, [], now)
+        return both, incident_id
+
+    def _mark_end(self, connection: Connection, fact: Fact) -> None:
+        """Remember when a run or an attempt ended: deadlines ask for it."""
+        if fact.family == "run":
+            book.record(connection, "ended", str(fact.dag_id), "", str(fact.run_id), fact.time, fact.time)
+        elif fact.family == "task" and self._is_timed(fact):
+            book.record(
+                connection, "task_ended", str(fact.dag_id), str(fact.task_id), _attempt(fact), fact.time, fact.time
+            )
+
+    def _is_timed(self, fact: Fact) -> bool:
+        """Whether a deadline may be about single tasks of this DAG; others need not be remembered one by one."""
+        return any(
+            one.task_finishes_within is not None and fnmatchcase(str(fact.dag_id), one.dag)
+            for one in self.teller.rules.deadlines
+        )
+
+    def _dismissed(self, connection: Connection, fact: Fact) -> None:
+        self._mark_end(connection, fact)
+        known = book.fact(connection, fact.key)
+        if known is not None and known[0].sign == "failed":
+            return
+        seen = replace(merged(known[0], fact), sign=fact.sign) if known else fact
+        incident = book.incident(connection, known[1]) if known and known[1] else None
+        if incident is not None and incident.live:
+            book.save_incident(connection, incidents.dismiss(incident, fact))
+        book.remember_fact(connection, seen, known[1] if known else None)
+
+    def _recovered(self, connection: Connection, fact: Fact, now: float) -> None:
+        fact = _canonical(connection, fact)
+        self._mark_end(connection, fact)
+        if fact.family == "task" and book.fact(connection, fact.key) is not None:
+            self._dismissed(connection, replace(fact, sign="dismissed"))
+        incident = book.latest_incident(connection, incidents.key_of(fact))
+        if incident is not None and incident.live:
+            self._settle(connection, *incidents.recover(incident, fact, now), now)
+        if fact.family == "run":
+            self._run_succeeded(connection, fact, now)
+
+    def _run_succeeded(self, connection: Connection, fact: Fact, now: float) -> None:
+        dag_id, run_id = str(fact.dag_id), str(fact.run_id)
+        lasted = float(fact.evidence.get("event.duration", 0)) / 1e9
+        if lasted:
+            book.record(connection, "duration", dag_id, "", run_id, fact.time, lasted)
+        book.record(connection, "success", dag_id, "", run_id, fact.time, 1)
+        others = book.live_incidents(connection, dag_id=dag_id)
+        if any(one.run_id == run_id and one.members for one in others):
+            return
+        for one in others:
+            if one.family in _RUN_FAMILIES and one.run_id != run_id and one.first_seen <= fact.time - lasted:
+                self._settle(connection, *incidents.resolve(one, now), now)
+
+    def _note(self, connection: Connection, fact: Fact, now: float) -> None:
+        dag_id, run_id = str(fact.dag_id or ""), str(fact.run_id or "")
+        if fact.family == "run":
+            book.record(connection, "started", dag_id, "", run_id, fact.time, fact.time)
+            overdue = book.latest_incident(connection, incidents.key_of(replace(fact, family="overdue")))
+            if overdue is not None and overdue.live:
+                self._settle(connection, *incidents.resolve(overdue, now), now)
+        elif fact.family == "task" and self._is_timed(fact):
+            book.record(connection, "task_started", dag_id, str(fact.task_id), _attempt(fact), fact.time, fact.time)
+        elif fact.family == "asset":
+            book.record(connection, "asset", "", fact.name, f"{run_id}:{fact.time}", fact.time, fact.time)
+        elif fact.family == "rows":
+            rows = float(fact.evidence.get("etl.rows_out") or 0)
+            subject = f"{fact.task_id}:{fact.name}"
+            book.record(
+                connection, "rows", dag_id, subject, f"{run_id}:{fact.map_index}:{fact.try_number}", fact.time, rows
+            )
+
+    def _settle(self, connection: Connection, changed: Incident, notices: list[Notice], now: float) -> None:
+        book.save_incident(connection, changed)
+        for notice in notices:
+            self.teller.tell(connection, notice, now)
+            kind = {"opened": IncidentOpened, "escalated": IncidentEscalated}.get(notice.kind)
+            if kind is not None:
+                self.events.append(_event(kind, changed, now))
+        if changed.state == "resolved" and changed.told == "opened":
+            self.events.append(_event(IncidentResolved, changed, now))
+
+    def _held(self, connection: Connection, incident: Incident, now: float) -> tuple[float, str] | None:
+        """Until when and why nothing is said about a live incident."""
+        if incident.state == "suspected":
+            return None
+        if silence := self._silence(connection, incident, now):
+            return silence
+        if (root := self._root(connection, incident)) is not None and incident.told == "":
+            return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
+        return None
+
+    def _silence(self, connection: Connection, incident: Incident, now: float) -> tuple[float, str] | None:
+        table = schema.silences
+        asked = select(table.c.matchers, table.c.ends, table.c.who, table.c.comment)
+        for matchers, ends, who, comment in connection.execute(asked.where(table.c.starts <= now, table.c.ends > now)):
+            if matches(Match.model_validate(matchers), incident, now) is None:
+                return ends, f"silenced by {who}: {comment}"
+        for window in self.teller.rules.silences:
+            begun = window.starts is None or window.starts.timestamp() <= now
+            over = window.ends is not None and window.ends.timestamp() <= now
+            if begun and not over and matches(window.match, incident, now) is None:
+                return min(
+                    now + 60, window.ends.timestamp() if window.ends else now + 60
+                ), f"silenced by the rules: {window.comment}"
+        return None
+
+    def _root(self, connection: Connection, incident: Incident) -> Incident | None:
+        """The live incident that explains this one."""
+        if incident.family in {"stuck", "overdue"}:
+            return next(
+                (one for one in book.live_incidents(connection, family="component") if one.name != "api-server"), None
+            )
+        if incident.family == "dag":
+            broken = book.live_incidents(connection, family="import")
+            return next((one for one in broken if one.name == incident.evidence.get("file")), None)
+        if incident.family == "deadline" and incident.run_id:
+            run = book.latest_incident(connection, f"run:{incident.dag_id}:{incident.run_id}")
+            return run if run is not None and run.live and run.told else None
+        return None
+
+
+def _folds(last: Incident, fact: Fact) -> bool:
+    """A run's failure says nothing new while its incident is live, or when that was resolved after it."""
+    return last.live or (last.resolved_at is not None and last.resolved_at >= fact.time)
+
+
+def _canonical(connection: Connection, fact: Fact) -> Fact:
+    """A broken file by one name: the listener knows its full path, the API the path within its bundle."""
+    if fact.family != "import":
+        return fact
+    for one in book.live_incidents(connection, family="import"):
+        if one.name.endswith(f"/{fact.name}") or fact.name.endswith(f"/{one.name}"):
+            return replace(fact, name=one.name)
+    return fact
+
+
+def _attempt(fact: Fact) -> str:
+    return "\x1f".join((str(fact.run_id), str(fact.map_index), str(fact.try_number)))
+
+
+def _put_off(incident: Incident, until: float, why: str, now: float) -> Incident:
+    if incident.notify_at is not None and incident.notify_at <= now:
+        return incidents.postpone(incident, until, why)
+    return replace(incident, remind_at=until)
+
+
+def _event(
+    kind: Any, one: Incident, now: float
+) -> Event:
+    made: Event = kind(
+        identity=Identity(dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")),
+        time=datetime.fromtimestamp(now, timezone.utc),
+        discriminator=f"{one.id}:{one.level}",
+        incident_id=one.id,
+        incident_key=one.key,
+        incident_state=one.state,
+        severity=one.severity,
+        count=one.count,
+        reason=one.reason,
+        cause=one.cause,
+        age_ns=int((now - one.first_seen) * 1e9),
+        fingerprint=one.evidence.get("error.fingerprint"),
+    )
+    return made

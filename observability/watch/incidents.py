@@ -1,0 +1,342 @@
+"""What an incident is and how it lives: pure functions of (incident, fact, time); nothing here reads a clock or a disk.
+
+An incident is one thing that is wrong: a run that fails, a file that does not parse, a silent component.
+Everything that fails in one run is one incident; its first failed task is the root. A first failure
+notifies, after a short wait that gathers what fails with it; repeats only count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from observability.watch.facts import Fact
+
+__all__ = [
+    "Incident",
+    "Kind",
+    "Notice",
+    "Policy",
+    "State",
+    "acknowledge",
+    "dismiss",
+    "elapse",
+    "key_of",
+    "observe",
+    "postpone",
+    "recover",
+    "refine",
+    "resolve",
+]
+
+State: TypeAlias = Literal["suspected", "open", "acknowledged", "resolved", "dismissed"]
+Kind: TypeAlias = Literal["opened", "reminder", "escalated", "resolved", "early_warning", "test", "digest"]
+
+_RANK = ("info", "warning", "error", "critical")
+_MOST_MEMBERS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Waits, in seconds; ``escalate_after`` has one for each further receiver."""
+
+    group_wait_s: float = 0.3
+    evidence_wait_s: float = 2.0
+    fold_wait_s: float = 8.0
+    suspect_wait_s: float = 60.0
+    remind_every_s: float = 4 * 3600.0
+    escalate_after: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One thing that is wrong. ``notify_at`` is None once it has been told; times are seconds since 1970."""
+
+    id: str
+    key: str
+    state: State
+    family: str
+    severity: str
+    cause: str
+    reason: str
+    certainty: int
+    first_seen: float
+    last_seen: float
+    count: int = 0
+    notify_at: float | None = None
+    told: str = ""
+    told_at: float | None = None
+    remind_at: float | None = None
+    level: int = 0
+    acknowledged_at: float | None = None
+    acknowledged_by: str | None = None
+    resolved_at: float | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int = -1
+    try_number: int | None = None
+    name: str = ""
+    early: bool = False
+    held_by: str = ""
+    suspects: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        """Neither resolved nor dismissed."""
+        return self.state not in {"resolved", "dismissed"}
+
+    @property
+    def due(self) -> float | None:
+        """When time alone next changes it."""
+        moments = [moment for moment in (self.notify_at, self.remind_at) if moment is not None]
+        return min(moments) if moments and self.live else None
+
+    def as_json(self) -> dict[str, Any]:
+        """This incident as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Incident:
+        """The incident that :meth:`as_json` made the values from."""
+        return cls(**{**values, "suspects": tuple(values["suspects"]), "members": tuple(values["members"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should be told; ``level`` is the step of the escalation."""
+
+    kind: Kind
+    incident: Incident
+    level: int = 0
+
+
+def key_of(fact: Fact) -> str:
+    """What the fact is about: facts with equal keys belong to one incident."""
+    if fact.family in {"task", "run", "stuck"}:
+        return f"run:{fact.dag_id}:{fact.run_id}"
+    if fact.family == "deadline":
+        return f"deadline:{fact.name}:{fact.dag_id or ''}:{fact.run_id or ''}"
+    return ":".join(part for part in (fact.family, fact.dag_id, fact.name) if part)
+
+
+def observe(incident: Incident | None, fact: Fact, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
+    """What a new failure, warning or suspicion makes of the incident with its key (the live one, or the last)."""
+    if incident is None or not incident.live:
+        return _opened(incident, fact, now, policy), []
+    again = _tried_again(incident, fact)
+    changed = replace(
+        incident,
+        count=incident.count + (0 if fact.family == "run" and incident.family != "run" else 1),
+        last_seen=max(incident.last_seen, fact.time),
+        severity=max(incident.severity, fact.severity, key=_RANK.index),
+        members=_with_member(incident.members, fact),
+    )
+    if fact.sign == "suspected":
+        return replace(changed, suspects=(*changed.suspects, fact.key)), []
+    changed = _confirmed(changed, fact, now, policy)
+    if again or (incident.early and not changed.early and incident.told):
+        return replace(_rooted(changed, fact), notify_at=now + policy.group_wait_s), []
+    return changed, []
+
+
+def _opened(last: Incident | None, fact: Fact, now: float, policy: Policy) -> Incident:
+    key = key_of(fact)
+    suspected = fact.sign == "suspected"
+    fresh = Incident(
+        id=_incident_id(key, fact.time, last),
+        key=key,
+        state="suspected" if suspected else "open",
+        family=fact.family,
+        severity=fact.severity,
+        cause=fact.cause,
+        reason=fact.reason,
+        certainty=fact.certainty,
+        first_seen=fact.time,
+        last_seen=fact.time,
+        count=1,
+        notify_at=now + _wait(fact, policy),
+        early=fact.sign == "warned",
+        suspects=(fact.key,) if suspected else (),
+    )
+    return replace(_rooted(fresh, fact), members=_with_member((), fact))
+
+
+def _wait(fact: Fact, policy: Policy) -> float:
+    if fact.sign == "suspected":
+        return policy.suspect_wait_s
+    if fact.family == "run":
+        return policy.fold_wait_s
+    return policy.group_wait_s if fact.certainty or fact.family != "task" else policy.evidence_wait_s
+
+
+def _rooted(incident: Incident, fact: Fact) -> Incident:
+    """The incident with ``fact`` as what it is about."""
+    return replace(
+        incident,
+        family=fact.family,
+        cause=fact.cause,
+        reason=fact.reason,
+        certainty=fact.certainty,
+        dag_id=fact.dag_id,
+        run_id=fact.run_id,
+        task_id=fact.task_id,
+        map_index=fact.map_index,
+        try_number=fact.try_number,
+        name=fact.name,
+        evidence=dict(fact.evidence),
+        about={**incident.about, **fact.about},
+    )
+
+
+def _confirmed(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incident:
+    """The incident after a final fact: no longer a suspicion, and a task is a better root than its run."""
+    changed = replace(incident, suspects=tuple(key for key in incident.suspects if key != fact.key))
+    soon = now + _wait(fact, policy)
+    if incident.state == "suspected":
+        changed = replace(_rooted(changed, fact), state="open", notify_at=min(soon, incident.notify_at or soon))
+    elif incident.family == "run" and fact.family == "task":
+        changed = _rooted(changed, fact)
+        if incident.notify_at is not None:
+            changed = replace(changed, notify_at=min(soon, incident.notify_at))
+    if incident.early and fact.sign == "failed":
+        changed = replace(_rooted(changed, fact), early=False)
+    return changed
+
+
+def _tried_again(incident: Incident, fact: Fact) -> bool:
+    """A task that was told about has been run again, and failed again."""
+    same = (fact.task_id, fact.map_index) == (incident.task_id, incident.map_index)
+    higher = (fact.try_number or 0) > (incident.try_number or 0)
+    return fact.family == "task" and fact.sign == "failed" and same and higher and incident.told == "opened"
+
+
+def refine(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incident:
+    """The incident after another witness's word on a fact that it knows: a surer cause, more evidence."""
+    changed = incident
+    if fact.sign == "failed" and (incident.state == "suspected" or fact.key in incident.suspects):
+        changed = _confirmed(incident, fact, now, policy)
+    if (fact.task_id, fact.map_index, fact.family) != (changed.task_id, changed.map_index, changed.family):
+        return changed
+    evidence = (
+        {**fact.evidence, **changed.evidence}
+        if fact.certainty < changed.certainty
+        else {**changed.evidence, **fact.evidence}
+    )
+    changed = replace(changed, evidence=evidence, about={**fact.about, **changed.about})
+    if fact.certainty > changed.certainty:
+        changed = replace(changed, cause=fact.cause, reason=fact.reason, certainty=fact.certainty)
+        if changed.state == "open" and changed.notify_at is not None:
+            changed = replace(changed, notify_at=min(changed.notify_at, now + policy.group_wait_s))
+    return changed
+
+
+def dismiss(incident: Incident, fact: Fact) -> Incident:
+    """The incident after a suspicion proved wrong; without another it is dismissed, and nobody was told."""
+    left = tuple(key for key in incident.suspects if key != fact.key)
+    if incident.state == "suspected" and not left:
+        return replace(incident, state="dismissed", suspects=(), notify_at=None, remind_at=None)
+    return replace(incident, suspects=left)
+
+
+def recover(incident: Incident, fact: Fact, now: float) -> tuple[Incident, list[Notice]]:
+    """What a success makes of a live incident that it is about."""
+    if fact.family == "task":
+        left = tuple(member for member in incident.members if member != _member(fact))
+        return replace(incident, members=left), []
+    if fact.family == "stuck" and incident.family != "stuck":
+        return incident, []
+    if fact.family == "run" and fact.run_id == incident.run_id and incident.members:
+        return incident, []  # the run went on past the failure; that is no repair
+    return resolve(incident, now)
+
+
+def resolve(incident: Incident, now: float) -> tuple[Incident, list[Notice]]:
+    """The incident is over; who was told of it is told so."""
+    if not incident.live:
+        return incident, []
+    over = replace(incident, state="resolved", resolved_at=now, notify_at=None, remind_at=None)
+    return over, [Notice("resolved", over)] if incident.told else []
+
+
+def acknowledge(incident: Incident, who: str, now: float) -> Incident:
+    """Somebody has taken it: no reminders and no escalation from here."""
+    if incident.state != "open":
+        return incident
+    return replace(incident, state="acknowledged", acknowledged_at=now, acknowledged_by=who, remind_at=None)
+
+
+def postpone(incident: Incident, until: float, why: str) -> Incident:
+    """Nothing is told before ``until``: a silence, or a root that explains it."""
+    return replace(incident, notify_at=until, held_by=why)
+
+
+def elapse(
+    incident: Incident, now: float, policy: Policy, *, airflow_silent_s: float = 0.0
+) -> tuple[Incident, list[Notice]]:
+    """What the time makes of a live incident: first notice, escalation, reminder."""
+    if not incident.live:
+        return incident, []
+    if incident.state == "suspected":
+        return _suspicion(incident, now, policy, airflow_silent_s)
+    if incident.notify_at is not None and incident.notify_at <= now:
+        return _told(incident, now, policy)
+    if incident.state == "open" and incident.remind_at is not None and incident.remind_at <= now:
+        return _reminded(incident, now, policy)
+    return incident, []
+
+
+def _suspicion(incident: Incident, now: float, policy: Policy, silent_s: float) -> tuple[Incident, list[Notice]]:
+    if incident.notify_at is None or incident.notify_at > now:
+        return incident, []
+    if silent_s < policy.suspect_wait_s:
+        return replace(incident, notify_at=now + policy.suspect_wait_s / 4), []  # Airflow answers: it has the word
+    return _told(replace(incident, state="open", suspects=()), now, policy)
+
+
+def _told(incident: Incident, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
+    kind: Kind = "early_warning" if incident.early else "reminder" if incident.told == "opened" else "opened"
+    told = replace(
+        incident, notify_at=None, told_at=now, held_by="", told="early_warning" if incident.early else "opened"
+    )
+    if told.state == "open":
+        told = replace(told, remind_at=_next_reminder(told, now, policy))
+    return told, [Notice(kind, told)]
+
+
+def _reminded(incident: Incident, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
+    if incident.level < len(policy.escalate_after):
+        raised = replace(incident, level=incident.level + 1)
+        raised = replace(raised, remind_at=_next_reminder(raised, now, policy))
+        return raised, [Notice("escalated", raised, raised.level)]
+    again = replace(incident, remind_at=now + policy.remind_every_s)
+    return again, [Notice("reminder", again)]
+
+
+def _next_reminder(incident: Incident, now: float, policy: Policy) -> float:
+    if incident.level < len(policy.escalate_after):
+        return (incident.told_at or now) + policy.escalate_after[incident.level]
+    return now + policy.remind_every_s
+
+
+def _with_member(members: tuple[str, ...], fact: Fact) -> tuple[str, ...]:
+    member = _member(fact)
+    if fact.family != "task" or fact.sign != "failed" or member in members or len(members) >= _MOST_MEMBERS:
+        return members
+    return (*members, member)
+
+
+def _member(fact: Fact) -> str:
+    return str(fact.task_id) if fact.map_index < 0 else f"{fact.task_id}[{fact.map_index}]"
+
+
+def _incident_id(key: str, time: float, last: Incident | None) -> str:
+    text = f"{key}\x1f{last.id if last else ''}\x1f{time}"
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

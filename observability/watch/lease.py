@@ -1,0 +1,83 @@
+"""One watcher is active; another takes over within 30 s of its death.
+
+The holder counts a beat up; a rival that sees the same count for 20 s by its own monotonic clock takes the
+lease. No wall clock is compared, so that a jump of it neither makes two holders nor none. On one host a
+holder whose process is gone is replaced at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import psutil
+from sqlalchemy import select, update
+
+from observability.watch import schema
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from observability.watch.ledger import Ledger
+
+__all__ = ["Lease", "holder_of"]
+
+_NAME = "watcher"
+_PATIENCE_S = 20.0
+
+
+class Lease:
+    """This process's claim to be the active watcher."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        process = psutil.Process()
+        self.me = f"{socket.gethostname()}:{os.getpid()}:{process.create_time():.2f}"
+        self._ledger = ledger
+        self._seen: tuple[str, int] = ("", -1)
+        self._seen_at = 0.0
+
+    def acquire(self, monotonic: float) -> bool:
+        """Take the lease if it is free, ours, or its holder has not been heard of for 20 s."""
+        table = schema.leases
+        with self._ledger.transaction(lock=True) as connection:
+            holder, beat = connection.execute(select(table.c.holder, table.c.beat).where(table.c.name == _NAME)).one()
+            if (holder, beat) != self._seen:
+                self._seen, self._seen_at = (holder, beat), monotonic
+            stale = monotonic - self._seen_at >= _PATIENCE_S
+            if holder not in ("", self.me) and not stale and not _is_dead(holder):
+                return False
+            connection.execute(update(table).where(table.c.name == _NAME).values(holder=self.me, beat=beat + 1))
+        return True
+
+    def keep(self, connection: Connection) -> bool:
+        """Count the beat up inside a transaction; False when another has taken the lease."""
+        table = schema.leases
+        mine = (table.c.name == _NAME, table.c.holder == self.me)
+        return connection.execute(update(table).where(*mine).values(beat=table.c.beat + 1)).rowcount == 1
+
+    def release(self) -> None:
+        """Give it back, so that another need not wait."""
+        table = schema.leases
+        with self._ledger.transaction(lock=True) as connection:
+            connection.execute(update(table).where(table.c.name == _NAME, table.c.holder == self.me).values(holder=""))
+
+
+def holder_of(ledger: Ledger) -> str:
+    """Who is active: host:pid:start, or nothing."""
+    with ledger.transaction() as connection:
+        return str(
+            connection.execute(select(schema.leases.c.holder).where(schema.leases.c.name == _NAME)).scalar() or ""
+        )
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether the holder was a process of this host that is gone."""
+    host, _, rest = holder.rpartition(":")[0].rpartition(":")
+    pid, started = rest, holder.rpartition(":")[2]
+    if host != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(started)) > 1
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,118 @@
+"""The ledger: what was seen, what is wrong, what was said, in one database and one transaction each.
+
+SQLAlchemy Core, 1.4.49 to 2.1; SQLite with a write-ahead log by default, PostgreSQL in production.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event, insert, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from observability.watch import schema
+from observability.watch.errors import WatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection, Engine
+
+__all__ = ["Ledger", "LedgerError", "LedgerUnavailable", "read_cursor", "write_cursor"]
+
+_LEASE = "watcher"
+
+
+class LedgerError(WatchError):
+    """A ledger that cannot be used; the message names it and the remedy."""
+
+
+class LedgerUnavailable(LedgerError):  # noqa: N818 - a state of the database, as in HTTP 503
+    """The database does not answer now; what was to be written is written again later."""
+
+
+class Ledger:
+    """One database. Safe across threads; every write goes through :meth:`transaction`."""
+
+    def __init__(self, url: str) -> None:
+        self.name = make_url(url).render_as_string(hide_password=True)
+        self._engine = _engine(url)
+        self._ready = False
+
+    @contextmanager
+    def transaction(self, *, lock: bool = False) -> Iterator[Connection]:
+        """All or nothing. With ``lock`` no other such transaction runs meanwhile, in any process.
+
+        Raises :class:`LedgerUnavailable` when the database does not answer; then nothing was written.
+        """
+        try:
+            if not self._ready:
+                self._prepare()
+            with self._engine.begin() as connection:
+                if lock:
+                    _lock(connection)
+                yield connection
+        except SQLAlchemyError as error:
+            detail = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise LedgerUnavailable(f"the ledger {self.name} does not answer: {detail}") from error
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._engine.dispose()
+
+    def _prepare(self) -> None:
+        with self._engine.begin() as connection:
+            schema.metadata.create_all(connection)
+            found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
+            if found is None:
+                connection.execute(insert(schema.meta).values(name="version", value=str(schema.VERSION)))
+                connection.execute(insert(schema.leases).values(name=_LEASE, holder="", beat=0))
+        if found is not None and int(found) > schema.VERSION:
+            raise LedgerError(
+                f"the ledger {self.name} has version {found}, this Contrail knows {schema.VERSION}: upgrade Contrail"
+            )
+        self._ready = True
+
+
+def read_cursor(connection: Connection, name: str) -> Any:
+    """What was last written under ``name``, or None."""
+    return connection.execute(select(schema.cursors.c.value).where(schema.cursors.c.name == name)).scalar()
+
+
+def write_cursor(connection: Connection, name: str, value: Any) -> None:
+    """Remember ``value`` (JSON) under ``name``."""
+    table = schema.cursors
+    if connection.execute(update(table).where(table.c.name == name).values(value=value)).rowcount == 0:
+        connection.execute(insert(table).values(name=name, value=value))
+
+
+def _lock(connection: Connection) -> None:
+    """Take the lease's row: on PostgreSQL it serialises writers, on SQLite ``BEGIN IMMEDIATE`` has done so."""
+    table = schema.leases
+    connection.execute(update(table).where(table.c.name == _LEASE).values(beat=table.c.beat))
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, future=True, pool_pre_ping=True)
+    if parsed.database and parsed.database != ":memory:":
+        from pathlib import Path
+
+        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(url, future=True, connect_args={"timeout": 30, "check_same_thread": False})
+    event.listen(engine, "connect", _sqlite_connected)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_connected(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver would begin a transaction of its own, too late to lock
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")  # with WAL, safe against a killed process
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

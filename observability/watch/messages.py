@@ -1,0 +1,280 @@
+"""What is said about an incident; how it looks and how it travels is decided elsewhere.
+
+All text in a :class:`Message` is redacted and bounded, and has no control characters; it is still
+unescaped: each renderer escapes for its own medium.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from observability import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from observability.settings import Settings
+    from observability.watch.incidents import Incident, Notice
+    from observability.watch.route import Rules
+
+__all__ = ["Links", "Message", "compose", "digest", "plain"]
+
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_LINES_MOST = 12
+_RUNBOOKS = {
+    "task": "task-failed",
+    "run": "dag-run-failed",
+    "stuck": "task-stuck",
+    "overdue": "run-overdue",
+    "import": "dag-import-failed",
+    "dag": "dag-vanished",
+    "paused": "dag-auto-paused",
+    "deadline": "deadline-missed",
+    "component": "component-silent",
+    "telemetry": "telemetry-lost",
+    "delivery": "notification-failed",
+    "canary": "canary-silent",
+    "data": "schema-drifted",
+    "rows": "deadline-missed",
+}
+_KILLED = {"killed", "oom", "lost_heartbeat"}
+_WORD = {
+    "opened": "",
+    "reminder": "still open: ",
+    "escalated": "nobody has taken it: ",
+    "resolved": "resolved: ",
+    "early_warning": "early warning: ",
+    "test": "test: ",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a person is told. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address)."""
+
+    kind: str
+    severity: str
+    title: str
+    summary: str
+    dedup_key: str
+    incident_id: str = ""
+    incident_key: str = ""
+    cause: str = ""
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int | None = None
+    count: int = 1
+    environment: str = ""
+    time: str = ""
+    details: tuple[tuple[str, str], ...] = ()
+    log: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    incidents: tuple[Mapping[str, Any], ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """This message as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Message:
+        """The message that :meth:`as_json` made the values from."""
+        pairs = {name: tuple((label, value) for label, value in values[name]) for name in ("details", "links")}
+        return cls(**{**values, **pairs, "log": tuple(values["log"]), "incidents": tuple(values["incidents"])})
+
+
+def plain(value: object, limit: int = 500) -> str:
+    """``value`` as one safe line: redacted, no control or direction characters, at most ``limit`` characters."""
+    text = _UNSAFE.sub(" ", redact.text(str(value)).replace("\n", " ").replace("\t", " ")).strip()
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Addresses of the places where one looks further; empty ones are left out."""
+
+    airflow: str = ""
+    kibana: str = ""
+    cloudwatch_region: str = ""
+    cloudwatch_group: str = ""
+    runbooks: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings, rules: Rules) -> Links:
+        """The links that the settings allow for."""
+        aws = "cloudwatch" in settings.relay.sinks or settings.store.backend == "cloudwatch"
+        group = f"{settings.cloudwatch.log_group_prefix}/{settings.contrail.environment}/airflow.task"
+        return cls(
+            airflow=settings.public_url,
+            kibana=settings.contrail.kibana_url.rstrip("/"),
+            cloudwatch_region=settings.cloudwatch.region if aws else "",
+            cloudwatch_group=group,
+            runbooks=rules.runbooks or "docs/runbooks/",
+        )
+
+    def to(self, incident: Incident) -> tuple[tuple[str, str], ...]:
+        """(label, address) for an incident."""
+        found = [("Airflow", self._airflow(incident)), ("Kibana", self._kibana(incident))]
+        found += [("CloudWatch Logs", self._cloudwatch(incident)), ("Runbook", self.runbook(incident))]
+        return tuple((label, address) for label, address in found if address)
+
+    def runbook(self, incident: Incident) -> str:
+        """Address of the page that says what to do."""
+        page = "task-killed" if incident.cause in _KILLED else _RUNBOOKS.get(incident.family, "task-failed")
+        return f"{self.runbooks.rstrip('/')}/{page}.md"
+
+    def _airflow(self, incident: Incident) -> str:
+        if not incident.dag_id:
+            return self.airflow
+        path = f"{self.airflow}/dags/{quote(incident.dag_id, safe='')}"
+        if incident.run_id:
+            path += f"/runs/{quote(incident.run_id, safe='')}"
+        if incident.run_id and incident.task_id:
+            path += f"/tasks/{quote(incident.task_id, safe='')}"
+            path += f"/mapped/{incident.map_index}" if incident.map_index >= 0 else ""
+        return path
+
+    def _kibana(self, incident: Incident) -> str:
+        if not self.kibana or not incident.dag_id:
+            return ""
+        asked = [
+            ("airflow.dag_id", incident.dag_id),
+            ("airflow.run_id", incident.run_id),
+            ("airflow.task_id", incident.task_id),
+        ]
+        kuery = " and ".join(f'{name}: "{_kuery(value)}"' for name, value in asked if value)
+        state = f"(query:(language:kuery,query:'{_rison(kuery)}'))"
+        return f"{self.kibana}/app/discover#/?_a={quote(state, safe='')}"
+
+    def _cloudwatch(self, incident: Incident) -> str:
+        if not self.cloudwatch_region or not incident.dag_id:
+            return ""
+        asked = [("airflow.dag_id", incident.dag_id), ("airflow.run_id", incident.run_id)]
+        where = " and ".join(f"`{name}` = '{_insights(value)}'" for name, value in asked if value)
+        query = f"fields @timestamp, event, level | filter {where} | sort @timestamp desc | limit 200"
+        region = self.cloudwatch_region
+        detail = f"~(editorString~'{_jsurl(query)}~source~(~'{_jsurl(self.cloudwatch_group)}))"
+        base = f"https://{region}.console.aws.amazon.com/cloudwatch/home?{urlencode({'region': region})}"
+        return f"{base}#logsV2:logs-insights?queryDetail={detail}"
+
+
+def _kuery(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _rison(value: str) -> str:
+    return value.replace("!", "!!").replace("'", "!'")
+
+
+def _insights(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _jsurl(value: str) -> str:
+    """A string inside CloudWatch's console fragment: everything but letters, digits, ``-_.`` as ``*xx``."""
+    return "".join(
+        c if c.isascii() and (c.isalnum() or c in "-_.") else "".join(f"*{b:02x}" for b in c.encode()) for c in value
+    )
+
+
+def compose(notice: Notice, links: Links, environment: str, severity: str | None = None) -> Message:
+    """The message for ``notice``."""
+    incident = notice.incident
+    what = _what(incident)
+    attempt = incident.try_number if notice.kind == "reminder" else None
+    serial = f"{notice.kind}:{notice.level}:{incident.told_at or 0:.3f}:{attempt or 0}:{incident.remind_at or 0:.3f}"
+    return Message(
+        kind=notice.kind,
+        severity=severity or incident.severity,
+        title=plain(f"{_WORD.get(notice.kind, '')}{what}: {incident.cause}", 200),
+        summary=plain(incident.reason),
+        dedup_key=f"{incident.id}:{serial}",
+        incident_id=incident.id,
+        incident_key=incident.key,
+        cause=incident.cause,
+        dag_id=incident.dag_id,
+        run_id=incident.run_id,
+        task_id=incident.task_id,
+        map_index=incident.map_index if incident.map_index >= 0 else None,
+        count=incident.count,
+        environment=environment,
+        time=_moment(incident.first_seen),
+        details=tuple((label, plain(value)) for label, value in _details(incident) if value not in (None, "")),
+        log=tuple(plain(line, 300) for line in incident.evidence.get("log_tail", ())[-_LINES_MOST:]),
+        links=links.to(incident),
+    )
+
+
+def _what(incident: Incident) -> str:
+    if incident.dag_id is None:
+        return incident.name or incident.family
+    member = "" if incident.map_index < 0 else f"[{incident.map_index}]"
+    what = f"{incident.dag_id}.{incident.task_id}{member}" if incident.task_id else incident.dag_id
+    return f"{what} ({incident.name})" if incident.family == "deadline" else what
+
+
+def _details(incident: Incident) -> list[tuple[str, Any]]:
+    evidence = incident.evidence
+    failed = len(incident.members)
+    error = ": ".join(str(evidence[name]) for name in ("error.type", "error.message") if evidence.get(name))
+    return [
+        ("Run", incident.run_id),
+        ("Attempt", incident.try_number),
+        ("Failed tasks", failed if failed > 1 else None),
+        ("Error", error),
+        ("At", evidence.get("error.frame")),
+        ("Exit code", evidence.get("process.exit_code")),
+        ("Signal", evidence.get("airflow.signal")),
+        ("Peak memory", _memory(evidence)),
+        ("Same error", evidence.get("same_error")),
+        ("Affected", evidence.get("affected")),
+        ("Owner", incident.about.get("owner")),
+        ("Acknowledged by", incident.acknowledged_by),
+    ]
+
+
+def _memory(evidence: Mapping[str, Any]) -> str | None:
+    peak, limit = evidence.get("airflow.peak_rss"), evidence.get("airflow.memory_limit")
+    if not peak:
+        return None
+    return f"{peak / 2**20:.0f} MiB" + (f" of {limit / 2**20:.0f} MiB" if limit else "")
+
+
+def digest(messages: Sequence[Message], serial: str, environment: str) -> Message:
+    """One message for many that would have come too fast."""
+    dags = sorted({message.dag_id or message.title for message in messages})
+    kinds = {kind: sum(message.kind == kind for message in messages) for kind in sorted({m.kind for m in messages})}
+    worst = max(messages, key=lambda message: ("info", "warning", "error", "critical").index(message.severity))
+    shown = ", ".join(dags[:20]) + (f" and {len(dags) - 20} more" if len(dags) > 20 else "")  # noqa: PLR2004 - a screenful
+    return Message(
+        kind="digest",
+        severity=worst.severity,
+        title=plain(f"{len(messages)} notices about {len(dags)} DAGs in one"),
+        summary=plain(f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}", 1500),
+        dedup_key=serial,
+        cause=worst.cause,
+        count=sum(message.count for message in messages),
+        environment=environment,
+        time=_moment(datetime.now(timezone.utc).timestamp()),
+        incidents=tuple(
+            {
+                "incident_id": m.incident_id,
+                "kind": m.kind,
+                "dag_id": m.dag_id,
+                "task_id": m.task_id,
+                "run_id": m.run_id,
+                "map_index": m.map_index,
+                "cause": m.cause,
+                "count": m.count,
+            }
+            for m in messages
+        ),
+    )
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,142 @@
+"""From a notice to rows of the outbox: route it, pace it, write down what is to be said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, select, update
+
+from observability.watch import book, schema
+from observability.watch.incidents import Notice
+from observability.watch.messages import Links, Message, compose, digest
+from observability.watch.route import decide
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from observability.watch.incidents import Incident
+    from observability.watch.route import Rules
+
+__all__ = ["Teller", "enqueue"]
+
+_STORM_WINDOW_S = 60.0
+_FLAP_WINDOW_S = 300.0
+_DIGEST_FIRST_S, _DIGEST_MOST_S, _DIGEST_MEMORY_S = 5.0, 300.0, 600.0
+_TELLING = ("pending", "sending", "sent")
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Writes notices into the outbox by the rules in force."""
+
+    rules: Rules
+    links: Links
+    environment: str
+
+    def tell(self, connection: Connection, notice: Notice, now: float) -> tuple[str, ...]:
+        """Queue ``notice`` for everybody who should hear of it; the channels it was queued for."""
+        incident = _with_memory(connection, notice.incident) if notice.kind == "opened" else notice.incident
+        decision = decide(self.rules, incident, now, notice.level)
+        channels = decision.channels
+        if notice.kind == "resolved":
+            channels = (
+                tuple(name for name in _told_channels(connection, incident.id) if name in self.rules.channels)
+                or channels
+            )
+        if incident.family == "delivery":
+            channels = self._around(incident.name, channels)
+        message = compose(replace(notice, incident=incident), self.links, self.environment, decision.severity)
+        for channel in channels:
+            state = "held" if self._too_many(connection, channel, incident.dag_id, now) else "pending"
+            enqueue(connection, channel, message, now, state=state, fact_time=incident.last_seen)
+        return channels
+
+    def fold(self, connection: Connection, now: float) -> None:
+        """Make one digest of what was held back, less often the longer it goes on."""
+        table = schema.outbox
+        held = select(table.c.channel).where(table.c.state == "held").distinct()
+        for channel in connection.execute(held).scalars().all():
+            if channel in self.rules.channels and now >= _next_digest(connection, channel, now):
+                self._fold(connection, channel, now)
+
+    def _fold(self, connection: Connection, channel: str, now: float) -> None:
+        table = schema.outbox
+        mine = (table.c.channel == channel, table.c.state == "held")
+        rows = connection.execute(
+            select(table.c.id, table.c.message, table.c.fact_time).where(*mine).order_by(table.c.id)
+        ).all()
+        said = digest(
+            [Message.from_json(row[1]) for row in rows], f"digest:{rows[0][0]}-{rows[-1][0]}", self.environment
+        )
+        made = enqueue(connection, channel, said, now, fact_time=min(row[2] or now for row in rows))
+        connection.execute(update(table).where(*mine).values(state="folded", folded_into=made))
+
+    def _too_many(self, connection: Connection, channel: str, dag_id: str | None, now: float) -> bool:
+        table = schema.outbox
+        said = select(func.count()).where(table.c.channel == channel, table.c.state.in_(_TELLING))
+        storm = connection.execute(said.where(table.c.created > now - _STORM_WINDOW_S)).scalar() or 0
+        about = said.where(table.c.created > now - _FLAP_WINDOW_S, table.c.dag_id == dag_id)
+        flaps = (connection.execute(about).scalar() or 0) if dag_id else 0
+        return storm >= self.rules.timing.storm_messages or flaps >= self.rules.timing.flap_messages
+
+    def _around(self, broken: str, channels: tuple[str, ...]) -> tuple[str, ...]:
+        """Channels for a message about a broken one: its fallbacks, then any other."""
+        fallbacks = [one.fallback for one in self.rules.receivers.values() if broken in one.channels and one.fallback]
+        found = dict.fromkeys(name for name in (*channels, *fallbacks) if name != broken)
+        return tuple(found) or tuple(name for name in self.rules.channels if name != broken)[:1]
+
+
+def enqueue(  # noqa: PLR0913 - a row has that many columns
+    connection: Connection,
+    channel: str,
+    message: Message,
+    now: float,
+    *,
+    state: str = "pending",
+    fact_time: float | None = None,
+) -> int:
+    """Write one row into the outbox and answer its id; the same message to the same channel is one row."""
+    table = schema.outbox
+    mine = (table.c.dedup_key == message.dedup_key, table.c.channel == channel)
+    known = connection.execute(select(table.c.id).where(*mine)).scalar()
+    if known is not None:
+        return int(known)
+    values = {
+        "dedup_key": message.dedup_key,
+        "channel": channel,
+        "state": state,
+        "kind": message.kind,
+        "dag_id": message.dag_id,
+        "incident_id": message.incident_id or None,
+        "attempts": 0,
+        "created": now,
+        "next_attempt": now,
+        "fact_time": fact_time,
+        "message": book.clean(message.as_json()),
+    }
+    made = connection.execute(insert(table).values(**values)).inserted_primary_key
+    return int(made[0]) if made else 0
+
+
+def _with_memory(connection: Connection, incident: Incident) -> Incident:
+    before = book.same_error_before(connection, incident)
+    if before is None:
+        return incident
+    words = f"seen before, last in run {before.run_id} (incident {before.id})"
+    return replace(incident, evidence={**incident.evidence, "same_error": words})
+
+
+def _told_channels(connection: Connection, incident_id: str) -> list[str]:
+    table = schema.outbox
+    asked = select(table.c.channel).where(table.c.incident_id == incident_id, table.c.state != "suppressed").distinct()
+    return list(connection.execute(asked).scalars())
+
+
+def _next_digest(connection: Connection, channel: str, now: float) -> float:
+    table = schema.outbox
+    digests = (table.c.channel == channel, table.c.kind == "digest", table.c.created > now - _DIGEST_MEMORY_S)
+    number, last = connection.execute(select(func.count(), func.max(table.c.created)).where(*digests)).one()
+    first_held = select(func.min(table.c.created)).where(table.c.channel == channel, table.c.state == "held")
+    start = last if last is not None else (connection.execute(first_held).scalar() or now)
+    return float(start) + min(_DIGEST_MOST_S, _DIGEST_FIRST_S * 2.0**number)

@@ -1,0 +1,273 @@
+"""Delivery: one thread per channel takes rows from the outbox and brings them out, so that none delays another.
+
+A row is marked ``sending`` before it is sent and ``sent`` after. Killed in between, it is sent again with the
+same dedup key: the file channel looks whether it is there, a webhook's receiver and PagerDuty tell by the key.
+Only a channel without keys (chat, mail, plain SNS) can then see a message twice: when the process dies after
+the service has taken it and before the row is marked, a time of one local transaction.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import func, insert, select, update
+
+from observability.events import Identity, NotificationFailed, NotificationSent
+from observability.watch import schema
+from observability.watch.channels import ChannelRefused, ChannelUnavailable, open_channel
+from observability.watch.facts import CERTAIN, Fact
+from observability.watch.ledger import LedgerUnavailable
+from observability.watch.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from observability.events import Event
+    from observability.watch.channels.channel import Channel, Contacts
+    from observability.watch.ledger import Ledger
+    from observability.watch.route import ChannelSpec, Rules
+
+__all__ = ["Courier", "Parcel", "backoff", "fallback_for", "reclaim"]
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 300.0
+_TROUBLE_AFTER = 3
+_IDLE_S = 1.0
+_LEDGER_WAIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A row of the outbox on its way; ``attempt`` counts from 1."""
+
+    id: int
+    attempt: int
+    created: float
+    fact_time: float | None
+    message: Message
+
+
+def backoff(attempt: int, wish_s: float | None, chance: float) -> float:
+    """Seconds to wait after a failed attempt: doubling, with jitter; never less than the service asked for."""
+    wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** (attempt - 1)) * (0.5 + chance / 2)
+    return max(wait, wish_s or 0.0)
+
+
+def fallback_for(rules: Rules, channel: str) -> str | None:
+    """The channel that takes over while this one is down."""
+    found = (one.fallback for one in rules.receivers.values() if channel in one.channels)
+    return next((name for name in found if name and name != channel), None)
+
+
+def reclaim(ledger: Ledger) -> None:
+    """Put back what a watcher that died was sending."""
+    table = schema.outbox
+    with ledger.transaction(lock=True) as connection:
+        connection.execute(update(table).where(table.c.state == "sending").values(state="pending"))
+
+
+class Courier(threading.Thread):
+    """Brings out the messages of one channel until :meth:`stop`; ``report`` is told facts about the channel itself."""
+
+    def __init__(  # noqa: PLR0913 - the parts of a courier
+        self,
+        name: str,
+        spec: ChannelSpec,
+        ledger: Ledger,
+        contacts: Contacts,
+        home: Path,
+        *,
+        fallback: str | None,
+        report: Callable[[Fact], None],
+        emit: Callable[[Event], object],
+    ) -> None:
+        super().__init__(name=f"courier-{name}", daemon=True)
+        self.channel, self._spec, self._ledger, self._contacts, self._home = name, spec, ledger, contacts, home
+        self._fallback, self._report, self._emit = fallback, report, emit
+        self._wake = threading.Event()
+        self._over = threading.Event()
+        self._sent: deque[float] = deque()
+        self._open: Channel | None = None
+        self._failures = 0
+        self._log = structlog.get_logger("contrail.watch")
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the message that is on its way."""
+        self._over.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """The thread."""
+        while not self._over.is_set():
+            try:
+                busy = self.step(time.time())
+            except LedgerUnavailable as error:
+                self._log.warning("the outbox waits for the ledger", reason=str(error))
+                self._over.wait(_LEDGER_WAIT_S)
+                continue
+            if not busy:
+                self._wake.wait(_IDLE_S)
+                self._wake.clear()
+        if self._open is not None:
+            self._open.close()
+
+    def step(self, now: float) -> bool:
+        """Send one message, if one is due and the rate allows it; whether there may be more."""
+        if not self._may_send(now):
+            return False
+        parcel = self._claim(now)
+        if parcel is None:
+            return False
+        try:
+            if self._open is None:
+                self._open = open_channel(self.channel, self._spec, self._contacts, self._home)
+            self._open.send(parcel.message, resent=parcel.attempt > 1)
+        except ChannelUnavailable as error:
+            self._failed(parcel, str(error), error.retry_after_s, time.time())
+        except ChannelRefused as error:
+            self._dead(parcel, str(error), time.time())
+        else:
+            self._done(parcel, time.time())
+        return True
+
+    def _may_send(self, now: float) -> bool:
+        while self._sent and self._sent[0] <= now - 60:
+            self._sent.popleft()
+        return len(self._sent) < self._spec.rate_per_minute
+
+    def _claim(self, now: float) -> Parcel | None:
+        table = schema.outbox
+        columns = (table.c.id, table.c.attempts, table.c.created, table.c.fact_time, table.c.message)
+        due = select(*columns).where(
+            table.c.channel == self.channel, table.c.state == "pending", table.c.next_attempt <= now
+        )
+        with self._ledger.transaction() as connection:
+            row = connection.execute(due.order_by(table.c.id).limit(1)).first()
+            if row is None:
+                return None
+            connection.execute(update(table).where(table.c.id == row[0]).values(state="sending", attempts=row[1] + 1))
+        self._sent.append(now)
+        return Parcel(row[0], row[1] + 1, row[2], row[3], Message.from_json(row[4]))
+
+    def _done(self, parcel: Parcel, now: float) -> None:
+        table = schema.outbox
+        self._mark(parcel, state="sent", sent=now, error=None)
+        with self._ledger.transaction() as connection:  # what this one stood in for need not be said again
+            twins = (
+                table.c.dedup_key == parcel.message.dedup_key,
+                table.c.state == "pending",
+                table.c.attempts >= _TROUBLE_AFTER,
+            )
+            replaced = select(table.c.id).where(table.c.id == parcel.id, table.c.folded_into.is_not(None))
+            if connection.execute(replaced).first() is not None:
+                connection.execute(update(table).where(*twins).values(state="folded", folded_into=parcel.id))
+        if self._failures >= _TROUBLE_AFTER:
+            self._report(self._trouble("recovered", "it takes messages again", now))
+        self._failures = 0
+        self._emit(_event(NotificationSent, self.channel, parcel, parcel.message.summary, now))
+
+    def _failed(self, parcel: Parcel, reason: str, wish_s: float | None, now: float) -> None:
+        if now - parcel.created >= self._spec.give_up_after:
+            self._dead(parcel, f"given up after {parcel.attempt} attempts: {reason}", now)
+            return
+        wait = backoff(parcel.attempt, wish_s, random.random())  # noqa: S311 - jitter is no secret
+        self._mark(parcel, state="pending", error=reason, next_attempt=now + wait)
+        self._count_failure(parcel, reason, now)
+        self._emit(_event(NotificationFailed, self.channel, parcel, reason, now))
+
+    def _dead(self, parcel: Parcel, reason: str, now: float) -> None:
+        self._mark(parcel, state="dead", error=reason)
+        self._failures = max(self._failures, _TROUBLE_AFTER - 1)
+        self._count_failure(parcel, reason, now)
+        self._emit(_event(NotificationFailed, self.channel, parcel, reason, now, delivery="dead"))
+
+    def _count_failure(self, parcel: Parcel, reason: str, now: float) -> None:
+        self._failures += 1
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+        if self._failures >= _TROUBLE_AFTER:
+            self._report(self._trouble("failed", reason, now))
+            self._hand_over(parcel, now)
+
+    def _hand_over(self, parcel: Parcel, now: float) -> None:
+        """Queue the same message for the fallback, once."""
+        table = schema.outbox
+        if self._fallback is None:
+            return
+        twin = select(table.c.id).where(
+            table.c.dedup_key == parcel.message.dedup_key, table.c.channel == self._fallback
+        )
+        with self._ledger.transaction(lock=True) as connection:
+            if connection.execute(twin).first() is not None:
+                return
+            connection.execute(
+                insert(table).values(
+                    dedup_key=parcel.message.dedup_key,
+                    channel=self._fallback,
+                    state="pending",
+                    kind=parcel.message.kind,
+                    dag_id=parcel.message.dag_id,
+                    incident_id=parcel.message.incident_id or None,
+                    attempts=0,
+                    created=now,
+                    next_attempt=now,
+                    fact_time=parcel.fact_time,
+                    folded_into=parcel.id,
+                    message=parcel.message.as_json(),
+                )
+            )
+
+    def _mark(self, parcel: Parcel, **values: Any) -> None:
+        table = schema.outbox
+        while True:
+            try:
+                with self._ledger.transaction() as connection:
+                    connection.execute(update(table).where(table.c.id == parcel.id).values(**values))
+                return
+            except LedgerUnavailable as error:  # it was sent; that must be written down before anything else
+                self._log.warning("a delivery waits for the ledger", channel=self.channel, reason=str(error))
+                if self._over.wait(_LEDGER_WAIT_S):
+                    return
+
+    def _trouble(self, sign: Any, reason: str, now: float) -> Fact:
+        return Fact(
+            family="delivery", sign=sign, time=now, cause="platform", reason=reason, severity="critical",
+            certainty=CERTAIN, witness="outbox", name=self.channel,
+        )  # fmt: skip
+
+
+def waiting(ledger: Ledger) -> dict[tuple[str, str], int]:
+    """How many rows there are, by (channel, state)."""
+    table = schema.outbox
+    with ledger.transaction() as connection:
+        asked = select(table.c.channel, table.c.state, func.count()).group_by(table.c.channel, table.c.state)
+        return {(row[0], row[1]): row[2] for row in connection.execute(asked)}
+
+
+def _event(kind: Any, channel: str, parcel: Parcel, reason: str, now: float, **more: Any) -> Event:
+    message = parcel.message
+    made: Event = kind(
+        identity=Identity(dag_id=message.dag_id, task_id=message.task_id, run_id=message.run_id),
+        discriminator=f"{channel}:{message.dedup_key}:{parcel.attempt}",
+        channel=channel,
+        kind=message.kind,
+        incident_id=message.incident_id,
+        incident_key=message.incident_key,
+        reason=reason,
+        attempts=parcel.attempt,
+        cause=message.cause or None,
+        duration_ns=int((now - (parcel.fact_time or parcel.created)) * 1e9),
+        **more,
+    )
+    return made

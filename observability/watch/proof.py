@@ -1,0 +1,134 @@
+"""How the alert path proves itself: a heartbeat file, a canary notice that must arrive, a dead man's switch."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import httpx
+import structlog
+from sqlalchemy import select
+
+from observability.watch import schema
+from observability.watch.channels.channel import ChannelError, reference
+from observability.watch.channels.guard import check_url, guarded_client
+from observability.watch.facts import CERTAIN, Fact
+from observability.watch.ledger import read_cursor, write_cursor
+from observability.watch.messages import Message
+from observability.watch.notify import enqueue
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.engine import Connection
+
+    from observability.watch.channels.channel import Contacts
+    from observability.watch.notify import Teller
+    from observability.watch.route import Rules
+
+__all__ = ["Proof", "read_beat", "trial"]
+
+_BEAT_S = 1.0
+
+
+class Proof:
+    """The watcher's own proofs of life."""
+
+    def __init__(self, home: Path, contacts: Contacts) -> None:
+        self._path = home / "watch.heartbeat"
+        self._contacts = contacts
+        self._beat_at = 0.0
+        self._called_at = 0.0
+        self._caller: threading.Thread | None = None
+
+    def beat(self, *, active: bool, detail: str) -> None:
+        """Write the heartbeat file: what ``contrail status`` and a supervisor of processes look at."""
+        now = time.monotonic()
+        if now - self._beat_at < _BEAT_S:
+            return
+        self._beat_at = now
+        said = {"time": time.time(), "pid": os.getpid(), "active": active, "detail": detail}
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(json.dumps(said), "utf-8")
+        fresh.replace(self._path)
+
+    def round(self, connection: Connection, teller: Teller, now: float) -> list[Fact]:
+        """Send the canary and call the switch when it is time; facts about a canary that did not arrive."""
+        self._call(teller.rules)
+        proof = teller.rules.proof
+        if not proof.canary_every:
+            return []
+        last = read_cursor(connection, "canary")
+        if last is None or last > now:
+            write_cursor(connection, "canary", now)
+            return []
+        if now - last >= proof.canary_every:
+            receiver = proof.canary_receiver or next(iter(teller.rules.receivers))
+            for channel in teller.rules.receivers[receiver].channels:
+                enqueue(connection, channel, trial(f"canary:{now:.0f}", teller.environment, now), now)
+            write_cursor(connection, "canary", now)
+        return _missing(connection, proof.canary_within, now)
+
+    def close(self) -> None:
+        """Wait for a call that is under way."""
+        if self._caller is not None:
+            self._caller.join(timeout=5)
+
+    def _call(self, rules: Rules) -> None:
+        proof = rules.proof
+        if proof.heartbeat_url is None or time.monotonic() - self._called_at < proof.heartbeat_every:
+            return
+        if self._caller is not None and self._caller.is_alive():
+            return
+        self._called_at = time.monotonic()
+        self._caller = threading.Thread(target=self._ping, args=(proof.heartbeat_url,), name="heartbeat", daemon=True)
+        self._caller.start()
+
+    def _ping(self, where: str) -> None:
+        log = structlog.get_logger("contrail.watch")
+        try:
+            url = reference(where, self._contacts)
+            allow = [host for host in os.environ.get("CONTRAIL_HEARTBEAT_ALLOW", "").split(",") if host]
+            with guarded_client(allow, 10.0) as client:
+                client.get(check_url(url, allow)).raise_for_status()
+        except (ChannelError, httpx.HTTPError) as error:
+            log.warning("the dead man's switch was not reached", reason=f"{type(error).__name__}: {error}")
+
+
+def trial(serial: str, environment: str, now: float, words: str = "this is a test; nothing is wrong") -> Message:
+    """A notice that says that it is a test."""
+    when = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Message(
+        kind="test", severity="info", title="test: Contrail can reach you", summary=words, dedup_key=serial,
+        environment=environment, time=when,
+    )  # fmt: skip
+
+
+def read_beat(home: Path) -> dict[str, object] | None:
+    """What the watcher last said of itself, with ``age_s``; None if it never ran."""
+    try:
+        said: dict[str, object] = json.loads((home / "watch.heartbeat").read_text("utf-8"))
+        return {**said, "age_s": time.time() - float(str(said["time"]))}
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _missing(connection: Connection, within: float, now: float) -> list[Fact]:
+    table = schema.outbox
+    late = select(table.c.channel, table.c.error).where(
+        table.c.kind == "test",
+        table.c.state.in_(("pending", "sending", "dead")),
+        table.c.created.between(now - 86_400, now - within),
+    )
+    return [
+        Fact(
+            family="delivery", sign="failed", time=now, cause="platform", severity="critical", certainty=CERTAIN,
+            witness="canary", name=channel, reason=f"the canary did not arrive within {within:.0f} s: {error or 'not sent yet'}",
+        )
+        for channel, error in connection.execute(late).all()
+    ]  # fmt: skip

@@ -1,0 +1,116 @@
+"""The ledger's tables. Times are seconds since 1970 (UTC), so that every database compares them alike."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+__all__ = [
+    "VERSION",
+    "cursors",
+    "facts",
+    "history",
+    "incidents",
+    "leases",
+    "meta",
+    "metadata",
+    "outbox",
+    "silences",
+]
+
+VERSION = 1
+"""Version of these tables; a ledger written by a newer Contrail is refused."""
+
+metadata = MetaData()
+
+meta = Table(
+    "contrail_meta", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
+
+facts = Table(
+    "contrail_facts",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("sign", String(16), nullable=False),
+    Column("time", Float, nullable=False, index=True),
+    Column("incident_id", String(32), index=True),
+    Column("document", JSON, nullable=False),
+)
+"""Each fact once, by its key; a second witness adds to ``document``."""
+
+incidents = Table(
+    "contrail_incidents",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("key", Text, nullable=False, index=True),
+    Column("open_key", String(64), unique=True),
+    Column("state", String(16), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("dag_id", Text, index=True),
+    Column("first_seen", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("due", Float, index=True),
+    Column("document", JSON, nullable=False),
+)
+"""``open_key`` is the key's hash while the incident is open, else NULL: the database itself refuses a second one."""
+
+outbox = Table(
+    "contrail_outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("dedup_key", String(120), nullable=False),
+    Column("channel", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("dag_id", Text),
+    Column("incident_id", String(32), index=True),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created", Float, nullable=False, index=True),
+    Column("next_attempt", Float),
+    Column("sent", Float),
+    Column("fact_time", Float),
+    Column("folded_into", Integer),
+    Column("error", Text),
+    Column("message", JSON, nullable=False),
+    UniqueConstraint("dedup_key", "channel", name="contrail_outbox_once"),
+    Index("contrail_outbox_due", "channel", "state", "next_attempt"),
+)
+"""What is to be said, to which channel. States: pending, sending, sent, dead, held (for a digest), folded, suppressed."""
+
+silences = Table(
+    "contrail_silences",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("matchers", JSON, nullable=False),
+    Column("starts", Float, nullable=False),
+    Column("ends", Float, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+)
+
+history = Table(
+    "contrail_history",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("measure", String(64), nullable=False),
+    Column("dag_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("occasion", Text, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("value", Float, nullable=False),
+    UniqueConstraint("measure", "dag_id", "subject", "occasion", name="contrail_history_once"),
+)
+"""What is usual: a measure (duration, rows, success, asset) of a subject (task, step, asset) on an occasion (a run)."""
+
+leases = Table(
+    "contrail_leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("beat", Integer, nullable=False),
+)
+
+cursors = Table(
+    "contrail_cursors", metadata, Column("name", String(200), primary_key=True), Column("value", JSON, nullable=False)
+)
+"""How far each witness has read, and what it must remember between two looks."""

@@ -1,0 +1,326 @@
+"""The watcher: witnesses in, incidents in the ledger, couriers out. One loop decides; nothing else writes incidents."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import select
+
+from observability.emit import emit
+from observability.watch import book, schema
+from observability.watch.deadlines import Deadlines
+from observability.watch.desk import Desk
+from observability.watch.facts import Fact
+from observability.watch.lease import Lease
+from observability.watch.ledger import LedgerUnavailable, read_cursor, write_cursor
+from observability.watch.messages import Links
+from observability.watch.notify import Teller
+from observability.watch.outbox import Courier, fallback_for, reclaim
+from observability.watch.proof import Proof
+from observability.watch.witnesses.api import AirflowApi, ApiError
+from observability.watch.witnesses.journal import JournalWitness
+from observability.watch.witnesses.reconcile import Reconciler, scene_from
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from observability.settings import Settings
+    from observability.watch.channels.channel import Contacts
+    from observability.watch.ledger import Ledger
+    from observability.watch.rules_file import RulesFile
+
+__all__ = ["Watcher"]
+
+_POLL_S = 0.1
+_STANDBY_S = 1.0
+_KEEP_LEASE_S = 1.0
+_LEDGER_WAIT_S = 1.0
+_RULES_S = 2.0
+_HOUR_S = 3600.0
+_KEEP_S = 90 * 86_400.0
+_API_PATIENCE_S = 60.0
+_SUSPECT_S = 0.7
+
+
+class Watcher:
+    """Runs until :meth:`stop`. ``api`` None: there is no Airflow to ask, the journal is the only witness."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, rules: RulesFile, contacts: Contacts, *, api: AirflowApi | None
+    ) -> None:
+        self._settings, self._ledger, self._rules, self._contacts = settings, ledger, rules, contacts
+        self._api = api
+        self._lease = Lease(ledger)
+        self._journal = JournalWitness(settings.journal_directory)
+        self._looker = _Looker(settings, api, rules) if api else None
+        self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
+        self._over = threading.Event()
+        self._couriers: dict[str, Courier] = {}
+        self._active = False
+        self._next: dict[str, float] = {}
+        self._reported: list[Fact] = []
+        self._seen: dict[str, int] | None = None
+        self._due_at: float | None = None
+        self._stepped_at = 0.0
+        self._log = structlog.get_logger("contrail.watch")
+        self._adopt_rules()
+        self._proof = Proof(settings.home, contacts)
+
+    def stop(self) -> None:
+        """End after the step that is under way; may be called from a signal handler."""
+        self._over.set()
+
+    def run(self) -> None:
+        """Be active, or stand by to become so."""
+        try:
+            while not self._over.is_set():
+                try:
+                    wait = self._turn()
+                except LedgerUnavailable as error:
+                    self._log.error("the watcher waits for its ledger", reason=str(error))
+                    wait = _LEDGER_WAIT_S
+                self._over.wait(wait)
+        finally:
+            self._step_down()
+
+    def step(self, now: float) -> bool:
+        """One round of the active watcher: read, decide, write, all in one transaction; whether there is more to read."""
+        self._reported += _drain(self._reports)
+        self._desk.take_events()  # of a transaction that did not stand
+        with self._ledger.transaction(lock=True) as connection:
+            if not self._lease.keep(connection):
+                self._active = False
+                return False
+            more = self._read(connection, now)
+            silent = self._api.silent_s(time.monotonic()) if self._api else float("inf")
+            self._desk.elapse(connection, now, airflow_silent_s=silent)
+            self._regular(connection, now)
+            self._due_at = book.next_due(connection)
+        self._reported.clear()
+        for event in self._desk.take_events():
+            emit(event)
+        for courier in self._couriers.values():
+            courier.wake()
+        return more
+
+    def _turn(self) -> float:
+        if not self._active:
+            if not self._lease.acquire(time.monotonic()):
+                self._proof.beat(active=False, detail="standing by")
+                return _STANDBY_S
+            self._step_up()
+        if self._looker and self._looker.problem:
+            self._proof.beat(active=True, detail=self._looker.problem)
+        else:
+            self._proof.beat(active=True, detail=self._rules.problem)
+        if not self._has_work(time.time()):
+            return _POLL_S
+        self._stepped_at = time.monotonic()
+        return 0.0 if self.step(time.time()) else _POLL_S
+
+    def _has_work(self, now: float) -> bool:
+        """Whether a round would find anything; if not, one a second keeps the lease."""
+        return (
+            time.monotonic() - self._stepped_at >= _KEEP_LEASE_S
+            or (self._due_at is not None and self._due_at <= now)
+            or not self._reports.empty()
+            or (self._looker is not None and self._looker.has_found)
+            or self._seen is None
+            or self._journal.has_grown(self._seen)
+        )
+
+    def _step_up(self) -> None:
+        self._active = True
+        reclaim(self._ledger)
+        self._hire()
+        if self._looker and not self._looker.is_alive():
+            self._looker.start()
+        self._log.info("watching", ledger=self._ledger.name, api=self._settings.api_url, rules=str(self._rules.path))
+
+    def _step_down(self) -> None:
+        self._dismiss()
+        if self._looker:
+            self._looker.stop()
+        self._proof.close()
+        if self._active:
+            try:
+                self._lease.release()
+            except LedgerUnavailable as error:
+                self._log.warning("the lease was not given back; it runs out by itself", reason=str(error))
+
+    def _read(self, connection: Connection, now: float) -> bool:
+        facts, cursor, more = self._journal.read(read_cursor(connection, "journal"))
+        self._desk.take(connection, facts, now)
+        write_cursor(connection, "journal", cursor)
+        self._seen = cursor
+        self._desk.take(connection, self._reported, now)
+        if self._looker:
+            self._looker.exchange(connection, self._desk, now)
+        return more
+
+    def _regular(self, connection: Connection, now: float) -> None:
+        if self._due("rules", now, _RULES_S) and self._rules.reload():
+            self._tell_about_rules(connection, now)
+        if self._due("deadlines", now, 1.0):
+            deadlines = Deadlines(self._rules.rules.deadlines, self._looker.dags if self._looker else {})
+            self._desk.take(connection, deadlines.check(connection, now), now)
+        self._desk.take(connection, self._proof.round(connection, self._desk.teller, now), now)
+        if self._due("quiet", now, _HOUR_S):
+            self._desk.quiet(connection, now)
+            book.forget(connection, now - _KEEP_S)
+
+    def _due(self, what: str, now: float, every_s: float) -> bool:
+        due = self._next.get(what, 0.0)
+        if due - now > every_s:  # the clock was set back
+            due = 0.0
+        if now < due:
+            return False
+        self._next[what] = now + every_s
+        return True
+
+    def _tell_about_rules(self, connection: Connection, now: float) -> None:
+        problem = self._rules.problem
+        if not problem:
+            self._adopt_rules()
+            self._dismiss()
+            self._hire()
+        fact = Fact(
+            family="rules", sign="failed" if problem else "recovered", time=now, cause="platform", certainty=3,
+            severity="warning", witness="watcher", name=str(self._rules.path),
+            reason=f"the old rules stay in force: {problem}" if problem else "the rules are good again",
+        )  # fmt: skip
+        self._log.warning(fact.reason) if problem else self._log.info("rules read", path=str(self._rules.path))
+        self._desk.take(connection, [fact], now)
+
+    def _adopt_rules(self) -> None:
+        rules = self._rules.rules
+        self._desk = Desk(Teller(rules, Links.of(self._settings, rules), self._settings.contrail.environment))
+
+    def _hire(self) -> None:
+        rules = self._rules.rules
+        for name, spec in rules.channels.items():
+            self._couriers[name] = Courier(
+                name, spec, self._ledger, self._contacts, self._settings.home,
+                fallback=fallback_for(rules, name), report=self._reports.put, emit=emit,
+            )  # fmt: skip
+            self._couriers[name].start()
+
+    def _dismiss(self) -> None:
+        for courier in self._couriers.values():
+            courier.stop()
+        for courier in self._couriers.values():
+            courier.join(timeout=5)
+        self._couriers.clear()
+
+
+class _Looker(threading.Thread):
+    """Asks Airflow in its own thread, so that a slow answer delays no decision; its findings wait to be written."""
+
+    def __init__(self, settings: Settings, api: AirflowApi, rules: RulesFile) -> None:
+        super().__init__(name="reconcile", daemon=True)
+        self._api, self._settings, self._rules = api, settings, rules
+        self._reconciler = Reconciler(
+            api, settings.log_folder, lambda: rules.rules.thresholds, settings.contrail.environment
+        )
+        self._over, self._wake = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._input: tuple[Any, list[Fact], dict[str, Fact]] | None = None
+        self._output: tuple[list[Fact], dict[str, Any]] | None = None
+        self.problem = ""
+        self._since = time.monotonic()
+        self._told_silent = False
+
+    @property
+    def dags(self) -> dict[str, dict[str, Any]]:
+        """What is known of the DAGs: owner, tags, file."""
+        return self._reconciler.dags
+
+    @property
+    def has_found(self) -> bool:
+        """Whether a look's findings wait to be written down."""
+        return self._output is not None
+
+    def stop(self) -> None:
+        """End after the request that is under way."""
+        self._over.set()
+        self._wake.set()
+
+    def exchange(self, connection: Connection, desk: Desk, now: float) -> None:
+        """Write down what was found, and hand over what to ask next."""
+        with self._lock:
+            found, self._output = self._output, None
+        if found is not None:
+            desk.take(connection, found[0], now)
+            write_cursor(connection, "reconcile", found[1])
+        self._tell_silence(connection, desk, now)
+        if self._input is None or desk.suspicious:
+            desk.suspicious = False
+            suspects = book.suspects(connection, now)
+            with self._lock:
+                self._input = (read_cursor(connection, "reconcile"), suspects, _known_since(connection, now))
+            if suspects:
+                self._wake.set()
+
+    def run(self) -> None:
+        """The thread."""
+        while not self._over.is_set():
+            with self._lock:
+                given, self._input = (self._input, None) if self._output is None else (None, self._input)
+            if given is None:
+                self._over.wait(_POLL_S)
+                continue
+            self._wake.clear()
+            self._look(*given)
+            if not self._over.wait(_SUSPECT_S):
+                self._wake.wait(max(0.0, self._settings.watch.reconcile_s - _SUSPECT_S))
+
+    def _look(self, remembered: Any, suspects: list[Fact], known: dict[str, Fact]) -> None:
+        scene = scene_from(remembered)
+        try:
+            facts = self._reconciler.look(scene, suspects, time.time(), known.get)
+        except ApiError as error:
+            self.problem = str(error)
+            structlog.get_logger("contrail.watch").warning("Airflow's API did not answer", reason=str(error))
+            return
+        self.problem = ""
+        with self._lock:
+            self._output = (facts, asdict(scene))
+
+    def _tell_silence(self, connection: Connection, desk: Desk, now: float) -> None:
+        """An API server that does not answer is a silent component."""
+        quiet = min(self._api.silent_s(time.monotonic()), time.monotonic() - self._since)
+        if self.problem and quiet > _API_PATIENCE_S and not self._told_silent:
+            self._told_silent = True
+            desk.take(connection, [_api_server("failed", self.problem, now)], now)
+        elif not self.problem and self._told_silent:
+            self._told_silent = False
+            desk.take(connection, [_api_server("recovered", "it answers again", now)], now)
+
+
+def _api_server(sign: Any, reason: str, now: float) -> Fact:
+    return Fact(
+        family="component", sign=sign, time=now, cause="platform", reason=reason, severity="critical", certainty=3,
+        name="api-server",
+    )  # fmt: skip
+
+
+def _known_since(connection: Connection, now: float) -> dict[str, Fact]:
+    table = schema.facts
+    asked = (
+        select(table.c.key, table.c.document).where(table.c.time > now - 900).order_by(table.c.time.desc()).limit(5000)
+    )
+    return {key: Fact(**document) for key, document in connection.execute(asked)}
+
+
+def _drain(waiting: queue.SimpleQueue[Fact]) -> list[Fact]:
+    found = []
+    while True:
+        try:
+            found.append(waiting.get_nowait())
+        except queue.Empty:
+            return found

@@ -1,0 +1,1 @@
+"""Who sees what happens: the journal, the log folder, and Airflow's API."""

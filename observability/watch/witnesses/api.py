@@ -1,0 +1,128 @@
+"""Airflow's REST API as the reconciler asks it: with a token, page by page, patient with a passing 500."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from observability import redact
+from observability.credentials import CredentialsError, resolve
+from observability.watch.errors import WatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["AirflowApi", "ApiError", "ApiUnavailable"]
+
+_PAGE = 100
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 401, 403, 404, 500
+
+
+class ApiError(WatchError):
+    """Airflow's API refused; the message names the call, the answer and the remedy."""
+
+
+class ApiUnavailable(ApiError):  # noqa: N818 - a state of the service, as in HTTP 503
+    """Airflow's API does not answer now."""
+
+
+class AirflowApi:
+    """A session with the API server.
+
+    Credentials, first found wins: ``CONTRAIL_API_TOKEN``; ``CONTRAIL_API_USERNAME`` and ``CONTRAIL_API_PASSWORD``;
+    the Airflow Connection ``connection_id``; none, where Airflow makes everybody an administrator.
+    """
+
+    def __init__(self, url: str, *, connection_id: str = "airflow_api", timeout_s: float = 15.0) -> None:
+        self.url = url
+        self.answered: float | None = None
+        self._connection_id = connection_id
+        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+        self._retrying = Retrying(
+            retry=retry_if_exception(_is_passing),
+            stop=stop_after_attempt(4),
+            wait=wait_exponential_jitter(initial=0.1, max=1.0),
+            reraise=True,
+        )
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The JSON of ``/api/v2<path>``; None where there is no such thing. Raises :class:`ApiError`."""
+        try:
+            answer = self._retrying(self._send, path, params)
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            if status == _NOT_FOUND:
+                return None
+            if status in {_UNAUTHORIZED, _FORBIDDEN}:
+                raise ApiError(f"{self.url}{path} answered {status}: {_REMEDY}") from error
+            kind = ApiUnavailable if status >= _SERVER_ERROR else ApiError
+            raise kind(f"{self.url}{path} answered {status}: {error.response.text[:200]}") from error
+        except (httpx.HTTPError, ValueError) as error:
+            raise ApiUnavailable(f"{self.url} does not answer: {type(error).__name__}: {error}") from error
+        self.answered = time.monotonic()
+        return answer
+
+    def pages(self, path: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """Every element of a listing; ``order_by`` should be given, so that pages do not shift."""
+        offset = 0
+        while True:
+            page = (self.get(path, limit=_PAGE, offset=offset, **params) or {}).get(key, [])
+            yield from page
+            if len(page) < _PAGE:
+                return
+            offset += _PAGE
+
+    def silent_s(self, now_monotonic: float) -> float:
+        """Seconds since it last answered; infinite if it never did."""
+        return float("inf") if self.answered is None else now_monotonic - self.answered
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._http.close()
+
+    def _send(self, path: str, params: dict[str, Any]) -> Any:
+        if "Authorization" not in self._http.headers:
+            self._log_in()
+        answer = self._http.get(f"/api/v2{path}", params=params)
+        if answer.status_code == _UNAUTHORIZED:
+            self._log_in()
+            answer = self._http.get(f"/api/v2{path}", params=params)
+        return answer.raise_for_status().json()
+
+    def _log_in(self) -> None:
+        token = os.environ.get("CONTRAIL_API_TOKEN") or self._token()
+        redact.add_secret(token)
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def _token(self) -> str:
+        login, password = os.environ.get("CONTRAIL_API_USERNAME", ""), os.environ.get("CONTRAIL_API_PASSWORD", "")
+        if not login:
+            login, password = self._by_connection()
+        if login:
+            redact.add_secret(password)
+            answer = self._http.post("/auth/token", json={"username": login, "password": password})
+        else:
+            answer = self._http.get("/auth/token")
+        return str(answer.raise_for_status().json()["access_token"])
+
+    def _by_connection(self) -> tuple[str, str]:
+        try:
+            found = resolve(self._connection_id)
+        except CredentialsError:
+            return "", ""
+        return found.login, found.password
+
+
+_REMEDY = (
+    "give CONTRAIL_API_USERNAME and CONTRAIL_API_PASSWORD (or CONTRAIL_API_TOKEN) of a user who may read DAGs and logs"
+)
+
+
+def _is_passing(error: BaseException) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= _SERVER_ERROR
+    return isinstance(error, httpx.TransportError)

@@ -1,0 +1,106 @@
+"""Why, from what Airflow wrote down: a person's hand, its own event log, the attempt's last words, or the bare state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from observability.watch.facts import CERTAIN, GUESSED, SEEN, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from observability.watch.witnesses.logs import LastWords
+
+__all__ = ["Verdict", "diagnose_run", "diagnose_task"]
+
+_BY_HAND = {
+    "patch_task_instance",
+    "patch_task_group_instances",
+    "patch_dag_run",
+    "bulk_task_instances",
+    "bulk_dag_runs",
+}
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A cause, a sentence, the evidence, and how sure it is."""
+
+    cause: str
+    reason: str
+    certainty: int
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def diagnose_task(one: dict[str, Any], events: Sequence[dict[str, Any]], words: LastWords) -> Verdict:
+    """Why the attempt ``one`` (as the API shows it) failed."""
+    evidence = {**words.evidence, "airflow.state": one["state"], "host.name": one.get("hostname") or ""}
+    if one.get("duration"):
+        evidence["event.duration"] = int(one["duration"] * 1e9)
+    mine = [event for event in events if _concerns(event, one)]
+    if (hand := _hand(mine, one)) is not None:
+        return Verdict("cancelled", f"marked failed by {hand.get('owner') or 'somebody'}", CERTAIN, evidence)
+    said = {event["event"]: event for event in mine}
+    if "stuck in queued tries exceeded" in said:
+        return Verdict(
+            "stuck_queued", str(said["stuck in queued tries exceeded"].get("extra") or ""), CERTAIN, evidence
+        )
+    if words.cause is not None:
+        return Verdict(words.cause, words.reason, CERTAIN if "error.type" in words.evidence else SEEN, evidence)
+    if "heartbeat timeout" in said:
+        return Verdict("lost_heartbeat", "its worker stopped reporting, and the scheduler gave it up", SEEN, evidence)
+    if "state mismatch" in said:
+        return Verdict("lost_heartbeat", "its executor says that it ended, and it never said so itself", SEEN, evidence)
+    if one.get("start_date") is None:
+        return Verdict("platform", "it was failed before it began", GUESSED, evidence)
+    return Verdict("app", "it failed, and its log does not say why", GUESSED, evidence)
+
+
+def _concerns(event: dict[str, Any], one: dict[str, Any]) -> bool:
+    if event.get("task_id") not in (None, one["task_id"]):
+        return False
+    same_map = event.get("map_index") in (None, -1, one["map_index"])
+    return same_map and event.get("try_number") in (None, 0, one["try_number"])
+
+
+def _hand(events: Sequence[dict[str, Any]], one: dict[str, Any]) -> dict[str, Any] | None:
+    """The request by which a person failed it: the last one, no older than the end of it."""
+    ended = seconds(one["end_date"]) if one.get("end_date") else None
+    found = [event for event in events if event["event"] in _BY_HAND and "failed" in str(event.get("extra") or "")]
+    near = [event for event in found if ended is None or abs(seconds(event["when"]) - ended) < 60]  # noqa: PLR2004 - a minute
+    return near[-1] if near else None
+
+
+def diagnose_run(
+    run: dict[str, Any], tasks: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]], timeout: Any
+) -> Verdict:
+    """Why a run failed that no failed task explains; ``timeout`` is the DAG's ``dagrun_timeout``."""
+    if (hand := _hand([event for event in events if event.get("task_id") is None], run)) is not None:
+        return Verdict("cancelled", f"marked failed by {hand.get('owner') or 'somebody'}", CERTAIN)
+    states = [one["state"] for one in tasks]
+    if "failed" in states:
+        failed = [one["task_id"] for one in tasks if one["state"] == "failed"]
+        return Verdict("upstream", f"task {failed[0]} failed", GUESSED)
+    limit = duration_s(timeout)
+    lasted = run.get("duration") or 0.0
+    if limit is not None and lasted >= limit:
+        return Verdict("timeout", f"it ran {lasted:.0f} s, its dagrun_timeout is {limit:.0f} s", CERTAIN)
+    waiting = [one["task_id"] for one in tasks if one["state"] in {None, "scheduled", "none"}]
+    if waiting:
+        return Verdict("app", f"deadlocked: {', '.join(waiting[:5])} can never run", SEEN)
+    return Verdict("platform", "it failed, and no task of it did", GUESSED)
+
+
+def duration_s(value: Any) -> float | None:
+    """Seconds of a duration as the API writes it: a number, or ISO 8601 such as ``PT1H30M``."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    days, _, clock = str(value).removeprefix("P").partition("T")
+    total = float(days.removesuffix("D") or 0) * _DAY_S if days.endswith("D") else 0.0
+    for unit, size in (("H", 3600.0), ("M", 60.0), ("S", 1.0)):
+        number, found, rest = clock.partition(unit)
+        if found:
+            total, clock = total + float(number) * size, rest
+    return total

@@ -1,0 +1,81 @@
+"""The journal as a witness: what callbacks, listener and relay wrote down, read with a cursor kept in the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from observability.journal import frames
+from observability.watch.facts import Fact, from_document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["JournalWitness"]
+
+_CHUNK_BYTES = 1_048_576
+_OWN = ("incident.", "notification.")
+
+
+class JournalWitness:
+    """Reads the streams in which facts stand. :meth:`read` is safe to repeat: its cursor moves when the caller says so."""
+
+    def __init__(self, directory: Path, datasets: tuple[str, ...] = ("etl.event", "contrail.alert")) -> None:
+        self._directory = directory
+        self._datasets = datasets
+
+    def read(self, cursor: dict[str, int] | None) -> tuple[list[Fact], dict[str, int], bool]:
+        """Facts after ``cursor``, the next cursor, and whether there is more. Without a cursor it begins at the end."""
+        files = self._files()
+        if cursor is None:
+            return [], {path.name: _last_line_end(path) for path in files}, False
+        seen = {path.name: cursor.get(path.name, 0) for path in files}
+        facts: list[Fact] = []
+        for path in files:
+            grown, seen[path.name] = _facts(path, seen[path.name])
+            facts += grown
+            if len(facts) >= 1000:  # noqa: PLR2004 - a transaction's worth
+                return facts, seen, True
+        return facts, seen, False
+
+    def has_grown(self, cursor: dict[str, int]) -> bool:
+        """Whether there is anything after ``cursor``."""
+        return any(path.stat().st_size > cursor.get(path.name, 0) for path in self._files())
+
+    def _files(self) -> list[Path]:
+        found = [path for dataset in self._datasets for path in self._directory.glob(f"{dataset}-*.journal")]
+        return sorted(found, key=lambda path: path.name)
+
+
+def _facts(path: Path, start: int) -> tuple[list[Fact], int]:
+    try:
+        if path.stat().st_size <= start:
+            return [], start
+        with path.open("rb") as file:
+            file.seek(start)
+            buffer = file.read(_CHUNK_BYTES)
+    except FileNotFoundError:
+        return [], start
+    found, end = [], start
+    for frame in frames(buffer):
+        end = start + frame.end
+        fact = from_document(_document(frame.document)) if frame.document is not None else None
+        if fact is not None:
+            found.append(fact)
+    if end == start and len(buffer) == _CHUNK_BYTES:  # one line longer than a chunk is no record of ours
+        return [], start + buffer.rfind(b"\n") + 1 if b"\n" in buffer else start + len(buffer)
+    return found, end
+
+
+def _document(raw: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(raw)
+    return {} if str(document.get("event.action", "")).startswith(_OWN) else document
+
+
+def _last_line_end(path: Path) -> int:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - _CHUNK_BYTES))
+        tail = file.read()
+    return size - (len(tail) - tail.rfind(b"\n") - 1)

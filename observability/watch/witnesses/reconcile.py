@@ -1,0 +1,323 @@
+"""Airflow's own account as a witness: what its API says of tasks, runs, DAGs, files and components.
+
+Each look asks for what changed since the last one, with an overlap, because a row's time of change is set
+before it becomes visible. Facts are keyed, so what is seen twice counts once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from observability.watch.facts import CERTAIN, SEEN, Fact, seconds
+from observability.watch.witnesses.diagnose import diagnose_run, diagnose_task
+from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from observability.watch.route import Thresholds
+    from observability.watch.witnesses.api import AirflowApi
+
+__all__ = ["Reconciler", "Scene", "scene_from"]
+
+_OVERLAP_S = 30.0
+_LOOKBACK_S = 300.0
+_SLOW_S = 15.0
+_TASKS = "/dags/~/dagRuns/~/taskInstances"
+_RUNS = "/dags/~/dagRuns"
+_TELLING_EVENTS = (
+    "heartbeat timeout", "state mismatch", "stuck in queued tries exceeded", "fail task", "patch_task_instance",
+    "patch_task_group_instances", "patch_dag_run", "bulk_task_instances", "bulk_dag_runs",
+)  # fmt: skip
+_COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processor": "dag-processor"}
+
+
+@dataclass
+class Scene:
+    """What the reconciler must remember between two looks; JSON values only, kept in the ledger."""
+
+    since: float = 0.0
+    slow_at: float = 0.0
+    dags: dict[str, dict[str, Any]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    silent: list[str] = field(default_factory=list)
+    stuck: dict[str, list[Any]] = field(default_factory=dict)
+    paused_until: int = 0
+
+
+class Reconciler:
+    """Asks Airflow's API. :meth:`look` is safe to repeat: what it remembers is written by the caller."""
+
+    def __init__(
+        self, api: AirflowApi, log_folder: Path, thresholds: Callable[[], Thresholds], environment: str
+    ) -> None:
+        self._api, self._folder, self._thresholds, self._environment = api, log_folder, thresholds, environment
+        self.dags: dict[str, dict[str, Any]] = {}
+        self._known: Callable[[str], Fact | None] = lambda _key: None
+        self._events_of: dict[tuple[str, str], list[dict[str, Any]]] = {}
+
+    def look(
+        self, scene: Scene, suspects: list[Fact], now: float, known: Callable[[str], Fact | None] = lambda _key: None
+    ) -> list[Fact]:
+        """What happened since ``scene``, which is moved on, and what became of ``suspects``. Raises ApiError.
+
+        ``known`` tells the fact with a key: what is known for sure is not looked into again.
+        """
+        self._known, self._events_of = known, {}
+        since = scene.since - _OVERLAP_S if scene.since else now - _LOOKBACK_S
+        self.dags = scene.dags
+        facts = [*self._suspects(suspects), *self._tasks(since), *self._runs(since), *self._health(scene, now)]
+        if now - scene.slow_at >= _SLOW_S or scene.slow_at > now:
+            facts += [*self._dag_list(scene, now), *self._imports(scene, now), *self._waiting(scene, now)]
+            facts += self._auto_paused(scene, now)
+            scene.slow_at = now
+        scene.since = now
+        return facts
+
+    def _tasks(self, since: float) -> Iterator[Fact]:
+        for one in self._api.pages(
+            _TASKS, "task_instances", updated_at_gte=_iso(since), state=["failed", "up_for_retry"], order_by="id"
+        ):
+            yield self._failed_task(one) if one["state"] == "failed" else self._about_task(one, "dismissed", {})
+
+    def _failed_task(self, one: dict[str, Any]) -> Fact:
+        bare = self._about_task(one, "failed", {})
+        before = self._known(bare.key)
+        if (
+            before is not None
+            and before.sign == "failed"
+            and (before.certainty >= SEEN or "reconciler" in before.witness)
+        ):
+            return bare
+        path = log_path(
+            self._folder, one["dag_id"], one["dag_run_id"], one["task_id"], one["map_index"], one["try_number"]
+        )
+        words = last_words(path)
+        if not words.evidence and one.get("start_date"):
+            words = self._words_by_api(one)
+        verdict = diagnose_task(one, self._events(one), words)
+        return self._about_task(
+            one, "failed", verdict.evidence, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
+        )
+
+    def _about_task(self, one: dict[str, Any], sign: Any, evidence: dict[str, Any], **more: Any) -> Fact:
+        return Fact(
+            family="task", sign=sign, time=seconds(one["end_date"] or one["start_date"] or _iso_now()),
+            dag_id=one["dag_id"], run_id=one["dag_run_id"], task_id=one["task_id"], map_index=one["map_index"],
+            try_number=one["try_number"], evidence=evidence, about=self._about(one["dag_id"], operator=one.get("operator_name")),
+            **more,
+        )  # fmt: skip
+
+    def _words_by_api(self, one: dict[str, Any]) -> LastWords:
+        """The last words as Airflow serves them: the log may lie elsewhere."""
+        path = (
+            f"/dags/{one['dag_id']}/dagRuns/{one['dag_run_id']}/taskInstances/{one['task_id']}/logs/{one['try_number']}"
+        )
+        said = self._api.get(path, map_index=one["map_index"], full_content="true") or {}
+        content = said.get("content", [])
+        return (
+            words_in(line for line in content if isinstance(line, dict)) if isinstance(content, list) else LastWords()
+        )
+
+    def _events(self, one: dict[str, Any]) -> list[dict[str, Any]]:
+        """Airflow's event log about an attempt, or the run that it belongs to."""
+        asked = {"dag_id": one["dag_id"], "run_id": one["dag_run_id"], "included_events": list(_TELLING_EVENTS)}
+        run = (one["dag_id"], one["dag_run_id"])
+        if run not in self._events_of:
+            self._events_of[run] = list(self._api.pages("/eventLogs", "event_logs", order_by="event_log_id", **asked))
+        return [event for event in self._events_of[run] if event.get("task_id") in (None, one.get("task_id"))]
+
+    def _runs(self, since: float) -> Iterator[Fact]:
+        asked = {"updated_at_gte": _iso(since), "state": ["failed", "success"], "order_by": "id"}
+        for run in self._api.pages(_RUNS, "dag_runs", **asked):
+            yield self._failed_run(run) if run["state"] == "failed" else self._about_run(run, "recovered")
+        for run in self._api.pages(_RUNS, "dag_runs", updated_at_gte=_iso(since), state=["running"], order_by="id"):
+            if run.get("start_date"):
+                yield replace(self._about_run(run, "noted"), time=seconds(run["start_date"]))
+
+    def _failed_run(self, run: dict[str, Any]) -> Fact:
+        bare = self._about_run(run, "failed")
+        before = self._known(bare.key)
+        if before is not None and "reconciler" in before.witness:
+            return bare
+        path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances"
+        tasks = list(self._api.pages(path, "task_instances", order_by="id"))
+        details = self._api.get(f"/dags/{run['dag_id']}/details") or {}
+        verdict = diagnose_run(run, tasks, self._events({**run, "task_id": None}), details.get("dag_run_timeout"))
+        return self._about_run(run, "failed", cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty)
+
+    def _about_run(self, run: dict[str, Any], sign: Any, **more: Any) -> Fact:
+        evidence = {
+            "event.duration": int((run.get("duration") or 0) * 1e9),
+            "airflow.logical_date": run.get("logical_date"),
+        }
+        return Fact(
+            family="run", sign=sign, time=seconds(run["end_date"] or run["start_date"] or _iso_now()), dag_id=run["dag_id"],
+            run_id=run["dag_run_id"], evidence=evidence, about=self._about(run["dag_id"], run_type=run.get("run_type")), **more,
+        )  # fmt: skip
+
+    def _suspects(self, suspects: list[Fact]) -> Iterator[Fact]:
+        """What Airflow says of attempts whose death was reported."""
+        for fact in suspects:
+            path = f"/dags/{fact.dag_id}/dagRuns/{fact.run_id}/taskInstances/{fact.task_id}"
+            one = self._api.get(f"{path}/{fact.map_index}" if fact.map_index >= 0 else path)
+            if one is None:
+                continue
+            if one["state"] == "failed" and one["try_number"] == fact.try_number:
+                yield self._failed_task(one)
+            elif one["state"] in {"up_for_retry", "success", "removed"} or one["try_number"] > (fact.try_number or 0):
+                yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
+
+    def _health(self, scene: Scene, now: float) -> Iterator[Fact]:
+        limit = self._thresholds().component_silent
+        told = self._api.get("/monitor/health") or {}
+        for key, name in _COMPONENTS.items():
+            beat = (told.get(key) or {}).get(f"latest_{key}_heartbeat")
+            if beat is None:
+                continue
+            age = now - seconds(beat)
+            if age > limit:
+                yield self._silent(name, f"its last heartbeat was {age:.0f} s ago", now)
+                scene.silent = [*{*scene.silent, name}]
+            elif name in scene.silent:
+                scene.silent.remove(name)
+                yield _component(name, "recovered", "it has a heartbeat again", now)
+
+    def _silent(self, name: str, reason: str, now: float) -> Fact:
+        state = {"triggerer": "deferred", "scheduler": "scheduled"}.get(name)
+        waiting = list(self._api.pages(_TASKS, "task_instances", state=[state], order_by="id")) if state else []
+        evidence: dict[str, Any] = {}
+        if waiting:
+            evidence["affected"] = ", ".join(f"{one['dag_id']}.{one['task_id']}" for one in waiting[:10])
+            reason = f"{reason}; {len(waiting)} {state} tasks wait for it"
+        return _component(name, "failed", reason, now, evidence)
+
+    def _dag_list(self, scene: Scene, now: float) -> Iterator[Fact]:
+        found = {one["dag_id"]: one for one in self._api.pages("/dags", "dags", order_by="dag_id")}
+        for dag_id in [name for name in scene.dags if name not in found]:
+            file = scene.dags[dag_id].get("file")
+            yield self._dag(dag_id, "failed", "import", "no file contains it any more", now, {"file": file})
+        for dag_id in [name for name in found if name not in scene.dags]:
+            yield self._dag(dag_id, "recovered", "import", "it is there", now, {})
+        overdue_after = self._thresholds().overdue
+        for dag_id, one in found.items():
+            due = one.get("next_dagrun_run_after")
+            late = now - seconds(str(due)) if due and not one["is_paused"] and not one.get("has_import_errors") else 0.0
+            if late > overdue_after:
+                yield Fact(
+                    family="overdue", sign="failed", time=now, cause="platform", certainty=SEEN, dag_id=dag_id,
+                    reason=f"the run that was due at {due} has not begun", about=_about_dag(one, self._environment),
+                )  # fmt: skip
+        scene.dags = {name: self._known_dag(one, scene.dags.get(name)) for name, one in found.items()}
+        self.dags = scene.dags
+
+    def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+        """What is worth remembering of a DAG; its params are asked for when its file has been parsed anew with a change."""
+        known = {"file": one.get("relative_fileloc"), **_about_dag(one, self._environment)}
+        mark = [one.get("bundle_version"), one.get("last_expired"), known["tags"], one.get("timetable_summary")]
+        if before is not None and before.get("mark") == mark:
+            return {**known, "mark": mark, "deadlines": before.get("deadlines", [])}
+        params = (self._api.get(f"/dags/{one['dag_id']}/details") or {}).get("params") or {}
+        declared = params.get("contrail_deadlines") or {}
+        return {**known, "mark": mark, "deadlines": declared.get("value", []) if isinstance(declared, dict) else []}
+
+    def _dag(self, dag_id: str, sign: Any, cause: str, reason: str, now: float, evidence: dict[str, Any]) -> Fact:
+        return Fact(
+            family="dag", sign=sign, time=now, cause=cause, reason=reason, certainty=SEEN, dag_id=dag_id, evidence=evidence,
+            about=self._about(dag_id),
+        )  # fmt: skip
+
+    def _imports(self, scene: Scene, now: float) -> Iterator[Fact]:
+        found = {one["filename"]: one for one in self._api.pages("/importErrors", "import_errors", order_by="id")}
+        for name, one in found.items():
+            last = str(one["stack_trace"]).strip().rpartition("\n")[2]
+            lost = [dag_id for dag_id, about in scene.dags.items() if about.get("file") == name]
+            evidence = {"error.stack_trace": one["stack_trace"][-4000:], "affected": ", ".join(lost[:20])}
+            yield Fact(
+                family="import", sign="failed", time=seconds(one["timestamp"]), cause="import", reason=last, certainty=CERTAIN,
+                name=name, dag_id=None, evidence=evidence, about=self._about(lost[0]) if lost else {"env": self._environment},
+            )  # fmt: skip
+        for name in [name for name in scene.broken if name not in found]:
+            yield Fact(family="import", sign="recovered", time=now, name=name, reason="the file parses again")
+        scene.broken = {name: one["timestamp"] for name, one in found.items()}
+
+    def _waiting(self, scene: Scene, now: float) -> Iterator[Fact]:
+        limit = self._thresholds().queued
+        stuck: dict[str, list[Any]] = {}
+        for one in self._api.pages(_TASKS, "task_instances", state=["queued", "scheduled"], order_by="id"):
+            since = one.get("queued_when") if one["state"] == "queued" else one.get("scheduled_when")
+            if since is None or now - seconds(since) < limit:
+                continue
+            fact = self._stuck(
+                one, "failed", f"it has been {one['state']} for {now - seconds(since):.0f} s in pool {one['pool']}", now
+            )
+            stuck[fact.key] = [
+                one["dag_id"],
+                one["dag_run_id"],
+                one["task_id"],
+                one["map_index"],
+                one["try_number"],
+                one["pool"],
+            ]
+            yield fact
+        for key, (dag_id, run_id, task_id, map_index, attempt, pool) in scene.stuck.items():
+            if key not in stuck:
+                gone = {"dag_id": dag_id, "dag_run_id": run_id, "task_id": task_id, "map_index": map_index}
+                yield self._stuck({**gone, "try_number": attempt, "pool": pool}, "recovered", "it no longer waits", now)
+        scene.stuck = stuck
+
+    def _stuck(self, one: dict[str, Any], sign: Any, reason: str, now: float) -> Fact:
+        return Fact(
+            family="stuck", sign=sign, time=now, cause="stuck_queued", reason=reason, certainty=SEEN, dag_id=one["dag_id"],
+            run_id=one["dag_run_id"], task_id=one["task_id"], map_index=one["map_index"], try_number=one["try_number"],
+            about=self._about(one["dag_id"]),
+        )  # fmt: skip
+
+    def _auto_paused(self, scene: Scene, now: float) -> Iterator[Fact]:
+        """Airflow's own pausing stands in its event log as ``paused``; a person's stands there as ``patch_dag``."""
+        newest = scene.paused_until
+        since = scene.slow_at - _OVERLAP_S if scene.slow_at else now - _LOOKBACK_S
+        for event in self._api.pages("/eventLogs", "event_logs", event="paused", after=_iso(since), order_by="event_log_id"):
+            number = int(event["event_log_id"])
+            if number <= scene.paused_until:
+                continue
+            newest = max(newest, number)
+            yield Fact(
+                family="paused", sign="failed", time=seconds(event["when"]), cause="platform", certainty=CERTAIN,
+                dag_id=event["dag_id"], name=str(number), about=self._about(event["dag_id"]),
+                reason="too many runs failed in a row (max_consecutive_failed_dag_runs)",
+            )  # fmt: skip
+        scene.paused_until = newest
+
+    def _about(self, dag_id: str | None, **more: Any) -> dict[str, Any]:
+        known = self.dags.get(dag_id or "", {})
+        about = {name: known.get(name) for name in ("owner", "tags", "env")} | {"env": self._environment} | more
+        return {name: value for name, value in about.items() if value}
+
+
+def _component(name: str, sign: Any, reason: str, now: float, evidence: dict[str, Any] | None = None) -> Fact:
+    return Fact(
+        family="component", sign=sign, time=now, cause="platform", reason=reason, severity="critical", certainty=CERTAIN,
+        name=name, evidence=evidence or {},
+    )  # fmt: skip
+
+
+def _about_dag(one: dict[str, Any], environment: str) -> dict[str, Any]:
+    owners = one.get("owners") or []
+    return {"owner": ",".join(owners), "tags": [tag["name"] for tag in one.get("tags") or []], "env": environment}
+
+
+def scene_from(value: Any) -> Scene:
+    """The scene that was written as JSON, or a new one."""
+    return Scene(**value) if value else Scene()
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat()
+
+
+def _iso_now() -> str:
+    return datetime.now(timezone.utc).isoformat()
