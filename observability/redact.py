@@ -20,9 +20,9 @@ from urllib.parse import quote, quote_plus
 import ahocorasick_rs
 
 from observability.catalog import FIELDS
-from observability.contain import text_of
+from observability.contain import count_loss, text_of
 from observability.encode import to_json
-from observability.settings import get_settings
+from observability.settings import RedactionSettings, SettingsError, get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -190,9 +190,18 @@ def _forget_rules() -> None:
     _ready.scan = _first_scan
 
 
+def _knobs() -> RedactionSettings:
+    """The settings; where they cannot be read, which somebody else reports, the rules that need none still hold."""
+    try:
+        return get_settings().redaction
+    except SettingsError:
+        count_loss("redact", "SettingsError")
+        return RedactionSettings()
+
+
 @lru_cache(maxsize=1)
 def _rules() -> _Rules:
-    knobs = get_settings().redaction
+    knobs = _knobs()
     keys = "|".join([_KEYS, *(re.escape(key) for key in knobs.keys)])
     found: dict[bytes, bool | None] = {hint.encode(): None for hint in (*_HINTS, *(key.lower() for key in knobs.keys))}
     for secret in _secrets:
@@ -218,7 +227,8 @@ def _codes(secret: str) -> Iterator[tuple[bytes, bool]]:
     texts = {secret, secret.upper(), secret.lower(), repr(secret)[1:-1], repr(raw)[2:-1]}
     texts |= {quote(raw, safe=safe) for safe in ("", "/", "!#$%&'()*+,/:;=?@[]~")} | {quote_plus(raw)}
     texts |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    texts |= {json.dumps(found, ensure_ascii=False)[1:-1] for found in tuple(texts)}
+    for _ in range(2):  # a line is JSON, and a message in it may hold JSON
+        texts |= {json.dumps(found, ensure_ascii=False)[1:-1] for found in texts}
     texts |= {escape(secret), escape(secret, quote=False)}
     for found in texts:
         yield found.encode("utf-8", "surrogatepass"), False

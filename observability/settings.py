@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -64,7 +65,8 @@ class ContrailSettings:
     )
     kibana_url: str = knob("", "Address of Kibana as people reach it, for links; empty: no such links.")
     kibana_connection_id: str = knob(
-        "", "Airflow Connection (host, login, password, extra {api_key, ca_certs}) that installs boards; empty: kibana_url."
+        "",
+        "Airflow Connection (host, login, password, extra {api_key, ca_certs}) that installs boards; empty: kibana_url.",
     )
 
 
@@ -98,6 +100,13 @@ class RedactionSettings:
         (), "Regular expressions of personal data to mask; a file only, a comma ends one in a variable."
     )
 
+    def __post_init__(self) -> None:
+        for pattern in self.patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise SettingsError(f"[redaction] patterns: {pattern!r} is no regular expression: {error}") from None
+
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
@@ -115,7 +124,9 @@ class RelaySettings:
     statsd_forward: str = knob("", "host:port of another StatsD server that gets a copy; empty: none.")
     series_budget: int = knob(2000, "Most series of one metric per interval; the rest is folded into one and counted.")
     spool_limit_bytes: int = knob(2_147_483_648, "Most disk held for records not yet acknowledged by every sink.")
-    catch_up_s: float = knob(10.0, "Where no relay runs, the end of a task takes at most so long to deliver its log and events.")
+    catch_up_s: float = knob(
+        10.0, "Where no relay runs, the end of a task takes at most so long to deliver its log and events."
+    )
     dead_letter_limit_bytes: int = knob(268_435_456, "Most disk used by dead letters.")
 
 

@@ -29,6 +29,10 @@ def test_a_list_in_a_variable_is_split_at_commas():
         ("[statsd]\nport = 'no'\n", "{file}: [statsd] port must be a number, not 'no'"),
         ("[statsd]\nenabled = 'maybe'\n", "{file}: [statsd] enabled must be true or false, not 'maybe'"),
         ("[relay]\nsinks = [1]\n", "{file}: [relay] sinks must be a list of strings, not [1]"),
+        (
+            "[redaction]\npatterns = ['(']\n",
+            "[redaction] patterns: '(' is no regular expression: missing ), unterminated subpattern at position 0",
+        ),
         ("relay = 1\n", "{file}: [relay] must be a section, not a value"),
     ],
 )
