@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fastapi import Response
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "render"]
 
 _HERE = Path(__file__).parent
 _POLICY = (
@@ -62,6 +62,12 @@ def create_app() -> FastAPI:
         dependencies=[_may_read_tasks, _may_read_logs],
     )(_task_instance)
     return app
+
+
+def render(name: str, page: Any, links: words.Links | None = None) -> str:
+    """The page as HTML, without a request: what :mod:`benchmarks.pages` times."""
+    html: str = _templates.get_template(name).render(page=page, links=links or words.Links(), environment="")
+    return html
 
 
 def _overview(request: Request, user: GetUserDep) -> Response:

@@ -1,0 +1,129 @@
+"""How long a page in the Airflow UI takes with a million log lines and 100 thousand runs in the store.
+
+The question to the embedded store and the rendering are timed; Airflow's own login check comes on top.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from benchmarks.figure import Figure, Options, Sample, Target
+from benchmarks.sampling import wall_ms
+from observability.airflow.ui import answers
+from observability.airflow.ui.app import render
+from observability.events import DagRunFailed, DagRunSucceeded, Identity, StepMeasured, TaskFailed, TaskSucceeded
+from observability.relay.sinks import Batch
+from observability.relay.sinks.embedded import open_sink
+from observability.settings import load_settings
+from observability.store import Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from observability.events import Event
+
+_DAGS = 100
+_BATCH = 5_000
+_ASKED = 40
+
+
+def run(options: Options) -> list[Figure]:
+    """Fill a store, then ask for each kind of page over and over."""
+    runs, lines = (1_000, 10_000) if options.quick else (100_000, 1_000_000)
+    with tempfile.TemporaryDirectory() as folder:
+        knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": folder})
+        sink = open_sink(knobs)
+        for dataset, group in (("etl.event", _events(runs)), ("airflow.task", _lines(lines, runs))):
+            for batch in _batches(dataset, group):
+                sink.send(batch)
+        sink.close()
+        store = open_store(knobs)
+        figures = [_time(name, ask) for name, ask in _pages(store, runs).items()]
+        store.close()
+    return figures
+
+
+def _pages(store: Store, runs: int) -> dict[str, Callable[[int], str]]:
+    def about(number: int) -> tuple[str, str]:
+        picked = (number * 7919) % runs
+        return f"dag_{picked % _DAGS}", f"r{picked}"
+
+    return {
+        "overview": lambda _: render("overview.html", answers.overview(store, lambda _: True)),
+        "DAG": lambda n: render("dag.html", answers.dag_page(store, about(n)[0])),
+        "run": lambda n: render("run.html", answers.run_page(store, *about(n))),
+        "task": lambda n: render("task.html", answers.task_page(store, about(n)[0], "load", about(n)[1], -1)),
+    }
+
+
+def _time(name: str, ask: Callable[[int], str]) -> Figure:
+    taken = sorted(wall_ms(lambda number=number: ask(number)) for number in range(_ASKED))
+    p95 = taken[int(0.95 * _ASKED) - 1]
+    return Figure(
+        f"{name} page, p95",
+        "ms",
+        Sample((p95,)),
+        targets=(Target(at_most=200),),
+        notes={"p50": round(taken[_ASKED // 2], 1)},
+    )
+
+
+def _events(runs: int) -> Iterator[tuple[bytes, bytes]]:
+    now = datetime.now(timezone.utc)
+    for number in range(runs):
+        when = now - timedelta(minutes=runs - number)
+        about: dict[str, Any] = {"dag_id": f"dag_{number % _DAGS}", "run_id": f"r{number}"}
+        load = Identity(**about, task_id="load", try_number=1, map_index=-1, owner="data")
+        failed = number % 50 == 0
+        ended: list[Event] = [
+            StepMeasured(identity=load, time=when, step="load", rows_in=900, rows_out=880, rows_rejected=20)
+        ]
+        if failed:
+            ended.append(
+                TaskFailed(identity=load, time=when, cause="app", reason="boom", fingerprint="f00d", duration_ns=9)
+            )
+            ended.append(DagRunFailed(identity=Identity(**about), time=when, reason="boom", duration_ns=9))
+        else:
+            ended.append(TaskSucceeded(identity=load, time=when, duration_ns=4_000_000_000))
+            ended.append(DagRunSucceeded(identity=Identity(**about), time=when, duration_ns=5_000_000_000))
+        for event in ended:
+            document = event.document()
+            yield document["event.id"].encode(), orjson.dumps(document)
+
+
+def _lines(lines: int, runs: int) -> Iterator[tuple[bytes, bytes]]:
+    now = datetime.now(timezone.utc)
+    each = max(1, lines // runs)
+    for number in range(lines):
+        of = number // each % runs
+        line = {
+            "airflow.dag_id": f"dag_{of % _DAGS}",
+            "airflow.task_id": "load",
+            "airflow.run_id": f"r{of}",
+            "airflow.try_number": 1,
+            "airflow.map_index": -1,
+            "log_id": f"dag_{of % _DAGS}-load-r{of}--1-1",
+            "offset": number,
+            "@timestamp": (now - timedelta(milliseconds=lines - number)).isoformat(),
+            "level": "info",
+            "event": f"line {number} of a log that says what a task usually says",
+            "logger": "task",
+        }
+        yield f"{number:016x}-0".encode(), orjson.dumps(line)
+
+
+def _batches(dataset: str, documents: Iterator[tuple[bytes, bytes]]) -> Iterator[Batch]:
+    ids: list[bytes] = []
+    bodies: list[bytes] = []
+    for key, body in documents:
+        ids.append(key)
+        bodies.append(body)
+        if len(ids) == _BATCH:
+            yield Batch(dataset, "benchmark", "benchmark", ids, bodies)
+            ids, bodies = [], []
+    if ids:
+        yield Batch(dataset, "benchmark", "benchmark", ids, bodies)
