@@ -99,7 +99,7 @@ class ElasticsearchStore:
 
     def health(self) -> str | None:
         """None when the store answers, else what is wrong with it and the remedy."""
-        from observability.store.store import StoreError  # noqa: PLC0415 - it imports us by name
+        from observability.store.store import StoreError
 
         try:
             health = self._ask("GET", "/_cluster/health")
@@ -122,7 +122,7 @@ class ElasticsearchStore:
         return f"{catalog.DATASETS[dataset].type}-{dataset}-{self._environment}"
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        from observability.store.store import StoreError  # noqa: PLC0415 - it imports us by name
+        from observability.store.store import StoreError
 
         try:
             if self._cluster is None:
@@ -188,7 +188,7 @@ def _order(query: Query) -> list[str]:
     """By place within one try's log, which clocks cannot disturb; by time elsewhere."""
     if query.dataset not in _LINES:
         return ["@timestamp", "event.sequence"]
-    one = _ONE_TRY <= set(query.where) or "log_id" in query.where
+    one = set(query.where) >= _ONE_TRY or "log_id" in query.where
     return ["offset"] if one else ["@timestamp", "log.file.path", "offset"]
 
 

@@ -37,7 +37,8 @@ create table events (
   dag_id text, task_id text, run_id text, document text not null
 );
 create index events_by_time on events (dataset, at);
-create index events_by_run on events (dag_id, run_id, task_id);
+create index events_by_dag on events (dataset, dag_id, at);
+create index events_by_run on events (dataset, dag_id, run_id, task_id);
 create table series (
   series integer primary key, name text not null, tags text not null, last_at text not null, unique (name, tags)
 );

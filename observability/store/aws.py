@@ -1,0 +1,162 @@
+"""CloudWatch Logs over botocore: the client, the names of what we keep there, and every call that we make.
+
+botocore alone, because a relay has no memory to spare for boto3; no hidden retries, because a request
+that botocore sends again may store its events twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
+
+from observability import catalog
+from observability.credentials import resolve
+
+if TYPE_CHECKING:
+    from observability.credentials import Credentials
+    from observability.settings import Settings
+
+__all__ = ["CALLS", "group_name", "iam_policy", "logs_client", "metrics_part", "stream_name"]
+
+CALLS: dict[str, tuple[str, ...]] = {
+    "ContrailRelayWrites": (
+        "CreateLogGroup",
+        "CreateLogStream",
+        "GetLogEvents",
+        "PutLogEvents",
+        "PutRetentionPolicy",
+    ),
+    "ContrailReads": ("FilterLogEvents", "GetLogEvents"),
+}
+"""Every operation of CloudWatch Logs that we call, by who calls it; the IAM policy is made of it."""
+
+_LONGEST_STREAM = 512
+_TASK_LOG = re.compile(r"(.*/attempt=\d+\.log)\..*", re.DOTALL)
+
+
+def logs_client(settings: Settings) -> Any:
+    """A client with the credentials of ``[cloudwatch]``. Raises ``CredentialsError`` or botocore's errors."""
+    knobs = settings.cloudwatch
+    session = botocore.session.get_session()
+    extra: dict[str, Any] = {}
+    if knobs.connection_id:
+        found = resolve(knobs.connection_id)
+        extra = dict(found.extra)
+        _use(session, found, knobs.connection_id)
+    return session.create_client(
+        "logs",
+        region_name=knobs.region or extra.get("region_name") or session.get_config_variable("region"),
+        endpoint_url=knobs.endpoint_url or extra.get("endpoint_url"),
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=4),
+    )
+
+
+def group_name(settings: Settings, dataset: str) -> str:
+    """The log group of a dataset: ``<prefix>/<environment>/<dataset>``."""
+    return f"{settings.cloudwatch.log_group_prefix}/{settings.contrail.environment}/{dataset}"
+
+
+def stream_name(source: str, group: str) -> str:
+    """The log stream of a file: a try's log has the name that Airflow's own CloudWatch reader looks for."""
+    if group.startswith("dag_id="):
+        match = _TASK_LOG.fullmatch(source)
+        name = match[1] if match else source
+    else:
+        name = group
+    name = name.replace(":", "_").replace("*", "_")
+    if len(name) <= _LONGEST_STREAM:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    return f"{name[: _LONGEST_STREAM - 17]}-{digest}"
+
+
+def metrics_part(document: dict[str, Any], namespace: str, milliseconds: int) -> dict[str, Any]:
+    """What makes CloudWatch read a metric out of a metric document (EMF); empty for one that is not sent.
+
+    The dimension sets are the catalogue's. A timer becomes up to 100 values (the most that EMF takes) with
+    the quantiles of its interval, so its percentiles hold; its SampleCount does not beyond 100.
+    """
+    name = document.get("metric.name", "")
+    tags = {tag: str(document[field]) for tag, field in catalog.TAGS.items() if field in document}
+    tags |= document.get("metric.tags", {})
+    sets = [dimensions for dimensions in catalog.DIMENSIONS.get(name, ()) if all(tag in tags for tag in dimensions)]
+    if not sets:
+        return {}
+    used = {tag: tags[tag] for dimensions in sets for tag in dimensions}
+    directive = {"Namespace": namespace, "Dimensions": sets, "Metrics": [{"Name": name, "Unit": _unit(name)}]}
+    about = {"Timestamp": milliseconds, "CloudWatchMetrics": [directive]}
+    return {"_aws": about, **used, name: _values(document)}
+
+
+def iam_policy(settings: Settings) -> dict[str, Any]:
+    """The least that the relay and the readers need; ``${…}`` is yours to fill in."""
+    groups = [
+        f"arn:${{Partition}}:logs:${{Region}}:${{AccountId}}:log-group:{group_name(settings, dataset)}{part}"
+        for dataset in catalog.DATASETS
+        for part in ("", ":log-stream:*")
+    ]
+    statements = [
+        {"Sid": who, "Effect": "Allow", "Action": [f"logs:{call}" for call in calls], "Resource": groups}
+        for who, calls in CALLS.items()
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+class _FromConnection(CredentialProvider):  # type: ignore[misc]
+    METHOD = "airflow-connection"
+
+    def __init__(self, connection_id: str, first: Credentials) -> None:
+        super().__init__()
+        self._id = connection_id
+        self._first = first
+
+    def load(self) -> Any:
+        return RefreshableCredentials.create_from_metadata(
+            _metadata(self._first), refresh_using=lambda: _metadata(resolve(self._id)), method=self.METHOD
+        )
+
+
+def _use(session: Any, found: Credentials, connection_id: str) -> None:
+    if found.extra.get("expiry"):
+        provider = _FromConnection(connection_id, found)
+        session.register_component("credential_provider", CredentialResolver([provider]))
+    elif found.login:
+        session.set_credentials(found.login, found.password, found.extra.get("session_token"))
+
+
+def _metadata(found: Credentials) -> dict[str, Any]:
+    return {
+        "access_key": found.login,
+        "secret_key": found.password,
+        "token": found.extra.get("session_token"),
+        "expiry_time": datetime.fromisoformat(str(found.extra["expiry"])).isoformat(),
+    }
+
+
+def _unit(name: str) -> str:
+    spec = catalog.METRICS.get(name) or catalog.AIRFLOW_METRICS.get(name)
+    return {"ms": "Milliseconds", "bytes": "Bytes"}.get(spec.unit if spec else "", "Count")
+
+
+def _values(document: dict[str, Any]) -> float | list[float]:
+    if document.get("metric.type") != "timer" or "metric.p50" not in document:
+        value: float = document.get("metric.value", 0)
+        return value
+    known = [(0.0, "min"), (0.5, "p50"), (0.95, "p95"), (0.99, "p99"), (1.0, "max")]
+    points = [(share, float(document[f"metric.{field}"])) for share, field in known]
+    number = max(1, min(100, int(document.get("metric.count", 1))))
+    return [_quantile(points, (index + 0.5) / number) for index in range(number)]
+
+
+def _quantile(points: list[tuple[float, float]], share: float) -> float:
+    for (low, from_), (high, to) in pairwise(points):
+        if share <= high:
+            return from_ + (to - from_) * (share - low) / (high - low)
+    return points[-1][1]
