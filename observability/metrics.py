@@ -8,6 +8,7 @@ catalogue takes the tags that it declares there, and no other.
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import re
@@ -17,10 +18,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from observability import identity
-from observability.contain import contained
+from observability.contain import contained, count_loss, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from observability.catalog import MetricType
     from observability.events import Identity
@@ -30,10 +31,10 @@ __all__ = ["MetricError", "flush", "gauge", "increment", "send", "set", "timing"
 _MOST_BYTES = 1432
 """Payload of a datagram that no Ethernet path splits."""
 _MOST_SAMPLES = 20_000
-"""When so many samples wait, they are sent before the interval is over."""
+"""When so many samples of one series wait, they are sent before the interval is over."""
 _BURST = 1000
-"""Lines after which the background thread pauses, so that a receiver with a default buffer keeps up."""
-_PAUSE_S = 0.002
+"""Lines after which sending pauses, so that a receiver with a default buffer (about 90 datagrams) keeps up."""
+_PAUSE_S = 0.005
 _UNBOUNDED = frozenset({"run_id", "ti_id", "map_index", "try_number", "trace_id", "logical_date"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+/-]+")
 _LONGEST = 200
@@ -56,7 +57,6 @@ class _Pending:
         self.sets: dict[_Key, dict[str, None]] = {}
         self.names: dict[_Key, str] = {}
         self.alive: list[Identity | None] = []
-        self.samples = 0
 
     def lines(self) -> Iterator[tuple[str, str, Any]]:
         """(method of a StatsD client, name with tags, value) of all that is pending."""
@@ -86,30 +86,50 @@ def increment(name: str, value: float = 1, **tags: str) -> None:
         try:
             _pending.counters[key] += value
         except (KeyError, TypeError):
-            _first("counter", key, who, value)
+            with contained("metrics"):
+                _begin("counter", key, who)
+                _pending.counters[key] = _pending.counters.get(key, 0) + value
 
 
 def gauge(name: str, value: float, **tags: str) -> None:
     """Say that ``name`` is ``value`` now."""
-    _keep("gauge", name, value, tags)
+    who = identity.current()
+    key = (name, id(who), tuple(tags.items()))
+    with _lock, contained("metrics"):
+        _begin("gauge", key, who)
+        _pending.gauges[key] = value
 
 
 def timing(name: str, ms: float, **tags: str) -> None:
     """Add a duration in milliseconds to the timer ``name``."""
-    _keep("timer", name, ms, tags)
+    who = identity.current()
+    key = (name, id(who), tuple(tags.items()))
+    with _lock, contained("metrics"):
+        _begin("timer", key, who)
+        samples = _pending.timers.setdefault(key, [])
+        samples.append(ms)
+        if len(samples) == _MOST_SAMPLES:
+            _wake.set()
 
 
 def set(name: str, value: object, **tags: str) -> None:  # noqa: A001 - StatsD's word for it
     """Count ``value`` once per interval in the set ``name``."""
-    _keep("set", name, value, tags)
+    who = identity.current()
+    key = (name, id(who), tuple(tags.items()))
+    with _lock, contained("metrics"):
+        _begin("set", key, who)
+        members = _pending.sets.setdefault(key, {})
+        members[_safe(text_of(value))] = None
+        if len(members) == _MOST_SAMPLES:
+            _wake.set()
+
+
+_BY_KIND: dict[MetricType, Callable[..., None]] = {"counter": increment, "gauge": gauge, "timer": timing, "set": set}
 
 
 def send(name: str, kind: MetricType, value: Any, tags: Mapping[str, str]) -> None:
     """Add a sample of a metric; ``kind`` is counter, gauge, timer (ms) or set."""
-    if kind == "counter":
-        increment(name, value, **tags)
-    else:
-        _keep(kind, name, value, tags)
+    _BY_KIND[kind](name, value, **tags)
 
 
 def flush() -> None:
@@ -118,32 +138,11 @@ def flush() -> None:
         _send(_take())
 
 
-def _keep(kind: MetricType, name: str, value: Any, tags: Mapping[str, str]) -> None:
-    who = identity.current()
-    key = (name, id(who), tuple(tags.items()))
-    with _lock:
-        _first(kind, key, who, value)
-        if _pending.samples >= _MOST_SAMPLES:
-            _wake.set()
-
-
-def _first(kind: MetricType, key: _Key, who: Identity | None, value: Any) -> None:
-    with contained("metrics"):
-        if key not in _pending.names:
-            _pending.names[key] = _wire_name(kind, key, who)
-            _pending.alive.append(who)
-        if kind == "set":
-            _pending.sets.setdefault(key, {})[_safe(str(value))] = None
-            _pending.samples += 1
-        elif not math.isfinite(value):
-            raise MetricError(f"{key[0]}: {value} is no number that a metric can have")
-        elif kind == "counter":
-            _pending.counters[key] = _pending.counters.get(key, 0) + value
-        elif kind == "gauge":
-            _pending.gauges[key] = value
-        else:
-            _pending.timers.setdefault(key, []).append(value)
-            _pending.samples += 1
+def _begin(kind: MetricType, key: _Key, who: Identity | None) -> None:
+    """Give a series that is new in this interval its name on the wire. Raises :class:`MetricError`."""
+    if key not in _pending.names:
+        _pending.names[key] = _wire_name(kind, key, who)
+        _pending.alive.append(who)
         _start()
 
 
@@ -168,7 +167,7 @@ def _run() -> None:
                 _thread = None
                 return
         with contained("metrics"):
-            _send(taken, pause_s=_PAUSE_S)
+            _send(taken)
 
 
 def _take() -> _Pending:
@@ -178,18 +177,30 @@ def _take() -> _Pending:
     return taken
 
 
-def _send(taken: _Pending, pause_s: float = 0.0) -> None:
+def _send(taken: _Pending) -> None:
+    if not taken.names:
+        return
     from observability.settings import get_settings
 
     knobs = get_settings().statsd
-    if not knobs.enabled or not taken.names:
+    if not knobs.enabled:
         return
     with _sending, _client(knobs.host, knobs.port).pipeline() as pipe:
         for number, (method, name, value) in enumerate(taken.lines(), 1):
-            getattr(pipe, method)(name, value)
-            if pause_s and number % _BURST == 0:
+            if method == "set" or _is_number(value):
+                getattr(pipe, method)(name, value)
+            else:
+                count_loss("metrics", "not a number")
+            if number % _BURST == 0:
                 pipe.send()
-                time.sleep(pause_s)
+                time.sleep(_PAUSE_S)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 @lru_cache(maxsize=1)
@@ -239,3 +250,4 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(flush)

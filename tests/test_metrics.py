@@ -1,0 +1,222 @@
+import os
+import socket
+import threading
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from observability import identity, metrics, redact
+from observability.contain import take_losses
+from observability.events import Identity
+from observability.metrics import MetricError
+from observability.settings import get_settings
+
+
+@pytest.fixture
+def wire(monkeypatch):
+    """A function that flushes and returns the lines of all datagrams that a real receiver got."""
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
+    receiver.bind(("127.0.0.1", 0))
+    monkeypatch.setenv("CONTRAIL_STATSD__ENABLED", "true")
+    monkeypatch.setenv("CONTRAIL_STATSD__PORT", str(receiver.getsockname()[1]))
+    monkeypatch.setenv("CONTRAIL_STATSD__FLUSH_MS", "600000")
+    monkeypatch.setenv("CONTRAIL_CONTRAIL__ENVIRONMENT", "test")
+    _forget()
+    datagrams = []
+
+    def lines():
+        metrics.flush()
+        receiver.settimeout(0.05)
+        try:
+            while True:
+                datagrams.append(receiver.recv(65535))
+        except TimeoutError:
+            pass
+        return [line for datagram in datagrams for line in datagram.decode("ascii").splitlines()]
+
+    lines.datagrams = datagrams
+    lines.receiver = receiver
+    yield lines
+    receiver.close()
+    if metrics._client.cache_info().currsize:
+        metrics._client("127.0.0.1", get_settings().statsd.port).close()
+    _forget()
+
+
+def _forget():
+    metrics._wake.set()
+    metrics._take()
+    get_settings.cache_clear()
+    metrics._client.cache_clear()
+    take_losses()
+
+
+@pytest.fixture
+def task():
+    with identity.bound(Identity(dag_id="flights", task_id="load", operator="PythonOperator", run_id="r")) as about:
+        yield about
+
+
+def test_counters_travel_summed_and_gauges_as_their_last_value(wire):
+    for value in (1, 2.5):
+        metrics.increment("my.rows", value)
+        metrics.gauge("my.level", value)
+    assert wire() == ["my.rows,env=test:3.5|c", "my.level,env=test:2.5|g"]
+
+
+def test_a_negative_gauge_is_no_difference(wire):
+    metrics.gauge("my.level", -3)
+    assert wire() == ["my.level,env=test:0|g", "my.level,env=test:-3|g"]
+
+
+def test_timers_keep_every_sample(wire):
+    for value in (1, 1, 3.25):
+        metrics.timing("my.time", value)
+    assert wire() == [f"my.time,env=test:{value}|ms" for value in ("1.000000", "1.000000", "3.250000")]
+
+
+def test_a_set_tells_each_member_once(wire):
+    for value in ("a", "b", "a"):
+        metrics.set("my.set", value)
+    assert wire() == ["my.set,env=test:a|s", "my.set,env=test:b|s"]
+
+
+def test_what_was_sent_is_not_sent_again(wire):
+    metrics.increment("my.rows")
+    assert (len(wire()), len(wire())) == (1, 1)
+
+
+def test_a_metric_of_the_catalogue_gets_the_identity_it_declares(wire, task):
+    metrics.increment("contrail.step.rows_out", 5, step="load")
+    assert wire() == ["contrail.step.rows_out,dag_id=flights,task_id=load,env=test,step=load:5|c"]
+
+
+def test_series_of_two_identities_stay_apart(wire):
+    for name in ("a", "b"):
+        with identity.bound(Identity(dag_id=name)):
+            metrics.increment("my.rows")
+    assert wire() == ["my.rows,dag_id=a,env=test:1|c", "my.rows,dag_id=b,env=test:1|c"]
+
+
+def test_an_undeclared_tag_is_refused_under_pytest(wire, task):
+    with pytest.raises(MetricError, match="rows_out has no tag 'rule'; it has dag_id, task_id, step, env"):
+        metrics.increment("contrail.step.rows_out", 5, step="load", rule="x")
+
+
+@pytest.mark.parametrize("tag", ["run_id", "ti_id", "map_index", "try_number"])
+def test_an_unbounded_tag_is_refused_on_any_metric(wire, tag):
+    with pytest.raises(MetricError, match=f"no tag '{tag}'"):
+        metrics.increment("my.rows", **{tag: "1"})
+
+
+def test_in_production_an_undeclared_tag_is_dropped_and_counted(wire, task, monkeypatch):
+    monkeypatch.delitem(metrics.contained.__globals__["sys"].modules, "pytest")
+    metrics.increment("contrail.step.rows_out", 5, step="load", rule="x")
+    assert wire() == ["contrail.step.rows_out,dag_id=flights,task_id=load,env=test,step=load:5|c"]
+    assert take_losses() == {("metrics", "MetricError"): 1}
+
+
+def test_a_metric_in_our_name_that_the_catalogue_does_not_have_is_refused(wire):
+    with pytest.raises(MetricError, match="such is no counter of the catalogue"):
+        metrics.increment("contrail.no.such")
+
+
+def test_a_kind_that_the_catalogue_does_not_say_is_refused(wire):
+    with pytest.raises(MetricError, match="rows_out is no gauge"):
+        metrics.gauge("contrail.step.rows_out", 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "x", None])
+def test_what_is_no_number_is_dropped_and_counted(wire, value):
+    metrics.gauge("my.level", value)
+    assert wire() == []
+    assert take_losses() == {("metrics", "not a number"): 1}
+
+
+def test_a_datagram_stays_within_the_payload_of_ethernet(wire):
+    for number in range(300):
+        metrics.increment(f"my.rows.{number}", step="x" * 50)
+    assert len(wire()) == 300
+    assert max(map(len, wire.datagrams)) <= 1432
+
+
+@pytest.mark.parametrize(
+    "hostile", ["a\nb:1|c", "a|c|#x:1", "a,b=c", "a:1", "zürich", "a#b", "a b", "", "\u2028", "x" * 999]
+)
+def test_no_name_tag_or_member_becomes_another_metric(wire, hostile):
+    metrics.increment(f"my.{hostile}", step=hostile)
+    metrics.set("my.set", hostile)
+    found = wire()
+    assert len(found) == 2
+    assert [line.count(":") for line in found] == [1, 1]
+    assert all(len(line.split(":")[0].split(",")) <= 3 for line in found)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=()), max_size=30))
+def test_any_text_stays_within_its_place(text):
+    safe = metrics._safe(text)
+    assert safe.isascii()
+    assert not set(safe) & set("\r\n|:,=#@ \\\"'\x00")
+
+
+def test_a_secret_in_a_tag_is_masked(wire, monkeypatch):
+    monkeypatch.setattr(redact, "_secrets", {})
+    redact.add_secret("s3cr3tvalue")
+    metrics.increment("my.rows", path="x-s3cr3tvalue")
+    assert wire() == ["my.rows,env=test,path=x-_:1|c"]
+    redact._forget_rules()
+
+
+def test_threads_lose_nothing(wire):
+    def work():
+        for _ in range(5000):
+            metrics.increment("my.rows")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(float(line.split(":")[1].split("|")[0]) for line in wire()) == 40_000
+
+
+def test_a_fork_does_not_send_what_its_parent_measured(wire):
+    metrics.increment("my.parent")
+    child = os.fork()
+    if child == 0:
+        metrics.increment("my.child")
+        metrics.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert sorted(wire()) == ["my.child,env=test:1|c", "my.parent,env=test:1|c"]
+
+
+def test_the_background_thread_sends_without_a_flush_and_ends_when_idle(wire, monkeypatch):
+    monkeypatch.setenv("CONTRAIL_STATSD__FLUSH_MS", "10")
+    get_settings.cache_clear()
+    metrics.increment("my.rows")
+    thread = metrics._thread
+    wire.receiver.settimeout(5)
+    assert wire.receiver.recv(2000) == b"my.rows,env=test:1|c"
+    thread.join(5)
+    assert not thread.is_alive()
+    assert metrics._thread is None
+
+
+def test_a_receiver_that_is_not_there_costs_nothing(wire):
+    wire.receiver.close()
+    metrics.increment("my.rows")
+    began = time.monotonic()
+    metrics.flush()
+    assert time.monotonic() - began < 1
+
+
+def test_nothing_is_sent_when_metrics_are_switched_off(wire, monkeypatch):
+    monkeypatch.setenv("CONTRAIL_STATSD__ENABLED", "false")
+    get_settings.cache_clear()
+    metrics.increment("my.rows")
+    assert wire() == []
