@@ -11,6 +11,7 @@ import itertools
 import os
 import time
 from datetime import date, datetime, timezone
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from observability.contain import contained, text_of
@@ -183,7 +184,7 @@ def _sum(before: int | None, more: int | None) -> int | None:
 
 def _rows(value: Any) -> int | None:
     """How many rows ``value`` has; None for what has no rows that could be counted without consuming it."""
-    if hasattr(value, "__index__"):
+    if isinstance(value, Integral):
         return int(value)
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__"):
         return None
@@ -192,7 +193,7 @@ def _rows(value: Any) -> int | None:
 
 def _bytes(value: Any) -> int | None:
     """The memory of a frame or array, None for anything else."""
-    if hasattr(value, "__index__"):
+    if isinstance(value, Integral):
         return None
     size = getattr(value, "nbytes", None)
     if size is None and callable(usage := getattr(value, "memory_usage", None)):
