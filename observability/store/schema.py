@@ -8,6 +8,7 @@ mixes files by time and keeps each file in the order in which it was written.
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import TYPE_CHECKING
 
 from observability.store.store import StoreError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "damaged", "open_reader", "open_writer"]
 
 VERSION = 1
+_BEING_MADE_S = 2.0
+"""A reader waits so long for a store that the relay is just making."""
 
 _SCHEMA = """
 create table sources (
@@ -73,7 +76,10 @@ def open_reader(path: Path) -> sqlite3.Connection:
         )
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5, check_same_thread=False)
-        _check(connection.execute("pragma user_version").fetchone()[0], path)
+        deadline = time.monotonic() + _BEING_MADE_S
+        while (version := connection.execute("pragma user_version").fetchone()[0]) == 0 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        _check(version, path)
     except sqlite3.DatabaseError as error:
         raise damaged(path, error) from error
     return connection

@@ -246,7 +246,7 @@ def task_page(
         store, {"airflow.dag_id": dag_id, **({"airflow.run_id": run_id} if run_id else {})}, dataset="contrail.alert"
     )
     mine = [document for document in alerts if document.get("airflow.task_id") in (None, task_id)]
-    same = _same_error(store, verdict, run_id)
+    same = _same_error(store, dag_id, verdict, run_id)
     lines = store.documents(Query("airflow.task", here, limit=40, newest=True)) if run_id else ()
     return TaskPage(
         dag_id=dag_id,
@@ -372,13 +372,16 @@ def _steps_beside_usual(
     ]
 
 
-def _same_error(store: Store, verdict: Attempt | None, run_id: str | None) -> list[Document]:
+def _same_error(store: Store, dag_id: str, verdict: Attempt | None, run_id: str | None) -> list[Document]:
     fingerprint = verdict.document.get("error.fingerprint") if verdict else None
     if not fingerprint:
         return []
-    same = _events(
-        store, {"error.fingerprint": fingerprint, "event.action": ("task.failed", "task.retried")}, limit=200
-    )
+    failed = {
+        "airflow.dag_id": dag_id,
+        "event.action": ("task.failed", "task.retried"),
+        "error.fingerprint": fingerprint,
+    }
+    same = _events(store, failed, limit=200)
     return [document for document in same if document.get("airflow.run_id") != run_id]
 
 
