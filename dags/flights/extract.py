@@ -7,17 +7,20 @@ A source is a folder (or bucket prefix) holding ``flights``, ``weather``, ``plan
 
 from __future__ import annotations
 
+import csv
 import gzip
 import zipfile
+import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
+from pyarrow import csv as arrow_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +41,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The columns that each table must have; others are reported and left out."""
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 19
+_LONGEST_LINE = 1 << 24
 _DATE = ("year", "month", "day")
+_UNKNOWN = pa.scalar("?", pa.string())
+_UNREADABLE = (pa.ArrowInvalid, OSError, EOFError, zlib.error, zipfile.BadZipFile)
 
 
 class SourceError(RuntimeError):
@@ -74,65 +80,118 @@ def read(source: Any, table: str, day: date | None = None) -> Extracted:
     each row of a file belongs to exactly one day. Raises :class:`SourceError`.
     """
     path = _find(source, table)
-    malformed: list[str] = []
     with _opened(path) as stream:
-        reader = _reader(stream, path, table, malformed)
-        columns = tuple(reader.schema.names)
-        chosen = _Chosen(day, COLUMNS[table])
         try:
-            for batch in reader:
-                chosen.add(batch)
-        except (pa.ArrowInvalid, OSError, EOFError) as error:
+            blocks = _blocks(stream)
+            columns = _header(next(blocks, b""), path, table)
+            chosen = _Chosen(day, table, columns)
+            for block in blocks:
+                chosen.add(block)
+        except _UNREADABLE as error:
             raise SourceError(
                 f"{path} cannot be read to its end: {error}; replace the file and run the day again"
             ) from error
-    return Extracted(chosen.table(), [line for line in malformed if chosen.owns(line, table)], columns)
+    return Extracted(chosen.table(), chosen.malformed(), columns)
+
+
+def _blocks(stream: Any) -> Iterator[bytes]:
+    """The first line, then the rest in blocks of whole lines."""
+    yield stream.readline(_LONGEST_LINE)
+    rest = b""
+    while data := stream.read(_BLOCK_BYTES):
+        whole = data.rfind(b"\n") + 1
+        if whole:
+            yield rest + data[:whole]
+        rest = data[whole:] if whole else rest + data
+        if len(rest) > _LONGEST_LINE:
+            raise OSError(f"a line of more than {_LONGEST_LINE} bytes")
+    if rest:
+        yield rest
+
+
+def _header(line: bytes, path: Any, table: str) -> tuple[str, ...]:
+    names = tuple(next(csv.reader([line.decode("utf-8-sig", "replace")]), []))
+    if missing := [name for name in COLUMNS[table] if name not in names]:
+        raise SourceError(f"{path} lacks the columns {', '.join(missing)}: mend its header or the system that wrote it")
+    return names
 
 
 class _Chosen:
-    """The rows of one day, picked out of batches."""
+    """The rows of one day, picked out of blocks: of most of them, only the dates are looked at."""
 
-    def __init__(self, day: date | None, columns: tuple[str, ...]) -> None:
+    def __init__(self, day: date | None, table: str, columns: tuple[str, ...]) -> None:
         self._day = day
-        self._columns = list(columns)
+        self._columns = COLUMNS[table]
+        self._header = columns
         self._first: date | None = None
-        self._batches: list[pa.RecordBatch] = []
-        self._undated: list[pa.RecordBatch] = []
+        self._found: list[pa.Table] = []
+        self._undated: list[pa.Table] = []
+        self._lines: list[str] = []
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        rows = batch.select(self._columns)
+    def add(self, block: bytes) -> None:
         if self._day is None:
-            self._batches.append(rows)
+            self._found.append(self._parse(block, self._columns, self._lines))
             return
+        dates = self._parse(block, _DATE, self._lines)
+        if self._first is None or self._may_concern(dates):
+            self._sort_out(self._parse(block, self._columns, []))
+
+    def _parse(self, block: bytes, columns: tuple[str, ...], malformed: list[str]) -> pa.Table:
+        def keep(row: arrow_csv.InvalidRow) -> str:
+            malformed.append(row.text)
+            return "skip"
+
+        known = len(malformed)
+        options: dict[str, Any] = {
+            "read_options": arrow_csv.ReadOptions(column_names=self._header, block_size=max(len(block), 1)),
+            "parse_options": arrow_csv.ParseOptions(invalid_row_handler=keep),
+            "convert_options": arrow_csv.ConvertOptions(
+                include_columns=columns,
+                column_types=dict.fromkeys(columns, pa.string()),
+                null_values=["NA", ""],
+                strings_can_be_null=True,
+            ),
+        }
+        try:
+            return arrow_csv.read_csv(pa.BufferReader(block), **options)
+        except pa.ArrowInvalid:  # bytes that are no UTF-8: they stand in the row as U+FFFD, which no rule lets pass
+            del malformed[known:]
+            return arrow_csv.read_csv(pa.BufferReader(block.decode("utf-8", "replace").encode()), **options)
+
+    def _may_concern(self, dates: pa.Table) -> bool:
+        """False where no combination of the block's years, months and days is the day, or no date: cheap to know."""
+        parts = [pc.unique(dates[name]).to_pylist() for name in _DATE]
+        return bool({_date(f"{year}-{month}-{day}") for year, month, day in product(*parts)} & {self._day, None})
+
+    def _sort_out(self, rows: pa.Table) -> None:
         keys = pc.binary_join_element_wise(
-            *(batch[name] for name in _DATE), "-", null_handling="replace", null_replacement="?"
+            *(pc.fill_null(rows[name], _UNKNOWN) for name in _DATE), pa.scalar("-", pa.string())
         )
-        encoded = keys.dictionary_encode()
+        encoded = keys.combine_chunks().dictionary_encode()
         days = [_date(key) for key in encoded.dictionary.to_pylist()]
         self._first = self._first or next((day for day in days if day), None)
-        self._pick(rows, encoded, [day == self._day for day in days], self._batches)
+        self._pick(rows, encoded, [day == self._day for day in days], self._found)
         if self._first in (None, self._day):
             self._pick(rows, encoded, [day is None for day in days], self._undated)
 
     @staticmethod
-    def _pick(
-        rows: pa.RecordBatch, encoded: pa.DictionaryArray, wanted: list[bool], into: list[pa.RecordBatch]
-    ) -> None:
+    def _pick(rows: pa.Table, keys: pa.DictionaryArray, wanted: list[bool], into: list[pa.Table]) -> None:
         if any(wanted):
-            into.append(rows.filter(pa.array(wanted).take(encoded.indices)))
+            into.append(rows.filter(pa.array(wanted, pa.bool_()).take(keys.indices)))
 
-    def owns(self, line: str, table: str) -> bool:
-        """Whether a line with too many or too few columns belongs to the day, as far as it can be read."""
-        if self._day is None:
-            return True
-        names, parts = COLUMNS[table], line.split(",")
-        found = _date("-".join(parts[names.index(name)] if names.index(name) < len(parts) else "?" for name in _DATE))
+    def malformed(self) -> list[str]:
+        """The lines with too many or too few columns that belong to the day, as far as they can be read."""
+        return [line for line in self._lines if self._day is None or self._owns(line)]
+
+    def _owns(self, line: str) -> bool:
+        parts = dict(zip(self._header, line.split(","), strict=False))
+        found = _date("-".join(parts.get(name, "?") for name in _DATE))
         return (found or self._first or self._day) == self._day
 
     def table(self) -> pa.Table:
         undated = self._undated if self._first in (None, self._day) else []
         schema = pa.schema([(name, pa.string()) for name in self._columns])
-        return pa.Table.from_batches([*self._batches, *undated], schema=schema)
+        return pa.concat_tables([schema.empty_table(), *self._found, *undated])
 
 
 @lru_cache(maxsize=4096)
@@ -142,31 +201,6 @@ def _date(key: str) -> date | None:
         return date(int(year), int(month), int(day))
     except ValueError:
         return None
-
-
-def _reader(stream: Any, path: Any, table: str, malformed: list[str]) -> csv.CSVStreamingReader:
-    def keep(row: csv.InvalidRow) -> str:
-        malformed.append(row.text)
-        return "skip"
-
-    try:
-        reader = csv.open_csv(
-            stream,
-            read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=csv.ParseOptions(invalid_row_handler=keep),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(COLUMNS[table], pa.string()),
-                null_values=["NA", ""],
-                strings_can_be_null=True,
-            ),
-        )
-    except (pa.ArrowInvalid, OSError, EOFError) as error:
-        raise SourceError(
-            f"{path} is no readable CSV file: {error}; replace it, or correct the Variable flights_source"
-        ) from error
-    if missing := [name for name in COLUMNS[table] if name not in reader.schema.names]:
-        raise SourceError(f"{path} lacks the columns {', '.join(missing)}: mend its header or the system that wrote it")
-    return reader
 
 
 def _find(source: Any, table: str) -> Any:

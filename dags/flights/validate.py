@@ -160,6 +160,9 @@ def refuse_too_many(table: str, rows: int, rejected: int, most: float) -> None:
 
 def _typed(text: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFrame, pd.Series]:
     typed, broken = text.astype("str"), pd.Series(dtype="str", index=text.index[:0])
+    for name in text.columns:
+        torn = text.index[text[name].str.contains("\ufffd", regex=False, na=False)].difference(broken.index)
+        broken = pd.concat([broken, pd.Series("text_is_utf8", index=torn)])
     for name, column in schema.columns.items():
         kind = str(column.dtype)
         if kind[:8] not in _KIND:

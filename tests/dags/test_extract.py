@@ -67,6 +67,26 @@ def test_a_line_with_too_few_or_too_many_columns_is_kept_as_text(tmp_path):
     assert (found.rows.num_rows, found.malformed) == (1, ["2013,7,4,517", ROW + ",extra"])
 
 
+def test_a_byte_that_is_no_utf8_costs_no_other_row(tmp_path):
+    folder = source_of(tmp_path, ROW, "2013,7,4,1")
+    with (tmp_path / "flights.csv").open("ab") as file:
+        file.write(ROW.replace("UA", "U@").encode().replace(b"@", b"\xff") + b"\n")
+    found = read(folder, "flights", DAY)
+    assert found.rows["carrier"].to_pylist() == ["UA", "U\ufffd"]
+    assert found.malformed == ["2013,7,4,1"]
+
+
+def test_a_last_line_without_newline_and_carriage_returns_are_read(tmp_path):
+    (tmp_path / "flights.csv").write_bytes(f"\ufeff{HEADER}\r\n{ROW}\r\n{ROW}".encode())
+    assert len(read(UPath(tmp_path), "flights", DAY).rows) == 2
+
+
+def test_a_file_without_end_of_line_is_an_error(tmp_path):
+    (tmp_path / "flights.csv").write_bytes(HEADER.encode() + b"\n" + b"x" * (17 << 20))
+    with pytest.raises(SourceError, match="cannot be read to its end: a line of more than"):
+        read(UPath(tmp_path), "flights", DAY)
+
+
 def test_a_new_column_is_reported_and_left_out(tmp_path):
     header = ",".join([*COLUMNS["flights"], "gate"])
     found = read(source_of(tmp_path, ROW + ",A1", header=header), "flights", DAY)

@@ -42,6 +42,7 @@ def test_the_real_gust_of_february_is_found(source):
         ("time_hour", "yesterday", "time_hour_is_time"),
         ("time_hour", None, "time_hour_is_there"),
         ("day", "x", "day_is_integer"),
+        ("tailnum", "N1\ufffd", "text_is_utf8"),
         ("month", None, "month_is_there"),
     ],
 )
