@@ -203,16 +203,31 @@ class Reconciler:
         for dag_id in [name for name in found if name not in scene.dags]:
             yield self._dag(dag_id, "recovered", "import", "it is there", now, {})
         overdue_after = self._thresholds().overdue
-        for dag_id, one in found.items():
-            due = one.get("next_dagrun_run_after")
-            late = now - seconds(str(due)) if due and not one["is_paused"] and not one.get("has_import_errors") else 0.0
-            if late > overdue_after:
+        waits = {dag_id: self._next_run(one, scene, now) for dag_id, one in found.items()}
+        for dag_id, (due, since) in waits.items():
+            one = found[dag_id]
+            if due and now - max(seconds(due), since) > overdue_after and self._has_room(one):
                 yield Fact(
                     family="overdue", sign="failed", time=now, cause="platform", certainty=SEEN, dag_id=dag_id,
                     reason=f"the run that was due at {due} has not begun", about=_about_dag(one, self._environment),
                 )  # fmt: skip
-        scene.dags = {name: self._known_dag(one, scene.dags.get(name)) for name, one in found.items()}
+        scene.dags = {
+            name: {**self._known_dag(one, scene.dags.get(name)), "next": waits[name]} for name, one in found.items()
+        }
         self.dags = scene.dags
+
+    @staticmethod
+    def _next_run(one: dict[str, Any], scene: Scene, now: float) -> tuple[str, float]:
+        """When the next run is due, and since when we know: a catch-up is due long ago, and late only from now on."""
+        due = "" if one["is_paused"] or one.get("has_import_errors") else str(one.get("next_dagrun_run_after") or "")
+        known, since = scene.dags.get(one["dag_id"], {}).get("next", ("", now))
+        return due, since if known == due else now
+
+    def _has_room(self, one: dict[str, Any]) -> bool:
+        """Whether the DAG may begin another run: one that has as many as it may is not late."""
+        most = one.get("max_active_runs") or 16
+        active = self._api.get(f"/dags/{one['dag_id']}/dagRuns", state=["running"], limit=1) or {}
+        return int(active.get("total_entries", 0)) < most
 
     def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
         """What is worth remembering of a DAG; its params are asked for when its file has been parsed anew with a change."""
