@@ -61,6 +61,7 @@ class Inventory:
 
     def __init__(self, sources: Sequence[Source], readers: Sequence[Reader]) -> None:
         self.files: tuple[TailedFile, ...] = ()
+        self.round = 0
         self.unreadable: dict[str, str] = {}
         self._sources = sources
         self._readers = readers
@@ -88,6 +89,7 @@ class Inventory:
         self._give_up()
         self._retire()
         self.files = tuple(self._active.values())
+        self.round += 1
         if self._left_out:
             for source in self._sources:
                 source.folder.sweep_soon()
@@ -156,9 +158,10 @@ class Inventory:
                 if time.time() - found.st_mtime < _ABANDONED_S:
                     return None
                 line = os.pread(descriptor, HEAD_BYTES, 0)
-            origin = origin_of(line)
-            generation = 0 if origin else self._generation(stream, line, descriptor)
+            origin = origin_of(line) if stream.prefix else 0
+            generation = 0 if origin or not stream.prefix else self._generation(stream, line, descriptor)
             if generation is None:
+                self._left_out = True
                 return None
         finally:
             os.close(descriptor)

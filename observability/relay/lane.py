@@ -70,12 +70,8 @@ class Lane(threading.Thread):
         self._skipped: dict[str, float] = {}
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
-        self._idle = threading.Event()
-
-    @property
-    def idle(self) -> bool:
-        """Whether its last round found nothing to send."""
-        return self._idle.is_set()
+        self.idle_since = -1
+        """The round of the inventory after which there was nothing left to send."""
 
     def stop(self) -> None:
         """End after the batch that is in the air."""
@@ -123,8 +119,9 @@ class Lane(threading.Thread):
                 self.account.totals[stream, result] = number
             self._say(f"{self.account.sink}: ready")
             while not self._stopping.is_set():
+                looked = self._inventory().round
                 if not self._round(sink, checkpoint, atomic=atomic):
-                    self._idle.set()
+                    self.idle_since = looked
                     self.wake.wait(self._poll_s)
                 self.wake.clear()
         finally:
@@ -150,7 +147,6 @@ class Lane(threading.Thread):
                 and self._advance(sink, checkpoint, file, cursor, atomic=atomic)
             ):
                 moved = True
-                self._idle.clear()
             self._measure(file, waiting, now)
         self.account.waiting = waiting
         self._forget(known)

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import psutil
 
+from observability.catalog import DATASETS
 from observability.contain import contained, count_loss, take_losses
 from observability.emit import emit
 from observability.events import TelemetryLost
 from observability.journal import Journal
+from observability.relay.accounts import Waiting
 from observability.relay.checkpoint import Checkpoint, open_checkpoint
 from observability.relay.deadletters import DeadLetters
 from observability.relay.inventory import Inventory, Source
@@ -120,38 +122,40 @@ class Relay:
             complete = self.inventory.refresh()
             for lane in self.lanes:
                 lane.wake.set()
+        self._tell()
+        return complete
+
+    def _tell(self) -> None:
         now = time.monotonic()
         if now >= self._status_due:
             self._status_due = now + _STATUS_EVERY_S
             with contained("relay.status"):
                 self._write_status(state="running")
                 self._report_losses()
-        return complete
 
     def _drain(self, patience_s: float, limit_s: float, *, steady: bool) -> bool:
-        deadline = time.monotonic() + patience_s
         limit = time.monotonic() + limit_s
+        deadline = min(time.monotonic() + patience_s, limit)
         left = -1
+        before: tuple[tuple[str, int], ...] = ()
         while True:
             complete = self._tick()
-            now_left = self._left()
-            if complete and now_left == 0:
+            now = tuple((file.identity, file.size) for file in self.inventory.files)
+            looked = self.inventory.round
+            while any(lane.idle_since < looked for lane in self.lanes) and time.monotonic() < deadline:
+                if steady and (left_now := self._left()) != left:
+                    left, deadline = left_now, min(time.monotonic() + patience_s, limit)
+                self._tell()
+                time.sleep(0.01)
+            if complete and now == before and all(lane.idle_since >= looked for lane in self.lanes):
                 return True
-            if steady and now_left != left:
-                left, deadline = now_left, time.monotonic() + patience_s
-            if time.monotonic() > min(deadline, limit):
+            before = now
+            if time.monotonic() > deadline:
                 return False
-            time.sleep(0.02)
 
     def _left(self) -> int:
-        """Bytes not yet answered for by some lane, without half-written last lines."""
-        left = 0
-        for file in self.inventory.files:
-            for lane in self.lanes:
-                behind = file.size - max(lane.position(file), 0)
-                if behind > 0 and not (lane.idle and lane.position(file) >= 0):
-                    left += behind
-        return left
+        """Bytes not yet answered for, over all lanes."""
+        return sum(max(0, file.size - lane.position(file)) for file in self.inventory.files for lane in self.lanes)
 
     def _lane(self, name: str) -> Lane:
         def ends() -> tuple[Sink, Checkpoint, bool]:
@@ -210,7 +214,8 @@ class Relay:
             out.append(("contrail.relay.dead_letters", "gauge", lane.account.dead_letters, sink))
             for (stream, result), number in lane.account.take_recent().items():
                 out.append(("contrail.relay.records", "counter", number, {**sink, "stream": stream, "result": result}))
-            for stream, waits in lane.account.waiting.items():
+            for stream in DATASETS:  # also what does not wait: nought is news, a missing series is none
+                waits = lane.account.waiting.get(stream, Waiting())
                 out.append(("contrail.relay.lag_bytes", "gauge", waits.bytes, {**sink, "stream": stream}))
                 out.append(("contrail.relay.lag_ms", "gauge", waits.age_s(now) * 1000, {**sink, "stream": stream}))
         return out

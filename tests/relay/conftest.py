@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
+from importlib import import_module
 
 import pytest
 from relay_lines import TASK
@@ -11,7 +13,9 @@ from observability.relay.sources.file import TailedFile
 from observability.relay.sources.logs import log_stream
 from observability.relay.steps.identify import identify
 from observability.relay.steps.splice import origin_of
-from observability.settings import load_settings
+from observability.settings import get_settings
+
+emit = import_module("observability.emit")
 
 
 @pytest.fixture
@@ -59,10 +63,16 @@ def settings(tmp_path, logs, monkeypatch):
         "CONTRAIL_RELAY__LOG_FOLDER": str(logs.root),
         "CONTRAIL_RELAY__STATSD_PORT": "0",
         "CONTRAIL_RELAY__POLL_MS": "10",
+        "CONTRAIL_STORE__RETENTION_DAYS": "36500",
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    return load_settings()
+    monkeypatch.setattr(emit, "_seen", OrderedDict())
+    for cached in (get_settings, emit.journal):
+        cached.cache_clear()
+    yield get_settings()
+    for cached in (get_settings, emit.journal):
+        cached.cache_clear()
 
 
 @pytest.fixture

@@ -1,0 +1,223 @@
+import os
+import shutil
+import time
+
+import pytest
+from relay_lines import TASK, line
+
+from observability.relay.inventory import Inventory, Source
+from observability.relay.sources.logs import log_stream
+from observability.relay.spool import Spool
+from observability.relay.tail import Cursor, Replaced, read
+
+BANNER = b"  ____ Airflow ____\n"
+SCHEDULER = "components/scheduler.log"
+
+
+class Reader:
+    """Reads everything when told to, and remembers the events."""
+
+    def __init__(self):
+        self.cursors, self.read, self.lost_bytes = {}, [], 0
+
+    def position(self, file):
+        cursor = self.cursors.get(file.identity)
+        return cursor.offset if cursor else -1
+
+    def recall(self, identity):
+        return self.cursors.get(identity, Cursor(identity))
+
+    def lost(self, file, number, reason):  # noqa: ARG002 - the reader's signature
+        self.lost_bytes += number
+
+    def catch_up(self, inventory):
+        inventory.refresh()
+        for file in inventory.files:
+            cursor = self.cursors.setdefault(file.identity, Cursor(file.identity))
+            try:
+                while cursor.offset < file.size and (stretch := read(file, cursor, 65_536)):
+                    cursor = self.cursors[file.identity] = stretch.cursor
+                    self.read += stretch.spliced.ids
+            except Replaced:
+                inventory.suspect(file)
+
+
+class World:
+    def __init__(self, logs, tmp_path):
+        self.logs, self.spool = logs, Spool(tmp_path / "spool")
+        self.reader = Reader()
+        self.restart()
+
+    def restart(self):
+        self.inventory = Inventory(
+            [Source(self.logs.root, lambda name: log_stream(name, "h", "test"), self.spool)], [self.reader]
+        )
+
+    def catch_up(self):
+        self.reader.catch_up(self.inventory)
+
+    def sweep(self):
+        for source in self.inventory._sources:
+            source.folder.sweep_soon()
+        self.inventory.refresh()
+
+    @property
+    def lines(self):
+        assert len(set(self.reader.read)) == len(self.reader.read)
+        return len(self.reader.read)
+
+
+@pytest.fixture
+def world(logs, tmp_path):
+    return World(logs, tmp_path)
+
+
+def test_new_files_folders_and_lines_are_found(world):
+    world.logs.write(line("a"))
+    world.catch_up()
+    world.logs.write(line("b"))
+    world.logs.write(line("c"), TASK.replace("attempt=1", "attempt=2"))
+    world.logs.write(line("d"), "dag_id=new/run_id=r/task_id=t/map_index=3/attempt=1.log.trigger.7.log")
+    world.logs.write(line("e"), "dag_processor/2026-01-31/dags/x.py.log")
+    world.catch_up()
+    assert world.lines == 5
+
+
+def test_what_is_no_log_and_what_is_a_link_is_left_alone(world):
+    world.logs.write(line("a"), "notes.txt")
+    path = world.logs.write(line("a"), "dag_processor/2026-01-31/x.py.log")
+    (world.logs.root / "dag_processor" / "latest").symlink_to(path.parent)
+    world.catch_up()
+    assert world.lines == 1
+
+
+@pytest.mark.parametrize("first", [line("first"), BANNER])
+def test_rotation_by_renaming_loses_and_doubles_nothing(world, first):
+    for rotation in range(20):
+        path = world.logs.write(first if first == BANNER else line("first", rotation), SCHEDULER)
+        world.logs.write(line("read in time", rotation), SCHEDULER)
+        world.catch_up()
+        world.logs.write(line("read after the rename", rotation), SCHEDULER)
+        path.rename(path.with_name(f"scheduler.log.{rotation + 1}"))
+    world.catch_up()
+    assert world.lines == 60
+
+
+def test_rotation_by_copy_and_truncate_loses_and_doubles_nothing(world):
+    for rotation in range(20):
+        path = world.logs.write(line("read in time", rotation), SCHEDULER)
+        world.catch_up()
+        world.logs.write(line("only in the copy", rotation), SCHEDULER)
+        shutil.copy2(path, path.with_name(f"scheduler.log.{rotation + 1}"))
+        os.truncate(path, 0)
+    world.catch_up()
+    assert (world.lines, world.reader.lost_bytes) == (40, 0)
+
+
+def test_a_daemon_that_starts_anew_over_its_old_log_is_a_new_file(world):
+    path = world.logs.write(BANNER + line("first life"), SCHEDULER)
+    world.catch_up()
+    path.write_bytes(BANNER + line("second life, of which more is said"))
+    world.catch_up()
+    world.catch_up()
+    world.restart()
+    world.catch_up()
+    assert world.lines == 4
+
+
+def test_a_file_deleted_before_it_was_read_is_read_from_the_spool(world):
+    path = world.logs.write(line("a"))
+    world.inventory.refresh()
+    world.logs.write(line("b"))
+    path.unlink()
+    world.catch_up()
+    assert (world.lines, world.reader.lost_bytes) == (2, 0)
+
+
+def test_a_file_deleted_while_no_relay_ran_is_read_from_the_spool(world):
+    path = world.logs.write(line("a"))
+    world.inventory.refresh()
+    world.logs.write(line("b"))
+    path.unlink()
+    world.restart()
+    world.catch_up()
+    assert world.lines == 2
+
+
+def test_what_can_be_saved_nowhere_is_counted(world, monkeypatch):
+    monkeypatch.setattr("os.link", _refuse)
+    monkeypatch.setattr("observability.relay.inventory._COPY_GRACE_S", 0.0)
+    path = world.logs.write(line("a"))
+    world.catch_up()
+    world.logs.write(line("b"))
+    world.inventory.refresh()
+    path.unlink()
+    world.sweep()
+    world.sweep()
+    assert (world.lines, world.reader.lost_bytes) == (1, len(line("b")))
+    assert world.spool.refused > 0
+
+
+def test_a_file_that_is_done_leaves_memory_and_spool_and_comes_back_when_it_grows(world):
+    path = world.logs.write(line("a"))
+    old = time.time() - 3600
+    os.utime(path, (old, old))
+    world.catch_up()
+    world.inventory.refresh()
+    assert (world.inventory.files, list(world.spool.held())) == ((), [])
+    world.logs.write(line("b"))
+    world.catch_up()
+    assert world.lines == 2
+
+
+def test_an_inode_used_again_is_another_file(world):
+    path = world.logs.write(line("a"))
+    old = time.time() - 3600
+    os.utime(path, (old, old))
+    world.catch_up()
+    world.inventory.refresh()
+    inode = path.stat().st_ino
+    path.unlink()
+    again = world.logs.write(line("b"), TASK.replace("attempt=1", "attempt=2"))
+    if again.stat().st_ino != inode:
+        pytest.skip("this file system did not use the inode again")
+    world.catch_up()
+    assert world.lines == 2
+
+
+def test_a_first_line_without_end_waits_and_is_not_given_another_identity(world):
+    world.logs.write(line("a")[:10])
+    world.catch_up()
+    world.logs.write(line("a")[10:])
+    world.catch_up()
+    assert world.lines == 1
+
+
+def test_a_file_that_cannot_be_read_is_named_and_stops_no_other(world, monkeypatch):
+    world.logs.write(line("a"))
+    world.logs.write(line("b"), SCHEDULER)
+    real = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest: _refuse() if str(path).endswith("attempt=1.log") else real(path, *rest)
+    )
+    world.catch_up()
+    assert world.lines == 1
+    assert list(world.inventory.unreadable.values()) == ["Permission denied"]
+
+
+def test_files_without_end_are_taken_in_by_and_by(world, monkeypatch):
+    monkeypatch.setattr("observability.relay.inventory._MOST_ACTIVE", 10)
+    old = time.time() - 3600
+    for number in range(35):
+        path = world.logs.write(line("a", number), f"dag_id=d/run_id={number}/task_id=t/attempt=1.log")
+        os.utime(path, (old, old))
+    rounds = 0
+    while not world.inventory.refresh() and rounds < 20:
+        assert len(world.inventory.files) <= 10
+        world.catch_up()
+        rounds += 1
+    assert world.lines == 35
+
+
+def _refuse(*_args, **_options):
+    raise PermissionError(13, "Permission denied")

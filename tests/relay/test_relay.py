@@ -1,0 +1,260 @@
+import os
+import random
+import resource
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import orjson
+import pytest
+from relay_lines import TASK, expected, line, stored
+
+from observability.relay.relay import Relay, RelayError, read_status
+from observability.store import Query, open_store
+
+
+@pytest.fixture
+def command(settings):
+    """Start ``contrail relay`` with some options; what is still running at the end is killed."""
+    started = []
+
+    def start(*options):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "observability.cli", "relay", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(true, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_once_delivers_what_is_on_disk_and_ends(settings, logs):
+    logs.write(line("one") + b"plain\n" + line("two", 5))
+    assert Relay(settings, statsd=False).run(once=True)
+    assert stored(settings.store_path) == [(TASK, 0), (TASK, len(line("one"))), (TASK, len(line("one")) + 6)]
+
+
+def test_running_again_stores_nothing_twice(settings, logs):
+    logs.write(line("one"))
+    for _ in range(3):
+        assert Relay(settings, statsd=False).run(once=True)
+    assert len(stored(settings.store_path)) == 1
+    books = read_status(settings.home)["sinks"]["embedded"]["streams"]["airflow.task"]
+    assert books["emitted"] == books["stored"] == 1
+
+
+def test_a_second_relay_on_the_same_home_is_refused_and_told_who_has_it(settings):
+    first = Relay(settings, statsd=False)
+    with pytest.raises(RelayError, match=rf"already \(process {os.getpid()}\).*kill {os.getpid()}"):
+        Relay(settings, statsd=False)
+    first.stop()
+    first.run()
+    Relay(settings, statsd=False).run(once=True)
+
+
+def test_lines_that_come_while_it_runs_are_readable_at_once_and_sigterm_drains(settings, logs, command):
+    relay = command()
+    wait_until(lambda: read_status(settings.home) is not None)
+    logs.write(line("one"))
+    wait_until(settings.store_path.exists)
+    store = open_store(settings)
+    wait_until(lambda: store.count(Query("airflow.task")) == {"": 1})
+    store.close()
+    logs.write(line("said right before the end"))
+    relay.send_signal(signal.SIGTERM)
+    assert relay.wait(15) == 0
+    assert len(stored(settings.store_path)) == 2
+    assert read_status(settings.home)["state"] == "stopped"
+
+
+def test_metrics_go_through_socket_journal_and_store(settings):
+    relay = Relay(settings)
+    runner = threading.Thread(target=relay.run)
+    runner.start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(50):
+            client.sendto(
+                b"airflow.ti.finish:1|c|#dag_id:flights,run_id:r1\nbad metric\n", ("127.0.0.1", relay.statsd.port)
+            )
+    wait_until(lambda: relay.statsd.received == 100)
+    relay.stop()
+    runner.join()
+    store = open_store(settings)
+    [sample] = store.documents(Query("airflow.statsd", {"metric.name": "ti.finish"}))
+    store.close()
+    assert (sample["metric.value"], sample["airflow.dag_id"]) == (50.0, "flights")
+    assert relay.statsd.garbage == 50
+
+
+def test_a_killed_task_is_told_as_an_event_exactly_once(settings, logs):
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime()).encode()
+    logs.write(
+        b'{"timestamp":"'
+        + stamp
+        + b'","level":"critical","event":"Process terminated by signal. Likely","signal":-9}\n'
+    )
+    for _ in range(3):
+        Relay(settings, statsd=False).run(once=True)
+    store = open_store(settings)
+    [death] = store.documents(Query("etl.event", {"event.action": "task.killed"}))
+    store.close()
+    assert (death["airflow.task_id"], death["airflow.cause"], death["process.exit_code"]) == ("load", "killed", -9)
+
+
+def test_a_locked_database_is_waited_out(settings, logs):
+    logs.write(line("one"))
+    Relay(settings, statsd=False).run(once=True)
+    logs.write(line("two"))
+    holder = sqlite3.connect(settings.store_path, check_same_thread=False, isolation_level=None)
+    holder.execute("begin immediate")
+    relay = Relay(settings, statsd=False)
+    runner = threading.Thread(target=relay.run, kwargs={"once": True})
+    runner.start()
+    wait_until(lambda: "locked" in relay.lanes[0].account.trouble)
+    holder.execute("commit")
+    holder.close()
+    runner.join(20)
+    assert len(stored(settings.store_path)) == 2
+
+
+def test_a_torn_line_becomes_text_and_costs_no_other(settings, logs):
+    torn = b'{"timestamp":"2026-01-31T12:00:00.000000Z","event":"cut he{"timestamp":"x"}\n'
+    logs.write(line("one") + torn + line("two"))
+    assert Relay(settings, statsd=False).run(once=True)
+    assert len(stored(settings.store_path)) == 3
+    store = open_store(settings)
+    assert [document["event"] for document in store.documents(Query("airflow.task"))][1] == torn[:-1].decode()
+    store.close()
+
+
+def test_once_says_so_when_something_is_left(settings, logs):
+    logs.write(line("one"))
+    settings.store_path.parent.mkdir(parents=True)
+    settings.store_path.write_bytes(b"this is no database" * 100)
+    relay = Relay(settings, statsd=False)
+    assert not relay.run(once=True, patience_s=1.0)
+    assert "is damaged" in read_status(settings.home)["sinks"]["embedded"]["trouble"]
+
+
+@pytest.mark.parametrize("kills", [pytest.param(20, marks=pytest.mark.slow), 4])
+def test_kill_at_random_moments_loses_and_doubles_nothing(settings, logs, command, kills):
+    dice = random.Random(kills)
+    stop = threading.Event()
+
+    def write():
+        number = 0
+        while not stop.is_set():
+            for file in range(5):
+                name = f"dag_id=d/run_id=r{number // 2000}/task_id=t{file}/attempt=1.log"
+                logs.write(
+                    b"".join(line(f"{number + step} {'x' * dice.randrange(300)}", step) for step in range(50)), name
+                )
+            number += 50
+            time.sleep(0.01)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(kills):
+        relay = command()
+        wait_until(settings.store_path.exists)
+        time.sleep(dice.uniform(0.3, 1.5))
+        relay.kill()
+        relay.communicate()
+    stop.set()
+    writer.join()
+    assert command("--once").wait(120) == 0
+    found = stored(settings.store_path)
+    assert len(found) == len(set(found))
+    assert set(found) == expected(logs.root)
+    for path in {path for path, _ in found}:
+        offsets = [offset for where, offset in found if where == path]
+        assert offsets == sorted(offsets)
+
+
+@pytest.mark.parametrize("which", ["store.db", "checkpoints/witness.db"])
+def test_a_database_cut_short_is_told_or_made_anew(settings, logs, which):
+    logs.write(line("one") * 500)
+    Relay(settings, statsd=False).run(once=True)
+    path = settings.home / which
+    path.write_bytes(path.read_bytes()[:5000])
+    relay = Relay(settings, statsd=False)
+    delivered = relay.run(once=True, patience_s=1.0)
+    if which == "store.db":
+        assert not delivered
+        assert "move it away" in read_status(settings.home)["sinks"]["embedded"]["trouble"]
+    else:
+        assert delivered
+
+
+def test_a_full_disk_stops_nothing_and_is_made_up_for(settings, logs):
+    logs.write(line("x" * 1000) * 4000)
+    child = subprocess.run(
+        [sys.executable, "-m", "observability.cli", "relay", "--once", "--patience", "2"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 1
+    assert "does not take records" in child.stderr
+    assert Relay(settings, statsd=False).run(once=True)
+    assert set(stored(settings.store_path)) == expected(logs.root)
+
+
+def test_a_clock_that_goes_backwards_changes_neither_order_nor_number(settings, logs):
+    logs.write(line("late", 50) + line("early", 10) + line("later", 55))
+    Relay(settings, statsd=False).run(once=True)
+    store = open_store(settings)
+    assert [document["event"] for document in store.documents(Query("airflow.task"))] == ["late", "early", "later"]
+    store.close()
+
+
+def test_its_memory_does_not_grow_with_the_backlog(settings, logs, command):
+    for file in range(4):
+        logs.write(
+            b"".join(line(f"{step} {'x' * 200}", step) for step in range(25_000)),
+            f"dag_id=d/run_id=r/task_id=t{file}/attempt=1.log",
+        )
+    relay = command()
+    wait_until(lambda: (read_status(settings.home) or {}).get("rss_bytes"))
+    most = 0
+    while _count(settings) < 100_000:
+        most = max(most, read_status(settings.home)["rss_bytes"])
+        time.sleep(0.05)
+    relay.send_signal(signal.SIGTERM)
+    relay.wait(15)
+    assert most < 80_000_000
+
+
+def _count(settings):
+    try:
+        with sqlite3.connect(settings.store_path) as connection:
+            number = connection.execute("select count(*) from logs").fetchone()[0]
+        connection.close()
+    except sqlite3.OperationalError:
+        return 0
+    return number
+
+
+def test_its_status_is_one_json_object(settings, logs, command):
+    logs.write(line("one"))
+    Relay(settings, statsd=False).run(once=True)
+    shown = orjson.loads(command("--status").communicate(timeout=30)[0])
+    assert shown["sinks"]["embedded"]["state"] == "ok"
