@@ -75,6 +75,8 @@ class EmbeddedStore:
         source, document, _ = _FROM[table]
         key = "''" if by is None else f"coalesce({_field(table, document, by)}, '')"
         rows = self._all(f"select {key}, count(*) from {source} where {where} group by 1 order by 1", values)  # noqa: S608
+        if by is None and not rows:
+            return {"": 0}
         return {str(name): number for name, number in rows}
 
     def series(self) -> int:

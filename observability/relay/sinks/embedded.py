@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from observability.catalog import TAGS
+from observability.catalog import DATASETS, TAGS
 from observability.relay.checkpoint import Checkpoint
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.store.schema import damaged, open_writer
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedSink", "open_sink"]
 
 _LOGS = ("airflow.task", "airflow.component")
+_EVENTS = (DATASETS["etl.event"], DATASETS["contrail.alert"])
 _RETENTION_EVERY_S = 3600
 _TAG_FIELDS = frozenset({*TAGS.values(), "metric.tags"})
 _Row = tuple[Any, ...]
@@ -69,7 +70,7 @@ class EmbeddedSink:
         return answer
 
     def prune(self) -> None:
-        """Forget what is older than the retention, at most once an hour."""
+        """Forget logs and metrics older than the retention, events older than the catalogue says; once an hour at most."""
         if time.monotonic() - self._pruned < _RETENTION_EVERY_S and self._pruned:
             return
         self._pruned = time.monotonic()
@@ -80,7 +81,12 @@ class EmbeddedSink:
         try:
             connection.execute("begin immediate")
             for statement in _PRUNE:
-                connection.execute(statement, (oldest,))
+                connection.execute(statement, (_iso(now - self._retention),))
+            for dataset in _EVENTS:
+                kept = timedelta(days=dataset.retention_days)
+                connection.execute(
+                    "delete from events where dataset = ? and at < ?", (dataset.dataset, _iso(now - kept))
+                )
             connection.execute("commit")
         except sqlite3.DatabaseError as error:
             self._forget(connection)
@@ -193,6 +199,10 @@ def series_of(fields: dict[str, Any]) -> tuple[str, str]:
     """Name and tags of a metric document: what makes a series."""
     tags = {key: value for key, value in fields.items() if key in _TAG_FIELDS}
     return str(fields.get("metric.name", "")), orjson.dumps(tags, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _parsed(batch: Batch, rejected: list[Rejected]) -> Any:

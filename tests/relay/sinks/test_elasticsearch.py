@@ -70,7 +70,7 @@ def deliver(sink, batch, attempts=60):
     for _ in range(attempts):
         try:
             return sink.send(batch)
-        except SinkUnavailable:  # noqa: PERF203 - that is the point
+        except SinkUnavailable:
             batch = resent(batch)
     raise AssertionError(f"no answer in {attempts} attempts")
 

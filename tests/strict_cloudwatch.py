@@ -1,0 +1,167 @@
+"""PutLogEvents as AWS documents it: every limit enforced, faults on request, over HTTP.
+
+moto accepts what AWS refuses; this refuses it. What was accepted is kept in ``streams``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["FAULTS", "StrictCloudWatch"]
+
+FAULTS = ("throttle", "refuse", "lose", "stall")
+"""throttle: 400, nothing stored; refuse: 503, nothing stored; lose: stored, then 500; stall: stored, then silence."""
+
+_HOUR = 3_600_000
+
+
+class StrictCloudWatch:
+    """A server; each PutLogEvents meets the next of ``faults`` (None: it is answered by the rules)."""
+
+    def __init__(self, faults: Iterable[str | None] = (), *, stall_s: float = 1.5) -> None:
+        self._faults = iter(faults)
+        self._stall_s = stall_s
+        self._lock = threading.Lock()
+        self.now_ms: int | None = None
+        self.groups: dict[str, int | None] = {}
+        self.streams: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self.calls: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+    def __enter__(self) -> StrictCloudWatch:  # noqa: PYI034 - typing has no Self before 3.11
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                call = self.headers["x-amz-target"].partition(".")[2]
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with fake._lock:
+                    fake.calls[call] += 1
+                    status, answer, silence = fake._serve(call, body)
+                if silence:
+                    time.sleep(silence)
+                    self.close_connection = True
+                    return
+                reply = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/x-amz-json-1.1")
+                self.send_header("content-length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+
+            def log_message(self, *_: object) -> None: ...
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: object) -> None:
+                """A client that gave up is part of the test."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def messages(self) -> list[str]:
+        """Every message stored, stream by stream in the order in which GetLogEvents shows them."""
+        return [event["message"] for events in self.streams.values() for event in sorted(events, key=_time)]
+
+    def _serve(self, call: str, body: dict[str, Any]) -> tuple[int, dict[str, Any], float]:
+        if call != "PutLogEvents":
+            return (*getattr(self, "_" + re.sub(r"(?<!^)(?=[A-Z])", "_", call).lower())(body), 0.0)
+        fault = next(self._faults, None)
+        self.seen[fault or "passed"] += 1
+        if fault == "throttle":
+            return 400, {"__type": "ThrottlingException", "message": "Rate exceeded"}, 0.0
+        if fault == "refuse":
+            return 503, {"__type": "ServiceUnavailableException", "message": "no"}, 0.0
+        status, answer = self._put_log_events(body)
+        if fault == "lose" and status == 200:
+            return 500, {"__type": "InternalFailure", "message": "stored, but you will not know"}, 0.0
+        return status, answer, self._stall_s if fault == "stall" else 0.0
+
+    def _put_log_events(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        where = body["logGroupName"], body["logStreamName"]
+        if where not in self.streams:
+            return 400, {"__type": "ResourceNotFoundException", "message": "The specified log stream does not exist."}
+        events = body["logEvents"]
+        now = self.now_ms or int(time.time() * 1000)
+        if violation := _violation(events, now):
+            self.violations.append(violation)
+            return 400, {"__type": "InvalidParameterException", "message": violation}
+        old = sum(event["timestamp"] < now - 14 * 24 * _HOUR for event in events)
+        new = sum(event["timestamp"] > now + 2 * _HOUR for event in events)
+        self.streams[where] += events[old : len(events) - new]
+        refused = ({"tooOldLogEventEndIndex": old} if old else {}) | (
+            {"tooNewLogEventStartIndex": len(events) - new} if new else {}
+        )
+        return 200, {"nextSequenceToken": "1"} | ({"rejectedLogEventsInfo": refused} if refused else {})
+
+    def _create_log_group(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if body["logGroupName"] in self.groups:
+            return 400, {"__type": "ResourceAlreadyExistsException", "message": "exists"}
+        self.groups[body["logGroupName"]] = None
+        return 200, {}
+
+    def _create_log_stream(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if body["logGroupName"] not in self.groups:
+            return 400, {"__type": "ResourceNotFoundException", "message": "no such group"}
+        if (body["logGroupName"], body["logStreamName"]) in self.streams:
+            return 400, {"__type": "ResourceAlreadyExistsException", "message": "exists"}
+        self.streams[body["logGroupName"], body["logStreamName"]] = []
+        return 200, {}
+
+    def _put_retention_policy(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        self.groups[body["logGroupName"]] = body["retentionInDays"]
+        return 200, {}
+
+    def _describe_log_groups(self, _body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return 200, {"logGroups": [{"logGroupName": name} for name in self.groups]}
+
+    def _get_log_events(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        where = body["logGroupName"], body["logStreamName"]
+        if where not in self.streams:
+            return 400, {"__type": "ResourceNotFoundException", "message": "no such stream"}
+        found = [
+            event for event in sorted(self.streams[where], key=_time) if event["timestamp"] >= body.get("startTime", 0)
+        ]
+        start = int(body.get("nextToken", "f/0")[2:])
+        page = found[start : start + 1000]
+        return 200, {"events": page, "nextForwardToken": f"f/{start + len(page)}", "nextBackwardToken": "b/0"}
+
+
+def _time(event: dict[str, Any]) -> int:
+    return int(event["timestamp"])
+
+
+def _violation(events: list[dict[str, Any]], now: int) -> str:
+    times = [event["timestamp"] for event in events]
+    valid = [at for at in times if now - 14 * 24 * _HOUR <= at <= now + 2 * _HOUR]
+    if not 1 <= len(events) <= 10_000:
+        return f"{len(events)} events"
+    if (size := sum(len(event["message"].encode()) + 26 for event in events)) > 1_048_576:
+        return f"{size} bytes"
+    if times != sorted(times):
+        return "not in chronological order"
+    if valid and valid[-1] - valid[0] > 24 * _HOUR:
+        return "spans more than 24 hours"
+    return "" if all(event["message"] for event in events) else "an empty message"
