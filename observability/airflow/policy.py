@@ -25,15 +25,21 @@ _ATTACHED = {
     "on_retry_callback": callbacks.on_retry,
     "on_skipped_callback": callbacks.on_skipped,
 }
+_MAKE_IT_RUN = ("on_execute_callback", "on_success_callback")
+"""With one of these Airflow sends an empty operator to a worker, which it passes over without."""
 
 
 @hookimpl
 def task_policy(task: Any) -> None:
-    """Put our callbacks before the task's own, which stay; doing it again changes nothing."""
+    """Put our callbacks before the task's own, which stay; doing it again changes nothing.
+
+    An empty operator, which Airflow does not run, is not made to run.
+    """
     with contained("policy"):
+        passed_over = _is_passed_over(task)
         for kind, ours in _ATTACHED.items():
             theirs = _as_list(getattr(task, kind, None))
-            if ours not in theirs:
+            if ours not in theirs and not (passed_over and kind in _MAKE_IT_RUN):
                 setattr(task, kind, [ours, *theirs])
 
 
@@ -44,6 +50,13 @@ def dag_policy(dag: Any) -> None:
         for task in dag.tasks:
             if getattr(task, "end_from_trigger", False):
                 task.end_from_trigger = False
+
+
+def _is_passed_over(task: Any) -> bool:
+    """Airflow's ``TaskInstance.is_task_schedulable``, the other way round."""
+    if not getattr(task, "inherits_from_empty_operator", False):
+        return False
+    return not (task.on_execute_callback or task.on_success_callback or task.outlets or task.inlets)
 
 
 def _as_list(given: Callable[..., Any] | Sequence[Callable[..., Any]] | None) -> list[Callable[..., Any]]:

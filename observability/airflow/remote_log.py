@@ -78,7 +78,7 @@ class ContrailLogIO:
             return [str(error)], []
         if first is None:
             return [], []
-        return [f"Contrail's {settings.store.backend} store"], [map(as_written, chain([first], documents))]
+        return [f"Contrail's {settings.store.backend} store"], [(as_written(document) for document in chain([first], documents))]
 
 
 def as_written(document: Document) -> str:

@@ -9,7 +9,7 @@ from airflow import settings
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
-from airflow.sdk import DAG, TaskGroup, setup, task, teardown
+from airflow.sdk import DAG, Asset, TaskGroup, setup, task, teardown
 from airflow.serialization.serialized_objects import DagSerialization
 
 from observability import callbacks
@@ -65,8 +65,22 @@ def test_airflow_finds_the_policies_by_their_entry_point():
 
 
 def test_every_kind_of_task_gets_every_callback(dag):
-    for each in apply(dag).tasks:
+    for each in [each for each in apply(dag).tasks if each.task_id != "empty"]:
         assert {kind: getattr(each, kind)[0] for kind in KINDS} == KINDS
+
+
+def test_an_empty_operator_is_not_made_to_run(dag):
+    empty = apply(dag).get_task("empty")
+    assert not empty.has_on_execute_callback
+    assert not empty.has_on_success_callback
+    assert empty.on_failure_callback == [callbacks.on_failure]
+
+
+def test_an_empty_operator_that_runs_all_the_same_is_observed():
+    with DAG("empties", schedule=None) as dag:
+        EmptyOperator(task_id="asset", outlets=[Asset("contrail://empty")])
+        EmptyOperator(task_id="own", on_execute_callback=theirs)
+    assert [callbacks.on_success in each.on_success_callback for each in apply(dag).tasks] == [True, True]
 
 
 def test_the_authors_callbacks_stay_behind_ours(dag):
