@@ -70,13 +70,11 @@ class EmbeddedSink:
         return answer
 
     def prune(self) -> None:
-        """Forget logs and metrics older than the retention, events older than the catalogue says; once an hour at most."""
+        """Once an hour, forget logs and metrics older than the retention, and events by the catalogue's own."""
         if time.monotonic() - self._pruned < _RETENTION_EVERY_S and self._pruned:
             return
         self._pruned = time.monotonic()
-        oldest = (
-            (datetime.now(timezone.utc) - self._retention).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        )
+        now = datetime.now(timezone.utc)
         connection = self._open()
         try:
             connection.execute("begin immediate")
