@@ -6,6 +6,7 @@ first, then the oldest file; what goes is counted.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
 __all__ = ["DeadLetters", "Letter"]
@@ -46,13 +48,15 @@ class DeadLetters:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = b"".join(orjson.dumps(letter) + b"\n" for letter in letters)
         dropped = self._make_room(len(text))
-        with self._current().open("ab", buffering=0) as file:
-            file.write(text)
+        with self._current().open("a+b", buffering=0) as file:
+            file.write(text if _ends_whole(file) else b"\n" + text)
         self.letters += len(letters) - dropped
         return dropped
 
     def take(self) -> Iterator[tuple[Path, list[Letter]]]:
         """Each file with its letters, out of the way of the relay; for sending them again."""
+        for left_over in sorted(self._directory.glob(f"{self._sink}-*.replaying")):
+            yield left_over, list(read_letters(left_over))
         for path in self.files():
             aside = path.with_suffix(".replaying")
             path.rename(aside)
@@ -91,6 +95,11 @@ def read_letters(path: Path) -> Iterator[Letter]:
                     continue
     except FileNotFoundError:
         return
+
+
+def _ends_whole(file: FileIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    return size == 0 or os.pread(file.fileno(), 1, size - 1) == b"\n"
 
 
 def _without_debug(path: Path) -> int:

@@ -89,7 +89,13 @@ class Statsd(threading.Thread):
             self._socket.settimeout(0.001)
             self._receive(time.monotonic() + 1.0)
             self.flush()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the sockets."""
         self._socket.close()
+        if self._forward is not None:
+            self._forward.close()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Write what there is and end."""

@@ -1,0 +1,177 @@
+import socket
+import time
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observability.contain import take_losses
+from observability.journal import Journal, frames
+from observability.relay.sources.statsd import Statsd, StatsdUnavailable
+
+
+@pytest.fixture
+def statsd(tmp_path):
+    made = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=60, budget=3)
+    yield made
+    made.stop()
+    made.close()
+    take_losses()
+
+
+def samples(statsd, tmp_path):
+    """What one flush writes, by name and tags."""
+    for file in tmp_path.glob("*.journal"):
+        file.unlink()
+    statsd._journal.close()
+    statsd.flush()
+    documents = [
+        orjson.loads(frame.document) for file in tmp_path.glob("*.journal") for frame in frames(file.read_bytes())
+    ]
+    return {(document["metric.name"], document.get("airflow.dag_id", "")): document for document in documents}
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (b"x:1|c\nx:2|c", {"metric.type": "counter", "metric.value": 3.0, "metric.count": 2}),
+        (b"x:3|c|@0.1", {"metric.type": "counter", "metric.value": 30.0, "metric.count": 10}),
+        (b"x:1:2:3|c", {"metric.value": 6.0, "metric.count": 3}),
+        (b"x:-4|c", {"metric.value": -4.0}),
+        (b"x:5|g\nx:7|g", {"metric.type": "gauge", "metric.value": 7.0}),
+        (b"x:5|g\nx:+3|g\nx:-1|g", {"metric.value": 7.0}),
+        (b"x:a|s\nx:b|s\nx:a|s", {"metric.type": "set", "metric.value": 2, "metric.count": 3}),
+        (
+            b"x:10|ms\nx:20|ms\nx:30|h",
+            {"metric.type": "timer", "metric.value": 20.0, "metric.min": 10.0, "metric.max": 30.0, "metric.p50": 20.0},
+        ),
+        (b"airflow.x:1|c", {"metric.name": "x", "metric.value": 1.0}),
+        (b"x:1|c|#dag_id:d,team:t", {"airflow.dag_id": "d", "airflow.team": "t"}),
+        (b"x,dag_id=d,other=o:1|c", {"airflow.dag_id": "d", "metric.tags": {"other": "o"}}),
+        (b"x:1|c|#run_id:r1,try_number:2,ti_id:u,map_index:3", {"metric.value": 1.0}),
+        (b"x:1|c|#dag_id:d|T1656581400|c:abc", {"metric.value": 1.0, "airflow.dag_id": "d"}),
+        (b"\n\nx:1|c\n", {"metric.value": 1.0}),
+    ],
+)
+def test_every_dialect_is_read(statsd, tmp_path, lines, expected):
+    statsd.take(lines)
+    [document] = samples(statsd, tmp_path).values()
+    assert {key: document.get(key) for key in expected} == expected
+    assert not {"airflow.run_id", "airflow.try_number"} & document.keys()
+    assert statsd.garbage == 0
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"x", b"x:1", b":1|c", b"x:|c", b"x:abc|ms", b"x:nan|c", b"x:inf|g", b"x:1|zz", b"x:1|c|@0", b"x:1|c|@7", b"\xff\xfe:1|c",
+     b"x\x00y:1|c", b"_e{5,4}:title|text", b"_sc|name|0", b"x:1:b|ms"],
+)  # fmt: skip
+def test_garbage_is_counted_and_gives_no_metric(statsd, tmp_path, garbage):
+    statsd.take(garbage)
+    assert statsd.garbage == 1
+    assert samples(statsd, tmp_path) == {}
+    assert take_losses() == {("relay.statsd", "unreadable metric"): 1}
+
+
+@given(st.binary(max_size=200))
+def test_no_datagram_does_harm(datagram):
+    class Sink:
+        def append(self, dataset, document):
+            assert dataset == "airflow.statsd"
+            assert b"\n" not in document
+
+    statsd = Statsd(Sink(), "127.0.0.1", 0)
+    try:
+        statsd.take(datagram)
+        statsd.flush()
+    finally:
+        statsd.close()
+        take_losses()
+
+
+def test_series_above_the_budget_are_folded_into_one_and_counted(statsd, tmp_path):
+    for number in range(10):
+        statsd.take(b"x:1|c|#dag_id:d%d" % number)
+    found = samples(statsd, tmp_path)
+    folded = found["x", ""]
+    assert (folded["metric.value"], folded["metric.tags"]) == (7.0, {"folded": "true"})
+    assert found["contrail.telemetry.folded_series", ""]["metric.value"] == 7.0
+    assert sum(document["metric.value"] for (name, _), document in found.items() if name == "x") == 10.0
+
+
+def test_a_gauge_remembers_its_value_from_interval_to_interval(statsd, tmp_path):
+    statsd.take(b"x:5|g")
+    samples(statsd, tmp_path)
+    statsd.take(b"x:+2|g")
+    assert samples(statsd, tmp_path)["x", ""]["metric.value"] == 7.0
+
+
+def test_percentiles_of_very_many_samples_stay_near_the_truth(statsd, tmp_path):
+    for number in range(20_000):
+        statsd.take(b"x:%d|ms" % (number % 1000))
+    document = samples(statsd, tmp_path)["x", ""]
+    assert document["metric.count"] == 20_000
+    assert document["metric.p50"] == pytest.approx(500, abs=60)
+    assert document["metric.p99"] == pytest.approx(990, abs=10)
+
+
+def test_ids_differ_from_interval_to_interval_and_from_series_to_series(statsd, tmp_path):
+    ids = set()
+    for _ in range(2):
+        statsd.take(b"x:1|c\ny:1|c")
+        ids |= {document["event.id"] for document in samples(statsd, tmp_path).values()}
+    assert len(ids) == 4
+
+
+def test_a_copy_goes_to_another_server(tmp_path):
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        other.bind(("127.0.0.1", 0))
+        other.settimeout(5)
+        statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, forward=f"127.0.0.1:{other.getsockname()[1]}")
+        statsd.start()
+        client.sendto(b"x:1|c", ("127.0.0.1", statsd.port))
+        assert other.recv(100) == b"x:1|c"
+        statsd.stop()
+
+
+def test_what_came_in_the_last_moment_is_written_at_the_end(tmp_path):
+    statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=600)
+    statsd.start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(100):
+            client.sendto(b"x:1|c", ("127.0.0.1", statsd.port))
+    statsd.stop()
+    [file] = tmp_path.glob("airflow.statsd-*.journal")
+    [frame] = frames(file.read_bytes())
+    assert orjson.loads(frame.document)["metric.value"] == 100.0
+
+
+def test_the_interval_ends_by_the_clock_also_under_load(tmp_path):
+    statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=0.05)
+    statsd.start()
+    deadline = time.monotonic() + 10
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        while not list(tmp_path.glob("*.journal")):
+            assert time.monotonic() < deadline
+            client.sendto(b"x:1|c", ("127.0.0.1", statsd.port))
+    statsd.stop()
+
+
+def test_a_taken_port_is_named_with_the_remedy(statsd, tmp_path):
+    with pytest.raises(StatsdUnavailable, match=rf"127\.0\.0\.1:{statsd.port} .*set \[relay\] statsd_port"):
+        Statsd(Journal(tmp_path), "127.0.0.1", statsd.port)
+
+
+def test_a_full_disk_costs_the_interval_and_is_counted(statsd):
+    class Full:
+        def append(self, *_):
+            raise OSError(28, "No space left on device")
+
+    statsd._journal = Full()
+    statsd.take(b"x:1|c")
+    statsd.flush()
+    assert take_losses() == {("relay.statsd", "No space left on device"): 1}
