@@ -320,7 +320,7 @@ AIRFLOW_METRICS: dict[str, MetricSpec] = {
     "dagbag_size": MetricSpec("gauge", "DAGs", "DAGs found by the last scan.", ("env",)),
     "dagrun.schedule_delay": MetricSpec("timer", "ms", "From when a run was due to its start.", ("dag_id", "env")),
     "dagrun.first_task_scheduling_delay": MetricSpec("timer", "ms", "From when a run was due to its first task's start.", _DAG_RUN),
-    "task.queued_duration": MetricSpec("timer", "ms", "Time a task waited in its queue.", _TRIED),
+    "dagrun.first_task_start_delay": MetricSpec("timer", "ms", "From a run's queueing to its first task's start.", _DAG_RUN),
     "task.scheduled_duration": MetricSpec("timer", "ms", "Time a task waited to be queued.", _TRIED),
 }
 """Airflow's own metrics that our boards and rules use, named as its registry names them."""

@@ -11,7 +11,6 @@ OWNER = Control("Owner", "airflow.owner")
 RUN_ID = Control("Run", "airflow.run_id")
 TASK_ID = Control("Task", "airflow.task_id")
 
-DAY_NS = 86_400_000_000_000
 MINUTE_MS = 60_000
 
 RUN_ENDS = ("dag_run.succeeded", "dag_run.failed")
@@ -37,6 +36,8 @@ NO_FAILURE = Quiet("No task failed in the time shown.", ("task.failed", "task.re
 NO_FAILED_RUN = Quiet("No run failed in the time shown.", ("dag_run.failed",))
 NO_RETRY = Quiet("No attempt had to be retried.", ("task.retried",))
 NO_LATE = Quiet("No deadline was missed or came near.", ("deadline.missed", "deadline.approached"))
+NO_MISSED = Quiet("No deadline was missed.", ("deadline.missed",))
+NO_CANARY = Quiet("The canary DAG is paused, or its first round is not over.", ("canary.verified",))
 NO_INCIDENT = Quiet("No incident was opened.", ("incident.opened",))
 NO_REJECT = Quiet("No row broke a rule.", ("rows.rejected",))
 NO_LOSS = Quiet("No observation was lost.", ("telemetry.lost",))

@@ -41,6 +41,7 @@ _RUNS = Row(
         ),
         Panel(
             key="retried",
+            quiet=asked.NO_RETRY,
             title="Attempts retried",
             kind="number",
             questions=(asked.RETRIES,),

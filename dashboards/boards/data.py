@@ -33,6 +33,7 @@ _ROWS = Row(
         Panel(key="rows-in", title="Rows read", kind="number", questions=(_IN,), size=(12, 6)),
         Panel(
             key="rejected",
+            quiet=asked.NO_REJECT,
             title="Rows quarantined",
             kind="number",
             questions=(_REJECTED,),

@@ -12,6 +12,7 @@ _NOW = Row(
     (
         Panel(
             key="runs-failed",
+            quiet=asked.NO_FAILED_RUN,
             title="Failed runs",
             kind="number",
             questions=(asked.RUNS_FAILED,),
@@ -28,6 +29,7 @@ _NOW = Row(
         ),
         Panel(
             key="retries",
+            quiet=asked.NO_RETRY,
             title="Attempts retried",
             kind="number",
             questions=(asked.RETRIES,),
@@ -36,6 +38,7 @@ _NOW = Row(
         ),
         Panel(
             key="deadlines-missed",
+            quiet=asked.NO_MISSED,
             title="Deadlines missed",
             kind="number",
             limits=(1, 3),
@@ -44,6 +47,7 @@ _NOW = Row(
         ),
         Panel(
             key="incidents-opened",
+            quiet=asked.NO_INCIDENT,
             title="Incidents opened",
             kind="number",
             limits=(1, 5),
@@ -224,12 +228,15 @@ _AIRFLOW = Row(
             quiet=Quiet("No run was started by its schedule.", ("dagrun.schedule_delay",)),
         ),
         Panel(
-            key="queued-time",
-            title="Time in the queue",
+            key="waiting-time",
+            title="Waiting to be queued, and to start",
             kind="line",
             alone=True,
             size=(16, 10),
-            questions=(metric("Queued, p95", "task.queued_duration"),),
+            questions=(
+                metric("Task, p95", "task.scheduled_duration"),
+                metric("Run's first task, p95", "dagrun.first_task_start_delay"),
+            ),
         ),
     ),
 )
@@ -241,6 +248,7 @@ _TELEMETRY = Row(
     (
         Panel(
             key="canary",
+            quiet=asked.NO_CANARY,
             title="Canary's way to the store",
             kind="line",
             alone=True,

@@ -183,6 +183,7 @@ _RELAY = Row(
         ),
         Panel(
             key="canary",
+            quiet=asked.NO_CANARY,
             title="Canaries",
             kind="table",
             by=("event.action",),

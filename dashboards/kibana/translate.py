@@ -175,13 +175,14 @@ def _leaf(operation: str, column: dict[str, Any]) -> dict[str, Any]:
 def rows(asked: Asked, answer: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows that the panel would show: column → value, without those in which every number is nothing.
 
-    A count of nought is nothing too: it is what a query over a name that nobody sends would give.
+    A count or a sum of nought is nothing too: it is what a query over a name that nobody sends would give.
     """
     aggregations = answer.get("aggregations", {})
     buckets = [key for key in asked.order if asked.columns[key].get("isBucketed")]
     found = _walk(aggregations, buckets, {}, asked)
+    added_up = {key for key, column in asked.columns.items() if column["operationType"] in {"count", "sum"}}
     metrics = [key for key in asked.order if not asked.columns[key].get("isBucketed")]
-    return [row for row in found if any(row.get(key) not in (None, 0) for key in metrics)]
+    return [row for row in found if any(row.get(key) or (row.get(key) == 0 and key not in added_up) for key in metrics)]
 
 
 def _walk(level: dict[str, Any], buckets: list[str], path: dict[str, Any], asked: Asked) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import select
 
 from observability.emit import emit
-from observability.watch import book, schema
+from observability.watch import book, gauges, schema
 from observability.watch.deadlines import Deadlines
 from observability.watch.desk import Desk
 from observability.watch.facts import Fact
@@ -41,6 +41,7 @@ _STANDBY_S = 1.0
 _KEEP_LEASE_S = 1.0
 _LEDGER_WAIT_S = 1.0
 _RULES_S = 2.0
+_GAUGES_S = 5.0
 _HOUR_S = 3600.0
 _KEEP_S = 90 * 86_400.0
 _API_PATIENCE_S = 60.0
@@ -156,6 +157,7 @@ class Watcher:
     def _read(self, connection: Connection, now: float) -> bool:
         facts, cursor, more = self._journal.read(read_cursor(connection, "journal"))
         self._desk.take(connection, facts, now)
+        gauges.delay(facts, now)
         write_cursor(connection, "journal", cursor)
         self._seen = cursor
         self._desk.take(connection, self._reported, now)
@@ -170,6 +172,8 @@ class Watcher:
             deadlines = Deadlines(self._rules.rules.deadlines, self._looker.dags if self._looker else {})
             self._desk.take(connection, deadlines.check(connection, now), now)
         self._desk.take(connection, self._proof.round(connection, self._desk.teller, now), now)
+        if self._due("gauges", now, _GAUGES_S):
+            gauges.open_incidents(connection)
         if self._due("quiet", now, _HOUR_S):
             self._desk.quiet(connection, now)
             book.forget(connection, now - _KEEP_S)

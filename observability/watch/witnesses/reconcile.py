@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from observability.watch import gauges
 from observability.watch.facts import CERTAIN, SEEN, Fact, seconds
 from observability.watch.witnesses.diagnose import diagnose_run, diagnose_task
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
@@ -179,6 +180,7 @@ class Reconciler:
             if beat is None:
                 continue
             age = now - seconds(beat)
+            gauges.heartbeat(name, age)
             if age > limit:
                 yield self._silent(name, f"its last heartbeat was {age:.0f} s ago", now)
                 scene.silent = [*{*scene.silent, name}]
