@@ -7,9 +7,11 @@ Everything that runs inside somebody else's task, callback or parser goes throug
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["contained", "count_loss", "take_losses", "text_of"]
 
 _losses: Counter[tuple[str, str]] = Counter()
-_lock = threading.Lock()
+_said: set[tuple[str, type[Exception]]] = set()
+_lock = threading.RLock()
 
 
 def contained(stage: str) -> AbstractContextManager[None, bool]:
@@ -46,7 +49,21 @@ class _Contained:
         if not isinstance(error, Exception):
             return False
         count_loss(self._stage, type(error).__name__)
-        return "pytest" not in sys.modules
+        if "pytest" in sys.modules:
+            return False
+        _say_once(self._stage, error)
+        return True
+
+
+def _say_once(stage: str, error: Exception) -> None:
+    """Write a line to stderr for the first failure of its kind; only messages of our own are known to be harmless."""
+    kind = type(error)
+    if (stage, kind) in _said:
+        return
+    _said.add((stage, kind))
+    message = f": {error}" if kind.__module__.startswith("observability.") else ""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"contrail: contained at {stage}: {kind.__name__}{message}\n")
 
 
 def count_loss(stage: str, reason: str, number: int = 1) -> None:
@@ -69,3 +86,12 @@ def text_of(value: object) -> str:
         return str(value)
     except Exception as error:  # noqa: BLE001 - user code: anything may come out of it
         return f"<{type(value).__name__} whose text cannot be had: {type(error).__name__}>"
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.RLock()
+    _losses.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import time
 from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
     from observability.events import Document, Event
 
-__all__ = ["emit", "journal"]
+__all__ = ["emit", "journal", "report_losses"]
 
 _SEEN_MOST = 10_000
+_LONGEST_RECORD = 200_000
+"""CloudWatch takes 262,118 bytes of an event; a longer record has its texts and lists cut."""
+_LONGEST_TEXT = 20_000
+_LONGEST_LIST = 200
 _sequence = itertools.count(1)
 _seen: OrderedDict[str, None] = OrderedDict()
 
@@ -45,12 +50,21 @@ def emit(event: Event, *, log: Callable[..., Any] | None = None) -> bool:
     A probe of the canary is recorded only. An event without identity gets the bound one. Returns False for a fact
     that this process has emitted already, and for one that could not be recorded, which is counted.
     """
+    recorded = False
     with contained("emit"):
-        return _emit(event, log) and _report_losses()
-    return False
+        recorded = _record(event, log)
+    if recorded:
+        report_losses()
+    return recorded
 
 
-def _emit(event: Event, log: Callable[..., Any] | None) -> bool:
+def report_losses() -> None:
+    """Tell what was lost so far; what cannot be told now is told with the next event. For the end of a process."""
+    with contained("emit"):
+        _report(take_losses())
+
+
+def _record(event: Event, log: Callable[..., Any] | None) -> bool:
     about = event.identity or identity.current()
     document = event.document()
     if event.identity is None and about is not None:
@@ -61,6 +75,9 @@ def _emit(event: Event, log: Callable[..., Any] | None) -> bool:
     spec = catalog.EVENTS[event.action]
     document = _complete(document, spec)
     record = to_json(document)
+    if len(record) > _LONGEST_RECORD:
+        document = {name: _shortened(value) for name, value in document.items()}
+        record = to_json(document)
     if not redact.is_clean(record):
         document = redact.document(document)
         record = to_json(document)
@@ -71,8 +88,15 @@ def _emit(event: Event, log: Callable[..., Any] | None) -> bool:
     for use in spec.metrics:
         _measure(use, document)
     if spec.log and log is not None:
-        log(spec.level, document["message"], **{"event.id": document["event.id"], "event.action": event.action})
+        with contained("emit"):
+            log(spec.level, document["message"], **{"event.id": document["event.id"], "event.action": event.action})
     return True
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:_LONGEST_TEXT]} … {len(value) - _LONGEST_TEXT} characters more"
+    return list(value[:_LONGEST_LIST]) if isinstance(value, (list, tuple)) else value
 
 
 def _complete(document: Document, spec: catalog.EventSpec) -> Document:
@@ -113,17 +137,17 @@ def _remember(fact: str) -> None:
         _seen.popitem(last=False)
 
 
-def _report_losses() -> bool:
-    for (stage, reason), number in take_losses().items():
-        lost = TelemetryLost(
-            stage=stage, lost_reason=reason, lost=number, discriminator=f"{os.getpid()}:{next(_sequence)}"
-        )
+def _report(losses: dict[tuple[str, str], int]) -> None:
+    while losses:
+        (stage, reason), number = losses.popitem()
+        about = f"{os.getpid()}:{time.time_ns()}:{next(_sequence)}"
         try:
-            _emit(lost, None)
+            _record(TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=about), None)
         except OSError:
-            count_loss(stage, reason, number)
-            raise
-    return True
+            losses[stage, reason] = number
+            break
+    for (stage, reason), number in losses.items():
+        count_loss(stage, reason, number)
 
 
 @lru_cache(maxsize=1)

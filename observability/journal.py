@@ -1,6 +1,6 @@
-"""Facts on disk: an append-only file per data stream, one checksummed line per record.
+r"""Facts on disk: an append-only file per data stream, one checksummed line per record.
 
-A line is ``<crc32 of the document, 8 hex digits> <document as JSON>\\n``, written by one ``write(2)`` to a
+A line is ``<crc32 of the document, 8 hex digits> <document as JSON>\n``, written by one ``write(2)`` to a
 file opened with ``O_APPEND``: writers in any number of processes need no lock, and a record for which
 :meth:`Journal.append` returned survives the death of its process. Files are named
 ``<dataset>-<UTC day>-<number>.journal``.
@@ -49,7 +49,7 @@ class Journal:
         self.directory = directory
         self._max_file_bytes = max_file_bytes
         self._fsync = fsync
-        self._open: dict[str, tuple[str, int]] = {}
+        self._open: dict[str, _File] = {}
 
     def append(self, dataset: str, document: bytes) -> None:
         """Write one JSON document (an object on one line) to the stream of ``dataset``.
@@ -57,42 +57,76 @@ class Journal:
         Raises :class:`JournalError` when it is not on disk whole (disk full, folder gone).
         """
         record = frame(document)
-        descriptor, name = self._descriptor(dataset)
+        name = dataset
         try:
-            written = os.write(descriptor, record)
+            file = self._file(dataset)
+            name = file.name
+            written = os.write(file.descriptor, record)
             if self._fsync:
-                os.fsync(descriptor)
+                os.fsync(file.descriptor)
         except OSError as error:
-            raise JournalError(error.errno, f"cannot write event to {self.directory / name}: {error.strerror}") from error
+            what = (
+                f"cannot write event to {self.directory / name}: {error.strerror}; free disk space or make it writable"
+            )
+            raise JournalError(error.errno, what) from error
         if written != len(record):
-            raise JournalError(f"only {written} of {len(record)} bytes fitted into {self.directory / name}: free disk space")
+            raise JournalError(
+                f"only {written} of {len(record)} bytes fitted into {self.directory / name}: free disk space"
+            )
 
     def close(self) -> None:
         """Close the files; the next append opens them again."""
-        for _, descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
+        while self._open:
+            _, file = self._open.popitem()
+            if file.status() is not None:
+                os.close(file.descriptor)
 
-    def _descriptor(self, dataset: str) -> tuple[int, str]:
+    def _file(self, dataset: str) -> _File:
         day = time.strftime("%Y%m%d", time.gmtime())
-        name, descriptor = self._open.get(dataset, ("", -1))
-        if name.startswith(f"{dataset}-{day}-") and os.fstat(descriptor).st_size < self._max_file_bytes:
-            return descriptor, name
+        file = self._open.get(dataset)
+        status = file.status() if file else None
+        if file and status and status.st_nlink and status.st_size < self._max_file_bytes and file.day == day:
+            return file
+        fresh = self._next(dataset, day)
+        self._open[dataset] = fresh
+        if file and status:
+            os.close(file.descriptor)
+        return fresh
+
+    def _next(self, dataset: str, day: str) -> _File:
+        """The first file of the day that is not full, opened."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         number = 0
         while self._is_full(path := self.directory / f"{dataset}-{day}-{number:03d}.journal"):
             number += 1
-        fresh = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if descriptor >= 0:
-            os.close(descriptor)
-        self._open[dataset] = (path.name, fresh)
-        return fresh, path.name
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        status = os.fstat(descriptor)
+        return _File(path.name, day, descriptor, status.st_dev, status.st_ino)
 
     def _is_full(self, path: Path) -> bool:
         try:
             return path.stat().st_size >= self._max_file_bytes
         except FileNotFoundError:
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An open file, known by device and inode: its descriptor may be closed, and its number reused, behind our back."""
+
+    name: str
+    day: str
+    descriptor: int
+    device: int
+    inode: int
+
+    def status(self) -> os.stat_result | None:
+        """The file's status, None where the descriptor is no longer ours."""
+        try:
+            status = os.fstat(self.descriptor)
+        except OSError:
+            return None
+        return status if (status.st_dev, status.st_ino) == (self.device, self.inode) else None
 
 
 def frame(document: bytes) -> bytes:

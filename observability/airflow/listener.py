@@ -13,8 +13,9 @@ from airflow.listeners import hookimpl
 from sqlalchemy.orm import object_session
 
 from observability import callbacks, causes, identity, metrics
+from observability.airflow.masking import follow_masks
 from observability.contain import contained
-from observability.emit import emit
+from observability.emit import emit, report_losses
 from observability.events import (
     AssetUpdated,
     DagImportFailed,
@@ -39,6 +40,7 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
         context = {"ti": task_instance, "dag_run": _run_of(task_instance)}
         about = identify(context)
         identity.bind(about)
+        follow_masks()
         if about.trace_id:
             structlog.contextvars.bind_contextvars(**{"trace.id": about.trace_id})
 
@@ -103,6 +105,7 @@ def on_asset_event_emitted(asset_event: Any) -> None:
 def on_new_dag_import_error(filename: str, stacktrace: str) -> None:
     """Tell that a DAG file stopped parsing."""
     with contained(_STAGE):
+        follow_masks()
         last = stacktrace.strip().rpartition("\n")[2]
         callbacks.tell_once(
             DagImportFailed(
@@ -120,6 +123,7 @@ def on_new_dag_import_error(filename: str, stacktrace: str) -> None:
 def before_stopping(component: Any) -> None:  # noqa: ARG001
     """Send what is still held: a task process leaves by ``os._exit``, and nothing of ours runs after this."""
     with contained(_STAGE):
+        report_losses()
         metrics.flush()
 
 
