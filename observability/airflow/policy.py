@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.policies import hookimpl
 
 from observability import callbacks
+from observability.airflow.preload import preload
 from observability.contain import contained
 
 if TYPE_CHECKING:
@@ -63,3 +64,6 @@ def _as_list(given: Callable[..., Any] | Sequence[Callable[..., Any]] | None) ->
     if given is None:
         return []
     return [given] if callable(given) else list(given)
+
+
+preload()  # Airflow imports its policies when it starts: in the parent of every task process

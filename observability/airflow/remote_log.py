@@ -78,7 +78,8 @@ class ContrailLogIO:
             return [str(error)], []
         if first is None:
             return [], []
-        return [f"Contrail's {settings.store.backend} store"], [(as_written(document) for document in chain([first], documents))]
+        lines = (as_written(document) for document in chain([first], documents))
+        return [f"Contrail's {settings.store.backend} store"], [lines]
 
 
 def as_written(document: Document) -> str:

@@ -1,0 +1,54 @@
+"""What the first event of a process needs, made ready in the parent, so that a forked task does not pay for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import datetime, timezone
+from importlib import import_module
+
+from observability import redact
+from observability.airflow.masking import follow_masks
+from observability.contain import contained
+from observability.emit import journal
+from observability.encode import to_json
+from observability.events import Identity, TaskFailed, TaskRetried, TaskStarted, TaskSucceeded
+from observability.resources import usage
+from observability.settings import SettingsError
+
+__all__ = ["preload"]
+
+_NEEDED_LATER = ("statsd", "observability.logs", "observability.measure", "encodings.idna")
+
+
+def preload() -> None:
+    """Read the settings, compile the rules, import what is imported on first use. A bad setting is logged, no more."""
+    with contained("preload"):
+        try:
+            _make_ready()
+        except SettingsError as error:
+            logging.getLogger(__name__).error("Contrail observes nothing until its settings are right: %s", error)  # noqa: TRY400
+
+
+def _make_ready() -> None:
+    for module in _NEEDED_LATER:
+        import_module(module)
+    journal()
+    follow_masks()
+    now = datetime.now(timezone.utc)
+    about = Identity(dag_id="", task_id="", run_id="")
+    for event in (
+        TaskStarted(identity=about, time=now),
+        TaskSucceeded(identity=about, time=now),
+        TaskFailed(identity=about, cause="app", reason=""),
+        TaskRetried(identity=about, cause="app", reason=""),
+    ):
+        redact.is_clean(to_json(event.document()))
+    usage()
+    os.register_at_fork(before=_make_rules_ready)
+
+
+def _make_rules_ready() -> None:
+    """Compile the rules again if a secret became known since: here once, not in each child."""
+    with contained("preload"):
+        redact.is_clean(b"")
