@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +26,7 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON obj
     """Show the health of each component; exit status 0: all are healthy, 1: not all, 3: the platform is not running."""
     settings = get_settings()
     now = health.look(Layout(settings.home.absolute()), settings)
+    now = replace(now, delivery=health.look_at_delivery(settings))
     if as_json:
         typer.echo(json.dumps(now.document()))
     else:
@@ -46,3 +48,8 @@ def _show(now: Health) -> None:
         table.add_row(part.name, f"[{colour}]{part.state}[/]", str(part.pid or ""), up, str(part.restarts), part.detail)
     console.print(table)
     console.print(f"store     {now.store or 'answers'}", soft_wrap=True)
+    if now.delivery:
+        late = f"{now.delivery.lag_bytes} bytes, {now.delivery.lag_s:.1f} s behind"
+        console.print(
+            f"relay     {late}; {now.delivery.dead_letters} dead letters; {now.delivery.losses} losses", soft_wrap=True
+        )

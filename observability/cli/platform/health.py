@@ -10,15 +10,18 @@ from observability.cli.platform.api import monitor_health
 from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.state import PlatformState, is_running, read_state
 from observability.relay.relay import read_status
-from observability.store import StoreError, open_store
+from observability.store import Query, StoreError, open_store
+from observability.watch.proof import read_beat
 
 if TYPE_CHECKING:
     from observability.cli.platform.layout import Layout
     from observability.settings import Settings
 
-__all__ = ["ComponentHealth", "Health", "look"]
+__all__ = ["ComponentHealth", "Delivery", "Health", "look", "look_at_delivery"]
 
 _SILENT_S = 15.0
+_START_S = 60.0
+"""How long a component may be without a sign of life after its start."""
 _AIRFLOW_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 
 
@@ -35,6 +38,16 @@ class ComponentHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """How far the relay is behind, what its sinks refused, and how many observations were lost on the way."""
+
+    lag_bytes: int
+    lag_s: float
+    dead_letters: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The platform as a whole; ``phase`` is migrating, running, stopping or stopped."""
 
@@ -43,6 +56,7 @@ class Health:
     home: str
     components: list[ComponentHealth] = field(default_factory=list)
     store: str = ""
+    delivery: Delivery | None = None
 
     @property
     def healthy(self) -> bool:
@@ -69,14 +83,40 @@ def look(layout: Layout, settings: Settings) -> Health:
     )
 
 
+def look_at_delivery(settings: Settings) -> Delivery | None:
+    """What the relay says of itself and the store of losses; None where no relay has run."""
+    told = read_status(settings.home)
+    if told is None:
+        return None
+    sinks = list(told["sinks"].values())
+    return Delivery(
+        sum(sink["lag_bytes"] for sink in sinks),
+        max((sink["lag_seconds"] for sink in sinks), default=0.0),
+        sum(sink["dead_letters"] for sink in sinks),
+        _losses(settings),
+    )
+
+
+def _losses(settings: Settings) -> int:
+    store = open_store(settings)
+    try:
+        lost = store.documents(Query("contrail.alert", where={"event.action": "telemetry.lost"}))
+        return sum(int(each.get("telemetry.count") or 0) for each in lost)
+    except StoreError:
+        return 0
+    finally:
+        store.close()
+
+
 def _component(name: str, state: PlatformState, witness: tuple[bool | None, str]) -> ComponentHealth:
     part = state.components[name]
     well, detail = witness
     if part.pid is None:
         word = "starting" if state.phase == "migrating" else "down"
         return ComponentHealth(name, word, part.last_exit, None, part.restarts)
-    word = {True: "healthy", False: "unhealthy", None: "starting"}[well]
-    return ComponentHealth(name, word, detail, part.pid, part.restarts, round(time.time() - part.since, 1))
+    up_s = round(time.time() - part.since, 1)
+    word = "healthy" if well else "starting" if well is None and up_s < _START_S else "unhealthy"
+    return ComponentHealth(name, word, detail, part.pid, part.restarts, up_s)
 
 
 def _witnesses(settings: Settings) -> dict[str, tuple[bool | None, str]]:
@@ -100,14 +140,28 @@ def _airflow(settings: Settings) -> dict[str, tuple[bool | None, str]]:
 
 
 def _ours(settings: Settings) -> dict[str, tuple[bool | None, str]]:
-    return {"relay": _relay(read_status(settings.home)), "watcher": (True, "")}
+    return {"relay": _relay(read_status(settings.home)), "watcher": _watcher(read_beat(settings.home))}
+
+
+def _watcher(told: dict[str, Any] | None) -> tuple[bool | None, str]:
+    if silence := _silence(told):
+        return None, silence
+    return bool(told and told["active"]), str(told and told["detail"])
 
 
 def _relay(told: dict[str, Any] | None) -> tuple[bool | None, str]:
-    if told is None or time.time() - told["time"] > _SILENT_S:
-        return None, "no word from it yet" if told is None else f"silent for {time.time() - told['time']:.0f} s"
-    troubles = [f"{name}: {sink['trouble']}" for name, sink in told["sinks"].items() if sink.get("trouble")]
+    if silence := _silence(told):
+        return None, silence
+    sinks = told["sinks"] if told else {}
+    troubles = [f"{name}: {sink['trouble']}" for name, sink in sinks.items() if sink.get("trouble")]
     return not troubles, "; ".join(troubles)
+
+
+def _silence(told: dict[str, Any] | None) -> str:
+    if told is None:
+        return "no word from it yet"
+    age = time.time() - float(told["time"])
+    return f"silent for {age:.0f} s" if age > _SILENT_S else ""
 
 
 def _store(settings: Settings) -> str:
