@@ -93,8 +93,8 @@ bench: $(VENV)/.ready-dev ## Take a figure next to its peer [NAME=log]; without 
 
 .PHONY: lock
 lock: ## Pin what pyproject.toml asks for, with hashes and without index addresses (needs uv)
-	@for extra in demo dev; do
-	  target=$$([ $$extra = demo ] && echo requirements.lock || echo requirements-dev.lock)
+	@for extra in demo production dev; do
+	  target=$$([ $$extra = demo ] && echo requirements.lock || echo requirements-$$extra.lock)
 	  uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
 	    --no-annotate --extra $$extra pyproject.toml -o $$target
 	done

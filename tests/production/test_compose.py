@@ -1,0 +1,284 @@
+import json
+import re
+import shlex
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from topology import COMMANDS
+
+from observability.cli.platform.environment import read_env_file
+from observability.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+ONCE = {"keys", "init", "elk-users", "elk-setup", "kibana-setup", "cloudwatch-setup"}
+WRITES_ITS_ROOT = {"elasticsearch", "kibana", "localstack"}
+services = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def environment(name):
+    return {
+        key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
+        for key, value in SERVICES[name].get("environment", {}).items()
+    }
+
+
+def test_the_file_is_valid_by_the_compose_specification():
+    command = [
+        Path(sys.executable).with_name("check-jsonschema"),
+        "--builtin-schema",
+        "vendor.compose-spec",
+        ROOT / "docker-compose.yml",
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "ok -- validation done")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_service_runs_the_command_that_the_topology_test_runs(name):
+    assert tuple(SERVICES[name]["command"]) == COMMANDS[name]
+
+
+@services
+def test_no_service_is_privileged_or_root_or_gains_rights(name):
+    service = SERVICES[name]
+    assert not {"privileged", "pid", "ipc", "userns_mode", "devices", "cap_add"} & set(service)
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert int(service["user"].split(":")[0]) > 0
+    assert service.get("network_mode", "none") == "none"
+    assert not any("docker.sock" in str(volume) for volume in service.get("volumes", ()))
+
+
+@services
+def test_the_root_file_system_is_read_only_unless_it_is_said_why(name):
+    assert SERVICES[name]["read_only"] is (name not in WRITES_ITS_ROOT)
+
+
+@services
+def test_ports_are_bound_to_loopback_by_default(name):
+    for port in SERVICES[name].get("ports", ()):
+        assert port.startswith("${BIND_ADDRESS:-127.0.0.1}:")
+
+
+def test_only_what_people_use_has_a_port():
+    assert {name for name, service in SERVICES.items() if service.get("ports")} == {
+        "api-server",
+        "elasticsearch",
+        "kibana",
+    }
+
+
+@services
+def test_every_image_is_pinned(name):
+    image = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", SERVICES[name]["image"])
+    assert re.fullmatch(r"[\w./-]+:\d+\.\d+(\.\d+)?[\w.-]*", image), image
+    assert "latest" not in image
+
+
+@services
+def test_every_service_has_limits_and_says_how_it_is(name):
+    service = SERVICES[name]
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert ("healthcheck" in service, service["restart"]) == (
+        (False, "no") if name in ONCE else (True, "unless-stopped")
+    )
+
+
+@services
+def test_no_secret_stands_in_the_file(name):
+    for key, value in environment(name).items():
+        if re.search(r"PASSWORD|SECRET_KEY|JWT_SECRET|FERNET|TOKEN", key):
+            assert key.endswith(("_CMD", "_FILE")), key
+        assert not re.search(r"://[^/\s]*:[^@/\s]+@", value), key
+
+
+def test_the_keys_of_others_are_mounted_by_nobody():
+    mounted = {}
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", ()):
+            if str(volume).startswith("keys-"):
+                mounted.setdefault(str(volume).split(":")[0], set()).add(name)
+                assert name == "keys" or str(volume).endswith(":ro")
+    assert mounted["keys-postgres"] == {"keys", "postgres"}
+    assert mounted["keys-valkey"] == {"keys", "valkey"}
+    assert mounted["keys-elastic"] == {"keys", "elasticsearch", "kibana", "elk-users", "elk-setup", "kibana-setup"}
+
+
+def test_every_knob_that_the_file_sets_is_one():
+    for name in ("relay", "watcher", "elk-setup", "kibana-setup"):
+        found = load_settings(environ=environment(name))
+        assert found.contrail.environment == "prod"
+        assert found.relay.sinks == ("elasticsearch",)
+
+
+def test_every_variable_is_explained_and_every_explained_one_is_used():
+    text = (ROOT / "docker-compose.yml").read_text()
+    example = (ROOT / ".env.example").read_text()
+    used = set(re.findall(r"\$\{(\w+)(?::-|\})", text)) - {"HOSTNAME"}
+    explained = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
+    assert used | {"COMPOSE_PROFILES"} == set(explained)
+    defaults = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
+    assert {name: explained[name] for name in defaults} == defaults
+
+
+def test_what_a_service_waits_for_exists_in_its_profile():
+    for name, service in SERVICES.items():
+        for other, how in service.get("depends_on", {}).items():
+            optional = how.get("required") is False
+            assert other in SERVICES
+            if not optional:
+                assert set(SERVICES[other].get("profiles", ())) <= set(service.get("profiles", ())), (name, other)
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[other]
+            if how["condition"] == "service_completed_successfully":
+                assert other in ONCE
+
+
+def test_airflows_settings_of_the_file_exist_in_airflow():
+    from airflow.configuration import conf
+
+    described = conf.configuration_description
+    for key in [*environment("scheduler"), *read_env_file(ROOT / "config" / "airflow.env")]:
+        if key.startswith("AIRFLOW__"):
+            _, section, option = key.lower().split("__")
+            option = option.removesuffix("_cmd")
+            if section == "usage_data_collection":  # gone since Airflow 3.2, set for those before
+                continue
+            assert option in described.get(section, {}).get("options", {}) or conf.has_option(section, option), key
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys")
+    for _ in range(2):
+        subprocess.run([sys.executable, ROOT / "deploy/compose/first_start.py", folder], check=True)
+    return folder
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_secrets_are_made_once_and_kept(keys):
+    before = content(keys)
+    subprocess.run([sys.executable, ROOT / "deploy/compose/first_start.py", keys], check=True)
+    assert content(keys) == before
+    assert len({text for path, text in before.items() if path.suffix == ""}) == len(
+        [p for p in before if p.suffix == ""]
+    )
+
+
+def test_secrets_are_readable_by_user_and_group_only(keys):
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in keys.rglob("*") if path.is_file()}
+    assert modes == {0o440, 0o400}
+
+
+def test_every_key_that_a_service_reads_is_made(keys):
+    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "deploy/compose/databases.sh").read_text()
+    wanted = set(re.findall(r"/keys/([a-z]+/[\w.]+\w)", text))
+    assert wanted <= {str(path) for path in content(keys)}
+
+
+def test_connections_open_with_the_passwords_that_the_servers_have(keys):
+    found = {
+        **json.loads((keys / "airflow/connections.json").read_text()),
+        **json.loads((keys / "elastic/connections.json").read_text()),
+    }
+    assert found["warehouse"]["password"] == (keys / "postgres/warehouse").read_text()
+    assert found["elasticsearch_default"]["password"] == (keys / "elastic/contrail").read_text()
+    assert found["elasticsearch_setup"]["password"] == (keys / "elastic/elastic").read_text()
+    assert found["airflow_api"]["password"] == json.loads((keys / "airflow/passwords.json").read_text())["admin"]
+    assert {connection["host"] for connection in found.values()} <= set(SERVICES)
+
+
+@pytest.mark.parametrize("server", ["elasticsearch", "kibana"])
+def test_a_client_that_trusts_our_authority_trusts_the_servers_and_nobody_else(keys, server):
+    import socket
+    import ssl
+    import threading
+
+    offered = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    offered.load_cert_chain(keys / f"elastic/{server}.crt", keys / f"elastic/{server}.key")
+    ours, theirs = socket.socketpair()
+
+    def serve():
+        with theirs, pytest.MonkeyPatch.context():
+            try:
+                with offered.wrap_socket(theirs, server_side=True) as connection:
+                    connection.recv(1)
+            except (ssl.SSLError, OSError):
+                return
+
+    def handshake(name):
+        trust = ssl.create_default_context(cafile=keys / "airflow/ca.crt")
+        with ours, trust.wrap_socket(ours, server_hostname=name) as connection:
+            return connection.version()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert handshake(server) == "TLSv1.3"
+    finally:
+        thread.join()
+
+
+def test_the_user_of_elasticsearch_may_append_and_read_and_no_more():
+    sys.path.insert(0, str(ROOT / "deploy/compose"))
+    import elk
+
+    assert elk.ROLE["cluster"] == ["monitor"]
+    for part in elk.ROLE["indices"]:
+        assert set(part["privileges"]) == {"create_doc", "auto_configure", "read", "view_index_metadata"}
+        assert not [name for name in part["names"] if name in {"*", "logs-*", "metrics-*"}]
+
+
+def test_users_of_elasticsearch_are_set_by_its_security_api():
+    import elk
+    import httpx
+
+    asked = []
+
+    def answer(request):
+        asked.append((request.method, request.url.path, json.loads(request.content or b"null")))
+        return httpx.Response(200, json={})
+
+    with httpx.Client(base_url="https://elasticsearch:9200", transport=httpx.MockTransport(answer)) as client:
+        elk.set_up(client, {"kibana_system": "k", "contrail": "c"})
+    assert asked[1:] == [
+        ("PUT", "/_security/user/kibana_system/_password", {"password": "k"}),
+        ("PUT", "/_security/role/contrail", elk.ROLE),
+        ("PUT", "/_security/user/contrail", {"password": "c", "roles": ["contrail"]}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in SERVICES if SERVICES[name].get("command", [""])[0] == "contrail")
+)
+def test_the_commands_of_contrail_are_there(name):
+    command = [sys.executable, "-m", "observability.cli", *SERVICES[name]["command"][1:], "--help"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_shell_that_makes_databases_is_correct():
+    subprocess.run(["sh", "-n", ROOT / "deploy/compose/databases.sh"], check=True)
+
+
+def test_the_dockerfile_installs_by_hash_and_ends_as_no_root():
+    text = (ROOT / "Dockerfile").read_text()
+    assert "--require-hashes" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("USER")][-1] == "50000:0"
+    for source in re.findall(r"^COPY (?!--from)(?:--chown=\S+ )?(.+) \S+$", text, re.MULTILINE):
+        for path in shlex.split(source):
+            assert (ROOT / path).exists(), path
+    lock = (ROOT / "requirements-production.lock").read_text()
+    assert "--index-url" not in lock
+    assert "--extra-index-url" not in lock
+    assert re.search(r"^apache-airflow==3\.3\.2 ", lock, re.MULTILINE)
+    assert "apache/airflow:3.3.2" in text
