@@ -129,7 +129,8 @@ _FAILING = Row(
 
 _LATE = Row(
     "What is late, and what is silent?",
-    "Deadlines that were missed or come near; then each DAG's last good run: the longer ago, the nearer to the top.",
+    "Deadlines that were missed or come near; what never started, is stuck, paused or gone; "
+    "then each DAG's last good run: the longer ago, the nearer to the top.",
     (
         Panel(
             key="deadlines",
@@ -137,7 +138,7 @@ _LATE = Row(
             kind="bars",
             by=("event.action",),
             quiet=asked.NO_LATE,
-            size=(16, 10),
+            size=(12, 10),
             questions=(events("Deadlines", "deadline.missed", "deadline.approached", "deadline.recovered"),),
         ),
         Panel(
@@ -150,7 +151,19 @@ _LATE = Row(
                 events("Missed", "deadline.missed"),
                 events("Most late", "deadline.missed", aggregate="max", field="deadline.lateness"),
             ),
-            size=(16, 10),
+            size=(12, 10),
+        ),
+        Panel(
+            key="standing",
+            title="What does not move",
+            kind="table",
+            by=("airflow.dag_id", "event.action"),
+            quiet=asked.NO_STANDSTILL,
+            size=(12, 10),
+            questions=(
+                events("Times", *asked.STANDSTILLS),
+                events("Last", *asked.STANDSTILLS, aggregate="max", field="@timestamp"),
+            ),
         ),
         Panel(
             key="silent",
@@ -164,7 +177,7 @@ _LATE = Row(
                 events("Good runs", "dag_run.succeeded"),
                 events("Last good run", "dag_run.succeeded", aggregate="max", field="@timestamp"),
             ),
-            size=(16, 10),
+            size=(12, 10),
         ),
     ),
 )

@@ -88,6 +88,14 @@ _SCHEDULER = Row(
             ),
         ),
         Panel(
+            key="pools",
+            title="Pool slots in use",
+            kind="area",
+            by=("airflow.pool",),
+            size=(16, 10),
+            questions=(metric("Running", "pool.running_slots"), metric("Queued", "pool.queued_slots")),
+        ),
+        Panel(
             key="triggers",
             title="Triggers",
             kind="line",
@@ -110,7 +118,7 @@ _SCHEDULER = Row(
             title="Components that fell silent",
             kind="table",
             by=("airflow.component", "event.action"),
-            size=(16, 10),
+            size=(48, 7),
             questions=(
                 events("Times", "component.silent", "component.recovered"),
                 events("Last", "component.silent", "component.recovered", aggregate="max", field="@timestamp"),

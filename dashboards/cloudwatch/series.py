@@ -63,7 +63,7 @@ def _series(signal: Signal, by: tuple[str, ...]) -> Series | None:
     if (by and not tag) or len(where) != len(found.where):
         return None
     aggregate, field = measure(found)
-    statistic = "Average" if field == "metric.p95" else _STATISTICS[aggregate]
+    statistic = "p95" if field == "metric.p95" else _STATISTICS[aggregate]
     series = Series(found.title, found.metric, statistic, where, tag, unit(found))
     return series if ("env", *series.dimensions) in sets else None
 

@@ -119,7 +119,7 @@ def _verdicts(settings: Settings, since: datetime, until: datetime) -> list[Verd
     if settings.store.backend == "elasticsearch":
         from observability.store.cluster import open_cluster
 
-        return asking.verify_elasticsearch(open_cluster(settings), since, until)
+        return asking.verify_elasticsearch(open_cluster(settings), settings.contrail.environment, since, until)
     if settings.store.backend == "cloudwatch":
         from observability.cli.boards import cloudwatch
 

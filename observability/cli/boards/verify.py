@@ -58,13 +58,14 @@ class Verdict:
     reason: str
 
 
-def verify_elasticsearch(cluster: Cluster, since: datetime, until: datetime) -> list[Verdict]:
-    """Run the searches of every panel of the saved objects."""
+def verify_elasticsearch(cluster: Cluster, environment: str, since: datetime, until: datetime) -> list[Verdict]:
+    """Run the searches of every panel of the saved objects over the data streams of one environment."""
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
     refused: dict[tuple[str, str], str] = {}
     for asked in searches(saved_objects(Names()), since, until):
         place = asked.board, asked.panel
-        path = f"/{quote(asked.index, safe=',*')}/_search?ignore_unavailable=true&allow_no_indices=true"
+        index = re.sub(r"-\*(?=,|$)", f"-{environment}", asked.index)
+        path = f"/{quote(index, safe=',*')}/_search?ignore_unavailable=true&allow_no_indices=true"
         try:
             found[place] += len(rows(asked, cluster.ask("POST", path, asked.body)))
         except ClusterError as error:

@@ -1,0 +1,96 @@
+"""What is generated is committed, and a name that goes from the catalogue is missed at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import airflow
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from dashboards.boards import BOARDS
+from dashboards.build import drift, generated
+from dashboards.uses import events_used, metrics_used, unknown_names
+from observability import catalog
+from observability.cli.dashboards import app
+
+REGISTRY = Path(airflow.__file__).parent / "_shared/observability/metrics/metrics_template.yaml"
+
+
+def test_the_generated_files_are_those_of_the_catalogue():
+    assert drift() == [], "run `make generate`"
+
+
+def test_a_second_build_writes_the_same():
+    assert generated() == generated()
+
+
+def test_boards_rules_and_alarms_name_nothing_that_the_catalogue_lacks():
+    assert unknown_names() == []
+
+
+def test_every_metric_of_airflow_that_we_use_is_in_the_registry_of_its_wheel_with_the_same_type():
+    registry = {entry["name"]: entry["type"] for entry in yaml.safe_load(REGISTRY.read_text("utf-8"))["metrics"]}
+
+    ours = {name: spec.type for name, spec in catalog.AIRFLOW_METRICS.items()}
+    assert {name: registry.get(name) for name in ours} == ours
+
+
+def test_every_metric_of_airflow_in_the_catalogue_is_on_a_board_or_in_a_rule():
+    drawn = set(metrics_used()) | {rule.metric for rule in catalog.RULES.values()}
+
+    assert sorted(set(catalog.AIRFLOW_METRICS) - drawn) == []
+
+
+def test_every_kind_of_event_that_may_become_an_incident_is_on_a_board():
+    alerting = {action for action, spec in catalog.EVENTS.items() if spec.alert}
+
+    assert sorted(alerting - set(events_used())) == []
+
+
+@pytest.mark.parametrize("old", ["contrail.relay.rss_bytes", "pool.open_slots"])
+def test_a_renamed_metric_is_named_with_its_panel_and_what_may_be_meant(monkeypatch, old):
+    where = catalog.METRICS if old in catalog.METRICS else catalog.AIRFLOW_METRICS
+    monkeypatch.setitem(where, f"{old}2", where[old])
+    monkeypatch.delitem(where, old)
+
+    found = unknown_names()
+
+    assert found
+    assert all(f"metric {old!r} is not in the catalogue; did you mean '{old}2'?" in line for line in found)
+    with pytest.raises(LookupError, match="did you mean"):
+        generated()
+    answer = CliRunner().invoke(app, ["check"])
+    assert answer.exit_code == 1
+    assert f"did you mean '{old}2'" in answer.output
+
+
+def test_a_renamed_event_is_named_with_every_panel_that_counts_it(monkeypatch):
+    monkeypatch.setitem(catalog.EVENTS, "task.broke", catalog.EVENTS["task.failed"])
+    monkeypatch.delitem(catalog.EVENTS, "task.failed")
+
+    found = " ".join(unknown_names())
+
+    assert "operations overview / Failing tasks" in found
+    assert "rule task-failed" in found
+
+
+def test_a_rule_on_a_metric_that_nobody_sends_is_found(monkeypatch):
+    rule = dataclasses.replace(catalog.RULES["relay-lag"], metric="contrail.relay.lag")
+    monkeypatch.setitem(catalog.RULES, "relay-lag", rule)
+
+    assert any("rule relay-lag: metric 'contrail.relay.lag'" in line for line in unknown_names())
+
+
+def test_a_metric_without_its_dimensions_in_cloudwatch_is_found(monkeypatch):
+    monkeypatch.setitem(catalog.DIMENSIONS, "contrail.task.outcomes", (("env",),))
+
+    assert any("CloudWatch does not get contrail.task.outcomes by env, state" in line for line in unknown_names())
+
+
+def test_panels_have_keys_of_their_own_on_each_board():
+    keys = [(board.key, panel.key) for board in BOARDS for panel in board.panels]
+
+    assert len(keys) == len(set(keys))
