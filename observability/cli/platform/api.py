@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.keys import USER
@@ -44,7 +44,7 @@ class Api:
         self._retrying = Retrying(
             retry=retry_if_exception(_is_passing),
             stop=stop_after_delay(patience_s),
-            wait=wait_exponential_jitter(initial=0.2, max=2.0),
+            wait=wait_random_exponential(multiplier=0.2, max=2.0),
             reraise=True,
         )
 
