@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -112,7 +114,7 @@ def test_an_attempt_that_no_worker_took_was_stuck(context, told):
 
 def test_a_callback_that_airflow_requests_twice_is_told_once_by_two_processes(context, told, monkeypatch):
     callbacks.on_retry(in_dag_processor(context))
-    monkeypatch.setattr("observability.emit._seen", {})
+    monkeypatch.setattr(import_module("observability.emit"), "_seen", OrderedDict())
     callbacks.on_retry(context)
     assert [document["event.action"] for document in told()] == ["task.retried"]
 
