@@ -41,8 +41,8 @@ _EVERYTHING = 1 << 62
 class Checkpoint:
     """The cursors and counts of one sink; used by its thread.
 
-    ``everything_resent``: nothing certain is known about what was stored before. ``undone`` is called after
-    an undo, for a sink that shares the connection.
+    What was saved up to the moment ``distrusted_before`` may lag behind what was stored: the file was made anew,
+    or the host lost power. ``undone`` is called after an undo, for a sink that shares the connection.
     """
 
     def __init__(
@@ -57,24 +57,25 @@ class Checkpoint:
         self._undone = undone
         self._sink = sink
         connection.executescript(_SCHEMA)
-        boot = _boot_id()
-        known = connection.execute("select value from contrail_facts where name = ?", (f"boot:{sink}",)).fetchone()
-        self.everything_resent = rebuilt or (known is not None and known[0] != boot)
-        with connection:
-            connection.execute("insert or replace into contrail_facts values (?, ?)", (f"boot:{sink}", boot))
+        boot, known = _boot_id(), self._fact("boot")
+        if rebuilt or known not in (None, boot):
+            self._note("distrusted_before", repr(time.time()))
+        self._note("boot", boot)
+        self.distrusted_before = _seconds(self._fact("distrusted_before"))
 
-    def cursor(self, identity: str) -> Cursor:
-        """The cursor in the file ``identity``; at its start where there is none, or a damaged one."""
+    def cursor(self, identity: str, born: float = 0.0) -> Cursor:
+        """The cursor in the file ``identity``, begun at ``born``; at its start where there is none."""
         row = self._connection.execute(
-            "select offset, tail, part, sending, checksum from contrail_cursors where sink = ? and identity = ?",
+            "select offset, tail, part, sending, checksum, updated"
+            " from contrail_cursors where sink = ? and identity = ?",
             (self._sink, identity),
         ).fetchone()
         if row is None:
-            return Cursor(identity, sending=_EVERYTHING if self.everything_resent else 0)
+            return Cursor(identity, sending=_EVERYTHING if born <= self.distrusted_before else 0)
         found = Cursor(identity, row[0], bytes(row[1]), row[2], row[3])
         if row[4] != _checksum(found):
             return Cursor(identity, sending=_EVERYTHING)
-        return replace(found, sending=_EVERYTHING) if self.everything_resent else found
+        return replace(found, sending=_EVERYTHING) if row[5] <= self.distrusted_before else found
 
     def sending(self, name: str, cursor: Cursor, end: int) -> None:
         """Note that what lies between ``cursor`` and ``end`` is about to be sent."""
@@ -115,6 +116,18 @@ class Checkpoint:
         """Close the database."""
         self._connection.close()
 
+    def _fact(self, name: str) -> str | None:
+        row = self._connection.execute(
+            "select value from contrail_facts where name = ?", (f"{name}:{self._sink}",)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _note(self, name: str, value: str) -> None:
+        with self._connection:
+            self._connection.execute(
+                "insert or replace into contrail_facts values (?, ?)", (f"{name}:{self._sink}", value)
+            )
+
     def _write(self, name: str, cursor: Cursor) -> None:
         self._connection.execute(
             "insert or replace into contrail_cursors values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -129,6 +142,9 @@ def open_checkpoint(path: Path, sink: str) -> Checkpoint:
     """The checkpoint file of ``sink``; one that is damaged is put aside and made anew, all of it resent."""
     existed = path.exists()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if existed and not _is_whole(path):
+        _set_aside(path)
+        return Checkpoint(_connect(path), sink, rebuilt=True)
     try:
         connection = _connect(path)
         sound = connection.execute("pragma quick_check").fetchone() == ("ok",)
@@ -142,6 +158,24 @@ def open_checkpoint(path: Path, sink: str) -> Checkpoint:
         pass
     _set_aside(path)
     return Checkpoint(_connect(path), sink, rebuilt=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a database without a log beside it is as long as its header says; SQLite reads a cut page as zeros."""
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        header = file.read(100)
+    size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    return path.stat().st_size >= (65_536 if size == 1 else size) * pages > 0
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return float(text or -1)
+    except ValueError:
+        return time.time()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

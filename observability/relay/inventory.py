@@ -151,6 +151,8 @@ class Inventory:
     def _open(self, stream: Stream, path: Path, found: os.stat_result) -> TailedFile | None:
         if found.st_size == 0:
             return None
+        if not stream.prefix:
+            return _known_by_name(stream, path, found)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             line = first_line(descriptor)
@@ -158,8 +160,8 @@ class Inventory:
                 if time.time() - found.st_mtime < _ABANDONED_S:
                     return None
                 line = os.pread(descriptor, HEAD_BYTES, 0)
-            origin = origin_of(line) if stream.prefix else 0
-            generation = 0 if origin or not stream.prefix else self._generation(stream, line, descriptor)
+            origin = origin_of(line)
+            generation = 0 if origin else self._generation(stream, line, descriptor)
             if generation is None:
                 self._left_out = True
                 return None
@@ -249,6 +251,12 @@ class Inventory:
             del self._by_identity[file.identity]
         if source is not None and source.spool is not None:
             source.spool.release(file)
+
+
+def _known_by_name(stream: Stream, path: Path, found: os.stat_result) -> TailedFile:
+    """A journal file: nobody renames it, and a flipped bit in it must not make it another file."""
+    identity = identify(stream.name, b"")
+    return TailedFile(stream, path, found.st_dev, found.st_ino, identity, 0, found.st_size, found.st_mtime)
 
 
 def is_final(file: TailedFile) -> bool:

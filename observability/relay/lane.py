@@ -231,7 +231,7 @@ class Lane(threading.Thread):
                 batch = replace(batch, resent=True)
 
     def _start_again(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> None:
-        if cursor.offset and file.origin_ns:
+        if cursor.offset and (file.origin_ns or not file.stream.prefix):
             fresh = Cursor(file.identity, sending=max(cursor.offset, file.size))
             checkpoint.save(file.stream.name, fresh)
             self._cursors[file.identity] = fresh
@@ -240,7 +240,7 @@ class Lane(threading.Thread):
     def _cursor(self, checkpoint: Checkpoint, file: TailedFile) -> Cursor:
         cursor = self._cursors.get(file.identity)
         if cursor is None:
-            cursor = checkpoint.cursor(file.identity)
+            cursor = checkpoint.cursor(file.identity, file.origin_ns / 1e9)
             if cursor.sending > _EVERYTHING:
                 cursor = replace(cursor, sending=file.size)
             self._cursors[file.identity] = cursor
