@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document
 
-__all__ = ["MASK", "add_secret", "document", "inert", "is_clean", "structlog_processor", "text"]
+__all__ = ["MASK", "add_secret", "document", "forget_secrets", "inert", "is_clean", "structlog_processor", "text"]
 
 MASK = "***"
 """What stands where a secret was; Airflow's masker writes the same."""
@@ -95,6 +95,13 @@ def add_secret(value: str) -> None:
         _secrets.update((found, None) for found in wanted if len(found) >= _SHORTEST)
         if len(_secrets) != known:
             _forget_rules()
+
+
+def forget_secrets() -> None:
+    """Forget every value that :func:`add_secret` was given."""
+    with _lock:
+        _secrets.clear()
+        _forget_rules()
 
 
 def is_clean(line: bytes) -> bool:
