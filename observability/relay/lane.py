@@ -18,6 +18,7 @@ from observability.relay.steps.splice import repair
 from observability.relay.tail import Cursor, Replaced, Stretch, read
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator
 
     from observability.relay.checkpoint import Checkpoint
@@ -40,7 +41,7 @@ class Lane(threading.Thread):
     """Carries what ``inventory`` finds to one sink, until :meth:`stop`.
 
     ``open_ends`` gives the sink and its checkpoint and may raise :class:`SinkUnavailable`; it is called in the
-    lane's own thread. ``datasets`` limits what is carried.
+    lane's own thread. ``datasets`` limits what is carried to some files, ``only`` to stretches in which it is found.
     """
 
     def __init__(  # noqa: PLR0913 - its parts
@@ -53,6 +54,7 @@ class Lane(threading.Thread):
         batch_bytes: int,
         poll_s: float,
         datasets: frozenset[str] | None = None,
+        only: re.Pattern[bytes] | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         super().__init__(name=f"relay-{name}", daemon=True)
@@ -64,6 +66,7 @@ class Lane(threading.Thread):
         self._batch_bytes = batch_bytes
         self._poll_s = poll_s
         self._datasets = datasets
+        self._only = only
         self._say = say
         self._cursors: dict[str, Cursor] = {}
         self._behind_since: dict[str, float] = {}
@@ -156,7 +159,7 @@ class Lane(threading.Thread):
 
     def _advance(self, sink: Sink, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor, *, atomic: bool) -> bool:
         try:
-            stretch = read(file, cursor, self._batch_bytes, final=is_final(file))
+            stretch = read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
         except Replaced:
             self._start_again(checkpoint, file, cursor)
             return False

@@ -34,9 +34,10 @@ from observability.relay.sources.journal import journal_stream
 from observability.relay.sources.logs import relay_stream
 from observability.relay.sources.statsd import Statsd
 from observability.relay.spool import Spool
-from observability.relay.steps.witness import Witness
+from observability.relay.steps.witness import LAST_WORDS, Witness
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
     from pathlib import Path
 
@@ -170,10 +171,14 @@ class Relay:
         def ends() -> tuple[Sink, Checkpoint, bool]:
             return Witness(), open_checkpoint(self._checkpoint_path("witness"), "witness"), False
 
-        return self._make_lane("witness", ends, _TASK_LOGS)
+        return self._make_lane("witness", ends, _TASK_LOGS, LAST_WORDS)
 
     def _make_lane(
-        self, name: str, ends: Callable[[], tuple[Sink, Checkpoint, bool]], datasets: frozenset[str] | None = None
+        self,
+        name: str,
+        ends: Callable[[], tuple[Sink, Checkpoint, bool]],
+        datasets: frozenset[str] | None = None,
+        only: re.Pattern[bytes] | None = None,
     ) -> Lane:
         knobs = self.settings.relay
         return Lane(
@@ -184,6 +189,7 @@ class Relay:
             batch_bytes=knobs.batch_bytes,
             poll_s=knobs.poll_ms / 1000,
             datasets=datasets,
+            only=only,
             say=self._say,
         )
 

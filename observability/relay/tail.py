@@ -11,6 +11,8 @@ from observability.relay.sources.journal import record_id
 from observability.relay.steps.splice import MOST_LINE_BYTES, Spliced, add_part, splice, whole_end
 
 if TYPE_CHECKING:
+    import re
+
     from observability.relay.sources.file import TailedFile
 
 __all__ = ["Cursor", "Replaced", "Stretch", "read"]
@@ -52,10 +54,13 @@ class Stretch:
     damaged: int = 0
 
 
-def read(file: TailedFile, cursor: Cursor, most: int, *, final: bool = False) -> Stretch | None:
+def read(
+    file: TailedFile, cursor: Cursor, most: int, *, final: bool = False, only: re.Pattern[bytes] | None = None
+) -> Stretch | None:
     """The next stretch of ``file`` of about ``most`` bytes, or None where no whole line has come.
 
-    ``final`` takes a last line without newline as it is. Raises :class:`Replaced`, and OSError where the
+    ``final`` takes a last line without newline as it is; a stretch in which ``only`` is not found gives no
+    documents. Raises :class:`Replaced`, and OSError where the
     file cannot be read.
     """
     chunk = _bytes(file, cursor, most)
@@ -65,6 +70,8 @@ def read(file: TailedFile, cursor: Cursor, most: int, *, final: bool = False) ->
         end = chunk.rfind(b"\n") + 1
     if not file.stream.prefix:
         return _records(cursor, chunk, end, final=final)
+    if only is not None and end and not cursor.part and not only.search(chunk):
+        return Stretch(_moved(cursor, chunk[:end]), chunk[:end])
     return _lines(file, cursor, chunk, end, final=final)
 
 

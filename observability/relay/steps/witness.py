@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from observability.events import Event
 
-__all__ = ["Witness", "death_of"]
+__all__ = ["LAST_WORDS", "Witness", "death_of"]
 
-_LAST_WORDS = re.compile(
+LAST_WORDS = re.compile(
     rb'"event":"(?:Process terminated by signal|Process exited abnormally|\\n\*{8,} Received SIGSEGV'
     rb"|Server indicated the task shouldn't be running anymore)"
 )
@@ -42,11 +42,10 @@ class Witness:
 
     def send(self, batch: Batch) -> Answer:
         """Look through the batch."""
-        if batch.dataset == "airflow.task" and _LAST_WORDS.search(b"\n".join(batch.documents)):
-            for document in batch.documents:
-                death = death_of(document) if _LAST_WORDS.search(document) else None
-                if death is not None and time.time() - death.time.timestamp() < _OLD_NEWS_S:  # type: ignore[union-attr]
-                    self._tell(death)
+        for document in batch.documents:
+            death = death_of(document) if LAST_WORDS.search(document) else None
+            if death is not None and death.time is not None and time.time() - death.time.timestamp() < _OLD_NEWS_S:
+                self._tell(death)
         return Answer(len(batch.ids))
 
     def close(self) -> None:
