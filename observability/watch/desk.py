@@ -19,6 +19,7 @@ from observability.events import (
 from observability.watch import book, incidents, schema
 from observability.watch.facts import Fact, merged
 from observability.watch.incidents import Incident, Notice
+from observability.watch.ledger import read_cursor
 from observability.watch.route import Match, matches, policy_for
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ __all__ = ["Desk"]
 _RUN_FAMILIES = {"task", "run", "stuck", "overdue"}
 _ONCE = {"task", "run"}
 _LOOK_AGAIN_S = 5.0
+_NAMED_MOST = 3
+"""So many DAGs that wait for a silent component are named; the others are held back until it is heard of."""
 _QUIET_S = {"telemetry": 3600.0, "data": 86_400.0}
 
 
@@ -237,9 +240,9 @@ class Desk:
     def _root(self, connection: Connection, incident: Incident) -> Incident | None:
         """The live incident that explains this one."""
         if incident.family in {"stuck", "overdue"}:
-            return next(
-                (one for one in book.live_incidents(connection, family="component") if one.name != "api-server"), None
-            )
+            told = [one for one in book.live_incidents(connection, family=incident.family) if one.told]
+            silent = book.live_incidents(connection, family="component")
+            return silent[0] if silent and len(told) >= _NAMED_MOST else None
         if incident.family == "dag":
             broken = book.live_incidents(connection, family="import")
             return next((one for one in broken if one.name == incident.evidence.get("file")), None)
@@ -258,6 +261,11 @@ def _canonical(connection: Connection, fact: Fact) -> Fact:
     """A broken file by one name: the listener knows its full path, the API the path within its bundle."""
     if fact.family != "import":
         return fact
+    if fact.dag_id is None:
+        dags = (read_cursor(connection, "reconcile") or {}).get("dags", {})
+        mine = [(dag_id, about) for dag_id, about in dags.items() if f"/{fact.name}".endswith(f"/{about.get('file')}")]
+        about = {name: mine[0][1][name] for name in ("owner", "tags") if mine[0][1].get(name)} if mine else {}
+        fact = replace(fact, dag_id=mine[0][0] if mine else None, about={**about, **fact.about})
     for one in book.live_incidents(connection, family="import"):
         if one.name.endswith(f"/{fact.name}") or fact.name.endswith(f"/{one.name}"):
             return replace(fact, name=one.name)
@@ -274,9 +282,7 @@ def _put_off(incident: Incident, until: float, why: str, now: float) -> Incident
     return replace(incident, remind_at=until)
 
 
-def _event(
-    kind: Any, one: Incident, now: float
-) -> Event:
+def _event(kind: Any, one: Incident, now: float) -> Event:
     made: Event = kind(
         identity=Identity(dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")),
         time=datetime.fromtimestamp(now, timezone.utc),

@@ -21,6 +21,9 @@ Sign: TypeAlias = Literal["failed", "suspected", "attempt", "dismissed", "recove
 ``dismissed``: a suspicion that proved wrong. ``recovered``: what was wrong is right. ``warned``: not yet
 wrong. ``noted``: nothing wrong, but worth remembering (rows, assets, runs that began)."""
 
+_NAMED_ONLY = {"component", "import", "telemetry", "delivery", "rules", "canary"}
+"""Families that are told apart by name alone; what else they carry says whom they concern."""
+
 GUESSED, SEEN, CERTAIN = 0, 2, 3
 """How sure the witness is of the cause: a bare state, somebody's last words, the exception itself."""
 
@@ -53,7 +56,8 @@ class Fact:
     @property
     def key(self) -> str:
         """32 hex digits: equal for one fact seen by several witnesses."""
-        parts = (self.family, self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number, self.name)
+        place = (self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number)
+        parts = (self.family, *(() if self.family in _NAMED_ONLY else place), self.name)
         text = "\x1f".join("" if part is None else str(part) for part in parts)
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

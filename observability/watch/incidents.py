@@ -124,7 +124,8 @@ def key_of(fact: Fact) -> str:
         return f"run:{fact.dag_id}:{fact.run_id}"
     if fact.family == "deadline":
         return f"deadline:{fact.name}:{fact.dag_id or ''}:{fact.run_id or ''}"
-    return ":".join(part for part in (fact.family, fact.dag_id, fact.name) if part)
+    about = (fact.family, None if fact.family in {"component", "import"} else fact.dag_id, fact.name)
+    return ":".join(part for part in about if part)
 
 
 def observe(incident: Incident | None, fact: Fact, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:

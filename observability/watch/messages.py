@@ -210,7 +210,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
 
 
 def _what(incident: Incident) -> str:
-    if incident.dag_id is None:
+    if incident.dag_id is None or incident.family in {"component", "import"}:
         return incident.name or incident.family
     member = "" if incident.map_index < 0 else f"[{incident.map_index}]"
     what = f"{incident.dag_id}.{incident.task_id}{member}" if incident.task_id else incident.dag_id

@@ -20,6 +20,7 @@ from observability.watch.errors import WatchError
 from observability.watch.incidents import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from observability.watch.incidents import Incident
@@ -123,9 +124,9 @@ class Match(_Strict):
 class ChannelSpec(_Strict):
     """One way to tell somebody. Which keys it needs depends on ``type``."""
 
-    type: Literal["file", "log", "webhook", "apprise", "smtp", "sns", "pagerduty"]
+    type: Literal["file", "log", "webhook", "slack", "apprise", "smtp", "sns", "pagerduty"]
     path: str = Field(default="alerts.jsonl", description="file: where to append; relative to Contrail's home.")
-    url: Reference | None = Field(default=None, description="webhook, apprise: where its address is kept.")
+    url: Reference | None = Field(default=None, description="webhook, slack, apprise: where its address is kept.")
     secret: list[Reference] = Field(
         default=[], description="webhook: signing keys, the first signs, older ones stay valid."
     )
@@ -144,7 +145,7 @@ class ChannelSpec(_Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> ChannelSpec:
-        needed = {"webhook": "url", "apprise": "url", "smtp": "to", "sns": "topic", "pagerduty": "routing_key"}.get(
+        needed = {"webhook": "url", "slack": "url", "apprise": "url", "smtp": "to", "sns": "topic", "pagerduty": "routing_key"}.get(
             self.type
         )
         if needed and not getattr(self, needed):
@@ -287,23 +288,6 @@ class Rules(_Strict):
     silences: list[Window] = []
     proof: Proof = Proof()
 
-    @model_validator(mode="after")
-    def _names_exist(self) -> Rules:
-        for name, receiver in self.receivers.items():
-            wanted = [*receiver.channels, *([receiver.fallback] if receiver.fallback else [])]
-            for channel in wanted:
-                if channel not in self.channels:
-                    raise ValueError(
-                        f"receiver {name!r} names channel {channel!r}; known are {', '.join(self.channels)}"
-                    )
-        named = [route.receiver for route in self.routes]
-        named += [step.receiver for receiver in self.receivers.values() for step in receiver.escalate]
-        named += [self.proof.canary_receiver] if self.proof.canary_receiver else []
-        for receiver_name in named:
-            if receiver_name not in self.receivers:
-                raise ValueError(f"no receiver is called {receiver_name!r}; known are {', '.join(self.receivers)}")
-        return self
-
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -336,9 +320,32 @@ def parse_rules(text: str, source: str) -> Rules:
     if not isinstance(values, dict):
         raise RulesError(f"{source}:1: the file must be a mapping with channels, receivers and routes")
     try:
-        return Rules.model_validate(values)
+        rules = Rules.model_validate(values)
     except ValidationError as error:
         raise RulesError("\n".join(_mistake(source, tree, one) for one in error.errors())) from error
+    if mistakes := [_mistake(source, tree, {"loc": where, "msg": said, "type": ""}) for where, said in _dangling(rules)]:
+        raise RulesError("\n".join(mistakes))
+    return rules
+
+
+def _dangling(rules: Rules) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Names that stand for nothing: where, and what is known instead."""
+    channels = f"known channels are {', '.join(rules.channels)}"
+    receivers = f"known receivers are {', '.join(rules.receivers)}"
+    for name, one in rules.receivers.items():
+        for number, channel in enumerate(one.channels):
+            if channel not in rules.channels:
+                yield ("receivers", name, "channels", number), f"no channel is called {channel!r}; {channels}"
+        if one.fallback is not None and one.fallback not in rules.channels:
+            yield ("receivers", name, "fallback"), f"no channel is called {one.fallback!r}; {channels}"
+        for number, step in enumerate(one.escalate):
+            if step.receiver not in rules.receivers:
+                yield ("receivers", name, "escalate", number), f"no receiver is called {step.receiver!r}; {receivers}"
+    for number, route in enumerate(rules.routes):
+        if route.receiver not in rules.receivers:
+            yield ("routes", number, "receiver"), f"no receiver is called {route.receiver!r}; {receivers}"
+    if rules.proof.canary_receiver and rules.proof.canary_receiver not in rules.receivers:
+        yield ("proof", "canary_receiver"), f"no receiver is called {rules.proof.canary_receiver!r}; {receivers}"
 
 
 def _mistake(source: str, tree: Any, error: Any) -> str:

@@ -35,7 +35,7 @@ __all__ = [
 
 _MODULES = {
     name: f"observability.watch.channels.{name}"
-    for name in ("file", "log", "webhook", "apprise", "smtp", "sns", "pagerduty")
+    for name in ("file", "log", "webhook", "slack", "apprise", "smtp", "sns", "pagerduty")
 }
 
 

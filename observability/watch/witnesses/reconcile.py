@@ -195,7 +195,9 @@ class Reconciler:
         if waiting:
             evidence["affected"] = ", ".join(f"{one['dag_id']}.{one['task_id']}" for one in waiting[:10])
             reason = f"{reason}; {len(waiting)} {state} tasks wait for it"
-        return _component(name, "failed", reason, now, evidence)
+        first = waiting[0] if waiting else {}
+        place = {"dag_id": first.get("dag_id"), "run_id": first.get("dag_run_id"), "task_id": first.get("task_id")}
+        return replace(_component(name, "failed", reason, now, evidence), **place)
 
     def _dag_list(self, scene: Scene, now: float) -> Iterator[Fact]:
         found = {one["dag_id"]: one for one in self._api.pages("/dags", "dags", order_by="dag_id")}
@@ -255,7 +257,7 @@ class Reconciler:
             evidence = {"error.stack_trace": one["stack_trace"][-4000:], "affected": ", ".join(lost[:20])}
             yield Fact(
                 family="import", sign="failed", time=seconds(one["timestamp"]), cause="import", reason=last, certainty=CERTAIN,
-                name=name, dag_id=None, evidence=evidence, about=self._about(lost[0]) if lost else {"env": self._environment},
+                name=name, dag_id=lost[0] if lost else None, evidence=evidence, about=self._about(lost[0]) if lost else {"env": self._environment},
             )  # fmt: skip
         for name in [name for name in scene.broken if name not in found]:
             yield Fact(family="import", sign="recovered", time=now, name=name, reason="the file parses again")
@@ -297,7 +299,9 @@ class Reconciler:
         """Airflow's own pausing stands in its event log as ``paused``; a person's stands there as ``patch_dag``."""
         newest = scene.paused_until
         since = scene.slow_at - _OVERLAP_S if scene.slow_at else now - _LOOKBACK_S
-        for event in self._api.pages("/eventLogs", "event_logs", event="paused", after=_iso(since), order_by="event_log_id"):
+        for event in self._api.pages(
+            "/eventLogs", "event_logs", event="paused", after=_iso(since), order_by="event_log_id"
+        ):
             number = int(event["event_log_id"])
             if number <= scene.paused_until:
                 continue

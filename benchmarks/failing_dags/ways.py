@@ -1,0 +1,264 @@
+"""One DAG per way to fail, each with plain callbacks beside ours that note what Airflow itself tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import time
+from datetime import datetime, timedelta, timezone
+
+from airflow.sdk import DAG, BaseOperator, PokeReturnValue, task
+from airflow.sdk.exceptions import AirflowFailException
+
+NOTES = os.environ.get("PLAIN_CALLBACKS", "/dev/null")
+MAPPED = int(os.environ.get("WAYS_MAPPED", "40"))
+
+
+def _note(kind, context):
+    run = context.get("dag_run")
+    line = {"kind": kind, "dag_id": context["dag"].dag_id if "dag" in context else run.dag_id, "run_id": run.run_id}
+    with open(NOTES, "a", encoding="utf-8") as file:
+        file.write(json.dumps({**line, "time": time.time()}) + "\n")
+
+
+def plain_task(context):
+    """What most teams attach to each task."""
+    _note("task", context)
+
+
+def plain_dag(context):
+    """What most teams attach to each DAG."""
+    _note("dag", context)
+
+
+def way(name, **more):
+    """A DAG called ``way_<name>``."""
+    defaults = {"retries": 0, "retry_delay": timedelta(seconds=1), "on_failure_callback": plain_task, "owner": "ways"}
+    return DAG(
+        f"way_{name}", default_args={**defaults, **more.pop("default_args", {})}, on_failure_callback=plain_dag,
+        schedule=more.pop("schedule", None), start_date=datetime(2025, 1, 1, tzinfo=timezone.utc), catchup=False,
+        tags=["way"], **more,
+    )  # fmt: skip
+
+
+def _raise(context=None):
+    raise RuntimeError("the callback failed as well")
+
+
+class Defer(BaseOperator):
+    """Waits in the triggerer for a file that never comes."""
+
+    def __init__(self, *, wait, **kwargs):
+        super().__init__(**kwargs)
+        self.wait = wait
+
+    def execute(self, context):
+        from airflow.providers.standard.triggers.file import FileTrigger
+
+        self.defer(
+            trigger=FileTrigger(filepath="/nonexistent", poke_interval=1.0), method_name="resume", timeout=self.wait
+        )
+
+    def resume(self, context, event=None):
+        return event
+
+
+with way("exception"):
+
+    @task
+    def work():
+        raise ValueError("bad input")
+
+    work()
+
+with way("retry_then_success", default_args={"retries": 1}):
+
+    @task
+    def work(ti=None):
+        if ti.try_number == 1:
+            raise ValueError("only the first attempt fails")
+
+    work()
+
+with way("retry_then_failure", default_args={"retries": 1}):
+
+    @task
+    def work():
+        raise ValueError("each attempt fails")
+
+    work()
+
+with way("fail_exception", default_args={"retries": 3}):
+
+    @task
+    def work():
+        raise AirflowFailException("no use to try again")
+
+    work()
+
+with way("execution_timeout"):
+
+    @task(execution_timeout=timedelta(seconds=2))
+    def work():
+        time.sleep(300)
+
+    work()
+
+with way("sigkill"):
+
+    @task
+    def work():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    work()
+
+with way("sigkill_retried", default_args={"retries": 1}):
+
+    @task
+    def work(ti=None):
+        if ti.try_number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    work()
+
+with way("oom"):
+
+    @task
+    def work():
+        resource.setrlimit(resource.RLIMIT_AS, (600 << 20, 600 << 20))
+        held = []
+        while True:
+            held.append(bytearray(os.urandom(1024) * 16_384))
+
+    work()
+
+with way("os_exit"):
+
+    @task
+    def work():
+        os._exit(7)
+
+    work()
+
+with way("supervisor_killed"):
+
+    @task
+    def work():
+        os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(0)
+
+    work()
+
+with way("stuck"):
+
+    @task(pool="no_such_pool")
+    def work():
+        pass
+
+    work()
+
+with way("run_timeout", dagrun_timeout=timedelta(seconds=5)):
+
+    @task
+    def work():
+        time.sleep(60)
+
+    work()
+
+with way("deadlock"):
+
+    @task
+    def numbers(ti=None):
+        return [0, 1] if ti.try_number == 1 else [0]
+
+    @task
+    def work(number):
+        pass
+
+    @task
+    def join():
+        pass
+
+    # Cleared and run again, one mapped instance is removed, and join waits for it for ever.
+    work.expand(number=numbers()) >> join()
+
+with way("by_hand"):
+
+    @task
+    def work():
+        time.sleep(90)
+
+    work()
+
+with way("upstream"):
+
+    @task
+    def first():
+        raise ValueError("so the others never run")
+
+    @task
+    def second():
+        pass
+
+    @task
+    def third():
+        pass
+
+    first() >> second() >> third()
+
+with way("mapped", max_active_tasks=32):
+
+    @task
+    def work(number):
+        if number % 4:
+            raise ValueError("three of four fail")
+
+    work.expand(number=list(range(MAPPED)))
+
+with way("auto_paused", max_consecutive_failed_dag_runs=2):
+
+    @task
+    def work():
+        raise ValueError("again and again")
+
+    work()
+
+with way("sensor_timeout"):
+
+    @task.sensor(poke_interval=1, timeout=3, mode="poke")
+    def work():
+        return PokeReturnValue(is_done=False)
+
+    work()
+
+with way("callback_raises"):
+
+    @task(on_failure_callback=[plain_task, _raise])
+    def work():
+        raise ValueError("and its callback fails as well")
+
+    work()
+
+with way("trigger_timeout"):
+    Defer(task_id="work", wait=timedelta(seconds=5))
+
+with way("deferred"):
+    Defer(task_id="work", wait=timedelta(minutes=30))
+
+with way("never_started", schedule="* * * * *", is_paused_upon_creation=True):
+
+    @task
+    def work():
+        pass
+
+    work()
+
+with way("fine"):
+
+    @task
+    def work():
+        pass
+
+    work()

@@ -1,0 +1,276 @@
+"""A real platform whose DAGs fail in every way there is, and what was said about each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from observability.cli.platform.api import Api
+from observability.cli.platform.keys import password
+from observability.cli.platform.layout import Layout
+from observability.cli.platform.ports import any_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["WAYS", "Failing", "Way", "failing_platform", "try_all"]
+
+_CONTRAIL = (sys.executable, "-m", "observability.cli")
+_DAGS = Path(__file__).parent / "failing_dags"
+_RULES = """\
+timing: {storm_messages: 500}
+thresholds: {queued: 12s, overdue: 15s, component_silent: 20s}
+channels: {file: {type: file, rate_per_minute: 10000}}
+receivers: {everybody: {channels: [file]}}
+routes: [{receiver: everybody}]
+"""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to fail: what is expected of it. ``alerts`` is how many messages, ``plain`` what callbacks can see."""
+
+    name: str
+    causes: tuple[str, ...] = ("app",)
+    alerts: int = 1
+    task: str | None = "work"
+    component: str = ""
+    runs: int = 1
+    patience_s: float = 90.0
+
+
+WAYS = (
+    Way("exception"),
+    Way("retry_then_success", alerts=0),
+    Way("retry_then_failure"),
+    Way("fail_exception"),
+    Way("execution_timeout", ("timeout",)),
+    Way("sigkill", ("killed", "oom")),
+    Way("sigkill_retried", alerts=0),
+    Way("oom", ("oom",)),
+    Way("os_exit", ("killed",)),
+    Way("supervisor_killed", ("lost_heartbeat",), patience_s=120),
+    Way("stuck", ("stuck_queued",)),
+    Way("run_timeout", ("timeout",), task=None),
+    Way("deadlock", ("app", "upstream"), task=None),
+    Way("by_hand", ("cancelled",)),
+    Way("upstream", task="first"),
+    Way("mapped"),
+    Way("import_error", ("import",), task=None),
+    Way("vanished", ("import",), task=None),
+    Way("auto_paused", ("platform",), task=None, runs=2),
+    Way("sensor_timeout", ("timeout",)),
+    Way("callback_raises"),
+    Way("trigger_timeout", ("timeout",)),
+    Way("fine", alerts=0),
+    Way("deferred", ("platform",), component="triggerer"),
+    Way("dag_processor", ("platform",), task=None, component="dag-processor"),
+    Way("scheduler", ("platform",), task=None, component="scheduler"),
+    Way("never_started", ("platform",), task=None),
+)
+"""Every way, in the order of the table in docs/alerts.md."""
+
+
+@dataclass
+class Failing:
+    """A running platform, and when each way was set going."""
+
+    environment: dict[str, str]
+    layout: Layout
+    url: str
+    dags: Path
+    began: dict[str, float] = field(default_factory=dict)
+    runs: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, float] = field(default_factory=dict)
+
+    def contrail(self, *arguments: str, timeout_s: float = 60) -> str:
+        """The output of a command."""
+        done = subprocess.run(
+            [*_CONTRAIL, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=True,
+        )
+        return done.stdout
+
+    def sent(self) -> list[dict[str, Any]]:
+        """Every notification so far."""
+        found: list[dict[str, Any]] = json.loads(self.contrail("alerts", "sent", "--since", "1h", "--json"))
+        return found
+
+    def api(self) -> Api:
+        """A session with Airflow."""
+        return Api(self.url, password(self.layout))
+
+    def component(self, name: str) -> psutil.Process:
+        """The process of a component."""
+        return psutil.Process(json.loads(self.layout.state.read_text())["components"][name]["pid"])
+
+    def trigger(self, api: Api, name: str, **more: Any) -> str:
+        """Start a run of a way."""
+        self.began.setdefault(name, time.time())
+        body = {"logical_date": None, **more}
+        run_id = str(api.call("POST", f"/dags/way_{name}/dagRuns", json=body)["dag_run_id"])
+        self.runs.setdefault(name, []).append(run_id)
+        return run_id
+
+
+@contextmanager
+def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6) -> Iterator[Failing]:
+    """Start a platform with these DAGs below ``home``, and end it."""
+    port, statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
+    dags = home / "dags"
+    shutil.copytree(_DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
+    (home / "rules.yaml").write_text(_RULES)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
+    environment = {
+        **kept,
+        "CONTRAIL_HOME": str(home / "contrail"),
+        "CONTRAIL_AIRFLOW__PORT": str(port),
+        "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(dags),
+        "CONTRAIL_AIRFLOW__PARALLELISM": str(parallelism),
+        "CONTRAIL_RELAY__STATSD_PORT": statsd,
+        "CONTRAIL_STATSD__PORT": statsd,
+        "CONTRAIL_WATCH__ROUTES": str(home / "rules.yaml"),
+        "CONTRAIL_WATCH__RECONCILE_S": "3",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+        "PLAIN_CALLBACKS": str(home / "plain.jsonl"),
+        "WAYS_MAPPED": str(mapped),
+    }
+    layout = Layout(home / "contrail")
+    subprocess.run([*_CONTRAIL, "up", "--detach"], env=environment, check=True, timeout=200, capture_output=True)
+    try:
+        yield Failing(environment, layout, f"http://127.0.0.1:{port}", dags)
+    finally:
+        subprocess.run([*_CONTRAIL, "down"], env=environment, check=False, timeout=60, capture_output=True)
+
+
+def try_all(failing: Failing) -> None:
+    """Make every way happen, and wait until each has been told or its patience is over."""
+    with failing.api() as api:
+        _until(lambda: len(_dags(api)) >= 25, 60)  # noqa: PLR2004 - all files have been parsed
+        later = {"import_error", "vanished", "deferred", "never_started"}
+        for way in WAYS:
+            if f"way_{way.name}" in _dags(api) and way.name not in later:
+                failing.trigger(api, way.name)
+        _by_hand(failing, api)
+        _deadlock(failing, api)
+        _settle(failing, [way for way in WAYS if not way.component and way.name not in later | {"auto_paused"}])
+        _files(failing)
+        _second_run_of(failing, api, "auto_paused")
+        _settle(failing, [way for way in WAYS if not way.component and way.name != "never_started"])
+        _components(failing, api)
+
+
+def _dags(api: Api) -> set[str]:
+    return {one["dag_id"] for one in api.pages("/dags", "dags")}
+
+
+def _files(failing: Failing) -> None:
+    (failing.dags / "broken_later.py").write_text("from airflow.sdk import DAG\n\nwith DAG(\n")
+    (failing.dags / "gone_later.py").unlink()
+    failing.began |= {"import_error": time.time(), "vanished": time.time()}
+
+
+def _deadlock(failing: Failing, api: Api) -> None:
+    """Clear a run that has succeeded, so that it can never end well."""
+    run_id = failing.runs["deadlock"][0]
+    _until(lambda: api.call("GET", f"/dags/way_deadlock/dagRuns/{run_id}")["state"] == "success", 90)
+    failing.began["deadlock"] = time.time()
+    asked = {
+        "dry_run": False,
+        "only_failed": False,
+        "task_ids": ["numbers"],
+        "include_downstream": True,
+        "dag_run_id": run_id,
+    }
+    api.call("POST", "/dags/way_deadlock/clearTaskInstances", json=asked)
+
+
+def _second_run_of(failing: Failing, api: Api, name: str) -> None:
+    failing.began[name] = time.time()
+    failing.trigger(api, name)
+    _until(lambda: any(one["dag_id"] == f"way_{name}" and one["run_id"] is None for one in failing.sent()), 60)
+
+
+def _by_hand(failing: Failing, api: Api) -> None:
+    run_id = failing.runs["by_hand"][0]
+    path = f"/dags/way_by_hand/dagRuns/{run_id}/taskInstances/work"
+    _until(lambda: api.call("GET", path)["state"] == "running", 120)
+    failing.began["by_hand"] = time.time()
+    api.call("PATCH", path, json={"new_state": "failed"})
+
+
+def _components(failing: Failing, api: Api) -> None:
+    run_id = failing.trigger(api, "deferred")
+    path = f"/dags/way_deferred/dagRuns/{run_id}/taskInstances/work"
+    _until(lambda: api.call("GET", path)["state"] == "deferred", 60)
+    api.call("PATCH", "/dags/way_never_started", json={"is_paused": False})
+    stopped = [failing.component(name) for name in ("triggerer", "dag-processor", "scheduler")]
+    failing.began |= {name: time.time() for name in ("deferred", "dag_processor", "scheduler", "never_started")}
+    for process in stopped:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        wanted = [way for way in WAYS if way.component or way.name == "never_started"]
+        _settle(failing, wanted, patience_s=130)
+    finally:
+        for process in stopped:
+            process.send_signal(signal.SIGCONT)
+
+
+def alerts_of(way: Way, failing: Failing, sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages that told of this way: of its last run, or of its component."""
+    opened = [one for one in sent if one["kind"] in {"opened", "reminder", "escalated", "digest"}]
+    if way.component:
+        return [one for one in opened if one["title"].startswith(way.component)]
+    mine = [one for one in opened if one["dag_id"] == f"way_{way.name}"]
+    if way.name == "import_error":
+        return [one for one in opened if "broken_later" in one["title"]]
+    if way.name == "auto_paused":
+        return [one for one in mine if one["run_id"] is None]
+    last = failing.runs.get(way.name, [None])[-1]
+    return [one for one in mine if one["run_id"] == last] if last else mine
+
+
+def _settle(failing: Failing, ways: list[Way], patience_s: float | None = None) -> None:
+    """Wait until each of ``ways`` has been told, or its patience is over."""
+    begun = time.time()
+
+    def told() -> bool:
+        sent = failing.sent()
+        left = [way for way in ways if len(alerts_of(way, failing, sent)) < way.alerts]
+        return not [w for w in left if time.time() < begun + (patience_s or w.patience_s)]
+
+    _until(told, 150, every_s=2.0)
+    time.sleep(3)  # a second message would come now
+
+
+def _until(holds: Callable[[], Any], within_s: float, every_s: float = 0.3) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(every_s)
+
+
+def plain_notes(failing: Failing) -> list[dict[str, Any]]:
+    """What the plain callbacks told."""
+    path = Path(failing.environment["PLAIN_CALLBACKS"])
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -1,0 +1,287 @@
+"""Delivery: retried, paced, handed over, listed when dead, and never doubled where the channel can tell."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from sqlalchemy import select
+from webhook_server import Receiver
+
+from observability.watch import schema
+from observability.watch.channels.channel import Contact
+from observability.watch.channels.webhook import retry_after, sign, verify
+from observability.watch.messages import Message
+from observability.watch.notify import enqueue
+from observability.watch.outbox import Courier, backoff, reclaim
+from observability.watch.route import ChannelSpec
+
+
+class Nobody:
+    """There are no connections and no variables."""
+
+    def connection(self, conn_id):
+        raise LookupError(conn_id)
+
+    def variable(self, key):
+        raise LookupError(key)
+
+
+def message(number=1, **more):
+    return Message(
+        kind="opened", severity="error", title=f"load.t: app {number}", summary="ValueError", dedup_key=f"key{number}",
+        incident_id="i", incident_key="run:load:r", cause="app", dag_id="load", **more,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    with Receiver() as receiver:
+        monkeypatch.setenv("HOOK", receiver.url)
+        yield receiver
+
+
+@pytest.fixture
+def office(ledger, tmp_path):
+    return Post(ledger, tmp_path)
+
+
+class Post:
+    """An outbox and its couriers, driven by hand."""
+
+    def __init__(self, ledger, home):
+        self.ledger, self.home = ledger, home
+        self.facts, self.events = [], []
+
+    def courier(self, name="hook", fallback=None, **spec):
+        given = {"type": "webhook", "url": "env:HOOK", "allow": ["127.0.0.1"], **spec}
+        if given["type"] != "webhook":
+            given = {key: value for key, value in given.items() if key not in {"url", "allow"}}
+        return Courier(
+            name, ChannelSpec.model_validate(given), self.ledger, Nobody(), self.home,
+            fallback=fallback, report=self.facts.append, emit=self.events.append,
+        )  # fmt: skip
+
+    def put(self, *messages, channel="hook"):
+        with self.ledger.transaction(lock=True) as connection:
+            for one in messages:
+                enqueue(connection, channel, one, time.time())
+
+    def rows(self):
+        table = schema.outbox
+        with self.ledger.transaction() as connection:
+            asked = select(table.c.channel, table.c.state, table.c.attempts, table.c.next_attempt, table.c.error)
+            return connection.execute(asked.order_by(table.c.id)).all()
+
+    def states(self):
+        return [(row[0], row[1]) for row in self.rows()]
+
+
+def test_a_message_arrives_signed_and_with_its_key(office, hook, monkeypatch):
+    monkeypatch.setenv("KEY_NEW", "new secret")
+    monkeypatch.setenv("KEY_OLD", "old secret")
+    courier = office.courier(secret=["env:KEY_NEW", "env:KEY_OLD"])
+    office.put(message())
+    assert courier.step(time.time())
+    headers, body = hook.requests[0]
+    assert headers["Idempotency-Key"] == "key1"
+    assert verify(headers["X-Contrail-Signature"], body, "new secret", time.time())
+    assert verify(headers["X-Contrail-Signature"], body, "old secret", time.time())
+    assert office.states() == [("hook", "sent")]
+    assert [event.action for event in office.events] == ["notification.sent"]
+
+
+@pytest.mark.parametrize(
+    ("change", "holds"),
+    [
+        ({}, True),
+        ({"body": b"{}x"}, False),
+        ({"key": "other"}, False),
+        ({"now": 1301.0}, False),
+        ({"now": 600.0}, False),
+        ({"header": "t=1000,t=900,v1=0"}, False),
+        ({"header": "v1=0"}, False),
+        ({"header": ""}, False),
+    ],
+)
+def test_a_signature_holds_for_this_body_this_key_and_300_seconds(change, holds):
+    given = {"header": sign(b"{}", ["key"], 1000), "body": b"{}", "key": "key", "now": 1000.0, **change}
+    assert verify(given["header"], given["body"], given["key"], given["now"]) is holds
+
+
+def test_a_500_is_tried_again_later(office, hook):
+    hook.answers = [(500, {})]
+    courier = office.courier()
+    office.put(message())
+    courier.step(time.time())
+    _, state, attempts, next_attempt, error = office.rows()[0]
+    assert (state, attempts, error) == ("pending", 1, "hook: 127.0.0.1 answered 500")
+    assert 0 < next_attempt - time.time() < 1.1
+    assert not courier.step(time.time())
+    courier.step(time.time() + 2)
+    assert office.states() == [("hook", "sent")]
+    assert len(hook.requests) == 1
+
+
+def test_a_429_is_obeyed(office, hook):
+    hook.answers = [(429, {"Retry-After": "30"})]
+    courier = office.courier()
+    office.put(message())
+    courier.step(time.time())
+    assert office.rows()[0][3] - time.time() > 29
+
+
+def test_a_cut_connection_is_tried_again(office, hook):
+    hook.cut = 1
+    courier = office.courier()
+    office.put(message())
+    courier.step(time.time())
+    assert office.states() == [("hook", "pending")]
+    courier.step(time.time() + 5)
+    assert office.states() == [("hook", "sent")]
+
+
+def test_a_hanging_receiver_costs_its_timeout_and_no_other_channel(office, hook):
+    hook.hang = 3.0
+    slow, quick = office.courier(timeout=0.3), office.courier("file", type="file")
+    office.put(message(), channel="hook")
+    office.put(message(), channel="file")
+    slow.start()
+    quick.start()
+    began = time.monotonic()
+    while ("file", "sent") not in office.states():
+        assert time.monotonic() - began < 2
+        time.sleep(0.01)
+    while office.rows()[0][4] is None:
+        assert time.monotonic() - began < 2.5
+        time.sleep(0.01)
+    for courier in (slow, quick):
+        courier.stop()
+        courier.join()
+    assert ("hook", "pending") in office.states()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "other.example"])
+def test_a_certificate_that_nobody_vouches_for_is_refused(office, tmp_path, monkeypatch, host):
+    receiver = Receiver()
+    monkeypatch.setenv("HOOK", receiver.with_certificate(tmp_path, host=host))
+    with receiver:
+        courier = office.courier()
+        office.put(message())
+        courier.step(time.time())
+    assert office.states() == [("hook", "dead")]
+    assert "certificate" in office.rows()[0][4]
+    assert receiver.requests == []
+
+
+def test_a_link_local_address_is_refused_and_the_fallback_is_told(office, monkeypatch):
+    monkeypatch.setenv("HOOK", "https://169.254.169.254/latest/meta-data/")
+    courier = office.courier(fallback="file")
+    office.put(message())
+    courier.step(time.time())
+    assert office.states() == [("hook", "dead"), ("file", "pending")]
+    assert "169.254.169.254, which is not public" in office.rows()[0][4]
+    assert [(fact.family, fact.sign, fact.name) for fact in office.facts] == [("delivery", "failed", "hook")]
+
+
+def test_a_redirect_is_not_followed(office, hook):
+    hook.answers = [(302, {"Location": "http://169.254.169.254/"})]
+    courier = office.courier()
+    office.put(message())
+    courier.step(time.time())
+    assert office.states() == [("hook", "dead")]
+
+
+def test_a_channel_that_stays_down_hands_over_and_does_not_say_it_twice(office, hook):
+    hook.answers = [(503, {})] * 3
+    courier, stand_in = office.courier(fallback="file"), office.courier("file", type="file")
+    office.put(message())
+    for later in range(3):
+        courier.step(time.time() + 10 * later)
+    assert office.states() == [("hook", "pending"), ("file", "pending")]
+    stand_in.step(time.time() + 100)
+    assert office.states() == [("hook", "folded"), ("file", "sent")]
+    assert [fact.sign for fact in office.facts] == ["failed"]
+    office.put(message(2))
+    courier.step(time.time() + 200)
+    assert [fact.sign for fact in office.facts] == ["failed", "recovered"]
+
+
+def test_a_message_that_cannot_be_delivered_for_long_is_a_dead_letter(office, hook):
+    hook.answers = [(503, {})]
+    courier = office.courier(give_up_after="0s")
+    office.put(message())
+    courier.step(time.time())
+    assert office.states() == [("hook", "dead")]
+    assert office.events[-1].delivery == "dead"
+
+
+def test_no_more_messages_than_the_rate_allows(office, hook):
+    courier = office.courier(rate_per_minute=3)
+    office.put(*(message(number) for number in range(5)))
+    now = time.time()
+    assert [courier.step(now) for _ in range(5)] == [True, True, True, False, False]
+    assert courier.step(now + 61)
+
+
+def test_what_a_dead_watcher_was_sending_is_sent_again_with_the_same_key(office, hook):
+    courier = office.courier()
+    office.put(message())
+    courier._mark = lambda *_, **__: None  # it dies before it can write down that it was sent
+    courier.step(time.time())
+    reclaim(office.ledger)
+    office.courier().step(time.time())
+    keys = [headers["Idempotency-Key"] for headers, _ in hook.requests]
+    assert keys == ["key1", "key1"]
+    assert office.states() == [("hook", "sent")]
+
+
+def test_a_file_takes_a_message_once_however_often_it_is_sent(office):
+    courier = office.courier("file", type="file")
+    office.put(message(), message(2), channel="file")
+    courier._mark = lambda *_, **__: None
+    courier.step(time.time())
+    reclaim(office.ledger)
+    again = office.courier("file", type="file")
+    while again.step(time.time()):
+        pass
+    lines = (office.home / "alerts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["dedup_key"] for line in lines] == ["key1", "key2"]
+
+
+def test_a_torn_line_in_the_file_is_not_taken_for_the_message(office):
+    path = office.home / "alerts.jsonl"
+    courier = office.courier("file", type="file")
+    office.put(message(), channel="file")
+    courier._mark = lambda *_, **__: None
+    courier.step(time.time())
+    path.write_bytes(path.read_bytes()[:-20])
+    reclaim(office.ledger)
+    office.courier("file", type="file").step(time.time())
+    assert json.loads(path.read_text().splitlines()[-1])["dedup_key"] == "key1"
+
+
+def test_the_same_message_is_queued_once(office):
+    office.put(message(), message())
+    assert office.states() == [("hook", "pending")]
+
+
+def test_waits_double_and_have_jitter_and_an_end():
+    assert [backoff(attempt, None, 1.0) for attempt in (1, 2, 3, 20)] == [1.0, 2.0, 4.0, 300.0]
+    assert backoff(1, None, 0.0) == 0.5
+    assert backoff(1, 77.0, 0.5) == 77.0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("30", 30.0), ("99999", 3600.0), ("Thu, 01 Jan 1970 00:20:00 GMT", 200.0), ("soon", None), (None, None), ("", None)],
+)
+def test_retry_after_in_both_of_its_forms(header, seconds):
+    assert retry_after(header, 1000.0) == seconds
+
+
+def test_a_contact_never_shows_its_secrets():
+    shown = repr(Contact(host="h", password="hunter2", uri="slack://T0KEN", extra={"key": "T0KEN"}))
+    assert "hunter2" not in shown
+    assert "T0KEN" not in shown
