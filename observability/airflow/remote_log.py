@@ -96,9 +96,14 @@ def _attempt(about: dict[str, Any]) -> dict[str, str | int]:
 
 def _documents(settings: Settings, attempt: dict[str, str | int]) -> Iterator[Document]:
     store = _open(settings)
+    told = False
     try:
-        yield from store.documents(Query("airflow.task", where=attempt))
+        for document in store.documents(Query("airflow.task", where=attempt)):
+            yield document
+            told = True
     except StoreError as error:
+        if not told:
+            raise
         yield {"@timestamp": None, "level": "error", "event": f"The rest of this log cannot be read: {error}"}
     finally:
         store.close()
