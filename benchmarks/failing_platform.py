@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from observability.cli.platform.ports import any_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["WAYS", "Failing", "Way", "failing_platform", "try_all"]
+__all__ = ["WAYS", "Failing", "Outcome", "Way", "failing_platform", "judge", "try_all"]
 
 _CONTRAIL = (sys.executable, "-m", "observability.cli")
 _DAGS = Path(__file__).parent / "failing_dags"
@@ -274,3 +275,51 @@ def plain_notes(failing: Failing) -> list[dict[str, Any]]:
     """What the plain callbacks told."""
     path = Path(failing.environment["PLAIN_CALLBACKS"])
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one way: the messages, and how many plain callbacks were called for it."""
+
+    way: Way
+    alerts: list[dict[str, Any]]
+    plain: int
+    began: float | None
+
+    @property
+    def causes(self) -> list[str]:
+        """The causes that were told."""
+        return [str(one["cause"]) for one in self.alerts]
+
+    @property
+    def cause_is_right(self) -> bool:
+        """Whether each message named the right cause and the right task."""
+        task = self.way.task
+        return all(one["cause"] in self.way.causes and (self.way.component or one["task_id"] == task) for one in self.alerts)
+
+    @property
+    def seconds(self) -> float | None:
+        """From the moment it was set going to its message; includes Airflow's own time."""
+        if not self.alerts or self.began is None:
+            return None
+        moment = datetime.fromisoformat(self.alerts[0]["time"].replace("Z", "+00:00")).timestamp()
+        return max(0.0, moment - self.began)
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "way": self.way.name, "alerts": len(self.alerts), "expected": self.way.alerts, "causes": self.causes,
+            "seconds": None if self.seconds is None else round(self.seconds, 1), "plain_callbacks": self.plain,
+            "messages": [one["summary"] for one in self.alerts],
+        }  # fmt: skip
+
+
+def judge(failing: Failing) -> list[Outcome]:
+    """What became of each way."""
+    sent, notes = failing.sent(), plain_notes(failing)
+    found = []
+    for way in WAYS:
+        last = (failing.runs.get(way.name) or [None])[-1]
+        plain = [one for one in notes if one["dag_id"] == f"way_{way.name}" and one["run_id"] == last]
+        found.append(Outcome(way, alerts_of(way, failing, sent), len(plain), failing.began.get(way.name)))
+    return found

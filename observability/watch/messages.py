@@ -39,7 +39,7 @@ _RUNBOOKS = {
     "delivery": "notification-failed",
     "canary": "canary-silent",
     "data": "schema-drifted",
-    "rows": "deadline-missed",
+    "rules": "rules-broken",
 }
 _KILLED = {"killed", "oom", "lost_heartbeat"}
 _WORD = {

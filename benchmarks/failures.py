@@ -1,0 +1,45 @@
+"""Every way to fail in a real Airflow: found, told once, with the right cause; beside it what plain callbacks told."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.failing_platform import WAYS, Outcome, failing_platform, judge, try_all
+from benchmarks.figure import Figure, Options, Sample, Target
+
+
+def run(options: Options) -> list[Figure]:
+    """Try them all at once, and print the matrix."""
+    with tempfile.TemporaryDirectory() as folder, failing_platform(Path(folder), mapped=40 if options.quick else 400) as failing:
+        try_all(failing)
+        outcomes = judge(failing)
+    Console(stderr=True).print(_matrix(outcomes))
+    silent = [one for one in outcomes if one.way.alerts and not one.alerts]
+    wrong = [one for one in outcomes if len(one.alerts) != one.way.alerts]
+    cause = [one for one in outcomes if not one.cause_is_right]
+    plain = [one for one in outcomes if one.plain != one.way.alerts]
+    rows = [one.document() for one in outcomes]
+    return [
+        Figure(
+            "ways told exactly once", "ways", Sample((len(WAYS) - len(wrong),)),
+            ("plain Airflow callbacks", Sample((len(WAYS) - len(plain),))), (Target(at_least=len(WAYS)),),
+            {"ways": len(WAYS), "wrong": [one.way.name for one in wrong], "matrix": rows},
+        ),
+        Figure("ways that nobody heard of", "ways", Sample((len(silent),)), targets=(Target(at_most=0),)),
+        Figure("wrong causes", "ways", Sample((len(cause),)), targets=(Target(at_most=0),)),
+    ]  # fmt: skip
+
+
+def _matrix(outcomes: list[Outcome]) -> Table:
+    table = Table("way", "alerts", "expected", "cause", "seconds", "plain callbacks", title="Ways to fail")
+    for one in outcomes:
+        good = len(one.alerts) == one.way.alerts and one.cause_is_right
+        table.add_row(
+            one.way.name, f"{'' if good else '[red]'}{len(one.alerts)}", str(one.way.alerts), ", ".join(one.causes),
+            "" if one.seconds is None else f"{one.seconds:.1f}", str(one.plain),
+        )  # fmt: skip
+    return table

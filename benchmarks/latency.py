@@ -1,0 +1,129 @@
+"""From a failure in a real Airflow to its delivery, over 200 failures: told by a callback, and by Airflow's API alone.
+
+Two watchers look at the same platform: the platform's own, and one that knows nothing but the address of the API.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.failing_platform import failing_platform
+from benchmarks.figure import Figure, Options, Sample, Target
+from observability.cli.platform.keys import USER, password
+
+if TYPE_CHECKING:
+    from benchmarks.failing_platform import Failing
+
+_RULES = """\
+timing: {storm_messages: 100000, flap_messages: 100000}
+channels: {file: {type: file, rate_per_minute: 1000000}}
+receivers: {everybody: {channels: [file]}}
+routes: [{receiver: everybody}]
+"""
+
+
+def run(options: Options) -> list[Figure]:
+    """Fail, half by an exception and half by SIGKILL, and compare the task's end with the message's time."""
+    number = 20 if options.quick else 200
+    with tempfile.TemporaryDirectory() as folder, failing_platform(Path(folder)) as failing:
+        (Path(folder) / "rules.yaml").write_text(_RULES)
+        outsider, process = _outsider(failing, Path(folder) / "outside")
+        try:
+            runs = _fail(failing, number)
+            ends = _ends(failing, runs)
+            inside = _wait(failing.layout.home / "alerts.jsonl", ends, 60)
+            outside = _wait(outsider / "alerts.jsonl", ends, 60)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+    return [
+        *_figures("seen by a callback or the relay", inside, ends, 3.0),
+        *_figures("seen by the API alone", outside, ends, 20.0),
+    ]
+
+
+def _outsider(failing: Failing, home: Path) -> tuple[Path, subprocess.Popen[bytes]]:
+    home.mkdir()
+    (home / "alerts.yaml").write_text(_RULES)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
+    environment = {
+        **kept,
+        "CONTRAIL_HOME": str(home),
+        "CONTRAIL_WATCH__API_URL": failing.url,
+        "CONTRAIL_API_USERNAME": USER,
+        "CONTRAIL_API_PASSWORD": password(failing.layout),
+        "CONTRAIL_RELAY__LOG_FOLDER": str(home / "no-logs-here"),
+        "CONTRAIL_STATSD__ENABLED": "false",
+    }
+    with (home / "watcher.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "observability.cli.watch"], env=environment, stdout=log, stderr=log
+        )
+    return home, process
+
+
+def _fail(failing: Failing, number: int) -> list[tuple[str, str]]:
+    with failing.api() as api:
+        while len(list(api.pages("/dags", "dags"))) < 20:  # noqa: PLR2004 - parsed
+            time.sleep(0.5)
+        runs = []
+        for count in range(number):
+            name = "exception" if count % 2 else "sigkill"
+            runs.append((f"way_{name}", failing.trigger(api, name)))
+            time.sleep(0.5)
+    return runs
+
+
+def _ends(failing: Failing, runs: list[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    ends: dict[tuple[str, str], float] = {}
+    with failing.api() as api:
+        until = time.monotonic() + 120
+        while len(ends) < len(runs) and time.monotonic() < until:
+            for dag_id in {dag_id for dag_id, _ in runs}:
+                for one in api.pages(f"/dags/{dag_id}/dagRuns/~/taskInstances", "task_instances"):
+                    if one["state"] == "failed":
+                        moment = datetime.fromisoformat(one["end_date"].replace("Z", "+00:00"))
+                        ends[dag_id, one["dag_run_id"]] = moment.timestamp()
+            time.sleep(1)
+    return ends
+
+
+def _wait(path: Path, ends: dict[tuple[str, str], float], within_s: float) -> dict[tuple[str, str], float]:
+    until = time.monotonic() + within_s
+    while True:
+        told = _told(path)
+        if ends.keys() <= told.keys() or time.monotonic() > until:
+            return told
+        time.sleep(0.5)
+
+
+def _told(path: Path) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        one: dict[str, Any] = json.loads(line)
+        if one["kind"] == "opened":
+            found[one["dag_id"], one["run_id"]] = datetime.fromisoformat(one["written"].replace("Z", "+00:00")).timestamp()
+    return found
+
+
+def _figures(
+    what: str, told: dict[tuple[str, str], float], ends: dict[tuple[str, str], float], target_s: float
+) -> list[Figure]:
+    waits = sorted(told[key] - ends[key] for key in ends if key in told)
+    missing = len(ends) - len(waits)
+    if not waits:
+        return [Figure(f"not told of, {what}", "failures", Sample((missing,)), targets=(Target(at_most=0),))]
+    p99 = waits[min(len(waits) - 1, int(len(waits) * 0.99))]
+    return [
+        Figure(f"p50, {what}", "s", Sample((waits[len(waits) // 2],)), notes={"failures": len(ends)}),
+        Figure(f"p99, {what}", "s", Sample((p99,)), targets=(Target(at_most=target_s),)),
+        Figure(f"not told of, {what}", "failures", Sample((missing,)), targets=(Target(at_most=0),)),
+    ]
