@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["account_of", "install", "open_aws"]
 
-_UNKNOWN = {"UnknownOperationException", "InvalidAction", "NotImplemented", "InternalFailure", "501", "404"}
+_UNKNOWN = {"UnknownOperationException", "InvalidAction", "NotImplemented", "501", "404"}
 """Error codes of an endpoint that does not know a call at all (stand-ins for AWS know only some)."""
 
 
@@ -145,8 +145,9 @@ def _try(what: str, changes: Changes, change: Any, call: Callable[[], Any]) -> N
     try:
         call()
     except ClientError as error:
-        code = str(error.response["Error"].get("Code", ""))
-        if code not in _UNKNOWN:
+        said = error.response["Error"]
+        is_page = str(said.get("Message", "")).lower().startswith("<!doctype")  # AWS answers errors in its own form
+        if str(said.get("Code", "")) not in _UNKNOWN and not is_page:
             raise
         changes.add("left out", what, f"the endpoint does not know {error.operation_name}")
         return

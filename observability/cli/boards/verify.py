@@ -89,7 +89,7 @@ def verify_store(store: Store, since: datetime, until: datetime) -> list[Verdict
 
 
 def verify_cloudwatch(client: Callable[[str], Any], account: Account) -> list[Verdict]:
-    """Look for every metric of every widget among those that CloudWatch knows; widgets over logs for their log groups."""
+    """Look for the metrics of every widget among those that CloudWatch has; for the log groups of those over logs."""
     known = {(name, dimensions) for name, dimensions in _known(client("cloudwatch"), account.namespace)}
     groups = _groups(client("logs"), account.log_group_prefix)
     widgets = {

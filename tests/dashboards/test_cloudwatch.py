@@ -1,0 +1,324 @@
+"""The template is sound and deploys, the API installs the same, and nothing watches a metric that nobody sends."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import boto3
+import pytest
+from filled import carried, emit_drills
+
+from dashboards.build import ROOT
+from dashboards.cloudwatch.alarms import GROUPS, metric_alarms
+from dashboards.cloudwatch.boards import dashboards
+from dashboards.cloudwatch.filters import FILTERED_NAMESPACE, FILTERS
+from dashboards.cloudwatch.template import template
+from dashboards.names import Account, Names
+from observability import catalog
+from observability.cli.boards.cloudwatch import account_of, install, open_aws
+from observability.cli.boards.verify import metrics_of, verify_cloudwatch
+from observability.settings import load_settings
+
+TEMPLATE = ROOT / "dashboards/generated/cloudwatch/template.json"
+LIMITS = {"description": 1024, "rule": 10_240, "metrics": 500}
+"""Of an alarm's description and rule, and of the metrics on one dashboard widget (AWS's service quotas)."""
+
+
+@pytest.fixture(scope="module")
+def account():
+    return Account(
+        environment="prod",
+        namespace="Contrail",
+        log_group_prefix="/contrail",
+        region="eu-central-1",
+        page_topic="arn:aws:sns:eu-central-1:123456789012:page",
+        detail_topic="arn:aws:sns:eu-central-1:123456789012:detail",
+    )
+
+
+def test_cfn_lint_finds_nothing_in_the_template():
+    found = subprocess.run(
+        [Path(sys.executable).parent / "cfn-lint", TEMPLATE], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_every_alarm_acts_says_what_missing_data_means_and_names_its_runbook(account):
+    for name, alarm in metric_alarms(account).items():
+        assert alarm["AlarmActions"] == [account.detail_topic], name
+        assert alarm["TreatMissingData"] in {"breaching", "notBreaching"}, name
+        assert "Runbook: " in alarm["AlarmDescription"], name
+        assert len(alarm["AlarmDescription"]) <= LIMITS["description"], name
+
+
+def test_silence_breaches_and_the_absence_of_failures_does_not(account):
+    breaching = {
+        name.removeprefix("contrail-prod-")
+        for name, alarm in metric_alarms(account).items()
+        if alarm["TreatMissingData"] == "breaching"
+    }
+
+    assert breaching == {
+        "component-silent-scheduler",
+        "component-silent-dag-processor",
+        "component-silent-triggerer",
+        "scheduler-heartbeat-absent",
+        "canary-silent",
+    }
+
+
+def test_every_rule_is_in_one_composite_and_only_composites_wake_people():
+    body = template()["Resources"]
+    composed = [member for _, members in GROUPS.values() for member in members]
+
+    assert set(catalog.RULES) <= set(composed)
+    assert len(composed) == len(set(composed))
+    pages = {name for name, one in body.items() if {"Ref": "PageTopic"} in one["Properties"].get("AlarmActions", [])}
+    assert pages == {"CompositePlatform", "CompositePipelines", "CompositeData", "CompositeTelemetry"}
+
+
+def test_failing_pipelines_do_not_page_while_airflow_itself_is_down():
+    resources = template()["Resources"]
+
+    assert resources["CompositePipelines"]["Properties"]["ActionsSuppressor"] == {
+        "Fn::Sub": "contrail-${Environment}-platform"
+    }
+    assert "CompositePlatform" in resources["CompositePipelines"]["DependsOn"]
+
+
+def test_widgets_stay_inside_the_grid_and_cover_nothing(account):
+    for name, body in dashboards(account).items():
+        taken = set()
+        for widget in body["widgets"]:
+            cells = {
+                (x, y)
+                for x in range(widget["x"], widget["x"] + widget["width"])
+                for y in range(widget["y"], widget["y"] + widget["height"])
+            }
+            assert widget["x"] + widget["width"] <= 24, name
+            assert not cells & taken, (name, widget["properties"].get("title"))
+            taken |= cells
+
+
+def test_every_dimension_set_on_a_board_or_in_an_alarm_is_one_that_the_relay_sends(account):
+    asked = [
+        (name, {tag for tag, _ in dimensions})
+        for body in dashboards(account).values()
+        for widget in body["widgets"]
+        for name, dimensions in metrics_of(widget["properties"])
+        if name not in {one.metric for one in FILTERS}
+    ]
+    asked += [
+        (alarm["MetricName"], {one["Name"] for one in alarm["Dimensions"]})
+        for alarm in metric_alarms(account).values()
+        if "MetricName" in alarm
+    ]
+
+    assert len(asked) > 60
+    assert [one for one in asked if one[1] not in [set(sent) for sent in catalog.DIMENSIONS[one[0]]]] == []
+
+
+# on moto
+
+
+@pytest.fixture(scope="module")
+def settings(aws_environ):
+    return load_settings(environ=aws_environ)
+
+
+PARAMETERS = {
+    "Environment": "prod",
+    "Namespace": "Contrail",
+    "LogGroupPrefix": "/contrail",
+    "RunbookUrl": "docs/runbooks",
+    "PageTopic": "arn:aws:sns:eu-west-1:123456789012:page",
+    "DetailTopic": "arn:aws:sns:eu-west-1:123456789012:detail",
+}
+
+
+def resolved(value):
+    """A property of the template as CloudFormation hands it to the service."""
+    if isinstance(value, list):
+        return [resolved(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "Ref" in value:
+        return PARAMETERS[value["Ref"]]
+    if "Fn::Sub" in value:
+        return re.sub(r"\$\{([A-Za-z:]+)\}", lambda match: PARAMETERS[match[1]], value["Fn::Sub"])
+    return {key: resolved(one) for key, one in value.items()}
+
+
+@pytest.mark.aws
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS")  # moto deploys no alarms, filters and queries
+def test_the_template_deploys_its_topics_log_groups_and_dashboards(moto_url, aws_environ):
+    client = boto3.client("cloudformation", region_name="eu-west-1", endpoint_url=moto_url)
+    given = [{"ParameterKey": "Environment", "ParameterValue": "prod"}]
+
+    client.create_stack(StackName="contrail", TemplateBody=TEMPLATE.read_text("utf-8"), Parameters=given)
+
+    assert client.describe_stacks(StackName="contrail")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+    watch = boto3.client("cloudwatch", region_name="eu-west-1", endpoint_url=moto_url)
+    boards = {
+        one["DashboardName"] for one in watch.list_dashboards(DashboardNamePrefix="contrail-prod")["DashboardEntries"]
+    }
+    assert boards == set(dashboards(Account(environment="prod")))
+    body = json.loads(watch.get_dashboard(DashboardName="contrail-prod-operations")["DashboardBody"])
+    assert "${" not in json.dumps(body)
+    groups = boto3.client("logs", region_name="eu-west-1", endpoint_url=moto_url).describe_log_groups()["logGroups"]
+    assert {one["logGroupName"]: one["retentionInDays"] for one in groups} == {
+        f"/contrail/prod/{name}": one.retention_days for name, one in catalog.DATASETS.items() if one.type == "logs"
+    }
+
+
+@pytest.mark.aws
+def test_cloudwatch_takes_every_alarm_of_the_template(moto_url, aws_environ):
+    client = boto3.client("cloudwatch", region_name="eu-west-1", endpoint_url=moto_url)
+    alarms = [one["Properties"] for one in template()["Resources"].values() if one["Type"] == "AWS::CloudWatch::Alarm"]
+
+    for alarm in alarms:
+        client.put_metric_alarm(**resolved(alarm))
+
+    there = client.describe_alarms()["MetricAlarms"]
+    assert {one["AlarmName"] for one in there} == set(metric_alarms(Account(environment="prod")))
+    assert all(one["AlarmActions"] == [PARAMETERS["DetailTopic"]] for one in there)
+
+
+@pytest.mark.aws
+def test_the_api_installs_everything_and_a_second_time_changes_nothing(settings):
+    client, region = open_aws(settings)
+    where = account_of(settings, Names(), region)
+
+    first = install(client, where)
+    second = install(client, where)
+
+    assert first.count("created") == len(dashboards(where)) + len(metric_alarms(where)) + len(FILTERS)
+    assert second.count("created") + second.count("updated") == 0
+    assert {why for change, _, why in second.lines if change == "left out"} <= {
+        f"the endpoint does not know {call}"
+        for call in ("PutAnomalyDetector", "PutCompositeAlarm", "DescribeQueryDefinitions", "PutQueryDefinition")
+    }
+
+
+@pytest.mark.aws
+def test_an_installation_leaves_the_alarms_of_others_alone(settings):
+    client, region = open_aws(settings)
+    client("cloudwatch").put_metric_alarm(
+        AlarmName="theirs",
+        Namespace="Theirs",
+        MetricName="m",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+
+    install(client, account_of(settings, Names(), region))
+
+    assert [
+        one["AlarmName"] for one in client("cloudwatch").describe_alarms(AlarmNames=["theirs"])["MetricAlarms"]
+    ] == ["theirs"]
+
+
+def emf(settings, client):
+    """The metrics in the log events that arrived: (name, dimensions) of each directive, as CloudWatch reads EMF."""
+    group = f"{settings.cloudwatch.log_group_prefix}/{settings.contrail.environment}/airflow.statsd"
+    for page in client("logs").get_paginator("filter_log_events").paginate(logGroupName=group):
+        for event in page["events"]:
+            document = json.loads(event["message"])
+            for directive in document.get("_aws", {}).get("CloudWatchMetrics", []):
+                assert directive["Namespace"] == settings.cloudwatch.namespace
+                for names in directive["Dimensions"]:
+                    assert len(names) <= 30
+                    assert all(isinstance(document[name], str) and document[name] for name in names)
+                    for one in directive["Metrics"]:
+                        values = document[one["Name"]]
+                        yield one["Name"], tuple(sorted((name, document[name]) for name in names)), values
+
+
+def received(home, folder, aws_environ):
+    """A deployment on moto that got everything below ``home``, and its metrics made of EMF, which moto does not do."""
+    environ = aws_environ | {
+        "CONTRAIL_RELAY__SINKS": "cloudwatch",
+        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"e{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_CLOUDWATCH__NAMESPACE": f"Contrail{uuid.uuid4().hex[:6]}",
+    }
+    settings = carried(home, folder, environ)
+    client, region = open_aws(settings)
+    watch = client("cloudwatch")
+    for name, dimensions, values in {key[:2]: key for key in emf(settings, client)}.values():
+        value = values[-1] if isinstance(values, list) else values
+        watch.put_metric_data(
+            Namespace=settings.cloudwatch.namespace,
+            MetricData=[
+                {
+                    "MetricName": name,
+                    "Value": value,
+                    "Dimensions": [{"Name": tag, "Value": word} for tag, word in dimensions],
+                }
+            ],
+        )
+    return client, account_of(settings, Names(), region)
+
+
+@pytest.fixture(scope="module")
+def demo_on_moto(demo, aws_environ, tmp_path_factory):
+    return received(demo.home, tmp_path_factory.mktemp("demo-moto"), aws_environ)
+
+
+@pytest.fixture(scope="module")
+def drills_on_moto(aws_environ, tmp_path_factory):
+    home = tmp_path_factory.mktemp("drills-moto")
+    emit_drills(home)
+    return received(home, tmp_path_factory.mktemp("drills-moto-relay"), aws_environ)
+
+
+@pytest.mark.aws
+@pytest.mark.airflow
+def test_every_widget_shows_what_the_demo_or_a_drill_really_sent(demo_on_moto, drills_on_moto):
+    verdicts = [verify_cloudwatch(*filled) for filled in (demo_on_moto, drills_on_moto)]
+    empty = {
+        f"{one.board} / {one.panel}": one.reason
+        for one, other in zip(*verdicts, strict=True)
+        if one.rows == 0 and (other.rows == 0 or not one.quiet)
+    }
+
+    assert empty == {}
+
+
+@pytest.mark.aws
+@pytest.mark.airflow
+def test_every_alarm_watches_a_metric_under_dimensions_that_were_really_received(demo_on_moto, drills_on_moto):
+    known = set()
+    for client, account in (demo_on_moto, drills_on_moto):
+        for page in client("cloudwatch").get_paginator("list_metrics").paginate(Namespace=account.namespace):
+            for metric in page["Metrics"]:
+                dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"] if one["Name"] != "env"}
+                known.add((metric["MetricName"], tuple(sorted(dimensions.items()))))
+    watched = {}
+    for name, alarm in metric_alarms(Account()).items():
+        measured = alarm if "MetricName" in alarm else alarm["Metrics"][0]["MetricStat"]["Metric"]
+        dimensions = {one["Name"]: one["Value"] for one in measured["Dimensions"] if one["Name"] != "env"}
+        watched[name] = (measured["MetricName"], tuple(sorted(dimensions.items())))
+
+    assert {name: one for name, one in watched.items() if one not in known} == {}
+
+
+def test_the_metrics_that_cloudwatch_makes_itself_are_those_of_the_filters(account):
+    own = account.namespace + FILTERED_NAMESPACE
+    drawn = {
+        entry[1]
+        for body in dashboards(account).values()
+        for widget in body["widgets"]
+        for entry in widget["properties"].get("metrics", [])
+        if entry[0] == own
+    }
+
+    assert drawn == {one.metric for one in FILTERS}
