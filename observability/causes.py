@@ -25,6 +25,8 @@ __all__ = ["Failure", "bounded_trace", "cause_of", "describe", "fingerprint_of",
 _TRACE_MOST = 8192
 _REASON_MOST = 300
 _FRAMES_MOST = 12
+_DAG_FILE = re.compile(r"^unusual_prefix_[0-9a-f]{40}_")
+"""What Airflow puts before the name of a DAG file's module."""
 
 _BY_TYPE = {
     "airflow.sdk.exceptions.AirflowTaskTimeout": "timeout",
@@ -192,7 +194,8 @@ def _is_own(file: str) -> bool:
 
 
 def _name(kind: type[BaseException]) -> str:
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    module = _DAG_FILE.sub("", kind.__module__)
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
 def _bounded(text: str, most: int) -> str:

@@ -35,7 +35,15 @@ __all__ = [
 
 _ENDED = ("task.succeeded", "task.failed", "task.retried", "task.skipped", "task.killed")
 _RUN_ENDED = ("dag_run.succeeded", "dag_run.failed")
-_BROKEN = ("task.failed", "dag_run.failed", "dag.import_failed", "dag.vanished", "dag.auto_paused", "task.stuck")
+_BROKEN = (
+    "task.failed",
+    "task.killed",
+    "dag_run.failed",
+    "dag.import_failed",
+    "dag.vanished",
+    "dag.auto_paused",
+    "task.stuck",
+)
 _USUAL_RUNS = 20
 _FAR = 2.0
 _RUNS_SHOWN = 60
@@ -179,18 +187,14 @@ def dag_page(store: Store, dag_id: str) -> DagPage:
     ended = _events(store, {**where, "event.action": _RUN_ENDED}, limit=_RUNS_SHOWN)
     tasks = _events(store, {**where, "event.action": (*_ENDED, "step.measured")})
     alerts = _events(store, where, dataset="contrail.alert")
-    rows: dict[str, Counter[str]] = defaultdict(Counter)
-    for document in tasks:
-        if document["event.action"] == "step.measured":
-            for name in ("rows_in", "rows_out", "rows_rejected"):
-                rows[document.get("airflow.run_id", "")][name] += int(document.get(f"etl.{name}") or 0)
+    rows = _rows_of_runs(tasks)
     runs = [
         {
             "run_id": document.get("airflow.run_id", ""),
             "ended": document["@timestamp"],
             "state": document.get("airflow.state", ""),
             "duration_ms": _ms(document.get("event.duration")),
-            **rows[document.get("airflow.run_id", "")],
+            **rows.get(document.get("airflow.run_id", ""), {}),
         }
         for document in ended
     ]
@@ -223,7 +227,7 @@ def run_page(store: Store, dag_id: str, run_id: str) -> RunPage:
         run_id=run_id,
         outcome=outcomes[-1] if outcomes else None,
         attempts=_attempts(events),
-        steps=[_step(document) for document in events if document["event.action"] == "step.measured"],
+        steps=_steps_beside_usual(store, events, {"airflow.dag_id": dag_id}, run_id),
         rejected=[document for document in events if document["event.action"] == "rows.rejected"],
         incidents=_open_incidents(alerts, resolved=True),
         told=[document for document in alerts if document["event.action"].startswith("notification.")],
@@ -292,6 +296,23 @@ def _still_broken(ended: Iterable[Document]) -> list[Document]:
     )
 
 
+def _rows_of_runs(tasks: Iterable[Document]) -> dict[str, dict[str, int]]:
+    """By run: the rows that its last measured task wrote, and what all its steps rejected."""
+    found: dict[str, dict[str, int]] = {}
+    last: dict[str, Any] = {}
+    for document in tasks:
+        if document["event.action"] != "step.measured":
+            continue
+        run = document.get("airflow.run_id", "")
+        rows = found.setdefault(run, {"rows_out": 0, "rows_rejected": 0})
+        if last.get(run) != document.get("airflow.task_id"):
+            last[run] = document.get("airflow.task_id")
+            rows["rows_out"] = 0
+        rows["rows_out"] += int(document.get("etl.rows_out") or 0)
+        rows["rows_rejected"] += int(document.get("etl.rows_rejected") or 0)
+    return found
+
+
 def _open(alerts: Iterable[Document], begins: str, ends: str, about: tuple[str, ...]) -> list[Document]:
     last: dict[tuple[Any, ...], Document] = {}
     for document in alerts:
@@ -358,18 +379,24 @@ def _steps_beside_usual(
     if not here:
         return []
     history = _events(store, {**where, "event.action": "step.measured"}, limit=_USUAL_RUNS * len(here))
-    rows: dict[str, list[int]] = defaultdict(list)
-    taken: dict[str, list[float]] = defaultdict(list)
+    usual: dict[tuple[Any, ...], list[Document]] = defaultdict(list)
     for document in history:
-        if document.get("airflow.run_id") == run_id:
-            continue
-        if document.get("etl.rows_out") is not None:
-            rows[document["etl.step"]].append(document["etl.rows_out"])
-        if (duration := _ms(document.get("event.duration"))) is not None:
-            taken[document["etl.step"]].append(duration)
+        if document.get("airflow.run_id") != run_id:
+            usual[_which_step(document)].append(document)
     return [
-        _step(document, _median(rows[document["etl.step"]]), _median(taken[document["etl.step"]])) for document in here
+        _step(
+            document,
+            _median([past["etl.rows_out"] for past in usual[_which_step(document)] if "etl.rows_out" in past]),
+            _median(
+                [past["event.duration"] / 1e6 for past in usual[_which_step(document)] if "event.duration" in past]
+            ),
+        )
+        for document in here
     ]
+
+
+def _which_step(document: Document) -> tuple[Any, ...]:
+    return tuple(document.get(name) for name in ("airflow.task_id", "etl.step", "etl.table"))
 
 
 def _same_error(store: Store, dag_id: str, verdict: Attempt | None, run_id: str | None) -> list[Document]:

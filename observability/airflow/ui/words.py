@@ -15,6 +15,8 @@ __all__ = ["FILTERS", "Links", "ago", "duration", "moment", "number", "size"]
 
 _NONE = "\N{EN DASH}"
 _KIBI = 1024
+_SMALL = 10
+"""Below this, one more digit says something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,10 @@ def duration(milliseconds: float | None) -> str:
     seconds = milliseconds / 1000
     for limit, divisor, unit in ((1, 0.001, "ms"), (90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
         if seconds < limit:
-            return f"{seconds / divisor:.3g} {unit}"
-    return f"{seconds / 86400:.3g} d"
+            return (
+                f"{seconds / divisor:.2g} {unit}" if seconds / divisor < _SMALL else f"{seconds / divisor:.0f} {unit}"
+            )
+    return f"{seconds / 86400:.0f} d"
 
 
 def size(amount: float | None) -> str:

@@ -12,7 +12,7 @@
     const label = (_, values) => values.map((index) => (Number.isInteger(index) && runs[index] ? runs[index].ended.slice(5, 16).replace("T", " ") : ""));
     new uPlot({
       width: node.clientWidth, height: 220,
-      scales: { x: { time: false, range: [-0.6, Math.max(runs.length - 0.4, 6)] }, rows: { auto: true } },
+      scales: { x: { time: false, range: [-0.6, Math.max(runs.length - 0.4, 6)] }, y: { range: (_, __, max) => [0, (max || 1) * 1.1] }, rows: { range: (_, __, max) => [0, (max || 1) * 1.1] } },
       axes: [axis({ values: label }), axis({ values: (_, all) => all.map(span), size: 70 }), axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })],
       series: [
         { label: "run", value: (_, index) => (index == null ? "–" : runs[index].run_id) },
