@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from observability.settings import Settings
 
-__all__ = ["CloudWatchSink", "chunks", "open_sink"]
+__all__ = ["Chunk", "CloudWatchSink", "chunks", "in_order", "open_sink"]
 
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 MOST_EVENTS = 10_000
@@ -35,6 +35,7 @@ FURTHEST_AHEAD_MS = 2 * 3600 * 1000
 RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 
 _STAMP = b'"@timestamp":"'
+_CONTROL = bytes(code for code in range(32) if code != 10)  # noqa: PLR2004 - the newline, which joins
 _SETTLE_S = 5.0
 """Time in which an event that was taken becomes readable; what was sent later than that is not judged by reading."""
 _STREAMS_MOST = 10_000
@@ -42,12 +43,16 @@ _STORED, _DUPLICATE = "stored", "duplicate"
 _PUT = "before-call.cloudwatch-logs.PutLogEvents"
 
 
-class Event(NamedTuple):
-    """One event to be put: its place in the batch, its time in ms since 1970, and its message."""
+class Chunk(NamedTuple):
+    """Events of one request: their places in the batch, times in ms since 1970, and messages."""
 
-    place: int
-    at: int
-    message: bytes
+    places: list[int]
+    times: list[int]
+    messages: list[bytes]
+
+    def part(self, start: int, stop: int) -> Chunk:
+        """The events from ``start`` up to ``stop``."""
+        return Chunk(self.places[start:stop], self.times[start:stop], self.messages[start:stop])
 
 
 class CloudWatchSink:
@@ -80,12 +85,19 @@ class CloudWatchSink:
     def send(self, batch: Batch) -> Answer:
         """Put the events of the batch that are not in their stream yet. Raises :class:`SinkUnavailable`."""
         where = group_name(self._settings, batch.dataset), stream_name(batch.source, batch.group)
-        todo = [index for index, key in enumerate(batch.ids) if key not in self._settled]
+        todo = list(range(len(batch.ids)))
+        if self._settled:
+            todo = [index for index in todo if batch.ids[index] not in self._settled]
         if batch.resent and any(batch.ids[index] not in self._absent for index in todo):
             todo = self._read_back(where, batch, todo)
-        self._absent.update(batch.ids[index] for index in todo)
-        for chunk in chunks(self._events(where, batch, todo), int(self._clock() * 1000)):
-            self._put(where, batch, chunk)
+        done = 0
+        try:
+            for chunk in self._chunks(where, batch, todo):
+                self._put(where, batch, chunk)
+                done = todo.index(chunk.places[-1], done) + 1
+        except SinkUnavailable:
+            self._remember(batch, todo[:done], todo[done:], sure=where not in self._unsure)
+            raise
         return self._answer(batch)
 
     def close(self) -> None:
@@ -94,56 +106,66 @@ class CloudWatchSink:
             self._client.close()
             self._client = None
 
-    def _events(self, where: tuple[str, str], batch: Batch, todo: list[int]) -> Iterator[Event]:
-        """In order: an event that is older than the one before it takes that one's time, its document keeps its own."""
-        now = int(self._clock() * 1000)
-        newest = self._newest.get(where, 0)
-        for index in todo:
-            document = batch.documents[index]
-            own = _milliseconds(document, now)
-            if batch.dataset == "airflow.statsd":
-                document = _with_metrics(document, self._settings.cloudwatch.namespace, own)
-            if len(document) + OVERHEAD > MOST_BYTES:
-                self._settled[batch.ids[index]] = f"larger than CloudWatch takes ({len(document)} bytes)"
-                continue
-            if own <= now + FURTHEST_AHEAD_MS:
-                own = newest = max(own, newest)
-            yield Event(index, own, document)
+    def _remember(self, batch: Batch, stored: list[int], left: list[int], *, sure: bool) -> None:
+        """What is known of a batch that will come again; ``sure``: what is left is certainly not stored."""
+        for index in stored:
+            self._settled.setdefault(batch.ids[index], _STORED)
+        if sure:
+            self._absent.update(batch.ids[index] for index in left)
+        else:
+            self._absent.clear()
 
-    def _put(self, where: tuple[str, str], batch: Batch, chunk: list[Event]) -> None:
+    def _chunks(self, where: tuple[str, str], batch: Batch, todo: list[int]) -> Iterator[Chunk]:
+        """Requests for these documents.
+
+        One that is older than the one before it takes that one's time, because CloudWatch shows events by time;
+        the document keeps its own.
+        """
+        now = int(self._clock() * 1000)
+        documents = [batch.documents[index] for index in todo] if len(todo) < len(batch.ids) else batch.documents
+        times = [_milliseconds(document, now, len(batch.prefix)) for document in documents]
+        if batch.dataset == "airflow.statsd":
+            namespace = self._settings.cloudwatch.namespace
+            pairs = zip(documents, times, strict=True)
+            documents = [_with_metrics(document, namespace, at) for document, at in pairs]
+        for index, document in zip(todo, documents, strict=True):
+            if len(document) > MOST_BYTES - OVERHEAD:
+                self._settled[batch.ids[index]] = f"larger than CloudWatch takes ({len(document)} bytes)"
+        times = in_order(times, now + FURTHEST_AHEAD_MS, self._newest.get(where, 0))
+        return chunks(Chunk(todo, times, documents), now + FURTHEST_AHEAD_MS)
+
+    def _put(self, where: tuple[str, str], batch: Batch, chunk: Chunk) -> None:
         reply = self._call(where, chunk)
         if reply is None:
             self._put_halves(where, batch, chunk)
             return
-        if len(self._newest) > _STREAMS_MOST:
-            self._newest.clear()
+        number = len(chunk.places)
         refused = reply.get("rejectedLogEventsInfo", {})
         old = max(refused.get("tooOldLogEventEndIndex", 0), refused.get("expiredLogEventEndIndex", 0))
-        new = refused.get("tooNewLogEventStartIndex", len(chunk))
-        for number, event in enumerate(chunk):
-            outcome = _STORED
-            if number < old:
-                outcome = "older than 14 days or than the retention of its log group"
-            elif number >= new:
-                outcome = "more than 2 hours in the future"
-            else:
-                self._newest[where] = event.at
-            self._settled[batch.ids[event.place]] = outcome
-            self._absent.discard(batch.ids[event.place])
+        new = refused.get("tooNewLogEventStartIndex", number)
+        for place in chunk.places[:old]:
+            self._settled[batch.ids[place]] = "older than 14 days or than the retention of its log group"
+        for place in chunk.places[new:]:
+            self._settled[batch.ids[place]] = "more than 2 hours in the future"
+        if old < new:
+            if len(self._newest) > _STREAMS_MOST:
+                self._newest.clear()
+            self._newest[where] = chunk.times[new - 1]
 
-    def _put_halves(self, where: tuple[str, str], batch: Batch, chunk: list[Event]) -> None:
+    def _put_halves(self, where: tuple[str, str], batch: Batch, chunk: Chunk) -> None:
         """Find the event that makes the request invalid."""
-        if len(chunk) == 1:
-            self._settled[batch.ids[chunk[0].place]] = "CloudWatch calls it an invalid event"
+        if len(chunk.places) == 1:
+            self._settled[batch.ids[chunk.places[0]]] = "CloudWatch calls it an invalid event"
             return
-        middle = len(chunk) // 2
-        self._put(where, batch, chunk[:middle])
-        self._put(where, batch, chunk[middle:])
+        middle = len(chunk.places) // 2
+        self._put(where, batch, chunk.part(0, middle))
+        self._put(where, batch, chunk.part(middle, len(chunk.places)))
 
-    def _call(self, where: tuple[str, str], chunk: list[Event]) -> dict[str, Any] | None:
+    def _call(self, where: tuple[str, str], chunk: Chunk) -> dict[str, Any] | None:
         """The reply to one PutLogEvents; None where the request is invalid for what is in it."""
         group, stream = where
         self._body = _request(group, stream, chunk)
+        self._unsure.pop(where, None)
         for _ in range(2):
             try:
                 reply: dict[str, Any] = self._open().put_log_events(
@@ -186,12 +208,12 @@ class CloudWatchSink:
     def _read_back(self, where: tuple[str, str], batch: Batch, todo: list[int]) -> list[int]:
         """The documents that the stream does not hold."""
         group, stream = where
-        left = self._unsure.pop(where, self._opened) + self._settle_s - self._clock()
+        left = self._unsure.get(where, self._opened) + self._settle_s - self._clock()
         if left > 0:
             self._sleep(left)
         now = int(self._clock() * 1000)
         open_ = {self._message(batch, index, now): index for index in todo}
-        first = min(_milliseconds(batch.documents[index], now) for index in todo)
+        first = min(_milliseconds(batch.documents[index], now, len(batch.prefix)) for index in todo)
         token: dict[str, str] = {}
         while open_:
             try:
@@ -216,10 +238,12 @@ class CloudWatchSink:
         document = batch.documents[index]
         if batch.dataset != "airflow.statsd":
             return document
-        return _with_metrics(document, self._settings.cloudwatch.namespace, _milliseconds(document, now))
+        return _with_metrics(document, self._settings.cloudwatch.namespace, _milliseconds(document, now, 0))
 
     def _answer(self, batch: Batch) -> Answer:
-        outcomes = [self._settled.pop(key) for key in batch.ids]
+        if not self._settled and not self._absent:
+            return Answer(len(batch.ids))
+        outcomes = [self._settled.pop(key, _STORED) for key in batch.ids]
         self._absent.difference_update(batch.ids)
         rejected = [Rejected(at, why) for at, why in enumerate(outcomes) if why not in {_STORED, _DUPLICATE}]
         return Answer(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
@@ -239,7 +263,6 @@ class CloudWatchSink:
         if isinstance(error, ClientError):
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if not 400 <= status < 500:  # noqa: PLR2004 - HTTP: only then is it certain that nothing was stored
-            self._absent.clear()
             self._unsure[where] = self._clock()
         return _refusal(error)
 
@@ -249,47 +272,71 @@ def open_sink(settings: Settings) -> CloudWatchSink:
     return CloudWatchSink(lambda: logs_client(settings), settings)
 
 
-def chunks(events: Iterator[Event], now: int) -> Iterator[list[Event]]:
-    """Requests within every limit: number, bytes, span and order; what is too far ahead goes by itself."""
-    chunk: list[Event] = []
-    size = 0
-    for event in events:
-        cost = len(event.message) + OVERHEAD
-        ahead = event.at > now + FURTHEST_AHEAD_MS
-        full = len(chunk) == MOST_EVENTS or size + cost > MOST_BYTES
-        if chunk and (full or ahead or event.at - chunk[0].at > LONGEST_SPAN_MS):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(event)
+def in_order(times: list[int], latest: int, newest: int) -> list[int]:
+    """The times without steps back, from ``newest`` on; one after ``latest`` is nobody's measure."""
+    ordered = []
+    for at in times:
+        if at <= latest:
+            newest = max(at, newest)
+            ordered.append(newest)
+        else:
+            ordered.append(at)
+    return ordered
+
+
+def chunks(events: Chunk, latest: int) -> Iterator[Chunk]:
+    """Requests within every limit: number, bytes, span and order; one after ``latest`` goes by itself.
+
+    An event that is too large for any request is left out.
+    """
+    start = size = first = 0
+    times = events.times
+    for here, at in enumerate(times):
+        cost = len(events.messages[here]) + OVERHEAD
+        alone = at > latest or cost > MOST_BYTES
+        if here > start and (
+            alone or size + cost > MOST_BYTES or here - start == MOST_EVENTS or at - first > LONGEST_SPAN_MS
+        ):
+            yield events.part(start, here)
+            start, size = here, 0
+        if start == here:
+            first = at
         size += cost
-        if ahead:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+        if alone:
+            if cost <= MOST_BYTES:
+                yield events.part(here, here + 1)
+            start, size = here + 1, 0
+    if start < len(times):
+        yield events.part(start, len(times))
 
 
-def _request(group: str, stream: str, chunk: list[Event]) -> bytes:
-    events = b",".join(
-        [b'{"timestamp":%d,"message":%b}' % (event.at, orjson.dumps(event.message.decode())) for event in chunk]
-    )
+def _request(group: str, stream: str, chunk: Chunk) -> bytes:
     names = orjson.dumps({"logGroupName": group, "logStreamName": stream})
+    pairs = zip(chunk.times, _escaped(chunk.messages), strict=True)
+    events = b",".join([b'{"timestamp":%d,"message":"%b"}' % pair for pair in pairs])
     return b'%b,"logEvents":[%b]}' % (names[:-1], events)
 
 
-def _milliseconds(document: bytes, otherwise: int) -> int:
-    """The document's ``@timestamp``; ``otherwise`` where it has none that can be read."""
-    start = document.find(_STAMP) + len(_STAMP)
-    stamp = document[start : start + 27]
+def _escaped(messages: list[bytes]) -> list[bytes]:
+    """The messages as the insides of JSON strings, all at once: what is JSON holds no raw control character."""
+    joined = b"\n".join(messages)
+    if len(joined.translate(None, _CONTROL)) != len(joined):
+        return [orjson.dumps(message.decode("utf-8", "replace"))[1:-1] for message in messages]
+    return joined.replace(b"\\", b"\\\\").replace(b'"', b'\\"').split(b"\n")
+
+
+def _milliseconds(document: bytes, otherwise: int, start: int) -> int:
+    """The document's ``@timestamp``, at or after byte ``start``; ``otherwise`` where it has none that can be read."""
+    start = document.find(_STAMP, start) + len(_STAMP)
     try:
-        return _second(stamp[:19]) * 1000 + int(stamp[20:23] if stamp[19:20] == b"." else b"0")
+        return _second(document[start : start + 19]) + int(document[start + 20 : start + 23])
     except ValueError:
         return otherwise
 
 
 @lru_cache(maxsize=256)
 def _second(stamp: bytes) -> int:
-    return timegm(time.strptime(stamp.decode(), "%Y-%m-%dT%H:%M:%S"))
+    return timegm(time.strptime(stamp.decode(), "%Y-%m-%dT%H:%M:%S")) * 1000
 
 
 def _with_metrics(document: bytes, namespace: str, at: int) -> bytes:

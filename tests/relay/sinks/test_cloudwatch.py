@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from strict_cloudwatch import FAULTS, StrictCloudWatch
 
 from observability import catalog
-from observability.relay.sinks.cloudwatch import MOST_BYTES, OVERHEAD, CloudWatchSink, Event, chunks
+from observability.relay.sinks.cloudwatch import MOST_BYTES, OVERHEAD, Chunk, CloudWatchSink, chunks, in_order
 from observability.relay.sinks.sink import Answer, Batch, SinkUnavailable
 from observability.settings import load_settings
 from observability.store.aws import CALLS, iam_policy, logs_client, metrics_part, stream_name
@@ -302,17 +302,25 @@ _HOUR_MS = 3_600_000
 )
 def test_chunks_hold_every_event_once_within_every_limit(given_events):
     now = 1_772_366_400_000
-    newest, events = 0, []
-    for place, (delta, size) in enumerate(given_events):
-        at = now + delta
-        if delta <= 2 * _HOUR_MS:
-            at = newest = max(at, newest)
-        events.append(Event(place, at, b"x" * size))
+    latest = now + 2 * _HOUR_MS
+    times = in_order([now + delta for delta, _ in given_events], latest, 0)
+    messages = [b"x" * size for _, size in given_events]
 
-    made = list(chunks(iter(events), now))
+    made = list(chunks(Chunk(list(range(len(times))), times, messages), latest))
 
-    assert [event.place for chunk in made for event in chunk] == list(range(len(events)))
+    assert [place for chunk in made for place in chunk.places] == list(range(len(times)))
     for chunk in made:
-        assert sum(len(event.message) + 26 for event in chunk) <= 1_048_576
-        assert [event.at for event in chunk] == sorted(event.at for event in chunk)
-        assert chunk[-1].at - chunk[0].at < 24 * _HOUR_MS
+        assert sum(len(message) + 26 for message in chunk.messages) <= 1_048_576
+        assert chunk.times == sorted(chunk.times)
+        assert chunk.times[-1] - chunk.times[0] < 24 * _HOUR_MS
+
+
+def test_a_line_with_raw_control_characters_and_one_that_is_no_json_arrive_as_they_are():
+    batch = lines(0, 3)
+    batch.documents[1] = b'{"event":"\t\x01 torn \\'
+
+    with StrictCloudWatch() as fake:
+        answer = connected(fake.url).send(batch)
+
+    assert answer.stored == 3
+    assert batch.documents[1].decode() in fake.messages()
