@@ -54,6 +54,10 @@ def _limit_files() -> list[Path]:
         lines = Path("/proc/self/cgroup").read_text("ascii").splitlines()
     except OSError:
         return []
+    return _limit_files_of(lines)
+
+
+def _limit_files_of(lines: list[str]) -> list[Path]:
     files = []
     for line in lines:
         _, controllers, place = line.split(":", 2)
