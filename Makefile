@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
-GENERATED := config/contrail.toml dashboards/generated docs/reference
+GENERATED := config dashboards/generated docs/reference
 
 # $(call install,<lock file>): a virtual environment with what the lock names and nothing else, and this checkout in it.
 define install
@@ -72,7 +72,10 @@ contracts: $(VENV)/.ready-dev ## Check that imports go one way
 .PHONY: generate
 generate: $(VENV)/.ready-dev ## Write the files that follow from the catalogue and the knobs
 	@$(BIN)/contrail config template --write config/contrail.toml
-	$(BIN)/contrail dashboards generate
+	$(BIN)/python -m observability.cli.generated config
+	$(BIN)/contrail alerts schema > config/alerts.schema.json
+	$(BIN)/python -c "from pathlib import Path; from observability.cli.elasticsearch import generate; generate(Path('config/elasticsearch'))"
+	$(BIN)/contrail dashboards build
 
 .PHONY: check-generated
 check-generated: generate ## Fail where a generated file differs from what is committed

@@ -142,7 +142,7 @@ def _metadata(found: Credentials) -> dict[str, Any]:
 
 def _unit(name: str) -> str:
     spec = catalog.METRICS.get(name) or catalog.AIRFLOW_METRICS.get(name)
-    return {"ms": "Milliseconds", "bytes": "Bytes"}.get(spec.unit if spec else "", "Count")
+    return {"ms": "Milliseconds", "s": "Seconds", "bytes": "Bytes"}.get(spec.unit if spec else "", "Count")
 
 
 def _values(document: dict[str, Any]) -> float | list[float]:
