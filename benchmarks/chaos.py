@@ -1,0 +1,137 @@
+"""Kill the relay and cut its connections at random while lines flow: emitted, stored, lost, doubled, out of order.
+
+``--rounds N`` is the number of kills for each store; the seed is N.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.elasticsearch import _node as node
+from benchmarks.elasticsearch import _setup as prepare
+from benchmarks.figure import Figure, Options, Sample, Target
+from observability.settings import load_settings
+from observability.store import Query, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FILES = 5
+_RATE = 4000
+_CUTS = ("reset before", "reset after", "cut", "invalid", "whole 500", "whole 429", "item 503", None, None, None)
+_RELAY = [sys.executable, "-m", "observability.cli", "relay"]
+_WRITER = """
+import json, os, sys, time
+root, rate, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+logs = []
+for number in range(files):
+    path = f"{root}/dag_id=chaos/run_id=r/task_id=t{number}/attempt=1.log"
+    os.makedirs(os.path.dirname(path))
+    logs.append(open(path, "ab", buffering=0))
+n, begin = 0, time.time()
+while not os.path.exists(f"{root}.stop"):
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + ".000000Z"
+    for log in logs:
+        lines = [{"timestamp": stamp, "level": "info", "event": "x" * (n % 300), "n": n + step} for step in range(50)]
+        log.write(b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\\n" for line in lines))
+    n += 50
+    time.sleep(max(0.0, begin + n * files / rate - time.time()))
+"""
+
+
+def run(options: Options) -> list[Figure]:
+    """Once with the embedded store, once with Elasticsearch behind a proxy that cuts (not in the short form)."""
+    kills = 2 if options.quick else options.rounds
+    figures = _figures("embedded", kills, _trial({}, kills))
+    if options.quick:
+        return figures
+    with node() as url:
+        prepare(url)
+        with _cutting(url, kills) as proxied:
+            knobs = {
+                "CONTRAIL_RELAY__SINKS": "elasticsearch",
+                "CONTRAIL_STORE__BACKEND": "elasticsearch",
+                "CONTRAIL_ELASTICSEARCH__URL": proxied,
+                "CONTRAIL_CONTRAIL__ENVIRONMENT": f"chaos{os.getpid()}",
+            }
+            figures += _figures("Elasticsearch", kills, _trial(knobs, kills))
+    return figures
+
+
+def _figures(store: str, kills: int, found: dict[str, int]) -> list[Figure]:
+    none = (Target(at_most=0),)
+    targets = {"lost": none, "doubled": none, "out of order": none}
+    return [
+        Figure(f"{store}, {kills} kills: {what}", "lines", Sample((float(number),)), targets=targets.get(what, ()))
+        for what, number in found.items()
+    ]
+
+
+def _trial(knobs: dict[str, str], kills: int) -> dict[str, int]:
+    dice = random.Random(kills)
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {
+            "CONTRAIL_CONTRAIL__HOME": str(Path(folder, "home")),
+            "CONTRAIL_RELAY__LOG_FOLDER": str(Path(folder, "logs")),
+            "CONTRAIL_RELAY__STATSD_PORT": "0",
+            **knobs,
+        }
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("CONTRAIL_", "AIRFLOW"))}
+        env = {**clean, "AIRFLOW_HOME": folder, **environ}
+        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(Path(folder, "logs")), str(_RATE), str(_FILES)])
+        try:
+            for _ in range(kills):
+                relay = subprocess.Popen(_RELAY, env=env, stderr=subprocess.DEVNULL)
+                time.sleep(dice.uniform(0.5, 2.5))
+                relay.kill()
+                relay.wait()
+        finally:
+            Path(folder, "logs.stop").touch()
+            writer.wait(20)
+        subprocess.run([*_RELAY, "--once"], env=env, check=True, stderr=subprocess.DEVNULL, timeout=280)
+        return _count(Path(folder, "logs"), environ)
+
+
+def _count(logs: Path, environ: dict[str, str]) -> dict[str, int]:
+    store = open_store(load_settings(environ=environ))
+    totals = dict.fromkeys(("emitted", "stored", "lost", "doubled", "out of order"), 0)
+    try:
+        for path in sorted(logs.rglob("*.log")):
+            emitted = path.read_bytes().count(b"\n")
+            where = {"airflow.dag_id": "chaos", "airflow.task_id": path.parent.name.removeprefix("task_id=")}
+            stored: list[Any] = [document["n"] for document in _settled(store, Query("airflow.task", where), emitted)]
+            totals["emitted"] += emitted
+            totals["stored"] += len(stored)
+            totals["lost"] += len(set(range(emitted)) - set(stored))
+            totals["doubled"] += len(stored) - len(set(stored))
+            totals["out of order"] += sum(later < earlier for earlier, later in pairwise(stored))
+    finally:
+        store.close()
+    return totals
+
+
+def _settled(store: Any, query: Query, expected: int) -> list[Any]:
+    """What the store holds, after the time that a search may lag behind."""
+    deadline = time.monotonic() + 10
+    while store.count(query)[""] < expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return list(store.documents(query))
+
+
+@contextmanager
+def _cutting(url: str, seed: int) -> Iterator[str]:
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    from fault_proxy import FaultProxy
+
+    dice = random.Random(seed)
+    with FaultProxy(url, iter(lambda: dice.choice(_CUTS), "never")) as proxy:
+        yield proxy.url
