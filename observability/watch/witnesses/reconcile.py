@@ -87,11 +87,7 @@ class Reconciler:
     def _failed_task(self, one: dict[str, Any]) -> Fact:
         bare = self._about_task(one, "failed", {})
         before = self._known(bare.key)
-        if (
-            before is not None
-            and before.sign == "failed"
-            and (before.certainty >= SEEN or "reconciler" in before.witness)
-        ):
+        if before is not None and _is_settled(before):
             return bare
         path = log_path(
             self._folder, one["dag_id"], one["dag_run_id"], one["task_id"], one["map_index"], one["try_number"]
@@ -317,6 +313,13 @@ class Reconciler:
         known = self.dags.get(dag_id or "", {})
         about = {name: known.get(name) for name in ("owner", "tags", "env")} | {"env": self._environment} | more
         return {name: value for name, value in about.items() if value}
+
+
+def _is_settled(fact: Fact) -> bool:
+    """Whether there is nothing more to find out: who failed it by hand is worth a second look."""
+    if fact.sign != "failed":
+        return False
+    return "reconciler" in fact.witness or (fact.certainty >= SEEN and fact.cause != "cancelled")
 
 
 def _component(name: str, sign: Any, reason: str, now: float, evidence: dict[str, Any] | None = None) -> Fact:

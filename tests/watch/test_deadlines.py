@@ -1,0 +1,209 @@
+"""What should have happened and has not: early warning, one notice at the breach, a recovered notice after."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+from watch_office import RULES, Office, failed, run_ended
+
+from observability.watch import book
+from observability.watch.deadlines import Deadlines, beside_dag, limit_of_usual
+from observability.watch.facts import Fact
+from observability.watch.ledger import Ledger
+from observability.watch.route import Deadline
+
+HOUR = 3600.0
+
+
+class Clockwork(Office):
+    """An office whose deadlines are looked at every step; :meth:`restart` forgets everything but the ledger."""
+
+    def __init__(self, ledger, *deadlines, dags=None):
+        super().__init__(ledger, RULES.replace("escalate: [{after: 30m, receiver: chief}]", "escalate: []"))
+        self.deadlines = Deadlines([Deadline.model_validate(one) for one in deadlines], dags or {})
+
+    def pass_time(self, seconds, step=60.0):
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(until, self.now + step)
+            self.look()
+
+    def look(self):
+        with self.ledger.transaction(lock=True) as connection:
+            self.desk.take(connection, self.deadlines.check(connection, self.now), self.now)
+            self.desk.elapse(connection, self.now)
+        self.now += 1
+        with self.ledger.transaction(lock=True) as connection:
+            self.desk.elapse(connection, self.now)
+
+    def begin(self, run="r1", dag="load", at=None):
+        self.see(Fact(family="run", sign="noted", time=self.now if at is None else at, dag_id=dag, run_id=run))
+
+    def end(self, run="r1", dag="load", lasted=60.0, at=None):
+        moment = self.now if at is None else at
+        self.see(run_ended("recovered", dag=dag, run=run, time=moment, evidence={"event.duration": int(lasted * 1e9)}))
+
+    def kinds(self):
+        return [kind for kind, *_ in self.said()]
+
+
+def test_a_run_is_warned_of_then_missed_then_recovered_once_each(ledger):
+    office = Clockwork(ledger, {"name": "soon", "dag": "load", "run_finishes_within": "2h"})
+    office.begin()
+    office.pass_time(1.5 * HOUR)
+    assert office.kinds() == []
+    office.pass_time(0.3 * HOUR)
+    assert office.kinds() == ["early_warning"]
+    office.pass_time(2 * HOUR)
+    assert office.kinds() == ["early_warning", "opened"]
+    office.end(lasted=3.8 * HOUR)
+    office.pass_time(HOUR)
+    assert office.kinds() == ["early_warning", "opened", "resolved"]
+    assert {one.cause for one in office.messages()} == {"deadline"}
+
+
+def test_a_run_that_is_warned_of_and_ends_in_time_is_recovered(ledger):
+    office = Clockwork(ledger, {"name": "soon", "dag": "load", "run_finishes_within": "2h"})
+    office.begin()
+    office.pass_time(1.8 * HOUR)
+    office.end(lasted=1.8 * HOUR)
+    office.pass_time(3 * HOUR)
+    assert office.kinds() == ["early_warning", "resolved"]
+
+
+def test_a_deadline_that_passed_while_everything_was_down_is_told_after(ledger, tmp_path):
+    deadline = {"name": "soon", "dag": "load", "run_finishes_within": "1h"}
+    office = Clockwork(ledger, deadline)
+    office.begin()
+    office.pass_time(60)
+    later = office.now + 5 * HOUR
+    again = Clockwork(Ledger(f"sqlite:///{tmp_path / 'ledger.db'}"), deadline)
+    again.now = later
+    again.end(at=later - HOUR, lasted=4 * HOUR)
+    again.pass_time(300)
+    assert again.kinds() == ["opened", "resolved"]
+    again.pass_time(3 * HOUR)
+    assert again.kinds() == ["opened", "resolved"]
+
+
+def test_a_run_that_fails_is_not_told_of_twice(ledger):
+    office = Clockwork(ledger, {"name": "soon", "dag": "load", "run_finishes_within": "1h", "warn": 1})
+    office.begin()
+    office.pass_time(600)
+    office.see(failed(time=office.now))
+    office.pass_time(3 * HOUR)
+    assert [(kind, cause) for kind, _, _, cause in office.said()] == [("opened", "app")]
+
+
+def test_an_attempt_of_a_task_that_takes_too_long_is_missed(ledger):
+    deadline = {"name": "quick", "dag": "load", "task": "t*", "task_finishes_within": "10m", "warn": 1}
+    office = Clockwork(ledger, deadline)
+    office.desk.teller.rules.deadlines.append(Deadline.model_validate(deadline))
+    about = {"family": "task", "dag_id": "load", "run_id": "r1", "try_number": 1}
+    office.see(Fact(sign="noted", time=office.now, task_id="t1", **about), Fact(sign="noted", time=office.now, task_id="x", **about))
+    office.pass_time(1200)
+    assert [(kind, task) for kind, _, task, _ in office.said()] == [("opened", "t1")]
+    office.see(Fact(sign="recovered", time=office.now, task_id="t1", **about))
+    office.pass_time(120)
+    assert office.kinds() == ["opened", "resolved"]
+
+
+@pytest.mark.parametrize(("zone", "hour_utc"), [("UTC", 6), ("Europe/Berlin", 4), ("Asia/Kolkata", 0)])
+def test_a_run_must_have_begun_by_a_time_of_day_in_its_zone(ledger, zone, hour_utc):
+    office = Clockwork(
+        ledger, {"name": "early", "dag": "load", "starts_by": "06:00", "timezone": zone, "warn": 1}, dags={"load": {}}
+    )
+    midnight = datetime(2026, 7, 1, 22 if zone == "Asia/Kolkata" else 0, tzinfo=timezone.utc).timestamp()
+    office.now = midnight + (2 * HOUR if zone == "Asia/Kolkata" else 0)
+    due = datetime(2026, 7, 2 if zone == "Asia/Kolkata" else 1, hour_utc, 30 if zone == "Asia/Kolkata" else 0, tzinfo=timezone.utc)
+    office.pass_time(due.timestamp() - office.now - 60, step=300)
+    assert office.kinds() == []
+    office.pass_time(180)
+    assert office.kinds() == ["opened"]
+    office.begin()
+    office.pass_time(120)
+    assert office.kinds() == ["opened", "resolved"]
+
+
+def test_a_day_without_a_run_is_no_breach_where_none_is_due(ledger):
+    office = Clockwork(ledger, {"name": "early", "dag": "load", "starts_by": "06:00", "days": ["mon"], "warn": 1}, dags={"load": {}})
+    office.now = datetime(2026, 7, 1, 0, tzinfo=timezone.utc).timestamp()  # a Wednesday
+    office.pass_time(23 * HOUR, step=600)
+    assert office.kinds() == []
+
+
+def test_an_asset_must_be_fresh(ledger):
+    office = Clockwork(ledger, {"name": "fresh", "dag": "*", "asset": "s3://b/k", "fresh_within": "1h", "warn": 1})
+    office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r1"))
+    office.pass_time(0.9 * HOUR)
+    assert office.kinds() == []
+    office.pass_time(0.2 * HOUR)
+    assert office.kinds() == ["opened"]
+    office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r2"))
+    office.pass_time(120)
+    assert office.kinds() == ["opened", "resolved"]
+
+
+def test_there_must_be_a_successful_run_now_and_then(ledger):
+    office = Clockwork(ledger, {"name": "daily", "dag": "load", "success_within": "1d", "warn": 1}, dags={"load": {}})
+    office.pass_time(0.9 * 24 * HOUR, step=1800)
+    assert office.kinds() == []
+    office.pass_time(0.2 * 24 * HOUR, step=1800)
+    assert office.kinds() == ["opened"]
+
+
+def test_a_run_is_slower_than_usual_only_when_there_is_a_usual(ledger):
+    office = Clockwork(ledger, {"name": "usual", "dag": "load", "slower_than_usual": 5, "warn": 1})
+    for number in range(8):
+        office.begin(f"old{number}")
+        office.now += 100 + number
+        office.end(f"old{number}", lasted=100 + number)
+    office.pass_time(60)
+    assert office.kinds() == []
+    office.begin("slow")
+    office.pass_time(300, step=10)
+    assert [(kind, run.run_id) for kind, run in zip(office.kinds(), office.messages(), strict=True)] == [("opened", "slow")]
+
+
+@pytest.mark.parametrize(
+    ("deadline", "rows", "kinds"),
+    [
+        ({"rows_at_least": 1000}, [5000, 900], ["opened"]),
+        ({"rows_at_least": 1000}, [900, 5000], []),
+        ({"rows_unlike_usual": 6}, [1000, 1010, 990, 1005, 1000, 20], ["opened"]),
+        ({"rows_unlike_usual": 6}, [1000, 1010, 990, 1005, 1000, 9000], ["opened"]),
+        ({"rows_unlike_usual": 6}, [1000, 1010, 990, 1005, 1000, 1020], []),
+        ({"rows_unlike_usual": 6}, [1000, 20], []),
+    ],
+)
+def test_the_last_load_is_judged_by_its_rows(ledger, deadline, rows, kinds):
+    office = Clockwork(ledger, {"name": "rows", "dag": "load", "step": "load", **deadline})
+    for number, value in enumerate(rows):
+        office.see(
+            Fact(
+                family="rows", sign="noted", time=office.now + number, dag_id="load", task_id="t", run_id=f"r{number}",
+                name="load", try_number=1, evidence={"etl.rows_out": value},
+            )
+        )  # fmt: skip
+    office.now += 60
+    office.pass_time(60)
+    assert office.kinds() == kinds
+
+
+def test_a_dag_declares_its_own_by_tag_or_param():
+    found = beside_dag("load", {"tags": ["team", "run_finishes_within=2h"], "deadlines": [{"starts_by": "06:00"}, {"nonsense": 1}]})
+    assert [(one.dag, one.run_finishes_within, one.starts_by) for one in found] == [("load", None, "06:00"), ("load", 7200.0, None)]
+
+
+def test_usual_is_a_median_with_room_around_it():
+    assert limit_of_usual([100, 100, 100], 2) == (90.0, 110.0)
+    assert limit_of_usual([90, 100, 110], 2) == (80.0, 120.0)
+
+
+def test_a_deadline_of_a_dag_that_is_gone_does_not_recover_by_itself(ledger):
+    office = Clockwork(ledger, {"name": "soon", "dag": "load", "run_finishes_within": "1h", "warn": 1})
+    office.begin()
+    office.pass_time(2 * HOUR)
+    with ledger.transaction() as connection:
+        assert [one.name for one in book.live_incidents(connection, family="deadline")] == ["soon"]
