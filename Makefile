@@ -73,8 +73,7 @@ contracts: $(VENV)/.ready-dev ## Check that imports go one way
 generate: $(VENV)/.ready-dev ## Write the files that follow from the catalogue and the knobs
 	@$(BIN)/contrail config template --write config/contrail.toml
 	$(BIN)/python -m observability.cli.generated config
-	$(BIN)/contrail alerts schema > config/alerts.schema.json
-	$(BIN)/python -c "from pathlib import Path; from observability.cli.elasticsearch import generate; generate(Path('config/elasticsearch'))"
+	$(BIN)/contrail alerts schema > .alerts.schema.new && mv .alerts.schema.new config/alerts.schema.json
 	$(BIN)/contrail dashboards build
 
 .PHONY: check-generated
