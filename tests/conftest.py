@@ -31,7 +31,7 @@ emit = import_module("observability.emit")  # the package's attribute of that na
 from observability.journal import frames  # noqa: E402
 from observability.settings import get_settings  # noqa: E402
 
-pytest_plugins = ("airflow_platform", "elasticsearch_node", "moto_server")
+pytest_plugins = ("airflow_platform", "elasticsearch_node", "moto_server", "postgresql")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 USER = "contrail"
 
@@ -93,3 +94,14 @@ def _stop(bin_folder, folder, as_user):
         check=True, capture_output=True, cwd=folder, timeout=60, **as_user,
     )  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A real PostgreSQL, where Debian's package is installed."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    server, stop = start(found)
+    yield server
+    stop()

@@ -1,6 +1,5 @@
 from datetime import date
 
-import postgresql
 import pytest
 from upath import UPath
 
@@ -31,14 +30,3 @@ def valid(new_year):
     """The same, validated."""
     carriers = list(new_year["airlines"]["carrier"])
     return {name: validate(name, text, date(2013, 1, 1), carriers)[0] for name, text in new_year.items()}
-
-
-@pytest.fixture(scope="session")
-def postgresql_server():
-    """A real PostgreSQL, where Debian's package is installed."""
-    programs = postgresql.programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    server, stop = postgresql.start(programs)
-    yield server
-    stop()
