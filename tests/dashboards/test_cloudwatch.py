@@ -247,7 +247,8 @@ def received(home, folder, aws_environ):
     """A deployment on moto that got everything below ``home``, and its metrics made of EMF, which moto does not do."""
     environ = aws_environ | {
         "CONTRAIL_RELAY__SINKS": "cloudwatch",
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"e{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_CONTRAIL__ENVIRONMENT": "dev",  # that of the demo and the drills, which stands in their documents
+        "CONTRAIL_CLOUDWATCH__LOG_GROUP_PREFIX": f"/c{uuid.uuid4().hex[:6]}",
         "CONTRAIL_CLOUDWATCH__NAMESPACE": f"Contrail{uuid.uuid4().hex[:6]}",
     }
     settings = carried(home, folder, environ)
