@@ -1,0 +1,130 @@
+"""The wheel and the source distribution, built and used as somebody who installs them would."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from observability import __version__
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, **more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder with what the build makes, by hatchling itself: nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = (
+        "import hatchling.build as b, os; os.chdir({root!r}); print(b.build_wheel({to!r})); print(b.build_sdist({to!r}))"
+    ).format(root=str(ROOT), to=str(folder))
+    run(sys.executable, "-c", build)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The interpreter of an empty environment into which the wheel was installed; its dependencies are this one's."""
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, with_pip=True, symlinks=True)
+    python = folder / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", wheel)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return python
+
+
+def outside(python, *arguments):
+    """Run it where no checkout is in the way."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return run(python, "-P" if sys.version_info >= (3, 11) else "-s", *arguments, cwd=Path(python).parents[1], env=env)
+
+
+def metadata(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return message_from_bytes(archive.read(name))
+
+
+def test_there_is_one_version(built, wheel):
+    assert metadata(wheel)["Version"] == __version__
+    assert {path.name for path in built.iterdir()} == {
+        f"contrail_etl-{__version__}-py3-none-any.whl", f"contrail_etl-{__version__}.tar.gz",
+    }  # fmt: skip
+    assert f":{__version__}" in (ROOT / ".env.example").read_text()
+    assert (
+        f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+        or "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
+    )
+
+
+def test_the_wheel_has_the_library_its_types_and_its_pages_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {
+        "observability",
+        "dashboards",
+        f"contrail_etl-{__version__}.dist-info",
+    }
+    assert "observability/py.typed" in names
+    kept = {path.relative_to(ROOT).as_posix() for path in (ROOT / "observability").rglob("*.py")}
+    assert kept <= set(names)
+    assert not [name for name in names if "__pycache__" in name or name.endswith((".db", ".log", ".journal"))]
+
+
+def test_the_source_distribution_has_what_the_wheel_is_made_of(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    assert {"pyproject.toml", "LICENSE", "README.md", "observability/__about__.py", "dags/flights_daily.py"} <= names
+    assert not [name for name in names if name.startswith((".venv", ".git/", ".contrail"))]
+
+
+def test_the_command_is_there_after_installing(installed):
+    command = installed.with_name("contrail")
+    assert "relay" in run(command, "--help", cwd="/")
+
+
+def test_airflow_finds_the_plugin_after_installing(installed):
+    found = outside(
+        installed,
+        "-c",
+        "import json; from importlib.metadata import entry_points as e;"
+        "print(json.dumps({p.name: p.value for p in e(group='airflow.plugins')}))",
+    )
+    assert json.loads(found)["contrail"] == "observability.airflow.plugin:ContrailPlugin"
+
+
+def test_a_dag_author_can_import_it_after_installing(installed):
+    code = (
+        "import observability; from observability import emit, get_logger, measure;"
+        "print(observability.__version__, observability.__file__)"
+    )
+    version, path = outside(installed, "-c", code).split()
+    assert (version, Path(path).is_relative_to(installed.parents[1])) == (__version__, True)
+
+
+def test_what_the_library_needs_is_named_and_what_it_does_not_need_is_an_extra(wheel):
+    needed = [line for line in metadata(wheel).get_all("Requires-Dist") if "extra ==" not in line]
+    names = {line.split(">")[0].split("<")[0].split(";")[0].split("[")[0].strip() for line in needed}
+    assert {"apache-airflow", "orjson", "structlog", "SQLAlchemy"} <= names or {"apache-airflow", "orjson"} <= names
+    assert not {"pandas", "boto3", "elasticsearch", "apprise"} & names
