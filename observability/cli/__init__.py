@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("up:down", "Stop the platform and every process of it."),
     "status": ("status:status", "Show the health of each component."),
     "doctor": ("doctor:doctor", "Walk the whole chain and say what is broken and how to mend it."),
+    "airflow": ("airflow_command:airflow", "Run Airflow's own command line in the platform's environment."),
     "relay": ("relay:app", "Carry logs, events and metrics from disk to the sinks."),
     "watch": ("watch:app", "Decide what is wrong and tell the people who own it."),
     "alerts": ("alerts:app", "Incidents, silences, routes and what was sent."),
@@ -52,6 +53,7 @@ _ERRORS = (
 """Errors whose message names the thing and the remedy: a line for the user, never a traceback."""
 
 _USAGE = 2
+_AS_GIVEN = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
 class _Commands(TyperGroup):
@@ -82,7 +84,7 @@ def _load(name: str) -> Any:
     found = getattr(import_module(f"observability.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer()
-        found.command(name)(function)
+        found.command(name, context_settings=_AS_GIVEN if name == "airflow" else None)(function)
     command = typer.main.get_command(found)
     command.name = name
     return command

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from observability.cli.platform import health
+from observability.cli.platform.environment import join
 from observability.cli.platform.layout import Layout
 from observability.settings import get_settings
 
@@ -24,6 +25,7 @@ _COLOURS = {"healthy": "green", "starting": "yellow", "unhealthy": "red", "down"
 
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False) -> None:
     """Show the health of each component; exit status 0: all are healthy, 1: not all, 3: the platform is not running."""
+    join(Layout(get_settings().home.absolute()))
     settings = get_settings()
     now = health.look(Layout(settings.home.absolute()), settings)
     now = replace(now, delivery=health.look_at_delivery(settings))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.keys import FILES, USER
 from observability.cli.platform.layout import repository
+from observability.settings import get_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from observability.cli.platform.layout import Layout
     from observability.settings import Settings
 
-__all__ = ["environment", "read_env_file"]
+__all__ = ["environment", "join", "read_env_file"]
 
 
 def environment(layout: Layout, settings: Settings) -> dict[str, str]:
@@ -25,9 +26,28 @@ def environment(layout: Layout, settings: Settings) -> dict[str, str]:
 
     What must agree with the knobs and the layout (addresses, folders, keys) is set whatever the caller has.
     """
-    folder = repository()
-    documented = read_env_file(folder / "config" / "airflow.env")
-    return {**documented, **_offered(layout), **os.environ, **_bound(layout, settings)}
+    documented = read_env_file(repository() / "config" / "airflow.env")
+    chosen = {**documented, **_offered(layout), **os.environ, **_bound(layout, settings)}
+    ours = documented.keys() | _offered(layout).keys() | _bound(layout, settings).keys()
+    knobs = {name for name in chosen if name.startswith("CONTRAIL_") and "__" in name}
+    _remember(layout, {name: chosen[name] for name in sorted(ours | knobs)})
+    return chosen
+
+
+def join(layout: Layout) -> None:
+    """See this platform's Airflow and knobs from this process, as its components do; a variable that is set is kept."""
+    try:
+        known = json.loads(layout.environment.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return
+    os.environ.update({name: value for name, value in known.items() if name not in os.environ})
+    get_settings.cache_clear()
+
+
+def _remember(layout: Layout, values: dict[str, str]) -> None:
+    descriptor = os.open(layout.environment, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(values, file, indent=1)
 
 
 def _offered(layout: Layout) -> dict[str, str]:

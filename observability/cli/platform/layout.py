@@ -57,6 +57,11 @@ class Layout:
         return self.home / "run" / "platform.json"
 
     @property
+    def environment(self) -> Path:
+        """What the components were started with, of what is ours and no secret (JSON): for commands that join in."""
+        return self.home / "run" / "environment.json"
+
+    @property
     def lock(self) -> Path:
         """Held for as long as the keeper or the supervisor lives."""
         return self.home / "run" / "platform.lock"

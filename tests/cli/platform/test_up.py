@@ -11,11 +11,24 @@ import subprocess
 import httpx
 import psutil
 import pytest
-from airflow_platform import CONTRAIL, alive, wait_until
+from airflow_platform import CONTRAIL, alive, clean_environment, wait_until
 
 pytestmark = pytest.mark.airflow
 
 COMPONENTS = ["relay", "api-server", "scheduler", "dag-processor", "triggerer", "watcher"]
+
+
+def test_a_command_needs_nothing_but_the_home_to_find_the_platform(platform):
+    bare = clean_environment(CONTRAIL_HOME=str(platform.layout.home))
+    said = subprocess.run(
+        [*CONTRAIL, "status", "--json"], env=bare, capture_output=True, check=False, text=True, timeout=60
+    )
+    assert (said.returncode, json.loads(said.stdout)["url"]) == (0, platform.url)
+
+
+def test_airflows_own_command_line_sees_the_platform(platform):
+    said = platform.run("airflow", "config", "get-value", "core", "dags_folder")
+    assert said.stdout.strip().endswith("tests/cli/platform/dags")
 
 
 def test_status_tells_each_component_as_healthy(platform):

@@ -1,0 +1,201 @@
+"""From the disk to where people look: the relay, its socket and sinks, the store, templates, boards."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from observability.cli.diagnosis.link import Broken, Link, Off
+from observability.relay.relay import read_status
+from observability.store import Query, StoreError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from observability.settings import Settings
+
+__all__ = ["LINKS"]
+
+_SILENT_S = 15.0
+_LATE_S = 60.0
+_PROBE_S = 5.0
+_PROBE = b"contrail.doctor:1|c"
+_RECENT = timedelta(minutes=5)
+
+
+def _relay(settings: Settings) -> str:
+    told = _status(settings)
+    age = time.time() - told["time"]
+    if told["state"] != "running" or age > _SILENT_S:
+        raise Broken(
+            f"the relay is {told['state']}, its last word {age:.0f} s old", "contrail relay (contrail up starts it)"
+        )
+    if told["unreadable"]:
+        path, why = next(iter(told["unreadable"].items()))
+        raise Broken(f"the relay cannot read {path}: {why}", f"chmod u+r {path}, as the user that runs the relay")
+    return f"process {told['pid']}, {told['files']} files"
+
+
+def _statsd(settings: Settings) -> str:
+    """Whether a datagram sent to where the tasks send theirs is one that the relay counts."""
+    if not settings.statsd.enabled:
+        raise Off("[statsd] enabled is false", "unset CONTRAIL_STATSD__ENABLED")
+    before = _received(settings)
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        probe.sendto(_PROBE, (settings.statsd.host, settings.statsd.port))
+    where = f"{settings.statsd.host}:{settings.statsd.port}"
+    if not _within(_PROBE_S, lambda: _received(settings) > before):
+        port = _status(settings)["statsd"].get("port")
+        raise Broken(
+            f"a metric sent to {where} does not arrive; the relay listens on {port}",
+            f"set CONTRAIL_STATSD__PORT={port}",
+        )
+    return f"metrics sent to {where} arrive"
+
+
+def _metrics(settings: Settings) -> str:
+    now = datetime.now(timezone.utc)
+    query = Query(
+        "airflow.statsd", {"metric.name": ("scheduler_heartbeat", "scheduler.heartbeat")}, since=now - _RECENT
+    )
+    if not _counted(settings, query):
+        raise Broken(
+            "no metric of Airflow's own arrived within five minutes",
+            "set AIRFLOW__METRICS__STATSD_ON=True, host and port",
+        )
+    return "Airflow's own metrics arrive"
+
+
+def _sinks(settings: Settings) -> str:
+    for name, sink in _status(settings)["sinks"].items():
+        if sink["trouble"]:
+            raise Broken(
+                f"{name} takes no records: {sink['trouble']}", f"look after {name}; the relay goes on by itself"
+            )
+    return ", ".join(_status(settings)["sinks"])
+
+
+def _lag(settings: Settings) -> str:
+    lag = max((sink["lag_seconds"] for sink in _status(settings)["sinks"].values()), default=0.0)
+    if lag > _LATE_S:
+        raise Broken(
+            f"the oldest record on disk waits for {lag:.0f} s", "contrail relay --status; give the relay more processor"
+        )
+    return f"{lag:.1f} s behind"
+
+
+def _dead_letters(settings: Settings) -> str:
+    dead = {name: sink["dead_letters"] for name, sink in _status(settings)["sinks"].items() if sink["dead_letters"]}
+    if dead:
+        raise Broken(f"refused for good: {dead}", "contrail relay replay, after what refused them is mended")
+    return "none"
+
+
+def _store(settings: Settings) -> str:
+    try:
+        with closing(open_store(settings)) as store:
+            trouble = store.health()
+    except StoreError as error:
+        trouble = str(error)
+    if trouble:
+        raise Broken(trouble, "contrail config show; see [store]")
+    return settings.store.backend
+
+
+def _templates(settings: Settings) -> str:
+    if "elasticsearch" not in settings.relay.sinks:
+        raise Off("Elasticsearch is none of [relay] sinks")
+    from observability.credentials import CredentialsError
+    from observability.store.cluster import ClusterError, ClusterUnreachable, open_cluster
+    from observability.store.elasticsearch_setup import OldestServer, install
+
+    try:
+        report = install(open_cluster(settings), dry_run=True)
+    except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
+        raise Broken(f"Elasticsearch does not tell: {error}", "contrail elasticsearch setup") from error
+    if report.installed:
+        raise Broken(
+            f"not as this version needs them: {', '.join(report.installed[:3])}", "contrail elasticsearch setup"
+        )
+    return f"current, on Elasticsearch {report.version}"
+
+
+def _boards(settings: Settings) -> str:
+    if not settings.contrail.kibana_url:
+        raise Off(
+            "[contrail] kibana_url is empty",
+            "set CONTRAIL_CONTRAIL__KIBANA_URL and run contrail dashboards install kibana",
+        )
+    from dashboards.kibana.objects import saved_objects
+    from dashboards.names import Names
+    from observability.cli.boards.changes import InstallError
+    from observability.cli.boards.kibana import open_kibana
+
+    wanted = [one for one in saved_objects(Names(airflow_url=settings.public_url)) if one["type"] == "dashboard"]
+    try:
+        with closing(open_kibana(settings)) as kibana:
+            missing = [
+                one for one in wanted if not kibana.ask("GET", f"/api/saved_objects/dashboard/{one['id']}").is_success
+            ]
+    except InstallError as error:
+        raise Broken(str(error), "contrail dashboards install kibana") from error
+    if missing:
+        raise Broken(f"{len(missing)} of {len(wanted)} boards are not in Kibana", "contrail dashboards install kibana")
+    return f"{len(wanted)} boards in Kibana"
+
+
+def _panels(settings: Settings) -> str:
+    if settings.store.backend != "embedded":
+        raise Off(f"asked of {settings.store.backend} by a command of its own", "contrail dashboards verify")
+    if not _counted(settings, Query("etl.event", {"event.action": "task.started"})):
+        raise Off("no task has run yet", "contrail airflow dags trigger canary")
+    from observability.cli.boards.verify import verify_store
+
+    until = datetime.now(timezone.utc) + timedelta(minutes=1)
+    with closing(open_store(settings)) as store:
+        verdicts = verify_store(store, until - timedelta(days=1), until)
+    if not any(verdict.rows for verdict in verdicts):
+        raise Broken("no panel has data although tasks have run", "contrail dashboards verify")
+    return f"{sum(1 for verdict in verdicts if verdict.rows)} of {len(verdicts)} panels have data"
+
+
+def _status(settings: Settings) -> dict[str, Any]:
+    told = read_status(settings.home)
+    if told is None:
+        raise Broken(f"no relay has run on {settings.home}", "contrail relay (contrail up starts it)")
+    return told
+
+
+def _received(settings: Settings) -> int:
+    return int(_status(settings)["statsd"].get("received", 0))
+
+
+def _counted(settings: Settings, query: Query) -> int:
+    with closing(open_store(settings)) as store:
+        return store.count(query).get("", 0)
+
+
+def _within(seconds: float, holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+LINKS = (
+    Link("relay", _relay, ("home",)),
+    Link("statsd", _statsd, ("relay",)),
+    Link("sinks", _sinks, ("relay",)),
+    Link("lag", _lag, ("relay", "sinks")),
+    Link("dead-letters", _dead_letters, ("relay",)),
+    Link("store", _store, ("home",)),
+    Link("metrics", _metrics, ("relay", "statsd", "sinks", "store", "components")),
+    Link("templates", _templates),
+    Link("boards", _boards),
+    Link("panels", _panels, ("store",)),
+)

@@ -1,0 +1,82 @@
+"""From the fact to the person: the watcher, its ledger and rules, and the channels."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from observability.cli.diagnosis.link import Broken, Link, Off
+from observability.watch.errors import WatchError
+from observability.watch.ledger import Ledger
+from observability.watch.proof import read_beat
+from observability.watch.rules_file import RulesFile, find_rules
+
+if TYPE_CHECKING:
+    from observability.settings import Settings
+
+__all__ = ["LINKS", "TEST"]
+
+_SILENT_S = 15.0
+_TEST_S = 40.0
+
+
+def _ledger(settings: Settings) -> str:
+    ledger = Ledger(settings.ledger_url)
+    try:
+        with ledger.transaction(lock=True):
+            return "can be written"
+    except WatchError as error:
+        raise Broken(str(error), "contrail config show; see [watch] ledger_url") from error
+    finally:
+        ledger.close()
+
+
+def _rules(settings: Settings) -> str:
+    path = find_rules(settings)
+    try:
+        rules = RulesFile(path).rules
+    except WatchError as error:
+        raise Broken(str(error), f"contrail alerts check {path}") from error
+    return f"{path or 'built in'}: {len(rules.channels)} channels"
+
+
+def _watcher(settings: Settings) -> str:
+    told = read_beat(settings.home)
+    if told is None:
+        raise Broken("no watcher has run", "contrail watch (contrail up starts it)")
+    age = float(str(told["age_s"]))
+    if age > _SILENT_S:
+        raise Broken(f"the watcher's last heartbeat is {age:.0f} s old", "contrail watch (contrail up starts it)")
+    if not told["active"]:
+        raise Broken(f"the watcher is not active: {told['detail']}", "contrail status")
+    return f"process {told['pid']}"
+
+
+def _untested(_settings: Settings) -> str:
+    raise Off("not tested: ask for a test message", "contrail doctor --channels")
+
+
+def _channels(_settings: Settings) -> str:
+    command = [sys.executable, "-m", "observability.cli", "alerts", "test", "--json", "--wait", "30"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_TEST_S)  # noqa: S603 - our own command
+        sent = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        raise Broken(f"the test could not be sent: {error}", "contrail alerts test") from error
+    silent = [f"{one['channel']} ({one['error'] or one['state']})" for one in sent if one["state"] != "sent"]
+    if silent:
+        raise Broken(
+            f"the test did not arrive by {', '.join(silent)}", "contrail alerts test; see the channel's Connection"
+        )
+    return ", ".join(one["channel"] for one in sent)
+
+
+LINKS = (
+    Link("ledger", _ledger, ("home",)),
+    Link("rules", _rules),
+    Link("watcher", _watcher, ("home", "ledger", "rules")),
+    Link("channels", _untested),
+)
+TEST = Link("channels", _channels, ("watcher", "ledger", "rules"))

@@ -1,0 +1,69 @@
+"""``contrail doctor``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from observability.cli.diagnosis import delivery, host, scheduling, telling
+from observability.cli.diagnosis.link import Finding, Link, walk
+from observability.cli.platform.environment import join
+from observability.cli.platform.layout import Layout
+from observability.settings import SettingsError, get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["doctor"]
+
+_COLOURS = {"ok": "green", "broken": "red", "off": "dim", "unknown": "yellow"}
+_WORDS = {"off": "not set up", "unknown": "?"}
+
+
+def doctor(
+    *,
+    channels: Annotated[bool, typer.Option("--channels", help="Send a test message through every channel.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False,
+) -> None:
+    """Walk the whole chain and say what is broken and how to mend it; exit status 1: something is."""
+    findings = list(_examine(channels=channels))
+    broken = any(finding.state == "broken" for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": not broken, "links": [asdict(finding) for finding in findings]}))
+    else:
+        _show(findings)
+    raise typer.Exit(1 if broken else 0)
+
+
+def _examine(*, channels: bool) -> Iterator[Finding]:
+    try:
+        join(Layout(get_settings().home.absolute()))
+        settings = get_settings()
+    except SettingsError as error:
+        yield Finding("config", "broken", str(error), "contrail config template")
+        return
+    yield Finding("config", "ok", "every knob is known")
+    yield from walk(_links(channels=channels), settings)
+
+
+def _links(*, channels: bool) -> list[Link]:
+    """The chain; the callbacks come last of Airflow's links, because the store tells of them."""
+    *airflow, callbacks = scheduling.LINKS
+    *watching, untested = telling.LINKS
+    return [*host.LINKS, *airflow, *delivery.LINKS, callbacks, *watching, telling.TEST if channels else untested]
+
+
+def _show(findings: list[Finding]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("link", "state", "why", "mend it by"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        word = _WORDS.get(finding.state, finding.state)
+        table.add_row(finding.link, f"[{_COLOURS[finding.state]}]{word}[/]", escape(finding.why), escape(finding.mend))
+    Console(highlight=False).print(table)
