@@ -35,7 +35,7 @@ $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml
 	touch $(VENV)/.ready
 
 .PHONY: demo
-demo: $(VENV)/.ready ## Process real data once and print what was observed [JSON=1] [STORE=elasticsearch]
+demo: $(VENV)/.ready$(if $(filter-out embedded,$(STORE)),-dev) ## Process real data once and print what was observed [JSON=1] [STORE=elasticsearch]
 	@exec $(BIN)/contrail demo --tied $(if $(JSON),--json) $(if $(STORE),--store $(STORE))
 
 .PHONY: up

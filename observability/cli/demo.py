@@ -24,6 +24,7 @@ from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.keys import password
 from observability.cli.platform.layout import Layout
 from observability.cli.platform.ports import any_port
+from observability.cli.platform.stores import backing, make_visible
 from observability.cli.showcase.books import notified, read_books
 from observability.cli.showcase.days import LAST_DAY, write_days
 from observability.cli.showcase.story import Story, Telling
@@ -64,6 +65,11 @@ def demo(
     begun = time.monotonic()
     if tied:
         processes.die_with_parent()
+    with backing(store):
+        _play(store, home, begun=begun, patience=patience, as_json=as_json)
+
+
+def _play(store: str, home: Path | None, *, begun: float, patience: float, as_json: bool) -> None:
     console = Console(stderr=as_json, highlight=False)
     layout = Layout((home or Path(tempfile.mkdtemp(prefix="contrail-demo-"))).absolute())
     settings = _settle(layout, store)
@@ -75,6 +81,7 @@ def demo(
             told = Story(api, screen.show, patience_s=patience).play()
         _await_alerts(settings, told)
     _drain()
+    make_visible(settings)
     books = read_books(layout, settings)
     result = summary(
         told, books, seconds=time.monotonic() - begun, look_at=f"CONTRAIL_HOME={layout.home} contrail events"
