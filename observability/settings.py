@@ -8,7 +8,6 @@ Connections, named here by their id.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -174,6 +173,9 @@ class WatchSettings:
     ledger_url: str = knob("", "SQLAlchemy URL of the incident ledger; empty: SQLite in <home>/ledger.db.")
     routes: str = knob("", "Routes file; empty: <home>/alerts.yaml, then config/alerts.yaml.")
     reconcile_s: float = knob(5.0, "How often Airflow's API is asked what happened.")
+    kibana_alerts: str = knob(
+        "", "Index that Kibana's rules write to (contrail-kibana-alerts), in the [elasticsearch] cluster; empty: not read."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,5 +364,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
 
 
 def _suggest(name: str, known: Any) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import select
 
 from observability.emit import emit
+from observability.store.cluster import open_cluster
 from observability.watch import book, gauges, schema
 from observability.watch.deadlines import Deadlines
 from observability.watch.desk import Desk
@@ -24,6 +25,7 @@ from observability.watch.outbox import Courier, fallback_for, reclaim
 from observability.watch.proof import Proof
 from observability.watch.witnesses.api import AirflowApi, ApiError
 from observability.watch.witnesses.journal import JournalWitness
+from observability.watch.witnesses.kibana import KibanaWitness
 from observability.watch.witnesses.reconcile import Reconciler, scene_from
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ _RULES_S = 2.0
 _GAUGES_S = 5.0
 _HOUR_S = 3600.0
 _KEEP_S = 90 * 86_400.0
-_API_PATIENCE_S = 60.0
+_API_PATIENCE_S = 90.0
 _SUSPECT_S = 0.7
 
 
@@ -59,6 +61,8 @@ class Watcher:
         self._lease = Lease(ledger)
         self._journal = JournalWitness(settings.journal_directory)
         self._looker = _Looker(settings, api, rules) if api else None
+        index = settings.watch.kibana_alerts
+        self._kibana = KibanaWitness(lambda: open_cluster(settings), index) if index else None
         self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._over = threading.Event()
         self._couriers: dict[str, Courier] = {}
@@ -141,12 +145,16 @@ class Watcher:
         self._hire()
         if self._looker and not self._looker.is_alive():
             self._looker.start()
+        if self._kibana and not self._kibana.is_alive():
+            self._kibana.start()
         self._log.info("watching", ledger=self._ledger.name, api=self._settings.api_url, rules=str(self._rules.path))
 
     def _step_down(self) -> None:
         self._dismiss()
         if self._looker:
             self._looker.stop()
+        if self._kibana:
+            self._kibana.stop()
         self._proof.close()
         if self._active:
             try:
@@ -163,6 +171,8 @@ class Watcher:
         self._desk.take(connection, self._reported, now)
         if self._looker:
             self._looker.exchange(connection, self._desk, now)
+        if self._kibana:
+            self._kibana.exchange(connection, self._desk, now)
         return more
 
     def _regular(self, connection: Connection, now: float) -> None:
