@@ -28,10 +28,8 @@ def run(*command, **more):
 def built(tmp_path_factory):
     """The folder with what the build makes, by hatchling itself: nothing is downloaded."""
     folder = tmp_path_factory.mktemp("dist")
-    build = (
-        "import hatchling.build as b, os; os.chdir({root!r}); print(b.build_wheel({to!r})); print(b.build_sdist({to!r}))"
-    ).format(root=str(ROOT), to=str(folder))
-    run(sys.executable, "-c", build)
+    for kind in ("wheel", "sdist"):
+        run(sys.executable, "-c", f"import hatchling.build as b; b.build_{kind}({str(folder)!r})", cwd=ROOT)
     return folder
 
 
@@ -71,10 +69,6 @@ def test_there_is_one_version(built, wheel):
         f"contrail_etl-{__version__}-py3-none-any.whl", f"contrail_etl-{__version__}.tar.gz",
     }  # fmt: skip
     assert f":{__version__}" in (ROOT / ".env.example").read_text()
-    assert (
-        f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
-        or "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
-    )
 
 
 def test_the_wheel_has_the_library_its_types_and_its_pages_and_nothing_else(wheel):
@@ -126,5 +120,5 @@ def test_a_dag_author_can_import_it_after_installing(installed):
 def test_what_the_library_needs_is_named_and_what_it_does_not_need_is_an_extra(wheel):
     needed = [line for line in metadata(wheel).get_all("Requires-Dist") if "extra ==" not in line]
     names = {line.split(">")[0].split("<")[0].split(";")[0].split("[")[0].strip() for line in needed}
-    assert {"apache-airflow", "orjson", "structlog", "SQLAlchemy"} <= names or {"apache-airflow", "orjson"} <= names
+    assert {"apache-airflow", "orjson", "structlog"} <= names
     assert not {"pandas", "boto3", "elasticsearch", "apprise"} & names
