@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import fields
 
 from observability import catalog
 from observability.emit import emit
@@ -84,8 +86,8 @@ def report(number: int, found: Arrival, took_ns: int | None, log: Callable[..., 
 
 def _sample(kind: type[Event], number: int) -> Event:
     required = {
-        part.name: _VALUES.get(part.name, _SAMPLES.get(str(part.type)))
+        part.name: _VALUES.get(part.name, _SAMPLES.get(part.type.__name__))
         for part in fields(kind)
-        if part.default is MISSING and part.default_factory is MISSING
+        if part.required
     }
     return kind(**required, probe=number, discriminator=f"probe:{number}")

@@ -7,8 +7,9 @@ Imports nothing of ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 __all__ = [
     "AIRFLOW_METRICS",
@@ -65,8 +66,7 @@ COMPONENTS: tuple[str, ...] = (
 """Values of ``airflow.component``: who wrote the line."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
+class FieldSpec(Struct, frozen=True):
     """A field of a document: its Elasticsearch type, meaning and unit ('' where it has none)."""
 
     type: FieldType
@@ -187,8 +187,7 @@ FIELDS: dict[str, FieldSpec] = {
 """Every field that a document of ours may have; dotted names are literal keys (``subobjects: false``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
+class Dataset(Struct, frozen=True):
     """A data stream without its environment: ``<type>-<dataset>-<env>``."""
 
     type: Literal["logs", "metrics"]
@@ -206,8 +205,7 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
+class MetricSpec(Struct, frozen=True):
     """A metric of ours: StatsD type, unit, meaning, and the tags it may carry."""
 
     type: MetricType
@@ -364,8 +362,7 @@ series lacks one of its tags; ``env`` is always known.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class MetricUse:
+class MetricUse(Struct, frozen=True):
     """Which metric an event feeds, and from which of its fields (None: one, the event itself).
 
     ``scale`` turns the field's unit into the metric's (1e-6 from ns to ms).
@@ -376,8 +373,7 @@ class MetricUse:
     scale: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class EventSpec:
+class EventSpec(Struct, frozen=True):
     """What an event implies: its data stream, log line, metrics, and whether it may become an incident.
 
     ``message`` is a ``str.format_map`` template over the event's document, with ``.`` as ``_``.
@@ -602,8 +598,7 @@ EVENTS: dict[str, EventSpec] = {
 """Every kind of event by its ``event.action``."""
 
 
-@dataclass(frozen=True, slots=True)
-class AlertRule:
+class AlertRule(Struct, frozen=True):
     """A rule for Kibana and CloudWatch to watch with, beside the watcher.
 
     True when the sum (counters) or maximum (gauges) of ``metric``, or the number of ``event``

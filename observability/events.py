@@ -1,4 +1,4 @@
-"""The facts: one frozen dataclass per kind of event, and its document in ECS words.
+"""The facts: one frozen struct per kind of event, and its document in ECS words.
 
 An event knows what happened and to what; :mod:`observability.catalog` knows what that implies.
 Equal facts have equal ids, whoever saw them, so that no witness can double what another reported.
@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, ClassVar, TypeAlias
 from urllib.parse import quote
+
+from msgspec import Struct
 
 __all__ = [
     "AssetUpdated",
@@ -88,8 +90,7 @@ class Identity:
         return document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """What happened, when, and to what.
 
     ``discriminator`` tells apart facts of one kind about one identity (a step's name, a run's end);
@@ -109,7 +110,7 @@ class Event:
         return fact_id(self.action, self.identity, self.discriminator)
 
     def document(self) -> Document:
-        """This event's fields by their ECS names, without those that are None."""
+        """The fields by their ECS names, without those that are None."""
         when = self.time or datetime.now(timezone.utc)
         document: Document = {
             "event.id": self.id,
@@ -155,8 +156,7 @@ def fact_id(action: str, identity: Identity | None, discriminator: str = "") -> 
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failure(Event):
+class _Failure(Event, frozen=True, kw_only=True):
     cause: str
     reason: str
     state: str = "failed"
@@ -174,16 +174,14 @@ class _Failure(Event):
     duration_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskStarted(Event):
+class TaskStarted(Event, frozen=True, kw_only=True):
     """An attempt began."""
 
     action: ClassVar[str] = "task.started"
     state: str = "running"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSucceeded(Event):
+class TaskSucceeded(Event, frozen=True, kw_only=True):
     """A task succeeded; duration in ns, memory in bytes."""
 
     action: ClassVar[str] = "task.succeeded"
@@ -195,23 +193,20 @@ class TaskSucceeded(Event):
     witness: str = "callback"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFailed(_Failure):
+class TaskFailed(_Failure, frozen=True, kw_only=True):
     """A task failed and will not be tried again."""
 
     action: ClassVar[str] = "task.failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRetried(_Failure):
+class TaskRetried(_Failure, frozen=True, kw_only=True):
     """An attempt failed and the task will be tried again."""
 
     action: ClassVar[str] = "task.retried"
     state: str = "up_for_retry"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskKilled(_Failure):
+class TaskKilled(_Failure, frozen=True, kw_only=True):
     """An attempt's process ended without reporting; ``exit_code`` is negative for a signal."""
 
     action: ClassVar[str] = "task.killed"
@@ -219,8 +214,7 @@ class TaskKilled(_Failure):
     witness: str = "relay"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskStuck(_Failure):
+class TaskStuck(_Failure, frozen=True, kw_only=True):
     """A task was queued and no worker took it."""
 
     action: ClassVar[str] = "task.stuck"
@@ -228,8 +222,7 @@ class TaskStuck(_Failure):
     witness: str = "reconciler"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSkipped(Event):
+class TaskSkipped(Event, frozen=True, kw_only=True):
     """A task skipped itself."""
 
     action: ClassVar[str] = "task.skipped"
@@ -238,16 +231,14 @@ class TaskSkipped(Event):
     state: str = "skipped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagRunStarted(Event):
+class DagRunStarted(Event, frozen=True, kw_only=True):
     """A run began."""
 
     action: ClassVar[str] = "dag_run.started"
     state: str = "running"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagRunSucceeded(Event):
+class DagRunSucceeded(Event, frozen=True, kw_only=True):
     """A run succeeded."""
 
     action: ClassVar[str] = "dag_run.succeeded"
@@ -255,8 +246,7 @@ class DagRunSucceeded(Event):
     state: str = "success"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagRunFailed(Event):
+class DagRunFailed(Event, frozen=True, kw_only=True):
     """A run failed."""
 
     action: ClassVar[str] = "dag_run.failed"
@@ -267,8 +257,7 @@ class DagRunFailed(Event):
     witness: str = "callback"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagRunOverdue(Event):
+class DagRunOverdue(Event, frozen=True, kw_only=True):
     """A scheduled run did not begin when it was due."""
 
     action: ClassVar[str] = "dag_run.overdue"
@@ -277,8 +266,7 @@ class DagRunOverdue(Event):
     witness: str = "reconciler"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepMeasured(Event):
+class StepMeasured(Event, frozen=True, kw_only=True):
     """A measured step ended well; rows are counts, ``watermark`` the newest moment that its data covers."""
 
     action: ClassVar[str] = "step.measured"
@@ -293,8 +281,7 @@ class StepMeasured(Event):
     duration_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFailed(Event):
+class StepFailed(Event, frozen=True, kw_only=True):
     """A measured step raised."""
 
     action: ClassVar[str] = "step.failed"
@@ -308,8 +295,7 @@ class StepFailed(Event):
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowsRejected(Event):
+class RowsRejected(Event, frozen=True, kw_only=True):
     """Rows went to quarantine because they broke ``rule``."""
 
     action: ClassVar[str] = "rows.rejected"
@@ -319,8 +305,7 @@ class RowsRejected(Event):
     table: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchemaDrifted(Event):
+class SchemaDrifted(Event, frozen=True, kw_only=True):
     """An input has other columns than it had."""
 
     action: ClassVar[str] = "schema.drifted"
@@ -329,16 +314,14 @@ class SchemaDrifted(Event):
     columns_removed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetUpdated(Event):
+class AssetUpdated(Event, frozen=True, kw_only=True):
     """A task updated an asset."""
 
     action: ClassVar[str] = "asset.updated"
     asset: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagImportFailed(Event):
+class DagImportFailed(Event, frozen=True, kw_only=True):
     """A DAG file has an import error."""
 
     action: ClassVar[str] = "dag.import_failed"
@@ -351,8 +334,7 @@ class DagImportFailed(Event):
     witness: str = "reconciler"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagVanished(Event):
+class DagVanished(Event, frozen=True, kw_only=True):
     """A DAG that was there is no longer parsed."""
 
     action: ClassVar[str] = "dag.vanished"
@@ -361,8 +343,7 @@ class DagVanished(Event):
     witness: str = "reconciler"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagAutoPaused(Event):
+class DagAutoPaused(Event, frozen=True, kw_only=True):
     """Airflow paused a DAG after too many failed runs."""
 
     action: ClassVar[str] = "dag.auto_paused"
@@ -371,38 +352,33 @@ class DagAutoPaused(Event):
     witness: str = "reconciler"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Deadline(Event):
+class _Deadline(Event, frozen=True, kw_only=True):
     deadline: str
     reason: str
     due: datetime | None = None
     lateness_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlineApproached(_Deadline):
+class DeadlineApproached(_Deadline, frozen=True, kw_only=True):
     """A deadline is about to be missed."""
 
     action: ClassVar[str] = "deadline.approached"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlineMissed(_Deadline):
+class DeadlineMissed(_Deadline, frozen=True, kw_only=True):
     """A deadline was missed."""
 
     action: ClassVar[str] = "deadline.missed"
     cause: str = "deadline"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlineRecovered(_Deadline):
+class DeadlineRecovered(_Deadline, frozen=True, kw_only=True):
     """What was late has happened."""
 
     action: ClassVar[str] = "deadline.recovered"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentSilent(Event):
+class ComponentSilent(Event, frozen=True, kw_only=True):
     """A component of Airflow or Contrail stopped its heartbeat."""
 
     action: ClassVar[str] = "component.silent"
@@ -411,16 +387,14 @@ class ComponentSilent(Event):
     witness: str = "reconciler"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComponentRecovered(Event):
+class ComponentRecovered(Event, frozen=True, kw_only=True):
     """A silent component has a heartbeat again."""
 
     action: ClassVar[str] = "component.recovered"
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Incident(Event):
+class _Incident(Event, frozen=True, kw_only=True):
     incident_id: str
     incident_key: str
     incident_state: str
@@ -433,36 +407,31 @@ class _Incident(Event):
     fingerprint: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentOpened(_Incident):
+class IncidentOpened(_Incident, frozen=True, kw_only=True):
     """Something went wrong that was not known."""
 
     action: ClassVar[str] = "incident.opened"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentAcknowledged(_Incident):
+class IncidentAcknowledged(_Incident, frozen=True, kw_only=True):
     """A person took the incident."""
 
     action: ClassVar[str] = "incident.acknowledged"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentEscalated(_Incident):
+class IncidentEscalated(_Incident, frozen=True, kw_only=True):
     """Nobody took the incident in time."""
 
     action: ClassVar[str] = "incident.escalated"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentResolved(_Incident):
+class IncidentResolved(_Incident, frozen=True, kw_only=True):
     """The incident is over."""
 
     action: ClassVar[str] = "incident.resolved"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Notification(Event):
+class _Notification(Event, frozen=True, kw_only=True):
     channel: str
     kind: str
     incident_id: str
@@ -473,24 +442,21 @@ class _Notification(Event):
     duration_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotificationSent(_Notification):
+class NotificationSent(_Notification, frozen=True, kw_only=True):
     """A channel accepted a notification; ``duration_ns`` counts from the fact."""
 
     action: ClassVar[str] = "notification.sent"
     delivery: str = "sent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotificationFailed(_Notification):
+class NotificationFailed(_Notification, frozen=True, kw_only=True):
     """A channel did not take a notification; ``delivery`` is ``dead`` when it is given up."""
 
     action: ClassVar[str] = "notification.failed"
     delivery: str = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelemetryLost(Event):
+class TelemetryLost(Event, frozen=True, kw_only=True):
     """Observations were lost, rejected or contained."""
 
     action: ClassVar[str] = "telemetry.lost"
@@ -501,8 +467,7 @@ class TelemetryLost(Event):
     sink: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryVerified(Event):
+class CanaryVerified(Event, frozen=True, kw_only=True):
     """The last canary's events are in the store; ``duration_ns`` is the time they took."""
 
     action: ClassVar[str] = "canary.verified"
@@ -510,8 +475,7 @@ class CanaryVerified(Event):
     duration_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryMissing(Event):
+class CanaryMissing(Event, frozen=True, kw_only=True):
     """The last canary's events are not in the store."""
 
     action: ClassVar[str] = "canary.missing"
@@ -577,13 +541,13 @@ _FIELD: dict[str, str] = {
     "sink": "telemetry.sink",
     "sequence": "canary.sequence",
 }
-_BASE = tuple(field.name for field in fields(Event))
+_BASE = Event.__struct_fields__
 _OWN: dict[type[Event], tuple[str, ...]] = {}
 
 
 def _own_fields(kind: type[Event]) -> tuple[str, ...]:
     if kind not in _OWN:
-        _OWN[kind] = tuple(field.name for field in fields(kind) if field.name not in _BASE)
+        _OWN[kind] = tuple(name for name in kind.__struct_fields__ if name not in _BASE)
     return _OWN[kind]
 
 

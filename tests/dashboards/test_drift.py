@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import airflow
+import msgspec
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from dashboards.boards import BOARDS
-from dashboards.build import drift, generated
+from dashboards.build import ROOT, drift, generated
+from dashboards.cloudwatch.alarms import BANDS
 from dashboards.uses import events_used, metrics_used, unknown_names
 from observability import catalog
 from observability.cli.dashboards import app
@@ -78,7 +79,7 @@ def test_a_renamed_event_is_named_with_every_panel_that_counts_it(monkeypatch):
 
 
 def test_a_rule_on_a_metric_that_nobody_sends_is_found(monkeypatch):
-    rule = dataclasses.replace(catalog.RULES["relay-lag"], metric="contrail.relay.lag")
+    rule = msgspec.structs.replace(catalog.RULES["relay-lag"], metric="contrail.relay.lag")
     monkeypatch.setitem(catalog.RULES, "relay-lag", rule)
 
     assert any("rule relay-lag: metric 'contrail.relay.lag'" in line for line in unknown_names())
@@ -94,3 +95,9 @@ def test_panels_have_keys_of_their_own_on_each_board():
     keys = [(board.key, panel.key) for board in BOARDS for panel in board.panels]
 
     assert len(keys) == len(set(keys))
+
+
+def test_every_runbook_that_a_rule_or_an_alarm_names_is_there():
+    named = {rule.runbook for rule in catalog.RULES.values()} | {band.runbook for band in BANDS.values()}
+
+    assert sorted(name for name in named if not (ROOT / f"docs/runbooks/{name}.md").is_file()) == []
