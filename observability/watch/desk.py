@@ -107,10 +107,11 @@ class Desk:
             return
         seen = merged(known[0], fact) if known and known[0].family in _ONCE else fact
         last = book.latest_incident(connection, incidents.key_of(fact))
+        policy = policy_for(self.teller.rules, last, now)
         if fact.family == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
+            book.save_incident(connection, incidents.ended(last, now, policy))
             book.remember_fact(connection, seen, last.id)
             return
-        policy = policy_for(self.teller.rules, last, now)
         changed, notices = incidents.observe(last, seen, now, policy)
         book.remember_fact(connection, seen, changed.id)
         self._settle(connection, changed, notices, now)
@@ -245,7 +246,8 @@ class Desk:
             return silent[0] if silent and len(told) >= _NAMED_MOST else None
         if incident.family == "dag":
             broken = book.live_incidents(connection, family="import")
-            return next((one for one in broken if one.name == incident.evidence.get("file")), None)
+            file = f"/{incident.evidence.get('file')}"
+            return next((one for one in broken if f"/{one.name}".endswith(file)), None)
         if incident.family == "deadline" and incident.run_id:
             run = book.latest_incident(connection, f"run:{incident.dag_id}:{incident.run_id}")
             return run if run is not None and run.live and run.told else None

@@ -25,6 +25,7 @@ __all__ = [
     "acknowledge",
     "dismiss",
     "elapse",
+    "ended",
     "key_of",
     "observe",
     "postpone",
@@ -46,7 +47,7 @@ class Policy:
 
     group_wait_s: float = 0.3
     evidence_wait_s: float = 2.0
-    fold_wait_s: float = 8.0
+    fold_wait_s: float = 3.0
     suspect_wait_s: float = 60.0
     remind_every_s: float = 4 * 3600.0
     escalate_after: tuple[float, ...] = ()
@@ -174,7 +175,7 @@ def _wait(fact: Fact, policy: Policy) -> float:
     if fact.sign == "suspected":
         return policy.suspect_wait_s
     if fact.family == "run":
-        return policy.fold_wait_s
+        return policy.suspect_wait_s if fact.cause == "upstream" else policy.fold_wait_s
     return policy.group_wait_s if fact.certainty or fact.family != "task" else policy.evidence_wait_s
 
 
@@ -237,6 +238,13 @@ def refine(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incide
         if changed.state == "open" and changed.notify_at is not None:
             changed = replace(changed, notify_at=min(changed.notify_at, now + policy.group_wait_s))
     return changed
+
+
+def ended(incident: Incident, now: float, policy: Policy) -> Incident:
+    """The incident after its run has failed: what was suspected of it until then must have been final."""
+    if incident.state != "suspected":
+        return incident
+    return replace(incident, state="open", suspects=(), notify_at=now + policy.evidence_wait_s)
 
 
 def dismiss(incident: Incident, fact: Fact) -> Incident:

@@ -7,7 +7,7 @@ unescaped: each renderer escapes for its own medium.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -183,7 +183,7 @@ def _jsurl(value: str) -> str:
 
 def compose(notice: Notice, links: Links, environment: str, severity: str | None = None) -> Message:
     """The message for ``notice``."""
-    incident = notice.incident
+    incident = _safe(notice.incident)
     what = _what(incident)
     attempt = incident.try_number if notice.kind == "reminder" else None
     serial = f"{notice.kind}:{notice.level}:{incident.told_at or 0:.3f}:{attempt or 0}:{incident.remind_at or 0:.3f}"
@@ -207,6 +207,14 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         log=tuple(plain(line, 300) for line in incident.evidence.get("log_tail", ())[-_LINES_MOST:]),
         links=links.to(incident),
     )
+
+
+def _safe(incident: Incident) -> Incident:
+    """The incident with names that can be shown: they come from outside like everything else."""
+    names = {
+        name: value for name in ("dag_id", "run_id", "task_id", "name", "key") if (value := getattr(incident, name))
+    }
+    return replace(incident, **{name: plain(value) for name, value in names.items()})
 
 
 def _what(incident: Incident) -> str:

@@ -145,9 +145,14 @@ class ChannelSpec(_Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> ChannelSpec:
-        needed = {"webhook": "url", "slack": "url", "apprise": "url", "smtp": "to", "sns": "topic", "pagerduty": "routing_key"}.get(
-            self.type
-        )
+        needed = {
+            "webhook": "url",
+            "slack": "url",
+            "apprise": "url",
+            "smtp": "to",
+            "sns": "topic",
+            "pagerduty": "routing_key",
+        }.get(self.type)
         if needed and not getattr(self, needed):
             raise ValueError(f"a channel of type {self.type} needs {needed!r}")
         return self
@@ -243,7 +248,7 @@ class Timing(_Strict):
     evidence_wait: Duration = Field(
         default=2.0, description="A failure without a known cause waits so long for evidence."
     )
-    fold_wait: Duration = Field(default=8.0, description="A failed run waits so long for the task that explains it.")
+    fold_wait: Duration = Field(default=3.0, description="A failed run waits so long for the task that explains it.")
     suspect_wait: Duration = Field(default=60.0, description="A death that Airflow cannot confirm is told after this.")
     remind_every: Duration = Field(default=4 * 3600.0, description="Open and not acknowledged: told again.")
     storm_messages: int = Field(
@@ -323,7 +328,9 @@ def parse_rules(text: str, source: str) -> Rules:
         rules = Rules.model_validate(values)
     except ValidationError as error:
         raise RulesError("\n".join(_mistake(source, tree, one) for one in error.errors())) from error
-    if mistakes := [_mistake(source, tree, {"loc": where, "msg": said, "type": ""}) for where, said in _dangling(rules)]:
+    if mistakes := [
+        _mistake(source, tree, {"loc": where, "msg": said, "type": ""}) for where, said in _dangling(rules)
+    ]:
         raise RulesError("\n".join(mistakes))
     return rules
 

@@ -101,7 +101,10 @@ def test_an_attempt_of_a_task_that_takes_too_long_is_missed(ledger):
     office = Clockwork(ledger, deadline)
     office.desk.teller.rules.deadlines.append(Deadline.model_validate(deadline))
     about = {"family": "task", "dag_id": "load", "run_id": "r1", "try_number": 1}
-    office.see(Fact(sign="noted", time=office.now, task_id="t1", **about), Fact(sign="noted", time=office.now, task_id="x", **about))
+    office.see(
+        Fact(sign="noted", time=office.now, task_id="t1", **about),
+        Fact(sign="noted", time=office.now, task_id="x", **about),
+    )
     office.pass_time(1200)
     assert [(kind, task) for kind, _, task, _ in office.said()] == [("opened", "t1")]
     office.see(Fact(sign="recovered", time=office.now, task_id="t1", **about))
@@ -116,7 +119,9 @@ def test_a_run_must_have_begun_by_a_time_of_day_in_its_zone(ledger, zone, hour_u
     )
     midnight = datetime(2026, 7, 1, 22 if zone == "Asia/Kolkata" else 0, tzinfo=timezone.utc).timestamp()
     office.now = midnight + (2 * HOUR if zone == "Asia/Kolkata" else 0)
-    due = datetime(2026, 7, 2 if zone == "Asia/Kolkata" else 1, hour_utc, 30 if zone == "Asia/Kolkata" else 0, tzinfo=timezone.utc)
+    due = datetime(
+        2026, 7, 2 if zone == "Asia/Kolkata" else 1, hour_utc, 30 if zone == "Asia/Kolkata" else 0, tzinfo=timezone.utc
+    )
     office.pass_time(due.timestamp() - office.now - 60, step=300)
     assert office.kinds() == []
     office.pass_time(180)
@@ -127,7 +132,9 @@ def test_a_run_must_have_begun_by_a_time_of_day_in_its_zone(ledger, zone, hour_u
 
 
 def test_a_day_without_a_run_is_no_breach_where_none_is_due(ledger):
-    office = Clockwork(ledger, {"name": "early", "dag": "load", "starts_by": "06:00", "days": ["mon"], "warn": 1}, dags={"load": {}})
+    office = Clockwork(
+        ledger, {"name": "early", "dag": "load", "starts_by": "06:00", "days": ["mon"], "warn": 1}, dags={"load": {}}
+    )
     office.now = datetime(2026, 7, 1, 0, tzinfo=timezone.utc).timestamp()  # a Wednesday
     office.pass_time(23 * HOUR, step=600)
     assert office.kinds() == []
@@ -163,7 +170,9 @@ def test_a_run_is_slower_than_usual_only_when_there_is_a_usual(ledger):
     assert office.kinds() == []
     office.begin("slow")
     office.pass_time(300, step=10)
-    assert [(kind, run.run_id) for kind, run in zip(office.kinds(), office.messages(), strict=True)] == [("opened", "slow")]
+    assert [(kind, run.run_id) for kind, run in zip(office.kinds(), office.messages(), strict=True)] == [
+        ("opened", "slow")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -192,8 +201,13 @@ def test_the_last_load_is_judged_by_its_rows(ledger, deadline, rows, kinds):
 
 
 def test_a_dag_declares_its_own_by_tag_or_param():
-    found = beside_dag("load", {"tags": ["team", "run_finishes_within=2h"], "deadlines": [{"starts_by": "06:00"}, {"nonsense": 1}]})
-    assert [(one.dag, one.run_finishes_within, one.starts_by) for one in found] == [("load", None, "06:00"), ("load", 7200.0, None)]
+    found = beside_dag(
+        "load", {"tags": ["team", "run_finishes_within=2h"], "deadlines": [{"starts_by": "06:00"}, {"nonsense": 1}]}
+    )
+    assert [(one.dag, one.run_finishes_within, one.starts_by) for one in found] == [
+        ("load", None, "06:00"),
+        ("load", 7200.0, None),
+    ]
 
 
 def test_usual_is_a_median_with_room_around_it():

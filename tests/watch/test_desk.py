@@ -8,7 +8,16 @@ from observability.watch.facts import Fact
 
 
 def component(sign, name="scheduler", **more):
-    return Fact(family="component", sign=sign, time=1_000_000.0, name=name, reason="silent", severity="critical", certainty=3, **more)
+    return Fact(
+        family="component",
+        sign=sign,
+        time=1_000_000.0,
+        name=name,
+        reason="silent",
+        severity="critical",
+        certainty=3,
+        **more,
+    )
 
 
 def test_a_failed_task_is_told_once_with_its_cause(office):
@@ -178,7 +187,11 @@ def test_unacknowledged_incidents_escalate_and_are_repeated(office):
     office.pass_time(29 * 60, step=30)
     assert [kind for kind, *_ in office.said()] == ["opened"]
     office.pass_time(120, step=30)
-    assert [kind for kind, *_ in office.said()] == ["opened", "escalated", "escalated"]  # to file and to the chief's log
+    assert [kind for kind, *_ in office.said()] == [
+        "opened",
+        "escalated",
+        "escalated",
+    ]  # to file and to the chief's log
     office.pass_time(5 * 3600, step=60)
     assert [kind for kind, *_ in office.said()][-1] == "reminder"
 
@@ -218,7 +231,11 @@ def test_a_silent_scheduler_explains_most_runs_that_do_not_start(office):
     office.see(component("failed"))
     office.pass_time(5)
     for number in range(30):
-        office.see(Fact(family="overdue", sign="failed", time=office.now, dag_id=f"dag{number}", reason="not begun", certainty=2))
+        office.see(
+            Fact(
+                family="overdue", sign="failed", time=office.now, dag_id=f"dag{number}", reason="not begun", certainty=2
+            )
+        )
         office.pass_time(1)
     office.pass_time(60)
     assert [kind for kind, *_ in office.said()] == ["opened"] * 4
@@ -232,8 +249,24 @@ def test_a_silent_scheduler_explains_most_runs_that_do_not_start(office):
 
 def test_a_vanished_dag_is_explained_by_its_broken_file(office):
     office.see(
-        Fact(family="import", sign="failed", time=office.now, cause="import", name="a.py", reason="SyntaxError", certainty=3),
-        Fact(family="dag", sign="failed", time=office.now, cause="import", dag_id="a", reason="gone", evidence={"file": "a.py"}),
+        Fact(
+            family="import",
+            sign="failed",
+            time=office.now,
+            cause="import",
+            name="a.py",
+            reason="SyntaxError",
+            certainty=3,
+        ),
+        Fact(
+            family="dag",
+            sign="failed",
+            time=office.now,
+            cause="import",
+            dag_id="a",
+            reason="gone",
+            evidence={"file": "a.py"},
+        ),
     )
     office.pass_time(60)
     assert office.said() == [("opened", None, None, "import")]
@@ -251,7 +284,9 @@ def test_a_broken_file_has_one_name_by_its_full_path_and_by_its_bundles(office):
 def test_a_storm_of_10_000_failures_over_50_dags_is_at_most_60_messages(ledger):
     office = Office(ledger)
     for second in range(60):
-        office.see(*(failed(dag=f"dag{n % 50}", run=f"r{second}-{n}", time=office.now) for n in range(10_000 // 60 + 1)))
+        office.see(
+            *(failed(dag=f"dag{n % 50}", run=f"r{second}-{n}", time=office.now) for n in range(10_000 // 60 + 1))
+        )
         office.pass_time(1, step=0.5)
     office.pass_time(120)
     assert len(office.said("pending")) <= 60
@@ -276,3 +311,19 @@ def test_the_same_error_as_before_is_said(office):
     office.see(failed(run="r2", evidence={"error.fingerprint": "f1"}))
     office.pass_time(5)
     assert "last in run r1" in dict(office.messages()[1].details)["Same error"]
+
+
+def test_a_run_that_failed_by_a_task_waits_for_the_witness_of_that_task(office):
+    office.see(run_ended("failed", cause="upstream", reason="a task of it failed"))
+    office.pass_time(30)
+    office.see(failed(sign="suspected", cause="killed", certainty=2, evidence={"airflow.signal": "SIGKILL"}))
+    office.see(failed(cause="app", certainty=0))
+    office.pass_time(10)
+    assert office.said() == [("opened", "load", "t", "killed")]
+
+
+def test_a_suspicion_is_final_when_its_run_has_failed(office):
+    office.see(failed(sign="suspected", cause="killed", certainty=2))
+    office.see(run_ended("failed", cause="upstream"))
+    office.pass_time(10)
+    assert office.said() == [("opened", "load", "t", "killed")]

@@ -42,7 +42,9 @@ def test_private_and_disguised_addresses_are_refused(url):
         refuse(url)
 
 
-@pytest.mark.parametrize("url", ["https://93.184.216.34/", "https://8.8.8.8:443/x?y=z", "https://[2606:4700:4700::1111]/"])
+@pytest.mark.parametrize(
+    "url", ["https://93.184.216.34/", "https://8.8.8.8:443/x?y=z", "https://[2606:4700:4700::1111]/"]
+)
 def test_public_addresses_pass(url):
     refuse(url)
 
@@ -75,7 +77,9 @@ def test_a_name_that_changes_its_address_after_the_check_is_connected_to_the_che
 
     connected = []
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    monkeypatch.setattr("observability.watch.channels.guard._may_use", lambda address, _allow: str(address) == "203.0.113.9")
+    monkeypatch.setattr(
+        "observability.watch.channels.guard._may_use", lambda address, _allow: str(address) == "203.0.113.9"
+    )
 
     def connect(address, *_, **__):
         connected.append(address[0])

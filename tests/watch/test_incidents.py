@@ -39,7 +39,11 @@ def play(steps):
             incident, _ = observe(incident, run_ended("failed", time=now), now, POLICY)
             final.add("run")
         elif what == "failed" and known.get(fact.key) != "failed":
-            incident = refine(incident, fact, now, POLICY) if fact.key in known and incident.live else observe(incident, fact, now, POLICY)[0]
+            incident = (
+                refine(incident, fact, now, POLICY)
+                if fact.key in known and incident.live
+                else observe(incident, fact, now, POLICY)[0]
+            )
             known[fact.key] = "failed"
             final.add(fact.key)
         elif what == "suspected" and fact.key not in known:

@@ -275,7 +275,14 @@ def test_waits_double_and_have_jitter_and_an_end():
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("30", 30.0), ("99999", 3600.0), ("Thu, 01 Jan 1970 00:20:00 GMT", 200.0), ("soon", None), (None, None), ("", None)],
+    [
+        ("30", 30.0),
+        ("99999", 3600.0),
+        ("Thu, 01 Jan 1970 00:20:00 GMT", 200.0),
+        ("soon", None),
+        (None, None),
+        ("", None),
+    ],
 )
 def test_retry_after_in_both_of_its_forms(header, seconds):
     assert retry_after(header, 1000.0) == seconds

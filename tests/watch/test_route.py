@@ -73,7 +73,8 @@ def test_a_route_may_raise_the_severity():
 
 def test_what_no_route_matches_goes_to_the_first_receiver():
     rules = parse_rules(
-        "channels: {file: {type: file}}\nreceivers: {all: {channels: [file]}}\nroutes: [{receiver: all, match: {dag: x}}]", "rules"
+        "channels: {file: {type: file}}\nreceivers: {all: {channels: [file]}}\nroutes: [{receiver: all, match: {dag: x}}]",
+        "rules",
     )
     assert decide(rules, incident(), NOON).receivers == ("all",)
 
@@ -82,10 +83,16 @@ def test_what_no_route_matches_goes_to_the_first_receiver():
     ("broken", "said"),
     [
         ("channels: [", "a.yaml:3: expected"),
-        ("channels:\n  hook:\n    type: webhook\n    url: https://x.example/T0KEN", "a.yaml:4: channels.hook.url: must be connection:"),
+        (
+            "channels:\n  hook:\n    type: webhook\n    url: https://x.example/T0KEN",
+            "a.yaml:4: channels.hook.url: must be connection:",
+        ),
         ("channels:\n  hook:\n    type: webhook", "a.yaml:2: channels.hook: a channel of type webhook needs 'url'"),
         ("channels:\n  file:\n    type: fiel", "a.yaml:3: channels.file.type: "),
-        ("routes:\n  - receiver: nobody\n", "a.yaml:4: routes.0.receiver: no receiver is called 'nobody'; known receivers are all"),
+        (
+            "routes:\n  - receiver: nobody\n",
+            "a.yaml:4: routes.0.receiver: no receiver is called 'nobody'; known receivers are all",
+        ),
         ("routes:\n  - receiver: all\n    colour: red", "a.yaml:5: routes.0.colour: no such key"),
         ("deadlines:\n  - {name: a, dag: b}", "exactly one of"),
         ("deadlines:\n  - {name: a, dag: b, starts_by: '25'}", "deadlines.0.starts_by"),
@@ -94,7 +101,11 @@ def test_what_no_route_matches_goes_to_the_first_receiver():
     ],
 )
 def test_a_mistake_names_file_line_and_key(broken, said):
-    whole = {"channels": "channels: {file: {type: file}}", "receivers": "receivers: {all: {channels: [file]}}", "routes": "routes: [{receiver: all}]"}
+    whole = {
+        "channels": "channels: {file: {type: file}}",
+        "receivers": "receivers: {all: {channels: [file]}}",
+        "routes": "routes: [{receiver: all}]",
+    }
     rest = [text for name, text in whole.items() if not broken.startswith(name)]
     text = "\n".join([*rest, broken]) if not broken.startswith(("channels", "-")) else "\n".join([broken, *rest])
     with pytest.raises(RulesError) as caught:

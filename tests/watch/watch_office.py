@@ -56,7 +56,14 @@ class Office:
         return [Message.from_json(row) for row in rows]
 
     def silence(self, dag, until):
-        row = {"kind": "silence", "matchers": {"dag": [dag]}, "starts": self.now, "ends": until, "who": "me", "comment": "known"}
+        row = {
+            "kind": "silence",
+            "matchers": {"dag": [dag]},
+            "starts": self.now,
+            "ends": until,
+            "who": "me",
+            "comment": "known",
+        }
         with self.ledger.transaction(lock=True) as connection:
             connection.execute(insert(schema.silences).values(**row))
 

@@ -100,21 +100,25 @@ class AirflowApi:
 
     def _token(self) -> str:
         login, password = os.environ.get("CONTRAIL_API_USERNAME", ""), os.environ.get("CONTRAIL_API_PASSWORD", "")
+        missing = ""
         if not login:
-            login, password = self._by_connection()
+            login, password, missing = self._by_connection()
         if login:
             redact.add_secret(password)
             answer = self._http.post("/auth/token", json={"username": login, "password": password})
         else:
             answer = self._http.get("/auth/token")
+        if missing and answer.is_error:
+            raise ApiUnavailable(f"{self.url} wants a login and there is none: {missing}; {_REMEDY}")
         return str(answer.raise_for_status().json()["access_token"])
 
-    def _by_connection(self) -> tuple[str, str]:
+    def _by_connection(self) -> tuple[str, str, str]:
+        """Login and password of the Connection, or why there are none."""
         try:
             found = resolve(self._connection_id)
-        except CredentialsError:
-            return "", ""
-        return found.login, found.password
+        except CredentialsError as error:
+            return "", "", str(error)
+        return found.login, found.password, ""
 
 
 _REMEDY = (

@@ -1,0 +1,152 @@
+"""What is said, and that no name or log line becomes markup, a mention, a header or a second line."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from observability import redact
+from observability.watch import render
+from observability.watch.channels.pagerduty import payload
+from observability.watch.channels.smtp import _Smtp
+from observability.watch.channels.channel import Contact
+from observability.watch.incidents import Incident, Notice
+from observability.watch.messages import Links, Message, compose, digest
+
+NASTY = [
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<!channel> <!here> <@U123>", "@channel @everyone @here",
+    "*bold* _it_ ~no~ `code` ```block```", "[click](http://evil.example)", "<http://evil.example|click>", "a\r\nBcc: x@evil.example",
+    "a\nb\tc\x0bd", "\x1b[31mred\x1b[0m \x9b31m", "\x00nul\x00", "\u202egnp.exe\u202c \u2066x\u2069", "a\u2028b\u2029c", "\ud800 lone",
+    "&amp;&lt;b&gt;", "# heading\n- item", "${jndi:ldap://x}", "{{7*7}}", "a|b|c", "![x](http://evil.example/x.png)",
+]  # fmt: skip
+LINKS = Links(
+    airflow="http://airflow",
+    kibana="http://kibana",
+    cloudwatch_region="eu-central-1",
+    cloudwatch_group="/c/dev/airflow.task",
+    runbooks="https://docs/run",
+)
+
+
+def incident(text="x", **more):
+    return Incident(
+        id="i1", key=f"run:{text}:{text}", state="open", family="task", severity="error", cause="app", reason=text, certainty=3,
+        first_seen=0.0, last_seen=0.0, count=1, dag_id=text, run_id=text, task_id=text, about={"owner": text},
+        evidence={"error.type": text, "error.message": text, "error.frame": text, "log_tail": [text, text]}, **more,
+    )  # fmt: skip
+
+
+def message(text="x", kind="opened", **more):
+    return compose(Notice(kind, incident(text, **more)), LINKS, "dev")
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_no_text_has_control_or_direction_characters(text):
+    shown = json.dumps(message(text).as_json(), ensure_ascii=False)
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", shown)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_html_has_only_our_own_tags_and_links(text):
+    page = Tags()
+    page.feed(render.html(message(text)))
+    assert {tag for tag, _ in page.found} <= {"h3", "p", "table", "tr", "th", "td", "pre", "a"}
+    assert all(set(attrs) <= {"style", "align", "href"} for _, attrs in page.found)
+    assert all(
+        attrs["href"].startswith(("http://airflow", "http://kibana", "https://"))
+        for tag, attrs in page.found
+        if tag == "a"
+    )
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_slack_sees_no_mention_no_link_and_no_block_of_ours_broken(text):
+    blocks = render.slack(message(text))
+    said = [block["text"]["text"] for block in blocks["blocks"] if block["type"] == "section" and "text" in block]
+    said += [field["text"] for block in blocks["blocks"] for field in block.get("fields", ())]
+    for one in said:
+        assert not re.search(r"<[!@#h]", one)
+        assert not re.search(r"(?<!\w)@(channel|everyone|here)", one)
+        assert one.count("```") in {0, 2}
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_markdown_has_no_markup_of_theirs(text):
+    said = render.markdown(message(text)).split("\n\n")
+    theirs = "\n\n".join(said[:-1])
+    assert not re.search(r"(?<!\\)\]\(", theirs)
+    assert not re.search(r"(?<!\w)@(channel|everyone|here)", theirs)
+    assert "<" not in theirs
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_mail_has_one_line_a_header_and_only_our_headers(text):
+    mail = _Smtp("mail", Contact(host="h"), ["a@example.com"], 1.0)._mail(message(text))
+    assert "Bcc" not in mail
+    assert mail["To"] == "a@example.com"
+    assert all("\n" not in str(value) and "\r" not in str(value) for value in mail.values())
+
+
+def test_secrets_are_taken_out():
+    redact.add_secret("hunter2-hunter2")
+    assert "hunter2-hunter2" not in json.dumps(message("password is hunter2-hunter2").as_json())
+
+
+def test_links_lead_to_the_task_the_logs_and_the_runbook():
+    links = dict(compose(Notice("opened", incident("a b/ü'\"")), LINKS, "dev").links)
+    assert (
+        links["Airflow"]
+        == "http://airflow/dags/a%20b%2F%C3%BC%27%22/runs/a%20b%2F%C3%BC%27%22/tasks/a%20b%2F%C3%BC%27%22"
+    )
+    assert links["Kibana"].startswith("http://kibana/app/discover#/?_a=")
+    assert "'" not in links["CloudWatch Logs"].partition("editorString~'")[2].partition("'")[0]
+    assert links["Runbook"] == "https://docs/run/task-failed.md"
+
+
+def test_a_killed_tasks_runbook_is_its_own():
+    assert dict(message(kind="opened").links)["Runbook"].endswith("task-failed.md")
+    killed = incident()
+    object.__setattr__(killed, "cause", "oom")
+    assert LINKS.runbook(killed).endswith("task-killed.md")
+
+
+def test_pagerduty_opens_and_resolves_the_same_alert():
+    opened, resolved = payload(message(), "key"), payload(message(kind="resolved"), "key")
+    assert (opened["event_action"], resolved["event_action"]) == ("trigger", "resolve")
+    assert opened["dedup_key"] == resolved["dedup_key"] == "i1"
+    assert opened["payload"]["severity"] == "error"
+    assert "payload" not in resolved
+
+
+def test_every_renderer_says_what_when_and_where():
+    one = message("load")
+    for shown in (render.text(one), render.html(one), render.markdown(one), json.dumps(render.slack(one))):
+        for word in ("load.load: app", "load", "http://airflow/dags/load"):
+            assert word in shown
+
+
+def test_a_message_survives_being_written_down():
+    one = message("load")
+    assert Message.from_json(json.loads(json.dumps(one.as_json()))) == one
+
+
+def test_a_digest_names_dags_kinds_and_the_worst_severity():
+    many = [compose(Notice("opened", incident(f"dag{number}")), LINKS, "dev") for number in range(30)]
+    said = digest(many, "serial", "dev")
+    assert said.title == "30 notices about 30 DAGs in one"
+    assert "and 10 more" in said.summary
+    assert len(said.incidents) == 30
