@@ -156,9 +156,9 @@ def _alerts() -> str:
 
 def _rule(key: str, rule: AlertRule) -> tuple[str, ...]:
     _, query, aggregate, field = rule_query(rule)
-    limit = "none" if rule.absent else f"above {rule.above:g}"
+    limit = "none" if rule.absent else f"more than {rule.above:,.0f}"
     grouped = f", by {rule.group_by}" if rule.group_by else ""
-    when = f"{rule.description} {limit} in {rule.window_s // 60} min{grouped}"
+    when = f"{rule.description.rstrip('.')}: {limit} in {rule.window_s // 60} min{grouped}"
     dimensions = ", ".join(("env", *(f"{tag}={value}" for tag, value in rule.where)))
     return (
         f"`{key}`",

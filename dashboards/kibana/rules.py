@@ -16,7 +16,7 @@ from observability import catalog
 if TYPE_CHECKING:
     from observability.catalog import AlertRule
 
-__all__ = ["CONNECTORS", "connectors", "rule_problems", "rule_query", "rules"]
+__all__ = ["CONNECTORS", "connectors", "rule_problems", "rule_query", "rules", "threshold"]
 
 CONNECTORS = {"server-log": stable_uuid("connector:server-log"), "index": stable_uuid("connector:index")}
 _MATCHED, _OVER = "query matched", "recovered"
@@ -56,6 +56,14 @@ def rule_query(spec: AlertRule) -> tuple[str, str, str, str]:
     added = None if spec.absent else uses.get(spec.metric or "")
     query = only_real("events", kql((("event.action", (spec.event,)),)))
     return ("events", query, "sum", added) if added else ("events", query, "count", "")
+
+
+def threshold(spec: AlertRule) -> float:
+    """What the answer is compared with; ``above`` is of the metric, so where events stand for a gauge, one is enough."""
+    if spec.absent:
+        return 1
+    stands_for_gauge = spec.event is not None and spec.metric is not None and metric_spec(spec.metric).type == "gauge"
+    return 0 if stands_for_gauge else spec.above
 
 
 def rule_problems(key: str, spec: AlertRule) -> list[str]:
@@ -106,7 +114,7 @@ def _parameters(spec: AlertRule) -> dict[str, Any]:
         "timeField": "@timestamp",
         "timeWindowSize": spec.window_s // 60,
         "timeWindowUnit": "m",
-        "threshold": [1 if spec.absent else spec.above],
+        "threshold": [threshold(spec)],
         "thresholdComparator": "<" if spec.absent else ">",
         "size": 10,
         "excludeHitsFromPreviousRun": False,

@@ -80,7 +80,7 @@ def drills():
         events.NotificationSent(duration_ns=SECOND, **TOLD),
         events.NotificationFailed(**TOLD),
         events.RowsRejected(
-            identity=TASK, step="validate", rule="air_time_positive", rows_rejected=17, table="flights"
+            identity=TASK, step="validate", rule="air_time_positive", rows_rejected=1700, table="flights"
         ),
         events.StepMeasured(
             identity=TASK,
@@ -89,8 +89,8 @@ def drills():
             rows_in=100,
             rows_out=83,
             rows_rejected=17,
-            watermark=now - timedelta(hours=1),
-            watermark_age_ns=3600 * SECOND,
+            watermark=now - timedelta(days=3),
+            watermark_age_ns=3 * 86_400 * SECOND,
             duration_ns=SECOND,
         ),
         events.StepFailed(identity=TASK, step="validate", error_type="DrillError", duration_ns=SECOND),

@@ -245,12 +245,15 @@ def emf(settings, client):
 
 def received(home, folder, aws_environ):
     """A deployment on moto that got everything below ``home``, and its metrics made of EMF, which moto does not do."""
-    environ = aws_environ | {
-        "CONTRAIL_RELAY__SINKS": "cloudwatch",
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": "dev",  # that of the demo and the drills, which stands in their documents
-        "CONTRAIL_CLOUDWATCH__LOG_GROUP_PREFIX": f"/c{uuid.uuid4().hex[:6]}",
-        "CONTRAIL_CLOUDWATCH__NAMESPACE": f"Contrail{uuid.uuid4().hex[:6]}",
-    }
+    environ = (
+        aws_environ
+        | {
+            "CONTRAIL_RELAY__SINKS": "cloudwatch",
+            "CONTRAIL_CONTRAIL__ENVIRONMENT": "dev",  # that of the demo and the drills, which stands in their documents
+            "CONTRAIL_CLOUDWATCH__LOG_GROUP_PREFIX": f"/c{uuid.uuid4().hex[:6]}",
+            "CONTRAIL_CLOUDWATCH__NAMESPACE": f"Contrail{uuid.uuid4().hex[:6]}",
+        }
+    )
     settings = carried(home, folder, environ)
     client, region = open_aws(settings)
     watch = client("cloudwatch")
