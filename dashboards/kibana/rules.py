@@ -59,7 +59,7 @@ def rule_query(spec: AlertRule) -> tuple[str, str, str, str]:
 
 
 def threshold(spec: AlertRule) -> float:
-    """What the answer is compared with; ``above`` is of the metric, so where events stand for a gauge, one is enough."""
+    """What the answer is compared with; ``above`` is of the metric, so where events stand for a gauge, one will do."""
     if spec.absent:
         return 1
     stands_for_gauge = spec.event is not None and spec.metric is not None and metric_spec(spec.metric).type == "gauge"
