@@ -93,6 +93,15 @@ chaos: $(VENV)/.ready-dev ## Run the long chaos and load tests as well
 bench: $(VENV)/.ready-dev ## Take a figure next to its peer [NAME=log]; without NAME, list them
 	@exec $(BIN)/python -m benchmarks $(or $(NAME),list)
 
+.PHONY: audit
+audit: $(VENV)/.ready-dev ## Look for known holes in what a production image consists of (needs the network)
+	@$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements-production.lock
+
+.PHONY: sbom
+sbom: $(VENV)/.ready-dev ## Write what a production image consists of to dist/sbom.json (CycloneDX)
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements-production.lock --output-reproducible --of JSON -o dist/sbom.json
+
 .PHONY: lock
 lock: ## Pin what pyproject.toml asks for, with hashes and without index addresses (needs uv)
 	@for extra in demo production dev; do
