@@ -75,6 +75,7 @@ class JournalSettings:
 
     directory: str = knob("", "Folder of the event journal; empty: <home>/journal.")
     max_file_bytes: int = knob(67_108_864, "A journal file that reaches this size is followed by a new one.")
+    keep_days: int = knob(7, "A journal that every sink has is deleted after so many days.")
     fsync: bool = knob(False, "Wait for the disk at each event: survives power loss, costs milliseconds.")
 
 

@@ -95,6 +95,24 @@ class Inventory:
                 source.folder.sweep_soon()
         return complete and not self._left_out
 
+    def is_done(self, found: os.stat_result) -> bool:
+        """Whether every reader has read all of a file, which was then let go."""
+        return self._done.get((found.st_dev, found.st_ino)) == hash((found.st_size, found.st_mtime_ns))
+
+    def discard(self, file: TailedFile) -> None:
+        """Let go of a file, whether or not it was read."""
+        self._drop(file)
+        self.files = tuple(self._active.values())
+
+    def replace_by(self, file: TailedFile, kept: Path) -> int:
+        """Read ``kept``, what thinning left of ``file``, in its stead; the bytes it has."""
+        source = self._source_of[file.device, file.inode]
+        found = kept.stat()
+        self._drop(file)
+        self._take_in_kept(source, file.stream, kept, found)
+        self.files = tuple(self._active.values())
+        return found.st_size
+
     def suspect(self, file: TailedFile) -> None:
         """Find out anew what ``file`` is: its content is not what a cursor says."""
         file.size = -1
@@ -103,11 +121,23 @@ class Inventory:
         for source in self._sources:
             for name, link, found in source.spool.held() if source.spool else ():
                 stream = source.stream_of(name)
-                if stream is not None:
+                if stream is not None and link.suffix == ".kept":
+                    self._take_in_kept(source, stream, link, found)
+                elif stream is not None and link.suffix != ".new":
                     file = self._admit(source, stream, link, found)
                     if file is not None:
                         file.spooled = link
                         file.gone = found.st_nlink == 1
+
+    def _take_in_kept(self, source: Source, stream: Stream, kept: Path, found: os.stat_result) -> None:
+        identity, _, origin = kept.stem.partition("-")
+        key = (found.st_dev, found.st_ino)
+        own = identify(stream.name, b"kept " + identity.encode())
+        self._active[key] = TailedFile(
+            stream, kept, *key, own, int(origin), found.st_size, found.st_mtime, gone=True, spooled=kept, ids=identity
+        )
+        self._source_of[key] = source
+        self._by_identity[own] = self._active[key]
 
     def _see(self, source: Source, entry: Entry) -> tuple[int, int]:
         found = entry.stat

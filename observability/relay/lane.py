@@ -99,6 +99,12 @@ class Lane(threading.Thread):
         self.account.add([(file.stream.dataset, "dropped", 1)])
         self._say(f"{self.account.sink}: {number} bytes of {file.stream.name} are lost: {reason}")
 
+    def dropped(self, file: TailedFile, number: int, reason: str) -> None:
+        """Count ``number`` records of ``file`` that were given up."""
+        if number and self._carries(file):
+            self.account.add([(file.stream.dataset, "dropped", number)])
+            self._say(f"{self.account.sink}: {number} {reason} of {file.stream.name} are given up")
+
     def run(self) -> None:
         """Carry until stopped; what goes wrong is waited out, never fatal."""
         waits = _waits()
@@ -244,7 +250,7 @@ class Lane(threading.Thread):
         cursor = self._cursors.get(file.identity)
         if cursor is None:
             cursor = checkpoint.cursor(file.identity, file.origin_ns / 1e9)
-            if cursor.sending > _EVERYTHING:
+            if cursor.sending > _EVERYTHING or (file.ids and not cursor.offset):
                 cursor = replace(cursor, sending=file.size)
             self._cursors[file.identity] = cursor
         return cursor

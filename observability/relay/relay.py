@@ -24,6 +24,7 @@ from observability.emit import emit
 from observability.events import TelemetryLost
 from observability.journal import Journal
 from observability.relay.accounts import Waiting
+from observability.relay.bounds import Bounds
 from observability.relay.checkpoint import Checkpoint, open_checkpoint
 from observability.relay.deadletters import DeadLetters
 from observability.relay.inventory import Inventory, Source
@@ -80,6 +81,10 @@ class Relay:
             ],
             self.lanes,
         )
+        knobs = settings.relay
+        self.bounds = Bounds(
+            self.inventory, self.lanes, knobs.spool_limit_bytes, settings.journal_directory, settings.journal.keep_days
+        )
         self.statsd = self._statsd() if statsd else None
 
     def run(self, *, once: bool = False, patience_s: float = 60.0, limit_s: float = math.inf) -> bool:
@@ -121,6 +126,7 @@ class Relay:
         complete = False
         with contained("relay.inventory"):
             complete = self.inventory.refresh()
+            self.bounds.enforce()
             for lane in self.lanes:
                 lane.wake.set()
         self._tell()
@@ -244,7 +250,7 @@ class Relay:
             "rss_bytes": self._process.memory_info().rss,
             "files": len(self.inventory.files),
             "unreadable": dict(list(self.inventory.unreadable.items())[:20]),
-            "spool": {"refused": self.spool.refused, "why": self.spool.why},
+            "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),
             "sinks": {lane.account.sink: lane.account.report(now) for lane in self.lanes[:-1]},
             "witness": self.lanes[-1].account.report(now),

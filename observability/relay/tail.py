@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from observability.journal import frames
 from observability.relay.sources.journal import record_id
 from observability.relay.steps.splice import MOST_LINE_BYTES, Spliced, add_part, splice, whole_end
+from observability.relay.steps.thin import kept_lines
 
 if TYPE_CHECKING:
     import re
@@ -66,10 +67,13 @@ def read(
     chunk = _bytes(file, cursor, most)
     end = chunk.rfind(b"\n") + 1
     if end == 0 and len(chunk) >= most:
-        chunk = _bytes(file, cursor, _MOST_RECORD_BYTES if not file.stream.prefix else MOST_LINE_BYTES + 8)
+        whole = not file.stream.prefix or file.ids
+        chunk = _bytes(file, cursor, _MOST_RECORD_BYTES if whole else MOST_LINE_BYTES + 8)
         end = chunk.rfind(b"\n") + 1
     if not file.stream.prefix:
         return _records(cursor, chunk, end, final=final)
+    if file.ids:
+        return _kept(file, cursor, chunk[:end])
     if only is not None and end and not cursor.part and not only.search(chunk):
         return Stretch(_moved(cursor, chunk[:end]), chunk[:end])
     return _lines(file, cursor, chunk, end, final=final)
@@ -114,6 +118,17 @@ def _lines(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: b
     rest.rewritten += out.rewritten
     rest.split += out.split
     return Stretch(_moved(cursor, chunk[:stop]), chunk[:stop], rest)
+
+
+def _kept(file: TailedFile, cursor: Cursor, chunk: bytes) -> Stretch | None:
+    if not chunk:
+        return None
+    out = Spliced()
+    for offset, line in kept_lines(chunk):
+        one = splice(file, line, offset)
+        out.ids += one.ids
+        out.documents += one.documents
+    return Stretch(_moved(cursor, chunk), chunk, out)
 
 
 def _records(cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Stretch | None:

@@ -24,7 +24,10 @@ class Stream:
 
 @dataclass(slots=True, eq=False)
 class TailedFile:
-    """A file as it is now. ``origin_ns`` is the time of its first line, 0 where that has none."""
+    """A file as it is now. ``origin_ns`` is the time of its first line, 0 where that has none.
+
+    ``ids`` is set for what thinning left of a log: the identity of that log, which its documents' ids keep.
+    """
 
     stream: Stream
     path: Path
@@ -37,6 +40,7 @@ class TailedFile:
     gone: bool = False
     spooled: Path | None = None
     generation: int = field(default=0)
+    ids: str = ""
 
     @property
     def readable(self) -> Path:

@@ -63,7 +63,7 @@ def splice(file: TailedFile, chunk: bytes, offset: int) -> Spliced:
     """The documents of ``chunk``, whole lines that begin at byte ``offset`` of ``file``."""
     out = Spliced()
     prefix = file.stream.prefix
-    identity, here, origin = b"%b-%%d" % file.identity.encode(), offset, file.origin_ns
+    identity, here, origin = b"%b-%%d" % (file.ids or file.identity).encode(), offset, file.origin_ns
     body = prefix.replace(b"%", b"%%") + b'"offset":%d,"@timestamp":%b,%b'
     guard = _OURS.search if _OURS.search(chunk) else None
     text = chunk if chunk.isascii() else None
@@ -127,7 +127,7 @@ def origin_of(line: bytes) -> int:
 def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int) -> None:
     out.rewritten += 1
     if len(line) <= MOST_LINE_BYTES:
-        out.ids.append(document_id(file.identity, offset))
+        out.ids.append(document_id(file.ids or file.identity, offset))
         out.documents.append(rewrite(file, line, offset))
         return
     out.split += 1
@@ -140,7 +140,7 @@ def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int) -> None:
 
 def add_part(out: Spliced, file: TailedFile, piece: bytes, offset: int, part: int) -> None:
     """Add one piece of a line that is too long for one document."""
-    out.ids.append(document_id(file.identity, offset))
+    out.ids.append(document_id(file.ids or file.identity, offset))
     out.documents.append(rewrite(file, piece, offset, part))
 
 
