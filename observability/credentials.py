@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Credentials", "CredentialsError", "resolve", "use_resolver"]
 
 _RESOLVER = "observability.airflow.connections"
-_TIMEOUT_S = 60
+_TIMEOUT_S = 120
 
 
 class CredentialsError(RuntimeError):

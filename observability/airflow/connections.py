@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from observability.credentials import Credentials, CredentialsError
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials as AwsCredentials  # type: ignore[import-untyped]
+    from botocore.credentials import Credentials as AwsCredentials
 
 __all__ = ["resolve"]
 

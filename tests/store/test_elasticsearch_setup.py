@@ -11,8 +11,8 @@ from observability import catalog
 from observability.cli.elasticsearch import generate
 from observability.credentials import Credentials
 from observability.store import elasticsearch_templates as templates
-from observability.store.cluster import Cluster
-from observability.store.elasticsearch_setup import install
+from observability.store.cluster import Cluster, ClusterError
+from observability.store.elasticsearch_setup import OldestServer, install
 
 COMMITTED = Path(__file__).parents[2] / "config" / "elasticsearch"
 
@@ -80,3 +80,62 @@ def test_the_command_reports_as_json(elasticsearch_url, monkeypatch):
         get_settings.cache_clear()
 
     assert (result.exit_code, json.loads(result.stdout)["version"].split(".")[0]) == (0, "9")
+
+
+class Recorded:
+    """A cluster that has what the node of the tests lacks; it keeps what it was asked to install."""
+
+    url = "http://recorded"
+
+    def __init__(self, version, *able):
+        self._version = version
+        self._able = able
+        self.put = {}
+
+    def ask(self, method, path, body=None):
+        if method == "PUT":
+            self.put[path] = body
+            return {"acknowledged": True}
+        if path == "/":
+            return {"version": {"number": self._version}}
+        if path == "/_license":
+            return {"license": {"type": "basic"}}
+        if path in self._able:
+            return {}
+        if path.startswith("/_resolve"):
+            return {"data_streams": []}
+        raise ClusterError(404 if path.count("/") > 1 and "_template" in path else 400, "", "no")
+
+
+def test_the_data_stream_lifecycle_forgets_where_there_is_one():
+    cluster = Recorded("9.1.0", "/_lifecycle/stats", "/_ilm/status")
+
+    report = install(cluster)
+
+    assert cluster.put["/_index_template/contrail-etl.event"]["template"]["lifecycle"] == {"data_retention": "365d"}
+    assert report.left_out == {"index lifecycle management": "not needed: the data stream lifecycle does it"}
+
+
+def test_index_lifecycle_management_forgets_where_that_is_all_there_is():
+    cluster = Recorded("8.10.0", "/_ilm/status")
+    cluster.ask = _with_policies(cluster.ask)
+
+    install(cluster)
+
+    settings = cluster.put["/_index_template/contrail-airflow.task"]["template"]["settings"]
+    assert settings == {"index.lifecycle.name": "contrail-30d"}
+    assert cluster.put["/_ilm/policy/contrail-30d"]["policy"]["phases"]["delete"]["min_age"] == "30d"
+
+
+def _with_policies(ask):
+    def asked(method, path, body=None):
+        if method == "GET" and path.startswith("/_ilm/policy"):
+            raise ClusterError(404, "", "no such policy")
+        return ask(method, path, body)
+
+    return asked
+
+
+def test_a_server_that_is_too_old_is_refused_by_name():
+    with pytest.raises(OldestServer, match=r"runs Elasticsearch 7\.17\.0; Contrail needs 8\.8 or newer"):
+        install(Recorded("7.17.0"))

@@ -1,0 +1,177 @@
+"""The connection to a cluster: what it sends to prove who it is, and whom it refuses to talk to."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import ssl
+import threading
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from observability.credentials import Credentials
+from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable
+
+
+class Service:
+    """An HTTPS server with a certificate for ``host``; it keeps what it was sent."""
+
+    def __init__(self, folder, host="localhost", days=1, status=200):
+        self.requests = []
+        key, certificate = _certificate(host, days)
+        self.authority = folder / f"{host}{days}.pem"
+        self.authority.write_bytes(certificate + key)
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                service.requests.append((dict(self.headers), body))
+                reply = b'{"error":{"type":"x","reason":"outer","caused_by":{"reason":"inner"}}}'
+                self.send_response(status)
+                self.send_header("content-length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+
+            do_GET = do_POST  # noqa: N815 - the library's name
+
+            def log_message(self, *_): ...
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                """A client that refuses us is part of the test."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.authority)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self.url = f"https://localhost:{self._server.server_port}"
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _certificate(host, days):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=10))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return secret, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    services = []
+
+    def start(**named):
+        services.append(Service(tmp_path, **named))
+        return services[-1]
+
+    yield start
+    for service in services:
+        service.close()
+
+
+def headers(service, cluster, **named):
+    cluster.send("POST", "/_bulk", b"{}", **named)
+    cluster.close()
+    return {name.lower(): value for name, value in service.requests[-1][0].items()}
+
+
+@pytest.mark.parametrize(
+    ("credentials", "expected"),
+    [
+        ({"extra": {"api_key": "abc=="}}, "ApiKey abc=="),
+        ({"extra": {"api_key": ["id", "key"]}}, "ApiKey " + base64.b64encode(b"id:key").decode()),
+        ({"login": "me", "password": "pass"}, "Basic " + base64.b64encode(b"me:pass").decode()),
+    ],
+)
+def test_an_api_key_or_a_password_goes_out_over_a_verified_connection(serve, credentials, expected):
+    service = serve()
+    extra = credentials.pop("extra", {}) | {"ca_certs": str(service.authority)}
+
+    sent = headers(service, Cluster(Credentials(url=service.url, extra=extra, **credentials)))
+
+    assert sent["authorization"] == expected
+
+
+@pytest.mark.parametrize(
+    "named", [{}, {"host": "elsewhere"}, {"days": -1}], ids=["unknown authority", "wrong host", "expired"]
+)
+def test_a_certificate_that_cannot_be_trusted_is_refused(serve, named):
+    service = serve(**named)
+    extra = {"api_key": "abc"} | ({"ca_certs": str(service.authority)} if named else {})
+    cluster = Cluster(Credentials(url=service.url, extra=extra))
+
+    with pytest.raises(ClusterUnreachable, match=r"certificate|hostname"):
+        cluster.send("GET", "/")
+    assert service.requests == []
+    cluster.close()
+
+
+def test_an_older_server_is_spoken_to_in_its_own_version(serve):
+    service = serve()
+    credentials = Credentials(url=service.url, extra={"ca_certs": str(service.authority)})
+
+    sent = headers(service, Cluster(credentials, compat_with=8), media="x-ndjson")
+
+    assert sent["content-type"] == "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
+    assert sent["accept"] == "application/vnd.elasticsearch+json; compatible-with=8"
+
+
+def test_what_is_sent_can_be_compressed(serve):
+    service = serve()
+    credentials = Credentials(url=service.url, extra={"ca_certs": str(service.authority)})
+    cluster = Cluster(credentials, compress=True)
+
+    cluster.send("POST", "/_bulk", b"x" * 1000)
+    cluster.close()
+
+    assert gzip.decompress(service.requests[-1][1]) == b"x" * 1000
+
+
+def test_an_error_tells_its_innermost_reason(serve):
+    service = serve(status=400)
+    cluster = Cluster(Credentials(url=service.url, extra={"ca_certs": str(service.authority)}))
+
+    with pytest.raises(ClusterError, match="answered 400 x: outer: inner"):
+        cluster.ask("GET", "/_anything")
+    cluster.close()
+
+
+def test_a_password_is_not_in_the_repr():
+    assert "secret" not in repr(Credentials("http://x", "me", "secret", {"api_key": "secret"}))
+
+
+@pytest.mark.elasticsearch
+def test_a_real_server_understands_the_older_version(elasticsearch_url):
+    cluster = Cluster(Credentials(url=elasticsearch_url), compat_with=8)
+
+    assert cluster.ask("GET", "/")["tagline"] == "You Know, for Search"
+    cluster.close()
