@@ -74,6 +74,10 @@ class Journal:
                 f"only {written} of {len(record)} bytes fitted into {self.directory / name}: free disk space"
             )
 
+    def ready(self, dataset: str) -> None:
+        """Open the file of ``dataset`` now, for children that are about to be forked. Raises OSError."""
+        self._file(dataset)
+
     def close(self) -> None:
         """Close the files; the next append opens them again."""
         while self._open:

@@ -7,6 +7,8 @@ import os
 from datetime import datetime, timezone
 from importlib import import_module
 
+from airflow.configuration import AIRFLOW_HOME
+
 from observability import redact
 from observability.airflow.masking import follow_masks
 from observability.contain import contained
@@ -31,6 +33,9 @@ def preload() -> None:
 
 
 def _make_ready() -> None:
+    os.environ.setdefault(
+        "AIRFLOW_HOME", AIRFLOW_HOME
+    )  # so that our home is below Airflow's, also where that is its default
     for module in _NEEDED_LATER:
         import_module(module)
     journal()
@@ -45,10 +50,11 @@ def _make_ready() -> None:
     ):
         redact.is_clean(to_json(event.document()))
     usage()
-    os.register_at_fork(before=_make_rules_ready)
+    os.register_at_fork(before=_before_fork)
 
 
-def _make_rules_ready() -> None:
-    """Compile the rules again if a secret became known since: here once, not in each child."""
+def _before_fork() -> None:
+    """Compile the rules again if a secret became known since, and open the journal: here once, not in each child."""
     with contained("preload"):
         redact.is_clean(b"")
+        journal().ready("etl.event")
