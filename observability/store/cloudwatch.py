@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from observability import catalog
 from observability.credentials import CredentialsError
-from observability.store.aws import group_name, logs_client
+from observability.store.aws import group_name, logs_client, stream_name
 from observability.store.elasticsearch_templates import ALIASES
 
 if TYPE_CHECKING:
@@ -148,12 +148,22 @@ def open_store(settings: Settings) -> CloudWatchStore:
 
 def _stream_prefix(query: Query) -> str:
     """How the names of the streams begin that can hold an answer."""
+    if isinstance(path := query.where.get("log.file.path"), str):
+        return stream_name(path, "dag_id=")
     prefix = ""
     for field, part in _PATH:
         value = query.where.get(field)
         if not isinstance(value, str):
-            break
+            return _prefix_of_name(prefix)
         prefix += part.format(value)
+    index, number = query.where.get("airflow.map_index"), query.where.get("airflow.try_number")
+    if isinstance(index, int):
+        prefix += f"map_index={index}/" if index >= 0 else ""
+        prefix += f"attempt={number}.log" if isinstance(number, int) else ""
+    return _prefix_of_name(prefix)
+
+
+def _prefix_of_name(prefix: str) -> str:
     return prefix.replace(":", "_").replace("*", "_")[:400]
 
 

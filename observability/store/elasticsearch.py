@@ -188,7 +188,7 @@ def _order(query: Query) -> list[str]:
     """By place within one try's log, which clocks cannot disturb; by time elsewhere."""
     if query.dataset not in _LINES:
         return ["@timestamp", "event.sequence"]
-    one = set(query.where) >= _ONE_TRY or "log_id" in query.where
+    one = set(query.where) >= _ONE_TRY or not {"log_id", "log.file.path"}.isdisjoint(query.where)
     return ["offset"] if one else ["@timestamp", "log.file.path", "offset"]
 
 

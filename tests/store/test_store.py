@@ -21,10 +21,14 @@ def at(seconds):
     return (NOW + timedelta(seconds=seconds)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def name_of(dag, try_number):
+    return f"dag_id={dag}/run_id=r1/task_id=load/attempt={try_number}.log"
+
+
 def task_log(dag, try_number, count, start=0, first=0):
     prefix = (
         f'{{"airflow.dag_id":"{dag}","airflow.task_id":"load","airflow.run_id":"r1","airflow.try_number":{try_number},'
-        f'"airflow.map_index":-1,"log_id":"{dag}-load-r1--1-{try_number}","log.file.path":"{dag}/{try_number}.log",'
+        f'"airflow.map_index":-1,"log_id":"{dag}-load-r1--1-{try_number}","log.file.path":"{name_of(dag, try_number)}",'
     ).encode()
     documents = [
         prefix
@@ -33,7 +37,7 @@ def task_log(dag, try_number, count, start=0, first=0):
         for n in range(first, first + count)
     ]
     ids = [b"%b%d-%d" % (dag.encode(), try_number, n) for n in range(first, first + count)]
-    name = f"dag_id={dag}/run_id=r1/task_id=load/attempt={try_number}.log"
+    name = name_of(dag, try_number)
     return Batch("airflow.task", name, name, ids, documents, prefix=prefix)
 
 
@@ -221,3 +225,11 @@ def test_an_unknown_backend_is_refused_by_name(settings):
 
     with pytest.raises(StoreError, match="'floppy'; it must be one of embedded, elasticsearch, cloudwatch"):
         open_store(other)
+
+
+def test_the_last_line_of_a_file_is_found_by_the_file_and_by_the_whole_identity_of_the_try(store):
+    path = {"log.file.path": name_of("a", 1)}
+    whole = {**TRY, "airflow.map_index": -1}
+
+    assert [line["rows"] for line in store.documents(Query("airflow.task", whole, limit=1, newest=True))] == [24]
+    assert [line["rows"] for line in store.documents(Query("airflow.task", path, limit=1, newest=True))] == [24]
