@@ -36,7 +36,7 @@ def run(options: Options) -> list[Figure]:
                 watched.start()
                 if chance.random() < 0.5:  # noqa: PLR2004 - every other time it dies again while it starts
                     watched.wait_until_watching()
-        said = watched.wait_for(incidents, 90)
+        said = watched.wait_for(incidents, 180)
         time.sleep(2)
         said = watched.said()
         watched.stop()

@@ -48,6 +48,8 @@ _HOUR_S = 3600.0
 _KEEP_S = 90 * 86_400.0
 _API_PATIENCE_S = 90.0
 _SUSPECT_S = 0.7
+_LOOKBACK_S = 300.0
+"""A watcher that is new to an Airflow tells of what happened this long before it came."""
 
 
 class Watcher:
@@ -164,7 +166,11 @@ class Watcher:
 
     def _read(self, connection: Connection, now: float) -> bool:
         facts, cursor, more = self._journal.read(read_cursor(connection, "journal"))
-        self._desk.take(connection, facts, now)
+        since = read_cursor(connection, "since")
+        if since is None:
+            since = now - _LOOKBACK_S
+            write_cursor(connection, "since", since)
+        self._desk.take(connection, [fact for fact in facts if fact.time >= since], now)
         gauges.delay(facts, now)
         write_cursor(connection, "journal", cursor)
         self._seen = cursor

@@ -10,9 +10,9 @@ import pytest
 
 from observability import redact
 from observability.watch import render
+from observability.watch.channels.channel import Contact
 from observability.watch.channels.pagerduty import payload
 from observability.watch.channels.smtp import _Smtp
-from observability.watch.channels.channel import Contact
 from observability.watch.incidents import Incident, Notice
 from observability.watch.messages import Links, Message, compose, digest
 

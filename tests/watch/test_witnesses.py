@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import orjson
 import pytest
@@ -22,9 +23,10 @@ def failure(**more):
 
 
 class TestJournal:
-    def test_it_begins_at_the_end_and_reads_on_from_its_cursor(self, tmp_path):
+    def test_it_begins_with_what_is_recent_and_reads_on_from_its_cursor(self, tmp_path):
         journal, witness = Journal(tmp_path), JournalWitness(tmp_path)
         journal.append("etl.event", orjson.dumps(failure()))
+        os.utime(next(tmp_path.glob("*.journal")), (1, 1))
         facts, cursor, more = witness.read(None)
         assert (facts, more) == ([], False)
         assert not witness.has_grown(cursor)
@@ -35,6 +37,7 @@ class TestJournal:
             ("task", "failed", "load", "app")
         ]
         assert witness.read(cursor)[0] == []
+        assert len(witness.read(None)[0]) == 2
 
     def test_it_reads_the_same_again_when_its_cursor_was_not_kept(self, tmp_path):
         journal, witness = Journal(tmp_path), JournalWitness(tmp_path)

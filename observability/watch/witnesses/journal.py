@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["JournalWitness"]
 
 _CHUNK_BYTES = 1_048_576
+_RECENT_S = 300.0
 _OWN = ("incident.", "notification.")
 
 
@@ -26,10 +28,15 @@ class JournalWitness:
         self._datasets = datasets
 
     def read(self, cursor: dict[str, int] | None) -> tuple[list[Fact], dict[str, int], bool]:
-        """Facts after ``cursor``, the next cursor, and whether there is more. Without a cursor it begins at the end."""
+        """Facts after ``cursor``, the next cursor, and whether there is more.
+
+        Without a cursor it begins with the files that were written to lately; :func:`facts.from_document` tells
+        the time of each fact, so that the caller can leave out what is history.
+        """
         files = self._files()
         if cursor is None:
-            return [], {path.name: _last_line_end(path) for path in files}, False
+            recent = time.time() - _RECENT_S
+            cursor = {path.name: path.stat().st_size for path in files if path.stat().st_mtime < recent}
         seen = {path.name: cursor.get(path.name, 0) for path in files}
         facts: list[Fact] = []
         for path in files:
@@ -71,11 +78,3 @@ def _facts(path: Path, start: int) -> tuple[list[Fact], int]:
 def _document(raw: bytes) -> dict[str, Any]:
     document: dict[str, Any] = orjson.loads(raw)
     return {} if str(document.get("event.action", "")).startswith(_OWN) else document
-
-
-def _last_line_end(path: Path) -> int:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(0, size - _CHUNK_BYTES))
-        tail = file.read()
-    return size - (len(tail) - tail.rfind(b"\n") - 1)

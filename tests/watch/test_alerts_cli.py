@@ -1,0 +1,140 @@
+"""The commands, as a person and a machine use them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from typer.testing import CliRunner
+from watch_office import Office, failed
+
+from observability.cli.alerts import app, moment_of
+from observability.settings import get_settings
+from observability.watch.errors import WatchError
+from observability.watch.ledger import Ledger
+from observability.watch.outbox import Courier
+from observability.watch.route import ChannelSpec
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_WATCH__ROUTES", "")
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def office(home):
+    ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+    made = Office(ledger)
+    made.now = time.time()
+    yield made
+    ledger.close()
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def parsed(*arguments):
+    return json.loads(run(*arguments, "--json"))
+
+
+def deliver(office, home):
+    courier = Courier(
+        "file", ChannelSpec(type="file"), office.ledger, None, home,
+        fallback=None, report=lambda _fact: None, emit=lambda _event: None,
+    )  # fmt: skip
+    while courier.step(time.time() + 60):
+        pass
+
+
+def told(office, home):
+    office.see(failed(time=office.now, map_index=3, about={"owner": "ann"}))
+    office.pass_time(5)
+    deliver(office, home)
+
+
+def test_each_notification_is_an_object_with_what_it_is_about(office, home):
+    told(office, home)
+    found = parsed("sent", "--since", "1h")
+    assert len(found) == 1
+    wanted = ("dag_id", "task_id", "run_id", "map_index", "kind", "cause", "severity", "channel")
+    assert {name: found[0][name] for name in wanted} == {
+        "dag_id": "load", "task_id": "t", "run_id": "r1", "map_index": 3, "kind": "opened", "cause": "app",
+        "severity": "error", "channel": "file",
+    }  # fmt: skip
+    assert found[0]["time"].endswith("Z")
+
+
+def test_nothing_was_sent_is_an_empty_list(office):
+    assert parsed("sent", "--since", "1h") == []
+    assert parsed("list") == []
+    assert "Nothing" in run("sent")
+
+
+def test_an_incident_is_listed_shown_taken_and_resolved(office, home):
+    told(office, home)
+    incident = parsed("list")[0]
+    assert (incident["state"], incident["owner"], incident["count"]) == ("open", "ann", 1)
+    shown = parsed("show", incident["id"][:6])
+    assert shown["notifications"][0]["state"] == "sent"
+    assert parsed("ack", incident["id"], "--by", "bob")["acknowledged_by"] == "bob"
+    assert parsed("resolve", incident["id"])["state"] == "resolved"
+    assert parsed("list") == []
+    assert parsed("list", "--all")[0]["state"] == "resolved"
+    deliver(office, home)
+    assert [one["kind"] for one in parsed("sent")] == ["opened", "resolved"]
+
+
+def test_an_incident_that_is_not_there_is_said(office):
+    done = CliRunner().invoke(app, ["show", "nothing"])
+    assert isinstance(done.exception, WatchError)
+    assert "alerts list" in str(done.exception)
+
+
+def test_a_silence_holds_back_until_its_end(office):
+    said = parsed("silence", "--until", "2h", "--dag", "load", "--comment", "known")
+    assert said["match"] == {"dag": ["load"]}
+    office.see(failed(time=office.now))
+    office.pass_time(60)
+    assert office.said() == []
+    assert parsed("silences")[0]["comment"] == "known"
+    assert "known" in parsed("list")[0]["held_back"]
+
+
+def test_a_silence_must_end_after_it_begins(office):
+    done = CliRunner().invoke(app, ["silence", "--until", "2020-01-01T00:00:00Z"])
+    assert isinstance(done.exception, WatchError)
+
+
+def test_explain_says_who_and_why(office):
+    said = parsed("explain", "load", "--cause", "oom", "--owner", "ann")
+    assert (said["dag_id"], said["cause"], said["owner"], said["channels"]) == ("load", "oom", "ann", ["file"])
+    assert said["why"]
+
+
+def test_a_test_that_nobody_delivers_fails_and_says_so(office):
+    assert "Is the watcher running?" in CliRunner().invoke(app, ["test", "--wait", "0.2"]).output
+
+
+def test_the_rules_in_force_are_checked(office):
+    assert "no mistakes" in run("check")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("10m", 400.0), ("2h", -6200.0), ("1970-01-01T00:01:00Z", 60.0), ("1970-01-01T01:00:00+01:00", 0.0), ("42", 42.0)],
+)
+def test_moments_in_the_forms_that_people_write(text, moment):
+    assert moment_of(text, 1000.0) == moment
+
+
+def test_a_moment_that_is_none_is_said():
+    with pytest.raises(WatchError, match="2026-01-31"):
+        moment_of("soon", 0.0)
