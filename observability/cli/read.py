@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
+from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from heapq import merge
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -16,7 +20,7 @@ from observability.settings import get_settings
 from observability.store import Query, StoreError, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from observability.events import Document
     from observability.store import Store
@@ -75,7 +79,7 @@ def logs(  # noqa: PLR0913, PLR0917 - the options of a command
         limit=limit or None,
         newest=bool(limit),
     )
-    _show(query, run, _line, follow=follow, json=json)
+    _show([query], run, _line, follow=follow, json=json)
 
 
 def events(  # noqa: PLR0913, PLR0917 - the options of a command
@@ -101,9 +105,8 @@ def events(  # noqa: PLR0913, PLR0917 - the options of a command
         datasets = [catalog.EVENTS[action].dataset]
     where |= {"airflow.dag_id": dag} if dag else {}
     where |= {"airflow.task_id": task} if task else {}
-    for dataset in datasets if not follow else datasets[:1]:
-        query = Query(dataset, where, since=_moment(since), limit=limit or None, newest=bool(limit))
-        _show(query, run, _event, follow=follow, json=json)
+    queries = [Query(name, where, since=_moment(since), limit=limit or None, newest=bool(limit)) for name in datasets]
+    _show(queries, run, _event, follow=follow, json=json)
 
 
 def metrics(  # noqa: PLR0913, PLR0917 - the options of a command
@@ -122,16 +125,16 @@ def metrics(  # noqa: PLR0913, PLR0917 - the options of a command
     """
     where: dict[str, Any] = ({"metric.name": name} if name else {}) | ({"airflow.dag_id": dag} if dag else {})
     query = Query("airflow.statsd", where, since=_moment(since), limit=limit or None, newest=bool(limit))
-    _show(query, "", _sample, follow=follow, json=json)
+    _show([query], "", _sample, follow=follow, json=json)
 
 
-def _show(query: Query, run: str, form: Callable[[Document], str], *, follow: bool, json: bool) -> None:
+def _show(queries: list[Query], run: str, form: Callable[[Document], str], *, follow: bool, json: bool) -> None:
     store = open_store(get_settings())
     try:
         if run:
-            query = replace(query, where={**query.where, "airflow.run_id": _run_id(store, query, run)})
-        found: Iterable[Document] = store.follow(query) if follow else store.documents(query)
-        for document in found:
+            chosen = _run_id(store, queries[0], run)
+            queries = [replace(query, where={**query.where, "airflow.run_id": chosen}) for query in queries]
+        for document in _following(store, queries) if follow else _merged(store, queries):
             sys.stdout.write((orjson.dumps(document).decode() if json else form(document)) + "\n")
             if follow:
                 sys.stdout.flush()
@@ -142,6 +145,31 @@ def _show(query: Query, run: str, form: Callable[[Document], str], *, follow: bo
         sys.stderr.close()
     finally:
         store.close()
+
+
+def _merged(store: Store, queries: list[Query]) -> Iterable[Document]:
+    if len(queries) == 1:
+        return store.documents(queries[0])
+    found = merge(*(store.documents(query) for query in queries), key=lambda document: str(document.get("@timestamp")))
+    limit = queries[0].limit
+    return found if limit is None else deque(found, limit)
+
+
+def _following(store: Store, queries: list[Query]) -> Iterator[Document]:
+    """What each query finds, as it comes; several are followed in threads, each with a store of its own."""
+    if len(queries) == 1:
+        yield from store.follow(queries[0])
+        return
+    arrived: SimpleQueue[Document] = SimpleQueue()
+    for query in queries:
+        threading.Thread(target=_feed, args=(query, arrived), daemon=True).start()
+    while True:
+        yield arrived.get()
+
+
+def _feed(query: Query, arrived: SimpleQueue[Document]) -> None:
+    for document in open_store(get_settings()).follow(query):
+        arrived.put(document)
 
 
 def _run_id(store: Store, query: Query, run: str) -> str:
