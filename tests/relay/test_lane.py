@@ -1,0 +1,156 @@
+import threading
+import time
+
+import pytest
+from relay_lines import TASK, line
+
+from observability.relay import lane as lanes
+from observability.relay.checkpoint import open_checkpoint
+from observability.relay.deadletters import DeadLetters
+from observability.relay.inventory import Inventory, Source
+from observability.relay.lane import Lane, error_wait
+from observability.relay.sinks.sink import Answer, Rejected, SinkUnavailable
+from observability.relay.sources.logs import log_stream
+
+
+class Sink:
+    """Takes what it is given, while ``up``."""
+
+    def __init__(self):
+        self.up = threading.Event()
+        self.up.set()
+        self.tries, self.ids, self.resent, self.rejects = 0, [], [], ""
+
+    def send(self, batch):
+        self.tries += 1
+        if not self.up.is_set():
+            raise SinkUnavailable("down", self.wished)
+        self.ids += batch.ids
+        self.resent.append(batch.resent)
+        places = [
+            place for place, found in enumerate(batch.documents) if self.rejects and self.rejects.encode() in found
+        ]
+        return Answer(len(batch.ids) - len(places), 0, [Rejected(place, "will never do") for place in places])
+
+    wished = None
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def carry(logs, tmp_path):
+    """Lanes over ``logs``, one for each sink given, running until the test ends."""
+    running = []
+
+    def start(*sinks):
+        def make(number, sink):
+            def ends():
+                return sink, open_checkpoint(tmp_path / f"{number}.db", str(number)), False
+
+            letters = DeadLetters(tmp_path / "dead", str(number), 1_000_000)
+            return Lane(str(number), ends, lambda: inventory, letters, batch_bytes=4096, poll_s=0.01)
+
+        made = [make(number, sink) for number, sink in enumerate(sinks)]
+        inventory = Inventory([Source(logs.root, lambda name: log_stream(name, "h", "test"))], made)
+        for one in made:
+            one.start()
+            running.append(one)
+        return inventory, made
+
+    yield start
+    for one in running:
+        one.stop()
+        one.join(10)
+
+
+def wait_until(true, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def test_a_sink_that_is_down_delays_no_other(logs, carry):
+    down, well = Sink(), Sink()
+    down.up.clear()
+    logs.write(line("x") * 100)
+    inventory, _ = carry(down, well)
+    inventory.refresh()
+    wait_until(lambda: len(well.ids) == 100)
+    assert down.ids == []
+
+
+def test_after_an_outage_all_comes_in_order_and_is_marked_as_resent(logs, carry):
+    sink = Sink()
+    sink.up.clear()
+    logs.write(line("x") * 100)
+    inventory, [lane] = carry(sink)
+    inventory.refresh()
+    wait_until(lambda: lane.account.trouble == "down")
+    sink.up.set()
+    wait_until(lambda: len(sink.ids) == 100)
+    assert sink.ids == sorted(sink.ids, key=lambda found: int(found.rpartition(b"-")[2]))
+    assert sink.resent[0]
+    assert not any(sink.resent[1:])
+    wait_until(lambda: lane.account.trouble == "")
+
+
+def test_the_service_says_how_long_to_wait_and_the_relay_is_patient_but_quick_to_return():
+    waits = lanes._waits()
+    assert error_wait(7.0, waits) == 7.0
+    outage, tries = 0.0, 0
+    longest = 0.0
+    while outage < 60.0:
+        pause = error_wait(None, waits)
+        outage, tries, longest = outage + pause, tries + 1, max(longest, pause)
+    assert tries <= 90
+    assert longest <= 1.5
+
+
+def test_a_document_that_is_refused_for_good_is_a_dead_letter_with_its_reason(logs, carry):
+    sink = Sink()
+    sink.rejects = "poison"
+    logs.write(line("before") + line("poison", 1) + line("after", 2))
+    inventory, [lane] = carry(sink)
+    inventory.refresh()
+    wait_until(lambda: lane.account.totals["airflow.task", "stored"] == 2)
+    [letter] = lane._dead_letters.read()
+    assert (letter["reason"], letter["source"], letter["dataset"]) == ("will never do", TASK, "airflow.task")
+    assert lane.account.totals["airflow.task", "rejected"] == 1
+    assert lane.account.totals["airflow.task", "emitted"] == 3
+
+
+def test_what_waits_is_told_in_bytes_and_seconds(logs, carry):
+    sink = Sink()
+    sink.up.clear()
+    logs.write(line("x") * 10)
+    inventory, [lane] = carry(sink)
+    inventory.refresh()
+    sink.up.set()
+    wait_until(lambda: lane.account.totals["airflow.task", "stored"] == 10)
+    inventory.refresh()
+    wait_until(lambda: lane.idle_since >= inventory.round)
+    assert lane.account.report(time.time())["lag_bytes"] == 0
+    logs.write(b"half a line")
+    inventory.refresh()
+    lane.wake.set()
+    wait_until(lambda: lane.account.report(time.time())["lag_bytes"] == 11)
+    assert lane.account.report(time.time() + 60)["lag_seconds"] >= 59
+
+
+def test_a_file_that_cannot_be_read_is_said_and_stops_no_other(logs, carry, monkeypatch):
+    sink = Sink()
+    logs.write(line("x"))
+    logs.write(line("y"), "components/scheduler.log")
+    real = lanes.read
+
+    def read(file, *rest, **options):
+        if file.stream.name == TASK:
+            raise PermissionError(13, "Permission denied")
+        return real(file, *rest, **options)
+
+    monkeypatch.setattr(lanes, "read", read)
+    inventory, _ = carry(sink)
+    inventory.refresh()
+    wait_until(lambda: len(sink.ids) == 1)
