@@ -25,6 +25,8 @@ from postgresql import free_port
 from topology import COMMANDS
 
 from observability.cli.platform.environment import read_env_file
+from observability.settings import load_settings
+from observability.store.store import Query, open_store
 
 ROOT = Path(__file__).parents[2]
 HOSTS = ("main", "a", "b")
@@ -52,16 +54,16 @@ def udp_port():
 class Cluster:
     """The processes, by service and host."""
 
-    def __init__(self, folder, database, dags):
+    def __init__(self, folder, database, elasticsearch, dags):
         self.folder = folder
         self.port, self.broker_port = free_port(), free_port()
         self._password, self._broker_password = secrets.token_hex(16), secrets.token_hex(16)
         self._statsd = {host: udp_port() for host in HOSTS}
         self._running: dict[tuple[str, str], subprocess.Popen] = {}
-        self._shared = self._common(database, dags)
+        self._shared = self._common(database, elasticsearch, dags)
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
-    def _common(self, database, dags):
+    def _common(self, database, elasticsearch, dags):
         airflow, ledger, warehouse = (database() for _ in range(3))
         url = "{login}:{password}@{host}:{port}/{schema}"
         (self.folder / "passwords.json").write_text(json.dumps({"admin": self._password}))
@@ -106,7 +108,11 @@ class Cluster:
             ),
             "AIRFLOW_VAR_FLIGHTS_OUTPUT": str(self.folder / "data"),
             "AIRFLOW_VAR_FLIGHTS_REPORTS": str(self.folder / "reports"),
-            "CONTRAIL_STORE__PATH": str(self.folder / "store.db"),
+            "CONTRAIL_RELAY__SINKS": "elasticsearch",
+            "CONTRAIL_STORE__BACKEND": "elasticsearch",
+            "CONTRAIL_ELASTICSEARCH__URL": elasticsearch,
+            "CONTRAIL_ELASTICSEARCH__CONNECTION_ID": "",
+            "CONTRAIL_CONTRAIL__ENVIRONMENT": f"topology{self.port}",
             "CONTRAIL_RELAY__STATSD_INTERVAL_S": "2",
             "CONTRAIL_WATCH__API_URL": address,
             "CONTRAIL_WATCH__LEDGER_URL": "postgresql+psycopg2://" + url.format(**ledger),
@@ -160,12 +166,23 @@ class Cluster:
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - it calls prctl and nothing else
             )  # fmt: skip
 
-    def migrate(self):
-        """The one-shot service ``init``."""
-        done = subprocess.run(
-            COMMANDS["init"], env=self.environment("main"), capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    def set_up(self):
+        """The one-shot services."""
+        for service in ("init", "elk-setup"):
+            done = subprocess.run(
+                COMMANDS[service], env=self.environment("main"), capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+    def documents(self, dataset, **where):
+        """What the store has, as everybody reads it."""
+        settings = load_settings(environ=self.environment("main"))
+        store = open_store(settings)
+        try:
+            known = {name.replace("__", "."): value for name, value in where.items()}
+            return list(store.documents(Query(dataset, known)))
+        finally:
+            store.close()
 
     def kill(self, service, host):
         """SIGKILL a service with all that it started, as when its machine is lost."""

@@ -10,10 +10,7 @@ import pytest
 import sqlalchemy as sa
 from cluster import ROOT, Cluster, missing_programs, wait_until
 
-from observability.store.embedded import EmbeddedStore
-from observability.store.store import Query
-
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.elasticsearch, pytest.mark.timeout(900)]
 
 LINES = 5
 INSTANCES = int(os.environ.get("CONTRAIL_TOPOLOGY_INSTANCES", "40"))
@@ -43,7 +40,7 @@ FINAL = {"success", "failed", "skipped", "upstream_failed"}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, postgresql_server):
+def cluster(tmp_path_factory, postgresql_server, elasticsearch_url):
     if missing := missing_programs():
         pytest.skip(f"not installed: {', '.join(missing)}; apt-get install redis-server")
     folder = tmp_path_factory.mktemp("cluster")
@@ -52,10 +49,10 @@ def cluster(tmp_path_factory, postgresql_server):
     (dags / "storm.py").write_text(STORM)
     daily = dags / "flights_daily.py"  # only the day that is asked for
     daily.write_text(daily.read_text().replace('schedule="@daily"', "schedule=None"))
-    cluster = Cluster(folder, postgresql_server.database, dags)
+    cluster = Cluster(folder, postgresql_server.database, elasticsearch_url, dags)
     try:
         cluster.start_broker()
-        cluster.migrate()
+        cluster.set_up()
         for host in ("main", "a", "b"):
             cluster.start("relay", host)
         for service in ("api-server", "scheduler", "dag-processor", "watcher"):
@@ -105,14 +102,6 @@ def written(cluster, storm):
     return lines
 
 
-def stored(cluster, dataset, **where):
-    store = EmbeddedStore(cluster.folder / "store.db")
-    try:
-        return list(store.documents(Query(dataset, {name.replace("__", "."): value for name, value in where.items()})))
-    finally:
-        store.close()
-
-
 def test_the_lost_worker_had_work_and_the_rest_finishes(storm):
     states = Counter(instance["state"] for instance in storm)
     assert sum(states.values()) == INSTANCES
@@ -124,7 +113,7 @@ def test_every_line_of_both_workers_is_stored_once(cluster, written):
     def found():
         return Counter(
             (line["number"], line["line"])
-            for line in stored(cluster, "airflow.task", airflow__dag_id="storm")
+            for line in cluster.documents("airflow.task", airflow__dag_id="storm")
             if line.get("event") == "worked"
         )
 
@@ -135,7 +124,7 @@ def test_every_line_of_both_workers_is_stored_once(cluster, written):
 
 def test_every_outcome_is_stored_once(cluster, storm):
     def outcomes():
-        events = stored(cluster, "etl.event", airflow__dag_id="storm", airflow__task_id="work")
+        events = cluster.documents("etl.event", airflow__dag_id="storm", airflow__task_id="work")
         return Counter(
             (event["airflow.map_index"], event["event.action"])
             for event in events

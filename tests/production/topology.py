@@ -4,6 +4,7 @@ from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "init": ("airflow", "db", "migrate"),
+    "elk-setup": ("contrail", "elasticsearch", "setup"),
     "api-server": ("airflow", "api-server", "--host", "0.0.0.0", "--port", "8080"),
     "scheduler": ("airflow", "scheduler", "--skip-serve-logs"),
     "dag-processor": ("airflow", "dag-processor"),
