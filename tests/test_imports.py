@@ -1,0 +1,61 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"boto3", "botocore", "duckdb", "elasticsearch", "numpy", "pandas", "pandera", "pyarrow", "requests"}
+
+PROGRAM = """
+import importlib, json, runpy, sys
+import airflow.sdk
+heavy = lambda: sorted({{name.partition(".")[0] for name in sys.modules}} & set({heavy!r}))
+found = {{"airflow with our policy": heavy()}}
+OURS = ["", ".logs", ".metrics", ".measure", ".callbacks", ".emit"]
+for name in OURS + [".airflow.policy", ".airflow.plugin", ".airflow.listener"]:
+    importlib.import_module("observability" + name)
+    found["observability" + name] = heavy()
+sys.path.insert(0, {dags!r})
+for path in {files!r}:
+    runpy.run_path(path)
+    found[path.rpartition("/")[2]] = heavy()
+print(json.dumps(found))
+"""
+FILES = sorted(str(path) for path in (ROOT / "dags").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def heavy():
+    """The heavy libraries that are loaded after each import, in a process such as one that parses DAG files."""
+    program = PROGRAM.format(heavy=sorted(HEAVY), dags=str(ROOT / "dags"), files=FILES)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_nothing_that_airflow_loads_of_ours_imports_a_heavy_library(heavy):
+    assert {name: found for name, found in heavy.items() if found and not name.endswith(".py")} == {}
+
+
+def test_no_dag_file_imports_a_heavy_library_before_a_task_needs_it(heavy):
+    assert {name: found for name, found in heavy.items() if found} == {}
+    assert len([name for name in heavy if name.endswith(".py")]) == len(FILES) > 0
+
+
+def test_the_guard_would_see_a_heavy_library():
+    program = PROGRAM.replace("import airflow.sdk", "import boto3").partition("sys.path.insert")[0]
+    program = program.format(heavy=sorted(HEAVY)).partition("OURS = ")[0] + "print(json.dumps(found))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"airflow with our policy": ["boto3", "botocore"]}
+
+
+def test_a_dag_file_that_names_the_public_face_loads_neither_events_nor_the_journal():
+    program = (
+        "import sys\nfrom observability import get_logger, measure, metrics\nget_logger('x')\n"
+        "print(sorted(name for name in sys.modules if name.startswith('observability.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = set(json.loads(done.stdout.replace("'", '"')))
+    assert found & {"observability.events", "observability.emit", "observability.journal"} == set()
