@@ -118,8 +118,8 @@ _NOISE = Row(
 
 _DELIVERY = Row(
     "Was it told?",
-    "Each try of each channel. Failed is tried again; dead is given up and needs you. Latency counts from the "
-    "fact, not from the message.",
+    "Each try of each channel. Failed is tried again; dead is given up and needs you. Latency counts from the fact. "
+    "Deliveries carry no severity: leave that list open for this row.",
     (
         Panel(
             key="deliveries",
