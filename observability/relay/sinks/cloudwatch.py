@@ -8,14 +8,22 @@ Metric documents carry EMF, so CloudWatch makes its metrics of the same events.
 from __future__ import annotations
 
 import time
-from calendar import timegm
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from observability.credentials import CredentialsError
+from observability.relay.sinks.put_log_events import (
+    FURTHEST_AHEAD_MS,
+    MOST_BYTES,
+    OVERHEAD,
+    Chunk,
+    chunks,
+    in_order,
+    milliseconds,
+    request_body,
+)
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.store.aws import group_name, logs_client, metrics_part, stream_name
 
@@ -24,35 +32,16 @@ if TYPE_CHECKING:
 
     from observability.settings import Settings
 
-__all__ = ["Chunk", "CloudWatchSink", "chunks", "in_order", "open_sink"]
+__all__ = ["CloudWatchSink", "open_sink"]
 
-# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
-MOST_EVENTS = 10_000
-MOST_BYTES = 1_048_576
-OVERHEAD = 26
-LONGEST_SPAN_MS = 24 * 3600 * 1000 - 1
-FURTHEST_AHEAD_MS = 2 * 3600 * 1000
 RETENTIONS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 
-_STAMP = b'"@timestamp":"'
-_CONTROL = bytes(code for code in range(32) if code != 10)  # noqa: PLR2004 - the newline, which joins
 _SETTLE_S = 5.0
 """Time in which an event that was taken becomes readable; what was sent later than that is not judged by reading."""
 _STREAMS_MOST = 10_000
+_REMEMBERED_MOST = 100_000
 _STORED, _DUPLICATE = "stored", "duplicate"
 _PUT = "before-call.cloudwatch-logs.PutLogEvents"
-
-
-class Chunk(NamedTuple):
-    """Events of one request: their places in the batch, times in ms since 1970, and messages."""
-
-    places: list[int]
-    times: list[int]
-    messages: list[bytes]
-
-    def part(self, start: int, stop: int) -> Chunk:
-        """The events from ``start`` up to ``stop``."""
-        return Chunk(self.places[start:stop], self.times[start:stop], self.messages[start:stop])
 
 
 class CloudWatchSink:
@@ -85,6 +74,9 @@ class CloudWatchSink:
     def send(self, batch: Batch) -> Answer:
         """Put the events of the batch that are not in their stream yet. Raises :class:`SinkUnavailable`."""
         where = group_name(self._settings, batch.dataset), stream_name(batch.source, batch.group)
+        if len(self._settled) + len(self._absent) > _REMEMBERED_MOST:  # batches that never came again
+            self._settled.clear()
+            self._absent.clear()
         todo = list(range(len(batch.ids)))
         if self._settled:
             todo = [index for index in todo if batch.ids[index] not in self._settled]
@@ -123,7 +115,7 @@ class CloudWatchSink:
         """
         now = int(self._clock() * 1000)
         documents = [batch.documents[index] for index in todo] if len(todo) < len(batch.ids) else batch.documents
-        times = [_milliseconds(document, now, len(batch.prefix)) for document in documents]
+        times = [milliseconds(document, now, len(batch.prefix)) for document in documents]
         if batch.dataset == "airflow.statsd":
             namespace = self._settings.cloudwatch.namespace
             pairs = zip(documents, times, strict=True)
@@ -164,7 +156,7 @@ class CloudWatchSink:
     def _call(self, where: tuple[str, str], chunk: Chunk) -> dict[str, Any] | None:
         """The reply to one PutLogEvents; None where the request is invalid for what is in it."""
         group, stream = where
-        self._body = _request(group, stream, chunk)
+        self._body = request_body(group, stream, chunk)
         self._unsure.pop(where, None)
         for _ in range(2):
             try:
@@ -213,7 +205,7 @@ class CloudWatchSink:
             self._sleep(left)
         now = int(self._clock() * 1000)
         open_ = {self._message(batch, index, now): index for index in todo}
-        first = min(_milliseconds(batch.documents[index], now, len(batch.prefix)) for index in todo)
+        first = min(milliseconds(batch.documents[index], now, len(batch.prefix)) for index in todo)
         token: dict[str, str] = {}
         while open_:
             try:
@@ -238,7 +230,7 @@ class CloudWatchSink:
         document = batch.documents[index]
         if batch.dataset != "airflow.statsd":
             return document
-        return _with_metrics(document, self._settings.cloudwatch.namespace, _milliseconds(document, now, 0))
+        return _with_metrics(document, self._settings.cloudwatch.namespace, milliseconds(document, now, 0))
 
     def _answer(self, batch: Batch) -> Answer:
         if not self._settled and not self._absent:
@@ -270,73 +262,6 @@ class CloudWatchSink:
 def open_sink(settings: Settings) -> CloudWatchSink:
     """The sink of ``[cloudwatch]``."""
     return CloudWatchSink(lambda: logs_client(settings), settings)
-
-
-def in_order(times: list[int], latest: int, newest: int) -> list[int]:
-    """The times without steps back, from ``newest`` on; one after ``latest`` is nobody's measure."""
-    ordered = []
-    for at in times:
-        if at <= latest:
-            newest = max(at, newest)
-            ordered.append(newest)
-        else:
-            ordered.append(at)
-    return ordered
-
-
-def chunks(events: Chunk, latest: int) -> Iterator[Chunk]:
-    """Requests within every limit: number, bytes, span and order; one after ``latest`` goes by itself.
-
-    An event that is too large for any request is left out.
-    """
-    start = size = first = 0
-    times = events.times
-    for here, at in enumerate(times):
-        cost = len(events.messages[here]) + OVERHEAD
-        alone = at > latest or cost > MOST_BYTES
-        if here > start and (
-            alone or size + cost > MOST_BYTES or here - start == MOST_EVENTS or at - first > LONGEST_SPAN_MS
-        ):
-            yield events.part(start, here)
-            start, size = here, 0
-        if start == here:
-            first = at
-        size += cost
-        if alone:
-            if cost <= MOST_BYTES:
-                yield events.part(here, here + 1)
-            start, size = here + 1, 0
-    if start < len(times):
-        yield events.part(start, len(times))
-
-
-def _request(group: str, stream: str, chunk: Chunk) -> bytes:
-    names = orjson.dumps({"logGroupName": group, "logStreamName": stream})
-    pairs = zip(chunk.times, _escaped(chunk.messages), strict=True)
-    events = b",".join([b'{"timestamp":%d,"message":"%b"}' % pair for pair in pairs])
-    return b'%b,"logEvents":[%b]}' % (names[:-1], events)
-
-
-def _escaped(messages: list[bytes]) -> list[bytes]:
-    """The messages as the insides of JSON strings, all at once: what is JSON holds no raw control character."""
-    joined = b"\n".join(messages)
-    if len(joined.translate(None, _CONTROL)) != len(joined):
-        return [orjson.dumps(message.decode("utf-8", "replace"))[1:-1] for message in messages]
-    return joined.replace(b"\\", b"\\\\").replace(b'"', b'\\"').split(b"\n")
-
-
-def _milliseconds(document: bytes, otherwise: int, start: int) -> int:
-    """The document's ``@timestamp``, at or after byte ``start``; ``otherwise`` where it has none that can be read."""
-    start = document.find(_STAMP, start) + len(_STAMP)
-    try:
-        return _second(document[start : start + 19]) + int(document[start + 20 : start + 23])
-    except ValueError:
-        return otherwise
-
-
-@lru_cache(maxsize=256)
-def _second(stamp: bytes) -> int:
-    return timegm(time.strptime(stamp.decode(), "%Y-%m-%dT%H:%M:%S")) * 1000
 
 
 def _with_metrics(document: bytes, namespace: str, at: int) -> bytes:

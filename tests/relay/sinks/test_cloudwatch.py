@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from strict_cloudwatch import FAULTS, StrictCloudWatch
 
 from observability import catalog
-from observability.relay.sinks.cloudwatch import MOST_BYTES, OVERHEAD, Chunk, CloudWatchSink, chunks, in_order
+from observability.relay.sinks.cloudwatch import CloudWatchSink
+from observability.relay.sinks.put_log_events import MOST_BYTES, OVERHEAD, Chunk, chunks, in_order
 from observability.relay.sinks.sink import Answer, Batch, SinkUnavailable
 from observability.settings import load_settings
 from observability.store.aws import CALLS, iam_policy, logs_client, metrics_part, stream_name
