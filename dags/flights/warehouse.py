@@ -29,7 +29,7 @@ class WarehouseError(RuntimeError):
 
 
 class _Connection(Protocol):
-    conn_type: str
+    conn_type: str | None
     host: str | None
     port: int | None
     schema: str | None
