@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import pytest
 from kibana_stand_in import KibanaStandIn
+from typer.testing import CliRunner
 
 from dashboards.kibana import rules as rule_bodies
 from dashboards.names import Names
 from observability.cli.boards.changes import InstallError
 from observability.cli.boards.kibana import Kibana, install, open_kibana
+from observability.cli.dashboards import app
 from observability.credentials import Credentials
-from observability.settings import load_settings
+from observability.settings import get_settings, load_settings
 
 
 @pytest.fixture
@@ -143,3 +145,29 @@ def test_without_an_address_the_knob_is_named(tmp_path):
 
     with pytest.raises(InstallError, match=r"set \[contrail\] kibana_url"):
         open_kibana(settings)
+
+
+def test_the_command_says_what_changed_and_then_that_nothing_did(server, monkeypatch, tmp_path):
+    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_CONTRAIL__KIBANA_URL", server.url)
+    get_settings.cache_clear()
+
+    first = CliRunner().invoke(app, ["install", "kibana"])
+    second = CliRunner().invoke(app, ["install", "kibana"])
+    get_settings.cache_clear()
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "created   rule Contrail: A task failed for good" in first.output.splitlines()
+    installed = len(server.objects) + len(server.connectors) + len(server.rules)
+    assert second.output == f"{installed} unchanged\n"
+
+
+def test_the_command_fails_with_one_line_where_there_is_no_kibana(monkeypatch, tmp_path):
+    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path))
+    get_settings.cache_clear()
+
+    answer = CliRunner().invoke(app, ["install", "kibana"])
+    get_settings.cache_clear()
+
+    assert answer.exit_code == 1
+    assert answer.output.startswith("dashboards install: no Kibana is named")
