@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,23 @@ class Platform:
         return [keeper, *keeper.children(recursive=True)]
 
 
+_AT_THE_END = "import subprocess, sys; sys.stdin.read(); sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+
+
+@contextmanager
+def end_with_us(command, *arguments, env):
+    """Run a command at the end of the block, also when this process is killed before."""
+    waits = subprocess.Popen(
+        [sys.executable, "-c", _AT_THE_END, *command, *arguments],
+        env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        waits.stdin.close()
+        assert waits.wait(60) == 0
+
+
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory):
     """A platform that is up and healthy, with the one DAG ``long``."""
@@ -90,8 +108,8 @@ def platform(tmp_path_factory):
         [*CONTRAIL, "up", "--detach"], env=environment, capture_output=True, check=False, text=True, timeout=240
     )
     assert started.returncode == 0, started.stderr
-    yield running
-    running.run("down")
+    with end_with_us(CONTRAIL, "down", env=environment):
+        yield running
 
 
 @dataclass
@@ -114,7 +132,7 @@ def demo(tmp_path_factory):
     """The demo, played once for the whole session."""
     home = tmp_path_factory.mktemp("demo")
     played = subprocess.run(
-        [*CONTRAIL, "demo", "--json", "--home", str(home)],
+        [*CONTRAIL, "demo", "--tied", "--json", "--home", str(home)],
         env=clean_environment(), capture_output=True, check=False, text=True, timeout=290,
     )  # fmt: skip
     lines = played.stdout.splitlines()

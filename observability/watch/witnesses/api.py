@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from observability import redact
 from observability.credentials import CredentialsError, resolve
@@ -45,7 +45,7 @@ class AirflowApi:
         self._retrying = Retrying(
             retry=retry_if_exception(_is_passing),
             stop=stop_after_attempt(4),
-            wait=wait_exponential_jitter(initial=0.1, max=1.0),
+            wait=wait_random_exponential(multiplier=0.1, max=1.0),
             reraise=True,
         )
 

@@ -1,0 +1,272 @@
+"""The doctor, tried by breaking each link in turn: it must name the one that was broken, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from contextlib import closing
+from datetime import datetime, timezone
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from observability.cli import doctor
+from observability.cli.diagnosis.link import walk
+from observability.relay.sinks.sink import Batch, open_sink
+from observability.settings import load_settings
+
+HEALTHY = {"status": "healthy"}
+DOCUMENT = b'{"event.id":"1","@timestamp":"2013-01-01T00:00:00Z","event.action":"dag_run.started"}'
+
+
+def heartbeat(name):
+    """A metric of Airflow's own, as the relay writes it."""
+    metric = {"event.id": "2", "@timestamp": datetime.now(timezone.utc).isoformat(), "metric.name": name}
+    return json.dumps({**metric, "metric.type": "counter", "metric.value": 1.0}).encode()
+
+
+class FakeAirflow:
+    """Answers as a healthy Airflow with our plugin; ``answers`` and ``date`` are for the tests to spoil."""
+
+    def __init__(self):
+        beat = {f"latest_{name}_heartbeat": "now" for name in ("scheduler", "dag_processor", "triggerer")}
+        health = {name: {**HEALTHY, **beat} for name in ("metadatabase", "scheduler", "dag_processor", "triggerer")}
+        self.answers = {
+            "/api/v2/monitor/health": health,
+            "/api/v2/version": {"version": "3.3.2"},
+            "/api/v2/importErrors": {"total_entries": 0, "import_errors": []},
+            "/api/v2/dags": {"total_entries": 4, "dags": []},
+            "/api/v2/plugins": {"plugins": [{"name": "contrail"}]},
+            "/api/v2/dags/~/dagRuns/~/taskInstances": {"task_instances": []},
+        }
+        self.date = 0.0
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                found = fake.answers.get(self.path.partition("?")[0])
+                self.send_response_only(200 if found is not None else 403)
+                self.send_header("Date", formatdate(time.time() + fake.date, usegmt=True))
+                self.end_headers()
+                self.wfile.write(json.dumps(found).encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+class Chain:
+    """A whole chain in which nothing is broken, until a test breaks it."""
+
+    metric = "scheduler_heartbeat"
+
+    def __init__(self, home, airflow):
+        self.home = home
+        self.airflow = airflow
+        self.environ = {
+            "CONTRAIL_HOME": str(home),
+            "CONTRAIL_CONTRAIL__HOME": str(home),
+            "CONTRAIL_WATCH__API_URL": airflow.url,
+            "CONTRAIL_STATSD__ENABLED": "false",
+            "CONTRAIL_RELAY__LOG_FOLDER": str(home / "logs"),
+        }
+        self.relay = {
+            "state": "running", "pid": 1, "time": time.time(), "files": 3, "unreadable": {},
+            "statsd": {"received": 0, "port": 8125},
+            "sinks": {"embedded": {"trouble": "", "lag_seconds": 0.1, "lag_bytes": 0, "dead_letters": 0}},
+        }  # fmt: skip
+        self.beat = {"time": time.time(), "pid": 2, "active": True, "detail": ""}
+        for folder in ("logs", "keys", "journal"):
+            (home / folder).mkdir(mode=0o700)
+        with closing(open_sink("embedded", self.settings())) as sink:
+            sink.send(
+                Batch(
+                    "airflow.statsd", "airflow.statsd-20130101-000.journal", "journal", [b"2"], [heartbeat(self.metric)]
+                )
+            )
+            sink.send(Batch("etl.event", "etl.event-20130101-000.journal", "journal", [b"1"], [DOCUMENT]))
+
+    def settings(self):
+        return load_settings(environ=self.environ)
+
+    def findings(self):
+        (self.home / "relay.status.json").write_text(json.dumps(self.relay))
+        (self.home / "watch.heartbeat").write_text(json.dumps(self.beat))
+        return {one.link: one for one in walk(doctor._links(channels=False), self.settings())}
+
+    def broken(self):
+        """The links that are broken, with why and how to mend them."""
+        return [(one.link, one.why, one.mend) for one in self.findings().values() if one.state == "broken"]
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTRAIL_API_TOKEN", "a-token")
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    with closing(FakeAirflow()) as airflow:
+        yield Chain(home, airflow)
+
+
+def test_of_a_whole_chain_nothing_is_broken_or_unknown(chain):
+    states = {name: one.state for name, one in chain.findings().items()}
+    off = {"statsd", "templates", "boards", "panels", "callbacks", "channels"}
+    assert {name: state for name, state in states.items() if name not in off} == dict.fromkeys(
+        [name for name in states if name not in off], "ok"
+    )
+
+
+def open_a_key(chain):
+    (chain.home / "keys" / "fernet-key").touch(mode=0o644)
+
+
+def fill_the_disk(chain):
+    chain.patch.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(1 << 40, 1 << 40, 5 << 20))
+
+
+def stop_airflow(chain):
+    chain.environ["CONTRAIL_WATCH__API_URL"] = "http://127.0.0.1:1"
+
+
+def lose_the_database(chain):
+    chain.airflow.answers["/api/v2/monitor/health"]["metadatabase"] = {"status": "unhealthy"}
+
+
+def stop_the_triggerer(chain):
+    chain.airflow.answers["/api/v2/monitor/health"]["triggerer"] = {"status": "unhealthy"}
+
+
+def set_the_clock_wrong(chain):
+    chain.airflow.date = -3600.0
+
+
+def forbid_the_api(chain):
+    del chain.airflow.answers["/api/v2/version"]
+
+
+def break_a_dag(chain):
+    error = {"filename": "dags/x.py", "stack_trace": "Traceback\nSyntaxError: invalid syntax\n"}
+    chain.airflow.answers["/api/v2/importErrors"] = {"total_entries": 1, "import_errors": [error]}
+
+
+def remove_the_plugin(chain):
+    chain.airflow.answers["/api/v2/plugins"] = {"plugins": []}
+
+
+def run_a_task_that_tells_nothing(chain):
+    task = {"dag_id": "d", "task_id": "t", "dag_run_id": "r", "pid": 7, "start_date": "today"}
+    chain.airflow.answers["/api/v2/dags/~/dagRuns/~/taskInstances"] = {"task_instances": [task]}
+
+
+def stop_the_relay(chain):
+    chain.relay["time"] -= 600
+
+
+def take_a_log_away(chain):
+    chain.relay["unreadable"] = {"scheduler.log": "Permission denied"}
+
+
+def send_metrics_elsewhere(chain):
+    chain.environ |= {"CONTRAIL_STATSD__ENABLED": "true", "CONTRAIL_STATSD__PORT": "9"}
+    chain.patch.setattr("observability.cli.diagnosis.delivery._PROBE_S", 0.3)
+
+
+def stop_the_sink(chain):
+    chain.relay["sinks"]["embedded"]["trouble"] = "database is locked"
+
+
+def fall_behind(chain):
+    chain.relay["sinks"]["embedded"]["lag_seconds"] = 900.0
+
+
+def refuse_records(chain):
+    chain.relay["sinks"]["embedded"]["dead_letters"] = 3
+
+
+def damage_the_store(chain):
+    (chain.home / "store.db").write_bytes(b"this is no database, and was never one" * 200)
+
+
+def lose_elasticsearch(chain):
+    chain.environ |= {"CONTRAIL_RELAY__SINKS": "elasticsearch", "CONTRAIL_ELASTICSEARCH__URL": "http://127.0.0.1:1",
+                      "CONTRAIL_ELASTICSEARCH__CONNECTION_ID": ""}  # fmt: skip
+
+
+def damage_the_ledger(chain):
+    (chain.home / "ledger.db").write_bytes(b"this is no database, and was never one" * 200)
+
+
+def misspell_a_rule(chain):
+    (chain.home / "alerts.yaml").write_text("routez: []\n")
+
+
+def stop_the_watcher(chain):
+    chain.beat["time"] -= 600
+
+
+BREAKS = {
+    open_a_key: ("secrets", "fernet-key can be read by others", "chmod"),
+    fill_the_disk: ("disk", "5 MiB are free", "du -xsh"),
+    stop_airflow: ("api-server", "nothing answers at http://127.0.0.1:1", "contrail up"),
+    lose_the_database: ("api-server", "metadata database", "airflow db check"),
+    stop_the_triggerer: ("components", "triggerer is not healthy", "contrail status"),
+    set_the_clock_wrong: ("clock", "3600 s", "set-ntp"),
+    forbid_the_api: ("login", "403", "CONTRAIL_API_USERNAME"),
+    break_a_dag: ("dags", "dags/x.py does not parse: SyntaxError: invalid syntax", "python dags/x.py"),
+    remove_the_plugin: ("plugin", "not loaded", "pip install"),
+    run_a_task_that_tells_nothing: ("callbacks", "d.t ran at today and told nothing", "airflow plugins"),
+    stop_the_relay: ("relay", "the relay is running, its last word 60", "contrail relay"),
+    take_a_log_away: ("relay", "scheduler.log: Permission denied", "chmod"),
+    send_metrics_elsewhere: ("statsd", "127.0.0.1:9 does not arrive; the relay listens on 8125", "STATSD__PORT=8125"),
+    stop_the_sink: ("sinks", "database is locked", "embedded"),
+    fall_behind: ("lag", "900 s", "contrail relay --status"),
+    refuse_records: ("dead-letters", "3", "contrail relay replay"),
+    damage_the_store: ("store", "store.db", "contrail config show"),
+    lose_elasticsearch: ("templates", "127.0.0.1:1", "contrail elasticsearch setup"),
+    damage_the_ledger: ("ledger", "ledger", "ledger_url"),
+    misspell_a_rule: ("rules", "routez", "contrail alerts check"),
+    stop_the_watcher: ("watcher", "last heartbeat is 60", "contrail watch"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.__name__)
+def test_it_names_the_link_that_is_broken_and_no_other(chain, monkeypatch, broken):
+    chain.patch = monkeypatch
+    broken(chain)
+    link, why, mend = BREAKS[broken]
+    found = chain.broken()
+    assert [one[0] for one in found] == [link], found
+    assert why in found[0][1]
+    assert mend in found[0][2]
+
+
+def test_metrics_that_are_not_airflows_do_not_count_as_airflows(chain, monkeypatch):
+    monkeypatch.setattr(Chain, "metric", "contrail.task.started")
+    home = chain.home.with_name("other")
+    home.mkdir(mode=0o700)
+    assert [link for link, _, _ in Chain(home, chain.airflow).broken()] == ["metrics"]
+
+
+def test_what_a_broken_link_hides_is_not_called_broken(chain):
+    stop_airflow(chain)
+    hidden = {name for name, one in chain.findings().items() if one.state == "unknown"}
+    assert hidden == {"components", "clock", "login", "dags", "plugin", "callbacks", "metrics"}
+
+
+def test_every_broken_link_has_a_command_that_mends_it(chain):
+    chain.relay["time"] -= 600
+    chain.beat["time"] -= 600
+    chain.airflow.answers["/api/v2/plugins"] = {"plugins": []}
+    assert [link for link, _, mend in chain.broken() if not mend] == []

@@ -1,0 +1,69 @@
+"""The command line itself: fast, and plain in its errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from airflow_platform import CONTRAIL, clean_environment
+
+from observability.cli import _ERRORS, COMMANDS
+
+HELP = """
+import sys
+from observability.cli import app
+try:
+    app(["--help"])
+except SystemExit as end:
+    heavy = {"airflow", "boto3", "elasticsearch", "httpx", "pandas", "rich", "sqlalchemy"} & set(sys.modules)
+    sys.exit(f"imported {heavy}" if heavy or end.code else 0)
+"""
+
+
+def contrail(*arguments, **variables):
+    environment = clean_environment(**variables)
+    return subprocess.run(
+        [*CONTRAIL, *arguments], env=environment, capture_output=True, check=False, text=True, timeout=60
+    )
+
+
+def test_help_lists_every_command_and_imports_none():
+    shown = subprocess.run([sys.executable, "-c", HELP], capture_output=True, check=False, text=True, timeout=60)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert [name for name in COMMANDS if f"  {name} " not in shown.stdout] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_exists(name):
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    assert callable(getattr(import_module(f"observability.cli.{module}"), attribute))
+
+
+def test_every_error_that_is_caught_exists_and_is_an_exception():
+    for place in _ERRORS:
+        module, _, name = place.partition(":")
+        assert issubclass(getattr(import_module(module), name), Exception)
+
+
+def test_a_wrong_knob_is_one_line_that_names_it(tmp_path):
+    said = contrail("status", CONTRAIL_HOME=str(tmp_path), CONTRAIL_RELAY__SINKZ="x")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == "contrail: unknown variable CONTRAIL_RELAY__SINKZ; did you mean 'CONTRAIL_RELAY__SINKS'?\n"
+
+
+def test_a_home_that_cannot_be_made_is_one_line_that_names_it(tmp_path):
+    (tmp_path / "file").touch()
+    said = contrail("up", CONTRAIL_HOME=str(tmp_path / "file" / "home"))
+    assert (said.returncode, said.stderr.count("\n")) == (2, 1)
+    assert said.stderr.startswith(f"contrail: cannot create {tmp_path / 'file' / 'home'}: Not a directory;")
+
+
+def test_an_unknown_command_is_refused():
+    assert contrail("uq").returncode == 2
+
+
+def test_status_of_nothing_says_so_and_how_to_start_it(tmp_path):
+    said = contrail("status", CONTRAIL_HOME=str(tmp_path))
+    assert (said.returncode, said.stdout) == (3, f"No platform of {tmp_path} is running; start it by: contrail up\n")
