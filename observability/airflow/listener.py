@@ -6,6 +6,7 @@ A task's own outcome is told by its callbacks, in the same process; here it is o
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import structlog
@@ -97,8 +98,8 @@ def on_asset_event_emitted(asset_event: Any) -> None:
             map_index=asset_event.source_map_index,
             component="api-server",
         )
-        asset = asset_event.asset.uri or asset_event.asset.name
-        emit(AssetUpdated(identity=about, asset=asset, discriminator=f"{asset}|{asset_event.partition_key or ''}"))
+        asset, now = asset_event.asset.uri or asset_event.asset.name, datetime.now(timezone.utc)
+        emit(AssetUpdated(identity=about, asset=asset, discriminator=f"{asset}|{moment(now)}"))
 
 
 @hookimpl
@@ -110,7 +111,7 @@ def on_new_dag_import_error(filename: str, stacktrace: str) -> None:
         callbacks.tell_once(
             DagImportFailed(
                 identity=Identity(component="dag-processor"),
-                discriminator=f"{filename}|{causes.normalise(last)}",
+                discriminator=f"{filename}|{causes.normalise(last)}|{datetime.now(timezone.utc):%Y-%m-%dT%H}",
                 reason=last,
                 stack_trace=causes.bounded_trace(stacktrace),
                 file_path=filename,
