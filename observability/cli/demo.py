@@ -127,9 +127,16 @@ def _platform(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield keeper
     finally:
-        keeper.terminate()
-        keeper.wait(_STOP_S)
+        _stop(keeper)
         signal.signal(signal.SIGTERM, previous)
+
+
+def _stop(keeper: subprocess.Popen[bytes]) -> None:
+    keeper.terminate()
+    try:
+        keeper.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        keeper.kill()  # its supervisor notices, and ends the rest
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
