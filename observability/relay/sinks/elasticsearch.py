@@ -10,6 +10,7 @@ ours moves to ``labels.<key>`` (ECS: custom keys) rather than costing its line.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -39,6 +40,7 @@ _PAUSES_S = (0.2,)
 """A reply that refused some documents for now is followed up this often at once; then the relay's own backoff."""
 _LOOKUP = 5_000
 _SETTLED_MOST = 50_000
+_FAILURES_MOST = 30
 _OUR_FAULT = frozenset({400, 413})
 _STATE_OF_THE_CLUSTER = frozenset(
     {
@@ -74,6 +76,7 @@ class ElasticsearchSink:
         self._cluster: Cluster | None = None
         self._settled: dict[bytes, str] = {}
         self._relabelled: dict[bytes, bytes] = {}
+        self._failures: Counter[bytes] = Counter()
         self._ready: set[str] = set()
 
     def send(self, batch: Batch) -> Answer:
@@ -152,6 +155,7 @@ class ElasticsearchSink:
 
     def _read_items(self, batch: Batch, todo: Sequence[int], items: list[Any]) -> str | None:
         reason = None
+        few = len(todo) <= max(1, len(batch.ids) // 100) and len(todo) < len(batch.ids)
         for index, item in zip(todo, items, strict=False):
             outcome = next(iter(item.values()))
             status, error = outcome.get("status", 500), outcome.get("error", {})
@@ -164,14 +168,22 @@ class ElasticsearchSink:
                 reason = _why(error)
             elif status in _OUR_FAULT and error.get("type") not in _STATE_OF_THE_CLUSTER:
                 self._settled[batch.ids[index]] = _why(error)
+            elif status == 500 and few and self._failed_for_good(batch.ids[index]):  # noqa: PLR2004 - HTTP
+                self._settled[batch.ids[index]] = f"failed {_FAILURES_MOST} times: {_why(error)}"
             else:
                 reason = f"{status} {_why(error)}"
         return reason
+
+    def _failed_for_good(self, key: bytes) -> bool:
+        """True for a document that the server fails on again and again, after it took its neighbours."""
+        self._failures[key] += 1
+        return self._failures[key] >= _FAILURES_MOST
 
     def _unsettled(self, stream: str, batch: Batch) -> list[int]:
         """The documents that are not known to be in the stream; those that a reply was lost for are looked up."""
         if len(self._settled) > _SETTLED_MOST:  # batches that never came again
             self._settled.clear()
+            self._failures.clear()
         todo = [index for index, key in enumerate(batch.ids) if key not in self._settled]
         if batch.resent and todo:
             self._post(f"/{stream}/_refresh?{_WHERE_IT_IS}", b"", "json")
@@ -200,6 +212,7 @@ class ElasticsearchSink:
             return Answer(len(batch.ids))
         outcomes = [self._settled.pop(key, _STORED) for key in batch.ids]
         self._relabelled.clear()
+        self._failures.clear()
         rejected = [Rejected(at, why) for at, why in enumerate(outcomes) if why not in {_STORED, _DUPLICATE}]
         return Answer(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
 

@@ -12,7 +12,7 @@ from fault_proxy import FAULTS, FaultProxy
 from observability.credentials import Credentials
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
 from observability.relay.sinks.sink import Answer, Batch, SinkUnavailable
-from observability.store.cluster import Cluster
+from observability.store.cluster import Cluster, Reply
 from observability.store.elasticsearch_setup import install
 
 pytestmark = pytest.mark.elasticsearch
@@ -183,6 +183,34 @@ def test_a_refused_connection_says_what_is_unavailable(environment):
 
     with pytest.raises(SinkUnavailable, match=r"http://127\.0\.0\.1:1 gave no whole answer"):
         sink.send(lines(0, 1))
+
+
+class Stumbling:
+    """A cluster that fails on one document every time, and takes the others."""
+
+    url = "http://stumbling"
+
+    def send(self, _method, path, body=None, **_):
+        if "_bulk" not in path:
+            return Reply(200, {}, b"{}")
+        failure = {"status": 500, "error": {"type": "null_pointer_exception", "reason": "oops"}}
+        items = [
+            {"create": failure if b'"rows":3}' in document else {"status": 201}}
+            for document in (body or b"").split(b"\n")[1::2]
+        ]
+        return Reply(200, {}, orjson.dumps({"errors": True, "items": items}))
+
+
+def test_a_document_that_the_server_always_fails_on_does_not_stop_the_others():
+    sink = ElasticsearchSink(Stumbling, "e", sleep=lambda _: None)
+    batch = lines(0, 5)
+
+    answer = deliver(sink, batch)
+
+    assert answer.stored == 4
+    assert [(one.index, one.reason) for one in answer.rejected] == [
+        (3, "failed 30 times: null_pointer_exception: oops")
+    ]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
