@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 _STAGE = "callback"
-_NO_EXCEPTION = causes.Failure(cause="app", reason="the task ended as failed without an exception")
+_NO_EXCEPTION = causes.Failure(cause="app", reason="it failed, and Airflow handed over no exception")
 _RUN_CAUSES = {"task_failure": "upstream", "all_tasks_deadlocked": "app", "timed_out": "timeout"}
 _RUN_REASONS = {
     "task_failure": "a task of it failed",
