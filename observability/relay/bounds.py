@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from observability.relay.inventory import Inventory
     from observability.relay.lane import Lane
     from observability.relay.sources.file import TailedFile
+    from observability.relay.spool import Spool
 
 __all__ = ["Bounds"]
 
@@ -31,11 +32,19 @@ _DAY_S = 86_400.0
 class Bounds:
     """Keeps what ``inventory`` holds for ``lanes`` below ``limit_bytes``, and journals no longer than ``keep_days``."""
 
-    def __init__(
-        self, inventory: Inventory, lanes: Sequence[Lane], limit_bytes: int, journals: Path, keep_days: int
+    def __init__(  # noqa: PLR0913 - what it watches, and its limits
+        self,
+        inventory: Inventory,
+        spool: Spool,
+        lanes: Sequence[Lane],
+        *,
+        limit_bytes: int,
+        journals: Path,
+        keep_days: int,
     ) -> None:
         self.held_bytes = 0
         self._inventory = inventory
+        self._spool = spool
         self._lanes = lanes
         self._limit = limit_bytes
         self._journals = journals
@@ -76,7 +85,7 @@ class Bounds:
         if file.ids or file.spooled is None or file.identity in self._looked_through:
             return 0
         positions = [max(lane.position(file), 0) for lane in self._lanes]
-        kept = file.spooled.with_name(f"{file.identity}-{file.origin_ns}.kept")
+        kept = self._spool.kept(file)
         dropped = without_debug(file.readable, kept, min(positions))
         if not dropped:
             self._looked_through.add(file.identity)

@@ -30,7 +30,8 @@ _IDLE_S = 60.0
 _ABANDONED_S = 600.0
 """A first or last line without newline is taken as it is when its file has been still for so long."""
 _COPY_GRACE_S = 10.0
-_MOST_ACTIVE = 5_000
+_SENT_AT_ONCE_S = 2.0
+_MOST_ACTIVE = 2_000
 _COMPARED_BYTES = 65_536
 
 
@@ -88,6 +89,7 @@ class Inventory:
                 self._miss(source, seen)
         self._give_up()
         self._retire()
+        self._hold()
         self.files = tuple(self._active.values())
         self.round += 1
         if self._left_out:
@@ -121,16 +123,16 @@ class Inventory:
         for source in self._sources:
             for name, link, found in source.spool.held() if source.spool else ():
                 stream = source.stream_of(name)
-                if stream is not None and link.suffix == ".kept":
+                if stream is not None and ".kept" in link.name:
                     self._take_in_kept(source, stream, link, found)
-                elif stream is not None and link.suffix != ".new":
+                elif stream is not None and not link.name.endswith(".new"):
                     file = self._admit(source, stream, link, found)
                     if file is not None:
                         file.spooled = link
                         file.gone = found.st_nlink == 1
 
     def _take_in_kept(self, source: Source, stream: Stream, kept: Path, found: os.stat_result) -> None:
-        identity, _, origin = kept.stem.partition("-")
+        identity, origin = kept.name.partition(".kept")[0].split("-")
         key = (found.st_dev, found.st_ino)
         own = identify(stream.name, b"kept " + identity.encode())
         self._active[key] = TailedFile(
@@ -174,8 +176,6 @@ class Inventory:
         self._source_of[key] = source
         self._by_identity[file.identity] = file
         self._missing.pop(file.identity, None)
-        if source.spool is not None and not str(path).startswith(str(source.spool.directory)):
-            source.spool.hold(file)
         return file
 
     def _open(self, stream: Stream, path: Path, found: os.stat_result) -> TailedFile | None:
@@ -260,6 +260,16 @@ class Inventory:
                 for reader in self._readers:
                     if 0 <= (position := reader.position(file)) < file.size:
                         reader.lost(file, file.size - position, "deleted or truncated before it was sent")
+
+    def _hold(self) -> None:
+        """Give a second name to what is being written, and to what is not sent at once."""
+        now, clock = time.time(), time.monotonic()
+        for key, file in self._active.items():
+            spool = self._source_of[key].spool
+            if spool is None or file.spooled is not None or file.unspoolable:
+                continue
+            if now - file.changed < _IDLE_S or (clock - file.known_since > _SENT_AT_ONCE_S and self._behind(file)):
+                spool.hold(file)
 
     def _retire(self) -> None:
         now = time.time()

@@ -33,7 +33,7 @@ from observability.relay.sinks.embedded import EmbeddedSink
 from observability.relay.sinks.sink import open_sink
 from observability.relay.sources.journal import journal_stream
 from observability.relay.sources.logs import relay_stream
-from observability.relay.sources.statsd import Statsd
+from observability.relay.sources.statsd import Statsd, StatsdUnavailable
 from observability.relay.spool import Spool
 from observability.relay.steps.witness import LAST_WORDS, Witness
 
@@ -83,9 +83,18 @@ class Relay:
         )
         knobs = settings.relay
         self.bounds = Bounds(
-            self.inventory, self.lanes, knobs.spool_limit_bytes, settings.journal_directory, settings.journal.keep_days
+            self.inventory,
+            self.spool,
+            self.lanes,
+            limit_bytes=knobs.spool_limit_bytes,
+            journals=settings.journal_directory,
+            keep_days=settings.journal.keep_days,
         )
-        self.statsd = self._statsd() if statsd else None
+        try:
+            self.statsd = self._statsd() if statsd else None
+        except StatsdUnavailable:
+            self._lock.close()
+            raise
 
     def run(self, *, once: bool = False, patience_s: float = 60.0, limit_s: float = math.inf) -> bool:
         """Carry until stopped, or with ``once`` until all that is on disk is delivered.

@@ -1,8 +1,9 @@
 """A second name for each log that is not yet sent, so that its bytes outlive its deletion.
 
-Hard links below ``<home>/spool/<the log's name>/<identity>-<inode>``: no bytes are copied, the name survives
-a restart of the relay, and a log that Airflow deletes while the relay is down is still there afterwards. Where
-the log folder is on another file system there is no spool, and what is deleted unsent is counted.
+Hard links ``<home>/spool/<identity>-<inode>@<the log's name, quoted>``: no bytes are copied, the name survives a
+restart of the relay, and a log that Airflow deletes while the relay is down is still there afterwards. A name
+too long for a file's name becomes folders below ``long/``. Where the log folder is on another file system there
+is no spool, and what is deleted unsent is counted.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from observability.relay.sources.file import TailedFile
 
 __all__ = ["Spool"]
+
+_AT = "@"
+_LONG = "long"
+_PLAIN = " =:+,"
+_MOST_NAME_BYTES = 255
 
 
 class Spool:
@@ -30,7 +37,7 @@ class Spool:
 
     def hold(self, file: TailedFile) -> None:
         """Link ``file``, so that it can be read whatever happens to its name."""
-        link = self.directory / file.stream.name / f"{file.identity}-{file.inode}"
+        link = self._link(file.stream.name, f"{file.identity}-{file.inode}")
         try:
             link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
@@ -39,6 +46,7 @@ class Spool:
                 link.unlink()
                 return
         except OSError as error:
+            file.unspoolable = True
             self.refused += 1
             self.why = error.strerror or str(error)
             return
@@ -51,15 +59,26 @@ class Spool:
         link, file.spooled = file.spooled, None
         with contextlib.suppress(OSError):
             link.unlink()
-            for parent in link.parents:
-                if parent == self.directory:
-                    break
-                parent.rmdir()
+            if link.parent != self.directory:
+                os.removedirs(link.parent)
 
     def held(self) -> Iterator[tuple[str, Path, os.stat_result]]:
         """The links that are there: the log's name, the link and its stat."""
         for folder, _, names in os.walk(self.directory):
             for name in names:
                 link = self.directory / folder / name
+                _, flat, quoted = name.partition(_AT)
                 with contextlib.suppress(OSError):
-                    yield os.path.relpath(folder, self.directory), link, link.stat()
+                    yield (
+                        unquote(quoted) if flat else os.path.relpath(folder, self.directory / _LONG),
+                        link,
+                        link.stat(),
+                    )
+
+    def kept(self, file: TailedFile) -> Path:
+        """Where what is left of ``file`` goes when its debug lines are dropped."""
+        return self._link(file.stream.name, f"{file.identity}-{file.origin_ns}.kept")
+
+    def _link(self, name: str, key: str) -> Path:
+        flat = f"{key}{_AT}{quote(name, safe=_PLAIN)}"
+        return self.directory / flat if len(flat.encode()) <= _MOST_NAME_BYTES else self.directory / _LONG / name / key

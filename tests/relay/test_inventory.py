@@ -221,3 +221,24 @@ def test_files_without_end_are_taken_in_by_and_by(world, monkeypatch):
 
 def _refuse(*_args, **_options):
     raise PermissionError(13, "Permission denied")
+
+
+def test_a_name_too_long_for_one_file_name_is_held_in_folders(world):
+    name = f"dag_id={'d' * 120}/run_id={'r' * 120}/task_id=t/attempt=1.log"
+    path = world.logs.write(line("a"), name)
+    world.inventory.refresh()
+    path.unlink()
+    world.restart()
+    world.catch_up()
+    assert world.lines == 1
+    assert [held[0] for held in world.spool.held()] == [name]
+
+
+def test_an_old_log_that_is_sent_at_once_needs_no_second_name(world, monkeypatch):
+    path = world.logs.write(line("a"))
+    old = time.time() - 3600
+    os.utime(path, (old, old))
+    monkeypatch.setattr(world.spool, "hold", lambda file: pytest.fail(f"{file.path} was linked"))
+    world.catch_up()
+    world.inventory.refresh()
+    assert world.lines == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - read at run time by dataclass users
 
@@ -39,6 +40,8 @@ class TailedFile:
     changed: float = 0.0
     gone: bool = False
     spooled: Path | None = None
+    unspoolable: bool = False
+    known_since: float = field(default_factory=time.monotonic)
     generation: int = field(default=0)
     ids: str = ""
 

@@ -21,7 +21,7 @@ _DEBUG = (b'"level":"debug"', b"[debug ")
 def without_debug(path: Path, kept: Path, start: int) -> list[int]:
     """Write to ``kept`` the lines of ``path`` from byte ``start`` on, without debug lines; the offsets of those."""
     dropped: list[int] = []
-    fresh = kept.with_suffix(".new")
+    fresh = kept.with_name(f"{kept.name}.new")
     with path.open("rb") as source, fresh.open("wb") as target:
         source.seek(start)
         offset = start
