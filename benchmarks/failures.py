@@ -14,7 +14,10 @@ from benchmarks.figure import Figure, Options, Sample, Target
 
 def run(options: Options) -> list[Figure]:
     """Try them all at once, and print the matrix."""
-    with tempfile.TemporaryDirectory() as folder, failing_platform(Path(folder), mapped=40 if options.quick else 400) as failing:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        failing_platform(Path(folder), mapped=40 if options.quick else 400) as failing,
+    ):
         try_all(failing)
         outcomes = judge(failing)
     Console(stderr=True).print(_matrix(outcomes))

@@ -110,7 +110,9 @@ def _told(path: Path) -> dict[tuple[str, str], float]:
     for line in path.read_text().splitlines() if path.exists() else []:
         one: dict[str, Any] = json.loads(line)
         if one["kind"] == "opened":
-            found[one["dag_id"], one["run_id"]] = datetime.fromisoformat(one["written"].replace("Z", "+00:00")).timestamp()
+            found[one["dag_id"], one["run_id"]] = datetime.fromisoformat(
+                one["written"].replace("Z", "+00:00")
+            ).timestamp()
     return found
 
 

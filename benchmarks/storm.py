@@ -37,5 +37,11 @@ def run(options: Options) -> list[Figure]:
         Figure("messages", "messages", Sample((len(said),)), targets=(Target(at_most=60),), notes=notes),
         Figure("failures not told of", "failures", Sample((failures - len(told),)), targets=(Target(at_most=0),)),
         Figure("time to settle", "s", Sample((settled,))),
-        Figure("memory at most", "MB", Sample((peak / 1e6,)), targets=(Target(at_most=400),), notes={"before": before / 1e6}),
+        Figure(
+            "memory at most",
+            "MB",
+            Sample((peak / 1e6,)),
+            targets=(Target(at_most=400),),
+            notes={"before": before / 1e6},
+        ),
     ]

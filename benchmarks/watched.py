@@ -64,7 +64,7 @@ class Watched:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()

@@ -20,7 +20,7 @@ _SEED = 5
 def run(options: Options) -> list[Figure]:
     """Feed, kill, start again, count."""
     incidents, kills = (200, 4) if options.quick else (1000, 20)
-    chance = random.Random(_SEED)  # noqa: S311 - repeatable moments
+    chance = random.Random(_SEED)
     with tempfile.TemporaryDirectory() as folder:
         watched = Watched(Path(folder))
         watched.start()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import getpass
 import json
 import re
-import sys
 import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -100,14 +99,18 @@ def show(incident_id: str, as_json: _Json = False) -> None:
     """Show one incident: its evidence, who was told, and what holds a notice back."""
     with _ledger() as connection:
         one = _found(connection, incident_id)
-        told = _sent(connection, 0.0, incident_id=one.id, states=("sent", "pending", "sending", "dead", "held", "folded"))
+        told = _sent(
+            connection, 0.0, incident_id=one.id, states=("sent", "pending", "sending", "dead", "held", "folded")
+        )
     document = {**_incident(one), "evidence": dict(one.evidence), "notifications": told}
     if as_json:
         _print_json(document)
         return
     for name, value in document.items():
         if value not in (None, "", [], {}):
-            print(f"{name}: {json.dumps(value, indent=2, default=str) if isinstance(value, (list, dict)) else value}")
+            typer.echo(
+                f"{name}: {json.dumps(value, indent=2, default=str) if isinstance(value, (list, dict)) else value}"
+            )
 
 
 @app.command()
@@ -131,7 +134,8 @@ def resolve(incident_id: str, as_json: _Json = False) -> None:
 
 
 @app.command()
-def silence(
+def silence(  # noqa: PLR0913 - a command has that many options
+    *,
     until: Annotated[str, typer.Option(help="2h, 1d or a time.")],
     dag: Annotated[list[str] | None, typer.Option(help="Globs of DAG ids.")] = None,
     task: Annotated[list[str] | None, typer.Option(help="Globs of task ids.")] = None,
@@ -161,7 +165,7 @@ def silence(
     with _ledger() as connection:
         made = connection.execute(insert(schema.silences).values(**row)).inserted_primary_key
     said = {"id": made[0] if made else None, "until": _iso(end), "match": _given(match), "comment": comment}
-    _print_json(said) if as_json else print(f"Silent until {_iso(end)}: {_given(match) or 'everything'}")
+    _print_json(said) if as_json else typer.echo(f"Silent until {_iso(end)}: {_given(match) or 'everything'}")
 
 
 @app.command()
@@ -181,13 +185,16 @@ def silences(as_json: _Json = False) -> None:
         _print_json(found)
         return
     for one in found:
-        print(f"{one['id']}  {one['from']} – {one['until']}  {one['match'] or 'everything'}  {one['by']}: {one['comment']}")
+        when = f"{one['from']} to {one['until']}"
+        typer.echo(f"{one['id']}  {when}  {one['match'] or 'everything'}  {one['by']}: {one['comment']}")
 
 
 @app.command()
 def sent(
     since: Annotated[str, typer.Option(help="2h, 1d or a time.")] = "1d",
-    every_state: Annotated[bool, typer.Option("--all", help="Also what waits, was folded into a digest, or is dead.")] = False,
+    every_state: Annotated[
+        bool, typer.Option("--all", help="Also what waits, was folded into a digest, or is dead.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Show each notification that a person got."""
@@ -203,8 +210,8 @@ def sent(
     Console().print(table if found else "Nothing was sent.")
 
 
-@app.command()
-def test(
+@app.command("test")
+def send_test(
     channel: Annotated[str, typer.Option(help="Only this channel; else every one that the rules use.")] = "",
     wait: Annotated[float, typer.Option(help="Seconds to wait for the delivery.")] = 30.0,
     as_json: _Json = False,
@@ -224,15 +231,16 @@ def test(
         _print_json(results)
     else:
         for one in results:
-            print(f"{one['channel']}: {one['state']}{': ' + one['error'] if one['error'] else ''}")
+            typer.echo(f"{one['channel']}: {one['state']}{': ' + one['error'] if one['error'] else ''}")
     if any(one["state"] != "sent" for one in results):
-        print("Not everything has arrived. Is the watcher running? See contrail status.", file=sys.stderr)
+        typer.echo("Not everything has arrived. Is the watcher running? See contrail status.", err=True)
         raise typer.Exit(1)
 
 
 @app.command()
-def explain(
+def explain(  # noqa: PLR0913 - a command has that many options
     dag: str,
+    *,
     cause: Annotated[str, typer.Option(help="Only this cause.")] = "app",
     task: Annotated[str, typer.Option(help="A task of it.")] = "",
     owner: Annotated[str, typer.Option(help="Its owner; else what the ledger knows.")] = "",
@@ -249,7 +257,7 @@ def explain(
         first_seen=now, last_seen=now, dag_id=dag, task_id=task or None, about=about,
     )  # fmt: skip
     decision = decide(rules, one, now)
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"after_s": step.after, "receiver": step.receiver}
         for name in decision.receivers
         for step in rules.receivers[name].escalate
@@ -262,27 +270,30 @@ def explain(
     if as_json:
         _print_json(said)
         return
-    print(f"{dag} ({cause}, owner {about.get('owner') or 'unknown'}) → {', '.join(decision.channels)}")
+    typer.echo(f"{dag} ({cause}, owner {about.get('owner') or 'unknown'}) → {', '.join(decision.channels)}")
     for line in decision.why:
-        print(f"  {line}")
+        typer.echo(f"  {line}")
     for step in steps:
-        print(f"  not acknowledged after {timedelta(seconds=step['after_s'])}: {step['receiver']} hears of it")
+        typer.echo(f"  not acknowledged after {timedelta(seconds=step['after_s'])}: {step['receiver']} hears of it")
 
 
 @app.command()
 def check(path: Annotated[Path | None, typer.Argument(help="A rules file; else the one in force.")] = None) -> None:
     """Check the rules; each mistake names file, line and key."""
     found = RulesFile(path or find_rules(get_settings()))
-    print(f"{found.path or 'built in'}: {len(found.rules.routes)} routes, {len(found.rules.deadlines)} deadlines, no mistakes")
+    counted = f"{len(found.rules.routes)} routes, {len(found.rules.deadlines)} deadlines"
+    typer.echo(f"{found.path or 'built in'}: {counted}, no mistakes")
 
 
 @app.command("schema")
 def schema_json() -> None:
     """Print the JSON Schema of alerts.yaml."""
-    print(json.dumps(json_schema(), indent=2))
+    typer.echo(json.dumps(json_schema(), indent=2))
 
 
-def _sent(connection: Connection, since: float, *, states: tuple[str, ...], incident_id: str = "") -> list[dict[str, Any]]:
+def _sent(
+    connection: Connection, since: float, *, states: tuple[str, ...], incident_id: str = ""
+) -> list[dict[str, Any]]:
     table = schema.outbox
     asked = select(table).where(table.c.created >= since, table.c.state.in_(states)).order_by(table.c.id)
     if incident_id:
@@ -360,7 +371,12 @@ def _await(rows: list[int], wait: float) -> list[dict[str, Any]]:
         done = all(row[1] in {"sent", "dead", "folded"} for row in found)
         if done or time.monotonic() >= until:
             return [
-                {"channel": row[0], "state": row[1], "error": row[2], "seconds": round(row[3] - row[4], 3) if row[3] else None}
+                {
+                    "channel": row[0],
+                    "state": row[1],
+                    "error": row[2],
+                    "seconds": round(row[3] - row[4], 3) if row[3] else None,
+                }
                 for row in found
             ]
         time.sleep(0.1)
@@ -376,7 +392,7 @@ def _found(connection: Connection, incident_id: str) -> Incident:
 def _close(desk: Desk, one: Incident, as_json: bool) -> None:
     for event in desk.take_events():
         emit(event)
-    _print_json(_incident(one)) if as_json else print(f"{one.id[:8]} is {one.state}")
+    _print_json(_incident(one)) if as_json else typer.echo(f"{one.id[:8]} is {one.state}")
 
 
 def _later(text: str, now: float) -> float:
@@ -402,7 +418,7 @@ def _iso(moment: float) -> str:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str))
+    typer.echo(json.dumps(value, indent=2, default=str))
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def same_error_before(connection: Connection, one: Incident, most: int = 200) ->
     return None
 
 
-def record(
+def record(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
     connection: Connection, measure: str, dag_id: str, subject: str, occasion: str, time: float, value: float
 ) -> None:
     """Remember one value of a measure; the same occasion counts once."""
@@ -168,7 +168,7 @@ def record(
         )
 
 
-def usual(
+def usual(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
     connection: Connection, measure: str, dag_id: str, subject: str, before: str = "", most: int = 50
 ) -> list[float]:
     """The last values of a measure, newest first, without the occasion ``before``."""

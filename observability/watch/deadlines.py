@@ -1,14 +1,13 @@
-"""What should have happened and has not: deadlines, freshness, what is usual. Judged from the ledger alone,
+"""What should have happened and has not: deadlines, freshness, what is usual.
 
-so that a restart of everything changes nothing. A deadline is declared in ``alerts.yaml`` or next to the DAG:
-as the DAG's param ``contrail_deadlines`` (a list of the same mappings, without ``dag``), or as a tag such as
-``run_finishes_within=2h``.
+Judged from the ledger alone, so that a restart of everything changes nothing. A deadline is declared in
+``alerts.yaml`` or next to the DAG: as its param ``contrail_deadlines`` (a list of the same mappings, without
+``dag``), or as a tag such as ``run_finishes_within=2h``.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
 from fnmatch import fnmatchcase
@@ -26,6 +25,8 @@ from observability.watch.ledger import read_cursor, write_cursor
 from observability.watch.route import CONDITIONS, Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from sqlalchemy.engine import Connection
 
 __all__ = ["Deadlines", "Standing", "beside_dag", "limit_of_usual"]
@@ -147,7 +148,7 @@ def limit_of_usual(values: Sequence[float], k: float) -> tuple[float, float]:
     return middle - width, middle + width
 
 
-def _lasting(  # noqa: PLR0913 - one rule for runs and tasks
+def _lasting(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
     connection: Connection,
     deadline: Deadline,
     dag_id: str,
@@ -215,7 +216,7 @@ def _asset(connection: Connection, deadline: Deadline, now: float) -> Iterator[S
     yield from _age(connection, deadline, None, last, within, now, f"{deadline.asset} has not been updated")
 
 
-def _age(  # noqa: PLR0913 - one rule for assets and successes
+def _age(  # noqa: PLR0913, PLR0917 - one rule for assets and successes
     connection: Connection,
     deadline: Deadline,
     dag_id: str | None,
@@ -261,7 +262,7 @@ def _rows(connection: Connection, deadline: Deadline, dag_id: str, now: float) -
             )
 
 
-def _unusual(  # noqa: PLR0913 - what there is to know of a load
+def _unusual(  # noqa: PLR0913, PLR0917 - what there is to know of a load
     connection: Connection, deadline: Deadline, dag_id: str, subject: str, value: float, occasion: str
 ) -> str:
     if deadline.rows_at_least is not None:

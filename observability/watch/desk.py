@@ -18,7 +18,6 @@ from observability.events import (
 )
 from observability.watch import book, incidents, schema
 from observability.watch.facts import Fact, merged
-from observability.watch.incidents import Incident, Notice
 from observability.watch.ledger import read_cursor
 from observability.watch.route import Match, matches, policy_for
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from observability.events import Event
+    from observability.watch.incidents import Incident, Notice
     from observability.watch.notify import Teller
 
 __all__ = ["Desk"]

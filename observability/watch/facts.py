@@ -62,7 +62,7 @@ class Fact:
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
-        """This fact as JSON values."""
+        """The fact as JSON values."""
         return asdict(self)
 
 

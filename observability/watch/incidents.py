@@ -101,7 +101,7 @@ class Incident:
         return min(moments) if moments and self.live else None
 
     def as_json(self) -> dict[str, Any]:
-        """This incident as JSON values."""
+        """The incident as JSON values."""
         return asdict(self)
 
     @classmethod

@@ -28,7 +28,7 @@ _PATIENCE_S = 20.0
 
 
 class Lease:
-    """This process's claim to be the active watcher."""
+    """The claim of this process to be the active watcher."""
 
     def __init__(self, ledger: Ledger) -> None:
         process = psutil.Process()

@@ -77,7 +77,7 @@ class Message:
     incidents: tuple[Mapping[str, Any], ...] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
-        """This message as JSON values."""
+        """The message as JSON values."""
         return asdict(self)
 
     @classmethod
@@ -211,10 +211,14 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
 
 def _safe(incident: Incident) -> Incident:
     """The incident with names that can be shown: they come from outside like everything else."""
-    names = {
-        name: value for name in ("dag_id", "run_id", "task_id", "name", "key") if (value := getattr(incident, name))
-    }
-    return replace(incident, **{name: plain(value) for name, value in names.items()})
+    return replace(
+        incident,
+        dag_id=incident.dag_id and plain(incident.dag_id),
+        run_id=incident.run_id and plain(incident.run_id),
+        task_id=incident.task_id and plain(incident.task_id),
+        name=plain(incident.name),
+        key=plain(incident.key),
+    )
 
 
 def _what(incident: Incident) -> str:

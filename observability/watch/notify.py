@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, insert, select, update
 
 from observability.watch import book, schema
-from observability.watch.incidents import Notice
 from observability.watch.messages import Links, Message, compose, digest
 from observability.watch.route import decide
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from observability.watch.incidents import Incident
+    from observability.watch.incidents import Incident, Notice
     from observability.watch.route import Rules
 
 __all__ = ["Teller", "enqueue"]
@@ -139,4 +138,5 @@ def _next_digest(connection: Connection, channel: str, now: float) -> float:
     number, last = connection.execute(select(func.count(), func.max(table.c.created)).where(*digests)).one()
     first_held = select(func.min(table.c.created)).where(table.c.channel == channel, table.c.state == "held")
     start = last if last is not None else (connection.execute(first_held).scalar() or now)
-    return float(start) + min(_DIGEST_MOST_S, _DIGEST_FIRST_S * 2.0**number)
+    wait: float = _DIGEST_FIRST_S * 2.0**number
+    return float(start) + min(_DIGEST_MOST_S, wait)

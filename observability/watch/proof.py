@@ -128,7 +128,8 @@ def _missing(connection: Connection, within: float, now: float) -> list[Fact]:
     return [
         Fact(
             family="delivery", sign="failed", time=now, cause="platform", severity="critical", certainty=CERTAIN,
-            witness="canary", name=channel, reason=f"the canary did not arrive within {within:.0f} s: {error or 'not sent yet'}",
+            witness="canary", name=channel,
+            reason=f"the canary did not arrive within {within:.0f} s: {error or 'not sent yet'}",
         )
         for channel, error in connection.execute(late).all()
     ]  # fmt: skip

@@ -416,7 +416,7 @@ def _outside(match: Match, now: float) -> str | None:
 
 
 def decide(rules: Rules, incident: Incident, now: float, level: int = 0) -> Decision:
-    """Who hears of ``incident`` at this level of escalation. Without a match it is the first receiver: nothing gets lost."""
+    """Who hears of ``incident`` at this level of escalation; without a match the first receiver."""
     receivers: list[str] = []
     why: list[str] = []
     severity = incident.severity

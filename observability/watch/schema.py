@@ -74,7 +74,7 @@ outbox = Table(
     UniqueConstraint("dedup_key", "channel", name="contrail_outbox_once"),
     Index("contrail_outbox_due", "channel", "state", "next_attempt"),
 )
-"""What is to be said, to which channel. States: pending, sending, sent, dead, held (for a digest), folded, suppressed."""
+"""What is to be said, to which channel. States: pending, sending, sent, dead, held (for a digest), folded."""
 
 silences = Table(
     "contrail_silences",

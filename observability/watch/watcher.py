@@ -96,7 +96,7 @@ class Watcher:
             self._step_down()
 
     def step(self, now: float) -> bool:
-        """One round of the active watcher: read, decide, write, all in one transaction; whether there is more to read."""
+        """One round of the active watcher: read, decide, write, in one transaction; whether there is more to read."""
         self._reported += _drain(self._reports)
         self._desk.take_events()  # of a transaction that did not stand
         with self._ledger.transaction(lock=True) as connection:

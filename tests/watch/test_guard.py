@@ -24,7 +24,7 @@ https://[64:ff9b::a9fe:a9fe]/ https://[2002:7f00:1::]/ https://[2002:a9fe:a9fe::
 http://93.184.216.34/ https://93.184.216.34:22/ https://93.184.216.34:6379/ https://user:secret@93.184.216.34/
 https://93.184.216.34@127.0.0.1/ ftp://93.184.216.34/ file:///etc/passwd gopher://93.184.216.34/ //93.184.216.34/
 https:/// data:text/plain,x javascript:alert(1) https://%31%32%37.0.0.1/
-""".split()
+""".split()  # noqa: SIM905 - sixty of them read better so
 
 
 def refuse(url, allow=()):
@@ -95,5 +95,5 @@ def test_a_name_that_changes_its_address_after_the_check_is_connected_to_the_che
 def test_a_name_with_one_private_address_among_public_ones_is_refused(monkeypatch):
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in ("8.8.8.8", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
-    with pytest.raises(ChannelRefused, match="10.0.0.1"):
+    with pytest.raises(ChannelRefused, match=r"10\.0\.0\.1"):
         checked_addresses("two-faced.example", 443)

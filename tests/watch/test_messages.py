@@ -17,9 +17,12 @@ from observability.watch.incidents import Incident, Notice
 from observability.watch.messages import Links, Message, compose, digest
 
 NASTY = [
-    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<!channel> <!here> <@U123>", "@channel @everyone @here",
-    "*bold* _it_ ~no~ `code` ```block```", "[click](http://evil.example)", "<http://evil.example|click>", "a\r\nBcc: x@evil.example",
-    "a\nb\tc\x0bd", "\x1b[31mred\x1b[0m \x9b31m", "\x00nul\x00", "\u202egnp.exe\u202c \u2066x\u2069", "a\u2028b\u2029c", "\ud800 lone",
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<!channel> <!here> <@U123>",
+    "@channel @everyone @here",
+    "*bold* _it_ ~no~ `code` ```block```", "[click](http://evil.example)", "<http://evil.example|click>",
+    "a\r\nBcc: x@evil.example",
+    "a\nb\tc\x0bd", "\x1b[31mred\x1b[0m \x9b31m", "\x00nul\x00", "\u202egnp.exe\u202c \u2066x\u2069",
+    "a\u2028b\u2029c", "\ud800 lone",
     "&amp;&lt;b&gt;", "# heading\n- item", "${jndi:ldap://x}", "{{7*7}}", "a|b|c", "![x](http://evil.example/x.png)",
 ]  # fmt: skip
 LINKS = Links(
@@ -33,7 +36,8 @@ LINKS = Links(
 
 def incident(text="x", **more):
     return Incident(
-        id="i1", key=f"run:{text}:{text}", state="open", family="task", severity="error", cause="app", reason=text, certainty=3,
+        id="i1", key=f"run:{text}:{text}", state="open", family="task", severity="error", cause="app", reason=text,
+        certainty=3,
         first_seen=0.0, last_seen=0.0, count=1, dag_id=text, run_id=text, task_id=text, about={"owner": text},
         evidence={"error.type": text, "error.message": text, "error.frame": text, "log_tail": [text, text]}, **more,
     )  # fmt: skip

@@ -73,7 +73,8 @@ def test_a_route_may_raise_the_severity():
 
 def test_what_no_route_matches_goes_to_the_first_receiver():
     rules = parse_rules(
-        "channels: {file: {type: file}}\nreceivers: {all: {channels: [file]}}\nroutes: [{receiver: all, match: {dag: x}}]",
+        "channels: {file: {type: file}}\nreceivers: {all: {channels: [file]}}\n"
+        "routes: [{receiver: all, match: {dag: x}}]",
         "rules",
     )
     assert decide(rules, incident(), NOON).receivers == ("all",)
@@ -153,5 +154,5 @@ def test_waits_follow_the_receivers_escalation():
 
 
 def test_rules_that_are_no_mapping_are_refused():
-    with pytest.raises(RulesError, match="a.yaml:1: the file must be a mapping"):
+    with pytest.raises(RulesError, match=r"a\.yaml:1: the file must be a mapping"):
         parse_rules("- a", "a.yaml")

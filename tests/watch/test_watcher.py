@@ -121,7 +121,7 @@ def test_a_transaction_that_fails_leaves_nothing(ledger):
 
     from observability.watch import schema
 
-    with pytest.raises(ZeroDivisionError), ledger.transaction(lock=True) as connection:
+    with pytest.raises(ZeroDivisionError), ledger.transaction(lock=True) as connection:  # noqa: PT012 - that is the point
         connection.execute(insert(schema.cursors).values(name="x", value=1))
         raise ZeroDivisionError
     with ledger.transaction() as connection:

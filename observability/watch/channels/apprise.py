@@ -1,4 +1,4 @@
-"""About a hundred services by URL, through Apprise: Slack, Teams, Discord, Telegram, Opsgenie, e-mail …"""
+"""About a hundred services by URL, through Apprise: Slack, Teams, Discord, Telegram, Opsgenie, e-mail and more."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from observability import redact
@@ -18,6 +17,7 @@ from observability.watch.errors import WatchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from observability.watch.messages import Message
     from observability.watch.route import ChannelSpec

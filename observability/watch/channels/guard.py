@@ -45,7 +45,7 @@ def check_url(url: str, allow: Sequence[str] = ()) -> httpx.URL:
 
 
 def checked_addresses(host: str, port: int, allow: Sequence[str] = ()) -> list[str]:
-    """The addresses of ``host`` if every one may be used. Raises :class:`ChannelRefused`, :class:`ChannelUnavailable`."""
+    """The addresses of ``host`` if every one may be used. Raises :class:`ChannelError`."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     except OSError as error:

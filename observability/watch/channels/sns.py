@@ -33,7 +33,7 @@ class _Sns:
         self._name, self._topic, self._client = name, topic, client
 
     def send(self, message: Message, *, resent: bool) -> None:  # noqa: ARG002 - a FIFO topic has the key
-        import botocore.exceptions  # type: ignore[import-untyped]
+        import botocore.exceptions
 
         asked: dict[str, Any] = {"TopicArn": self._topic, "Subject": _subject(message), "Message": render.text(message)}
         words = {
@@ -67,8 +67,8 @@ def _subject(message: Message) -> str:
 def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) -> _Sns:
     """The topic that ``spec`` refers to, in the region of its ARN."""
     try:
-        import boto3  # type: ignore[import-untyped]
-        from botocore.config import Config  # type: ignore[import-untyped]
+        import boto3
+        from botocore.config import Config
     except ImportError:
         raise ChannelRefused(f"channel {name} needs boto3: install contrail-etl[cloudwatch]") from None
     topic = reference(str(spec.topic), contacts)

@@ -1,4 +1,4 @@
-"""Why, from what Airflow wrote down: a person's hand, its own event log, the attempt's last words, or the bare state."""
+"""Why, from what Airflow wrote down: a person's hand, its event log, the attempt's last words, the bare state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Verdict:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def diagnose_task(one: dict[str, Any], events: Sequence[dict[str, Any]], words: LastWords) -> Verdict:
+def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest first
+    one: dict[str, Any], events: Sequence[dict[str, Any]], words: LastWords
+) -> Verdict:
     """Why the attempt ``one`` (as the API shows it) failed."""
     evidence = {**words.evidence, "airflow.state": one["state"], "host.name": one.get("hostname") or ""}
     if one.get("duration"):

@@ -21,7 +21,7 @@ _OWN = ("incident.", "notification.")
 
 
 class JournalWitness:
-    """Reads the streams in which facts stand. :meth:`read` is safe to repeat: its cursor moves when the caller says so."""
+    """Reads the streams in which facts stand; :meth:`read` can be repeated, for the caller keeps the cursor."""
 
     def __init__(self, directory: Path, datasets: tuple[str, ...] = ("etl.event", "contrail.alert")) -> None:
         self._directory = directory

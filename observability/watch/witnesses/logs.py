@@ -58,7 +58,7 @@ class LastWords:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def log_path(folder: Path, dag_id: str, run_id: str, task_id: str, map_index: int, attempt: int) -> Path:
+def log_path(folder: Path, dag_id: str, run_id: str, task_id: str, map_index: int, attempt: int) -> Path:  # noqa: PLR0913, PLR0917 - each is a column of what it is about
     """Where Airflow's default template puts the log of an attempt."""
     mapped = f"map_index={map_index}/" if map_index >= 0 else ""
     return folder / f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}/{mapped}attempt={attempt}.log"

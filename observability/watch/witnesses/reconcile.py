@@ -104,7 +104,8 @@ class Reconciler:
         return Fact(
             family="task", sign=sign, time=seconds(one["end_date"] or one["start_date"] or _iso_now()),
             dag_id=one["dag_id"], run_id=one["dag_run_id"], task_id=one["task_id"], map_index=one["map_index"],
-            try_number=one["try_number"], evidence=evidence, about=self._about(one["dag_id"], operator=one.get("operator_name")),
+            try_number=one["try_number"], evidence=evidence, about=self._about(one["dag_id"],
+            operator=one.get("operator_name")),
             **more,
         )  # fmt: skip
 
@@ -152,8 +153,10 @@ class Reconciler:
             "airflow.logical_date": run.get("logical_date"),
         }
         return Fact(
-            family="run", sign=sign, time=seconds(run["end_date"] or run["start_date"] or _iso_now()), dag_id=run["dag_id"],
-            run_id=run["dag_run_id"], evidence=evidence, about=self._about(run["dag_id"], run_type=run.get("run_type")), **more,
+            family="run", sign=sign, time=seconds(run["end_date"] or run["start_date"] or _iso_now()),
+            dag_id=run["dag_id"],
+            run_id=run["dag_run_id"], evidence=evidence, about=self._about(run["dag_id"],
+            run_type=run.get("run_type")), **more,
         )  # fmt: skip
 
     def _suspects(self, suspects: list[Fact]) -> Iterator[Fact]:
@@ -192,8 +195,12 @@ class Reconciler:
             evidence["affected"] = ", ".join(f"{one['dag_id']}.{one['task_id']}" for one in waiting[:10])
             reason = f"{reason}; {len(waiting)} {state} tasks wait for it"
         first = waiting[0] if waiting else {}
-        place = {"dag_id": first.get("dag_id"), "run_id": first.get("dag_run_id"), "task_id": first.get("task_id")}
-        return replace(_component(name, "failed", reason, now, evidence), **place)
+        return replace(
+            _component(name, "failed", reason, now, evidence),
+            dag_id=first.get("dag_id"),
+            run_id=first.get("dag_run_id"),
+            task_id=first.get("task_id"),
+        )
 
     def _dag_list(self, scene: Scene, now: float) -> Iterator[Fact]:
         found = {one["dag_id"]: one for one in self._api.pages("/dags", "dags", order_by="dag_id")}
@@ -230,7 +237,7 @@ class Reconciler:
         return int(active.get("total_entries", 0)) < most
 
     def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
-        """What is worth remembering of a DAG; its params are asked for when its file has been parsed anew with a change."""
+        """What is worth remembering of a DAG; its params are asked for when it has changed."""
         known = {"file": one.get("relative_fileloc"), **_about_dag(one, self._environment)}
         mark = [one.get("bundle_version"), one.get("last_expired"), known["tags"], one.get("timetable_summary")]
         if before is not None and before.get("mark") == mark:
@@ -239,9 +246,10 @@ class Reconciler:
         declared = params.get("contrail_deadlines") or {}
         return {**known, "mark": mark, "deadlines": declared.get("value", []) if isinstance(declared, dict) else []}
 
-    def _dag(self, dag_id: str, sign: Any, cause: str, reason: str, now: float, evidence: dict[str, Any]) -> Fact:
+    def _dag(self, dag_id: str, sign: Any, cause: str, reason: str, now: float, evidence: dict[str, Any]) -> Fact:  # noqa: PLR0913, PLR0917 - each is a column of what it is about
         return Fact(
-            family="dag", sign=sign, time=now, cause=cause, reason=reason, certainty=SEEN, dag_id=dag_id, evidence=evidence,
+            family="dag", sign=sign, time=now, cause=cause, reason=reason, certainty=SEEN, dag_id=dag_id,
+            evidence=evidence,
             about=self._about(dag_id),
         )  # fmt: skip
 
@@ -252,8 +260,10 @@ class Reconciler:
             lost = [dag_id for dag_id, about in scene.dags.items() if about.get("file") == name]
             evidence = {"error.stack_trace": one["stack_trace"][-4000:], "affected": ", ".join(lost[:20])}
             yield Fact(
-                family="import", sign="failed", time=seconds(one["timestamp"]), cause="import", reason=last, certainty=CERTAIN,
-                name=name, dag_id=lost[0] if lost else None, evidence=evidence, about=self._about(lost[0]) if lost else {"env": self._environment},
+                family="import", sign="failed", time=seconds(one["timestamp"]), cause="import", reason=last,
+                certainty=CERTAIN,
+                name=name, dag_id=lost[0] if lost else None, evidence=evidence,
+                about=self._about(lost[0]) if lost else {"env": self._environment},
             )  # fmt: skip
         for name in [name for name in scene.broken if name not in found]:
             yield Fact(family="import", sign="recovered", time=now, name=name, reason="the file parses again")
@@ -286,7 +296,8 @@ class Reconciler:
 
     def _stuck(self, one: dict[str, Any], sign: Any, reason: str, now: float) -> Fact:
         return Fact(
-            family="stuck", sign=sign, time=now, cause="stuck_queued", reason=reason, certainty=SEEN, dag_id=one["dag_id"],
+            family="stuck", sign=sign, time=now, cause="stuck_queued", reason=reason, certainty=SEEN,
+            dag_id=one["dag_id"],
             run_id=one["dag_run_id"], task_id=one["task_id"], map_index=one["map_index"], try_number=one["try_number"],
             about=self._about(one["dag_id"]),
         )  # fmt: skip
@@ -324,7 +335,8 @@ def _is_settled(fact: Fact) -> bool:
 
 def _component(name: str, sign: Any, reason: str, now: float, evidence: dict[str, Any] | None = None) -> Fact:
     return Fact(
-        family="component", sign=sign, time=now, cause="platform", reason=reason, severity="critical", certainty=CERTAIN,
+        family="component", sign=sign, time=now, cause="platform", reason=reason, severity="critical",
+        certainty=CERTAIN,
         name=name, evidence=evidence or {},
     )  # fmt: skip
 
