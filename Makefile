@@ -8,6 +8,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
+# Airflow starts a dozen processes: without bytecode each of them compiles for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 GENERATED := config dashboards/generated docs/reference
 
 # $(call install,<lock file>): a virtual environment with what the lock names and nothing else, and this checkout in it.
