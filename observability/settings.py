@@ -175,7 +175,8 @@ class WatchSettings:
     routes: str = knob("", "Routes file; empty: <home>/alerts.yaml, then config/alerts.yaml.")
     reconcile_s: float = knob(5.0, "How often Airflow's API is asked what happened.")
     kibana_alerts: str = knob(
-        "", "Index that Kibana's rules write to (contrail-kibana-alerts), in the [elasticsearch] cluster; empty: not read."
+        "",
+        "Index that Kibana's rules write to (contrail-kibana-alerts), in the [elasticsearch] cluster; empty: not read.",
     )
 
 
