@@ -245,9 +245,9 @@ class Inventory:
                 found = file.readable.stat()
             except OSError:
                 found = None
-            if found is not None and (found.st_dev, found.st_ino) == key:
+            if found is not None and (found.st_dev, found.st_ino) == key and found.st_size:
                 file.gone = file.spooled is not None and found.st_nlink == 1
-                file.size, file.changed = max(file.size, found.st_size), found.st_mtime
+                file.size, file.changed = found.st_size, found.st_mtime
                 continue
             if self._behind(file):
                 self._missing[file.identity] = (file, time.monotonic() + _COPY_GRACE_S)

@@ -114,6 +114,17 @@ def test_rotation_by_copy_and_truncate_loses_and_doubles_nothing(world):
     assert (world.lines, world.reader.lost_bytes) == (40, 0)
 
 
+def test_a_copy_is_read_where_the_truncated_original_is_deleted_before_it_was_looked_at(world):
+    path = world.logs.write(line("only in the copy"), SCHEDULER)
+    world.inventory.refresh()
+    shutil.copy2(path, path.with_name("scheduler.log.1"))
+    os.truncate(path, 0)
+    path.unlink()
+    world.sweep()
+    world.catch_up()
+    assert (world.lines, world.reader.lost_bytes) == (1, 0)
+
+
 def test_a_daemon_that_starts_anew_over_its_old_log_is_a_new_file(world):
     path = world.logs.write(BANNER + line("first life"), SCHEDULER)
     world.catch_up()
