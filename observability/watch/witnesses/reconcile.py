@@ -207,7 +207,7 @@ class Reconciler:
         for dag_id in [name for name in scene.dags if name not in found]:
             file = scene.dags[dag_id].get("file")
             yield self._dag(dag_id, "failed", "import", "no file contains it any more", now, {"file": file})
-        for dag_id in [name for name in found if name not in scene.dags]:
+        for dag_id in [name for name in found if name not in scene.dags and scene.slow_at]:
             yield self._dag(dag_id, "recovered", "import", "it is there", now, {})
         overdue_after = self._thresholds().overdue
         waits = {dag_id: self._next_run(one, scene, now) for dag_id, one in found.items()}

@@ -1,0 +1,23 @@
+"""Every way to fail, made to happen in a real Airflow: told exactly once, with the right cause, or rightly not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.failing_platform import WAYS, failing_platform, judge, try_all
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    with failing_platform(tmp_path_factory.mktemp("ways")) as failing:
+        try_all(failing)
+        return {one.way.name: one for one in judge(failing)}
+
+
+@pytest.mark.parametrize("name", [way.name for way in WAYS])
+def test_a_way_to_fail_is_told_once_with_its_cause(outcomes, name):
+    found = outcomes[name]
+    assert len(found.alerts) == found.way.alerts, [one["summary"] for one in found.alerts]
+    assert found.cause_is_right, found.causes

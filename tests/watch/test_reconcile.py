@@ -1,0 +1,213 @@
+"""What the reconciler makes of Airflow's own account, asked of an API that answers from a script."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from observability.watch.route import Thresholds
+from observability.watch.witnesses.api import AirflowApi, ApiError, ApiUnavailable
+from observability.watch.witnesses.reconcile import Reconciler, Scene, scene_from
+
+NOW = 1_767_960_000.0  # 2026-01-09T12:00:00Z
+TASK = {
+    "dag_id": "load", "dag_run_id": "r1", "task_id": "t", "map_index": -1, "try_number": 1, "state": "failed",
+    "hostname": "h",
+    "duration": 3.0, "start_date": "2026-01-09T11:59:00Z", "end_date": "2026-01-09T11:59:30Z", "operator_name": "X",
+    "pool": "default_pool",
+    "queued_when": "2026-01-09T11:50:00Z", "scheduled_when": "2026-01-09T11:50:00Z",
+}  # fmt: skip
+RUN = {
+    "dag_id": "load", "dag_run_id": "r1", "state": "failed", "start_date": "2026-01-09T11:58:00Z", "duration": 60.0,
+    "end_date": "2026-01-09T11:59:31Z", "run_type": "manual", "logical_date": None,
+}  # fmt: skip
+DAG = {
+    "dag_id": "load", "is_paused": False, "has_import_errors": False, "owners": ["ann"], "tags": [{"name": "team"}],
+    "relative_fileloc": "load.py", "next_dagrun_run_after": None,
+    "bundle_version": None, "last_expired": None, "timetable_summary": None,
+}  # fmt: skip
+BEATS = {"scheduler": "2026-01-09T12:01:58Z", "triggerer": "2026-01-09T12:01:58Z", "dag_processor": None}
+
+
+class Airflow:
+    """An API server: lists by path, and how often each request fails first."""
+
+    def __init__(self):
+        self.tasks, self.runs, self.dags, self.events, self.errors = [], [], [DAG], [], []
+        self.beats = dict(BEATS)
+        self.failing = 0
+        self.asked = []
+
+    def answer(self, request):
+        path = request.url.path.removeprefix("/api/v2")
+        self.asked.append((path, dict(request.url.params)))
+        if path == "/auth/token":
+            return httpx.Response(201, json={"access_token": "secret-token"})
+        if self.failing:
+            self.failing -= 1
+            return httpx.Response(500, text="database is locked")
+        if request.headers.get("Authorization") != "Bearer secret-token":
+            return httpx.Response(401)
+        return httpx.Response(200, json=self.found(path, request.url.params))
+
+    def found(self, path, params):  # noqa: PLR0911 - one for each path
+        states = params.get_list("state")
+        if path.endswith("/details"):
+            return {**DAG, "dag_run_timeout": "PT30S", "params": {}}
+        if re.search(r"/taskInstances$", path):
+            return {"task_instances": [one for one in self.tasks if not states or one["state"] in states]}
+        if "/logs/" in path:
+            return {"content": []}
+        if re.search(r"/taskInstances/t$", path):
+            return self.tasks[0]
+        if path.endswith("/dagRuns"):
+            return {"dag_runs": [one for one in self.runs if one["state"] in states]}
+        lists = {"/dags": ("dags", self.dags), "/importErrors": ("import_errors", self.errors)}
+        if path == "/eventLogs":
+            only = params.get("event")
+            return {"event_logs": [one for one in self.events if only is None or one["event"] == only]}
+        if path == "/monitor/health":
+            return {name: {f"latest_{name}_heartbeat": beat} for name, beat in self.beats.items()}
+        return {lists[path][0]: lists[path][1]}
+
+
+@pytest.fixture
+def airflow():
+    return Airflow()
+
+
+@pytest.fixture
+def reconciler(airflow, tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTRAIL_API_USERNAME", "watcher")
+    monkeypatch.setenv("CONTRAIL_API_PASSWORD", "hunter2")
+    api = AirflowApi("http://airflow")
+    api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow.answer))
+    return Reconciler(api, tmp_path, Thresholds, "test")
+
+
+def told(facts):
+    return [(fact.family, fact.sign, fact.cause) for fact in facts]
+
+
+def test_a_failed_task_and_its_run_with_owner_and_tags(airflow, reconciler):
+    airflow.tasks, airflow.runs = [TASK], [RUN]
+    scene = Scene()
+    reconciler.look(scene, [], NOW)
+    facts = reconciler.look(scene, [], NOW + 5)
+    assert told(facts) == [("task", "failed", "app"), ("run", "failed", "upstream")]
+    assert facts[0].about["owner"] == "ann"
+    assert facts[0].about["tags"] == ["team"]
+
+
+def test_a_look_asks_again_for_the_overlap_only(airflow, reconciler):
+    scene = Scene()
+    reconciler.look(scene, [], NOW)
+    airflow.asked.clear()
+    reconciler.look(scene, [], NOW + 5)
+    since = next(params["updated_at_gte"] for path, params in airflow.asked if path.endswith("/taskInstances"))
+    assert since == "2026-01-09T11:59:30+00:00"
+
+
+def test_a_passing_500_is_tried_again_and_a_lasting_one_is_said(airflow, reconciler):
+    airflow.failing = 3
+    reconciler.look(Scene(), [], NOW)
+    airflow.failing = 99
+    with pytest.raises(ApiUnavailable, match="answered 500"):
+        reconciler.look(Scene(), [], NOW)
+
+
+def test_a_user_without_rights_is_told_what_is_missing(airflow, reconciler, monkeypatch):
+    monkeypatch.setattr(airflow, "found", lambda *_: None)
+    airflow.answer = lambda _request: httpx.Response(403)
+    reconciler._api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow.answer))
+    with pytest.raises(ApiError, match="CONTRAIL_API_USERNAME"):
+        reconciler.look(Scene(), [], NOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt", "verdicts"),
+    [
+        ("failed", 1, [("task", "failed", "app")]),
+        ("up_for_retry", 1, [("task", "dismissed", "platform")]),
+        ("success", 1, [("task", "dismissed", "platform")]),
+        ("running", 2, [("task", "dismissed", "platform")]),
+        ("running", 1, []),
+    ],
+)
+def test_what_becomes_of_a_suspicion(airflow, reconciler, state, attempt, verdicts):
+    airflow.tasks = [TASK]
+    reconciler.look(Scene(), [], NOW)
+    suspect = reconciler._about_task(TASK, "suspected", {})
+    airflow.tasks = [{**TASK, "state": state, "try_number": attempt}]
+    assert told(reconciler._suspects([suspect])) == verdicts
+
+
+def test_a_silent_triggerer_names_the_deferred_tasks(airflow, reconciler):
+    airflow.beats["triggerer"] = "2026-01-09T11:59:00Z"
+    airflow.tasks = [{**TASK, "state": "deferred"}]
+    scene = Scene()
+    facts = reconciler.look(scene, [], NOW)
+    assert told(facts) == [("component", "failed", "platform")]
+    assert (facts[0].name, facts[0].dag_id, facts[0].evidence["affected"]) == ("triggerer", "load", "load.t")
+    airflow.beats["triggerer"] = "2026-01-09T12:00:04Z"
+    assert told(reconciler.look(scene, [], NOW + 5)) == [("component", "recovered", "platform")]
+
+
+def test_a_component_that_never_ran_is_not_silent(airflow, reconciler):
+    assert told(reconciler.look(Scene(), [], NOW)) == []
+
+
+def test_a_task_that_waits_too_long_is_stuck_until_it_no_longer_waits(airflow, reconciler):
+    airflow.tasks = [{**TASK, "state": "queued", "start_date": None, "end_date": None}]
+    scene = Scene()
+    assert told(reconciler.look(scene, [], NOW)) == [("stuck", "failed", "stuck_queued")]
+    airflow.tasks = []
+    scene = scene_from({**vars(scene)})
+    assert told(reconciler.look(scene, [], NOW + 20)) == [("stuck", "recovered", "stuck_queued")]
+
+
+def test_a_dag_that_is_gone_a_file_that_is_broken_and_both_back(airflow, reconciler):
+    scene = Scene()
+    reconciler.look(scene, [], NOW)
+    airflow.dags = []
+    airflow.errors = [
+        {"filename": "load.py", "stack_trace": "Traceback\nSyntaxError: no", "timestamp": "2026-01-09T12:00:00Z"}
+    ]
+    facts = reconciler.look(scene, [], NOW + 20)
+    assert told(facts) == [("dag", "failed", "import"), ("import", "failed", "import")]
+    assert facts[1].reason == "SyntaxError: no"
+    airflow.dags, airflow.errors = [DAG], []
+    assert told(reconciler.look(scene, [], NOW + 40)) == [
+        ("dag", "recovered", "import"),
+        ("import", "recovered", "platform"),
+    ]
+
+
+def test_a_scheduled_run_that_never_started(airflow, reconciler):
+    airflow.dags = [{**DAG, "next_dagrun_run_after": "2026-01-09T11:50:00Z"}]
+    scene = Scene()
+    assert told(reconciler.look(scene, [], NOW)) == []
+    assert told(reconciler.look(scene, [], NOW + 80)) == [("overdue", "failed", "platform")]
+    airflow.dags = [{**airflow.dags[0], "is_paused": True}]
+    assert told(reconciler.look(scene, [], NOW + 100)) == []
+
+
+def test_what_airflow_paused_is_told_and_what_a_person_paused_is_not(airflow, reconciler):
+    airflow.events = [
+        {"event_log_id": 7, "event": "paused", "dag_id": "load", "when": "2026-01-09T11:59:00Z"},
+        {"event_log_id": 8, "event": "patch_dag", "dag_id": "load", "when": "2026-01-09T11:59:00Z"},
+    ]
+    scene = Scene()
+    assert told(reconciler.look(scene, [], NOW)) == [("paused", "failed", "platform")]
+    assert told(reconciler.look(scene, [], NOW + 20)) == []
+
+
+def test_what_is_known_for_sure_is_not_looked_into_again(airflow, reconciler):
+    airflow.tasks = [TASK]
+    scene = Scene()
+    sure = reconciler.look(scene, [], NOW)[0]
+    airflow.asked.clear()
+    reconciler.look(scene, [], NOW + 5, {sure.key: sure}.get)
+    assert not [path for path, _ in airflow.asked if "eventLogs" in path or "/logs/" in path]
