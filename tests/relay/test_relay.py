@@ -258,3 +258,13 @@ def test_its_status_is_one_json_object(settings, logs, command):
     Relay(settings, statsd=False).run(once=True)
     shown = orjson.loads(command("--status").communicate(timeout=30)[0])
     assert shown["sinks"]["embedded"]["state"] == "ok"
+
+
+def test_a_log_folder_that_is_not_there_is_said_and_waited_for(settings, logs):
+    said = []
+    logs.root.rmdir()
+    assert Relay(settings, statsd=False, say=said.append).run(once=True)
+    assert any("there is no log folder" in text and "[relay] log_folder" in text for text in said)
+    logs.write(line("came later"))
+    assert Relay(settings, statsd=False).run(once=True)
+    assert len(stored(settings.store_path)) == 1
