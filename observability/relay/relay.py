@@ -118,9 +118,7 @@ class Relay:
             lane.start()
         self._say(f"relay: carries {self.settings.log_folder} and {self.settings.journal_directory}")
         if not self.settings.log_folder.is_dir():
-            self._say(
-                f"relay: there is no log folder {self.settings.log_folder} yet; if that is wrong, set [relay] log_folder"
-            )
+            self._say(f"relay: there is no log folder {self.settings.log_folder} yet; otherwise set [relay] log_folder")
         if not once:
             while not self._stopping.is_set():
                 self._tick()
