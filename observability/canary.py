@@ -86,8 +86,6 @@ def report(number: int, found: Arrival, took_ns: int | None, log: Callable[..., 
 
 def _sample(kind: type[Event], number: int) -> Event:
     required = {
-        part.name: _VALUES.get(part.name, _SAMPLES.get(part.type.__name__))
-        for part in fields(kind)
-        if part.required
+        part.name: _VALUES.get(part.name, _SAMPLES.get(part.type.__name__)) for part in fields(kind) if part.required
     }
     return kind(**required, probe=number, discriminator=f"probe:{number}")
