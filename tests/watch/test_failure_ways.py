@@ -1,4 +1,4 @@
-"""Every way to fail, made to happen in a real Airflow: told exactly once, with the right cause, or rightly not at all."""
+"""Every way to fail, made to happen in a real Airflow: told once, with the right cause, or rightly not at all."""
 
 from __future__ import annotations
 
