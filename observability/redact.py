@@ -134,9 +134,13 @@ def document(value: Document) -> Document:
 
 
 def structlog_processor(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """:func:`document` as a step of a structlog pipeline; belongs after the step that spells exceptions out."""
-    keys = dict(event)
-    return event if is_clean(to_json(keys)) else document(keys)
+    """:func:`document` as a step of a structlog pipeline; belongs after the step that spells exceptions out.
+
+    What other steps pass on to each other (``exc_info``, ``_record`` …) is left to them.
+    """
+    theirs = {key: value for key, value in event.items() if key == "exc_info" or key.startswith("_")}
+    ours = {key: value for key, value in event.items() if key not in theirs} if theirs else dict(event)
+    return event if is_clean(to_json(ours)) else {**document(ours), **theirs}
 
 
 def inert(value: str, *, longest: int = 500) -> str:

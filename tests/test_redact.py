@@ -164,6 +164,13 @@ def test_the_structlog_step_masks_what_it_finds_and_returns_the_rest_untouched()
     assert structlog_processor(None, "info", {"event": "s3cr3t", "password": "x"}) == {"event": MASK, "password": MASK}
 
 
+def test_the_structlog_step_leaves_to_other_steps_what_is_theirs():
+    add_secret("s3cr3t")
+    error, record = ValueError("s3cr3t"), object()
+    found = structlog_processor(None, "error", {"event": "s3cr3t", "exc_info": error, "_record": record})
+    assert found == {"event": MASK, "exc_info": error, "_record": record}
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -19,6 +19,7 @@ from airflow.utils.state import State
 
 from observability.airflow.catch_up import catch_up, resolve_in_process
 from observability.contain import contained
+from observability.redact import structlog_processor
 from observability.relay.sources.logs import attempt_of
 from observability.relay.steps.splice import origin_of
 from observability.settings import SettingsError, get_settings
@@ -41,7 +42,8 @@ _TAIL_BYTES = 65_536
 class ContrailLogIO:
     """Airflow's ``RemoteLogIO`` and ``RemoteLogStreamIO``; makes no connection before it is asked."""
 
-    processors: tuple[Any, ...] = ()
+    processors: tuple[Any, ...] = (structlog_processor,)
+    """Steps that Airflow adds to its pipeline after its own masker: forms of a secret that the masker does not know."""
 
     @cached_property
     def connection_id(self) -> str | None:
