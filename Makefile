@@ -108,7 +108,7 @@ sbom: $(VENV)/.ready-dev ## Write what a production image consists of to dist/sb
 lock: ## Pin what pyproject.toml asks for, with hashes and without index addresses (needs uv)
 	@for extra in demo production dev; do
 	  target=$$([ $$extra = demo ] && echo requirements.lock || echo requirements-$$extra.lock)
-	  uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --no-annotate --extra $$extra pyproject.toml -o $$target
 	done
 
