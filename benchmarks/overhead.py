@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
+import sys
 import tempfile
 import time
 from datetime import datetime
@@ -25,6 +27,7 @@ _P95 = 94
 
 def run(options: Options) -> list[Figure]:
     """Run the DAG on both in turns; a task takes from start to end, or from its log's first line to the last."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that both Airflows are ended then, too
     rounds: dict[str, list[list[dict[str, Any]]]] = {"on": [], "off": []}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -34,6 +37,10 @@ def run(options: Options) -> list[Figure]:
         for airflow in (off, on):
             _wait(lambda airflow=airflow: airflow.ready(_DAG))
         alternate(1 if options.quick else options.rounds, on=_taking(on, rounds["on"]), off=_taking(off, rounds["off"]))
+        if not on.tells() or off.tells():
+            raise RuntimeError(
+                "one Airflow was to tell events and the other was not; is the package installed with its entry points?"
+            )
         dates = {name: [_by_dates(one) for one in taken[1:]] for name, taken in rounds.items()}
         lines = {
             "on": [_by_lines(on, one) for one in rounds["on"][1:]],

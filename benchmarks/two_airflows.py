@@ -61,6 +61,10 @@ class Airflow:
             raise RuntimeError(f"not every task of {dag_id} succeeded; see {self.home}")
         return instances
 
+    def tells(self) -> bool:
+        """Whether events were recorded here."""
+        return any(path.stat().st_size for path in (self.home / "contrail" / "journal").glob("etl.event-*.journal"))
+
     def log_file(self, instance: dict[str, Any]) -> Path:
         """The log of a task instance."""
         return (
