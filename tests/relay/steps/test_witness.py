@@ -8,7 +8,13 @@ from observability.relay.steps.witness import LAST_WORDS, Witness, death_of
 
 
 def document(event, **extra):
-    about = {"airflow.dag_id": "d", "airflow.task_id": "t", "airflow.run_id": "r", "airflow.try_number": 2, "airflow.map_index": 4}
+    about = {
+        "airflow.dag_id": "d",
+        "airflow.task_id": "t",
+        "airflow.run_id": "r",
+        "airflow.try_number": 2,
+        "airflow.map_index": 4,
+    }
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
     return orjson.dumps({**about, "@timestamp": stamp, "level": "critical", "event": event, **extra})
 
@@ -17,7 +23,7 @@ def batch(*documents):
     return Batch("airflow.task", "a.log", "g", [b"i-%d" % number for number in range(len(documents))], list(documents))
 
 
-SEGFAULT = "\n******************************************* Received SIGSEGV *******************************************\nSIGSEGV …"
+SEGFAULT = "\n************************* Received SIGSEGV *************************\nSIGSEGV …"
 OOM = "Process terminated by signal. Likely out of memory error (OOM). For more information, see https://…"
 NOT_RUNNING = "Server indicated the task shouldn't be running anymore. Terminating process"
 
