@@ -65,7 +65,6 @@ WAYS = (
     Way("supervisor_killed", ("lost_heartbeat",), patience_s=120),
     Way("stuck", ("stuck_queued",)),
     Way("run_timeout", ("timeout",), task=None),
-    Way("deadlock", ("app", "upstream"), task=None),
     Way("by_hand", ("cancelled",)),
     Way("upstream", task="first"),
     Way("mapped"),
@@ -172,14 +171,13 @@ def try_all(failing: Failing, *, parts: tuple[str, ...] = ("tasks", "files", "co
     """Make every way happen, and wait until each has been told or its patience is over."""
     later = {"import_error", "vanished", "deferred", "never_started", "auto_paused"}
     with failing.api() as api:
-        _until(lambda: len(_dags(api)) >= 25, 60)  # noqa: PLR2004 - all files have been parsed
+        _until(lambda: len(_dags(api)) >= 24, 60)  # noqa: PLR2004 - all files have been parsed
         failing.trigger(api, "auto_paused")
         if "tasks" in parts:
             for way in WAYS:
                 if f"way_{way.name}" in _dags(api) and way.name not in later:
                     failing.trigger(api, way.name)
             _by_hand(failing, api)
-            _deadlock(failing, api)
             _settle(failing, [way for way in WAYS if not way.component and way.name not in later])
         if "files" in parts:
             _files(failing)
@@ -197,21 +195,6 @@ def _files(failing: Failing) -> None:
     (failing.dags / "broken_later.py").write_text("from airflow.sdk import DAG\n\nwith DAG(\n")
     (failing.dags / "gone_later.py").unlink()
     failing.began |= {"import_error": time.time(), "vanished": time.time()}
-
-
-def _deadlock(failing: Failing, api: Api) -> None:
-    """Clear a run that has succeeded, so that it can never end well."""
-    run_id = failing.runs["deadlock"][0]
-    _until(lambda: api.call("GET", f"/dags/way_deadlock/dagRuns/{run_id}")["state"] == "success", 90)
-    failing.began["deadlock"] = time.time()
-    asked = {
-        "dry_run": False,
-        "only_failed": False,
-        "task_ids": ["numbers"],
-        "include_downstream": True,
-        "dag_run_id": run_id,
-    }
-    api.call("POST", "/dags/way_deadlock/clearTaskInstances", json=asked)
 
 
 def _second_run_of(failing: Failing, api: Api, name: str) -> None:

@@ -167,23 +167,6 @@ with way("run_timeout", dagrun_timeout=timedelta(seconds=5)):
 
     work()
 
-with way("deadlock"):
-
-    @task
-    def numbers(ti=None):
-        return [0, 1] if ti.try_number == 1 else [0]
-
-    @task
-    def work(number):
-        pass
-
-    @task
-    def join():
-        pass
-
-    # Cleared and run again, one mapped instance is removed, and join waits for it for ever.
-    work.expand(number=numbers()) >> join()
-
 with way("by_hand"):
 
     @task
