@@ -365,12 +365,14 @@ series lacks one of its tags; ``env`` is always known.
 class MetricUse(Struct, frozen=True):
     """Which metric an event feeds, and from which of its fields (None: one, the event itself).
 
-    ``scale`` turns the field's unit into the metric's (1e-6 from ns to ms).
+    ``scale`` turns the field's unit into the metric's (1e-6 from ns to ms). ``unless`` names a field and the
+    value with which the event does not feed it, because another event has.
     """
 
     metric: str
     field: str | None = None
     scale: float = 1.0
+    unless: tuple[str, str] | None = None
 
 
 class EventSpec(Struct, frozen=True):
@@ -409,7 +411,7 @@ _FAILURE = (
     "airflow.witness",
 )
 _ATTEMPT = (
-    MetricUse("contrail.task.attempts"),
+    MetricUse("contrail.task.attempts", unless=("airflow.witness", "reconciler")),  # task.killed counted it
     MetricUse("contrail.task.duration_ms", "event.duration", 1e-6),
     MetricUse("contrail.task.peak_rss_bytes", "airflow.peak_rss"),
 )

@@ -125,7 +125,7 @@ class _Words(dict[str, Any]):
 def _measure(use: catalog.MetricUse, document: Document) -> None:
     spec = catalog.METRICS[use.metric]
     value = 1 if use.field is None else document.get(use.field)
-    if value is None:
+    if value is None or (use.unless is not None and document.get(use.unless[0]) == use.unless[1]):
         return
     tags = {tag: str(document[field]) for tag in spec.tags if (field := catalog.TAGS[tag]) in document}
     metrics.send(use.metric, spec.type, value if use.field is None else value * use.scale, tags)

@@ -15,6 +15,7 @@ from observability.events import (
     IncidentEscalated,
     IncidentOpened,
     IncidentResolved,
+    TaskFailed,
 )
 from observability.watch import book, incidents, schema
 from observability.watch.facts import Fact, merged
@@ -102,6 +103,8 @@ class Desk:
         self.suspicious = self.suspicious or fact.sign == "suspected"
         self._mark_end(connection, fact)
         known = book.fact(connection, fact.key)
+        if known is not None and _confirms(known[0], fact):
+            self.events.append(_outcome(merged(known[0], fact)))
         if known is not None and (stale := self._again(connection, fact, *known, now)):
             book.remember_fact(connection, *stale)
             return
@@ -252,6 +255,37 @@ class Desk:
             run = book.latest_incident(connection, f"run:{incident.dag_id}:{incident.run_id}")
             return run if run is not None and run.live and run.told else None
         return None
+
+
+def _confirms(known: Fact, fact: Fact) -> bool:
+    """A process died without a word, and Airflow says that its task failed for good: nobody else tells of that."""
+    signs, witnesses = {known.sign, fact.sign}, {known.witness, fact.witness}
+    return fact.family == "task" and signs == {"suspected", "failed"} and witnesses == {"relay", "reconciler"}
+
+
+def _outcome(fact: Fact) -> TaskFailed:
+    about = fact.about
+    return TaskFailed(
+        identity=Identity(
+            dag_id=fact.dag_id,
+            task_id=fact.task_id,
+            run_id=fact.run_id,
+            try_number=fact.try_number,
+            map_index=fact.map_index,
+            operator=about.get("operator"),
+            owner=about.get("owner"),
+            run_type=about.get("run_type"),
+            trace_id=about.get("trace_id"),
+        ),
+        time=datetime.fromtimestamp(fact.time, timezone.utc),
+        cause=fact.cause,
+        reason=fact.reason,
+        witness="reconciler",
+        exit_code=fact.evidence.get("process.exit_code"),
+        signal=fact.evidence.get("airflow.signal"),
+        peak_rss=fact.evidence.get("airflow.peak_rss"),
+        memory_limit=fact.evidence.get("airflow.memory_limit"),
+    )
 
 
 def _folds(last: Incident, fact: Fact) -> bool:

@@ -37,7 +37,7 @@ def test_it_tells_its_five_cases_apart(demo):
     events = demo.result["events"]
     assert demo.result["runs"] == {"failed": 2, "success": 5}
     assert demo.result["causes"] == {"app": 1, "killed": 1}
-    assert (events["task.retried"], events["task.failed"], events["task.killed"]) == (1, 1, 1)
+    assert (events["task.retried"], events["task.failed"], events["task.killed"]) == (1, 2, 1)
     assert events["rows.rejected"] == 5
     for words in ("clean day 2013-01-01", "bad rows 2013-01-02", "fails once", "fails for good", "killed by SIGKILL"):
         assert words in demo.stderr

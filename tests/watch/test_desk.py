@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from watch_office import Office, failed, run_ended
 
+from observability.events import TaskFailed
 from observability.watch.facts import Fact
 
 
@@ -57,6 +59,23 @@ def test_a_killed_task_is_told_when_airflow_confirms_that_it_is_final(office):
     office.see(failed(cause="platform", certainty=0, witness="reconciler"))
     office.pass_time(5)
     assert office.said() == [("opened", "load", "t", "oom")]
+
+
+@pytest.mark.parametrize("confirmed_first", [False, True])
+def test_a_killed_task_that_is_final_has_its_outcome_told_once_by_the_watcher(office, confirmed_first):
+    killed = failed(sign="suspected", cause="killed", certainty=2, witness="relay")
+    final = failed(cause="platform", certainty=0, witness="reconciler")
+    first, second = (final, killed) if confirmed_first else (killed, final)
+    office.see(first)
+    office.see(second)
+    office.see(final, killed)
+    told = [event for event in office.desk.take_events() if isinstance(event, TaskFailed)]
+    assert [(event.cause, event.witness, event.identity.task_id) for event in told] == [("killed", "reconciler", "t")]
+
+
+def test_a_failure_that_a_callback_told_of_is_not_told_again_by_the_watcher(office):
+    office.see(failed(witness="callback"), failed(cause="platform", certainty=0, witness="reconciler"))
+    assert [event for event in office.desk.take_events() if isinstance(event, TaskFailed)] == []
 
 
 def test_a_killed_task_that_is_retried_is_not_told(office):
