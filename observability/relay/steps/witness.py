@@ -12,10 +12,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec.structs import replace
 
 from observability.emit import emit
 from observability.events import Identity, TaskKilled
 from observability.relay.sinks.sink import Answer, Batch
+from observability.relay.steps.memory import MemoryKills
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,19 +39,26 @@ class Witness:
 
     name = "witness"
 
-    def __init__(self, tell: Callable[[Event], Any] = emit) -> None:
+    def __init__(self, tell: Callable[[Event], Any] = emit, memory: MemoryKills | None = None) -> None:
         self._tell = tell
+        self._memory = memory or MemoryKills()
 
     def send(self, batch: Batch) -> Answer:
         """Look through the batch."""
         for document in batch.documents:
             death = death_of(document) if LAST_WORDS.search(document) else None
             if death is not None and death.time is not None and time.time() - death.time.timestamp() < _OLD_NEWS_S:
-                self._tell(death)
+                self._tell(self._with_cause(death, death.time.timestamp()))
         return Answer(len(batch.ids))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Look at the kernel's counter no more."""
+        self._memory.close()
+
+    def _with_cause(self, death: TaskKilled, when: float) -> TaskKilled:
+        if death.signal == "SIGKILL" and self._memory.near(when):
+            return replace(death, cause="oom", reason="the kernel ended the process for the memory it used (SIGKILL)")
+        return death
 
 
 def death_of(document: bytes) -> TaskKilled | None:

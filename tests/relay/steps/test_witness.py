@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from observability.relay.sinks.sink import Batch
+from observability.relay.steps.memory import MemoryKills
 from observability.relay.steps.witness import LAST_WORDS, Witness, death_of
 
 
@@ -49,6 +50,18 @@ def test_the_supervisors_last_words_are_understood(said, extra, cause, signal, e
     assert (death.cause, death.signal, death.exit_code) == (cause, signal, exit_code)
     about = death.identity
     assert (about.dag_id, about.task_id, about.run_id, about.try_number, about.map_index) == ("d", "t", "r", 2, 4)
+
+
+def test_a_kill_by_the_kernel_for_memory_has_that_cause(tmp_path):
+    counter, told = tmp_path / "vmstat", []
+    counter.write_text("oom_kill 3\n")
+    witness = Witness(told.append, MemoryKills(counter))
+    counter.write_text("oom_kill 4\n")
+    witness.send(
+        batch(document(OOM, signal=-9, signal_name="SIGKILL"), document("Process exited abnormally", exit_code=3))
+    )
+    witness.close()
+    assert [death.cause for death in told] == ["oom", "killed"]
 
 
 def test_equal_deaths_have_equal_ids():
