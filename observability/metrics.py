@@ -14,7 +14,6 @@ import os
 import re
 import threading
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from observability import identity
@@ -76,6 +75,7 @@ _sending = threading.Lock()
 _wake = threading.Event()
 _pending = _Pending()
 _thread: threading.Thread | None = None
+_connected: tuple[tuple[str, int], Any] | None = None
 
 
 def increment(name: str, value: float = 1, **tags: str) -> None:
@@ -203,11 +203,22 @@ def _is_number(value: object) -> bool:
         return False
 
 
-@lru_cache(maxsize=1)
 def _client(host: str, port: int) -> Any:
+    """The client for this address; the one for an address that is no longer configured is closed."""
+    global _connected
     from statsd import StatsClient  # type: ignore[import-untyped]
 
-    return StatsClient(host, port, maxudpsize=_MOST_BYTES)
+    if _connected is None or _connected[0] != (host, port):
+        _disconnect()
+        _connected = (host, port), StatsClient(host, port, maxudpsize=_MOST_BYTES)
+    return _connected[1]
+
+
+def _disconnect() -> None:
+    global _connected
+    if _connected is not None:
+        _connected[1].close()
+    _connected = None
 
 
 def _wire_name(kind: MetricType, key: _Key, who: Identity | None) -> str:
@@ -246,7 +257,7 @@ def _after_fork() -> None:
     global _lock, _sending, _wake, _pending, _thread
     _lock, _sending, _wake = threading.RLock(), threading.Lock(), threading.Event()
     _pending, _thread = _Pending(), None
-    _client.cache_clear()
+    _disconnect()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -41,8 +41,6 @@ def wire(monkeypatch):
     lines.receiver = receiver
     yield lines
     receiver.close()
-    if metrics._client.cache_info().currsize:
-        metrics._client("127.0.0.1", get_settings().statsd.port).close()
     _forget()
 
 
@@ -50,7 +48,7 @@ def _forget():
     metrics._wake.set()
     metrics._take()
     get_settings.cache_clear()
-    metrics._client.cache_clear()
+    metrics._disconnect()
     take_losses()
 
 
