@@ -205,7 +205,7 @@ def _is_number(value: object) -> bool:
 
 def _client(host: str, port: int) -> Any:
     """The client for this address; the one for an address that is no longer configured is closed."""
-    global _connected
+    global _connected  # noqa: PLW0603 - one connection of a process
     from statsd import StatsClient  # type: ignore[import-untyped]
 
     if _connected is None or _connected[0] != (host, port):
@@ -215,7 +215,7 @@ def _client(host: str, port: int) -> Any:
 
 
 def _disconnect() -> None:
-    global _connected
+    global _connected  # noqa: PLW0603 - one connection of a process
     if _connected is not None:
         _connected[1].close()
     _connected = None
