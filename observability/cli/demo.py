@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -83,14 +84,24 @@ def _play(store: str, home: Path | None, *, begun: float, patience: float, as_js
     _drain()
     make_visible(settings)
     books = read_books(layout, settings)
-    result = summary(
-        told, books, seconds=time.monotonic() - begun, look_at=f"CONTRAIL_HOME={layout.home} contrail events"
-    )
+    result = summary(told, books, seconds=time.monotonic() - begun, look_at=_look_at(layout, store))
     show_summary(told, books, result, console)
     if as_json:
         typer.echo(json.dumps(result))
     if books.faults():
         raise typer.Exit(1)
+
+
+def _look_at(layout: Layout, store: str) -> str:
+    """The command to go on with; a node or moto of the demo's own has ended with it, the ledger has not."""
+    stays = {"elasticsearch": "ES_URL", "cloudwatch": "AWS_ENDPOINT_URL"}.get(store)
+    knobs = {"CONTRAIL_HOME": str(layout.home)}
+    if stays and stays in os.environ:
+        passed = ("CONTRAIL_STORE__BACKEND", "CONTRAIL_ELASTICSEARCH__URL", "CONTRAIL_CLOUDWATCH__ENDPOINT_URL")
+        knobs |= {name: os.environ[name] for name in passed if name in os.environ}
+    shell = os.path.relpath(Path(sys.executable).with_name("contrail"))
+    question = "alerts list" if stays and stays not in os.environ else "events"
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in knobs.items()), shell, question])
 
 
 def _settle(layout: Layout, store: str) -> Settings:

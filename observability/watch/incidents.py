@@ -136,7 +136,7 @@ def observe(incident: Incident | None, fact: Fact, now: float, policy: Policy) -
     again = _tried_again(incident, fact)
     changed = replace(
         incident,
-        count=incident.count + (0 if fact.family == "run" and incident.family != "run" else 1),
+        count=incident.count + ((fact.family == "run") == (incident.family == "run")),  # a run and its task are one
         last_seen=max(incident.last_seen, fact.time),
         severity=max(incident.severity, fact.severity, key=_RANK.index),
         members=_with_member(incident.members, fact),

@@ -37,6 +37,12 @@ def test_one_failure_seen_by_three_witnesses_is_one_message(office):
     assert office.incidents()[0].count == 1
 
 
+def test_a_run_that_is_seen_to_fail_before_its_task_is_one_failure(office):
+    office.see(run_ended("failed"), failed())
+    office.pass_time(60)
+    assert [(one.count, one.family) for one in office.incidents()] == [(1, "task")]
+
+
 def test_an_attempt_that_is_retried_is_not_told(office):
     office.see(failed(sign="attempt"))
     office.see(run_ended("recovered", time=1_000_100.0))
