@@ -72,6 +72,13 @@ def moment_of(text: str, now: float) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
 @app.command("list")
 def list_incidents(
     everything: Annotated[bool, typer.Option("--all", help="Resolved ones as well.")] = False,
@@ -85,7 +92,7 @@ def list_incidents(
     if as_json:
         _print_json([_incident(one) for one in found if one.state != "suspected"])
         return
-    table = Table("id", "state", "severity", "what", "cause", "count", "last seen", "owner", box=None)
+    table = _table("id", "state", "severity", "what", "cause", "count", "last seen", "owner")
     for one in found:
         table.add_row(
             one.id[:8], one.state, one.severity, _what(one), one.cause, str(one.count), _ago(one.last_seen),
@@ -204,7 +211,7 @@ def sent(
     if as_json:
         _print_json(found)
         return
-    table = Table("time", "channel", "kind", "severity", "title", "state", box=None)
+    table = _table("time", "channel", "kind", "severity", "title", "state")
     for one in found:
         table.add_row(one["time"], one["channel"], one["kind"], one["severity"], one["title"], one["state"])
     Console().print(table if found else "Nothing was sent.")
