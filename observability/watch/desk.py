@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
@@ -23,7 +24,7 @@ from observability.watch.ledger import read_cursor
 from observability.watch.route import Match, matches, policy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy.engine import Connection
 
@@ -36,6 +37,8 @@ __all__ = ["Desk"]
 _RUN_FAMILIES = {"task", "run", "stuck", "overdue"}
 _ONCE = {"task", "run"}
 _LOOK_AGAIN_S = 5.0
+_BEGUN_MOST = 10_000
+"""Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
 _NAMED_MOST = 3
 """So many DAGs that wait for a silent component are named; the others are held back until it is heard of."""
 _QUIET_S = {"telemetry": 3600.0, "data": 86_400.0}
@@ -48,6 +51,7 @@ class Desk:
         self.teller = teller
         self.events: list[Event] = []
         self.suspicious = False
+        self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
     def take(self, connection: Connection, facts: Iterable[Fact], now: float) -> None:
         """Apply what witnesses saw."""
@@ -104,7 +108,7 @@ class Desk:
         self._mark_end(connection, fact)
         known = book.fact(connection, fact.key)
         if known is not None and _confirms(known[0], fact):
-            self.events.append(_outcome(merged(known[0], fact)))
+            self.events.append(_outcome(merged(known[0], fact), self._begun.get(fact.key, {})))
         if known is not None and (stale := self._again(connection, fact, *known, now)):
             book.remember_fact(connection, *stale)
             return
@@ -195,7 +199,12 @@ class Desk:
             overdue = book.latest_incident(connection, incidents.key_of(replace(fact, family="overdue")))
             if overdue is not None and overdue.live:
                 self._settle(connection, *incidents.resolve(overdue, now), now)
-        elif fact.family == "task" and self._is_timed(fact):
+        elif fact.family == "task":
+            self._begun[fact.key] = fact.about
+            if len(self._begun) > _BEGUN_MOST:
+                self._begun.popitem(last=False)
+            if not self._is_timed(fact):
+                return
             book.record(connection, "task_started", dag_id, str(fact.task_id), _attempt(fact), fact.time, fact.time)
         elif fact.family == "asset":
             book.record(connection, "asset", "", fact.name, f"{run_id}:{fact.time}", fact.time, fact.time)
@@ -263,8 +272,8 @@ def _confirms(known: Fact, fact: Fact) -> bool:
     return fact.family == "task" and signs == {"suspected", "failed"} and witnesses == {"relay", "reconciler"}
 
 
-def _outcome(fact: Fact) -> TaskFailed:
-    about = fact.about
+def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
+    about = {**begun, **fact.about}
     return TaskFailed(
         identity=Identity(
             dag_id=fact.dag_id,
@@ -275,6 +284,8 @@ def _outcome(fact: Fact) -> TaskFailed:
             operator=about.get("operator"),
             owner=about.get("owner"),
             run_type=about.get("run_type"),
+            tags=tuple(about["tags"]) if about.get("tags") else None,
+            team=about.get("team"),
             trace_id=about.get("trace_id"),
         ),
         time=datetime.fromtimestamp(fact.time, timezone.utc),
