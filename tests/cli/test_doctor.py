@@ -222,7 +222,7 @@ BREAKS = {
     stop_airflow: ("api-server", "nothing answers at http://127.0.0.1:1", "contrail up"),
     lose_the_database: ("api-server", "metadata database", "airflow db check"),
     stop_the_triggerer: ("components", "triggerer is not healthy", "contrail status"),
-    set_the_clock_wrong: ("clock", "3600 s", "set-ntp"),
+    set_the_clock_wrong: ("clock", "clock is 360", "set-ntp"),  # an hour; the Date header knows whole seconds
     forbid_the_api: ("login", "403", "CONTRAIL_API_USERNAME"),
     break_a_dag: ("dags", "dags/x.py does not parse: SyntaxError: invalid syntax", "python dags/x.py"),
     remove_the_plugin: ("plugin", "not loaded", "pip install"),
