@@ -5,7 +5,7 @@ ARG AIRFLOW_IMAGE=apache/airflow:3.3.2-python3.12
 
 FROM ${AIRFLOW_IMAGE} AS build
 COPY --chown=airflow:0 requirements-production.lock /tmp/requirements.lock
-RUN pip install --no-cache-dir --require-hashes --requirement /tmp/requirements.lock
+RUN pip install --no-cache-dir --no-deps --require-hashes --requirement /tmp/requirements.lock
 WORKDIR /tmp/contrail
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
 COPY --chown=airflow:0 observability ./observability

@@ -13,12 +13,13 @@ unexport PYTHONDONTWRITEBYTECODE
 GENERATED := config dashboards/generated docs/reference
 
 # $(call install,<lock file>): a virtual environment with what the lock names and nothing else, and this checkout in it.
+# The lock is whole, so nothing is resolved: pip, asked for an extra, may look past the version that is pinned.
 define install
 @test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)" >&2; \
   $(if $(UV),uv venv --quiet --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV)); }
 echo "installing $(1)" >&2
 export VIRTUAL_ENV="$(CURDIR)/$(VENV)"
-$(if $(UV),uv pip install --quiet,$(BIN)/pip install --quiet --disable-pip-version-check) --require-hashes -r $(1) >&2
+$(if $(UV),uv pip install --quiet,$(BIN)/pip install --quiet --disable-pip-version-check) --no-deps --require-hashes -r $(1) >&2
 $(if $(UV),uv pip install --quiet,$(BIN)/pip install --quiet --disable-pip-version-check) --no-deps --no-build-isolation -e . >&2
 touch $@
 endef
