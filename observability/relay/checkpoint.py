@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from observability.relay.tail import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 
@@ -32,6 +32,9 @@ create table if not exists contrail_cursors (
 create table if not exists contrail_counts (
   sink text not null, stream text not null, result text not null, number integer not null,
   primary key (sink, stream, result)
+) without rowid;
+create table if not exists contrail_finished (
+  sink text not null, identity text not null, stamp integer not null, primary key (sink, identity)
 ) without rowid;
 create table if not exists contrail_facts (name text primary key, value text not null) without rowid;
 """
@@ -77,20 +80,41 @@ class Checkpoint:
             return Cursor(identity, sending=_EVERYTHING)
         return replace(found, sending=_EVERYTHING) if row[5] <= self.distrusted_before else found
 
-    def sending(self, name: str, cursor: Cursor, end: int) -> None:
-        """Note that what lies between ``cursor`` and ``end`` is about to be sent."""
-        self._write(name, replace(cursor, sending=max(end, cursor.sending)))
+    def sending(self, ends: Iterable[tuple[str, Cursor, int]]) -> None:
+        """Note of each file's (name, cursor, end) that what lies between is about to be sent."""
+        self._write([(name, replace(cursor, sending=max(end, cursor.sending))) for name, cursor, end in ends])
         self._connection.commit()
 
-    def save(self, name: str, cursor: Cursor, counts: Iterable[tuple[str, str, int]] = ()) -> None:
-        """Commit that everything before ``cursor`` is answered for, and ``counts`` of (stream, result, number)."""
-        self._write(name, cursor)
+    def save(
+        self,
+        cursors: Iterable[tuple[str, Cursor]],
+        counts: Iterable[tuple[str, str, int]] = (),
+        finished: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        """Commit that everything before each file's (name, cursor) is answered for.
+
+        ``counts`` are (stream, result, number), ``finished`` is (identity, stamp) of files read to their end.
+        """
+        self._write(cursors)
         self._connection.executemany(
             "insert into contrail_counts values (?, ?, ?, ?)"
             " on conflict do update set number = number + excluded.number",
             [(self._sink, stream, result, number) for stream, result, number in counts if number],
         )
+        self._connection.executemany(
+            "insert or replace into contrail_finished values (?, ?, ?)",
+            [(self._sink, identity, stamp) for identity, stamp in finished],
+        )
         self._connection.commit()
+
+    def finished(self) -> Iterator[int]:
+        """The stamps of files that were read to their end, as far as that is to be trusted."""
+        for (stamp,) in self._connection.execute(
+            "select stamp from contrail_finished join contrail_cursors using (sink, identity)"
+            " where sink = ? and updated > ?",
+            (self._sink, self.distrusted_before),
+        ):
+            yield stamp
 
     def undo(self) -> None:
         """Forget what has not been committed."""
@@ -111,6 +135,11 @@ class Checkpoint:
             self._connection.execute(
                 "delete from contrail_cursors where sink = ? and updated < ?", (self._sink, time.time() - older_than_s)
             )
+            self._connection.execute(
+                "delete from contrail_finished where sink = ? and identity not in"
+                " (select identity from contrail_cursors where sink = ?)",
+                (self._sink, self._sink),
+            )
 
     def close(self) -> None:
         """Close the database."""
@@ -128,13 +157,17 @@ class Checkpoint:
                 "insert or replace into contrail_facts values (?, ?)", (f"{name}:{self._sink}", value)
             )
 
-    def _write(self, name: str, cursor: Cursor) -> None:
-        self._connection.execute(
+    def _write(self, cursors: Iterable[tuple[str, Cursor]]) -> None:
+        now = time.time()
+        self._connection.executemany(
             "insert or replace into contrail_cursors values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self._sink, cursor.identity, name, cursor.offset, cursor.tail,
-                cursor.part, cursor.sending, _checksum(cursor), time.time(),
-            ),
+            [
+                (
+                    self._sink, cursor.identity, name, cursor.offset, cursor.tail,
+                    cursor.part, cursor.sending, _checksum(cursor), now,
+                )
+                for name, cursor in cursors
+            ],
         )  # fmt: skip
 
 

@@ -1,30 +1,43 @@
-"""A tree of folders, looked at often and cheaply.
+"""A tree of folders, looked at often and cheaply, however much of it is history.
 
-What changed lately is looked at in each round; the rest in sweeps, spaced so that they take a twentieth of
-the time. A folder is listed again only when its own time has changed.
+A folder in which something changed lately is *hot*: it is looked at the more often the fresher the change.
+Everything else is found by sweeps, which go on in slices of a small share of the time and keep nothing of it
+in memory. A hot folder is listed again only when its own time has changed.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["Entry", "Folder"]
 
-_HOT_S = 3600.0
-_SWEEP_SHARE = 20
+_FILES_HOT_S = 3600.0
+_FOLDERS_HOT_S = 86_400.0
+"""A run of today gets a folder for each task that begins, hours after the one before."""
+_SHALLOW = 1
+"""Down to this depth a folder is always hot: there new runs begin, and logs are rotated."""
+_SHALLOW_EVERY_S = 1.0
+_HOT_EVERY_S = 2.0
+_ROUND_S_PER_FOLDER = 0.00025
+"""With very many hot folders a round takes longer, so that it costs no more than some hundredths of the time."""
+_FRESHNESS = 100
+"""What changed some time ago is looked at again after a hundredth of that time."""
+_SWEEP_SHARE = 0.03
+_MOST_CREDIT_S = 0.05
+_MOST_DEBT_S = 1.0
 _UNSETTLED_NS = 2_000_000_000
 """A folder changed less than this before it was listed is listed again: its time may be too coarse to tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A regular file that was found."""
 
     path: str
@@ -32,64 +45,178 @@ class Entry:
 
 
 @dataclass(slots=True)
-class _Directory:
-    changed_ns: int = -1
-    listed_ns: int = 0
-    folders: tuple[str, ...] = ()
-    files: dict[str, None] = field(default_factory=dict)
+class _Listing:
+    """What a folder held, and when it was changed and listed."""
+
+    changed_ns: int
+    listed_ns: int
+    files: list[Entry] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+    def newest_ns(self) -> int:
+        return max(self.changed_ns, max((entry.stat.st_mtime_ns for entry in self.files), default=0))
+
+
+@dataclass(slots=True)
+class _Hot:
+    """A hot folder: its files by path, its folders as hashes of their paths."""
+
+    depth: int
+    changed_ns: int
+    listed_ns: int
+    files: tuple[str, ...]
+    folders: array[int]
+    due: float = 0.0
 
 
 class Folder:
-    """The regular files below ``root``; symbolic links are not followed."""
+    """The regular files below ``root``; symbolic links are not followed.
+
+    ``sweeps`` counts those that have come to their end.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._directories: dict[str, _Directory] = {}
-        self._sweep_due = 0.0
+        self.sweeps = 0
+        self._hot: dict[str, _Hot] = {}
+        self._sweep: Iterator[Entry] | None = None
+        self._hurry = True
+        self._credit = 0.0
+        self._looked = time.monotonic()
 
-    def look(self) -> tuple[list[Entry], bool]:
-        """Files that may be new or changed, and whether this round saw every file there is."""
-        started = time.monotonic()
-        sweep = started >= self._sweep_due
-        found = list(self._walk(str(self.root), sweep=sweep, depth=0))
-        if sweep:
-            took = time.monotonic() - started
-            self._sweep_due = time.monotonic() + _SWEEP_SHARE * took
-        return found, sweep
+    def look(self, has_room: Callable[[], bool] = lambda: True, *, whole: bool = False) -> Iterator[Entry]:
+        """Files that may be new or changed: those of hot folders, and what this slice of the sweep comes by.
+
+        The sweep waits until ``has_room`` allows. The first, one asked for by :meth:`sweep_soon` and, with
+        ``whole``, any goes on to its end.
+        """
+        now = time.monotonic()
+        for path in [path for path, hot in self._hot.items() if now >= hot.due]:
+            hot = self._hot[path]
+            known = self._unchanged(path, hot)
+            yield from self._listed_anew(path, hot) if known is None else known
+        yield from self._slice(has_room, whole=whole)
 
     def sweep_soon(self) -> None:
-        """Make the next round a sweep."""
-        self._sweep_due = 0.0
+        """Begin a sweep anew, and go through it at once."""
+        self._sweep, self._hurry = None, True
 
-    def _walk(self, path: str, *, sweep: bool, depth: int) -> Iterator[Entry]:
-        known = self._directories.get(path)
-        now = time.time_ns()
-        hot = known is None or sweep or depth <= 1 or now - known.changed_ns < _HOT_S * 1e9
-        if hot:
-            known = self._listed(path, known, now)
-        if known is None:
-            return
-        if hot:
-            for name in known.files:
-                try:
-                    yield Entry(name, os.stat(name, follow_symlinks=False))  # noqa: PTH116 - no object per file
-                except OSError:
-                    continue
-        for name in known.folders:
-            yield from self._walk(name, sweep=sweep, depth=depth + 1)
+    def _slice(self, has_room: Callable[[], bool], *, whole: bool) -> Iterator[Entry]:
+        now = time.monotonic()
+        self._credit = min(self._credit + _SWEEP_SHARE * (now - self._looked), _MOST_CREDIT_S)
+        self._looked = now
+        whole = whole or not self.sweeps or (self._hurry and self._credit > -_MOST_DEBT_S)
+        sweep = self._sweep = self._sweep or self._walk()
+        while (whole or self._credit > 0) and has_room():
+            began = time.monotonic()
+            entry = next(sweep, None)
+            self._credit -= time.monotonic() - began
+            if entry is None:
+                self._sweep, self._hurry = None, False
+                self.sweeps += 1
+                break
+            yield entry
 
-    def _listed(self, path: str, known: _Directory | None, now: int) -> _Directory | None:
+    def _walk(self) -> Iterator[Entry]:
+        stack = [(str(self.root), 0)]
+        while stack:
+            path, depth = stack.pop()
+            listing = _listing(path)
+            if listing is not None:
+                if path not in self._hot:
+                    self._warm(path, depth, listing)
+                yield from listing.files
+                stack += ((folder, depth + 1) for folder in listing.folders)
+
+    def _unchanged(self, path: str, hot: _Hot) -> list[Entry] | None:
+        """The files of a folder in which none has come or gone, else None. This is what most of the time goes to."""
         try:
-            changed = os.stat(path, follow_symlinks=False).st_mtime_ns  # noqa: PTH116 - as above
-            if known and known.changed_ns == changed and known.listed_ns - changed > _UNSETTLED_NS:
-                return known
-            with os.scandir(path) as entries:
-                listed = list(entries)
+            changed = os.stat(path).st_mtime_ns  # noqa: PTH116 - no object per file
         except OSError:
-            self._directories.pop(path, None)
             return None
-        files = {entry.path: None for entry in listed if entry.is_file(follow_symlinks=False)}
-        folders = tuple(entry.path for entry in listed if entry.is_dir(follow_symlinks=False))
-        fresh = _Directory(changed, now, folders, files)
-        self._directories[path] = fresh
-        return fresh
+        if changed != hot.changed_ns or hot.listed_ns - changed < _UNSETTLED_NS:
+            return None
+        entries = []
+        newest = changed
+        for name in hot.files:
+            try:
+                found = os.stat(name, follow_symlinks=False)  # noqa: PTH116 - as above
+            except OSError:
+                continue
+            newest = max(newest, found.st_mtime_ns)
+            entries.append(Entry(name, found))
+        self._schedule(path, hot, newest)
+        return entries
+
+    def _listed_anew(self, path: str, hot: _Hot) -> Iterator[Entry]:
+        listing = _listing(path)
+        if listing is None:
+            del self._hot[path]
+            return
+        known = set(hot.folders)
+        self._warm(path, hot.depth, listing)
+        yield from listing.files
+        for folder in listing.folders:
+            if hash(folder) not in known:
+                yield from self._enter(folder, hot.depth + 1)
+
+    def _enter(self, path: str, depth: int) -> Iterator[Entry]:
+        """The files of a folder that was not there before, and of all below it."""
+        listing = _listing(path)
+        if listing is None:
+            return
+        self._warm(path, depth, listing)
+        yield from listing.files
+        for folder in listing.folders:
+            yield from self._enter(folder, depth + 1)
+
+    def _warm(self, path: str, depth: int, listing: _Listing) -> None:
+        hot = _Hot(
+            depth,
+            listing.changed_ns,
+            listing.listed_ns,
+            tuple(entry.path for entry in listing.files),
+            array("q", map(hash, listing.folders)),
+        )
+        self._hot[path] = hot
+        self._schedule(path, hot, listing.newest_ns())
+
+    def _schedule(self, path: str, hot: _Hot, newest_ns: int) -> None:
+        age = time.time() - newest_ns / 1e9
+        if hot.depth <= _SHALLOW:
+            slowest = _SHALLOW_EVERY_S
+        elif age > (_FOLDERS_HOT_S if hot.folders else _FILES_HOT_S):
+            del self._hot[path]
+            return
+        else:
+            slowest = max(_HOT_EVERY_S, len(self._hot) * _ROUND_S_PER_FOLDER)
+        hot.due = time.monotonic() + min(slowest, max(age / _FRESHNESS, 0.0))
+
+
+def _listing(path: str) -> _Listing | None:
+    changed = _changed_ns(path)
+    if changed is None:
+        return None
+    listing = _Listing(changed, time.time_ns())
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    listing.folders.append(entry.path)
+                elif entry.is_file(follow_symlinks=False) and (found := _stat(entry.path)) is not None:
+                    listing.files.append(Entry(entry.path, found))
+    except OSError:
+        return None
+    return listing
+
+
+def _changed_ns(path: str) -> int | None:
+    found = _stat(path)
+    return None if found is None else found.st_mtime_ns
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path, follow_symlinks=False)  # noqa: PTH116 - no object per file
+    except OSError:
+        return None

@@ -1,23 +1,27 @@
 """Which files there are to read now: found, known again after a rotation, held until sent, let go.
 
 A file is known by device and inode while it lives and by its identity for ever; what begins alike is told
-apart by generation. Only files with something to send, or that changed lately, are kept in memory.
+apart by generation. Only files with something to send, or that changed lately, are kept in memory; of those that
+every reader has read, eight bytes each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from observability.relay.finished import Finished
 from observability.relay.folder import Entry, Folder
-from observability.relay.sources.file import TailedFile
+from observability.relay.sources.file import TailedFile, stamp_of
 from observability.relay.steps.identify import HEAD_BYTES, first_line, identify
 from observability.relay.steps.splice import origin_of
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Sequence
 
     from observability.relay.sources.file import Stream
@@ -27,11 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["Inventory", "Reader", "Source"]
 
 _IDLE_S = 60.0
+_IDLE_WHEN_FULL_S = 2.0
 _ABANDONED_S = 600.0
 """A first or last line without newline is taken as it is when its file has been still for so long."""
 _COPY_GRACE_S = 10.0
 _SENT_AT_ONCE_S = 2.0
 _MOST_ACTIVE = 2_000
+_STUCK_S = 5.0
+_WATCH_SHARE = 20
 _COMPARED_BYTES = 65_536
 
 
@@ -69,24 +76,29 @@ class Inventory:
         self._active: dict[tuple[int, int], TailedFile] = {}
         self._source_of: dict[tuple[int, int], Source] = {}
         self._by_identity: dict[str, TailedFile] = {}
-        self._done: dict[tuple[int, int], int] = {}
+        self._finished = Finished()
         self._missing: dict[str, tuple[TailedFile, float]] = {}
         self._adopted = False
-        self._left_out = False
+        self._left_out = self._crowded = False
+        self._moved = time.monotonic()
+        self._watch_due = 0.0
 
-    def refresh(self) -> bool:
-        """Look at the folders again; True when every file there is has been seen and taken in."""
+    def refresh(self, *, whole: bool = False) -> bool:
+        """Look at the folders again; True when every file there is has been seen and taken in.
+
+        With ``whole`` the sweeps are made to their end, as far as there is room for what they find.
+        """
         if not self._adopted:
             self._adopted = True
             self._adopt()
-        self._left_out = False
-        complete = True
+        self._left_out = self._crowded = False
+        if len(self._active) < _MOST_ACTIVE:
+            self._moved = time.monotonic()
+        before = [source.folder.sweeps for source in self._sources]
         for source in self._sources:
-            entries, swept = source.folder.look()
-            complete = complete and swept
-            seen = {self._see(source, entry) for entry in entries}
-            if swept:
-                self._miss(source, seen)
+            for entry in source.folder.look(self._has_room, whole=whole):
+                self._see(source, entry)
+        self._watch()
         self._give_up()
         self._retire()
         self._hold()
@@ -95,11 +107,17 @@ class Inventory:
         if self._left_out:
             for source in self._sources:
                 source.folder.sweep_soon()
-        return complete and not self._left_out
+        now = [source.folder.sweeps for source in self._sources]
+        self._finished.prune(now)
+        return all(map(int.__gt__, now, before)) and not (self._left_out or self._crowded)
+
+    def remember(self, stamps: array[int]) -> None:
+        """Take over from an earlier process the stamps, in order, of what every reader had read to its end."""
+        self._finished = Finished(stamps)
 
     def is_done(self, found: os.stat_result) -> bool:
         """Whether every reader has read all of a file, which was then let go."""
-        return self._done.get((found.st_dev, found.st_ino)) == hash((found.st_size, found.st_mtime_ns))
+        return self._finished.holds(stamp_of(found))
 
     def discard(self, file: TailedFile) -> None:
         """Let go of a file, whether or not it was read."""
@@ -121,46 +139,51 @@ class Inventory:
 
     def _adopt(self) -> None:
         for source in self._sources:
-            for name, link, found in source.spool.held() if source.spool else ():
-                stream = source.stream_of(name)
-                if stream is not None and ".kept" in link.name:
-                    self._take_in_kept(source, stream, link, found)
-                elif stream is not None and not link.name.endswith(".new"):
-                    file = self._admit(source, stream, link, found)
-                    if file is not None:
-                        file.spooled = link
-                        file.gone = found.st_nlink == 1
+            if source.spool is not None:
+                for name, link, found in source.spool.held():
+                    self._adopt_one(source, source.spool, name, link, found)
+
+    def _adopt_one(self, source: Source, spool: Spool, name: str, link: Path, found: os.stat_result) -> None:
+        stream = source.stream_of(name)
+        if self._finished.holds(stamp_of(found)):
+            spool.drop(link)
+        elif stream is not None and ".kept" in link.name:
+            self._take_in_kept(source, stream, link, found)
+        elif stream is not None and not link.name.endswith(".new"):
+            file = self._admit(source, stream, link, found)
+            if file is not None:
+                file.spooled = link
+                file.gone = found.st_nlink == 1
 
     def _take_in_kept(self, source: Source, stream: Stream, kept: Path, found: os.stat_result) -> None:
         identity, origin = kept.name.partition(".kept")[0].split("-")
         key = (found.st_dev, found.st_ino)
         own = identify(stream.name, b"kept " + identity.encode())
-        self._active[key] = TailedFile(
-            stream, kept, *key, own, int(origin), found.st_size, found.st_mtime, gone=True, spooled=kept, ids=identity
-        )
+        file = TailedFile(stream, kept, *key, own, int(origin), gone=True, spooled=kept, ids=identity)
+        file.look(found)
+        self._active[key] = file
         self._source_of[key] = source
-        self._by_identity[own] = self._active[key]
+        self._by_identity[own] = file
 
-    def _see(self, source: Source, entry: Entry) -> tuple[int, int]:
+    def _see(self, source: Source, entry: Entry) -> None:
         found = entry.stat
         key = (found.st_dev, found.st_ino)
-        if self._done.get(key) == hash((found.st_size, found.st_mtime_ns)):
-            return key
-        self._done.pop(key, None)
         file = self._active.get(key)
         if file is not None and 0 <= file.size <= found.st_size:
-            file.size, file.changed, file.path, file.gone = found.st_size, found.st_mtime, Path(entry.path), False
-            return key
+            file.path, file.gone, file.sighted = Path(entry.path), False, self.round
+            file.look(found)
+            return
+        if file is None and self._finished.holds(stamp_of(found)):
+            return
         stream = source.stream_of(os.path.relpath(entry.path, source.folder.root))
         if stream is None:
-            return key
+            return
         if file is not None:
             self._replace(key, file, found)
         if len(self._active) >= _MOST_ACTIVE and time.time() - found.st_mtime > _IDLE_S:
-            self._left_out = True
-            return key
+            self._crowded = True
+            return
         self._admit(source, stream, Path(entry.path), found)
-        return key
 
     def _admit(self, source: Source, stream: Stream, path: Path, found: os.stat_result) -> TailedFile | None:
         key = (found.st_dev, found.st_ino)
@@ -172,6 +195,7 @@ class Inventory:
         self.unreadable.pop(str(path), None)
         if file is None or not self._is_best(file):
             return None
+        file.sighted = self.round
         self._active[key] = file
         self._source_of[key] = source
         self._by_identity[file.identity] = file
@@ -198,17 +222,9 @@ class Inventory:
         finally:
             os.close(descriptor)
         identity = identify(stream.name, line, generation)
-        return TailedFile(
-            stream,
-            path,
-            found.st_dev,
-            found.st_ino,
-            identity,
-            origin,
-            found.st_size,
-            found.st_mtime,
-            generation=generation,
-        )
+        file = TailedFile(stream, path, found.st_dev, found.st_ino, identity, origin, generation=generation)
+        file.look(found)
+        return file
 
     def _generation(self, stream: Stream, line: bytes, descriptor: int) -> int | None:
         for generation in count():
@@ -238,20 +254,38 @@ class Inventory:
         self._source_of[key].folder.sweep_soon()
         self._drop(file)
 
-    def _miss(self, source: Source, seen: set[tuple[int, int]]) -> None:
-        for key in [key for key in self._active if key not in seen and self._source_of[key] is source]:
-            file = self._active[key]
-            try:
-                found = file.readable.stat()
-            except OSError:
-                found = None
-            if found is not None and (found.st_dev, found.st_ino) == key and found.st_size:
-                file.gone = file.spooled is not None and found.st_nlink == 1
-                file.size, file.changed = found.st_size, found.st_mtime
-                continue
-            if self._behind(file):
-                self._missing[file.identity] = (file, time.monotonic() + _COPY_GRACE_S)
-            self._drop(file)
+    def _has_room(self) -> bool:
+        """Whether more of the past may be taken in, or else only what is fresh be looked for."""
+        return len(self._active) < _MOST_ACTIVE or time.monotonic() - self._moved > _STUCK_S
+
+    def _watch(self) -> None:
+        """Look at the files that no folder has shown in this round."""
+        began = time.monotonic()
+        if began < self._watch_due:
+            return
+        for key, file in list(self._active.items()):
+            if file.sighted != self.round:
+                self._look_for(key, file)
+        self._watch_due = time.monotonic() + _WATCH_SHARE * (time.monotonic() - began)
+
+    def _look_for(self, key: tuple[int, int], file: TailedFile) -> None:
+        if file.size < 0:
+            with contextlib.suppress(OSError):
+                self._see(self._source_of[key], Entry(str(file.path), file.path.stat()))
+            return
+        try:
+            found = file.readable.stat()
+        except OSError:
+            found = None
+        if found is not None and (found.st_dev, found.st_ino) == key and found.st_size:
+            file.gone = file.spooled is not None and found.st_nlink == 1
+            if found.st_size >= file.size >= 0:
+                file.look(found)
+            return
+        if self._behind(file):
+            self._missing[file.identity] = (file, time.monotonic() + _COPY_GRACE_S)
+            self._source_of[key].folder.sweep_soon()
+        self._drop(file)
 
     def _give_up(self) -> None:
         for identity, (file, deadline) in list(self._missing.items()):
@@ -273,10 +307,11 @@ class Inventory:
 
     def _retire(self) -> None:
         now = time.time()
-        for key, file in list(self._active.items()):
-            still = now - file.changed
-            if still > _IDLE_S and not self._behind(file):
-                self._done[key] = hash((file.size, file.readable.stat().st_mtime_ns)) if file.readable.exists() else 0
+        idle_s = _IDLE_S if len(self._active) < _MOST_ACTIVE // 2 else _IDLE_WHEN_FULL_S
+        for file in list(self._active.values()):
+            if now - file.changed > idle_s and not self._behind(file):
+                self._finished.add(file.seen[1])
+                self._moved = time.monotonic()
                 self._drop(file)
 
     def _behind(self, file: TailedFile) -> bool:
@@ -296,7 +331,9 @@ class Inventory:
 def _known_by_name(stream: Stream, path: Path, found: os.stat_result) -> TailedFile:
     """A journal file: nobody renames it, and a flipped bit in it must not make it another file."""
     identity = identify(stream.name, b"")
-    return TailedFile(stream, path, found.st_dev, found.st_ino, identity, 0, found.st_size, found.st_mtime)
+    file = TailedFile(stream, path, found.st_dev, found.st_ino, identity)
+    file.look(found)
+    return file
 
 
 def is_final(file: TailedFile) -> bool:

@@ -1,4 +1,7 @@
-"""The way to one sink: its own thread, its own cursors, one simple loop of read, send, checkpoint."""
+"""The way to one sink: its own thread, its own cursors, one simple loop of read, send, checkpoint.
+
+What several files have to say is sent together, where the sink can take that, and noted by one commit.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import random
 import sqlite3
 import threading
 import time
+from array import array
+from bisect import bisect_right
 from collections import Counter
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING, cast
 
 from observability.contain import contained, count_loss
 from observability.relay.accounts import Account, Waiting
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from observability.relay.checkpoint import Checkpoint
     from observability.relay.deadletters import DeadLetters, Letter
     from observability.relay.inventory import Inventory
-    from observability.relay.sinks.sink import Sink
+    from observability.relay.sinks.sink import GatheringSink, Sink
     from observability.relay.sources.file import TailedFile
 
 __all__ = ["Lane"]
@@ -35,6 +41,41 @@ _LONGEST_WAIT_S = 1.5
 _ERRORS = (SinkUnavailable, sqlite3.DatabaseError, OSError)
 _EVERYTHING = 1 << 61
 _SKIP_S = 30.0
+_STILL_S = 5.0
+
+
+@dataclass(slots=True)
+class _Group:
+    """Stretches of different files of one dataset, to be sent and noted together."""
+
+    taken: list[tuple[TailedFile, Cursor, Stretch]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, file: TailedFile, cursor: Cursor, stretch: Stretch) -> None:
+        self.taken.append((file, cursor, stretch))
+        self.size += len(stretch.raw)
+
+    def ends(self) -> list[tuple[str, Cursor, int]]:
+        """Name, cursor and end of what will be in the air."""
+        return [
+            (file.stream.name, cursor, stretch.cursor.offset)
+            for file, cursor, stretch in self.taken
+            if stretch.spliced.ids
+        ]
+
+    def batches(self) -> list[Batch]:
+        return [
+            _batch(file, stretch, resent=cursor.offset < cursor.sending)
+            for file, cursor, stretch in self.taken
+            if stretch.spliced.ids
+        ]
+
+    def moves(self) -> list[tuple[TailedFile, Cursor]]:
+        """Each file with the cursor behind its stretch."""
+        return [
+            (file, replace(stretch.cursor, sending=cursor.sending if cursor.sending > stretch.cursor.offset else 0))
+            for file, cursor, stretch in self.taken
+        ]
 
 
 class Lane(threading.Thread):
@@ -71,8 +112,13 @@ class Lane(threading.Thread):
         self._cursors: dict[str, Cursor] = {}
         self._behind_since: dict[str, float] = {}
         self._skipped: dict[str, float] = {}
+        self._noted: dict[str, int] = {}
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
+        self.tried = threading.Event()
+        """Whether the ends were opened, or could not be."""
+        self.finished: array[int] | None = None
+        """The stamps, in order, of files that it had read to their end when it began; None while that is not known."""
         self.idle_since = -1
         """The round of the inventory after which there was nothing left to send."""
 
@@ -122,8 +168,11 @@ class Lane(threading.Thread):
     def _run_open(self) -> None:
         sink, checkpoint, atomic = self._open_ends()
         self._cursors.clear()
+        self._noted.clear()
         self._checkpoint = checkpoint
         try:
+            self.finished = array("q", sorted(checkpoint.finished()))
+            self.tried.set()
             for (stream, result), number in checkpoint.counts().items():
                 self.account.totals[stream, result] = number
             self._say(f"{self.account.sink}: ready")
@@ -140,72 +189,91 @@ class Lane(threading.Thread):
 
     def _round(self, sink: Sink, checkpoint: Checkpoint, *, atomic: bool) -> bool:
         moved = False
-        waiting: dict[str, Waiting] = {}
-        now = time.time()
-        known = set()
-        for file in self._inventory().files:
+        groups: dict[str, _Group] = {}
+        files = [file for file in self._inventory().files if self._carries(file)]
+        for file in files:
             if self._stopping.is_set():
-                break
-            if not self._carries(file):
-                continue
-            known.add(file.identity)
+                return moved
             cursor = self._cursor(checkpoint, file)
-            if (
-                cursor.offset < file.size
-                and self._may(file)
-                and self._advance(sink, checkpoint, file, cursor, atomic=atomic)
-            ):
-                moved = True
-            self._measure(file, waiting, now)
-        self.account.waiting = waiting
-        self._forget(known)
+            if cursor.offset >= file.size or not self._may(file):
+                continue
+            stretch = self._read(checkpoint, file, cursor)
+            if stretch is None:
+                continue
+            moved = True
+            group = groups.setdefault(file.stream.dataset, _Group())
+            group.add(file, cursor, stretch)
+            if group.size >= self._batch_bytes or not hasattr(sink, "send_all"):
+                self._deliver(sink, checkpoint, groups.pop(file.stream.dataset), atomic=atomic)
+        for group in groups.values():
+            self._deliver(sink, checkpoint, group, atomic=atomic)
+        self._note_finished(checkpoint, files)
+        self._measure(files)
+        self._forget({file.identity for file in files})
         if (prune := getattr(sink, "prune", None)) is not None and not moved:
             prune()
         return moved
 
-    def _advance(self, sink: Sink, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor, *, atomic: bool) -> bool:
+    def _read(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> Stretch | None:
         try:
-            stretch = read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
+            return read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
         except Replaced:
             self._start_again(checkpoint, file, cursor)
-            return False
         except FileNotFoundError:
             self._inventory().suspect(file)
-            return False
         except OSError as error:
             self._skipped[file.identity] = time.monotonic() + _SKIP_S
             self._say(f"cannot read {file.path}: {error.strerror}; correct its permissions; it is tried again")
-            return False
-        if stretch is None:
-            return False
-        self._deliver(sink, checkpoint, file, cursor, stretch, atomic=atomic)
-        return True
+        return None
 
-    def _deliver(  # noqa: PLR0913 - one step of the loop
-        self, sink: Sink, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor, stretch: Stretch, *, atomic: bool
-    ) -> None:
-        counts: Counter[str] = Counter(emitted=len(stretch.spliced.ids) + stretch.damaged, dropped=stretch.damaged)
-        if stretch.damaged:
-            count_loss(f"relay.{self.account.sink}", "damaged journal record", stretch.damaged)
-        if stretch.spliced.ids:
+    def _deliver(self, sink: Sink, checkpoint: Checkpoint, group: _Group, *, atomic: bool) -> None:
+        emitted = sum(len(stretch.spliced.ids) for _, _, stretch in group.taken)
+        damaged = sum(stretch.damaged for _, _, stretch in group.taken)
+        counts: Counter[str] = Counter(emitted=emitted + damaged, dropped=damaged)
+        if damaged:
+            count_loss(f"relay.{self.account.sink}", "damaged journal record", damaged)
+        if emitted:
             if not atomic:
-                checkpoint.sending(file.stream.name, cursor, stretch.cursor.offset)
-            batch = _batch(file, stretch, resent=cursor.offset < cursor.sending)
-            self._send(sink, checkpoint, batch, counts)
-        done = replace(stretch.cursor, sending=cursor.sending if cursor.sending > stretch.cursor.offset else 0)
-        books = [(file.stream.dataset, result, number) for result, number in counts.items() if number]
-        checkpoint.save(file.stream.name, done, books)
-        self._cursors[file.identity] = done
+                checkpoint.sending(group.ends())
+            self._send(sink, checkpoint, group.batches(), counts)
+        moves = group.moves()
+        dataset = group.taken[0][0].stream.dataset
+        books = [(dataset, result, number) for result, number in counts.items() if number]
+        checkpoint.save([(file.stream.name, cursor) for file, cursor in moves], books, self._finished(moves))
+        self._cursors.update((cursor.identity, cursor) for _, cursor in moves)
         self.account.add(books)
         if self.account.well():
             self._say(f"{self.account.sink}: takes records again")
 
-    def _send(self, sink: Sink, checkpoint: Checkpoint, batch: Batch, counts: Counter[str]) -> None:
-        answer = self._until_answered(sink, checkpoint, batch)
+    def _finished(self, moves: list[tuple[TailedFile, Cursor]]) -> list[tuple[str, int]]:
+        """The files that are now read to their end, as far as the inventory has seen them."""
+        found = []
+        for file, cursor in moves:
+            size, stamp = file.seen
+            if cursor.offset == size and not cursor.part:
+                self._noted[cursor.identity] = stamp
+                found.append((cursor.identity, stamp))
+        return found
+
+    def _note_finished(self, checkpoint: Checkpoint, files: list[TailedFile]) -> None:
+        """Note the ends of files that have been still for a while and were not noted with their last batch."""
+        now = time.time()
+        moves = [
+            (file, cursor)
+            for file in files
+            if now - file.changed > _STILL_S
+            and (cursor := self._cursors[file.identity]).offset == file.size
+            and self._noted.get(file.identity) != file.seen[1]
+        ]
+        if moves and (finished := self._finished(moves)):
+            checkpoint.save([(file.stream.name, cursor) for file, cursor in moves], (), finished)
+
+    def _send(self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch], counts: Counter[str]) -> None:
+        answer = self._until_answered(sink, checkpoint, batches)
         counts["stored"] += answer.stored
         counts["duplicate"] += answer.duplicates
         dead: list[Letter] = []
-        for refused in answer.rejected:
+        for batch, refused in _by_batch(batches, answer.rejected):
             mended = repair(batch.documents[refused.index], batch.prefix)
             if mended is not None:
                 one = replace(batch, ids=[batch.ids[refused.index]], documents=[mended])
@@ -215,7 +283,7 @@ class Lane(threading.Thread):
                 if not again.rejected:
                     continue
             dead.append(_letter(batch, refused))
-        if batch.resent and dead:
+        if dead and any(batch.resent for batch in batches):
             known = {letter["id"] for letter in self._dead_letters.read()}
             counts["duplicate"] += sum(letter["id"] in known for letter in dead)
             dead = [letter for letter in dead if letter["id"] not in known]
@@ -224,11 +292,11 @@ class Lane(threading.Thread):
             counts["dropped"] += self._dead_letters.write(dead)
             self.account.dead_letters = self._dead_letters.letters
 
-    def _until_answered(self, sink: Sink, checkpoint: Checkpoint, batch: Batch) -> Answer:
+    def _until_answered(self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch]) -> Answer:
         waits = _waits()
         while True:
             try:
-                return sink.send(batch)
+                return _together(sink, batches)
             except SinkUnavailable as error:
                 checkpoint.undo()
                 self._trouble(error)
@@ -237,12 +305,12 @@ class Lane(threading.Thread):
                 self._pause(error_wait(error.retry_after_s, waits))
                 if self._stopping.is_set():
                     raise
-                batch = replace(batch, resent=True)
+                batches = [replace(batch, resent=True) for batch in batches]
 
     def _start_again(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> None:
         if cursor.offset and (file.origin_ns or not file.stream.prefix):
             fresh = Cursor(file.identity, sending=max(cursor.offset, file.size))
-            checkpoint.save(file.stream.name, fresh)
+            checkpoint.save([(file.stream.name, fresh)])
             self._cursors[file.identity] = fresh
         self._inventory().suspect(file)
 
@@ -255,20 +323,25 @@ class Lane(threading.Thread):
             self._cursors[file.identity] = cursor
         return cursor
 
-    def _measure(self, file: TailedFile, waiting: dict[str, Waiting], now: float) -> None:
-        left = file.size - self._cursors[file.identity].offset
-        if left <= 0:
-            self._behind_since.pop(file.identity, None)
-            return
-        since = self._behind_since.setdefault(file.identity, min(now, file.changed))
-        waits = waiting.setdefault(file.stream.dataset, Waiting())
-        waits.bytes += left
-        waits.since = since if waits.since is None else min(waits.since, since)
+    def _measure(self, files: list[TailedFile]) -> None:
+        now = time.time()
+        waiting: dict[str, Waiting] = {}
+        for file in files:
+            left = file.size - self._cursors[file.identity].offset
+            if left <= 0:
+                self._behind_since.pop(file.identity, None)
+                continue
+            since = self._behind_since.setdefault(file.identity, min(now, file.changed))
+            waits = waiting.setdefault(file.stream.dataset, Waiting())
+            waits.bytes += left
+            waits.since = since if waits.since is None else min(waits.since, since)
+        self.account.waiting = waiting
 
     def _forget(self, known: set[str]) -> None:
         for identity in [identity for identity in self._cursors if identity not in known]:
             del self._cursors[identity]
             self._behind_since.pop(identity, None)
+            self._noted.pop(identity, None)
 
     def _may(self, file: TailedFile) -> bool:
         return not self._skipped or self._skipped.get(file.identity, 0.0) < time.monotonic()
@@ -277,6 +350,7 @@ class Lane(threading.Thread):
         return self._datasets is None or file.stream.dataset in self._datasets
 
     def _trouble(self, error: Exception) -> None:
+        self.tried.set()
         if self.account.ill(str(error)):
             self._say(f"{self.account.sink}: does not take records, will go on trying: {error}")
 
@@ -294,6 +368,21 @@ def _waits() -> Iterator[float]:
     while True:
         yield longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
         longest = min(longest * 2, _LONGEST_WAIT_S)
+
+
+def _together(sink: Sink, batches: list[Batch]) -> Answer:
+    if len(batches) == 1:
+        return sink.send(batches[0])
+    answer: Answer = cast("GatheringSink", sink).send_all(batches)
+    return answer
+
+
+def _by_batch(batches: list[Batch], rejected: list[Rejected]) -> Iterator[tuple[Batch, Rejected]]:
+    """Each refusal with the batch that it is about, and its place in that."""
+    starts = list(accumulate((len(batch.ids) for batch in batches), initial=0))
+    for refused in rejected:
+        place = bisect_right(starts, refused.index) - 1
+        yield batches[place], replace(refused, index=refused.index - starts[place])
 
 
 def _batch(file: TailedFile, stretch: Stretch, *, resent: bool) -> Batch:

@@ -27,6 +27,7 @@ from observability.relay.accounts import Waiting
 from observability.relay.bounds import Bounds
 from observability.relay.checkpoint import Checkpoint, open_checkpoint
 from observability.relay.deadletters import DeadLetters
+from observability.relay.finished import common
 from observability.relay.inventory import Inventory, Source
 from observability.relay.lane import Lane
 from observability.relay.sinks.embedded import EmbeddedSink
@@ -49,6 +50,8 @@ __all__ = ["Relay", "RelayError", "read_status"]
 
 _STATUS_EVERY_S = 1.0
 _DRAIN_S = 10.0
+_OPENING_S = 5.0
+_COUNT_EVERY_S = 0.2
 _TASK_LOGS = frozenset({"airflow.task"})
 
 
@@ -70,6 +73,7 @@ class Relay:
         self._lock = _lock(self.home)
         self._process = psutil.Process()
         self._status_due = 0.0
+        self._remembered = False
         host = socket.gethostname()
         self.spool = Spool(self.home / "spool")
         self.lanes = [self._lane(name) for name in dict.fromkeys(settings.relay.sinks)]
@@ -119,6 +123,8 @@ class Relay:
         self._say(f"relay: carries {self.settings.log_folder} and {self.settings.journal_directory}")
         if not self.settings.log_folder.is_dir():
             self._say(f"relay: there is no log folder {self.settings.log_folder} yet; otherwise set [relay] log_folder")
+        for lane in self.lanes:
+            lane.tried.wait(_OPENING_S)
         if not once:
             while not self._stopping.is_set():
                 self._tick()
@@ -133,15 +139,23 @@ class Relay:
         self._write_status(state="stopped")
         return drained
 
-    def _tick(self) -> bool:
+    def _tick(self, *, whole: bool = False) -> bool:
         complete = False
         with contained("relay.inventory"):
-            complete = self.inventory.refresh()
+            self._remember()
+            complete = self.inventory.refresh(whole=whole)
             self.bounds.enforce()
             for lane in self.lanes:
                 lane.wake.set()
         self._tell()
         return complete
+
+    def _remember(self) -> None:
+        """Once every lane knows what it had read before, look at the rest only."""
+        known = [lane.finished for lane in self.lanes]
+        if not self._remembered and None not in known:
+            self._remembered = True
+            self.inventory.remember(common(stamps for stamps in known if stamps is not None))
 
     def _tell(self) -> None:
         now = time.monotonic()
@@ -156,13 +170,16 @@ class Relay:
         deadline = min(time.monotonic() + patience_s, limit)
         left = -1
         before: tuple[tuple[str, int], ...] = ()
+        count_due = 0.0
         while True:
-            complete = self._tick()
+            complete = self._tick(whole=True)
             now = tuple((file.identity, file.size) for file in self.inventory.files)
             looked = self.inventory.round
             while any(lane.idle_since < looked for lane in self.lanes) and time.monotonic() < deadline:
-                if steady and (left_now := self._left()) != left:
-                    left, deadline = left_now, min(time.monotonic() + patience_s, limit)
+                if steady and time.monotonic() > count_due:
+                    count_due = time.monotonic() + _COUNT_EVERY_S
+                    if (left_now := self._left()) != left:
+                        left, deadline = left_now, min(time.monotonic() + patience_s, limit)
                 self._tell()
                 time.sleep(0.01)
             if complete and now == before and all(lane.idle_since >= looked for lane in self.lanes):

@@ -57,6 +57,10 @@ class Spool:
         if file.spooled is None:
             return
         link, file.spooled = file.spooled, None
+        self.drop(link)
+
+    def drop(self, link: Path) -> None:
+        """Remove a link, and the folders made for it."""
         with contextlib.suppress(OSError):
             link.unlink()
             if link.parent != self.directory:

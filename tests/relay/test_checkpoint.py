@@ -16,7 +16,7 @@ def path(tmp_path):
 
 def test_a_cursor_is_found_again_after_reopening(path):
     checkpoint = open_checkpoint(path, "sink")
-    checkpoint.save("a.log", HERE, [("airflow.task", "stored", 3)])
+    checkpoint.save([("a.log", HERE)], [("airflow.task", "stored", 3)])
     checkpoint.close()
     again = open_checkpoint(path, "sink")
     assert again.cursor(HERE.identity) == HERE
@@ -26,8 +26,8 @@ def test_a_cursor_is_found_again_after_reopening(path):
 
 def test_what_was_about_to_be_sent_is_known_after_a_crash(path):
     checkpoint = open_checkpoint(path, "sink")
-    checkpoint.save("a.log", HERE)
-    checkpoint.sending("a.log", HERE, 900)
+    checkpoint.save([("a.log", HERE)])
+    checkpoint.sending([("a.log", HERE, 900)])
     again = open_checkpoint(path, "sink")
     assert again.cursor(HERE.identity).offset == 700
     assert again.cursor(HERE.identity).sending == 900
@@ -38,7 +38,7 @@ def test_what_was_about_to_be_sent_is_known_after_a_crash(path):
 @pytest.mark.parametrize("keep", [0, 1, 100, 4096, 5000])
 def test_a_truncated_checkpoint_is_put_aside_and_all_is_sent_as_resent(path, keep):
     checkpoint = open_checkpoint(path, "sink")
-    checkpoint.save("a.log", HERE)
+    checkpoint.save([("a.log", HERE)])
     checkpoint.close()
     path.write_bytes(path.read_bytes()[:keep])
     again = open_checkpoint(path, "sink")
@@ -51,7 +51,7 @@ def test_a_truncated_checkpoint_is_put_aside_and_all_is_sent_as_resent(path, kee
 
 def test_a_cursor_with_a_flipped_bit_is_not_believed(path):
     checkpoint = open_checkpoint(path, "sink")
-    checkpoint.save("a.log", HERE)
+    checkpoint.save([("a.log", HERE)])
     checkpoint.close()
     with sqlite3.connect(path) as connection:
         connection.execute("update contrail_cursors set offset = offset + 64")
@@ -64,7 +64,7 @@ def test_a_cursor_with_a_flipped_bit_is_not_believed(path):
 
 def test_after_a_power_loss_everything_counts_as_resent(path, monkeypatch):
     checkpoint = open_checkpoint(path, "sink")
-    checkpoint.save("a.log", HERE)
+    checkpoint.save([("a.log", HERE)])
     checkpoint.close()
     monkeypatch.setattr("observability.relay.checkpoint._boot_id", lambda: "another boot")
     again = open_checkpoint(path, "sink")
@@ -75,7 +75,7 @@ def test_after_a_power_loss_everything_counts_as_resent(path, monkeypatch):
 
 def test_cursors_of_files_long_gone_are_dropped(path):
     checkpoint = open_checkpoint(path, "sink")
-    checkpoint.save("a.log", HERE)
+    checkpoint.save([("a.log", HERE)])
     checkpoint.forget(older_than_s=3600)
     assert checkpoint.cursor(HERE.identity) == HERE
     checkpoint.forget(older_than_s=-1)

@@ -1,11 +1,13 @@
 import os
 import shutil
 import time
+from array import array
 
 import pytest
 from relay_lines import TASK, line
 
 from observability.relay.inventory import Inventory, Source
+from observability.relay.sources.file import stamp_of
 from observability.relay.sources.logs import log_stream
 from observability.relay.spool import Spool
 from observability.relay.tail import Cursor, Replaced, read
@@ -253,3 +255,41 @@ def test_an_old_log_that_is_sent_at_once_needs_no_second_name(world, monkeypatch
     world.catch_up()
     world.inventory.refresh()
     assert world.lines == 1
+
+
+def test_what_was_read_by_an_earlier_process_is_not_opened_again(world, monkeypatch):
+    old = time.time() - 3600
+    for number in range(5):
+        path = world.logs.write(line("a"), f"dag_id=d/run_id={number}/task_id=t/attempt=1.log")
+        os.utime(path, (old, old))
+    world.catch_up()
+    stamps = array("q", sorted(stamp_of(path.stat()) for path in world.logs.root.rglob("*.log")))
+    world.restart()
+    world.inventory.remember(stamps)
+    world.logs.write(line("b"), "dag_id=d/run_id=3/task_id=t/attempt=1.log")
+    opened = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, *rest: opened.append(str(path)) or real(path, *rest))
+    world.inventory.refresh()
+    assert [path for path in opened if "run_id=3" not in path] == []
+    world.catch_up()
+    assert world.lines == 6
+
+
+def test_what_is_fresh_is_held_though_there_is_no_room(world, monkeypatch):
+    monkeypatch.setattr("observability.relay.inventory._MOST_ACTIVE", 10)
+    monkeypatch.setattr("observability.relay.inventory._STUCK_S", 0.0)
+    old = time.time() - 3600
+    for number in range(15):
+        path = world.logs.write(line("a"), f"dag_id=d/run_id={number}/task_id=t/attempt=1.log")
+        os.utime(path, (old, old))
+    for _ in range(3):
+        world.inventory.refresh()
+    fresh = world.logs.write(line("b"), "dag_id=d/run_id=new/task_id=t/attempt=1.log")
+    world.sweep()
+    assert len(world.inventory.files) == 11
+    fresh.unlink()
+    world.catch_up()
+    world.sweep()
+    world.catch_up()
+    assert (world.lines, world.reader.lost_bytes) == (16, 0)

@@ -9,7 +9,7 @@ from observability.relay.checkpoint import open_checkpoint
 from observability.relay.deadletters import DeadLetters
 from observability.relay.inventory import Inventory, Source
 from observability.relay.lane import Lane, error_wait
-from observability.relay.sinks.sink import Answer, Rejected, SinkUnavailable
+from observability.relay.sinks.sink import Answer, Rejected, SinkUnavailable, joined
 from observability.relay.sources.logs import log_stream
 
 
@@ -154,3 +154,65 @@ def test_a_file_that_cannot_be_read_is_said_and_stops_no_other(logs, carry, monk
     inventory, _ = carry(sink)
     inventory.refresh()
     wait_until(lambda: len(sink.ids) == 1)
+
+
+class Gathering(Sink):
+    """Takes many files at once, and refuses what ``rejects`` says."""
+
+    def send_all(self, batches):
+        self.groups.append(len(batches))
+        return joined(batches, [self.send(batch) for batch in batches])
+
+    def __init__(self):
+        super().__init__()
+        self.groups = []
+
+
+def names(number):
+    return [f"dag_id=d/run_id=r{one}/task_id=t/attempt=1.log" for one in range(number)]
+
+
+def test_many_small_files_are_sent_and_noted_together(logs, carry, tmp_path):
+    sink = Gathering()
+    for name in names(60):
+        logs.write(line("x") * 2, name)
+    inventory, [lane] = carry(sink)
+    lane.tried.wait(10)
+    inventory.refresh()
+    wait_until(lambda: len(sink.ids) == 120)
+    assert sum(sink.groups) <= 60
+    assert sink.tries == 60
+    assert len(sink.groups) <= 8  # 60 files of 130 bytes, 4096 bytes a request, two rounds at most
+    assert len(set(sink.ids)) == 120
+    wait_until(lambda: lane.idle_since >= inventory.round)
+    kept = open_checkpoint(tmp_path / "0.db", "0")
+    assert [kept.cursor(file.identity).offset for file in inventory.files] == [file.size for file in inventory.files]
+    assert sorted(kept.finished()) == sorted(file.seen[1] for file in inventory.files)
+    kept.close()
+
+
+def test_a_refusal_among_many_files_is_about_the_right_document(logs, carry):
+    sink = Gathering()
+    sink.rejects = "poison"
+    for name in names(9):
+        logs.write(line("before") + line("poison " + name if "r4" in name else "well", 1) + line("after", 2), name)
+    inventory, [lane] = carry(sink)
+    inventory.refresh()
+    wait_until(lambda: lane.account.totals["airflow.task", "stored"] == 26)
+    [letter] = lane._dead_letters.read()
+    assert letter["source"] == names(9)[4]
+    assert "poison" in letter["document"]
+
+
+def test_many_files_that_met_an_outage_are_all_marked_as_resent(logs, carry):
+    sink = Gathering()
+    sink.up.clear()
+    for name in names(12):
+        logs.write(line("x"), name)
+    inventory, [lane] = carry(sink)
+    inventory.refresh()
+    wait_until(lambda: lane.account.trouble == "down")
+    sink.up.set()
+    wait_until(lambda: len(sink.ids) == 12)
+    assert sink.resent[0]
+    assert len(set(sink.ids)) == 12

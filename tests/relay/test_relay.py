@@ -268,3 +268,31 @@ def test_a_log_folder_that_is_not_there_is_said_and_waited_for(settings, logs):
     logs.write(line("came later"))
     assert Relay(settings, statsd=False).run(once=True)
     assert len(stored(settings.store_path)) == 1
+
+
+def test_what_is_finished_is_neither_opened_nor_sent_again_after_a_restart(settings, logs, monkeypatch):
+    names = [f"dag_id=d/run_id=r{number}/task_id=t/attempt=1.log" for number in range(30)]
+    for name in names:
+        logs.write(line(name) * 3, name)
+    Relay(settings, statsd=False).run(once=True)
+    logs.write(line("more"), names[7])
+    opened = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, *rest: opened.append(str(path)) or real(path, *rest))
+    assert Relay(settings, statsd=False).run(once=True)
+    assert [path for path in opened if "attempt=1.log" in path and "r7" not in path] == []
+    assert len(stored(settings.store_path)) == 91
+
+
+def test_a_store_that_was_put_back_to_an_older_state_gets_what_it_lacks(settings, logs):
+    logs.write(line("one"), TASK)
+    Relay(settings, statsd=False).run(once=True)
+    older = settings.store_path.read_bytes()
+    logs.write(line("two"), TASK)
+    logs.write(line("other"), TASK.replace("load", "other"))
+    Relay(settings, statsd=False).run(once=True)
+    for path in settings.store_path.parent.glob("store.db*"):
+        path.unlink()
+    settings.store_path.write_bytes(older)
+    assert Relay(settings, statsd=False).run(once=True)
+    assert len(stored(settings.store_path)) == 3

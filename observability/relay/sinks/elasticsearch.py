@@ -97,6 +97,15 @@ class ElasticsearchSink:
             todo = [index for index in todo if batch.ids[index] not in self._settled]
         raise AssertionError  # the loop ends inside
 
+    def send_all(self, batches: Sequence[Batch]) -> Answer:
+        """Create the documents of all batches by one request."""
+        if len(batches) == 1:
+            return self.send(batches[0])
+        ids = [key for batch in batches for key in batch.ids]
+        documents = [document for batch in batches for document in batch.documents]
+        resent = any(batch.resent for batch in batches)
+        return self.send(Batch(batches[0].dataset, batches[0].source, batches[0].group, ids, documents, resent))
+
     def close(self) -> None:
         """Close the connections."""
         if self._cluster is not None:

@@ -15,11 +15,12 @@ import orjson
 
 from observability.catalog import DATASETS, TAGS
 from observability.relay.checkpoint import Checkpoint
-from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
+from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable, joined
 from observability.store.schema import damaged, open_writer
 from observability.store.store import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from observability.settings import Settings
@@ -57,17 +58,21 @@ class EmbeddedSink:
 
     def send(self, batch: Batch) -> Answer:
         """Store the batch, each document once."""
+        return self.send_all([batch])
+
+    def send_all(self, batches: Sequence[Batch]) -> Answer:
+        """Store the batches in one transaction."""
         connection = self._open()
         try:
             if not connection.in_transaction:
                 connection.execute("begin immediate")
-            answer = self._store(connection, batch)
+            answers = [self._store(connection, batch) for batch in batches]
             if not self._deferred:
                 connection.execute("commit")
         except sqlite3.DatabaseError as error:
             self._forget(connection)
             raise SinkUnavailable(str(damaged(self._path, error)), retry_after_s=1.0) from error
-        return answer
+        return joined(batches, answers)
 
     def prune(self) -> None:
         """Once an hour, forget logs and metrics older than the retention, and events by the catalogue's own."""

@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from observability.settings import Settings
 
-__all__ = ["Answer", "Batch", "Rejected", "Sink", "SinkUnavailable", "open_sink"]
+__all__ = ["Answer", "Batch", "GatheringSink", "Rejected", "Sink", "SinkUnavailable", "joined", "open_sink"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,27 @@ class Sink(Protocol):
         """Let go of connections."""
 
 
+class GatheringSink(Sink, Protocol):
+    """A service to which many small files go at the cost of one."""
+
+    def send_all(self, batches: Sequence[Batch]) -> Answer:
+        """As :meth:`Sink.send`, for files of one dataset; ``rejected`` counts through all batches."""
+
+
 _MODULES = {
     "embedded": "observability.relay.sinks.embedded",
     "elasticsearch": "observability.relay.sinks.elasticsearch",
     "cloudwatch": "observability.relay.sinks.cloudwatch",
 }
+
+
+def joined(batches: Sequence[Batch], answers: Sequence[Answer]) -> Answer:
+    """The answers for some batches as one for all of them."""
+    rejected, before = [], 0
+    for batch, answer in zip(batches, answers, strict=True):
+        rejected += [Rejected(before + one.index, one.reason) for one in answer.rejected]
+        before += len(batch.ids)
+    return Answer(sum(one.stored for one in answers), sum(one.duplicates for one in answers), rejected)
 
 
 def open_sink(name: str, settings: Settings) -> Sink:

@@ -5,8 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - read at run time by dataclass users
+from typing import TYPE_CHECKING
 
-__all__ = ["Stream", "TailedFile"]
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["Stream", "TailedFile", "stamp_of"]
+
+
+def stamp_of(found: os.stat_result) -> int:
+    """64 bits that change with a file's device, inode, size or time."""
+    return hash((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class TailedFile:
     """A file as it is now. ``origin_ns`` is the time of its first line, 0 where that has none.
 
     ``ids`` is set for what thinning left of a log: the identity of that log, which its documents' ids keep.
+    ``seen`` is its size and stamp by one look, for a reader in another thread; ``sighted`` the round of that look.
     """
 
     stream: Stream
@@ -44,6 +54,13 @@ class TailedFile:
     known_since: float = field(default_factory=time.monotonic)
     generation: int = field(default=0)
     ids: str = ""
+    seen: tuple[int, int] = (0, 0)
+    sighted: int = -1
+
+    def look(self, found: os.stat_result) -> None:
+        """Take over size and time."""
+        self.seen = found.st_size, stamp_of(found)
+        self.size, self.changed = found.st_size, found.st_mtime
 
     @property
     def readable(self) -> Path:

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from observability.emit import emit
 from observability.events import Identity, TaskKilled
-from observability.relay.sinks.sink import Answer, Batch
+from observability.relay.sinks.sink import Answer, Batch, joined
 from observability.relay.steps.memory import MemoryKills
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from observability.events import Event
 
@@ -50,6 +50,10 @@ class Witness:
             if death is not None and death.time is not None and time.time() - death.time.timestamp() < _OLD_NEWS_S:
                 self._tell(self._with_cause(death, death.time.timestamp()))
         return Answer(len(batch.ids))
+
+    def send_all(self, batches: Sequence[Batch]) -> Answer:
+        """Look through the batches."""
+        return joined(batches, [self.send(batch) for batch in batches])
 
     def close(self) -> None:
         """Look at the kernel's counter no more."""
