@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from observability.contain import contained, count_loss
 from observability.relay.accounts import Account, Waiting
+from observability.relay.ahead import Ahead
 from observability.relay.inventory import is_final
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.relay.steps.splice import repair
-from observability.relay.tail import Cursor, Replaced, Stretch, read
+from observability.relay.tail import Cursor, Replaced, Stretch
 
 if TYPE_CHECKING:
     import re
@@ -71,6 +72,7 @@ class Lane(threading.Thread):
         self._cursors: dict[str, Cursor] = {}
         self._behind_since: dict[str, float] = {}
         self._skipped: dict[str, float] = {}
+        self._ahead = Ahead()
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
         self.idle_since = -1
@@ -165,7 +167,7 @@ class Lane(threading.Thread):
 
     def _advance(self, sink: Sink, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor, *, atomic: bool) -> bool:
         try:
-            stretch = read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
+            stretch = self._ahead.read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
         except Replaced:
             self._start_again(checkpoint, file, cursor)
             return False
