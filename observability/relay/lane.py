@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, cast
 
 from observability.contain import contained, count_loss
 from observability.relay.accounts import Account, Waiting
+from observability.relay.ahead import Ahead
 from observability.relay.inventory import is_final
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.relay.steps.splice import repair
-from observability.relay.tail import Cursor, Replaced, Stretch, read
+from observability.relay.tail import Cursor, Replaced, Stretch
 
 if TYPE_CHECKING:
     import re
@@ -113,6 +114,7 @@ class Lane(threading.Thread):
         self._behind_since: dict[str, float] = {}
         self._skipped: dict[str, float] = {}
         self._noted: dict[str, int] = {}
+        self._ahead = Ahead()
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
         self.tried = threading.Event()
@@ -216,7 +218,7 @@ class Lane(threading.Thread):
 
     def _read(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> Stretch | None:
         try:
-            return read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
+            return self._ahead.read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
         except Replaced:
             self._start_again(checkpoint, file, cursor)
         except FileNotFoundError:

@@ -60,7 +60,7 @@ def read(
 ) -> Stretch | None:
     """The next stretch of ``file`` of about ``most`` bytes, or None where no whole line has come.
 
-    ``final`` takes a last line without newline as it is; a stretch in which ``only`` is not found gives no
+    ``final`` takes a last line of the file without newline as it is; a stretch in which ``only`` is not found gives no
     documents. Raises :class:`Replaced`, and OSError where the
     file cannot be read.
     """
@@ -68,8 +68,10 @@ def read(
     end = chunk.rfind(b"\n") + 1
     if end == 0 and len(chunk) >= most:
         whole = not file.stream.prefix or file.ids
-        chunk = _bytes(file, cursor, _MOST_RECORD_BYTES if whole else MOST_LINE_BYTES + 8)
+        most = _MOST_RECORD_BYTES if whole else MOST_LINE_BYTES + 8
+        chunk = _bytes(file, cursor, most)
         end = chunk.rfind(b"\n") + 1
+    final = final and len(chunk) < most  # else the line goes on behind what was read
     if not file.stream.prefix:
         return _records(cursor, chunk, end, final=final)
     if file.ids:

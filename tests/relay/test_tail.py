@@ -51,6 +51,18 @@ def test_a_last_line_that_will_get_no_end_is_taken_as_it_is(logs):
     assert events(read(logs.tailed(), Cursor("x"), MOST, final=True)) == ["first", "cut he"]
 
 
+@pytest.mark.parametrize("most", [200, 1000, 4096, MOST])
+def test_a_file_that_will_not_grow_is_torn_at_its_end_only(logs, most):
+    for number in range(300):
+        logs.write(line(f"line {number}", number))
+    logs.write(b"cut he")
+    _, _, documents = everything(logs.tailed(), most, final=True)
+    assert [orjson.loads(document)["event"] for document in documents] == [
+        *(f"line {number}" for number in range(300)),
+        "cut he",
+    ]
+
+
 @pytest.mark.parametrize("most", [200, 1000, 4096, MOST, 2_000_000])
 def test_ids_and_documents_do_not_depend_on_how_much_is_read_at_once(logs, most):
     long = line("y" * 2_500_000)

@@ -23,6 +23,7 @@ from observability.relay.sinks.put_log_events import (
     in_order,
     milliseconds,
     request_body,
+    sound,
 )
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.store.aws import group_name, logs_client, metrics_part, stream_name
@@ -115,14 +116,13 @@ class CloudWatchSink:
         """
         now = int(self._clock() * 1000)
         documents = [batch.documents[index] for index in todo] if len(todo) < len(batch.ids) else batch.documents
-        times = [milliseconds(document, now, len(batch.prefix)) for document in documents]
-        if batch.dataset == "airflow.statsd":
-            namespace = self._settings.cloudwatch.namespace
-            pairs = zip(documents, times, strict=True)
-            documents = [_with_metrics(document, namespace, at) for document, at in pairs]
-        for index, document in zip(todo, documents, strict=True):
-            if len(document) > MOST_BYTES - OVERHEAD:
-                self._settled[batch.ids[index]] = f"larger than CloudWatch takes ({len(document)} bytes)"
+        documents = sound(documents)
+        times = milliseconds(documents, now, len(batch.prefix))
+        documents = self._messages(batch.dataset, documents, times)
+        if max(map(len, documents), default=0) > MOST_BYTES - OVERHEAD:
+            for index, document in zip(todo, documents, strict=True):
+                if len(document) > MOST_BYTES - OVERHEAD:
+                    self._settled[batch.ids[index]] = f"larger than CloudWatch takes ({len(document)} bytes)"
         times = in_order(times, now + FURTHEST_AHEAD_MS, self._newest.get(where, 0))
         return chunks(Chunk(todo, times, documents), now + FURTHEST_AHEAD_MS)
 
@@ -204,8 +204,10 @@ class CloudWatchSink:
         if left > 0:
             self._sleep(left)
         now = int(self._clock() * 1000)
-        open_ = {self._message(batch, index, now): index for index in todo}
-        first = min(milliseconds(batch.documents[index], now, len(batch.prefix)) for index in todo)
+        documents = sound([batch.documents[index] for index in todo])
+        times = milliseconds(documents, now, len(batch.prefix))
+        open_ = dict(zip(self._messages(batch.dataset, documents, times), todo, strict=True))
+        first = min(times)
         token: dict[str, str] = {}
         while open_:
             try:
@@ -226,11 +228,12 @@ class CloudWatchSink:
             token = {"nextToken": page["nextForwardToken"]}
         return [index for index in todo if batch.ids[index] not in self._settled]
 
-    def _message(self, batch: Batch, index: int, now: int) -> bytes:
-        document = batch.documents[index]
-        if batch.dataset != "airflow.statsd":
-            return document
-        return _with_metrics(document, self._settings.cloudwatch.namespace, milliseconds(document, now, 0))
+    def _messages(self, dataset: str, documents: list[bytes], times: list[int]) -> list[bytes]:
+        """The documents as they stand in their stream: a metric carries what makes CloudWatch read it."""
+        if dataset != "airflow.statsd":
+            return documents
+        namespace = self._settings.cloudwatch.namespace
+        return [_with_metrics(document, namespace, at) for document, at in zip(documents, times, strict=True)]
 
     def _answer(self, batch: Batch) -> Answer:
         if not self._settled and not self._absent:

@@ -6,8 +6,10 @@ Limits: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from calendar import timegm
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -15,7 +17,17 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FURTHEST_AHEAD_MS", "MOST_BYTES", "OVERHEAD", "Chunk", "chunks", "in_order", "milliseconds", "request_body"]
+__all__ = [
+    "FURTHEST_AHEAD_MS",
+    "MOST_BYTES",
+    "OVERHEAD",
+    "Chunk",
+    "chunks",
+    "in_order",
+    "milliseconds",
+    "request_body",
+    "sound",
+]
 
 MOST_EVENTS = 10_000
 MOST_BYTES = 1_048_576
@@ -24,7 +36,7 @@ LONGEST_SPAN_MS = 24 * 3600 * 1000 - 1
 FURTHEST_AHEAD_MS = 2 * 3600 * 1000
 
 _STAMP = b'"@timestamp":"'
-_CONTROL = bytes(code for code in range(32) if code != 10)  # noqa: PLR2004 - the newline, which joins
+_THOUSANDTHS = {b"%03d" % number: number for number in range(1000)}
 
 
 class Chunk(NamedTuple):
@@ -39,8 +51,17 @@ class Chunk(NamedTuple):
         return Chunk(self.places[start:stop], self.times[start:stop], self.messages[start:stop])
 
 
+def sound(documents: list[bytes]) -> list[bytes]:
+    """The documents as UTF-8 and nothing else: what can't be read is shown as U+FFFD, before anything is measured."""
+    if all(map(bytes.isascii, documents)):
+        return documents
+    return [document.decode("utf-8", "replace").encode() for document in documents]
+
+
 def in_order(times: list[int], latest: int, newest: int) -> list[int]:
     """The times without steps back, from ``newest`` on; one after ``latest`` is nobody's measure."""
+    if times and newest <= times[0] and times[-1] <= latest and times == sorted(times):
+        return times
     ordered = []
     for at in times:
         if at <= latest:
@@ -56,50 +77,47 @@ def chunks(events: Chunk, latest: int) -> Iterator[Chunk]:
 
     An event that is too large for any request is left out.
     """
-    start = size = first = 0
-    times = events.times
-    for here, at in enumerate(times):
-        cost = len(events.messages[here]) + OVERHEAD
-        alone = at > latest or cost > MOST_BYTES
-        if here > start and (
-            alone or size + cost > MOST_BYTES or here - start == MOST_EVENTS or at - first > LONGEST_SPAN_MS
-        ):
-            yield events.part(start, here)
-            start, size = here, 0
-        if start == here:
-            first = at
-        size += cost
-        if alone:
-            if cost <= MOST_BYTES:
-                yield events.part(here, here + 1)
-            start, size = here + 1, 0
-    if start < len(times):
-        yield events.part(start, len(times))
+    sizes = [len(message) + OVERHEAD for message in events.messages]
+    upto = list(accumulate(sizes, initial=0))
+    start = 0
+    while start < len(sizes):
+        stop = _stop(events.times, upto, start, latest)
+        if stop > start:
+            yield events.part(start, stop)
+        start = max(stop, start + 1)
+
+
+def _stop(times: list[int], upto: list[int], start: int, latest: int) -> int:
+    """Where the request that begins at ``start`` ends; at ``start`` where that event fits into none."""
+    stop = min(bisect_right(upto, upto[start] + MOST_BYTES) - 1, start + MOST_EVENTS)
+    if times[start] > latest:
+        return min(stop, start + 1)
+    furthest = min(times[start] + LONGEST_SPAN_MS, latest)
+    return next((here for here in range(start, stop) if times[here] > furthest), stop)
 
 
 def request_body(group: str, stream: str, chunk: Chunk) -> bytes:
     """The JSON of one PutLogEvents."""
-    names = orjson.dumps({"logGroupName": group, "logStreamName": stream})
-    pairs = zip(chunk.times, _escaped(chunk.messages), strict=True)
-    events = b",".join([b'{"timestamp":%d,"message":"%b"}' % pair for pair in pairs])
-    return b'%b,"logEvents":[%b]}' % (names[:-1], events)
+    events = [
+        {"timestamp": at, "message": message.decode()}
+        for at, message in zip(chunk.times, chunk.messages, strict=True)
+    ]
+    return orjson.dumps({"logGroupName": group, "logStreamName": stream, "logEvents": events})
 
 
-def _escaped(messages: list[bytes]) -> list[bytes]:
-    """The messages as the insides of JSON strings, all at once: what is JSON holds no raw control character."""
-    joined = b"\n".join(messages)
-    if len(joined.translate(None, _CONTROL)) != len(joined):
-        return [orjson.dumps(message.decode("utf-8", "replace"))[1:-1] for message in messages]
-    return joined.replace(b"\\", b"\\\\").replace(b'"', b'\\"').split(b"\n")
-
-
-def milliseconds(document: bytes, otherwise: int, start: int) -> int:
-    """The document's ``@timestamp``, at or after byte ``start``; ``otherwise`` where it has none that can be read."""
-    start = document.find(_STAMP, start) + len(_STAMP)
-    try:
-        return _second(document[start : start + 19]) + int(document[start + 20 : start + 23])
-    except ValueError:
-        return otherwise
+def milliseconds(documents: list[bytes], otherwise: int, start: int) -> list[int]:
+    """The documents' ``@timestamp``, at or after byte ``start``; ``otherwise`` for one that has none to be read."""
+    out = []
+    known, second = b"", 0
+    for document in documents:
+        at = document.find(_STAMP, start) + len(_STAMP)
+        try:
+            if document[at : at + 19] != known:
+                second, known = _second(document[at : at + 19]), document[at : at + 19]
+            out.append(second + _THOUSANDTHS[document[at + 20 : at + 23]])
+        except (KeyError, ValueError):
+            out.append(otherwise)
+    return out
 
 
 @lru_cache(maxsize=256)
