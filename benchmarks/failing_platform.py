@@ -65,6 +65,7 @@ WAYS = (
     Way("supervisor_killed", ("lost_heartbeat",), patience_s=120),
     Way("stuck", ("stuck_queued",)),
     Way("run_timeout", ("timeout",), task=None),
+    Way("deadlock", task=None),
     Way("by_hand", ("cancelled",)),
     Way("upstream", task="first"),
     Way("mapped"),
@@ -75,6 +76,7 @@ WAYS = (
     Way("callback_raises"),
     Way("trigger_timeout", ("timeout",)),
     Way("fine", alerts=0),
+    Way("stuck_queued", ("stuck_queued",)),
     Way("deferred", ("platform",), component="triggerer"),
     Way("dag_processor", ("platform",), task=None, component="dag-processor"),
     Way("scheduler", ("platform",), task=None, component="scheduler"),
@@ -167,22 +169,25 @@ def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6) -> I
         subprocess.run([*_CONTRAIL, "down"], env=environment, check=False, timeout=60, capture_output=True)
 
 
-def try_all(failing: Failing, *, parts: tuple[str, ...] = ("tasks", "files", "components")) -> None:
+def try_all(failing: Failing, *, parts: tuple[str, ...] = ("tasks", "files", "queue", "components")) -> None:
     """Make every way happen, and wait until each has been told or its patience is over."""
-    later = {"import_error", "vanished", "deferred", "never_started", "auto_paused"}
+    later = {"import_error", "vanished", "deferred", "never_started", "auto_paused", "stuck_queued"}
     with failing.api() as api:
-        _until(lambda: len(_dags(api)) >= 24, 60)  # noqa: PLR2004 - all files have been parsed
+        _until(lambda: len(_dags(api)) >= 26, 60)  # noqa: PLR2004 - all files have been parsed
         failing.trigger(api, "auto_paused")
         if "tasks" in parts:
             for way in WAYS:
                 if f"way_{way.name}" in _dags(api) and way.name not in later:
                     failing.trigger(api, way.name)
             _by_hand(failing, api)
+            _deadlock(failing, api)
             _settle(failing, [way for way in WAYS if not way.component and way.name not in later])
         if "files" in parts:
             _files(failing)
             _second_run_of(failing, api, "auto_paused")
             _settle(failing, [way for way in WAYS if way.name in {"import_error", "vanished", "auto_paused"}])
+        if "queue" in parts:
+            _queue(failing, api)
         if "components" in parts:
             _components(failing, api)
 
@@ -210,6 +215,34 @@ def _by_hand(failing: Failing, api: Api) -> None:
     _until(lambda: api.call("GET", path)["state"] == "running", 120)
     failing.began["by_hand"] = time.time()
     api.call("PATCH", path, json={"new_state": "failed"})
+
+
+def _deadlock(failing: Failing, api: Api) -> None:
+    """Clear a run that ended well, so that it cannot end again."""
+    path = f"/dags/way_deadlock/dagRuns/{failing.runs['deadlock'][0]}"
+    _until(lambda: api.call("GET", path)["state"] == "success", 120)
+    failing.began["deadlock"] = time.time()
+    asked = {
+        "dry_run": False, "only_failed": False, "task_ids": ["numbers"], "include_downstream": True,
+        "dag_run_id": failing.runs["deadlock"][0],
+    }  # fmt: skip
+    api.call("POST", "/dags/way_deadlock/clearTaskInstances", json=asked)
+
+
+def _queue(failing: Failing, api: Api) -> None:
+    """Stop every worker of the executor, so that what is queued stays so."""
+    workers = [one for one in failing.component("scheduler").children() if "LocalExecutor" in " ".join(one.cmdline())]
+    for worker in workers:
+        worker.send_signal(signal.SIGSTOP)
+    try:
+        run_id = failing.trigger(api, "stuck_queued")
+        path = f"/dags/way_stuck_queued/dagRuns/{run_id}/taskInstances/work"
+        _until(lambda: api.call("GET", path)["state"] == "queued", 60)
+        failing.began["stuck_queued"] = time.time()
+        _settle(failing, [way for way in WAYS if way.name == "stuck_queued"])
+    finally:
+        for worker in workers:
+            worker.send_signal(signal.SIGCONT)
 
 
 def _components(failing: Failing, api: Api) -> None:

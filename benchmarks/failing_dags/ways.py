@@ -10,7 +10,7 @@ import time
 from datetime import datetime, timedelta, timezone
 
 from airflow.sdk import DAG, BaseOperator, PokeReturnValue, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 NOTES = os.environ.get("PLAIN_CALLBACKS", "/dev/null")
 MAPPED = int(os.environ.get("WAYS_MAPPED", "40"))
@@ -166,6 +166,31 @@ with way("run_timeout", dagrun_timeout=timedelta(seconds=5)):
         time.sleep(60)
 
     work()
+
+with way("stuck_queued"):
+
+    @task
+    def work():
+        pass
+
+    work()
+
+with way("deadlock"):
+
+    @task
+    def numbers(ti=None):
+        return [0, 1] if ti.try_number == 1 else [0]
+
+    @task
+    def work(number):
+        raise AirflowSkipException("nothing to do")
+
+    @task(trigger_rule="all_skipped")
+    def join():
+        pass
+
+    # Cleared and run again, one of two instances is removed: it is not skipped, so that join waits for it for ever.
+    work.expand(number=numbers()) >> join()
 
 with way("by_hand"):
 

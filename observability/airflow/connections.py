@@ -54,6 +54,7 @@ def _aws(connection_id: str) -> Credentials:
         "session_token": found.token,
         "region_name": hook.region_name,
         "endpoint_url": hook.conn_config.get_service_endpoint_url("logs"),
+        "sns_endpoint_url": hook.conn_config.get_service_endpoint_url("sns"),
         "expiry": expiry.isoformat() if expiry else None,
     }
     return Credentials("", found.access_key, found.secret_key, {key: value for key, value in extra.items() if value})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import typer
 
+from observability import redact
 from observability.credentials import CredentialsError, resolve
 from observability.settings import get_settings
 from observability.watch.channels.channel import Contact
@@ -80,6 +81,10 @@ def watch(
         ledger.close()
 
 
+def _without_secrets(_logger: object, _name: str, line: str) -> str:
+    return line if redact.is_clean(line.encode()) else redact.text(line)
+
+
 def _log_as_json() -> None:
     structlog.configure(
         processors=[
@@ -87,6 +92,7 @@ def _log_as_json() -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
+            _without_secrets,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,

@@ -16,14 +16,14 @@ import botocore.session
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
 
-from observability import catalog
+from observability import catalog, redact
 from observability.credentials import resolve
 
 if TYPE_CHECKING:
     from observability.credentials import Credentials
     from observability.settings import Settings
 
-__all__ = ["CALLS", "group_name", "iam_policy", "logs_client", "metrics_part", "stream_name"]
+__all__ = ["CALLS", "aws_client", "group_name", "iam_policy", "logs_client", "metrics_part", "stream_name"]
 
 CALLS: dict[str, tuple[str, ...]] = {
     "ContrailRelayWrites": (
@@ -44,17 +44,26 @@ _TASK_LOG = re.compile(r"(.*/attempt=\d+\.log)\..*", re.DOTALL)
 def logs_client(settings: Settings) -> Any:
     """A client with the credentials of ``[cloudwatch]``. Raises ``CredentialsError`` or botocore's errors."""
     knobs = settings.cloudwatch
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=4)
+    return aws_client("logs", knobs.connection_id, config, region=knobs.region, endpoint_url=knobs.endpoint_url)
+
+
+def aws_client(service: str, connection_id: str, config: Config, *, region: str = "", endpoint_url: str = "") -> Any:
+    """A client of ``service`` as the Airflow Connection says, renewed with it; without one, by AWS's own chain."""
     session = botocore.session.get_session()
     extra: dict[str, Any] = {}
-    if knobs.connection_id:
-        found = resolve(knobs.connection_id)
+    if connection_id:
+        found = resolve(connection_id)
         extra = dict(found.extra)
-        _use(session, found, knobs.connection_id)
+        redact.add_secret(found.password)
+        redact.add_secret(str(extra.get("session_token") or ""))
+        _use(session, found, connection_id)
+    own = "endpoint_url" if service == "logs" else f"{service}_endpoint_url"
     return session.create_client(
-        "logs",
-        region_name=knobs.region or extra.get("region_name") or session.get_config_variable("region"),
-        endpoint_url=knobs.endpoint_url or extra.get("endpoint_url"),
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=4),
+        service,
+        region_name=region or extra.get("region_name") or session.get_config_variable("region"),
+        endpoint_url=endpoint_url or extra.get(own),
+        config=config,
     )
 
 

@@ -7,10 +7,12 @@ Judged from the ledger alone, so that a restart of everything changes nothing. A
 
 from __future__ import annotations
 
+import re
 import statistics
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -34,6 +36,7 @@ __all__ = ["Deadlines", "Standing", "beside_dag", "limit_of_usual"]
 _LOOKBACK_S = 7 * 86_400.0
 _OPEN_S = 30 * 86_400.0
 _START_WARNING_S = 3600.0
+_CURSOR_MOST = 200
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -133,11 +136,20 @@ def beside_dag(dag_id: str, about: Mapping[str, Any]) -> list[Deadline]:
     found = []
     for number, one in enumerate(wanted, 1):
         try:
-            found.append(Deadline.model_validate({"name": f"{dag_id}-{number}", **one, "dag": dag_id}))
+            found.append(Deadline.model_validate({"name": _name(dag_id, number), **one, "dag": dag_id}))
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            structlog.get_logger("contrail.watch").warning("a deadline is not valid", dag_id=dag_id, reason=reason)
+            _say_once(dag_id, error.errors()[0]["msg"])
     return found
+
+
+def _name(dag_id: str, number: int) -> str:
+    """A name for what has none; a DAG id may have letters, and a length, that a deadline's name may not."""
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', dag_id)[:70]}-{number}"
+
+
+@lru_cache(maxsize=1000)
+def _say_once(dag_id: str, reason: str) -> None:
+    structlog.get_logger("contrail.watch").warning("a deadline is not valid", dag_id=dag_id, reason=reason)
 
 
 def limit_of_usual(values: Sequence[float], k: float) -> tuple[float, float]:
@@ -236,6 +248,7 @@ def _age(  # noqa: PLR0913, PLR0917 - one rule for assets and successes
 
 def _first_looked(connection: Connection, name: str, now: float) -> float:
     """When this deadline was looked at first: before that, nothing can be late."""
+    name = name[:_CURSOR_MOST]
     known = read_cursor(connection, name)
     if known is None:
         write_cursor(connection, name, now)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, insert, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from observability.watch import schema
 from observability.watch.errors import WatchError
@@ -54,6 +54,8 @@ class Ledger:
                 if lock:
                     _lock(connection)
                 yield connection
+        except DataError:
+            raise  # the database is well: it is what was to be written
         except SQLAlchemyError as error:
             detail = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise LedgerUnavailable(f"the ledger {self.name} does not answer: {detail}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
@@ -22,7 +22,6 @@ __all__ = ["Teller", "enqueue"]
 _STORM_WINDOW_S = 60.0
 _FLAP_WINDOW_S = 300.0
 _DIGEST_FIRST_S, _DIGEST_MOST_S, _DIGEST_MEMORY_S = 5.0, 300.0, 600.0
-_TELLING = ("pending", "sending", "sent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +71,13 @@ class Teller:
         connection.execute(update(table).where(*mine).values(state="folded", folded_into=made))
 
     def _too_many(self, connection: Connection, channel: str, dag_id: str | None, now: float) -> bool:
-        table = schema.outbox
-        said = select(func.count()).where(table.c.channel == channel, table.c.state.in_(_TELLING))
-        storm = connection.execute(said.where(table.c.created > now - _STORM_WINDOW_S)).scalar() or 0
-        about = said.where(table.c.created > now - _FLAP_WINDOW_S, table.c.dag_id == dag_id)
-        flaps = (connection.execute(about).scalar() or 0) if dag_id else 0
-        return storm >= self.rules.timing.storm_messages or flaps >= self.rules.timing.flap_messages
+        """Whether notices come too fast; those that were held back count, so that a storm ends when it ends."""
+        table, timing = schema.outbox, self.rules.timing
+        mine = (table.c.channel == channel, table.c.kind != "digest")
+        if _as_many(connection, timing.storm_messages, *mine, table.c.created > now - _STORM_WINDOW_S):
+            return True
+        about = (*mine, table.c.dag_id == dag_id, table.c.created > now - _FLAP_WINDOW_S)
+        return dag_id is not None and _as_many(connection, timing.flap_messages, *about)
 
     def _around(self, broken: str, channels: tuple[str, ...]) -> tuple[str, ...]:
         """Channels for a message about a broken one: its fallbacks, then any other."""
@@ -116,6 +116,13 @@ def enqueue(  # noqa: PLR0913 - a row has that many columns
     }
     made = connection.execute(insert(table).values(**values)).inserted_primary_key
     return int(made[0]) if made else 0
+
+
+def _as_many(connection: Connection, number: int, *where: Any) -> bool:
+    """Whether there are ``number`` such rows; no more of them are looked at."""
+    table = schema.outbox
+    newest = select(table.c.id).where(*where).order_by(table.c.created.desc())
+    return connection.execute(newest.limit(1).offset(number - 1)).first() is not None
 
 
 def _with_memory(connection: Connection, incident: Incident) -> Incident:

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import func, insert, select, update
 
 from observability.events import Identity, NotificationFailed, NotificationSent
-from observability.watch import schema
+from observability.watch import book, schema
 from observability.watch.channels import ChannelRefused, ChannelUnavailable, open_channel
 from observability.watch.facts import CERTAIN, Fact
 from observability.watch.ledger import LedgerUnavailable
@@ -115,6 +115,10 @@ class Courier(threading.Thread):
                 self._log.warning("the outbox waits for the ledger", reason=str(error))
                 self._over.wait(_LEDGER_WAIT_S)
                 continue
+            except Exception:  # noqa: BLE001 - the channel lives by this thread
+                self._log.exception("a courier stumbled, and goes on", channel=self.channel)
+                self._put_back()
+                busy = False
             if not busy:
                 self._wake.wait(_IDLE_S)
                 self._wake.clear()
@@ -136,9 +140,21 @@ class Courier(threading.Thread):
             self._failed(parcel, str(error), error.retry_after_s, time.time())
         except ChannelRefused as error:
             self._dead(parcel, str(error), time.time())
+        except Exception as error:  # noqa: BLE001 - a fault of a client library must not end the thread that the channel lives by
+            self._log.exception("a channel failed in a way that it does not know", channel=self.channel)
+            self._failed(parcel, f"{self.channel}: {type(error).__name__}: {error}", None, time.time())
         else:
             self._done(parcel, time.time())
         return True
+
+    def _put_back(self) -> None:
+        table = schema.outbox
+        mine = (table.c.channel == self.channel, table.c.state == "sending")
+        try:
+            with self._ledger.transaction(lock=True) as connection:
+                connection.execute(update(table).where(*mine).values(state="pending"))
+        except LedgerUnavailable as error:
+            self._log.warning("the outbox waits for the ledger", reason=str(error))
 
     def _may_send(self, now: float) -> bool:
         while self._sent and self._sent[0] <= now - 60:
@@ -177,6 +193,7 @@ class Courier(threading.Thread):
         self._emit(_event(NotificationSent, self.channel, parcel, parcel.message.summary, now))
 
     def _failed(self, parcel: Parcel, reason: str, wish_s: float | None, now: float) -> None:
+        reason = book.clean(reason)
         if now - parcel.created >= self._spec.give_up_after:
             self._dead(parcel, f"given up after {parcel.attempt} attempts: {reason}", now)
             return
@@ -186,6 +203,7 @@ class Courier(threading.Thread):
         self._emit(_event(NotificationFailed, self.channel, parcel, reason, now))
 
     def _dead(self, parcel: Parcel, reason: str, now: float) -> None:
+        reason = book.clean(reason)
         self._mark(parcel, state="dead", error=reason)
         self._failures = max(self._failures, _TROUBLE_AFTER - 1)
         self._count_failure(parcel, reason, now)

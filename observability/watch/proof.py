@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -14,7 +15,7 @@ import structlog
 from sqlalchemy import select
 
 from observability.watch import schema
-from observability.watch.channels.channel import ChannelError, reference
+from observability.watch.channels.channel import ChannelError, ChannelUnavailable, reference
 from observability.watch.channels.guard import check_url, guarded_client
 from observability.watch.facts import CERTAIN, Fact
 from observability.watch.ledger import read_cursor, write_cursor
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Proof", "read_beat", "trial"]
 
-_BEAT_S = 1.0
+_BEAT_S, _CALL_S = 1.0, 10.0
 
 
 class Proof:
@@ -41,9 +42,10 @@ class Proof:
     def __init__(self, home: Path, contacts: Contacts) -> None:
         self._path = home / "watch.heartbeat"
         self._contacts = contacts
-        self._beat_at = 0.0
-        self._called_at = 0.0
+        self._beat_at = -math.inf
+        self._called_at = -math.inf
         self._caller: threading.Thread | None = None
+        self._trouble = ""
 
     def beat(self, *, active: bool, detail: str) -> None:
         """Write the heartbeat file: what ``contrail status`` and a supervisor of processes look at."""
@@ -86,18 +88,36 @@ class Proof:
         if self._caller is not None and self._caller.is_alive():
             return
         self._called_at = time.monotonic()
-        self._caller = threading.Thread(target=self._ping, args=(proof.heartbeat_url,), name="heartbeat", daemon=True)
+        asked = (proof.heartbeat_url, proof.heartbeat_allow)
+        self._caller = threading.Thread(target=self._ping, args=asked, name="heartbeat", daemon=True)
         self._caller.start()
 
-    def _ping(self, where: str) -> None:
-        log = structlog.get_logger("contrail.watch")
+    def _ping(self, where: str, allow: list[str]) -> None:
         try:
-            url = reference(where, self._contacts)
-            allow = [host for host in os.environ.get("CONTRAIL_HEARTBEAT_ALLOW", "").split(",") if host]
-            with guarded_client(allow, 10.0) as client:
-                client.get(check_url(url, allow)).raise_for_status()
+            url = check_url(reference(where, self._contacts), allow)
+            with guarded_client(allow, _CALL_S) as client:
+                _expect_success(client, url)
         except (ChannelError, httpx.HTTPError) as error:
-            log.warning("the dead man's switch was not reached", reason=f"{type(error).__name__}: {error}")
+            self._say(f"{type(error).__name__}: {error}")
+        else:
+            self._say("")
+
+    def _say(self, trouble: str) -> None:
+        """Log when the switch can no longer be reached, and when it can again; not each call."""
+        log = structlog.get_logger("contrail.watch")
+        if trouble and not self._trouble:
+            log.warning("the dead man's switch is not reached", reason=trouble)
+        elif self._trouble and not trouble:
+            log.info("the dead man's switch is reached again")
+        self._trouble = trouble
+
+
+def _expect_success(client: httpx.Client, url: httpx.URL) -> None:
+    """Call ``url``; the address is a secret, so that an error names its host only."""
+    with client.stream("GET", url) as answer:
+        status = answer.status_code
+    if not httpx.codes.is_success(status):
+        raise ChannelUnavailable(f"{url.host} answered {status}")
 
 
 def trial(serial: str, environment: str, now: float, words: str = "this is a test; nothing is wrong") -> Message:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from observability import catalog
 from observability.watch.errors import WatchError
@@ -75,6 +84,16 @@ def _zone(value: str) -> str:
     return value
 
 
+def _clock(value: str) -> str:
+    """``HH:MM``, or several with dashes between, each a time of day."""
+    for part in value.split("-") if value else ():
+        try:
+            time.fromisoformat(part)
+        except ValueError:
+            raise ValueError(f"{part!r} is no time of day; write 00:00 to 23:59") from None
+    return value
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -82,6 +101,7 @@ def _as_list(value: Any) -> Any:
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str), Field(ge=0)]
 Reference = Annotated[str, BeforeValidator(_reference)]
 Zone = Annotated[str, BeforeValidator(_zone)]
+Clock = Annotated[str, AfterValidator(_clock)]
 Words = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 Severity = Literal["info", "warning", "error", "critical"]
 
@@ -101,7 +121,7 @@ class Match(_Strict):
     cause: Words = Field(default=[], description="One of the causes.")
     env: Words = Field(default=[], description="Globs of environments.")
     family: Words = Field(default=[], description="What it is about: task, run, stuck, import, component, deadline …")
-    hours: str = Field(
+    hours: Clock = Field(
         default="", pattern=r"^$|^\d{2}:\d{2}-\d{2}:\d{2}$", description="From-until, may pass midnight."
     )
     days: Words = Field(default=[], description="mon … sun.")
@@ -199,7 +219,7 @@ class Deadline(_Strict):
     task: str = Field(default="", description="Glob of task ids, for task_finishes_within and rows.")
     run_finishes_within: Duration | None = None
     task_finishes_within: Duration | None = None
-    starts_by: str | None = Field(
+    starts_by: Clock | None = Field(
         default=None, pattern=r"^\d{2}:\d{2}$", description="A run must have begun by this time of day."
     )
     asset: str | None = Field(default=None, description="URI of an asset, with fresh_within.")
@@ -276,6 +296,7 @@ class Proof(_Strict):
     heartbeat_url: Reference | None = Field(
         default=None, description="Dead man's switch that is called while all is well."
     )
+    heartbeat_allow: list[str] = Field(default=[], description="Hosts or networks of it that may be private.")
     heartbeat_every: Duration = 60.0
 
 
@@ -286,7 +307,7 @@ class Rules(_Strict):
     runbooks: str = Field(default="", description="Address under which docs/runbooks/ is served; empty: its path.")
     timing: Timing = Timing()
     thresholds: Thresholds = Thresholds()
-    channels: dict[str, ChannelSpec] = Field(min_length=1)
+    channels: dict[Annotated[str, Field(max_length=64)], ChannelSpec] = Field(min_length=1)
     receivers: dict[str, Receiver] = Field(min_length=1)
     routes: list[Route] = Field(min_length=1)
     deadlines: list[Deadline] = []

@@ -73,6 +73,8 @@ outbox = Table(
     Column("message", JSON, nullable=False),
     UniqueConstraint("dedup_key", "channel", name="contrail_outbox_once"),
     Index("contrail_outbox_due", "channel", "state", "next_attempt"),
+    Index("contrail_outbox_recent", "channel", "created"),
+    Index("contrail_outbox_recent_of_dag", "channel", "dag_id", "created"),
 )
 """What is to be said, to which channel. States: pending, sending, sent, dead, held (for a digest), folded."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import select
 
+from observability.contain import count_loss
 from observability.emit import emit
 from observability.store.cluster import open_cluster
 from observability.watch import book, gauges, schema
@@ -69,6 +70,7 @@ class Watcher:
         self._over = threading.Event()
         self._couriers: dict[str, Courier] = {}
         self._active = False
+        self._careful = False
         self._next: dict[str, float] = {}
         self._reported: list[Fact] = []
         self._seen: dict[str, int] | None = None
@@ -91,6 +93,9 @@ class Watcher:
                 except LedgerUnavailable as error:
                     self._log.error("the watcher waits for its ledger", reason=str(error))
                     wait = _LEDGER_WAIT_S
+                except Exception:  # noqa: BLE001 - one fact that we cannot bear must not silence all others
+                    self._log.exception("a round failed; the next one takes each fact by itself")
+                    self._careful, wait = True, _LEDGER_WAIT_S
                 self._over.wait(wait)
         finally:
             self._step_down()
@@ -109,6 +114,9 @@ class Watcher:
             self._regular(connection, now)
             self._due_at = book.next_due(connection)
         self._reported.clear()
+        self._careful = False
+        if self._looker:
+            self._looker.settle()
         for event in self._desk.take_events():
             emit(event)
         for courier in self._couriers.values():
@@ -170,16 +178,30 @@ class Watcher:
         if since is None:
             since = now - _LOOKBACK_S
             write_cursor(connection, "since", since)
-        self._desk.take(connection, [fact for fact in facts if fact.time >= since], now)
+        self._take(connection, [fact for fact in facts if fact.time >= since], now)
         gauges.delay(facts, now)
         write_cursor(connection, "journal", cursor)
         self._seen = cursor
-        self._desk.take(connection, self._reported, now)
+        self._take(connection, self._reported, now)
         if self._looker:
-            self._looker.exchange(connection, self._desk, now)
+            self._take(connection, self._looker.exchange(connection, now), now)
+            self._looker.prepare(connection, self._desk, now)
         if self._kibana:
             self._kibana.exchange(connection, self._desk, now)
         return more
+
+    def _take(self, connection: Connection, facts: list[Fact], now: float) -> None:
+        """Apply facts; after a round that failed, each by itself, and without those that cannot be applied."""
+        if not self._careful:
+            self._desk.take(connection, facts, now)
+            return
+        for fact in facts:
+            try:
+                with connection.begin_nested():
+                    self._desk.take(connection, [fact], now)
+            except Exception as error:  # noqa: BLE001 - it is counted, and the others go on
+                self._log.exception("a fact was left out", family=fact.family, sign=fact.sign, dag_id=fact.dag_id)
+                count_loss("watch.desk", type(error).__name__)
 
     def _regular(self, connection: Connection, now: float) -> None:
         if self._due("rules", now, _RULES_S) and self._rules.reload():
@@ -253,7 +275,12 @@ class _Looker(threading.Thread):
         self._output: tuple[list[Fact], dict[str, Any]] | None = None
         self.problem = ""
         self._since = time.monotonic()
-        self._told_silent = False
+        self._heard = False
+        self._told_silent: bool | None = None
+        """None: a watcher before this one may have told."""
+        self._tells_silent: bool | None = None
+        self._taken: tuple[list[Fact], dict[str, Any]] | None = None
+        self._prepared: tuple[Any, list[Fact], dict[str, Fact]] | None = None
 
     @property
     def dags(self) -> dict[str, dict[str, Any]]:
@@ -270,21 +297,32 @@ class _Looker(threading.Thread):
         self._over.set()
         self._wake.set()
 
-    def exchange(self, connection: Connection, desk: Desk, now: float) -> None:
-        """Write down what was found, and hand over what to ask next."""
+    def exchange(self, connection: Connection, now: float) -> list[Fact]:
+        """What was found, whose cursor is written down; it is kept until :meth:`settle`."""
         with self._lock:
-            found, self._output = self._output, None
-        if found is not None:
-            desk.take(connection, found[0], now)
-            write_cursor(connection, "reconcile", found[1])
-        self._tell_silence(connection, desk, now)
+            self._taken = self._output
+        if self._taken is not None:
+            write_cursor(connection, "reconcile", self._taken[1])
+        return [*(self._taken[0] if self._taken else ()), *self._about_silence(now)]
+
+    def prepare(self, connection: Connection, desk: Desk, now: float) -> None:
+        """Make ready what to ask next."""
         if self._input is None or desk.suspicious:
             desk.suspicious = False
             suspects = book.suspects(connection, now)
-            with self._lock:
-                self._input = (read_cursor(connection, "reconcile"), suspects, _known_since(connection, now))
-            if suspects:
-                self._wake.set()
+            self._prepared = (read_cursor(connection, "reconcile"), suspects, _known_since(connection, now))
+
+    def settle(self) -> None:
+        """The transaction stands: forget what was found, and ask what was made ready."""
+        with self._lock:
+            if self._output is self._taken:
+                self._output = None
+            if self._prepared is not None:
+                self._input = self._prepared
+                if self._prepared[1]:
+                    self._wake.set()
+            self._taken = self._prepared = None
+        self._told_silent = self._tells_silent
 
     def run(self) -> None:
         """The thread."""
@@ -307,19 +345,26 @@ class _Looker(threading.Thread):
             self.problem = str(error)
             structlog.get_logger("contrail.watch").warning("Airflow's API did not answer", reason=str(error))
             return
-        self.problem = ""
+        except Exception as error:  # noqa: BLE001 - an answer of a kind that we do not know must not end the thread
+            self.problem = f"Airflow's API was not understood: {type(error).__name__}: {error}"
+            structlog.get_logger("contrail.watch").exception(self.problem)
+            return
+        self.problem, self._since, self._heard = "", time.monotonic(), True
         with self._lock:
             self._output = (facts, asdict(scene))
 
-    def _tell_silence(self, connection: Connection, desk: Desk, now: float) -> None:
-        """An API server that does not answer is a silent component."""
-        quiet = min(self._api.silent_s(time.monotonic()), time.monotonic() - self._since)
-        if self.problem and quiet > _API_PATIENCE_S and not self._told_silent:
-            self._told_silent = True
-            desk.take(connection, [_api_server("failed", self.problem, now)], now)
-        elif not self.problem and self._told_silent:
-            self._told_silent = False
-            desk.take(connection, [_api_server("recovered", "it answers again", now)], now)
+    def _about_silence(self, now: float) -> list[Fact]:
+        """An API server that gives no whole account, for whatever reason, is a silent component."""
+        self._tells_silent = self._told_silent
+        if self.problem and time.monotonic() - self._since > _API_PATIENCE_S:
+            self._tells_silent = True
+        elif self._heard and not self.problem:
+            self._tells_silent = False
+        if self._tells_silent == self._told_silent:
+            return []
+        if self._tells_silent:
+            return [_api_server("failed", self.problem, now)]
+        return [_api_server("recovered", "it answers again", now)]
 
 
 def _api_server(sign: Any, reason: str, now: float) -> Fact:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
+import uuid
 
 import boto3
 import pytest
 from moto import mock_aws
 from webhook_server import Receiver
 
+from observability import redact
 from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable, Contact, open_channel
 from observability.watch.messages import Message
 from observability.watch.route import ChannelSpec
@@ -47,7 +49,7 @@ def open_one(tmp_path, contacts=None, **spec):
 def test_apprise_delivers_by_url(tmp_path, monkeypatch):
     with Receiver() as receiver:
         monkeypatch.setenv("SERVICE", receiver.url.replace("http://", "json://"))
-        open_one(tmp_path, type="apprise", url="env:SERVICE").send(MESSAGE, resent=False)
+        open_one(tmp_path, type="apprise", url="env:SERVICE", allow=["127.0.0.1"]).send(MESSAGE, resent=False)
         said = receiver.wait_for(1)[0]
     assert said["title"] == "load.t: app"
     assert "ValueError: <b>no</b>" in said["message"]
@@ -58,7 +60,16 @@ def test_apprise_says_why_a_service_did_not_take_it(tmp_path, monkeypatch):
         receiver.answers = [(500, {})] * 5
         monkeypatch.setenv("SERVICE", receiver.url.replace("http://", "json://"))
         with pytest.raises(ChannelUnavailable, match="one: "):
-            open_one(tmp_path, type="apprise", url="env:SERVICE").send(MESSAGE, resent=False)
+            open_one(tmp_path, type="apprise", url="env:SERVICE", allow=["127.0.0.1"]).send(MESSAGE, resent=False)
+
+
+@pytest.mark.parametrize(
+    "url", ["json://169.254.169.254/x", "jsons://10.0.0.1", "form://localhost:8080", "mailto://me:pw@192.168.0.1"]
+)
+def test_apprise_leads_to_no_private_address(tmp_path, monkeypatch, url):
+    monkeypatch.setenv("SERVICE", url)
+    with pytest.raises(ChannelRefused, match="not public"):
+        open_one(tmp_path, type="apprise", url="env:SERVICE")
 
 
 def test_a_url_that_apprise_does_not_know_is_refused(tmp_path, monkeypatch):
@@ -104,6 +115,64 @@ def test_sns_refuses_a_topic_that_is_not_there(tmp_path, monkeypatch):
         open_one(tmp_path, type="sns", topic="env:TOPIC").send(MESSAGE, resent=False)
 
 
+def connection_to(monkeypatch, moto_url, extra, login="testing", password="testing"):
+    """An Airflow AWS Connection as a person writes it down."""
+    extra = {"region_name": "eu-central-1", "endpoint_url": moto_url, **extra}
+    made = {"conn_type": "aws", "login": login, "password": password, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_ALERTS", json.dumps(made))
+
+
+def topic_with_inbox(monkeypatch, moto_url):
+    """A topic, and a function that answers what came in and the Authorization it was sent with."""
+    about = {
+        "region_name": "eu-central-1",
+        "endpoint_url": moto_url,
+        "aws_access_key_id": "a",
+        "aws_secret_access_key": "b",
+    }
+    topic = boto3.client("sns", **about).create_topic(Name=f"alerts-{uuid.uuid4().hex}")["TopicArn"]
+    queue = boto3.resource("sqs", **about).create_queue(QueueName=f"inbox-{uuid.uuid4().hex}")
+    boto3.client("sns", **about).subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.attributes["QueueArn"])
+    monkeypatch.setenv("TOPIC", topic)
+    return lambda: [json.loads(one.body)["Subject"] for one in queue.receive_messages()]
+
+
+@pytest.mark.parametrize(
+    ("extra", "token"),
+    [
+        ({"aws_session_token": "the-token-of-a-session"}, "the-token-of-a-session"),
+        ({"role_arn": "arn:aws:iam::123456789012:role/alerts", "service_config": "sts"}, None),
+    ],
+    ids=["session token", "assumed role"],
+)
+def test_sns_has_the_session_token_of_its_connection(tmp_path, monkeypatch, moto_url, extra, token):
+    if extra.pop("service_config", None):
+        extra = {**extra, "service_config": {"sts": {"endpoint_url": moto_url}}}
+    connection_to(monkeypatch, moto_url, extra)
+    inbox = topic_with_inbox(monkeypatch, moto_url)
+    channel = open_one(tmp_path, type="sns", topic="env:TOPIC", connection="aws_alerts")
+    used = []
+    channel._client.meta.events.register("before-send.sns", lambda request, **_: used.append(request.headers))
+    channel.send(MESSAGE, resent=False)
+    channel.close()
+    assert inbox() == ["load.t: app"]
+    sent = used[0]["X-Amz-Security-Token"].decode()
+    assert sent == token if token else len(sent) > 100
+    assert sent not in redact.text(f"the token is {sent}")
+
+
+def test_sns_waits_for_its_connection(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOPIC", "arn:aws:sns:eu-central-1:123456789012:alerts")
+    with pytest.raises(ChannelUnavailable, match="no Airflow Connection 'aws_nowhere'"):
+        open_one(tmp_path, type="sns", topic="env:TOPIC", connection="aws_nowhere")
+
+
+def test_what_is_no_topic_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOPIC", "alerts")
+    with pytest.raises(ChannelRefused, match="env:TOPIC holds no ARN"):
+        open_one(tmp_path, type="sns", topic="env:TOPIC")
+
+
 class Mailbox(socketserver.StreamRequestHandler):
     """Just enough SMTP to take a mail."""
 
@@ -118,6 +187,12 @@ class Mailbox(socketserver.StreamRequestHandler):
                     self.wfile.write(b"250 taken\r\n")
                 continue
             word = line[:4].upper()
+            if word == b"RCPT" and b"later@" in line:
+                self.wfile.write(b"450 greylisted, come back\r\n")
+                continue
+            if word == b"RCPT" and b"never@" in line:
+                self.wfile.write(b"550 no such mailbox\r\n")
+                continue
             taking = word == b"DATA"
             self.wfile.write({b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}.get(word, b"250 ok\r\n"))
             if word == b"QUIT":
@@ -139,6 +214,21 @@ def test_a_mail_has_both_forms_and_threads_by_incident(tmp_path):
     assert "References: <i@contrail>" in mail
 
 
-def test_a_mail_without_its_connection_is_refused(tmp_path):
-    with pytest.raises(ChannelRefused, match="smtp_default"):
+@pytest.mark.parametrize(
+    ("to", "kind"), [("later@example.com", ChannelUnavailable), ("never@example.com", ChannelRefused)]
+)
+def test_a_mailbox_that_takes_nothing_now_is_asked_again_and_one_that_never_will_is_not(tmp_path, to, kind):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox) as server:
+        server.mail = []
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        contacts = Contacts(
+            host="127.0.0.1", port=server.server_address[1], extra={"disable_ssl": True, "disable_tls": True}
+        )
+        with pytest.raises(kind, match=to):
+            open_one(tmp_path, contacts, type="smtp", to=[to]).send(MESSAGE, resent=False)
+        server.shutdown()
+
+
+def test_a_mail_waits_for_its_connection_which_airflow_denies_also_while_its_database_is_down(tmp_path):
+    with pytest.raises(ChannelUnavailable, match="smtp_default"):
         open_one(tmp_path, type="smtp", to=["a@example.com"])

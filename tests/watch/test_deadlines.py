@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import pytest
+import structlog
 from watch_office import RULES, Office, failed, run_ended
 
 from observability.watch import book
@@ -221,3 +222,21 @@ def test_a_deadline_of_a_dag_that_is_gone_does_not_recover_by_itself(ledger):
     office.pass_time(2 * HOUR)
     with ledger.transaction() as connection:
         assert [one.name for one in book.live_incidents(connection, family="deadline")] == ["soon"]
+
+
+@pytest.mark.parametrize("tag", ["starts_by=25:00", "starts_by=soon", "run_finishes_within=often", "rows_at_least=-1"])
+def test_a_tag_that_is_no_deadline_is_left_out_and_said_once(tag):
+    with structlog.testing.capture_logs() as said:
+        for _ in range(3):
+            assert beside_dag(f"dag-{tag}", {"tags": [tag, "success_within=1d"]})[0].success_within == 86_400.0
+    assert [line["dag_id"] for line in said] == [f"dag-{tag}"]
+
+
+@pytest.mark.parametrize("dag_id", ["Übersicht.täglich", "d" * 250])
+def test_every_dag_can_declare_one_whatever_its_name(dag_id, office):
+    declared = beside_dag(dag_id, {"tags": ["success_within=1h"]})
+    assert [one.dag for one in declared] == [dag_id]
+    with office.ledger.transaction() as connection:
+        assert Deadlines(declared, {dag_id: {}}).check(connection, office.now) == []
+        found = Deadlines(declared, {dag_id: {}}).check(connection, office.now + 4000)
+    assert [(fact.dag_id, fact.sign) for fact in found] == [(dag_id, "failed")]

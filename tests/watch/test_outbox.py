@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import threading
 import time
 
 import pytest
@@ -100,6 +103,7 @@ def test_a_message_arrives_signed_and_with_its_key(office, hook, monkeypatch):
         ({"key": "other"}, False),
         ({"now": 1301.0}, False),
         ({"now": 600.0}, False),
+        ({"header": sign(b"{}", ["key"], 1000).replace("t=1000", "t=1100"), "now": 1100.0}, False),
         ({"header": "t=1000,t=900,v1=0"}, False),
         ({"header": "v1=0"}, False),
         ({"header": ""}, False),
@@ -162,17 +166,90 @@ def test_a_hanging_receiver_costs_its_timeout_and_no_other_channel(office, hook)
     assert ("hook", "pending") in office.states()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "other.example"])
-def test_a_certificate_that_nobody_vouches_for_is_refused(office, tmp_path, monkeypatch, host):
+def test_an_answer_that_comes_byte_by_byte_takes_no_longer_than_the_timeout_in_all(office, hook):
+    hook.drip = 0.05
+    courier = office.courier(timeout=0.5)
+    office.put(message())
+    began = time.monotonic()
+    courier.step(time.time())
+    assert time.monotonic() - began < 10  # its thousand bytes would take 50 s
+    assert office.states() == [("hook", "pending")]
+    assert "ReadTimeout" in office.rows()[0][4]
+
+
+TLS_1_1 = ssl.TLSVersion(770)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("certificate", "trusted", "state", "reason"),
+    [
+        ({}, True, "sent", None),
+        ({}, False, "dead", "self-signed certificate"),
+        ({"host": "other.example"}, True, "dead", "IP address mismatch"),
+        ({"days": -1}, True, "dead", "certificate has expired"),
+        ({"newest": TLS_1_1}, True, "pending", "protocol"),
+    ],
+    ids=["good", "signed by nobody", "wrong host", "expired", "TLS 1.1"],
+)
+def test_only_a_good_certificate_of_this_host_under_a_safe_protocol_is_trusted(  # noqa: PLR0913, PLR0917 - fixtures
+    office, tmp_path, monkeypatch, certificate, trusted, state, reason
+):
     receiver = Receiver()
-    monkeypatch.setenv("HOOK", receiver.with_certificate(tmp_path, host=host))
+    monkeypatch.setenv("HOOK", receiver.with_certificate(tmp_path, **certificate))
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
     with receiver:
         courier = office.courier()
         office.put(message())
         courier.step(time.time())
-    assert office.states() == [("hook", "dead")]
-    assert "certificate" in office.rows()[0][4]
-    assert receiver.requests == []
+    assert office.states() == [("hook", state)]
+    assert reason in office.rows()[0][4] if reason else office.rows()[0][4] is None
+    assert len(receiver.requests) == (1 if state == "sent" else 0)
+
+
+def test_a_handshake_that_is_cut_is_tried_again(office, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def cut():
+            server.accept()[0].close()
+
+        monkeypatch.setenv("HOOK", f"https://127.0.0.1:{server.getsockname()[1]}/")
+        cutting = threading.Thread(target=cut)
+        cutting.start()
+        office.put(message())
+        office.courier().step(time.time())
+        cutting.join()
+    assert office.states() == [("hook", "pending")]
+
+
+def test_a_fault_that_a_channel_does_not_know_is_a_failed_attempt_and_the_courier_lives(office, monkeypatch):
+    class Broken:
+        def send(self, *_, **__):
+            raise KeyError("surprise")
+
+        def close(self):
+            """Nothing is held open."""
+
+    monkeypatch.setattr("observability.watch.outbox.open_channel", lambda *_: Broken())
+    courier = office.courier()
+    office.put(message())
+    courier.start()
+    began = time.monotonic()
+    while office.rows()[0][4] is None:
+        assert time.monotonic() - began < 10
+        time.sleep(0.01)
+    assert office.rows()[0][1:5:3] == ("pending", "hook: KeyError: 'surprise'")
+    assert courier.is_alive()
+    courier.stop()
+    courier.join()
+
+
+def test_a_connection_that_airflow_denies_is_asked_for_again(office):
+    courier = office.courier(url="connection:later")
+    office.put(message())
+    courier.step(time.time())
+    assert office.rows()[0][1:5:3] == ("pending", "connection:later is not known to Airflow now: later")
 
 
 def test_a_link_local_address_is_refused_and_the_fallback_is_told(office, monkeypatch):

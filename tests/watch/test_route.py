@@ -156,3 +156,19 @@ def test_waits_follow_the_receivers_escalation():
 def test_rules_that_are_no_mapping_are_refused():
     with pytest.raises(RulesError, match=r"a\.yaml:1: the file must be a mapping"):
         parse_rules("- a", "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [
+        ("deadlines: [{name: a, dag: '*', starts_by: '24:30'}]", "deadlines.0.starts_by: '24:30' is no time of day"),
+        ("routes: [{receiver: all, match: {hours: '22:00-26:00'}}]", "routes.0.match.hours: '26:00' is no time of day"),
+    ],
+)
+def test_a_time_of_day_that_there_is_not_is_said_before_it_is_night(rule, line):
+    known = {"channels": "channels: {file: {type: file}}", "receivers": "receivers: {all: {channels: [file]}}",
+             "routes": "routes: [{receiver: all}]"}  # fmt: skip
+    text = "\n".join([*(value for key, value in known.items() if not rule.startswith(key)), rule])
+    with pytest.raises(RulesError) as caught:
+        parse_rules(text, "alerts.yaml")
+    assert line in str(caught.value)

@@ -17,12 +17,16 @@ from cryptography.x509.oid import NameOID
 
 
 class Receiver:
-    """Answers with ``answers`` in turn (status, headers), then 200; ``hang`` holds each request so long."""
+    """Answers with ``answers`` in turn (status, headers), then 200; ``hang`` holds each request so long.
+
+    ``drip`` sends the answer byte by byte, with so long between; ``cut`` so many requests get no answer at all.
+    """
 
     def __init__(self):
         self.requests = []
         self.answers = []
         self.hang = 0.0
+        self.drip = 0.0
         self.cut = 0
         self.got = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -33,9 +37,12 @@ class Receiver:
     def url(self):
         return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
 
-    def with_certificate(self, folder, *, host="127.0.0.1", days=1):
-        """Speak TLS with a certificate that nobody has signed but itself."""
+    def with_certificate(self, folder, *, host="127.0.0.1", days=1, newest=None):
+        """Speak TLS, no newer than ``newest``, with a certificate that nobody has signed but itself."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if newest is not None:
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = context.maximum_version = newest
         context.load_cert_chain(certificate(folder, host, days))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         return self.url.replace("http://", "https://")
@@ -62,6 +69,13 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if receiver.hang:
                     time.sleep(receiver.hang)
+                if receiver.drip:
+                    for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000:
+                        try:
+                            self.wfile.write(bytes([byte]))
+                        except OSError:
+                            return
+                        time.sleep(receiver.drip)
                 if receiver.cut:
                     receiver.cut -= 1
                     self.connection.close()

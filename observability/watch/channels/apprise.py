@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from observability.watch import render
 from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable, reference
+from observability.watch.channels.guard import checked_addresses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def _body(message: Message, wanted: str) -> tuple[str, str]:
 
 
 def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) -> _Apprise:
-    """The service that the URL names; redirects are refused and its timeout is ours."""
+    """The service that the URL names; private hosts and redirects are refused, and its timeout is ours."""
     try:
         import apprise
     except ImportError:
@@ -66,6 +67,8 @@ def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) 
     target = apprise.Apprise.instantiate(reference(str(spec.url), contacts))
     if target is None:
         raise ChannelRefused(f"{spec.url} holds no URL that Apprise knows: see its list of services")
+    if isinstance(host := getattr(target, "host", None), str) and host:
+        checked_addresses(host, getattr(target, "port", None) or 443, spec.allow)
     target.socket_connect_timeout = target.socket_read_timeout = spec.timeout
     target.redirects = False
     return _Apprise(name, target)

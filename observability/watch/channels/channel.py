@@ -89,7 +89,10 @@ class Contacts(Protocol):
 
 
 def reference(value: str, contacts: Contacts) -> str:
-    """What ``connection:<id>``, ``variable:<key>`` or ``env:<NAME>`` stands for; masked everywhere from now on."""
+    """What ``connection:<id>``, ``variable:<key>`` or ``env:<NAME>`` stands for; masked everywhere from now on.
+
+    A Connection or Variable that is not found may be there later: Airflow denies it also while its database is down.
+    """
     kind, _, name = value.partition(":")
     try:
         if kind == "env":
@@ -99,8 +102,10 @@ def reference(value: str, contacts: Contacts) -> str:
         else:
             contact = contacts.connection(name)
             found = contact.password if contact.password and not contact.host else contact.uri or contact.password
-    except LookupError:
-        raise ChannelRefused(f"{value} is not set: set it, or correct alerts.yaml") from None
+    except LookupError as error:
+        if kind == "env":
+            raise ChannelRefused(f"{value} is not set: set it, or correct alerts.yaml") from None
+        raise ChannelUnavailable(f"{value} is not known to Airflow now: {error}") from error
     redact.add_secret(found)
     return found
 

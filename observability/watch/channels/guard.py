@@ -7,7 +7,9 @@ an answer that changes between check and use (DNS rebinding) changes nothing. Re
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
+import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpcore
@@ -16,7 +18,8 @@ import httpx
 from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    import ssl
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["check_url", "checked_addresses", "guarded_client"]
 
@@ -59,19 +62,37 @@ def checked_addresses(host: str, port: int, allow: Sequence[str] = ()) -> list[s
     return addresses
 
 
-def guarded_client(allow: Sequence[str], timeout_s: float, verify: Any = True) -> httpx.Client:
-    """An HTTP client that connects to checked addresses only, verifies certificates, and follows no redirect."""
-    transport = httpx.HTTPTransport(verify=verify, trust_env=False, retries=0)
-    transport._pool._network_backend = _GuardedBackend(allow)  # noqa: SLF001 - httpx offers no other way to pin an address
-    return httpx.Client(transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False)
+def guarded_client(allow: Sequence[str], timeout_s: float, verify: Any = None) -> httpx.Client:
+    """An HTTP client that connects to checked addresses only, verifies certificates, and follows no redirect.
+
+    A request may take ``timeout_s`` in all, also when the answer comes byte by byte.
+    """
+    trusted = httpx.create_ssl_context() if verify is None else verify  # SSL_CERT_FILE names an own authority
+    transport = httpx.HTTPTransport(verify=trusted, trust_env=False, retries=0)
+    backend = _GuardedBackend(allow, timeout_s)
+    transport._pool._network_backend = backend  # noqa: SLF001 - httpx offers no other way to pin an address
+    hooks = {"request": [backend.begin]}
+    return httpx.Client(
+        transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False, event_hooks=hooks
+    )
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
     """Resolves, checks, and connects to what it checked; TLS still verifies the name that was asked for."""
 
-    def __init__(self, allow: Sequence[str]) -> None:
-        self._allow = allow
+    def __init__(self, allow: Sequence[str], timeout_s: float) -> None:
+        self._allow, self._timeout_s = allow, timeout_s
         self._real = httpcore.SyncBackend()
+        self._until = math.inf
+
+    def begin(self, _request: httpx.Request) -> None:
+        """A request begins: from here its time runs."""
+        self._until = time.monotonic() + self._timeout_s
+
+    def left(self, timeout: float | None) -> float:
+        """Seconds that an operation may still take."""
+        left = self._until - time.monotonic()
+        return left if timeout is None else min(timeout, left)
 
     def connect_tcp(
         self,
@@ -84,7 +105,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
         problem: Exception = ChannelUnavailable(f"{host} has no address")
         for address in checked_addresses(host, port, self._allow):
             try:
-                return self._real.connect_tcp(address, port, timeout, local_address, socket_options)
+                real = self._real.connect_tcp(address, port, timeout, local_address, socket_options)
+                return _TimedStream(real, self.left)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 problem = error
         raise problem
@@ -94,6 +116,36 @@ class _GuardedBackend(httpcore.NetworkBackend):
 
     def sleep(self, seconds: float) -> None:
         self._real.sleep(seconds)
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """A connection whose reads and writes end with the time of the request."""
+
+    def __init__(self, real: httpcore.NetworkStream, left: Callable[[float | None], float]) -> None:
+        self._real, self._left = real, left
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if (left := self._left(timeout)) <= 0:
+            raise httpcore.ReadTimeout("the answer takes longer than the timeout in all")
+        return self._real.read(max_bytes, left)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if (left := self._left(timeout)) <= 0:
+            raise httpcore.WriteTimeout("the request takes longer than the timeout in all")
+        self._real.write(buffer, left)
+
+    def close(self) -> None:
+        self._real.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        if (left := self._left(timeout)) <= 0:
+            raise httpcore.ConnectTimeout("the connection takes longer than the timeout in all")
+        return _TimedStream(self._real.start_tls(ssl_context, server_hostname, left), self._left)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._real.get_extra_info(info)
 
 
 def _may_use(address: _Address, allow: Sequence[str]) -> bool:

@@ -9,6 +9,8 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from typing import TYPE_CHECKING
 
+import structlog
+
 from observability import redact
 from observability.watch import render
 from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable
@@ -35,14 +37,20 @@ class _Smtp:
             with self._server() as server:
                 if self._contact.login:
                     server.login(self._contact.login, self._contact.password)
-                server.send_message(mail)
-        except (smtplib.SMTPAuthenticationError, smtplib.SMTPRecipientsRefused, ssl.SSLCertVerificationError) as error:
+                refused = server.send_message(mail)
+        except smtplib.SMTPRecipientsRefused as error:
+            permanent = all(code >= _PERMANENT for code, _ in error.recipients.values())  # 4xx: greylisting
+            kind = ChannelRefused if permanent else ChannelUnavailable
+            raise kind(f"{self._name}: {self._contact.host} takes no mail for {', '.join(error.recipients)}") from error
+        except ssl.SSLCertVerificationError as error:
             raise ChannelRefused(f"{self._name}: {self._contact.host}: {error}") from error
         except smtplib.SMTPResponseException as error:
             kind = ChannelRefused if error.smtp_code >= _PERMANENT else ChannelUnavailable
             raise kind(f"{self._name}: {self._contact.host} answered {error.smtp_code}") from error
         except (OSError, smtplib.SMTPException) as error:
             raise ChannelUnavailable(f"{self._name}: {self._contact.host}: {error}") from error
+        if refused:
+            structlog.get_logger("contrail.watch").warning("a mail did not reach everybody", refused=sorted(refused))
 
     def close(self) -> None:
         """Each message has its own session."""
@@ -80,6 +88,8 @@ def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) 
     try:
         contact = contacts.connection(conn_id)
     except LookupError:
-        raise ChannelRefused(f"there is no Airflow Connection {conn_id}: create it, or correct alerts.yaml") from None
+        raise ChannelUnavailable(
+            f"Airflow knows no Connection {conn_id} now: create it, or correct alerts.yaml"
+        ) from None
     redact.add_secret(contact.password)
     return _Smtp(name, contact, spec.to, spec.timeout)

@@ -1,9 +1,10 @@
-"""A topic of Amazon SNS, with the credentials of the AWS Connection."""
+"""A topic of Amazon SNS, with the credentials of the AWS Connection: keys, a session token, or an assumed role."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from observability.credentials import CredentialsError
 from observability.watch import render
 from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable, reference
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["open_channel"]
 
 _SUBJECT_MOST = 100
+_ARN_COLONS = 5
 _REFUSED = {
     "AuthorizationError",
     "InvalidParameter",
@@ -65,20 +67,21 @@ def _subject(message: Message) -> str:
 
 
 def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) -> _Sns:
-    """The topic that ``spec`` refers to, in the region of its ARN."""
+    """The topic that ``spec`` refers to, in the region of its ARN, with keys or a role as the Connection says."""
     try:
-        import boto3
         from botocore.config import Config
+
+        from observability.store.aws import aws_client
     except ImportError:
-        raise ChannelRefused(f"channel {name} needs boto3: install contrail-etl[cloudwatch]") from None
+        raise ChannelRefused(f"channel {name} needs the Amazon provider: install contrail-etl[cloudwatch]") from None
     topic = reference(str(spec.topic), contacts)
-    known: dict[str, Any] = {}
-    if spec.connection:
-        try:
-            contact = contacts.connection(spec.connection)
-        except LookupError:
-            raise ChannelRefused(f"there is no Airflow Connection {spec.connection}") from None
-        known = {"aws_access_key_id": contact.login or None, "aws_secret_access_key": contact.password or None}
-        known |= {"endpoint_url": contact.extra.get("endpoint_url")}
+    if not topic.startswith("arn:") or topic.count(":") != _ARN_COLONS:
+        raise ChannelRefused(
+            f"{spec.topic} holds no ARN of a topic, such as arn:aws:sns:eu-central-1:123456789012:alerts"
+        )
     config = Config(connect_timeout=spec.timeout, read_timeout=spec.timeout, retries={"total_max_attempts": 1})
-    return _Sns(name, topic, boto3.client("sns", region_name=topic.split(":")[3], config=config, **known))
+    try:
+        client = aws_client("sns", spec.connection or "", config, region=topic.split(":")[3])
+    except CredentialsError as error:
+        raise ChannelUnavailable(f"{name}: {error}") from error
+    return _Sns(name, topic, client)

@@ -100,8 +100,9 @@ def retry_after(value: str | None, now: float) -> float | None:
 
 
 def _is_certificate(error: BaseException | None) -> bool:
+    """Whether it is the other side that cannot be trusted; a handshake that was merely cut is tried again."""
     while error is not None:
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLCertVerificationError):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from observability.contain import count_loss
 from observability.journal import frames
 from observability.watch.facts import Fact, from_document
 
@@ -67,7 +68,11 @@ def _facts(path: Path, start: int) -> tuple[list[Fact], int]:
     found, end = [], start
     for frame in frames(buffer):
         end = start + frame.end
-        fact = from_document(_document(frame.document)) if frame.document is not None else None
+        fact = None
+        try:
+            fact = from_document(_document(frame.document)) if frame.document is not None else None
+        except (KeyError, TypeError, ValueError) as error:  # a record that is whole, and says nothing that we know
+            count_loss("watch.journal", type(error).__name__)
         if fact is not None:
             found.append(fact)
     if end == start and len(buffer) == _CHUNK_BYTES:  # one line longer than a chunk is no record of ours
@@ -76,5 +81,5 @@ def _facts(path: Path, start: int) -> tuple[list[Fact], int]:
 
 
 def _document(raw: bytes) -> dict[str, Any]:
-    document: dict[str, Any] = orjson.loads(raw)
+    document: dict[str, Any] = orjson.loads(raw.replace(rb"\u0000", b""))  # no database takes a NUL
     return {} if str(document.get("event.action", "")).startswith(_OWN) else document

@@ -194,7 +194,7 @@ class Reconciler:
         if waiting:
             evidence["affected"] = ", ".join(f"{one['dag_id']}.{one['task_id']}" for one in waiting[:10])
             reason = f"{reason}; {len(waiting)} {state} tasks wait for it"
-        first = waiting[0] if waiting else {}
+        first = waiting[0] if waiting and name == "triggerer" else {}  # what waits for a scheduler has not begun
         return replace(
             _component(name, "failed", reason, now, evidence),
             dag_id=first.get("dag_id"),

@@ -1,0 +1,124 @@
+"""One fact, answer or fault that nobody thought of, and the watcher goes on."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from importlib import import_module
+
+import orjson
+import pytest
+
+from benchmarks.watched import failure
+from observability import contain
+from observability.journal import Journal
+from observability.settings import get_settings
+from observability.watch import incidents
+from observability.watch.rules_file import RulesFile
+from observability.watch.watcher import Watcher, _Looker
+from observability.watch.witnesses.api import AirflowApi
+
+emit = import_module("observability.emit")  # the package's attribute of that name is the function
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
+    for cached in (get_settings, emit.journal):
+        cached.cache_clear()
+    (tmp_path / "journal").mkdir()
+    yield get_settings()
+    for cached in (get_settings, emit.journal):
+        cached.cache_clear()
+
+
+def lines(path, number, within=20.0):
+    until = time.monotonic() + within
+    while True:
+        found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if len(found) >= number:
+            return found
+        assert time.monotonic() < until, f"only {len(found)} messages"
+        time.sleep(0.02)
+
+
+def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_told(settings, ledger, monkeypatch):
+    real = incidents.observe
+
+    def observe(incident, fact, *more):
+        if fact.dag_id == "poison":
+            raise ZeroDivisionError
+        return real(incident, fact, *more)
+
+    monkeypatch.setattr(incidents, "observe", observe)
+    contain.take_losses()
+    journal = Journal(settings.journal_directory)
+    for dag_id in ("before", "poison", "after"):
+        journal.append("etl.event", orjson.dumps(failure(dag_id, "r1")))
+    watcher = Watcher(settings, ledger, RulesFile(None), None, api=None)
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    try:
+        told = lines(settings.home / "alerts.jsonl", 3)
+    finally:
+        watcher.stop()
+        running.join()
+    assert sorted(one["title"] for one in told) == ["after.load: app", "before.load: app", "watch.desk: platform"]
+
+
+@pytest.mark.parametrize(
+    "broken", [{"airflow.map_index": None}, {"@timestamp": "yesterday"}, {"airflow.map_index": "first"}]
+)
+def test_a_record_that_says_nothing_we_know_is_counted_and_the_next_is_read(settings, broken):
+    from observability.watch.witnesses.journal import JournalWitness
+
+    contain.take_losses()
+    journal, witness = Journal(settings.journal_directory), JournalWitness(settings.journal_directory)
+    cursor = witness.read(None)[1]
+    for more in (broken, {"airflow.dag_id": "a\x00b"}):
+        journal.append("etl.event", orjson.dumps({**failure("load", "r1"), **more}))
+    assert [fact.dag_id for fact in witness.read(cursor)[0]] == ["ab"]
+    assert sum(contain.take_losses().values()) == 1
+
+
+@pytest.fixture
+def looker(settings):
+    return _Looker(settings, AirflowApi("http://127.0.0.1:9"), RulesFile(None))
+
+
+def told(looker, ledger, *, stands=True):
+    """What a round hears of the looker; ``stands`` where its transaction is committed."""
+    with ledger.transaction() as connection:
+        found = [(fact.name, fact.sign) for fact in looker.exchange(connection, time.time())]
+    if stands:
+        looker.settle()
+    return found
+
+
+def test_an_answer_that_is_not_understood_for_long_is_told_like_a_silent_api_until_one_is(looker, ledger, monkeypatch):
+    def surprise(*_):
+        raise KeyError("end_date")
+
+    monkeypatch.setattr(looker._reconciler, "look", surprise)
+    looker._look(None, [], {})
+    assert looker.problem == "Airflow's API was not understood: KeyError: 'end_date'"
+    assert told(looker, ledger) == []
+    looker._since -= 100
+    assert told(looker, ledger, stands=False) == [("api-server", "failed")]
+    assert told(looker, ledger) == [("api-server", "failed")]
+    assert told(looker, ledger) == []
+    monkeypatch.setattr(looker._reconciler, "look", lambda *_: [])
+    looker._look(None, [], {})
+    assert told(looker, ledger) == [("api-server", "recovered")]
+    assert told(looker, ledger) == []
+
+
+def test_what_was_found_is_kept_until_it_is_written_down(looker, ledger, monkeypatch):
+    from watch_office import failed
+
+    monkeypatch.setattr(looker._reconciler, "look", lambda *_: [failed()])
+    looker._look(None, [], {})
+    assert told(looker, ledger, stands=False)[0] == ("", "failed")
+    assert told(looker, ledger)[0] == ("", "failed")
+    assert told(looker, ledger) == []
