@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observability.private import make_file, make_folder
 from observability.relay.tail import Cursor
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Checkpoint:
 def open_checkpoint(path: Path, sink: str) -> Checkpoint:
     """The checkpoint file of ``sink``; one that is damaged is put aside and made anew, all of it resent."""
     existed = path.exists()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     if existed and not _is_whole(path):
         _set_aside(path)
         return Checkpoint(_connect(path), sink, rebuilt=True)
@@ -179,6 +180,7 @@ def _seconds(text: str | None) -> float:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    make_file(path)
     connection = sqlite3.connect(path, timeout=5, check_same_thread=False)
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")

@@ -5,13 +5,15 @@ SQLAlchemy Core, 1.4.49 to 2.1; SQLite with a write-ahead log by default, Postgr
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from observability.private import make_file, make_folder
 from observability.watch import schema
 from observability.watch.errors import WatchError
 
@@ -99,13 +101,18 @@ def _engine(url: str) -> Engine:
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, future=True, pool_pre_ping=True)
     if parsed.database and parsed.database != ":memory:":
-        from pathlib import Path
-
-        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(Path(parsed.database))
     engine = create_engine(url, future=True, connect_args={"timeout": 30, "check_same_thread": False})
     event.listen(engine, "connect", _sqlite_connected)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """The file, for its owner only, before SQLite makes it for everybody; what is wrong with it SQLite says."""
+    with suppress(OSError):
+        make_folder(path.parent)
+        make_file(path)
 
 
 def _sqlite_connected(connection: Any, _record: Any) -> None:
