@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, insert, select, update
+from sqlalchemy import create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -66,16 +66,23 @@ class Ledger:
 
     def _prepare(self) -> None:
         with self._engine.begin() as connection:
+            found = self._version(connection)
             schema.metadata.create_all(connection)
-            found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
             if found is None:
                 connection.execute(insert(schema.meta).values(name="version", value=str(schema.VERSION)))
                 connection.execute(insert(schema.leases).values(name=_LEASE, holder="", beat=0))
+        self._ready = True
+
+    def _version(self, connection: Connection) -> str | None:
+        """The version of the ledger, None of a new one. Raises :class:`LedgerError` for one that is newer than we."""
+        if not inspect(connection).has_table(schema.meta.name):
+            return None
+        found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
         if found is not None and int(found) > schema.VERSION:
             raise LedgerError(
                 f"the ledger {self.name} has version {found}, this Contrail knows {schema.VERSION}: upgrade Contrail"
             )
-        self._ready = True
+        return found
 
 
 def read_cursor(connection: Connection, name: str) -> Any:
