@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from observability.private import make_folder
 from observability.settings import get_settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def claim(fact: str) -> bool:
     try:
         _create(path)
     except FileNotFoundError:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         return claim(fact)
     except FileExistsError:
         return False

@@ -15,6 +15,8 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from observability.private import make_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -99,7 +101,7 @@ class Journal:
 
     def _next(self, dataset: str, day: str) -> _File:
         """The first file of the day that is not full, opened."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.directory)
         number = 0
         while self._is_full(path := self.directory / f"{dataset}-{day}-{number:03d}.journal"):
             number += 1

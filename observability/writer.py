@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.contain import count_loss, text_of
 from observability.encode import to_line
+from observability.private import make_folder
 from observability.redact import document, is_clean
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def write_to(path: Path, *, level: str = "info") -> None:
     Raises OSError when the file cannot be opened.
     """
     is_clean(b"")  # makes the rules ready now: the last lines of a process come when nothing can be loaded any more
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     _Target.descriptor = _open(path)
     _Target.path, _Target.least, _Target.torn = path, LEVELS[level], False
 

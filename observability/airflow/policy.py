@@ -30,11 +30,12 @@ _MAKE_IT_RUN = ("on_execute_callback", "on_success_callback")
 """With one of these Airflow sends an empty operator to a worker, which it passes over without."""
 
 
-@hookimpl
+@hookimpl(trylast=True)
 def task_policy(task: Any) -> None:
     """Put our callbacks before the task's own, which stay; doing it again changes nothing.
 
-    An empty operator, which Airflow does not run, is not made to run.
+    An empty operator, which Airflow does not run, is not made to run. Comes after the policies of others
+    (``airflow_local_settings``, other packages), so that callbacks which they set stand beside ours too.
     """
     with contained("policy"):
         passed_over = _is_passed_over(task)

@@ -53,10 +53,10 @@ def _examine(*, channels: bool) -> Iterator[Finding]:
 
 
 def _links(*, channels: bool) -> list[Link]:
-    """The chain; the callbacks come last of Airflow's links, because the store tells of them."""
-    *airflow, callbacks = scheduling.LINKS
+    """The chain; callbacks and logs come after the store, because it tells of them."""
+    *airflow, callbacks, logs = scheduling.LINKS
     *watching, untested = telling.LINKS
-    return [*host.LINKS, *airflow, *delivery.LINKS, callbacks, *watching, telling.TEST if channels else untested]
+    return [*host.LINKS, *airflow, *delivery.LINKS, callbacks, logs, *watching, telling.TEST if channels else untested]
 
 
 def _show(findings: list[Finding]) -> None:

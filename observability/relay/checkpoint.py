@@ -16,12 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observability.private import make_file, make_folder
+from observability.relay.sinks.sink import SinkUnavailable
 from observability.relay.tail import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Checkpoint", "open_checkpoint"]
+__all__ = ["VERSION", "Checkpoint", "open_checkpoint"]
 
 _SCHEMA = """
 create table if not exists contrail_cursors (
@@ -39,6 +41,8 @@ create table if not exists contrail_finished (
 create table if not exists contrail_facts (name text primary key, value text not null) without rowid;
 """
 _EVERYTHING = 1 << 62
+VERSION = 1
+"""Version of a checkpoint file; one that a newer Contrail wrote is refused, one without a version is of this one."""
 
 
 class Checkpoint:
@@ -174,23 +178,35 @@ class Checkpoint:
 def open_checkpoint(path: Path, sink: str) -> Checkpoint:
     """The checkpoint file of ``sink``; one that is damaged is put aside and made anew, all of it resent."""
     existed = path.exists()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     if existed and not _is_whole(path):
         _set_aside(path)
         return Checkpoint(_connect(path), sink, rebuilt=True)
     try:
         connection = _connect(path)
+        _refuse_newer(connection, path)
         sound = connection.execute("pragma quick_check").fetchone() == ("ok",)
         empty = connection.execute("select count(*) from sqlite_master where name = 'contrail_cursors'").fetchone() == (
             0,
         )
         if sound and not (existed and empty):
+            connection.execute(f"pragma user_version = {VERSION}")
             return Checkpoint(connection, sink)
         connection.close()
     except sqlite3.DatabaseError:
         pass
     _set_aside(path)
     return Checkpoint(_connect(path), sink, rebuilt=True)
+
+
+def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise :class:`SinkUnavailable` for a file that a newer Contrail wrote: it must not be taken for a damaged one."""
+    version = connection.execute("pragma user_version").fetchone()[0]
+    if version > VERSION:
+        connection.close()
+        raise SinkUnavailable(
+            f"{path} was written by a newer Contrail (version {version}, this one knows {VERSION}); upgrade Contrail"
+        )
 
 
 def _is_whole(path: Path) -> bool:
@@ -212,6 +228,7 @@ def _seconds(text: str | None) -> float:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    make_file(path)
     connection = sqlite3.connect(path, timeout=5, check_same_thread=False)
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")

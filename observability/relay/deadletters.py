@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from observability.private import make_file, make_folder, replace_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
@@ -45,10 +47,12 @@ class DeadLetters:
 
     def write(self, letters: list[Letter]) -> int:
         """Keep ``letters``; how many older ones had to go for them. Raises OSError when the disk refuses."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._directory)
         text = b"".join(orjson.dumps(letter) + b"\n" for letter in letters)
         dropped = self._make_room(len(text))
-        with self._current().open("a+b", buffering=0) as file:
+        path = self._current()
+        make_file(path)
+        with path.open("a+b", buffering=0) as file:
             file.write(text if _ends_whole(file) else b"\n" + text)
         self.letters += len(letters) - dropped
         return dropped
@@ -106,9 +110,7 @@ def _without_debug(path: Path) -> int:
     letters = list(read_letters(path))
     kept = [letter for letter in letters if '"level":"debug"' not in letter["document"]]
     if len(kept) < len(letters):
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(b"".join(orjson.dumps(letter) + b"\n" for letter in kept))
-        fresh.replace(path)
+        replace_file(path, b"".join(orjson.dumps(letter) + b"\n" for letter in kept))
     return len(letters) - len(kept)
 
 

@@ -23,6 +23,7 @@ from observability.contain import contained, count_loss, take_losses
 from observability.emit import emit
 from observability.events import TelemetryLost
 from observability.journal import Journal
+from observability.private import make_file, make_folder, replace_file
 from observability.relay.accounts import Waiting
 from observability.relay.bounds import Bounds
 from observability.relay.checkpoint import Checkpoint, open_checkpoint
@@ -284,8 +285,8 @@ class Relay:
             "witness": self.lanes[-1].account.report(now),
         }
         with contextlib.suppress(OSError):
-            _replace(self.home / "relay.status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))
-            _replace(self.home / "relay.heartbeat", f"{now:.3f} {os.getpid()}\n".encode())
+            replace_file(self.home / "relay.status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))
+            replace_file(self.home / "relay.heartbeat", f"{now:.3f} {os.getpid()}\n".encode())
 
 
 def read_status(home: Path) -> dict[str, Any] | None:
@@ -298,8 +299,9 @@ def read_status(home: Path) -> dict[str, Any] | None:
 
 
 def _lock(home: Path) -> Any:
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(home)
     path = home / "relay.lock"
+    make_file(path)
     file = path.open("a+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -314,12 +316,6 @@ def _lock(home: Path) -> Any:
     file.write(f"{os.getpid()}\n".encode())
     file.flush()
     return file
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_bytes(content)
-    fresh.replace(path)
 
 
 def _statsd_report(statsd: Statsd | None) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from observability.private import make_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -39,7 +41,7 @@ class Spool:
         """Link ``file``, so that it can be read whatever happens to its name."""
         link = self._link(file.stream.name, f"{file.identity}-{file.inode}")
         try:
-            link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(link.parent)
             with contextlib.suppress(FileExistsError):
                 os.link(file.path, link, follow_symlinks=False)
             if link.stat().st_ino != file.inode:

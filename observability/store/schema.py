@@ -11,6 +11,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from observability.private import make_file, make_folder
 from observability.store.store import StoreError
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ create index metrics_by_time on metrics (at);
 
 def open_writer(path: Path, *, patience_s: float = 2.0) -> sqlite3.Connection:
     """The database to write to, made where there is none. Raises :class:`StoreError`."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
+    make_file(path)
     try:
         connection = sqlite3.connect(path, timeout=patience_s, check_same_thread=False, isolation_level=None)
         connection.execute("pragma journal_mode = wal")

@@ -5,13 +5,15 @@ SQLAlchemy Core, 1.4.49 to 2.1; SQLite with a write-ahead log by default, Postgr
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, insert, select, update
+from sqlalchemy import create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
+from observability.private import make_file, make_folder
 from observability.watch import schema
 from observability.watch.errors import WatchError
 
@@ -66,16 +68,23 @@ class Ledger:
 
     def _prepare(self) -> None:
         with self._engine.begin() as connection:
+            found = self._version(connection)
             schema.metadata.create_all(connection)
-            found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
             if found is None:
                 connection.execute(insert(schema.meta).values(name="version", value=str(schema.VERSION)))
                 connection.execute(insert(schema.leases).values(name=_LEASE, holder="", beat=0))
+        self._ready = True
+
+    def _version(self, connection: Connection) -> str | None:
+        """The version of the ledger, None of a new one. Raises :class:`LedgerError` for one that is newer than we."""
+        if not inspect(connection).has_table(schema.meta.name):
+            return None
+        found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
         if found is not None and int(found) > schema.VERSION:
             raise LedgerError(
                 f"the ledger {self.name} has version {found}, this Contrail knows {schema.VERSION}: upgrade Contrail"
             )
-        self._ready = True
+        return found
 
 
 def read_cursor(connection: Connection, name: str) -> Any:
@@ -101,13 +110,18 @@ def _engine(url: str) -> Engine:
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, future=True, pool_pre_ping=True)
     if parsed.database and parsed.database != ":memory:":
-        from pathlib import Path
-
-        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(Path(parsed.database))
     engine = create_engine(url, future=True, connect_args={"timeout": 30, "check_same_thread": False})
     event.listen(engine, "connect", _sqlite_connected)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """The file, for its owner only, before SQLite makes it for everybody; what is wrong with it SQLite says."""
+    with suppress(OSError):
+        make_folder(path.parent)
+        make_file(path)
 
 
 def _sqlite_connected(connection: Any, _record: Any) -> None:

@@ -14,6 +14,7 @@ import httpx
 import structlog
 from sqlalchemy import select
 
+from observability.private import make_folder, replace_file
 from observability.watch import schema
 from observability.watch.channels.channel import ChannelError, ChannelUnavailable, reference
 from observability.watch.channels.guard import check_url, guarded_client
@@ -54,10 +55,8 @@ class Proof:
             return
         self._beat_at = now
         said = {"time": time.time(), "pid": os.getpid(), "active": active, "detail": detail}
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps(said), "utf-8")
-        fresh.replace(self._path)
+        make_folder(self._path.parent)
+        replace_file(self._path, json.dumps(said).encode())
 
     def round(self, connection: Connection, teller: Teller, now: float) -> list[Fact]:
         """Send the canary and call the switch when it is time; facts about a canary that did not arrive."""

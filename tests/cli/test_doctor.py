@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 
 from observability.cli import doctor
+from observability.cli.diagnosis import scheduling
 from observability.cli.diagnosis.link import walk
+from observability.cli.platform.ports import any_port
 from observability.relay.sinks.sink import Batch, open_sink
 from observability.settings import load_settings
 
 HEALTHY = {"status": "healthy"}
+NOW = 1_700_000_000
+LINE = (
+    b'{"@timestamp":"2013-01-01T00:00:00Z","airflow.dag_id":"d","airflow.run_id":"r","airflow.task_id":"t","event":"x"}'
+)
+TOLD = (
+    b'{"event.id":"3","@timestamp":"2013-01-01T00:00:00Z","event.action":"task.succeeded",'
+    b'"airflow.dag_id":"d","airflow.run_id":"r","airflow.task_id":"t"}'
+)
 DOCUMENT = b'{"event.id":"1","@timestamp":"2013-01-01T00:00:00Z","event.action":"dag_run.started"}'
 
 
@@ -29,7 +45,7 @@ def heartbeat(name):
 
 
 class FakeAirflow:
-    """Answers as a healthy Airflow with our plugin; ``answers`` and ``date`` are for the tests to spoil."""
+    """Answers as a healthy Airflow with our plugin; ``answers`` (a number is a status) and ``clock`` can be spoilt."""
 
     def __init__(self):
         beat = {f"latest_{name}_heartbeat": "now" for name in ("scheduler", "dag_processor", "triggerer")}
@@ -42,14 +58,15 @@ class FakeAirflow:
             "/api/v2/plugins": {"plugins": [{"name": "contrail"}]},
             "/api/v2/dags/~/dagRuns/~/taskInstances": {"task_instances": []},
         }
-        self.date = 0.0
+        self.clock = time.time
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                found = fake.answers.get(self.path.partition("?")[0])
-                self.send_response_only(200 if found is not None else 403)
-                self.send_header("Date", formatdate(time.time() + fake.date, usegmt=True))
+                found = fake.answers.get(self.path.partition("?")[0], fake.answers.get("*"))
+                status = found if isinstance(found, int) else 200 if found is not None else 403
+                self.send_response_only(status)
+                self.send_header("Date", formatdate(fake.clock(), usegmt=True))
                 self.end_headers()
                 self.wfile.write(json.dumps(found).encode())
 
@@ -81,6 +98,7 @@ class Chain:
             "CONTRAIL_WATCH__API_URL": airflow.url,
             "CONTRAIL_STATSD__ENABLED": "false",
             "CONTRAIL_RELAY__LOG_FOLDER": str(home / "logs"),
+            "CONTRAIL_RELAY__STATSD_PORT": str(any_port(socket.SOCK_DGRAM)),
         }
         self.relay = {
             "state": "running", "pid": 1, "time": time.time(), "files": 3, "unreadable": {},
@@ -90,13 +108,19 @@ class Chain:
         self.beat = {"time": time.time(), "pid": 2, "active": True, "detail": ""}
         for folder in ("logs", "keys", "journal"):
             (home / folder).mkdir(mode=0o700)
+        self.fill()
+
+    def fill(self):
+        """What a store has in which all is well."""
+        self.store("airflow.statsd", heartbeat(self.metric))
+        self.store("etl.event", DOCUMENT)
+
+    def store(self, dataset, document, kind="journal"):
+        """Have a document of a dataset in the store."""
         with closing(open_sink("embedded", self.settings())) as sink:
             sink.send(
-                Batch(
-                    "airflow.statsd", "airflow.statsd-20130101-000.journal", "journal", [b"2"], [heartbeat(self.metric)]
-                )
+                Batch(dataset, f"{dataset}-20130101-000.journal", kind, [b"%d-%d" % (id(document), 0)], [document])
             )
-            sink.send(Batch("etl.event", "etl.event-20130101-000.journal", "journal", [b"1"], [DOCUMENT]))
 
     def settings(self):
         return load_settings(environ=self.environ)
@@ -116,13 +140,43 @@ def chain(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTRAIL_API_TOKEN", "a-token")
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    with closing(FakeAirflow()) as airflow:
-        yield Chain(home, airflow)
+    with closing(FakeAirflow()) as airflow, ExitStack() as kept:
+        chain = Chain(home, airflow)
+        chain.kept, chain.patch = kept, monkeypatch
+        yield chain
+
+
+def freeze(patch, *, at, takes=0.0):
+    """Stop the clock of this machine, as the doctor sees it, but for the seconds that its question takes."""
+    moments = itertools.chain([at], itertools.repeat(at + takes))
+    patch.setattr(scheduling, "time", SimpleNamespace(time=lambda: next(moments)))
+
+
+@pytest.mark.parametrize(
+    ("skew", "words"),
+    [
+        (-7, "clock is 7 s behind this machine's"),
+        (6, "clock is 6 s ahead of this machine's"),
+        (86_400, "clock is 86400 s ahead of this machine's"),
+    ],
+)
+def test_a_clock_is_wrong_by_what_no_answer_explains(chain, skew, words):
+    freeze(chain.patch, at=NOW)
+    chain.airflow.clock = lambda: NOW + skew
+    clock = chain.findings()["clock"]
+    assert (clock.state, clock.why) == ("broken", f"the API server's {words}")
+
+
+@pytest.mark.parametrize(("skew", "takes"), [(-6, 0), (0, 0), (5, 0), (1, 30), (29, 30)])
+def test_a_clock_is_right_as_far_as_an_answer_can_tell_however_long_it_takes(chain, skew, takes):
+    freeze(chain.patch, at=NOW, takes=takes)
+    chain.airflow.clock = lambda: NOW + skew
+    assert chain.findings()["clock"].state == "ok"
 
 
 def test_of_a_whole_chain_nothing_is_broken_or_unknown(chain):
     states = {name: one.state for name, one in chain.findings().items()}
-    off = {"statsd", "templates", "boards", "panels", "callbacks", "channels"}
+    off = {"statsd", "templates", "boards", "panels", "callbacks", "logs", "channels"}
     assert {name: state for name, state in states.items() if name not in off} == dict.fromkeys(
         [name for name in states if name not in off], "ok"
     )
@@ -149,7 +203,8 @@ def stop_the_triggerer(chain):
 
 
 def set_the_clock_wrong(chain):
-    chain.airflow.date = -3600.0
+    freeze(chain.patch, at=NOW)
+    chain.airflow.clock = lambda: NOW - 3600
 
 
 def forbid_the_api(chain):
@@ -168,6 +223,50 @@ def remove_the_plugin(chain):
 def run_a_task_that_tells_nothing(chain):
     task = {"dag_id": "d", "task_id": "t", "dag_run_id": "r", "pid": 7, "start_date": "today"}
     chain.airflow.answers["/api/v2/dags/~/dagRuns/~/taskInstances"] = {"task_instances": [task]}
+    chain.store("airflow.task", LINE, "log")
+
+
+def write_logs_elsewhere(chain):
+    run_a_task_that_tells_nothing(chain)
+    chain.home.joinpath("store.db").unlink()
+    chain.fill()
+    chain.store("etl.event", TOLD)
+
+
+def give_a_token_that_is_none(chain):
+    chain.airflow.answers["/api/v2/version"] = 401
+
+
+def refuse_a_question(chain):
+    chain.airflow.answers["/api/v2/importErrors"] = 500
+
+
+def make_kibana_ill(chain):
+    chain.environ["CONTRAIL_CONTRAIL__KIBANA_URL"] = chain.airflow.url
+    chain.airflow.answers["*"] = 500
+
+
+def take_the_relays_port(chain):
+    chain.relay["state"] = "stopped"
+    taken = chain.kept.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    taken.bind(("127.0.0.1", int(chain.environ["CONTRAIL_RELAY__STATSD_PORT"])))
+
+
+def hold(chain):
+    """A process of ours that a signal has stopped."""
+    command = [sys.executable, "-c", "import signal; signal.raise_signal(signal.SIGSTOP)", "observability"]
+    process = chain.kept.enter_context(subprocess.Popen(command))
+    chain.kept.callback(process.kill)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    return process.pid
+
+
+def hold_the_relay(chain):
+    chain.relay |= {"time": time.time() - 600, "pid": hold(chain)}
+
+
+def hold_the_watcher(chain):
+    chain.beat |= {"time": time.time() - 600, "pid": hold(chain)}
 
 
 def stop_the_relay(chain):
@@ -222,12 +321,18 @@ BREAKS = {
     stop_airflow: ("api-server", "nothing answers at http://127.0.0.1:1", "contrail up"),
     lose_the_database: ("api-server", "metadata database", "airflow db check"),
     stop_the_triggerer: ("components", "triggerer is not healthy", "contrail status"),
-    set_the_clock_wrong: ("clock", "clock is 360", "set-ntp"),  # an hour; the Date header knows whole seconds
-    forbid_the_api: ("login", "403", "CONTRAIL_API_USERNAME"),
+    set_the_clock_wrong: ("clock", "clock is 3600 s behind this machine's", "set-ntp"),
+    forbid_the_api: ("login", "403", "correct or unset CONTRAIL_API_TOKEN"),
     break_a_dag: ("dags", "dags/x.py does not parse: SyntaxError: invalid syntax", "python dags/x.py"),
     remove_the_plugin: ("plugin", "not loaded", "pip install"),
-    run_a_task_that_tells_nothing: ("callbacks", "d.t ran at today and told nothing", "airflow plugins"),
-    stop_the_relay: ("relay", "the relay is running, its last word 60", "contrail relay"),
+    run_a_task_that_tells_nothing: ("callbacks", "d.t ran at today and told nothing", "pip install contrail-etl"),
+    stop_the_relay: ("relay", "the relay has been silent for 60", "contrail relay"),
+    hold_the_relay: ("relay", "is stopped by a signal", "kill -CONT "),
+    take_the_relays_port: ("relay", "another process has UDP port", "ss -lunp"),
+    write_logs_elsewhere: ("logs", "no line of the log of d.t has arrived", "CONTRAIL_RELAY__LOG_FOLDER"),
+    give_a_token_that_is_none: ("login", "401", "correct or unset CONTRAIL_API_TOKEN"),
+    refuse_a_question: ("dags", "500", "contrail status"),
+    make_kibana_ill: ("boards", "Kibana answers 500", "Kibana's own log"),
     take_a_log_away: ("relay", "scheduler.log: Permission denied", "chmod"),
     send_metrics_elsewhere: ("statsd", "127.0.0.1:9 does not arrive; the relay listens on 8125", "STATSD__PORT=8125"),
     stop_the_sink: ("sinks", "database is locked", "embedded"),
@@ -237,13 +342,13 @@ BREAKS = {
     lose_elasticsearch: ("templates", "127.0.0.1:1", "contrail elasticsearch setup"),
     damage_the_ledger: ("ledger", "ledger", "ledger_url"),
     misspell_a_rule: ("rules", "routez", "contrail alerts check"),
-    stop_the_watcher: ("watcher", "last heartbeat is 60", "contrail watch"),
+    stop_the_watcher: ("watcher", "the watcher has been silent for 60", "contrail watch"),
+    hold_the_watcher: ("watcher", "is stopped by a signal", "kill -CONT "),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.__name__)
-def test_it_names_the_link_that_is_broken_and_no_other(chain, monkeypatch, broken):
-    chain.patch = monkeypatch
+def test_it_names_the_link_that_is_broken_and_no_other(chain, broken):
     broken(chain)
     link, why, mend = BREAKS[broken]
     found = chain.broken()
@@ -262,7 +367,7 @@ def test_metrics_that_are_not_airflows_do_not_count_as_airflows(chain, monkeypat
 def test_what_a_broken_link_hides_is_not_called_broken(chain):
     stop_airflow(chain)
     hidden = {name for name, one in chain.findings().items() if one.state == "unknown"}
-    assert hidden == {"components", "clock", "login", "dags", "plugin", "callbacks", "metrics"}
+    assert hidden == {"components", "clock", "login", "dags", "plugin", "callbacks", "logs", "metrics"}
 
 
 def test_every_broken_link_has_a_command_that_mends_it(chain):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from observability.cli.boards.changes import InstallError
 from observability.cli.diagnosis.link import Broken, Link, Off
+from observability.cli.diagnosis.silence import silent, state_of
 from observability.relay.relay import read_status
 from observability.store import Query, StoreError, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from observability.cli.boards.kibana import Kibana
     from observability.settings import Settings
 
 __all__ = ["LINKS"]
@@ -24,15 +28,17 @@ _LATE_S = 60.0
 _PROBE_S = 5.0
 _PROBE = b"contrail.doctor:1|c"
 _RECENT = timedelta(minutes=5)
+_NOT_FOUND = 404
 
 
 def _relay(settings: Settings) -> str:
-    told = _status(settings)
+    told = read_status(settings.home)
+    if told is None or told["state"] != "running":
+        raise _not_running(settings, told)
     age = time.time() - told["time"]
-    if told["state"] != "running" or age > _SILENT_S:
-        raise Broken(
-            f"the relay is {told['state']}, its last word {age:.0f} s old", "contrail relay (contrail up starts it)"
-        )
+    if age > _SILENT_S:
+        gone = not state_of(told["pid"]) and _is_taken(settings)
+        raise _not_running(settings, told) if gone else silent("relay", told["pid"], age)
     if told["unreadable"]:
         path, why = next(iter(told["unreadable"].items()))
         raise Broken(f"the relay cannot read {path}: {why}", f"chmod u+r {path}, as the user that runs the relay")
@@ -131,20 +137,27 @@ def _boards(settings: Settings) -> str:
         )
     from dashboards.kibana.objects import saved_objects
     from dashboards.names import Names
-    from observability.cli.boards.changes import InstallError
     from observability.cli.boards.kibana import open_kibana
 
     wanted = [one for one in saved_objects(Names(airflow_url=settings.public_url)) if one["type"] == "dashboard"]
     try:
         with closing(open_kibana(settings)) as kibana:
-            missing = [
-                one for one in wanted if not kibana.ask("GET", f"/api/saved_objects/dashboard/{one['id']}").is_success
-            ]
+            missing = [one for one in wanted if not _is_there(kibana, one["id"])]
     except InstallError as error:
-        raise Broken(str(error), "contrail dashboards install kibana") from error
+        raise Broken(
+            str(error), "look at Kibana's own log; [contrail] kibana_url and its Connection say where"
+        ) from error
     if missing:
         raise Broken(f"{len(missing)} of {len(wanted)} boards are not in Kibana", "contrail dashboards install kibana")
     return f"{len(wanted)} boards in Kibana"
+
+
+def _is_there(kibana: Kibana, board: str) -> bool:
+    """Whether Kibana has the board. Raises InstallError where it does not say."""
+    answer = kibana.ask("GET", f"/api/saved_objects/dashboard/{board}")
+    if answer.is_error and answer.status_code != _NOT_FOUND:
+        raise InstallError(f"Kibana answers {answer.status_code} when it is asked for a board: {answer.text[:200]}")
+    return answer.is_success
 
 
 def _panels(settings: Settings) -> str:
@@ -160,6 +173,28 @@ def _panels(settings: Settings) -> str:
     if not any(verdict.rows for verdict in verdicts):
         raise Broken("no panel has data although tasks have run", "contrail dashboards verify")
     return f"{sum(1 for verdict in verdicts if verdict.rows)} of {len(verdicts)} panels have data"
+
+
+def _not_running(settings: Settings, told: dict[str, Any] | None) -> Broken:
+    """The relay is not there: because another process has its port, or for no reason that can be seen from here."""
+    port = settings.relay.statsd_port
+    if _is_taken(settings):
+        return Broken(
+            f"no relay runs on {settings.home}, and another process has UDP port {port}, where it listens for metrics",
+            f"ss -lunp 'sport = :{port}' names the process; end it, or set CONTRAIL_RELAY__STATSD_PORT and "
+            "CONTRAIL_STATSD__PORT to another port",
+        )
+    word = "no relay has run" if told is None else f"the relay is {told['state']}"
+    return Broken(f"{word} on {settings.home}", "contrail relay (contrail up starts it)")
+
+
+def _is_taken(settings: Settings) -> bool:
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.bind((settings.relay.statsd_host, settings.relay.statsd_port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _status(settings: Settings) -> dict[str, Any]:

@@ -73,3 +73,5 @@ def _find(link: Link, settings: Settings, failed: set[str]) -> Finding:
         return Finding(link.name, "broken", str(broken), broken.mend)
     except Off as off:
         return Finding(link.name, "off", str(off), off.mend)
+    except Exception as error:  # noqa: BLE001 - what ends one look must not hide the links behind it
+        return Finding(link.name, "broken", f"cannot be looked at: {type(error).__name__}: {error}", "contrail status")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LINKS"]
 
+_OF_A_TASK = (("dag_id", "dag_id"), ("run_id", "dag_run_id"), ("task_id", "task_id"))
+
 _SKEW_S = 5.0
 _COMPONENTS = {"scheduler": "scheduler", "dag_processor": "dag-processor", "triggerer": "triggerer"}
 _ENDED = {"success", "failed", "skipped", "up_for_retry"}
+_LOGINS = ("CONTRAIL_API_TOKEN", "CONTRAIL_API_USERNAME")
+"""What names a login, first found wins."""
 _TELLING = ("task.started", "task.succeeded", "task.failed", "task.retried", "task.skipped", "task.killed")
 
 
@@ -43,10 +49,14 @@ def _components(settings: Settings) -> str:
 
 
 def _clock(settings: Settings) -> str:
+    """The server's ``Date`` is a whole second somewhere between our question and its answer, if both clocks agree."""
+    asked = time.time()
     answer = httpx.get(f"{settings.api_url}/api/v2/version", timeout=5.0)
-    skew = abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time())
-    if skew > _SKEW_S:
-        raise Broken(f"the API server's clock is {skew:.0f} s from this machine's", "timedatectl set-ntp true")
+    said, answered = parsedate_to_datetime(answer.headers["date"]).timestamp(), time.time()
+    behind, ahead = asked - 1 - said, said - answered
+    if max(behind, ahead) > _SKEW_S:
+        words = f"{ahead:.0f} s ahead of" if ahead > 0 else f"{behind + 1:.0f} s behind"
+        raise Broken(f"the API server's clock is {words} this machine's", "timedatectl set-ntp true, on both")
     return f"within {_SKEW_S:.0f} s"
 
 
@@ -54,9 +64,13 @@ def _login(settings: Settings) -> str:
     try:
         version = _ask(settings, "/version")
     except ApiError as error:
-        raise Broken(
-            str(error), "contrail airflow connections add airflow_api, or set CONTRAIL_API_USERNAME"
-        ) from error
+        given = next((name for name in _LOGINS if os.environ.get(name)), "")
+        mend = (
+            f"correct or unset {given}"
+            if given
+            else "contrail airflow connections add airflow_api, or set " + _LOGINS[1]
+        )
+        raise Broken(str(error), mend) from error
     return f"Airflow {version['version']}"
 
 
@@ -80,23 +94,47 @@ def _plugin(settings: Settings) -> str:
 
 def _callbacks(settings: Settings) -> str:
     """Whether the attempt that ended last has told of itself: nothing proves callbacks better."""
+    task = _last_task(settings)
+    if not _stored(settings, "etl.event", {**_whose(task), "event.action": _TELLING}):
+        raise Broken(
+            f"{_name(task)} ran at {task['start_date']} and told nothing to this store",
+            f"pip install contrail-etl where it ran ({task.get('hostname') or 'its worker'}), and restart that worker; "
+            f"is {settings.api_url} the Airflow that is meant? else set CONTRAIL_WATCH__API_URL",
+        )
+    return f"{_name(task)} told of itself"
+
+
+def _logs(settings: Settings) -> str:
+    """Whether the log of the attempt that ended last is stored: the relay reads the folder that Airflow writes to."""
+    task = _last_task(settings)
+    if not _stored(settings, "airflow.task", _whose(task)):
+        raise Broken(
+            f"no line of the log of {_name(task)} has arrived; the relay reads {settings.log_folder}",
+            "set CONTRAIL_RELAY__LOG_FOLDER to what this says: airflow config get-value logging base_log_folder",
+        )
+    return f"the log of {_name(task)} is stored"
+
+
+def _last_task(settings: Settings) -> dict[str, Any]:
     path = "/dags/~/dagRuns/~/taskInstances"
     found = _ask(settings, path, limit=20, order_by="-end_date", state=sorted(_ENDED)) or {}
-    ran = [task for task in found.get("task_instances", []) if task.get("pid")]
+    ran: list[dict[str, Any]] = [task for task in found.get("task_instances", []) if task.get("pid")]
     if not ran:
         raise Off("no task has run yet", "contrail airflow dags trigger canary")
-    task = ran[0]
-    where = {"event.action": _TELLING, "airflow.dag_id": task["dag_id"], "airflow.run_id": task["dag_run_id"]}
-    store = open_store(settings)
-    try:
-        if not store.count(Query("etl.event", {**where, "airflow.task_id": task["task_id"]})).get("", 0):
-            raise Broken(
-                f"{task['dag_id']}.{task['task_id']} ran at {task['start_date']} and told nothing",
-                "contrail airflow plugins; the workers need contrail-etl and [core] lazy_load_plugins as it is",
-            )
-    finally:
-        store.close()
-    return f"{task['dag_id']}.{task['task_id']} told of itself"
+    return ran[0]
+
+
+def _name(task: dict[str, Any]) -> str:
+    return f"{task['dag_id']}.{task['task_id']}"
+
+
+def _whose(task: dict[str, Any]) -> dict[str, Any]:
+    return {f"airflow.{ours}": task[theirs] for ours, theirs in _OF_A_TASK}
+
+
+def _stored(settings: Settings, dataset: str, where: dict[str, Any]) -> int:
+    with closing(open_store(settings)) as store:
+        return store.count(Query(dataset, where)).get("", 0)
 
 
 def _health(settings: Settings) -> dict[str, Any]:
@@ -125,5 +163,6 @@ LINKS = (
     Link("login", _login, ("api-server",)),
     Link("dags", _dags, ("login",)),
     Link("plugin", _plugin, ("login",)),
-    Link("callbacks", _callbacks, ("login", "plugin", "relay", "store")),
+    Link("callbacks", _callbacks, ("login", "plugin", "relay", "sinks", "store")),
+    Link("logs", _logs, ("login", "relay", "sinks", "store")),
 )

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from observability.cli.diagnosis.link import Broken, Link, Off
+from observability.cli.diagnosis.silence import silent
 from observability.watch.errors import WatchError
 from observability.watch.ledger import Ledger
 from observability.watch.proof import read_beat
@@ -48,7 +49,7 @@ def _watcher(settings: Settings) -> str:
         raise Broken("no watcher has run", "contrail watch (contrail up starts it)")
     age = float(str(told["age_s"]))
     if age > _SILENT_S:
-        raise Broken(f"the watcher's last heartbeat is {age:.0f} s old", "contrail watch (contrail up starts it)")
+        raise silent("watcher", told["pid"], age)
     if not told["active"]:
         raise Broken(f"the watcher is not active: {told['detail']}", "contrail status")
     return f"process {told['pid']}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from observability.private import make_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -22,6 +24,7 @@ def without_debug(path: Path, kept: Path, start: int) -> list[int]:
     """Write to ``kept`` the lines of ``path`` from byte ``start`` on, without debug lines; the offsets of those."""
     dropped: list[int] = []
     fresh = kept.with_name(f"{kept.name}.new")
+    make_file(fresh)
     with path.open("rb") as source, fresh.open("wb") as target:
         source.seek(start)
         offset = start

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from observability.private import make_folder
 from observability.watch.channels.channel import ChannelUnavailable
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class _FileChannel:
         """Nothing is held open."""
 
     def _append(self, line: bytes) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(descriptor).st_size

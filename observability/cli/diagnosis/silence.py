@@ -1,0 +1,35 @@
+"""Why a process of ours no longer says how it is: it is gone, it is held, or it hangs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+
+from observability.cli.diagnosis.link import Broken
+
+__all__ = ["silent", "state_of"]
+
+_COMMANDS = {"relay": "contrail relay", "watcher": "contrail watch"}
+
+
+def silent(name: str, pid: Any, age_s: float) -> Broken:
+    """What to say of the relay or the watcher that was process ``pid`` and has been silent for so long."""
+    start = f"{_COMMANDS[name]} (contrail up starts it)"
+    word = f"the {name} has been silent for {age_s:.0f} s"
+    status = state_of(pid)
+    if status in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}:
+        return Broken(f"{word}: process {pid} is stopped by a signal", f"kill -CONT {pid}")
+    if status:
+        return Broken(f"{word}, though process {pid} is there ({status})", f"kill -9 {pid}, then {start}")
+    return Broken(f"{word}: process {pid} is not there", start)
+
+
+def state_of(pid: Any) -> str:
+    """The state of the process if it is one of ours on this host, else nothing; another host has numbers of its own."""
+    try:
+        process = psutil.Process(int(pid))
+        ours = any("contrail" in part or "observability" in part for part in process.cmdline())
+        return str(process.status()) if ours else ""
+    except (psutil.Error, ValueError):
+        return ""
