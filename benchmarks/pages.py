@@ -13,7 +13,7 @@ import orjson
 
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.sampling import wall_ms
-from observability.airflow.ui import answers
+from observability.airflow.ui import answers, boards
 from observability.airflow.ui.app import render
 from observability.events import DagRunFailed, DagRunSucceeded, Identity, StepMeasured, TaskFailed, TaskSucceeded
 from observability.relay.sinks import Batch
@@ -52,19 +52,26 @@ def _pages(store: Store, runs: int) -> dict[str, Callable[[int], str]]:
         picked = (number * 7919) % runs
         return f"dag_{picked % _DAGS}", f"r{picked}"
 
-    return {
-        "overview": lambda _: render("overview.html", answers.overview(store, lambda _: True)),
-        "DAG": lambda n: render("dag.html", answers.dag_page(store, about(n)[0])),
-        "run": lambda n: render("run.html", answers.run_page(store, *about(n))),
-        "task": lambda n: render("task.html", answers.task_page(store, about(n)[0], "load", about(n)[1], -1)),
+    def panels(key: str) -> Callable[[int], str]:
+        """Every panel of a board in turn, over the board's own stretch of time."""
+        view = boards.View.of(boards.boards()[key], None, {})
+        drawn = [panel for row in view.board["rows"] for panel in row["panels"]]
+        return lambda n: render("panel.html", boards.shown(store, view, drawn[n % len(drawn)]), view=view)
+
+    pages = {
+        "overview page": lambda _: render("overview.html", answers.overview(store, lambda _: True)),
+        "DAG page": lambda n: render("dag.html", answers.dag_page(store, about(n)[0])),
+        "run page": lambda n: render("run.html", answers.run_page(store, *about(n))),
+        "task page": lambda n: render("task.html", answers.task_page(store, about(n)[0], "load", about(n)[1], -1)),
     }
+    return pages | {f"panel of the {key} board": panels(key) for key in boards.boards()}
 
 
 def _time(name: str, ask: Callable[[int], str]) -> Figure:
     taken = sorted(wall_ms(lambda number=number: ask(number)) for number in range(_ASKED))
     p95 = taken[int(0.95 * _ASKED) - 1]
     return Figure(
-        f"{name} page, p95",
+        f"{name}, p95",
         "ms",
         Sample((p95,)),
         targets=(Target(at_most=200),),
