@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability import catalog
-from observability.store.tables import PERCENTILES
+from observability.store.tables import PERCENTILES, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,6 @@ _PAGE = 5_000
 def refused_to(ask: Ask) -> list[dict[str, Any]]:
     """Filters for what the reader may see and what the ask leaves out."""
     found: list[dict[str, Any]] = [{"exists": {"field": name}} for name in ask.by]
-    found += [{"exists": {"field": ask.field}}] if ask.field else []
     found += [{"bool": {"must_not": [{"exists": {"field": name}}]}} for name in ask.without]
     if ask.dags is not None:
         either: list[dict[str, Any]] = [{"terms": {"airflow.dag_id": list(ask.dags)}}]
@@ -39,7 +38,7 @@ def aggregated(ask: Ask, filters: list[Any], search: Callable[[dict[str, Any]], 
     if not sources:
         answer = search(body | {"aggs": _measured(ask)})
         total = answer["hits"]["total"]["value"]
-        return {(): _value(ask, answer.get("aggregations", {}), total)} if total else {}
+        return spread({(): _values(ask, answer["aggregations"], total)}, ask) if total else {}
     table: Table = {}
     after = None
     while True:
@@ -47,10 +46,10 @@ def aggregated(ask: Ask, filters: list[Any], search: Callable[[dict[str, Any]], 
         answer = search(body | {"aggs": {"rows": {"composite": composite, "aggs": _measured(ask)}}})
         page = answer.get("aggregations", {}).get("rows", {})
         for bucket in page.get("buckets", ()):
-            table[_key(ask, bucket["key"])] = _value(ask, bucket, bucket["doc_count"])
+            table[_key(ask, bucket["key"])] = _values(ask, bucket, bucket["doc_count"])
         after = page.get("after_key")
         if after is None:
-            return table
+            return spread(table, ask)
 
 
 def _sources(ask: Ask) -> list[dict[str, Any]]:
@@ -60,15 +59,22 @@ def _sources(ask: Ask) -> list[dict[str, Any]]:
 
 
 def _measured(ask: Ask) -> dict[str, Any]:
-    if ask.aggregate == "count":
-        return {}
-    if ask.aggregate == "last":
-        newest = {"size": 1, "sort": [{"@timestamp": "desc"}], "_source": [ask.field]}
-        return {"value": {"top_hits": newest}}
-    if ask.aggregate in PERCENTILES:
-        wanted = {"field": ask.field, "percents": [100 * PERCENTILES[ask.aggregate]], "keyed": False}
-        return {"value": {"percentiles": wanted}}
-    return {"value": {_NUMBERS[ask.aggregate]: {"field": ask.field}}}
+    asked: dict[str, Any] = {}
+    for number, (aggregate, field) in enumerate(ask.measures):
+        if aggregate != "count":
+            asked[f"m{number}"] = _measure(aggregate, field)
+            asked[f"n{number}"] = {"value_count": {"field": field}}
+    return asked
+
+
+def _measure(aggregate: str, field: str) -> dict[str, Any]:
+    if aggregate == "last":
+        there = {"filter": {"exists": {"field": field}}}
+        newest = {"size": 1, "sort": [{"@timestamp": "desc"}], "_source": [field]}
+        return {**there, "aggs": {"newest": {"top_hits": newest}}}
+    if aggregate in PERCENTILES:
+        return {"percentiles": {"field": field, "percents": [100 * PERCENTILES[aggregate]], "keyed": False}}
+    return {_NUMBERS[aggregate]: {"field": field}}
 
 
 def _key(ask: Ask, key: dict[str, Any]) -> Key:
@@ -76,16 +82,22 @@ def _key(ask: Ask, key: dict[str, Any]) -> Key:
     return (*at, *(str(key[f"by{number}"]) for number in range(len(ask.by))))
 
 
-def _value(ask: Ask, found: dict[str, Any], number: int) -> Any:
-    if ask.aggregate == "count":
-        return number
-    leaf = found["value"]
-    if "hits" in leaf:
-        return leaf["hits"]["hits"][0]["_source"].get(ask.field)
+def _values(ask: Ask, found: dict[str, Any], documents: int) -> tuple[Any, ...]:
+    return tuple(
+        documents
+        if aggregate == "count"
+        else _value(aggregate, field, found[f"m{number}"])
+        if found[f"n{number}"]["value"]
+        else None
+        for number, (aggregate, field) in enumerate(ask.measures)
+    )
+
+
+def _value(aggregate: str, field: str, leaf: dict[str, Any]) -> Any:
+    if aggregate == "last":
+        return leaf["newest"]["hits"]["hits"][0]["_source"].get(field)
     value = leaf["values"][0]["value"] if "values" in leaf else leaf["value"]
-    if catalog.FIELDS[ask.field].type == "date" and ask.aggregate in {"max", "min"}:
-        return _moment(value)
-    return value
+    return _moment(value) if catalog.FIELDS[field].type == "date" and aggregate in {"max", "min"} else value
 
 
 def _moment(milliseconds: float) -> str:

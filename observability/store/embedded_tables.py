@@ -35,9 +35,10 @@ def statement(ask: Ask, field: Callable[[str], str]) -> tuple[str, str, list[Any
     """Columns, conditions and their values; ``field`` says where a field's value is."""
     keys = [f"cast(strftime('%s', r.at) as integer) / {ask.bucket_s} * {ask.bucket_s}"] if ask.bucket_s else []
     keys += [field(name) for name in ask.by]
-    measured = field(ask.field) if ask.field else ""
-    value = f"{measured}, max(r.at)" if ask.aggregate == "last" else _SQL[ask.aggregate].format(measured)
-    conditions = [f"{field(name)} is not null" for name in (*ask.by, *([ask.field] if ask.field else []))]
+    answers = [_answer(aggregate, field(name) if name else "") for aggregate, name in ask.measures]
+    conditions = [f"{field(name)} is not null" for name in ask.by]
+    if ask.measures[0][0] == "last":
+        conditions.append(f"{field(ask.measures[0][1])} is not null")
     conditions += [f"{field(name)} is null" for name in ask.without]
     values: list[Any] = []
     for name, wanted in ask.where.items():
@@ -47,17 +48,23 @@ def statement(ask: Ask, field: Callable[[str], str]) -> tuple[str, str, list[Any
         homeless = f" or {field('airflow.dag_id')} is null" if ask.homeless else ""
         conditions.append(f"({field('airflow.dag_id')} in ({_marks(ask.dags)}){homeless})")
         values += ask.dags
-    return ", ".join([*keys, value]), " and ".join(conditions), values
+    return ", ".join([*keys, *answers]), " and ".join(conditions), values
 
 
 def table_of(rows: list[Any], ask: Ask) -> Table:
     """The table in the rows of :func:`statement`."""
     first = 1 if ask.bucket_s else 0
     width = first + len(ask.by)
-    table = {(*row[:first], *map(str, row[first:width])): row[width] for row in rows if row[width] is not None}
-    if ask.aggregate == "count" and not width and table == {(): 0}:
+    count = len(ask.measures)
+    table = {(*row[:first], *map(str, row[first:width])): tuple(row[width : width + count]) for row in rows}
+    if not width and all(value in {None, 0} for value in table[()]):
         return {}
     return spread(table, ask)
+
+
+def _answer(aggregate: str, measured: str) -> str:
+    """SQLite takes a bare column from the row that has the one maximum, which is how ``last`` is found."""
+    return f"{measured}, max(r.at)" if aggregate == "last" else _SQL[aggregate].format(measured)
 
 
 def _marks(values: tuple[Any, ...]) -> str:

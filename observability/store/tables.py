@@ -1,4 +1,4 @@
-"""A table out of a store: one number for each combination of fields and stretch of time; what a board's panel asks."""
+"""A table out of a store: numbers for each combination of fields and stretch of time; what a board's panel asks."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ if TYPE_CHECKING:
 
     from observability.events import Document
 
-__all__ = ["PERCENTILES", "Ask", "Key", "Table", "percentile", "queries", "spread", "tabulated"]
+__all__ = ["PERCENTILES", "Ask", "Key", "Measures", "Table", "percentile", "queries", "spread", "tabulated"]
 
 Key: TypeAlias = "tuple[Any, ...]"
 """The start of the stretch of time in seconds, where there are stretches, then the values of the fields, as text."""
-Table: TypeAlias = "dict[Key, Any]"
+Measures: TypeAlias = "tuple[tuple[str, str], ...]"
+"""What is asked of the documents of a row: the aggregate of a signal, and the field it takes ('' for a count)."""
+Table: TypeAlias = "dict[Key, tuple[Any, ...]]"
+"""By row: an answer to each measure, None where no document has its field."""
 
 PERCENTILES = {"p95": 0.95, "median": 0.5, "p5": 0.05}
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Which documents, and what of them; the aggregates are those of the boards' signals.
+    """Which documents, and what of them; ``last`` can be asked only alone.
 
     ``dags``: only documents about these; None: about any. ``homeless``: documents about no DAG as well.
-    Documents that lack ``field`` or one of ``by`` count for nothing, nor do those that have one of ``without``.
+    Documents that lack one of ``by`` count for nothing, nor do those that have one of ``without``.
     """
 
     datasets: tuple[str, ...]
     where: Mapping[str, tuple[str | int, ...]]
     since: datetime
     until: datetime
-    aggregate: str = "count"
-    field: str = ""
+    measures: Measures = (("count", ""),)
     by: tuple[str, ...] = ()
     bucket_s: int = 0
     without: tuple[str, ...] = ()
@@ -52,24 +54,22 @@ def queries(ask: Ask) -> Iterator[Query]:
 
 def tabulated(documents: Iterable[Document], ask: Ask) -> Table:
     """The table of documents that answer :func:`queries`, counted here: for a store that cannot count."""
-    values: dict[Key, list[tuple[str, Any]]] = {}
+    rows: dict[Key, list[Document]] = {}
     for document in documents:
-        if not _counts(document, ask):
-            continue
-        when = str(document["@timestamp"])
-        value = document.get(ask.field) if ask.field else 1
-        key = (*_stretch(when, ask.bucket_s), *(_text(document[name]) for name in ask.by))
-        values.setdefault(key, []).append((when, value))
-    table = {key: _AGGREGATES[ask.aggregate](found) for key, found in values.items()}
-    return spread(table, ask)
+        if _counts(document, ask):
+            when = str(document["@timestamp"])
+            key = (*_stretch(when, ask.bucket_s), *(_text(document[name]) for name in ask.by))
+            rows.setdefault(key, []).append(document)
+    return spread({key: tuple(_measure(found, *one) for one in ask.measures) for key, found in rows.items()}, ask)
 
 
 def spread(table: Table, ask: Ask) -> Table:
-    """The same with a row for each member of a list, as every member of a list is a value of its field."""
+    """The rows that say something, one for each member of a list, as every member of a list is a value of its field."""
     rows: Table = {}
-    for key, value in table.items():
-        for one in _members(key):
-            rows[one] = value if one not in rows else rows[one] + value if ask.aggregate in _ADD else value
+    for key, values in table.items():
+        if any(value is not None for value in values):
+            for one in _members(key):
+                rows[one] = _joined(rows[one], values, ask.measures) if one in rows else values
     return rows
 
 
@@ -88,7 +88,24 @@ def _counts(document: Document, ask: Ask) -> bool:
         return False
     if any(name in document for name in ask.without):
         return False
-    return all(document.get(name) is not None for name in (*ask.by, *([ask.field] if ask.field else [])))
+    return all(document.get(name) is not None for name in ask.by)
+
+
+def _measure(documents: list[Document], aggregate: str, field: str) -> Any:
+    found = [
+        (str(document["@timestamp"]), document.get(field) if field else 1)
+        for document in documents
+        if not field or document.get(field) is not None
+    ]
+    return _AGGREGATES[aggregate](found) if found else None
+
+
+def _joined(one: tuple[Any, ...], other: tuple[Any, ...], measures: Measures) -> tuple[Any, ...]:
+    """Two rows of one member; only what can be added up is right for both, the larger stands for the rest."""
+    return tuple(
+        b if a is None else a if b is None else a + b if aggregate in _ADD else max(a, b)
+        for a, b, (aggregate, _) in zip(one, other, measures, strict=True)
+    )
 
 
 def _stretch(when: str, bucket_s: int) -> Key:

@@ -25,7 +25,7 @@ from observability.settings import load_settings
 from observability.store import open_store
 
 NOW = datetime.now(timezone.utc)
-HOSTILE = "<script>alert(1)</script> \"q\" it's é"
+HOSTILE = '<script>alert(1)</script> "q" it\'s é'
 
 
 def task(dag="flights", task_id="load", run="r1", number=1):
@@ -48,7 +48,9 @@ EVENTS = [
     TaskRetried(identity=task(run="r4"), time=at(6), cause="app", reason="boom"),
     TaskSucceeded(identity=task(run="r4", number=2), time=at(5), duration_ns=3 * 10**9),
     TaskSucceeded(identity=task("secret", run="r5"), time=at(5), duration_ns=3 * 10**9),
-    StepMeasured(identity=task(run="r4"), time=at(5), step="load", table="t", rows_in=100, rows_out=90, rows_rejected=10),
+    StepMeasured(
+        identity=task(run="r4"), time=at(5), step="load", table="t", rows_in=100, rows_out=90, rows_rejected=10
+    ),
     RowsRejected(identity=task(run="r4"), time=at(5), step="load", table="t", rule="positive", rows_rejected=10),
     DagRunSucceeded(identity=Identity(dag_id="flights", run_id="r4"), time=at(5), duration_ns=4 * 10**9),
     DagRunFailed(identity=Identity(dag_id="flights", run_id="r1"), time=at(4), reason="x", duration_ns=2 * 10**9),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from observability.store import Query
 
 if TYPE_CHECKING:
     from observability.airflow.ui.boards.view import View
     from observability.store import Store
-    from observability.store.tables import Table
+    from observability.store.tables import Key
 
 __all__ = ["Line", "Shown", "shown"]
+
+Answer: TypeAlias = "dict[Key, Any]"
+"""A value for each combination of fields and stretch of time."""
 
 _INNER = 5
 _STEPS_S = (60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400)
@@ -56,15 +60,15 @@ def shown(store: Store, view: View, panel: dict[str, Any]) -> Shown:
 
 
 def _number(store: Store, view: View, panel: dict[str, Any]) -> Shown:
-    (question,) = panel["questions"]
-    value = _answer(store, view, panel, question).get(())
+    (question,), (answer,) = panel["questions"], _answers(store, view, panel)
+    value = answer.get(())
     if value is None and question.get("aggregate") == "count":
         value = 0
     return Shown(panel, value=value)
 
 
 def _rows(store: Store, view: View, panel: dict[str, Any]) -> Shown:
-    tables = [_answer(store, view, panel, question) for question in panel["questions"]]
+    tables = _answers(store, view, panel)
     order = tables[panel["sort"]]
     keys = sorted({key for table in tables for key in table})
     keys.sort(key=lambda key: _rank(order.get(key)), reverse=not panel["rising"])
@@ -80,8 +84,7 @@ def _over_time(store: Store, view: View, panel: dict[str, Any]) -> Shown:
     times = list(range(start, end + 1, step))
     lines: list[Line] = []
     left_out = 0
-    for question in panel["questions"]:
-        table = _answer(store, view, panel, question, bucket_s=step)
+    for question, table in zip(panel["questions"], _answers(store, view, panel, bucket_s=step), strict=True):
         found = _split(table)
         kept = sorted(found, key=lambda name: (-_weight(found[name], question), name))[: panel["top"]]
         left_out += len(found) - len(kept)
@@ -103,7 +106,7 @@ def _heatmap(store: Store, view: View, panel: dict[str, Any]) -> Shown:
 
 
 def _search(store: Store, view: View, panel: dict[str, Any]) -> Shown:
-    asked = view.ask(panel, panel)
+    asked = view.ask(panel, [panel])
     where: dict[str, Any] = dict(asked.where)
     documents: list[dict[str, Any]] = []
     for dataset in asked.datasets:
@@ -115,17 +118,42 @@ def _search(store: Store, view: View, panel: dict[str, Any]) -> Shown:
     return Shown(panel, documents=documents[:_LINES])
 
 
-def _answer(store: Store, view: View, panel: dict[str, Any], question: dict[str, Any], *, bucket_s: int = 0) -> Table:
+def _answers(store: Store, view: View, panel: dict[str, Any], *, bucket_s: int = 0) -> list[Answer]:
+    """An answer to each question of the panel; what is asked of the same documents is asked at once."""
+    parts = [part for question in panel["questions"] for part in _parts(question)]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for part in parts:
+        groups.setdefault(_about(part), []).append(part)
+    found: dict[int, Answer] = {}
+    for group in groups.values():
+        table = store.table(view.ask(panel, group, bucket_s=bucket_s))
+        for number, part in enumerate(group):
+            found[id(part)] = {key: values[number] for key, values in table.items() if values[number] is not None}
+    return [
+        _whole(question, [found[id(part)] for part in _parts(question)], bucket_s) for question in panel["questions"]
+    ]
+
+
+def _parts(question: dict[str, Any]) -> list[dict[str, Any]]:
+    return [question["top"], question["bottom"]] if "top" in question else [question]
+
+
+def _about(part: dict[str, Any]) -> str:
+    """Equal for parts that one question can answer; the last value stands alone."""
+    alone = part["field"] if part["aggregate"] == "last" else ""
+    return json.dumps([part["where"], part["shift"], alone])
+
+
+def _whole(question: dict[str, Any], answers: list[Answer], bucket_s: int) -> Answer:
     if "top" in question:
-        top, bottom = (store.table(view.ask(panel, question[part], bucket_s=bucket_s)) for part in ("top", "bottom"))
+        top, bottom = answers
         return {key: (top.get(key) or 0) / number for key, number in bottom.items() if number}
-    table = store.table(view.ask(panel, question, bucket_s=bucket_s))
     if question["shift"] and bucket_s:
-        return {(key[0] + _WEEK_S, *key[1:]): value for key, value in table.items()}
-    return table
+        return {(key[0] + _WEEK_S, *key[1:]): value for key, value in answers[0].items()}
+    return answers[0]
 
 
-def _split(table: Table) -> dict[tuple[str, ...], dict[int, Any]]:
+def _split(table: Answer) -> dict[tuple[str, ...], dict[int, Any]]:
     found: dict[tuple[str, ...], dict[int, Any]] = {}
     for (time, *name), value in table.items():
         found.setdefault(tuple(name), {})[time] = value
@@ -143,7 +171,7 @@ def _rank(value: Any) -> tuple[int, float, str]:
     return (1, float(value), "") if isinstance(value, (int, float)) else (1, 0.0, str(value))
 
 
-def _top(keys: list[tuple[str, ...]], order: Table, panel: dict[str, Any]) -> list[tuple[str, ...]]:
+def _top(keys: list[tuple[str, ...]], order: Answer, panel: dict[str, Any]) -> list[tuple[str, ...]]:
     """The keys of the ``top`` values of the first field, and of each the first few combinations of the others."""
     inside: dict[str, list[tuple[str, ...]]] = {}
     for key in keys:

@@ -49,8 +49,9 @@ class View:
         """What can be chosen, with what is."""
         return [control | {"value": self.chosen.get(control["field"], "")} for control in controls(self.board)]
 
-    def ask(self, panel: dict[str, Any], part: dict[str, Any], *, bucket_s: int = 0) -> Ask:
-        """The question of one part of a panel, as this reader may ask it."""
+    def ask(self, panel: dict[str, Any], parts: list[dict[str, Any]], *, bucket_s: int = 0) -> Ask:
+        """The questions of parts of a panel that are about the same documents, as this reader may ask them."""
+        part = parts[0]
         where = {name: tuple(values) for name, values in part["where"].items()}
         if not panel.get("alone"):
             where |= {name: (value,) for name, value in self.chosen.items() if name not in where}
@@ -60,8 +61,7 @@ class View:
             where=where,
             since=self.now - timedelta(hours=self.hours) - earlier,
             until=self.now - earlier,
-            aggregate=part.get("aggregate", "count"),
-            field=part.get("field", ""),
+            measures=tuple((one.get("aggregate", "count"), one.get("field", "")) for one in parts),
             by=tuple(panel.get("by", ())),
             bucket_s=bucket_s,
             without=tuple(panel["without"]),
