@@ -13,7 +13,7 @@ import orjson
 
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.sampling import wall_ms
-from observability.airflow.ui import answers
+from observability.airflow.ui import answers, boards
 from observability.airflow.ui.app import render
 from observability.events import DagRunFailed, DagRunSucceeded, Identity, StepMeasured, TaskFailed, TaskSucceeded
 from observability.relay.sinks import Batch
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _DAGS = 100
 _BATCH = 5_000
 _ASKED = 40
+_LONG = 500
+"""Lines of one log."""
 
 
 def run(options: Options) -> list[Figure]:
@@ -37,9 +39,11 @@ def run(options: Options) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": folder})
         sink = open_sink(knobs)
-        for dataset, group in (("etl.event", _events(runs)), ("airflow.task", _lines(lines, runs))):
-            for batch in _batches(dataset, group):
-                sink.send(batch)
+        stored = sum(sink.send(batch).stored for batch in _logs(lines, runs))
+        if stored != lines:
+            raise RuntimeError(f"{stored} of {lines} log lines were stored")
+        for batch in _batches("etl.event", _events(runs)):
+            sink.send(batch)
         sink.close()
         store = open_store(knobs)
         figures = [_time(name, ask) for name, ask in _pages(store, runs).items()]
@@ -49,22 +53,29 @@ def run(options: Options) -> list[Figure]:
 
 def _pages(store: Store, runs: int) -> dict[str, Callable[[int], str]]:
     def about(number: int) -> tuple[str, str]:
-        picked = (number * 7919) % runs
+        picked = (number * 7919) % runs // 50 * 50
         return f"dag_{picked % _DAGS}", f"r{picked}"
 
-    return {
-        "overview": lambda _: render("overview.html", answers.overview(store, lambda _: True)),
-        "DAG": lambda n: render("dag.html", answers.dag_page(store, about(n)[0])),
-        "run": lambda n: render("run.html", answers.run_page(store, *about(n))),
-        "task": lambda n: render("task.html", answers.task_page(store, about(n)[0], "load", about(n)[1], -1)),
+    def panels(key: str) -> Callable[[int], str]:
+        """Every panel of a board in turn, over the board's own stretch of time."""
+        view = boards.View.of(boards.boards()[key], None, {})
+        drawn = [panel for row in view.board["rows"] for panel in row["panels"]]
+        return lambda n: render("panel.html", boards.shown(store, view, drawn[n % len(drawn)]), view=view)
+
+    pages = {
+        "overview page": lambda _: render("overview.html", answers.overview(store, lambda _: True)),
+        "DAG page": lambda n: render("dag.html", answers.dag_page(store, about(n)[0])),
+        "run page": lambda n: render("run.html", answers.run_page(store, *about(n))),
+        "task page": lambda n: render("task.html", answers.task_page(store, about(n)[0], "load", about(n)[1], -1)),
     }
+    return pages | {f"panel of the {key} board": panels(key) for key in boards.boards()}
 
 
 def _time(name: str, ask: Callable[[int], str]) -> Figure:
     taken = sorted(wall_ms(lambda number=number: ask(number)) for number in range(_ASKED))
     p95 = taken[int(0.95 * _ASKED) - 1]
     return Figure(
-        f"{name} page, p95",
+        f"{name}, p95",
         "ms",
         Sample((p95,)),
         targets=(Target(at_most=200),),
@@ -95,25 +106,24 @@ def _events(runs: int) -> Iterator[tuple[bytes, bytes]]:
             yield document["event.id"].encode(), orjson.dumps(document)
 
 
-def _lines(lines: int, runs: int) -> Iterator[tuple[bytes, bytes]]:
+def _logs(lines: int, runs: int) -> Iterator[Batch]:
+    """A log for every run of a few, as long as it must be for ``lines`` in all, written in the run's own minute."""
     now = datetime.now(timezone.utc)
-    each = max(1, lines // runs)
-    for number in range(lines):
-        of = number // each % runs
-        line = {
-            "airflow.dag_id": f"dag_{of % _DAGS}",
-            "airflow.task_id": "load",
-            "airflow.run_id": f"r{of}",
-            "airflow.try_number": 1,
-            "airflow.map_index": -1,
-            "log_id": f"dag_{of % _DAGS}-load-r{of}--1-1",
-            "offset": number,
-            "@timestamp": (now - timedelta(milliseconds=lines - number)).isoformat(),
-            "level": "info",
-            "event": f"line {number} of a log that says what a task usually says",
-            "logger": "task",
-        }
-        yield f"{number:016x}-0".encode(), orjson.dumps(line)
+    for number in range(0, runs, runs // (lines // _LONG)):
+        began = now - timedelta(minutes=runs - number)
+        name = f"dag_id=dag_{number % _DAGS}/run_id=r{number}/task_id=load/attempt=1.log"
+        prefix = (
+            f'{{"airflow.dag_id":"dag_{number % _DAGS}","airflow.task_id":"load","airflow.run_id":"r{number}",'
+            f'"airflow.try_number":1,"airflow.map_index":-1,"airflow.component":"task","log.file.path":"{name}",'
+        ).encode()
+        documents = [
+            prefix + b'"offset":%d,"@timestamp":"%b","level":"info","event":"line %d of a log that says what a task '
+            b'usually says","logger":"task"}'
+            % (place, (began + timedelta(milliseconds=100 * place)).isoformat().replace("+00:00", "Z").encode(), place)
+            for place in range(_LONG)
+        ]
+        ids = [f"{number:016x}-{100 * place}".encode() for place in range(_LONG)]
+        yield Batch("airflow.task", name, name, ids, documents, prefix=prefix)
 
 
 def _batches(dataset: str, documents: Iterator[tuple[bytes, bytes]]) -> Iterator[Batch]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.boards import BOARDS, SAVED
+from dashboards.kibana.colours import tones
 from dashboards.names import DATA_VIEWS
 from dashboards.panels import Board, Panel, source_of
 from dashboards.signals import Question, Ratio, Signal, conditions, measure, unit
@@ -55,6 +56,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         **_source(source_of(panel)),
         "questions": [_question(question) for question in panel.questions],
         "by": list(panel.by),
+        "tones": tones(panel.by[-1]) if panel.by else {},
         "top": panel.top,
         "sort": panel.sort,
         "rising": panel.rising,

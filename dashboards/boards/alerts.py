@@ -19,7 +19,7 @@ _INCIDENTS = Row(
         Panel(
             key="open",
             title="Open now",
-            kind="number",
+            kind="table",
             by=("incident.severity",),
             alone=True,
             size=(16, 6),

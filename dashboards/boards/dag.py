@@ -97,8 +97,7 @@ _DURATION = Row(
             size=(24, 12),
             questions=(
                 events("Attempts", *_ATTEMPT_ENDED),
-                events("Median", *_ATTEMPT_ENDED, aggregate="median", field="event.duration"),
-                events("p95", *_ATTEMPT_ENDED, aggregate="p95", field="event.duration"),
+                events("Average", *_ATTEMPT_ENDED, aggregate="average", field="event.duration"),
                 events("Slowest", *_ATTEMPT_ENDED, aggregate="max", field="event.duration"),
                 events("Most memory", *_ATTEMPT_ENDED, aggregate="max", field="airflow.peak_rss"),
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["AMBER", "mapping", "steps"]
+__all__ = ["AMBER", "mapping", "steps", "tones"]
 
 GREEN, AMBER, RED, BLUE, GREY, DARK = "#209280", "#D6BF57", "#CC5642", "#6092C0", "#98A2B3", "#7B000B"
 
@@ -38,6 +38,14 @@ _VALUES: dict[str, dict[str, str]] = {
     "notification.state": {"sent": GREEN, "failed": AMBER, "dead": RED},
     "telemetry.result": {"emitted": GREY, "stored": GREEN, "duplicate": BLUE, "rejected": RED, "dropped": DARK},
 }
+
+
+_TONES = {GREEN: "good", AMBER: "warn", RED: "bad", BLUE: "calm", GREY: "faint", DARK: "dire"}
+
+
+def tones(field: str) -> dict[str, str]:
+    """What the colours of a field's values say, for a page that has a light and a dark face."""
+    return {value: _TONES[colour] for value, colour in _VALUES.get(field, {}).items()}
 
 
 def mapping(field: str) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ _OPERATIONS = {
     "count": "count",
     "sum": "sum",
     "average": "average",
-    "median": "median",
+    "median": "percentile",
     "max": "max",
     "min": "min",
     "p95": "percentile",
@@ -23,7 +23,9 @@ _OPERATIONS = {
     "last": "last_value",
     "unique": "unique_count",
 }
-_PERCENT = {"p95": 95, "p5": 5}
+_PERCENT = {"p95": 95, "median": 50, "p5": 5}
+_PLAIN = {"count", "last", "average"}
+"""Written as the data view writes the field: Kibana was not seen to format these itself."""
 _REAL = "not canary.probe : *"
 _DURATIONS = {"ns": "nanoseconds", "ms": "milliseconds", "s": "seconds"}
 
@@ -51,7 +53,7 @@ def columns_of(name: str, question: Question, *, filtered: bool) -> Columns:
     ``filtered``: the panel's query does not select the question's documents, so the column must.
     """
     if isinstance(question, Ratio):
-        return _ratio(name, question)
+        return _ratio(name, question, filtered=filtered)
     return {name: _column(question, filtered=filtered)}
 
 
@@ -65,7 +67,7 @@ def _column(signal: Signal, *, filtered: bool) -> dict[str, Any]:
         "operationType": _OPERATIONS[aggregate],
         "sourceField": field or "___records___",
         "isBucketed": False,
-        "scale": "interval" if kind == "date" else "ratio",
+        "scale": "ordinal" if aggregate == "last" else "ratio",
         "params": _parameters(signal, aggregate),
     }
     if filtered or aggregate == "last":
@@ -83,7 +85,7 @@ def _parameters(signal: Signal, aggregate: str) -> dict[str, Any]:
         parameters |= {"sortField": "@timestamp", "showArrayValues": False}
     if aggregate in {"count", "sum"}:
         parameters["emptyAsNull"] = aggregate == "sum"
-    if shown := number_format(unit(signal)):
+    if aggregate not in _PLAIN and (shown := number_format(unit(signal))):
         parameters["format"] = shown
     return parameters
 
@@ -109,10 +111,10 @@ def number_format(measured_in: str) -> dict[str, Any] | None:
     return {"id": "number", "params": {"decimals": 0, "compact": True}}
 
 
-def _ratio(name: str, question: Ratio) -> Columns:
+def _ratio(name: str, question: Ratio, *, filtered: bool) -> Columns:
     """A formula and the columns that Kibana computes it from: two parts and the division of them."""
     ids = [f"{name}X{number}" for number in range(3)]
-    text = " / ".join(_formula(signal) for signal in parts(question))
+    text = " / ".join(_formula(signal, filtered=filtered) for signal in parts(question))
     part = {"label": f"Part of {question.title}", "customLabel": True}
     division = {
         "type": "function",
@@ -131,15 +133,16 @@ def _ratio(name: str, question: Ratio) -> Columns:
             "params": {"formula": text, "isFormulaBroken": False, "format": number_format("percent")},
             "references": [ids[2]],
         },
-        ids[0]: {**_column(question.top, filtered=True), **part},
-        ids[1]: {**_column(question.bottom, filtered=True), **part},
+        ids[0]: {**_column(question.top, filtered=filtered), **part},
+        ids[1]: {**_column(question.bottom, filtered=filtered), **part},
         ids[2]: {**shared, **part, "operationType": "math", "params": {"tinymathAst": division}, "references": ids[:2]},
     }
 
 
-def _formula(signal: Signal) -> str:
+def _formula(signal: Signal, *, filtered: bool) -> str:
     aggregate, field = measure(signal)
-    return f"{aggregate}({field + ', ' if field else ''}kql='{kql(conditions(signal))}')"
+    chosen = f"kql='{kql(conditions(signal))}'" if filtered else ""
+    return f"{aggregate}({', '.join(filter(None, (field, chosen)))})"
 
 
 def time_buckets(interval: str = "auto") -> dict[str, Any]:
@@ -170,7 +173,7 @@ def terms(field: str, *, order_by: str | None, size: int, rising: bool = False) 
         "params": {
             "size": size,
             "orderBy": ranked,
-            "orderDirection": "asc" if rising or order_by is None else "desc",
+            "orderDirection": "asc" if rising else "desc",
             "otherBucket": False,
             "missingBucket": False,
             "parentFormat": {"id": "terms"},

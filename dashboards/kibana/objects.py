@@ -36,6 +36,8 @@ _RUN_PATH = {
 }
 """Log lines do not carry the path of their page: it is computed for those that are shown."""
 _HEADER_HEIGHT = 4
+_BY_TIME_OR_BAR = {"line", "area", "bars", "ranking"}
+"""Charts on which a click was seen to open the drill-downs."""
 
 
 def saved_objects(names: Names) -> list[SavedObject]:
@@ -187,17 +189,11 @@ def _panel(board: Board, panel: Panel) -> _Drawn:
 
 
 def _drilldowns(board: Board, panel: Panel) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    if not panel.by or panel.kind == "number":
-        return [], []
-    events = [
-        _event(
-            f"{board.key}:{panel.key}:discover",
-            "Show the documents",
-            "OPEN_IN_DISCOVER_DRILLDOWN",
-            {"openInNewTab": False},
-        )
-    ]
-    if not panel.opens:
+    events: list[dict[str, Any]] = []
+    if panel.by and panel.kind in _BY_TIME_OR_BAR:
+        name, factory = f"{board.key}:{panel.key}:discover", "OPEN_IN_DISCOVER_DRILLDOWN"
+        events = [_event(name, "Show the documents", factory, {"openInNewTab": False})]
+    if not panel.opens or panel.kind not in {*_BY_TIME_OR_BAR, "table"}:
         return events, []
     factory = "DASHBOARD_TO_DASHBOARD_DRILLDOWN"
     kept = {"useCurrentFilters": True, "useCurrentDateRange": True, "openInNewTab": False}
@@ -225,10 +221,10 @@ def _header(title: str, text: str) -> _Drawn:
         "description": "",
         "type": "markdown",
         "uiState": {},
-        "params": {"fontSize": 12, "openLinksInNewTab": False, "markdown": f"### {title}\n{text}"},
+        "params": {"fontSize": 12, "openLinksInNewTab": False, "markdown": text},
         "data": {"aggs": [], "searchSource": {}},
     }
-    config = {"savedVis": state, "enhancements": {}, "hidePanelTitles": True}
+    config = {"savedVis": state, "enhancements": {}}
     return {"type": "visualization", "title": title, "embeddableConfig": config}, []
 
 
@@ -251,7 +247,7 @@ def _links(board: Board) -> _Drawn:
         )
         references.append({"name": name, "type": "dashboard", "id": object_id(other.key)})
     attributes = {"title": "Boards", "description": "", "layout": "horizontal", "links": entries}
-    config = {"attributes": attributes, "enhancements": {}, "hidePanelTitles": True}
+    config = {"attributes": attributes, "enhancements": {}}
     return {"type": "links", "title": "Boards", "embeddableConfig": config}, references
 
 

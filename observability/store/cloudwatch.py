@@ -15,6 +15,7 @@ from observability import catalog
 from observability.credentials import CredentialsError
 from observability.store.aws import group_name, logs_client, stream_name
 from observability.store.elasticsearch_templates import ALIASES
+from observability.store.tables import queries, tabulated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from observability.events import Document
     from observability.settings import Settings
     from observability.store.store import Query
+    from observability.store.tables import Ask, Table
 
 __all__ = ["CloudWatchStore", "open_store"]
 
@@ -80,6 +82,10 @@ class CloudWatchStore:
             for one in value if isinstance(value, list) else [value]:
                 number["" if one is None else str(one)] += 1
         return dict(sorted(number.items())) if by is not None else {"": number[""]}
+
+    def table(self, ask: Ask) -> Table:
+        """One number for each combination of fields and stretch of time, counted here."""
+        return tabulated((document for query in queries(ask) for document in self.documents(query)), ask)
 
     def series(self) -> int:
         """How many metric series (name and tags) the store holds."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from observability import catalog
 from observability.credentials import CredentialsError
 from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable, open_cluster
+from observability.store.elasticsearch_tables import aggregated, refused_to
 from observability.store.elasticsearch_templates import ALIASES
+from observability.store.tables import queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from observability.events import Document
     from observability.settings import Settings
     from observability.store.store import Query
+    from observability.store.tables import Ask, Table
 
 __all__ = ["ElasticsearchStore", "open_store"]
 
@@ -81,6 +84,12 @@ class ElasticsearchStore:
         return ({"": none} if none else {}) | {
             str(bucket.get("key_as_string", bucket["key"])): bucket["doc_count"] for bucket in buckets
         }
+
+    def table(self, ask: Ask) -> Table:
+        """One number for each combination of fields and stretch of time."""
+        streams = ",".join(self._stream(dataset) for dataset in ask.datasets)
+        filters = [*_filters(next(queries(ask))), *refused_to(ask)]
+        return aggregated(ask, filters, lambda body: self._ask("POST", f"/{streams}/_search?{_WHERE_IT_IS}", body))
 
     def series(self) -> int:
         """How many metric series (name and tags) the store holds."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from observability.store.embedded_tables import add_percentiles, statement, table_of
 from observability.store.schema import damaged, open_reader
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from observability.events import Document
     from observability.settings import Settings
     from observability.store.store import Query
+    from observability.store.tables import Ask, Table
 
 __all__ = ["EmbeddedStore", "open_store"]
 
@@ -78,6 +80,22 @@ class EmbeddedStore:
         if by is None and not rows:
             return {"": 0}
         return {str(name): number for name, number in rows}
+
+    def table(self, ask: Ask) -> Table:
+        """One number for each combination of fields and stretch of time."""
+        found: Table = {}
+        kinds: dict[str, list[str]] = {}
+        for dataset in ask.datasets:
+            kinds.setdefault(_table(dataset), []).append(dataset)
+        for kind, datasets in kinds.items():
+            source, document, _ = _FROM[kind]
+            columns, conditions, values = statement(ask, lambda name: _field(kind, document, name))  # noqa: B023 - used here
+            period, limits = self._period(kind, datasets, ask.since, ask.until)
+            grouped = ", ".join(str(number + 1) for number in range(bool(ask.bucket_s) + len(ask.by)))
+            sql = f"select {columns} from {source} where {' and '.join(filter(None, (period, conditions)))}"  # noqa: S608
+            rows = self._all(sql + (f" group by {grouped}" if grouped else ""), [*limits, *values])
+            found |= table_of(rows, ask)
+        return found
 
     def series(self) -> int:
         """How many metric series (name and tags) the store holds."""
@@ -143,6 +161,19 @@ class EmbeddedStore:
             values.extend(after)
         return table, " and ".join(parts) or "1", values
 
+    @staticmethod
+    def _period(kind: str, datasets: list[str], since: datetime, until: datetime) -> tuple[str, list[Any]]:
+        parts = ["r.at >= ?", "r.at < ?"]
+        values: list[Any] = [_iso(since), _iso(until)]
+        if kind != "metrics":
+            named = "s.dataset" if kind == "logs" else "r.dataset"
+            parts.append(f"{named} in ({', '.join('?' * len(datasets))})")
+            values += datasets
+        if kind == "logs":
+            parts.append("s.last_at >= ?")
+            values.append(_iso(since))
+        return " and ".join(parts), values
+
     def _all(self, sql: str, values: list[Any]) -> list[Any]:
         try:
             return self._connect().execute(sql, values).fetchall()
@@ -152,6 +183,7 @@ class EmbeddedStore:
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = open_reader(self._path)
+            add_percentiles(self._connection)
         return self._connection
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document
     from observability.settings import Settings
+    from observability.store.tables import Ask, Table
 
 __all__ = ["Query", "Store", "StoreError", "open_store"]
 
@@ -54,6 +55,9 @@ class Store(Protocol):
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given."""
+
+    def table(self, ask: Ask) -> Table:
+        """One number for each combination of fields and stretch of time. Raises :class:`StoreError`."""
 
     def series(self) -> int:
         """How many metric series (name and tags) the store holds."""

@@ -5,20 +5,14 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
-import orjson
 import pytest
+from stores import NOW, at, elasticsearch, embedded, fill, journal
 
-from observability.relay.sinks.sink import Batch, open_sink
+from observability.relay.sinks.sink import Batch
 from observability.settings import load_settings
 from observability.store.store import Query, StoreError, open_store
-
-NOW = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(minutes=5)
-
-
-def at(seconds):
-    return (NOW + timedelta(seconds=seconds)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def name_of(dag, try_number):
@@ -39,15 +33,6 @@ def task_log(dag, try_number, count, start=0, first=0):
     ids = [b"%b%d-%d" % (dag.encode(), try_number, n) for n in range(first, first + count)]
     name = name_of(dag, try_number)
     return Batch("airflow.task", name, name, ids, documents, prefix=prefix)
-
-
-def journal(dataset, facts):
-    documents = [
-        orjson.dumps({"event.id": f"{dataset}{n}", "@timestamp": at(n), "event.sequence": n, **fact})
-        for n, fact in enumerate(facts)
-    ]
-    ids = [f"{dataset}{n}".encode() for n in range(len(facts))]
-    return Batch(dataset, f"{dataset}.journal", dataset, ids, documents)
 
 
 EVENTS = [
@@ -75,23 +60,6 @@ METRICS = [
 ]
 
 
-def _embedded(tmp_path_factory):
-    return {"CONTRAIL_CONTRAIL__HOME": str(tmp_path_factory.mktemp("store")), "CONTRAIL_STORE__BACKEND": "embedded"}
-
-
-def _elasticsearch(url):
-    from observability.store.cluster import open_cluster
-    from observability.store.elasticsearch_setup import install
-
-    environ = {
-        "CONTRAIL_ELASTICSEARCH__URL": url,
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"s{uuid.uuid4().hex[:10]}",
-        "CONTRAIL_STORE__BACKEND": "elasticsearch",
-    }
-    install(open_cluster(load_settings(environ=environ)))
-    return environ
-
-
 @pytest.fixture(
     scope="module",
     params=[
@@ -103,28 +71,15 @@ def _elasticsearch(url):
 def settings(request, tmp_path_factory):
     """The settings of a store of that kind that holds two tries, four events and five metric documents."""
     if request.param == "embedded":
-        environ = _embedded(tmp_path_factory)
+        environ = embedded(tmp_path_factory)
     elif request.param == "elasticsearch":
-        environ = _elasticsearch(request.getfixturevalue("elasticsearch_url"))
+        environ = elasticsearch(request.getfixturevalue("elasticsearch_url"))
     else:
         environ = request.getfixturevalue("aws_environ") | {"CONTRAIL_STORE__BACKEND": "cloudwatch"}
     settings = load_settings(environ=environ)
     batches = [task_log("a", 1, 25), task_log("a", 2, 5, start=1000), task_log("b", 1, 10)]
     fill(settings, *batches, journal("etl.event", EVENTS), journal("airflow.statsd", METRICS))
     return settings
-
-
-def fill(settings, *batches):
-    sink = open_sink(settings.store.backend, settings)
-    for batch in batches:
-        assert sink.send(batch).stored == len(batch.ids)
-    sink.close()
-    if settings.store.backend == "elasticsearch":
-        from observability.store.cluster import open_cluster
-
-        cluster = open_cluster(settings)
-        cluster.send("POST", f"/*-{settings.contrail.environment}/_refresh")
-        cluster.close()
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
 from observability import catalog
-from observability.airflow.ui import answers, words
+from observability.airflow.ui import answers, boards, words
+from observability.airflow.ui.scope import readable
 from observability.settings import get_settings
 from observability.store import Store, StoreError, open_store
 
@@ -37,11 +38,14 @@ _may_read_runs = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
 _may_read_tasks = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
 _may_read_logs = Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))
 _templates = Jinja2Templates(_HERE / "templates")
-_templates.env.filters.update(words.FILTERS)
+_templates.env.filters.update(words.FILTERS | boards.FILTERS)
 _templates.env.globals.update(causes=catalog.CAUSES)
 _stores = threading.local()
 
 MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
+
+
+Hours = Annotated[float | None, Query(gt=0, le=24 * 366)]
 
 
 def create_app() -> FastAPI:
@@ -51,6 +55,8 @@ def create_app() -> FastAPI:
     app.middleware("http")(_harden)
     app.exception_handler(StoreError)(_store_is_down)
     app.get("/", response_class=HTMLResponse)(_overview)
+    app.get("/boards/{board}", response_class=HTMLResponse)(_board)
+    app.get("/boards/{board}/panels/{panel}", response_class=HTMLResponse)(_panel)
     app.get("/dags/{dag_id}", response_class=HTMLResponse, dependencies=[_may_read_runs])(_dag)
     app.get("/dags/{dag_id}/runs/{run_id}", response_class=HTMLResponse, dependencies=[_may_read_tasks])(_run)
     app.get(
@@ -64,15 +70,35 @@ def create_app() -> FastAPI:
     return app
 
 
-def render(name: str, page: Any, links: words.Links | None = None) -> str:
+def render(name: str, page: Any, links: words.Links | None = None, **more: Any) -> str:
     """The page as HTML, without a request: what :mod:`benchmarks.pages` times."""
-    html: str = _templates.get_template(name).render(page=page, links=links or words.Links(), environment="")
+    html: str = _templates.get_template(name).render(page=page, links=links or words.Links(), environment="", **more)
     return html
 
 
 def _overview(request: Request, user: GetUserDep) -> Response:
     readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
     return _page(request, "overview.html", page=answers.overview(_store(), readable.__contains__))
+
+
+def _board(request: Request, user: GetUserDep, board: str, hours: Hours = None) -> Response:
+    found = _known(boards.find_board(board), f"there is no board {board!r}")
+    view = boards.View.of(found, hours, request.query_params, readable(user, lines=False))
+    return _page(request, "board.html", page=view, all=boards.boards(), hours=boards.HOURS)
+
+
+def _panel(request: Request, user: GetUserDep, board: str, panel: str, hours: Hours = None) -> Response:
+    found = _known(boards.find_board(board), f"there is no board {board!r}")
+    drawn = _known(boards.find_panel(found, panel), f"there is no panel {panel!r} on the board {board!r}")
+    lines = drawn["kind"] == "search" or "airflow.task" in drawn["datasets"]
+    view = boards.View.of(found, hours, request.query_params, readable(user, lines=lines))
+    return _page(request, "panel.html", page=boards.shown(_store(), view, drawn), view=view)
+
+
+def _known(found: dict[str, Any] | None, why: str) -> dict[str, Any]:
+    if found is None:
+        raise HTTPException(404, why)
+    return found
 
 
 def _dag(request: Request, dag_id: str) -> Response:

@@ -31,12 +31,17 @@ def _view(destination: str, route: str, href: str) -> dict[str, Any]:
 
 EXTERNAL_VIEWS: list[dict[str, Any]] = [
     {**_view("nav", "contrail", f"{URL_PREFIX}/"), "nav_top_level": True},
+    {
+        **_view("nav", "contrail-boards", f"{URL_PREFIX}/boards/operations"),
+        "name": "Contrail boards",
+        "category": "browse",
+    },
     _view("dag", "contrail-dag", f"{URL_PREFIX}/dags/{{DAG_ID}}"),
     _view("dag_run", "contrail-run", _RUN),
     _view("task", "contrail-task", f"{URL_PREFIX}/dags/{{DAG_ID}}/tasks/{{TASK_ID}}"),
     _view("task_instance", "contrail-task-instance", f"{_RUN}/tasks/{{TASK_ID}}?map_index={{MAP_INDEX}}"),
 ]
-"""A page in the navigation, and a tab on DAG, run, task and task instance."""
+"""Two pages in the navigation, and a tab on DAG, run, task and task instance."""
 
 
 class _Pages:

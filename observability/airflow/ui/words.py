@@ -6,15 +6,16 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     from observability.airflow.ui.answers import Attempt
 
-__all__ = ["FILTERS", "Links", "ago", "duration", "moment", "number", "size"]
+__all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "plain", "size"]
 
 _NONE = "\N{EN DASH}"
 _KIBI = 1024
+_TO_MS = {"ns": 1e-6, "ms": 1.0, "s": 1000.0}
 _SMALL = 10
 """Below this, one more digit says something."""
 
@@ -39,13 +40,18 @@ class Links:
         """Our page of a task, or of a task instance."""
         if not run_id:
             return f"{self.dag(dag_id)}/tasks/{_q(task_id)}"
-        suffix = f"?map_index={map_index}" if map_index is not None and map_index >= 0 else ""
+        suffix = f"?map_index={map_index}" if _is_mapped(map_index) else ""
         return f"{self.run(dag_id, run_id)}/tasks/{_q(task_id)}{suffix}"
 
     def airflow_task(self, dag_id: str, task_id: str, run_id: str, map_index: int | None = None) -> str:
         """Airflow's own page of a task instance."""
-        mapped = f"/mapped/{map_index}" if map_index is not None and map_index >= 0 else ""
+        mapped = f"/mapped/{map_index}" if _is_mapped(map_index) else ""
         return f"{self.airflow}/dags/{_q(dag_id)}/runs/{_q(run_id)}/tasks/{_q(task_id)}{mapped}"
+
+    def board(self, key: str, **chosen: object) -> str:
+        """Our page of a board, filtered by fields."""
+        query = urlencode({name: value for name, value in chosen.items() if value not in (None, "")})
+        return f"{self.root}/boards/{_q(key)}{'?' if query else ''}{query}"
 
     def kibana_logs(self, dag_id: str, run_id: str, task_id: str | None = None) -> str | None:
         """Discover on exactly these log lines; None without a Kibana."""
@@ -105,8 +111,33 @@ def ago(text: str | None) -> str:
     return duration(max(0.0, (datetime.now(timezone.utc) - then).total_seconds() * 1000)) + " ago"
 
 
-def _q(part: str) -> str:
-    return quote(part, safe="")
+def plain(value: object, unit: str) -> str:
+    """A value of a panel in its unit: 1500000 ns → ``1.5 ms``, 0.25 percent → ``25 %``."""
+    if value is None:
+        return _NONE
+    if not isinstance(value, (int, float)):
+        return moment(str(value)) if unit == "date" else str(value)
+    if unit in _TO_MS:
+        return duration(value * _TO_MS[unit])
+    if unit == "percent":
+        return f"{100 * value:.3g} %"
+    if unit == "bytes":
+        return size(value)
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+
+
+def drawn(value: float | None, unit: str) -> float | None:
+    """The number that a chart draws for a value: times in ms, shares in percent."""
+    return None if value is None else value * _TO_MS.get(unit, 100 if unit == "percent" else 1)
+
+
+def _q(part: object) -> str:
+    return quote(str(part), safe="")
+
+
+def _is_mapped(index: object) -> bool:
+    """A template passes what a document lacks as something that is no number."""
+    return isinstance(index, int) and index >= 0
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, Any]:
@@ -133,5 +164,7 @@ FILTERS = {
     "ago": ago,
     "data": _data,
     "attempt_row": _attempt_row,
+    "plain": plain,
+    "drawn": drawn,
 }
 """The filters that templates use."""

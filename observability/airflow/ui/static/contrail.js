@@ -49,17 +49,62 @@
     node.replaceChildren(svg);
   };
 
-  const draw = () => document.querySelectorAll(".chart").forEach((node) => {
-    node.replaceChildren();
-    (node.dataset.kind === "runs" ? drawRuns : drawAttempts)(node);
-  });
+  const bytes = (value) => { let unit = 0; while (value >= 1024 && unit < 4) { value /= 1024; unit += 1; } return `${value.toFixed(value < 10 && unit ? 1 : 0)} ${["B", "KiB", "MiB", "GiB", "TiB"][unit]}`; };
+  const written = { ms: span, bytes, percent: (value) => `${value.toFixed(1)} %` };
+  const plain = (value) => (Math.abs(value) >= 1e6 ? `${(value / 1e6).toFixed(1)} M` : Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(2));
+
+  // Bars and areas stand on each other: each is drawn from nothing to the sum of itself and those below, the tallest first.
+  const drawSeries = (node) => {
+    const { kind, unit, times, lines, limit } = JSON.parse(node.dataset.series);
+    const stacked = kind !== "line", show = (value) => (value == null ? "–" : (written[unit] ?? plain)(value));
+    const sums = times.map(() => 0);
+    const heights = lines.map((line) => (stacked ? line.values.map((value, index) => (sums[index] += value ?? 0)) : line.values));
+    const tones = { good: "--good", warn: "--warn", bad: "--bad", dire: "--dire", calm: "--c0", faint: "--faint" };
+    const series = lines.map((line, index) => {
+      const stroke = colour(tones[line.tone] ?? `--${line.tone}`), value = (_, __, ___, at) => show(at == null ? null : line.values[at]);
+      if (!stacked) return { label: line.label, stroke, width: 2, spanGaps: false, points: { show: line.values.filter((one) => one != null).length < 30, size: 5 }, value, index };
+      return { label: line.label, stroke, fill: stroke, width: 1, points: { show: false }, value, index, ...(kind === "bars" ? { paths: uPlot.paths.bars({ size: [0.8, 40] }) } : {}) };
+    });
+    const order = stacked ? [...series].reverse() : series;
+    const data = [times, ...order.map((one) => heights[one.index])];
+    if (limit.length) { order.push({ label: limit[1], stroke: colour("--warn"), dash: [6, 4], width: 2, points: { show: false }, value: () => "" }); data.push(times.map(() => limit[0])); }
+    new uPlot({
+      width: node.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
+      scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
+      axes: [axis({}), axis({ values: (_, all) => all.map((value) => (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64 })],
+      series: [{ label: "UTC", value: (_, at) => (at == null ? "–" : new Date(at * 1000).toISOString().slice(5, 16).replace("T", " ")) }, ...order],
+    }, data, node);
+  };
+
+  const kinds = { runs: drawRuns, attempts: drawAttempts, series: drawSeries };
+  const drawOne = (node) => { node.replaceChildren(); kinds[node.dataset.kind](node); };
+  const draw = () => document.querySelectorAll(".chart").forEach(drawOne);
   let pending;
   addEventListener("resize", () => { clearTimeout(pending); pending = setTimeout(draw, 150); });
   draw();
 
+  // A board's panels are asked for when they come near the screen, each with the board's own filters.
+  const fill = async (panel) => {
+    const answer = panel.querySelector(".answer");
+    try {
+      const response = await fetch(panel.dataset.panel + location.search, { headers: { accept: "text/html" } });
+      if (response.status === 401) { location.reload(); return; }
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      const said = page.querySelector("main");
+      answer.replaceChildren(...(said ?? page.body).childNodes);
+      answer.querySelectorAll(".chart").forEach(drawOne);
+    } catch (error) {
+      answer.textContent = `This panel could not be loaded: ${error.message}`;
+    }
+    panel.setAttribute("aria-busy", "false");
+  };
+  const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => { near.unobserve(entry.target); fill(entry.target); }), { rootMargin: "400px" });
+  document.querySelectorAll("[data-panel]").forEach((panel) => near.observe(panel));
+
   // Airflow's frame forbids pop-ups and top navigation to us, but not a click in its own document.
-  document.querySelectorAll("a[data-top]").forEach((link) => link.addEventListener("click", (event) => {
-    if (parent === window) return;
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-top]");
+    if (!link || parent === window) return;
     event.preventDefault();
     const twin = parent.document.createElement("a");
     twin.href = link.href;
@@ -67,5 +112,5 @@
     parent.document.body.append(twin);
     twin.click();
     twin.remove();
-  }));
+  });
 })();

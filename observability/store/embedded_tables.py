@@ -1,0 +1,88 @@
+"""Tables counted by SQLite itself: no document leaves the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from observability.store.tables import PERCENTILES, percentile, spread
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from observability.store.tables import Ask, Table
+
+__all__ = ["add_percentiles", "statement", "table_of"]
+
+_SQL = {
+    "count": "count(*)",
+    "sum": "sum({})",
+    "average": "avg({})",
+    "max": "max({})",
+    "min": "min({})",
+    "unique": "count(distinct {})",
+    **{name: f"{name}({{}})" for name in PERCENTILES},
+}
+
+
+def add_percentiles(connection: sqlite3.Connection) -> None:
+    """Teach SQLite the percentiles, which it does not have."""
+    for name, share in PERCENTILES.items():
+        connection.create_aggregate(name, 1, _kind(share))
+
+
+def statement(ask: Ask, field: Callable[[str], str]) -> tuple[str, str, list[Any]]:
+    """Columns, conditions and their values; ``field`` says where a field's value is."""
+    keys = [f"cast(strftime('%s', r.at) as integer) / {ask.bucket_s} * {ask.bucket_s}"] if ask.bucket_s else []
+    keys += [field(name) for name in ask.by]
+    answers = [_answer(aggregate, field(name) if name else "") for aggregate, name in ask.measures]
+    conditions = [f"{field(name)} is not null" for name in ask.by]
+    if ask.measures[0][0] == "last":
+        conditions.append(f"{field(ask.measures[0][1])} is not null")
+    conditions += [f"{field(name)} is null" for name in ask.without]
+    values: list[Any] = []
+    for name, wanted in ask.where.items():
+        conditions.append(f"{field(name)} in ({_marks(wanted)})")
+        values += wanted
+    if ask.dags is not None:
+        homeless = f" or {field('airflow.dag_id')} is null" if ask.homeless else ""
+        conditions.append(f"({field('airflow.dag_id')} in ({_marks(ask.dags)}){homeless})")
+        values += ask.dags
+    return ", ".join([*keys, *answers]), " and ".join(conditions), values
+
+
+def table_of(rows: list[Any], ask: Ask) -> Table:
+    """The table in the rows of :func:`statement`."""
+    first = 1 if ask.bucket_s else 0
+    width = first + len(ask.by)
+    count = len(ask.measures)
+    table = {(*row[:first], *map(str, row[first:width])): tuple(row[width : width + count]) for row in rows}
+    if not width and all(value in {None, 0} for value in table[()]):
+        return {}
+    return spread(table, ask)
+
+
+def _answer(aggregate: str, measured: str) -> str:
+    """SQLite takes a bare column from the row that has the one maximum, which is how ``last`` is found."""
+    return f"{measured}, max(r.at)" if aggregate == "last" else _SQL[aggregate].format(measured)
+
+
+def _marks(values: tuple[Any, ...]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _kind(share: float) -> type:
+    class Percentile:
+        """Gathers the values of one group."""
+
+        def __init__(self) -> None:
+            self._values: list[float] = []
+
+        def step(self, value: float | None) -> None:
+            if value is not None:
+                self._values.append(value)
+
+        def finalize(self) -> float | None:
+            return percentile(self._values, share) if self._values else None
+
+    return Percentile

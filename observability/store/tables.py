@@ -1,0 +1,146 @@
+"""A table out of a store: numbers for each combination of fields and stretch of time; what a board's panel asks."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from observability.store.store import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from observability.events import Document
+
+__all__ = ["PERCENTILES", "Ask", "Key", "Measures", "Table", "percentile", "queries", "spread", "tabulated"]
+
+Key: TypeAlias = "tuple[Any, ...]"
+"""The start of the stretch of time in seconds, where there are stretches, then the values of the fields, as text."""
+Measures: TypeAlias = "tuple[tuple[str, str], ...]"
+"""What is asked of the documents of a row: the aggregate of a signal, and the field it takes ('' for a count)."""
+Table: TypeAlias = "dict[Key, tuple[Any, ...]]"
+"""By row: an answer to each measure, None where no document has its field."""
+
+PERCENTILES = {"p95": 0.95, "median": 0.5, "p5": 0.05}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Which documents, and what of them; ``last`` can be asked only alone.
+
+    ``dags``: only documents about these; None: about any. ``homeless``: documents about no DAG as well.
+    Documents that lack one of ``by`` count for nothing, nor do those that have one of ``without``.
+    """
+
+    datasets: tuple[str, ...]
+    where: Mapping[str, tuple[str | int, ...]]
+    since: datetime
+    until: datetime
+    measures: Measures = (("count", ""),)
+    by: tuple[str, ...] = ()
+    bucket_s: int = 0
+    without: tuple[str, ...] = ()
+    dags: tuple[str, ...] | None = None
+    homeless: bool = True
+
+
+def queries(ask: Ask) -> Iterator[Query]:
+    """The questions for documents that hold the answer; who may read them is not asked."""
+    yield from (Query(dataset, ask.where, ask.since, ask.until) for dataset in ask.datasets)
+
+
+def tabulated(documents: Iterable[Document], ask: Ask) -> Table:
+    """The table of documents that answer :func:`queries`, counted here: for a store that cannot count."""
+    rows: dict[Key, list[Document]] = {}
+    for document in documents:
+        if _counts(document, ask):
+            when = str(document["@timestamp"])
+            key = (*_stretch(when, ask.bucket_s), *(_text(document[name]) for name in ask.by))
+            rows.setdefault(key, []).append(document)
+    return spread({key: tuple(_measure(found, *one) for one in ask.measures) for key, found in rows.items()}, ask)
+
+
+def spread(table: Table, ask: Ask) -> Table:
+    """The rows that say something, one for each member of a list, as every member of a list is a value of its field."""
+    rows: Table = {}
+    for key, values in table.items():
+        if any(value is not None for value in values):
+            for one in _members(key):
+                rows[one] = _joined(rows[one], values, ask.measures) if one in rows else values
+    return rows
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which ``share`` of the values are, between two of them in proportion."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def _counts(document: Document, ask: Ask) -> bool:
+    dag = document.get("airflow.dag_id")
+    if ask.dags is not None and (dag is not None or not ask.homeless) and dag not in ask.dags:
+        return False
+    if any(name in document for name in ask.without):
+        return False
+    return all(document.get(name) is not None for name in ask.by)
+
+
+def _measure(documents: list[Document], aggregate: str, field: str) -> Any:
+    found = [
+        (str(document["@timestamp"]), document.get(field) if field else 1)
+        for document in documents
+        if not field or document.get(field) is not None
+    ]
+    return _AGGREGATES[aggregate](found) if found else None
+
+
+def _joined(one: tuple[Any, ...], other: tuple[Any, ...], measures: Measures) -> tuple[Any, ...]:
+    """Two rows of one member; only what can be added up is right for both, the larger stands for the rest."""
+    return tuple(
+        b if a is None else a if b is None else a + b if aggregate in _ADD else max(a, b)
+        for a, b, (aggregate, _) in zip(one, other, measures, strict=True)
+    )
+
+
+def _stretch(when: str, bucket_s: int) -> Key:
+    if not bucket_s:
+        return ()
+    seconds = int(datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp())
+    return (seconds // bucket_s * bucket_s,)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def _members(key: Key) -> list[Key]:
+    keys: list[Key] = [()]
+    for part in key:
+        parts = json.loads(part) if isinstance(part, str) and part.startswith("[") and part.endswith("]") else [part]
+        keys = [(*one, each) for one in keys for each in parts]
+    return keys
+
+
+def _numbers(found: list[tuple[str, Any]]) -> list[Any]:
+    return [value for _, value in found]
+
+
+_ADD = {"count", "sum"}
+_AGGREGATES: dict[str, Callable[[list[tuple[str, Any]]], Any]] = {
+    "count": len,
+    "sum": lambda found: sum(_numbers(found)),
+    "average": lambda found: statistics.fmean(_numbers(found)),
+    "max": lambda found: max(_numbers(found)),
+    "min": lambda found: min(_numbers(found)),
+    "unique": lambda found: len(set(_numbers(found))),
+    "last": lambda found: max(found)[1],
+    "p95": lambda found: percentile(_numbers(found), PERCENTILES["p95"]),
+    "median": lambda found: percentile(_numbers(found), PERCENTILES["median"]),
+    "p5": lambda found: percentile(_numbers(found), PERCENTILES["p5"]),
+}
