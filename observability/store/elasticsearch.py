@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from observability import catalog
 from observability.credentials import CredentialsError
 from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable, open_cluster
 from observability.store.elasticsearch_templates import ALIASES
+from observability.store.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +36,8 @@ _OTHER_TAGS = {
 }
 """The tags that are no field of ours, as one word; a flattened field cannot be part of a composite key."""
 _WHERE_IT_IS = "ignore_unavailable=true&allow_no_indices=true"
+_WHOLE = "allow_partial_search_results=false"
+"""A shard that is away is an error, not a log in which lines are missing."""
 
 
 class ElasticsearchStore:
@@ -46,8 +50,9 @@ class ElasticsearchStore:
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, streamed, oldest first. Raises ``StoreError``."""
-        for hit in self._hits(query, _filters(query), {}):
-            yield hit["_source"]
+        with _understood():
+            for hit in self._hits(query, _filters(query), {}):
+                yield hit["_source"]
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
         """The matching documents, and those that arrive later, until the caller stops.
@@ -71,16 +76,17 @@ class ElasticsearchStore:
                 "by": {"terms": {"field": by, "size": _MOST_VALUES, "order": {"_key": "asc"}}},
                 "none": {"missing": {"field": by}},
             }
-        answer = self._ask("POST", f"/{self._stream(query.dataset)}/_search?{_WHERE_IT_IS}", body)
-        if by is None:
-            return {"": answer["hits"]["total"]["value"]}
-        if "aggregations" not in answer:
-            return {}
-        none = answer["aggregations"]["none"]["doc_count"]
-        buckets = answer["aggregations"]["by"]["buckets"]
-        return ({"": none} if none else {}) | {
-            str(bucket.get("key_as_string", bucket["key"])): bucket["doc_count"] for bucket in buckets
-        }
+        answer = self._ask("POST", f"/{self._stream(query.dataset)}/_search?{_WHOLE}&{_WHERE_IT_IS}", body)
+        with _understood():
+            if by is None:
+                return {"": answer["hits"]["total"]["value"]}
+            if "aggregations" not in answer:
+                return {}
+            none = answer["aggregations"]["none"]["doc_count"]
+            buckets = answer["aggregations"]["by"]["buckets"]
+            return ({"": none} if none else {}) | {
+                str(bucket.get("key_as_string", bucket["key"])): bucket["doc_count"] for bucket in buckets
+            }
 
     def series(self) -> int:
         """How many metric series (name and tags) the store holds."""
@@ -99,16 +105,15 @@ class ElasticsearchStore:
 
     def health(self) -> str | None:
         """None when the store answers, else what is wrong with it and the remedy."""
-        from observability.store.store import StoreError
-
         try:
-            health = self._ask("GET", "/_cluster/health")
-            templates = self._ask("GET", "/_index_template/contrail-*")["index_templates"]
+            with _understood():
+                red = self._ask("GET", "/_cluster/health")["status"] == "red"
+                templates = len(self._ask("GET", "/_index_template/contrail-*")["index_templates"])
         except StoreError as error:
             return str(error)
-        if health["status"] == "red":
+        if red:
             return "the Elasticsearch cluster is red: a shard has no copy; see GET /_cluster/allocation/explain"
-        if len(templates) < len(catalog.DATASETS):
+        if templates < len(catalog.DATASETS):
             return "the templates are not installed; run `contrail elasticsearch setup`"
         return None
 
@@ -122,8 +127,6 @@ class ElasticsearchStore:
         return f"{catalog.DATASETS[dataset].type}-{dataset}-{self._environment}"
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        from observability.store.store import StoreError
-
         try:
             if self._cluster is None:
                 self._cluster = self._connect()
@@ -160,7 +163,7 @@ class ElasticsearchStore:
                 body |= {"size": size, "pit": {"id": moment, "keep_alive": _KEEP}} | (
                     {"search_after": after} if after else {}
                 )
-                answer = self._ask("POST", "/_search", body)
+                answer = self._ask("POST", f"/_search?{_WHOLE}", body)
                 hits, moment = answer["hits"]["hits"], answer.get("pit_id", moment)
                 yield hits
                 if len(hits) < size:
@@ -182,6 +185,16 @@ class ElasticsearchStore:
 def open_store(settings: Settings) -> ElasticsearchStore:
     """The store of ``[elasticsearch]``."""
     return ElasticsearchStore(lambda: open_cluster(settings), settings.contrail.environment)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """An answer without what every Elasticsearch answers with comes from something else at that address."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        message = f"Elasticsearch cannot answer: what came back is not an answer of Elasticsearch's ({error!r});"
+        raise StoreError(f"{message} correct the address in the Connection, or the proxy in between") from error
 
 
 def _order(query: Query) -> list[str]:
