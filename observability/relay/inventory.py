@@ -91,12 +91,13 @@ class Inventory:
         if not self._adopted:
             self._adopted = True
             self._adopt()
-        self._left_out = self._crowded = False
         if len(self._active) < _MOST_ACTIVE:
             self._moved = time.monotonic()
+        self._make_up_for()
         before = [source.folder.sweeps for source in self._sources]
         for source in self._sources:
-            for entry in source.folder.look(self._has_room, whole=whole):
+            stuck = time.monotonic() - self._moved > _STUCK_S
+            for entry in source.folder.look(self._has_room, whole=whole, wait=not stuck):
                 self._see(source, entry)
         self._watch()
         self._give_up()
@@ -104,9 +105,6 @@ class Inventory:
         self._hold()
         self.files = tuple(self._active.values())
         self.round += 1
-        if self._left_out:
-            for source in self._sources:
-                source.folder.sweep_soon()
         now = [source.folder.sweeps for source in self._sources]
         self._finished.prune(now)
         return all(map(int.__gt__, now, before)) and not (self._left_out or self._crowded)
@@ -255,8 +253,16 @@ class Inventory:
         self._drop(file)
 
     def _has_room(self) -> bool:
-        """Whether more of the past may be taken in, or else only what is fresh be looked for."""
-        return len(self._active) < _MOST_ACTIVE or time.monotonic() - self._moved > _STUCK_S
+        """Whether more of the past may be taken in, or else only what is fresh."""
+        return len(self._active) < _MOST_ACTIVE
+
+    def _make_up_for(self) -> None:
+        """Sweep for what was left out in the round before, now that it may be taken in."""
+        if self._left_out or (self._crowded and len(self._active) < _MOST_ACTIVE // 2):
+            for source in self._sources:
+                source.folder.sweep_soon()
+            self._crowded = False
+        self._left_out = False
 
     def _watch(self) -> None:
         """Look at the files that no folder has shown in this round."""

@@ -51,7 +51,7 @@ __all__ = ["Relay", "RelayError", "read_status"]
 _STATUS_EVERY_S = 1.0
 _DRAIN_S = 10.0
 _OPENING_S = 5.0
-_COUNT_EVERY_S = 0.2
+_COUNT_EVERY_S = 1.0
 _TASK_LOGS = frozenset({"airflow.task"})
 
 

@@ -20,6 +20,7 @@ class Clock:
     def __init__(self, monkeypatch):
         self.now = self.mono = 0.0
         monkeypatch.setattr(folders.time, "monotonic", lambda: self.mono)
+        monkeypatch.setattr(folders.time, "thread_time", lambda: self.mono)
 
     def pass_s(self, seconds):
         self.mono += seconds
