@@ -167,7 +167,7 @@ class Inventory:
         found = entry.stat
         key = (found.st_dev, found.st_ino)
         file = self._active.get(key)
-        if file is not None and 0 <= file.size <= found.st_size:
+        if file is not None and 0 <= file.size <= found.st_size and not _is_rewritten(file, entry):
             file.path, file.gone, file.sighted = Path(entry.path), False, self.round
             file.look(found)
             return
@@ -332,6 +332,21 @@ class Inventory:
             del self._by_identity[file.identity]
         if source is not None and source.spool is not None:
             source.spool.release(file)
+
+
+def _is_rewritten(file: TailedFile, entry: Entry) -> bool:
+    """Whether a log that has not grown, but changed, begins otherwise now: emptied and filled to the same size."""
+    if not file.stream.prefix or file.size != entry.stat.st_size or file.seen[1] == stamp_of(entry.stat):
+        return False
+    try:
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        line = first_line(descriptor)
+    finally:
+        os.close(descriptor)
+    return line is not None and identify(file.stream.name, line, file.generation) != file.identity
 
 
 def _known_by_name(stream: Stream, path: Path, found: os.stat_result) -> TailedFile:
