@@ -37,6 +37,7 @@ _ABANDONED_S = 600.0
 _COPY_GRACE_S = 10.0
 _SENT_AT_ONCE_S = 2.0
 _MOST_ACTIVE = 2_000
+_MOST_UNKNOWN = 20
 _STUCK_S = 5.0
 _WATCH_SHARE = 20
 _COMPARED_BYTES = 65_536
@@ -71,6 +72,8 @@ class Inventory:
         self.files: tuple[TailedFile, ...] = ()
         self.round = 0
         self.unreadable: dict[str, str] = {}
+        self.unknown: dict[str, None] = {}
+        """Some of the files that are called like a log and like none that Airflow writes by its own template."""
         self._sources = sources
         self._readers = readers
         self._active: dict[tuple[int, int], TailedFile] = {}
@@ -175,6 +178,8 @@ class Inventory:
             return
         stream = source.stream_of(os.path.relpath(entry.path, source.folder.root))
         if stream is None:
+            if entry.path.endswith(".log") and len(self.unknown) < _MOST_UNKNOWN:
+                self.unknown[entry.path] = None
             return
         if file is not None:
             self._replace(key, file, found)

@@ -73,7 +73,7 @@ class Relay:
         self._lock = _lock(self.home)
         self._process = psutil.Process()
         self._status_due = 0.0
-        self._remembered = False
+        self._remembered = self._said_unknown = False
         host = socket.gethostname()
         self.spool = Spool(self.home / "spool")
         self.lanes = [self._lane(name) for name in dict.fromkeys(settings.relay.sinks)]
@@ -147,6 +147,12 @@ class Relay:
             self.bounds.enforce()
             for lane in self.lanes:
                 lane.wake.set()
+        if self.inventory.unknown and not self._said_unknown:
+            self._said_unknown = True
+            self._say(
+                f"relay: does not carry {next(iter(self.inventory.unknown))}: its name is not one of a task's or a"
+                " component's log; keep Airflow's own [logging] log_filename_template"
+            )
         self._tell()
         return complete
 
@@ -277,6 +283,7 @@ class Relay:
             "started": self._started,
             "rss_bytes": self._process.memory_info().rss,
             "files": len(self.inventory.files),
+            "unknown": list(self.inventory.unknown),
             "unreadable": dict(list(self.inventory.unreadable.items())[:20]),
             "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),
