@@ -102,6 +102,11 @@ class Folder:
         self._looked = now
         yield from self._slice(has_room, whole=whole or self._hurry or not self.sweeps, wait=wait)
 
+    def wake(self) -> None:
+        """Make the next look one at every hot folder."""
+        for hot in self._hot.values():
+            hot.due = 0.0
+
     def sweep_soon(self) -> None:
         """Begin a sweep anew, and go through it at once; not more often than sweeps are worth."""
         if self._credit > -_MOST_DEBT_S:
@@ -132,11 +137,8 @@ class Folder:
 
     def _unchanged(self, path: str, hot: _Hot) -> list[Entry] | None:
         """The files of a folder in which none has come or gone, else None. This is what most of the time goes to."""
-        try:
-            changed = os.stat(path).st_mtime_ns  # noqa: PTH116 - no object per file
-        except OSError:
-            return None
-        if changed != hot.changed_ns or hot.listed_ns - changed < _UNSETTLED_NS:
+        changed = _changed_ns(path)
+        if changed is None or changed != hot.changed_ns or hot.listed_ns - changed < _UNSETTLED_NS:
             return None
         entries = []
         newest = changed
@@ -213,12 +215,15 @@ def _listing(path: str) -> _Listing | None:
 
 
 def _changed_ns(path: str) -> int | None:
-    found = _stat(path)
-    return None if found is None else found.st_mtime_ns
+    """When a folder was changed; the root may be a link to one."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - no object per file
+    except OSError:
+        return None
 
 
 def _stat(path: str) -> os.stat_result | None:
     try:
-        return os.stat(path, follow_symlinks=False)  # noqa: PTH116 - no object per file
+        return os.stat(path, follow_symlinks=False)  # noqa: PTH116 - as above
     except OSError:
         return None

@@ -112,6 +112,11 @@ class Inventory:
         self._finished.prune(now)
         return all(map(int.__gt__, now, before)) and not (self._left_out or self._crowded)
 
+    def wake(self) -> None:
+        """Look at everything that changed lately in the next round, however lately it was looked at."""
+        for source in self._sources:
+            source.folder.wake()
+
     def remember(self, stamps: array[int]) -> None:
         """Take over from an earlier process the stamps, in order, of what every reader had read to its end."""
         self._finished = Finished(stamps)

@@ -177,8 +177,9 @@ class Relay:
         left = -1
         before: tuple[tuple[str, int], ...] = ()
         count_due = 0.0
+        self.inventory.wake()
         while True:
-            complete = self._tick(whole=True)
+            complete = self._tick(whole=steady) or not steady
             now = tuple((file.identity, file.size) for file in self.inventory.files)
             looked = self.inventory.round
             while any(lane.idle_since < looked for lane in self.lanes) and time.monotonic() < deadline:
