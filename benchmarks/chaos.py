@@ -1,6 +1,7 @@
-"""Kill the relay and cut its connections at random while lines flow: emitted, stored, lost, doubled, out of order.
+"""Kill relay and store, and cut their connections, at random while lines flow: lost, doubled, out of order.
 
-``--rounds N`` is the number of kills for each store; the seed is N.
+``--rounds N`` is the number of kills of the relay for each store; the seed is N. The Elasticsearch node is killed three
+times meanwhile, unless it is ``ES_URL``'s, and its streams are rolled over after each fifth kill.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.elasticsearch import _node as node
+import urllib3
+
 from benchmarks.elasticsearch import _setup as prepare
 from benchmarks.figure import Figure, Options, Sample, Target
+from observability.cli.platform.elasticsearch_node import ElasticsearchNode
 from observability.settings import load_settings
 from observability.store import Query, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _FILES = 5
 _RATE = 4000
@@ -54,17 +57,42 @@ def run(options: Options) -> list[Figure]:
     figures = _figures("embedded", kills, _trial({}, kills))
     if options.quick:
         return figures
-    with node() as url:
+    with _store() as (url, kill):
         prepare(url)
         with _cutting(url, kills) as proxied:
+            environment = f"chaos{os.getpid()}"
             knobs = {
                 "CONTRAIL_RELAY__SINKS": "elasticsearch",
                 "CONTRAIL_STORE__BACKEND": "elasticsearch",
                 "CONTRAIL_ELASTICSEARCH__URL": proxied,
-                "CONTRAIL_CONTRAIL__ENVIRONMENT": f"chaos{os.getpid()}",
+                "CONTRAIL_CONTRAIL__ENVIRONMENT": environment,
             }
-            figures += _figures("Elasticsearch", kills, _trial(knobs, kills))
+            store_kills = {kills * part // 4 for part in (1, 2, 3)} if kill else set()
+
+            def between(number: int) -> None:
+                if number in store_kills and kill:
+                    kill()
+                elif number % 5 == 4:  # noqa: PLR2004 - now and then
+                    urllib3.request("POST", f"{url}/logs-airflow.task-{environment}/_rollover", retries=False)
+
+            found = _trial(knobs, kills, between)
+            figures += _figures("Elasticsearch", kills, found | {"kills of the store": len(store_kills)})
     return figures
+
+
+@contextmanager
+def _store() -> Iterator[tuple[str, Callable[[], object] | None]]:
+    """A node's address, and how to kill it and start it again on the same data; None where it is not ours."""
+    if url := os.environ.get("ES_URL"):
+        yield url, None
+        return
+    with ElasticsearchNode() as node:
+
+        def kill() -> None:
+            node.kill()
+            node.start()
+
+        yield node.url, kill
 
 
 def _figures(store: str, kills: int, found: dict[str, int]) -> list[Figure]:
@@ -76,7 +104,9 @@ def _figures(store: str, kills: int, found: dict[str, int]) -> list[Figure]:
     ]
 
 
-def _trial(knobs: dict[str, str], kills: int) -> dict[str, int]:
+def _trial(
+    knobs: dict[str, str], kills: int, between: Callable[[int], object] = lambda _number: None
+) -> dict[str, int]:
     dice = random.Random(kills)
     with tempfile.TemporaryDirectory() as folder:
         environ = {
@@ -89,9 +119,10 @@ def _trial(knobs: dict[str, str], kills: int) -> dict[str, int]:
         env = {**clean, "AIRFLOW_HOME": folder, **environ}
         writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(Path(folder, "logs")), str(_RATE), str(_FILES)])
         try:
-            for _ in range(kills):
+            for number in range(kills):
                 relay = subprocess.Popen(_RELAY, env=env, stderr=subprocess.DEVNULL)
                 time.sleep(dice.uniform(0.5, 2.5))
+                between(number)
                 relay.kill()
                 relay.wait()
         finally:

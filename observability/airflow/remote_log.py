@@ -66,7 +66,15 @@ class ContrailLogIO:
         return sources, ["\n".join(chain.from_iterable(streams))] if streams else None
 
     def stream(self, relative_path: str, ti: Any) -> tuple[list[str], list[Iterator[str]]]:
-        """The lines of an attempt from the store; none where Airflow will read the local file, which is complete."""
+        """The lines of an attempt from the store; none where Airflow will read the local file, which is complete.
+
+        Whatever is wrong becomes a sentence among the sources, above the lines that Airflow itself finds.
+        """
+        with contained("remote_log"):
+            return self._stream(relative_path, ti)
+        return ["Contrail failed; the API server's log says how"], []
+
+    def _stream(self, relative_path: str, ti: Any) -> tuple[list[str], list[Iterator[str]]]:
         about = attempt_of(relative_path)
         if about is None:
             return [f"Contrail cannot tell whose log {relative_path} is; keep Airflow's own log_filename_template"], []
@@ -77,7 +85,9 @@ class ContrailLogIO:
             documents = _documents(settings, _attempt(about))
             first = next(documents, None)
         except (StoreError, SettingsError) as error:
-            return [str(error)], []
+            return [f"Contrail cannot read this log from its store: {error}"], []
+        except OSError as error:
+            return [f"Contrail cannot look at {relative_path}: {error.strerror or error}"], []
         if first is None:
             return [], []
         lines = (as_written(document) for document in chain([first], documents))

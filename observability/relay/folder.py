@@ -84,33 +84,40 @@ class Folder:
         self._credit = 0.0
         self._looked = time.monotonic()
 
-    def look(self, has_room: Callable[[], bool] = lambda: True, *, whole: bool = False) -> Iterator[Entry]:
+    def look(
+        self, has_room: Callable[[], bool] = lambda: True, *, whole: bool = False, wait: bool = True
+    ) -> Iterator[Entry]:
         """Files that may be new or changed: those of hot folders, and what this slice of the sweep comes by.
 
-        The sweep waits until ``has_room`` allows. The first, one asked for by :meth:`sweep_soon` and, with
-        ``whole``, any goes on to its end.
+        The first sweep, one asked for by :meth:`sweep_soon` and, with ``whole``, any goes on to its end, as long as
+        ``has_room`` says that there is room for what it finds. While there is none it waits, or, without ``wait``,
+        goes on in slices to find what is fresh.
         """
         now = time.monotonic()
         for path in [path for path, hot in self._hot.items() if now >= hot.due]:
             hot = self._hot[path]
             known = self._unchanged(path, hot)
             yield from self._listed_anew(path, hot) if known is None else known
-        yield from self._slice(has_room, whole=whole)
-
-    def sweep_soon(self) -> None:
-        """Begin a sweep anew, and go through it at once."""
-        self._sweep, self._hurry = None, True
-
-    def _slice(self, has_room: Callable[[], bool], *, whole: bool) -> Iterator[Entry]:
-        now = time.monotonic()
         self._credit = min(self._credit + _SWEEP_SHARE * (now - self._looked), _MOST_CREDIT_S)
         self._looked = now
-        whole = whole or not self.sweeps or (self._hurry and self._credit > -_MOST_DEBT_S)
+        yield from self._slice(has_room, whole=whole or self._hurry or not self.sweeps, wait=wait)
+
+    def wake(self) -> None:
+        """Make the next look one at every hot folder."""
+        for hot in self._hot.values():
+            hot.due = 0.0
+
+    def sweep_soon(self) -> None:
+        """Begin a sweep anew, and go through it at once; not more often than sweeps are worth."""
+        if self._credit > -_MOST_DEBT_S:
+            self._sweep, self._hurry = None, True
+
+    def _slice(self, has_room: Callable[[], bool], *, whole: bool, wait: bool) -> Iterator[Entry]:
         sweep = self._sweep = self._sweep or self._walk()
-        while (whole or self._credit > 0) and has_room():
-            began = time.monotonic()
+        while (whole and has_room()) or (self._credit > 0 and (has_room() or not wait)):
+            began = time.thread_time()
             entry = next(sweep, None)
-            self._credit -= time.monotonic() - began
+            self._credit = max(self._credit - (time.thread_time() - began), -_MOST_DEBT_S)
             if entry is None:
                 self._sweep, self._hurry = None, False
                 self.sweeps += 1
@@ -130,11 +137,8 @@ class Folder:
 
     def _unchanged(self, path: str, hot: _Hot) -> list[Entry] | None:
         """The files of a folder in which none has come or gone, else None. This is what most of the time goes to."""
-        try:
-            changed = os.stat(path).st_mtime_ns  # noqa: PTH116 - no object per file
-        except OSError:
-            return None
-        if changed != hot.changed_ns or hot.listed_ns - changed < _UNSETTLED_NS:
+        changed = _changed_ns(path)
+        if changed is None or changed != hot.changed_ns or hot.listed_ns - changed < _UNSETTLED_NS:
             return None
         entries = []
         newest = changed
@@ -211,12 +215,15 @@ def _listing(path: str) -> _Listing | None:
 
 
 def _changed_ns(path: str) -> int | None:
-    found = _stat(path)
-    return None if found is None else found.st_mtime_ns
+    """When a folder was changed; the root may be a link to one."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - no object per file
+    except OSError:
+        return None
 
 
 def _stat(path: str) -> os.stat_result | None:
     try:
-        return os.stat(path, follow_symlinks=False)  # noqa: PTH116 - no object per file
+        return os.stat(path, follow_symlinks=False)  # noqa: PTH116 - as above
     except OSError:
         return None

@@ -37,6 +37,7 @@ _ABANDONED_S = 600.0
 _COPY_GRACE_S = 10.0
 _SENT_AT_ONCE_S = 2.0
 _MOST_ACTIVE = 2_000
+_MOST_UNKNOWN = 20
 _STUCK_S = 5.0
 _WATCH_SHARE = 20
 _COMPARED_BYTES = 65_536
@@ -71,6 +72,8 @@ class Inventory:
         self.files: tuple[TailedFile, ...] = ()
         self.round = 0
         self.unreadable: dict[str, str] = {}
+        self.unknown: dict[str, None] = {}
+        """Some of the files that are called like a log and like none that Airflow writes by its own template."""
         self._sources = sources
         self._readers = readers
         self._active: dict[tuple[int, int], TailedFile] = {}
@@ -91,12 +94,13 @@ class Inventory:
         if not self._adopted:
             self._adopted = True
             self._adopt()
-        self._left_out = self._crowded = False
         if len(self._active) < _MOST_ACTIVE:
             self._moved = time.monotonic()
+        self._make_up_for()
         before = [source.folder.sweeps for source in self._sources]
         for source in self._sources:
-            for entry in source.folder.look(self._has_room, whole=whole):
+            stuck = time.monotonic() - self._moved > _STUCK_S
+            for entry in source.folder.look(self._has_room, whole=whole, wait=not stuck):
                 self._see(source, entry)
         self._watch()
         self._give_up()
@@ -104,12 +108,14 @@ class Inventory:
         self._hold()
         self.files = tuple(self._active.values())
         self.round += 1
-        if self._left_out:
-            for source in self._sources:
-                source.folder.sweep_soon()
         now = [source.folder.sweeps for source in self._sources]
         self._finished.prune(now)
         return all(map(int.__gt__, now, before)) and not (self._left_out or self._crowded)
+
+    def wake(self) -> None:
+        """Look at everything that changed lately in the next round, however lately it was looked at."""
+        for source in self._sources:
+            source.folder.wake()
 
     def remember(self, stamps: array[int]) -> None:
         """Take over from an earlier process the stamps, in order, of what every reader had read to its end."""
@@ -169,7 +175,7 @@ class Inventory:
         found = entry.stat
         key = (found.st_dev, found.st_ino)
         file = self._active.get(key)
-        if file is not None and 0 <= file.size <= found.st_size:
+        if file is not None and 0 <= file.size <= found.st_size and not _is_rewritten(file, entry):
             file.path, file.gone, file.sighted = Path(entry.path), False, self.round
             file.look(found)
             return
@@ -177,6 +183,8 @@ class Inventory:
             return
         stream = source.stream_of(os.path.relpath(entry.path, source.folder.root))
         if stream is None:
+            if entry.path.endswith(".log") and len(self.unknown) < _MOST_UNKNOWN:
+                self.unknown[entry.path] = None
             return
         if file is not None:
             self._replace(key, file, found)
@@ -255,8 +263,16 @@ class Inventory:
         self._drop(file)
 
     def _has_room(self) -> bool:
-        """Whether more of the past may be taken in, or else only what is fresh be looked for."""
-        return len(self._active) < _MOST_ACTIVE or time.monotonic() - self._moved > _STUCK_S
+        """Whether more of the past may be taken in, or else only what is fresh."""
+        return len(self._active) < _MOST_ACTIVE
+
+    def _make_up_for(self) -> None:
+        """Sweep for what was left out in the round before, now that it may be taken in."""
+        if self._left_out or (self._crowded and len(self._active) < _MOST_ACTIVE // 2):
+            for source in self._sources:
+                source.folder.sweep_soon()
+            self._crowded = False
+        self._left_out = False
 
     def _watch(self) -> None:
         """Look at the files that no folder has shown in this round."""
@@ -326,6 +342,21 @@ class Inventory:
             del self._by_identity[file.identity]
         if source is not None and source.spool is not None:
             source.spool.release(file)
+
+
+def _is_rewritten(file: TailedFile, entry: Entry) -> bool:
+    """Whether a log that has not grown, but changed, begins otherwise now: emptied and filled to the same size."""
+    if not file.stream.prefix or file.size != entry.stat.st_size or file.seen[1] == stamp_of(entry.stat):
+        return False
+    try:
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        line = first_line(descriptor)
+    finally:
+        os.close(descriptor)
+    return line is not None and identify(file.stream.name, line, file.generation) != file.identity
 
 
 def _known_by_name(stream: Stream, path: Path, found: os.stat_result) -> TailedFile:

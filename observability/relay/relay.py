@@ -52,7 +52,7 @@ __all__ = ["Relay", "RelayError", "read_status"]
 _STATUS_EVERY_S = 1.0
 _DRAIN_S = 10.0
 _OPENING_S = 5.0
-_COUNT_EVERY_S = 0.2
+_COUNT_EVERY_S = 1.0
 _TASK_LOGS = frozenset({"airflow.task"})
 
 
@@ -74,7 +74,7 @@ class Relay:
         self._lock = _lock(self.home)
         self._process = psutil.Process()
         self._status_due = 0.0
-        self._remembered = False
+        self._remembered = self._said_unknown = False
         host = socket.gethostname()
         self.spool = Spool(self.home / "spool")
         self.lanes = [self._lane(name) for name in dict.fromkeys(settings.relay.sinks)]
@@ -148,6 +148,12 @@ class Relay:
             self.bounds.enforce()
             for lane in self.lanes:
                 lane.wake.set()
+        if self.inventory.unknown and not self._said_unknown:
+            self._said_unknown = True
+            self._say(
+                f"relay: does not carry {next(iter(self.inventory.unknown))}: its name is not one of a task's or a"
+                " component's log; keep Airflow's own [logging] log_filename_template"
+            )
         self._tell()
         return complete
 
@@ -172,8 +178,9 @@ class Relay:
         left = -1
         before: tuple[tuple[str, int], ...] = ()
         count_due = 0.0
+        self.inventory.wake()
         while True:
-            complete = self._tick(whole=True)
+            complete = self._tick(whole=steady) or not steady
             now = tuple((file.identity, file.size) for file in self.inventory.files)
             looked = self.inventory.round
             while any(lane.idle_since < looked for lane in self.lanes) and time.monotonic() < deadline:
@@ -278,6 +285,7 @@ class Relay:
             "started": self._started,
             "rss_bytes": self._process.memory_info().rss,
             "files": len(self.inventory.files),
+            "unknown": list(self.inventory.unknown),
             "unreadable": dict(list(self.inventory.unreadable.items())[:20]),
             "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),

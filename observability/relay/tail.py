@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from observability.journal import frames
 from observability.relay.sources.journal import record_id
+from observability.relay.steps.identify import HEAD_BYTES, identify
 from observability.relay.steps.splice import MOST_LINE_BYTES, Spliced, add_part, splice, whole_end
 from observability.relay.steps.thin import kept_lines
 
@@ -93,7 +94,13 @@ def _bytes(file: TailedFile, cursor: Cursor, most: int) -> bytes:
         os.close(descriptor)
     if data[:back] != cursor.tail:
         raise Replaced(f"{file.readable} does not hold what stood before byte {cursor.offset}")
+    if not cursor.offset and file.stream.prefix and not file.ids and _identity(file, data) != file.identity:
+        raise Replaced(f"{file.readable} was filled anew before it was read")
     return data[back:]
+
+
+def _identity(file: TailedFile, head: bytes) -> str:
+    return identify(file.stream.name, head[:HEAD_BYTES].partition(b"\n")[0], file.generation)
 
 
 def _lines(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Stretch | None:

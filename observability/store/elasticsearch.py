@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from observability.credentials import CredentialsError
 from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable, open_cluster
 from observability.store.elasticsearch_tables import aggregated, refused_to
 from observability.store.elasticsearch_templates import ALIASES
+from observability.store.store import StoreError
 from observability.store.tables import queries
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _OTHER_TAGS = {
 }
 """The tags that are no field of ours, as one word; a flattened field cannot be part of a composite key."""
 _WHERE_IT_IS = "ignore_unavailable=true&allow_no_indices=true"
+_WHOLE = "allow_partial_search_results=false"
+"""A shard that is away is an error, not a log in which lines are missing."""
 
 
 class ElasticsearchStore:
@@ -49,8 +53,9 @@ class ElasticsearchStore:
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, streamed, oldest first. Raises ``StoreError``."""
-        for hit in self._hits(query, _filters(query), {}):
-            yield hit["_source"]
+        with _understood():
+            for hit in self._hits(query, _filters(query), {}):
+                yield hit["_source"]
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
         """The matching documents, and those that arrive later, until the caller stops.
@@ -74,22 +79,25 @@ class ElasticsearchStore:
                 "by": {"terms": {"field": by, "size": _MOST_VALUES, "order": {"_key": "asc"}}},
                 "none": {"missing": {"field": by}},
             }
-        answer = self._ask("POST", f"/{self._stream(query.dataset)}/_search?{_WHERE_IT_IS}", body)
-        if by is None:
-            return {"": answer["hits"]["total"]["value"]}
-        if "aggregations" not in answer:
-            return {}
-        none = answer["aggregations"]["none"]["doc_count"]
-        buckets = answer["aggregations"]["by"]["buckets"]
-        return ({"": none} if none else {}) | {
-            str(bucket.get("key_as_string", bucket["key"])): bucket["doc_count"] for bucket in buckets
-        }
+        answer = self._ask("POST", f"/{self._stream(query.dataset)}/_search?{_WHOLE}&{_WHERE_IT_IS}", body)
+        with _understood():
+            if by is None:
+                return {"": answer["hits"]["total"]["value"]}
+            if "aggregations" not in answer:
+                return {}
+            none = answer["aggregations"]["none"]["doc_count"]
+            buckets = answer["aggregations"]["by"]["buckets"]
+            return ({"": none} if none else {}) | {
+                str(bucket.get("key_as_string", bucket["key"])): bucket["doc_count"] for bucket in buckets
+            }
 
     def table(self, ask: Ask) -> Table:
         """One number for each combination of fields and stretch of time."""
         streams = ",".join(self._stream(dataset) for dataset in ask.datasets)
         filters = [*_filters(next(queries(ask))), *refused_to(ask)]
-        return aggregated(ask, filters, lambda body: self._ask("POST", f"/{streams}/_search?{_WHERE_IT_IS}", body))
+        path = f"/{streams}/_search?{_WHOLE}&{_WHERE_IT_IS}"
+        with _understood():
+            return aggregated(ask, filters, lambda body: self._ask("POST", path, body))
 
     def series(self) -> int:
         """How many metric series (name and tags) the store holds."""
@@ -108,16 +116,15 @@ class ElasticsearchStore:
 
     def health(self) -> str | None:
         """None when the store answers, else what is wrong with it and the remedy."""
-        from observability.store.store import StoreError
-
         try:
-            health = self._ask("GET", "/_cluster/health")
-            templates = self._ask("GET", "/_index_template/contrail-*")["index_templates"]
+            with _understood():
+                red = self._ask("GET", "/_cluster/health")["status"] == "red"
+                templates = len(self._ask("GET", "/_index_template/contrail-*")["index_templates"])
         except StoreError as error:
             return str(error)
-        if health["status"] == "red":
+        if red:
             return "the Elasticsearch cluster is red: a shard has no copy; see GET /_cluster/allocation/explain"
-        if len(templates) < len(catalog.DATASETS):
+        if templates < len(catalog.DATASETS):
             return "the templates are not installed; run `contrail elasticsearch setup`"
         return None
 
@@ -131,8 +138,6 @@ class ElasticsearchStore:
         return f"{catalog.DATASETS[dataset].type}-{dataset}-{self._environment}"
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        from observability.store.store import StoreError
-
         try:
             if self._cluster is None:
                 self._cluster = self._connect()
@@ -169,7 +174,7 @@ class ElasticsearchStore:
                 body |= {"size": size, "pit": {"id": moment, "keep_alive": _KEEP}} | (
                     {"search_after": after} if after else {}
                 )
-                answer = self._ask("POST", "/_search", body)
+                answer = self._ask("POST", f"/_search?{_WHOLE}", body)
                 hits, moment = answer["hits"]["hits"], answer.get("pit_id", moment)
                 yield hits
                 if len(hits) < size:
@@ -191,6 +196,16 @@ class ElasticsearchStore:
 def open_store(settings: Settings) -> ElasticsearchStore:
     """The store of ``[elasticsearch]``."""
     return ElasticsearchStore(lambda: open_cluster(settings), settings.contrail.environment)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """An answer without what every Elasticsearch answers with comes from something else at that address."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        message = f"Elasticsearch cannot answer: what came back is not an answer of Elasticsearch's ({error!r});"
+        raise StoreError(f"{message} correct the address in the Connection, or the proxy in between") from error
 
 
 def _order(query: Query) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import threading
 import time
 from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -174,3 +176,103 @@ def test_what_is_added_to_a_line_is_taken_off_again():
     assert orjson.loads(remote_log.as_written(document)) == {
         "timestamp": "2026-01-31T12:00:00.000000Z", "event": "hello", "level": "info", "airflow_rows": 3,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "dag_id=päivä.ä/run_id=manual__2026-01-31T00:00:00+00:00/task_id=group.sub.täsk/map_index=3/attempt=12.log",
+        "dag_id=d/run_id=run with spaces/task_id=t t/attempt=1.log",
+        "dag_id=d/run_id=a/b/task_id=c/run_id=x/task_id=t/attempt=1.log",
+        "dag_id=100%d/run_id=%s%d%%/task_id=%(x)s/attempt=1.log",
+        "dag_id=d/run_id=r'\";--\\/task_id={}{0}/attempt=1.log",
+        f"dag_id={'d' * 240}/run_id={'é' * 120}/task_id={'t' * 240}/attempt=1.log",
+        "dag_id=日本語/run_id=🛫/task_id=-.~:/map_index=0/attempt=1.log",
+    ],
+)
+def test_every_id_that_a_file_can_be_named_after_is_read_back(home, path):
+    file = home / "logs" / path
+    file.parent.mkdir(parents=True)
+    (home / "logs" / PATH).rename(file)
+    ContrailLogIO().upload(path)
+    file.unlink()
+    _, [lines] = ContrailLogIO().stream(path, DONE)
+    assert [orjson.loads(each) for each in lines] == LINES
+
+
+class Web:
+    """A server that answers every request in the same way, or never."""
+
+    def __init__(self, status, body):
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                if status is None:
+                    server.over.wait(20)
+                    return
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_DELETE = do_POST  # noqa: N815 - the library's names
+
+            def log_message(self, *_): ...
+
+        self.over = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self):
+        self.over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (None, b""),
+        (503, b"<html>gateway</html>"),
+        (401, b'{"error":{"type":"security_exception","reason":"missing credentials"}}'),
+        (200, b"[]"),
+        (200, b"{}"),
+        (200, b'{"_shards":{"total":1},"id":"x"}'),
+        (500, b'{"error":"string"}'),
+    ],
+)
+def test_whatever_is_wrong_with_a_store_is_a_sentence_above_what_airflow_finds(home, monkeypatch, status, body, local):
+    web = Web(status, body)
+    monkeypatch.setenv("CONTRAIL_STORE__BACKEND", "elasticsearch")
+    monkeypatch.setenv("CONTRAIL_ELASTICSEARCH__URL", web.url)
+    monkeypatch.setenv("CONTRAIL_ELASTICSEARCH__REQUEST_TIMEOUT_S", "0.3")
+    get_settings.cache_clear()
+    if not local:
+        (home / "logs" / PATH).unlink()
+    try:
+        sources, lines = shown()
+    finally:
+        web.close()
+    assert lines == []
+    assert sources[0].startswith("Contrail cannot read this log from its store: Elasticsearch")
+
+
+def test_a_connection_that_is_not_there_is_named_where_the_log_would_stand(home, monkeypatch):
+    monkeypatch.setenv("CONTRAIL_STORE__BACKEND", "elasticsearch")
+    get_settings.cache_clear()
+    assert "no Airflow Connection 'elasticsearch_default'" in shown()[0][0]
+
+
+def test_a_template_of_somebody_elses_is_named_with_the_remedy(home):
+    sources, streams = ContrailLogIO().stream("flights/load/2026-01-31/1.log", DONE)
+    assert streams == []
+    assert "log_filename_template" in sources[0]
+
+
+def test_a_name_that_no_file_can_have_is_no_error_of_the_page(home):
+    sources, streams = ContrailLogIO().stream(PATH.replace("load", "x" * 400), DONE)
+    assert (len(sources), streams) == (1, [])

@@ -20,6 +20,7 @@ class Clock:
     def __init__(self, monkeypatch):
         self.now = self.mono = 0.0
         monkeypatch.setattr(folders.time, "monotonic", lambda: self.mono)
+        monkeypatch.setattr(folders.time, "thread_time", lambda: self.mono)
 
     def pass_s(self, seconds):
         self.mono += seconds
@@ -129,3 +130,23 @@ def test_folders_that_go_and_cannot_be_read_stop_nothing(tmp_path, clock):
     new = write(tmp_path, "dag_id=a/run_id=s/task_id=t/attempt=1.log")
     clock.pass_s(2.0)
     assert seen(folder, whole=True).count(new) >= 1
+
+
+def test_a_root_that_is_a_link_is_followed_and_no_other_link(tmp_path, clock):
+    path = write(tmp_path / "disk", "dag_id=a/run_id=r/task_id=t/attempt=1.log", 40 * DAY)
+    (tmp_path / "logs").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "latest").symlink_to(tmp_path / "disk" / "dag_id=a")
+    folder = Folder(tmp_path / "logs")
+    assert seen(folder) == [path.replace("/disk/", "/logs/")]
+    new = write(tmp_path / "disk", "dag_id=b/run_id=r/task_id=t/attempt=1.log").replace("/disk/", "/logs/")
+    clock.pass_s(1.0)
+    assert seen(folder, has_room=lambda: False) == [new]
+
+
+def test_what_is_awake_is_looked_at_however_lately_it_was(tmp_path, clock):
+    path = write(tmp_path, "dag_id=a/run_id=r/task_id=t/attempt=1.log", 600)
+    folder = Folder(tmp_path)
+    seen(folder)
+    assert seen(folder, has_room=lambda: False) == []
+    folder.wake()
+    assert seen(folder, has_room=lambda: False) == [path]

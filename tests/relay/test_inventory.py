@@ -116,6 +116,32 @@ def test_rotation_by_copy_and_truncate_loses_and_doubles_nothing(world):
     assert (world.lines, world.reader.lost_bytes) == (40, 0)
 
 
+def test_a_log_that_was_copied_emptied_and_filled_to_the_same_size_is_another(world):
+    path = world.logs.write(line("first", 1), SCHEDULER)
+    world.catch_up()
+    shutil.copy2(path, path.with_name("scheduler.log.1"))
+    os.truncate(path, 0)
+    world.logs.write(line("other", 2), SCHEDULER)
+    path.rename(path.with_name("scheduler.log.2"))
+    world.catch_up()
+    world.sweep()
+    world.catch_up()
+    assert (world.lines, world.reader.lost_bytes) == (2, 0)
+
+
+def test_a_log_that_is_filled_anew_between_its_discovery_and_its_first_reading_is_another(world):
+    path = world.logs.write(line("first", 1), SCHEDULER)
+    world.inventory.refresh()
+    shutil.copy2(path, path.with_name("scheduler.log.1"))
+    path.write_bytes(line("second", 2) * 2)
+    [file] = world.inventory.files
+    with pytest.raises(Replaced, match="filled anew"):
+        read(file, Cursor(file.identity), 65_536)
+    world.catch_up()
+    world.catch_up()
+    assert world.lines == 3
+
+
 def test_a_copy_is_read_where_the_truncated_original_is_deleted_before_it_was_looked_at(world):
     path = world.logs.write(line("only in the copy"), SCHEDULER)
     world.inventory.refresh()

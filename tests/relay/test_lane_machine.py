@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
@@ -223,16 +223,19 @@ class Machine(RuleBasedStateMachine):
         assert self.expected - self.damaged <= set(found) | set(dead)
 
 
-@pytest.mark.parametrize("sequences", [150, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_no_order_of_events_loses_doubles_or_tears_a_line(sequences):
-    random.seed(0)
+SLOW = [pytest.param(number, 2_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)]) for number in range(1, 6)]
+
+
+@pytest.mark.parametrize(("start", "sequences"), [(0, 150), *SLOW])
+def test_no_order_of_events_loses_doubles_or_tears_a_line(start, sequences):
+    random.seed(start)
     run_state_machine_as_test(
-        Machine,
+        seed(start)(Machine),
         settings=settings(
             max_examples=sequences,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            derandomize=True,
+            database=None,
         ),
     )
