@@ -81,7 +81,7 @@ def _round(
 
 def _relay() -> tuple[int, Callable[[], int], Callable[[], None]]:
     folder = tempfile.TemporaryDirectory()
-    statsd = Statsd(Journal(Path(folder.name)), "127.0.0.1", 0, interval_s=1)
+    statsd = Statsd(Journal(Path(folder.name)), "127.0.0.1", 0, spool=Path(folder.name, "statsd"), interval_s=1)
     statsd.start()
 
     def stop() -> None:

@@ -13,6 +13,8 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,6 +23,7 @@ __all__ = ["FAULTS", "StrictCloudWatch"]
 FAULTS = ("throttle", "refuse", "lose", "stall")
 """throttle: 400, nothing stored; refuse: 503, nothing stored; lose: stored, then 500; stall: stored, then silence."""
 
+MOST_EVENTS, MOST_BYTES, OVERHEAD = 10_000, 1_048_576, 26
 _HOUR = 3_600_000
 
 
@@ -84,6 +87,10 @@ class StrictCloudWatch:
     def messages(self) -> list[str]:
         """Every message stored, stream by stream in the order in which GetLogEvents shows them."""
         return [event["message"] for events in self.streams.values() for event in sorted(events, key=_time)]
+
+    def client(self) -> InProcess:
+        """What botocore's client does, without a connection: for very many requests."""
+        return InProcess(self)
 
     def _serve(self, call: str, body: dict[str, Any]) -> tuple[int, dict[str, Any], float]:
         if call != "PutLogEvents":
@@ -149,6 +156,36 @@ class StrictCloudWatch:
         return 200, {"events": page, "nextForwardToken": f"f/{start + len(page)}", "nextBackwardToken": "b/0"}
 
 
+class InProcess:
+    """A client of CloudWatch Logs that asks a :class:`StrictCloudWatch` directly."""
+
+    def __init__(self, fake: StrictCloudWatch) -> None:
+        self.meta = self.events = self
+        self._fake = fake
+        self._hooks: list[Any] = []
+
+    def register(self, _event: str, hook: Any) -> None:
+        self._hooks.append(hook)
+
+    def close(self) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        operation = "".join(part.title() for part in name.split("_"))
+
+        def call(**named: Any) -> dict[str, Any]:
+            params: dict[str, Any] = {"body": json.dumps(named)}
+            if operation == "PutLogEvents":
+                for hook in self._hooks:
+                    hook(params=params)
+            status, answer, _ = self._fake._serve(operation, json.loads(params["body"]))
+            if status != 200:
+                error = {"Code": answer["__type"], "Message": answer["message"]}
+                raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
+            return answer
+
+        return call
+
+
 def _time(event: dict[str, Any]) -> int:
     return int(event["timestamp"])
 
@@ -156,9 +193,9 @@ def _time(event: dict[str, Any]) -> int:
 def _violation(events: list[dict[str, Any]], now: int) -> str:
     times = [event["timestamp"] for event in events]
     valid = [at for at in times if now - 14 * 24 * _HOUR <= at <= now + 2 * _HOUR]
-    if not 1 <= len(events) <= 10_000:
+    if not 1 <= len(events) <= MOST_EVENTS:
         return f"{len(events)} events"
-    if (size := sum(len(event["message"].encode()) + 26 for event in events)) > 1_048_576:
+    if (size := sum(len(event["message"].encode()) + OVERHEAD for event in events)) > MOST_BYTES:
         return f"{size} bytes"
     if times != sorted(times):
         return "not in chronological order"

@@ -245,6 +245,7 @@ class Relay:
             journal,
             knobs.statsd_host,
             knobs.statsd_port,
+            spool=self.home / "statsd",
             interval_s=knobs.statsd_interval_s,
             budget=knobs.series_budget,
             forward=knobs.statsd_forward,
@@ -334,5 +335,8 @@ def _statsd_report(statsd: Statsd | None) -> dict[str, Any]:
         "port": statsd.port,
         "received": statsd.received,
         "garbage": statsd.garbage,
+        "ignored": statsd.ignored,
+        "recovered": statsd.recovered,
+        "not_spooled": statsd.spool.why,
         "unforwarded": statsd.unforwarded,
     }

@@ -79,6 +79,15 @@ class Aggregate:
         found = self._series[key] = Series(kind, last=self._gauges.get(key, 0.0))
         return found
 
+    def gauges(self) -> list[tuple[Key, float]]:
+        """The gauges as they stand between two intervals."""
+        return list(self._gauges.items())
+
+    def remember(self, gauges: list[Any]) -> None:
+        """Take over gauges from an earlier process, as :meth:`gauges` gave them and JSON carried them."""
+        for (name, kind, tags), value in gauges:
+            self._gauges[name, kind, tuple((tag, text) for tag, text in tags)] = value
+
     def take(self) -> list[tuple[Key, Series]]:
         """The series of the interval that ends; the next one begins. Gauges keep their value."""
         taken = [(key, series) for key, series in self._series.items() if series.count]
@@ -94,12 +103,14 @@ def bounded(tags: Iterator[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, value) for key, value in tags if key and key not in _UNBOUNDED_TAGS))
 
 
-def metric_document(key: Key, series: Series, interval_ms: int, when: str, common: dict[str, Any]) -> dict[str, Any]:
-    """One series of one interval as a document; its id is a function of host, interval and series."""
+def metric_document(  # noqa: PLR0913, PLR0917 - what it is made of
+    key: Key, series: Series, interval: str, interval_ms: int, when: str, common: dict[str, Any]
+) -> dict[str, Any]:
+    """One series of one interval as a document; its id is a function of host, the interval's name and series."""
     name, kind, tags = key
     own = {TAGS[tag]: value for tag, value in tags if tag in TAGS}
     other = {tag: value for tag, value in tags if tag not in TAGS}
-    identity = repr((common.get("host.name"), common.get("process.pid"), when, key)).encode("utf-8", "replace")
+    identity = repr((common.get("host.name"), interval, key)).encode("utf-8", "replace")
     document: dict[str, Any] = {
         "event.id": blake2b(identity, digest_size=16).hexdigest(),
         "@timestamp": when,

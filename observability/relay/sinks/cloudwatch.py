@@ -221,6 +221,7 @@ class CloudWatchSink:
             except (BotoCoreError, HTTPClientError, CredentialsError) as error:
                 raise SinkUnavailable(f"CloudWatch did not say what {stream} holds: {error}") from error
             for event in page["events"]:
+                self._newest[where] = max(self._newest.get(where, 0), event["timestamp"])
                 if (index := open_.pop(event["message"].encode(), None)) is not None:
                     self._settled[batch.ids[index]] = _DUPLICATE
             if page["nextForwardToken"] == token.get("nextToken"):

@@ -99,8 +99,7 @@ def _stop(times: list[int], upto: list[int], start: int, latest: int) -> int:
 def request_body(group: str, stream: str, chunk: Chunk) -> bytes:
     """The JSON of one PutLogEvents."""
     events = [
-        {"timestamp": at, "message": message.decode()}
-        for at, message in zip(chunk.times, chunk.messages, strict=True)
+        {"timestamp": at, "message": message.decode()} for at, message in zip(chunk.times, chunk.messages, strict=True)
     ]
     return orjson.dumps({"logGroupName": group, "logStreamName": stream, "logEvents": events})
 

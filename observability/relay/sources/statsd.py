@@ -2,6 +2,11 @@
 
 Understood are plain StatsD (``name:1|c``), DogStatsD (``name:1:2|ms|@0.5|#tag:value``) and Influx tags
 (``name,tag=value:1|c``). Airflow's prefix ``airflow.`` is taken off. What cannot be read is counted, never guessed.
+A sample belongs to the interval in which it came, whatever its own timestamp (``|T``); DogStatsD's events and
+service checks are no metrics and are counted apart.
+
+What a round receives is on disk (``statsd_spool.py``) before it is added up; an interval that was killed is
+written by the next relay, under the ids that it would have had.
 """
 
 from __future__ import annotations
@@ -10,19 +15,23 @@ import contextlib
 import math
 import os
 import re
+import select
 import socket
 import threading
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from observability.contain import contained, count_loss
+from observability.journal import frames
 from observability.relay.series import Aggregate, Key, Series, bounded, metric_document
+from observability.relay.sources.statsd_spool import StatsdSpool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from observability.journal import Journal
 
@@ -33,10 +42,21 @@ _NAME = re.compile(r"[\w.:/%~ -]{1,250}", re.ASCII)
 _RECEIVE_BUFFER = 16_777_216
 _MOST_DATAGRAM = 65_535
 _ROUND = 512
-"""So many datagrams are read before the clock is looked at."""
+"""So many datagrams are read, and put on disk by one write, before the clock is looked at."""
+_MOST_ROUND_BYTES = 1_048_576
+_MOST_SPOOL_BYTES = 16_777_216
+"""An interval that received more ends early."""
+_WAIT_MS = 200
+_JOURNALS_SEARCHED = 2
+_ID = slice(22, 54)
+"""Where a journal's line has the id of a metric document: behind the checksum and the name of the field."""
+_INFLUX_COMMA = re.compile(r"(?<!\\),")
+_INFLUX_ESCAPED = re.compile(r"\\([,= \\])")
+_NO_METRIC = (b"_e{", b"_sc|")
 _MOST_REMEMBERED = 20_000
 _FORCE_RCVBUF = 33
-_Shape = tuple[Key, float]
+_Shape = tuple[Key, float, bool]
+"""Series, weight of a sample, and whether a gauge with a sign is a step (StatsD) or a value (DogStatsD)."""
 
 
 class StatsdUnavailable(OSError):  # noqa: N818 - like SinkUnavailable, a state
@@ -52,6 +72,7 @@ class Statsd(threading.Thread):
         host: str,
         port: int,
         *,
+        spool: Path | None = None,
         interval_s: float = 10.0,
         budget: int = 2000,
         forward: str = "",
@@ -60,7 +81,9 @@ class Statsd(threading.Thread):
     ) -> None:
         super().__init__(name="relay-statsd", daemon=True)
         self.aggregate = Aggregate(budget)
-        self.received = self.garbage = self.unforwarded = 0
+        self.received = self.garbage = self.ignored = self.unforwarded = self.recovered = 0
+        self.spool = StatsdSpool(spool)
+        self._interval = ""
         self._journal = journal
         self._interval_s = interval_s
         self._own = own
@@ -78,21 +101,34 @@ class Statsd(threading.Thread):
 
     def run(self) -> None:
         """Receive until stopped; the series of the last interval are written before it ends."""
-        due = time.monotonic() + self._interval_s
+        with contained("relay.statsd"):
+            self._recover()
+        with contained("relay.statsd"):
+            self._begin()
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        began = time.monotonic()
         while not self._stopping.is_set():
             with contained("relay.statsd"):
-                self._receive(due)
-                if time.monotonic() >= due:
+                if waiting.poll(_WAIT_MS):
+                    self._receive()
+                now = time.monotonic()
+                if now - began >= self._interval_s:
                     self.flush()
-                    due += self._interval_s * max(1, math.ceil((time.monotonic() - due) / self._interval_s))
+                    began += self._interval_s * math.floor((now - began) / self._interval_s)
+                elif self.spool.size > _MOST_SPOOL_BYTES:
+                    self.flush(now - began)
+                    began = now
         with contained("relay.statsd"):
-            self._socket.settimeout(0.001)
-            self._receive(time.monotonic() + 1.0)
+            until = time.monotonic() + 1.0
+            while self._receive() and time.monotonic() < until:
+                pass
             self.flush()
         self.close()
 
     def close(self) -> None:
         """Let go of the sockets."""
+        self.spool.close()
         self._socket.close()
         if self._forward is not None:
             self._forward.close()
@@ -103,77 +139,130 @@ class Statsd(threading.Thread):
         if self.is_alive():
             self.join(timeout_s)
 
-    def flush(self) -> None:
-        """Write the series of this interval to the journal."""
-        for name, kind, value, tags in self._own():
-            _add(self.aggregate.series((name, kind, bounded(iter(tags.items())))), repr(value).encode(), 1.0)
-        folded = sum(self.aggregate.folded.values())
-        if folded:
-            _add(
-                self.aggregate.series(("contrail.telemetry.folded_series", "counter", (("stream", "airflow.statsd"),))),
-                b"%d" % folded,
-                1.0,
-            )
-        when = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        for key, series in self.aggregate.take():
-            document = metric_document(key, series, int(self._interval_s * 1000), when, self._common)
-            try:
-                self._journal.append("airflow.statsd", orjson.dumps(document))
-            except OSError as error:
-                count_loss("relay.statsd", error.strerror or "journal")
+    def flush(self, seconds: float | None = None) -> None:
+        """Write the series of this interval, which took ``seconds`` where it ends early, to the journal."""
+        if not self._interval:
+            self._begin()
+        when, own = time.time(), self._own()
+        self.spool.end(when, own)
+        self._write(self._interval, os.getpid(), when, own, seconds or self._interval_s)
+        self._begin()
 
     def take(self, datagram: bytes) -> None:
-        """Add up the samples of one datagram."""
+        """Add up the samples of one datagram, or of several that newlines join."""
         for line in datagram.split(b"\n"):
             if line:
                 self._line(line)
 
-    def _receive(self, until: float) -> None:
-        receive, forward = self._socket.recv, self._forward
-        for _ in range(_ROUND):
-            try:
-                datagram = receive(_MOST_DATAGRAM)
-            except (TimeoutError, BlockingIOError):
-                return
-            self.take(datagram)
-            if forward is not None:
+    def _begin(self) -> None:
+        self._interval = self.spool.begin(self.aggregate.gauges())
+
+    def _recover(self) -> None:
+        """Write the intervals that were killed; what the journal holds of them already is left out."""
+        for found in self.spool.orphans():
+            again = found.end is not None
+            self.aggregate.remember(found.gauges)
+            for datagrams in found.rounds:
+                self.take(bytes(datagrams))
+            if self.spool.seal(found) and found.end is not None:
+                self._write(found.name, found.process, *found.end, self._interval_s, again=again)
+                self.spool.forget(found)
+            else:
+                self.aggregate.take()  # on a full disk: the next relay tries again
+        self.recovered, self.received, self.garbage, self.ignored = self.received, 0, 0, 0
+
+    def _write(  # noqa: PLR0913 - an interval
+        self, name: str, process: int, when: float, own: list[Any], seconds: float, *, again: bool = False
+    ) -> None:
+        for metric, kind, value, tags in own:
+            _add(self.aggregate.series((metric, kind, bounded(iter(tags.items())))), repr(value).encode(), 1.0)
+        folded = sum(self.aggregate.folded.values())
+        if folded:
+            key = ("contrail.telemetry.folded_series", "counter", (("stream", "airflow.statsd"),))
+            _add(self.aggregate.series(key), b"%d" % folded, 1.0)
+        stamp = datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        common = {**self._common, "process.pid": process}
+        documents = [
+            metric_document(key, series, name, int(seconds * 1000), stamp, common)
+            for key, series in self.aggregate.take()
+        ]
+        known = self._known({document["event.id"].encode() for document in documents}) if again else frozenset()
+        for document in documents:
+            if document["event.id"].encode() not in known:
+                self._append(orjson.dumps(document))
+
+    def _append(self, document: bytes) -> None:
+        try:
+            self._journal.append("airflow.statsd", document)
+        except OSError as error:
+            count_loss("relay.statsd", error.strerror or "journal")
+
+    def _known(self, ids: set[bytes]) -> frozenset[bytes]:
+        """Those ids of whose documents the newest journals hold whole ones."""
+        files = sorted(self._journal.directory.glob("airflow.statsd-*.journal"), key=lambda path: path.stat().st_mtime)
+        found = set()
+        for path in files[-_JOURNALS_SEARCHED:]:
+            with path.open("rb") as lines:
+                found |= {line[_ID] for line in lines if line[_ID] in ids and _is_whole(line)}
+        return frozenset(found)
+
+    def _receive(self) -> int:
+        """One round: what waits, put on disk, then added up; the number of datagrams."""
+        datagrams = self._waiting()
+        if datagrams:
+            together = b"\n".join(datagrams)
+            self.spool.keep(together)
+            self.take(together)
+        if self._forward is not None:
+            for datagram in datagrams:
                 try:
-                    forward.send(datagram)
+                    self._forward.send(datagram)
                 except OSError:
                     self.unforwarded += 1
-            if time.monotonic() >= until:
-                return
+        return len(datagrams)
+
+    def _waiting(self) -> list[bytes]:
+        receive, size = self._socket.recv, 0
+        found: list[bytes] = []
+        with contextlib.suppress(BlockingIOError):
+            while len(found) < _ROUND and size < _MOST_ROUND_BYTES:
+                datagram = receive(_MOST_DATAGRAM)
+                found.append(datagram)
+                size += len(datagram)
+        return found
 
     def _line(self, line: bytes) -> None:
         head, colon, rest = line.partition(b":")
         value, bar, kind = rest.partition(b"|")
+        if b"," in head:  # Influx: a tag's value may hold a colon
+            before, bar, kind = line.partition(b"|")
+            head, colon, value = before.rpartition(b":")
         self.received += 1
         shape = self._shapes.get((head, kind))
         if shape is None:
             shape = self._shape(head, kind) if colon and bar else None
             if shape is None:
-                self._refuse()
+                self._refuse(line)
                 return
-        key, weight = shape
+        key, weight, steps = shape
         series = self.aggregate.series(key)
         try:
-            _add(series, value, weight)
+            _add(series, value, weight, steps=steps)
         except ValueError:
-            if not self._several(series, value, weight):
-                self._refuse()
+            if not self._several(series, value, weight, steps=steps):
+                self._refuse(line)
 
-    def _several(self, series: Series, values: bytes, weight: float) -> bool:
+    def _several(self, series: Series, values: bytes, weight: float, *, steps: bool) -> bool:
         parts = values.split(b":")
         if len(parts) == 1:
             return False
         try:
-            numbers = [float(part) for part in parts if series.kind != "set"]
+            for part in parts:
+                _number(part)
         except ValueError:
             return False
-        if not all(map(math.isfinite, numbers)):
-            return False
         for part in parts:
-            _add(series, part, weight)
+            _add(series, part, weight, steps=steps)
         return True
 
     def _shape(self, head: bytes, kind: bytes) -> _Shape | None:
@@ -186,25 +275,33 @@ class Statsd(threading.Thread):
         self._shapes[head, kind] = shape
         return shape
 
-    def _refuse(self) -> None:
+    def _refuse(self, line: bytes) -> None:
+        if line.startswith(_NO_METRIC):
+            self.ignored += 1
+            return
         self.garbage += 1
         count_loss("relay.statsd", "unreadable metric")
 
 
-def _add(series: Series, value: bytes, weight: float) -> None:
+def _number(value: bytes) -> float:
+    number = float(value)
+    if not math.isfinite(number) or b"_" in value:  # Python's own 1_000
+        raise ValueError(value)
+    return number
+
+
+def _add(series: Series, value: bytes, weight: float, *, steps: bool = True) -> None:
     if series.kind == "set":
         series.count += 1
         if len(series.members) < _MOST_REMEMBERED:
             series.members.add(value.decode("utf-8", "replace"))
         return
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(value)
+    number = _number(value)
     if series.kind == "timer":
         series.timing(number, weight)
     elif series.kind == "gauge":
         series.count += 1
-        series.last = series.last + number if value[:1] in (b"+", b"-") else number
+        series.last = series.last + number if steps and value[:1] in (b"+", b"-") else number
     else:
         series.count += weight
         series.total += number * weight
@@ -217,8 +314,9 @@ def _parsed(head: str, rest: bytes) -> _Shape:
     name = name.removeprefix("airflow.")
     if kind is None or not _NAME.fullmatch(name):
         raise ValueError(head)
-    tags = [pair.partition("=")[::2] for pair in influx.split(",")] if influx else []
+    tags = [tuple(map(_unescaped, pair.partition("=")[::2])) for pair in _INFLUX_COMMA.split(influx)] if influx else []
     weight = 1.0
+    steps = True
     for option in options:
         if option[:1] == b"@":
             rate = float(option[1:])
@@ -227,7 +325,16 @@ def _parsed(head: str, rest: bytes) -> _Shape:
             weight = 1.0 / rate
         elif option[:1] == b"#":
             tags += [pair.partition(":")[::2] for pair in option[1:].decode().split(",")]
-    return (name, kind, bounded((_clean(key), _clean(value)) for key, value in tags)), weight
+        steps = steps and option[:1] == b"@"
+    return (name, kind, bounded((_clean(key), _clean(value)) for key, value in tags)), weight, steps
+
+
+def _unescaped(text: str) -> str:
+    return _INFLUX_ESCAPED.sub(r"\1", text) if "\\" in text else text
+
+
+def _is_whole(line: bytes) -> bool:
+    return any(frame.document is not None for frame in frames(line))
 
 
 def _clean(text: str) -> str:
@@ -249,7 +356,7 @@ def _bound(host: str, port: int) -> socket.socket:
             error.errno,
             f"cannot listen for StatsD on {host}:{port} ({error.strerror}); free it or set [relay] statsd_port",
         ) from error
-    listener.settimeout(0.2)
+    listener.setblocking(False)
     return listener
 
 

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import count
 from pathlib import Path
 
 import orjson
 import pytest
+import strict_cloudwatch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from iam import DeniedError, guarded
 from strict_cloudwatch import FAULTS, StrictCloudWatch
 
 from observability import catalog
+from observability.relay.sinks import cloudwatch, put_log_events
 from observability.relay.sinks.cloudwatch import CloudWatchSink
-from observability.relay.sinks.put_log_events import MOST_BYTES, OVERHEAD, Chunk, chunks, in_order
+from observability.relay.sinks.put_log_events import MOST_BYTES, OVERHEAD, Chunk, chunks, in_order, milliseconds, sound
 from observability.relay.sinks.sink import Answer, Batch, SinkUnavailable
 from observability.settings import load_settings
-from observability.store.aws import CALLS, iam_policy, logs_client, metrics_part, stream_name
+from observability.store.aws import CALLS, group_name, iam_policy, logs_client, metrics_part, stream_name
 
 NAME = "dag_id=flights/run_id=scheduled__2026-03-01T00:00:00+00:00/task_id=load/attempt=1.log"
 
@@ -43,26 +48,16 @@ def settings_for(url):
     )
 
 
-def connected(url, timeout_s=5.0):
+def connected(url, timeout_s=5.0, without=""):
     settings = settings_for(url)
 
     def connect():
         client = logs_client(settings)
         client.meta.config.read_timeout = timeout_s
         client._endpoint.http_session._timeout = timeout_s
-        client.meta.events.register("before-call.cloudwatch-logs", _only_what_the_policy_allows(settings))
-        return client
+        return guarded(client, settings, "ContrailRelayWrites", without=without)
 
     return CloudWatchSink(connect, settings, settle_s=0.0)
-
-
-def _only_what_the_policy_allows(settings):
-    allowed = {action for statement in iam_policy(settings)["Statement"] for action in statement["Action"]}
-
-    def check(model, **_):
-        assert f"logs:{model.name}" in allowed
-
-    return check
 
 
 def when(seconds=0.0):
@@ -176,16 +171,116 @@ def test_each_fault_loses_and_doubles_nothing(fault):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_half_of_all_calls_throttled_and_some_replies_lost_loses_and_doubles_nothing(seed):
+def test_half_of_all_calls_throttled_and_a_twentieth_applied_but_timed_out_loses_and_doubles_nothing(seed):
     chance = random.Random(seed)
-    faults = ("throttle" if chance.random() < 0.5 else "lose" if chance.random() < 0.1 else None for _ in iter(int, 1))
+    faults = ("stall" if n % 20 == 10 else "throttle" if chance.random() < 0.5 else None for n in count())
 
-    with StrictCloudWatch(faults) as fake:
-        sink = connected(fake.url)
+    with StrictCloudWatch(faults, stall_s=1.2) as fake:
+        sink = connected(fake.url, timeout_s=0.8)
         answers = [deliver(sink, lines(start, start + 500, padding="x" * 4000)) for start in range(0, 5000, 500)]
 
+    assert fake.seen["throttle"] > 5
+    assert fake.seen["stall"] >= 1
     assert sum(answer.stored + answer.duplicates for answer in answers) == 5000
     assert numbers(fake) == list(range(5000))
+
+
+@pytest.mark.parametrize(
+    ("hours", "reason"),
+    [(3, "more than 2 hours in the future"), (-15 * 24, "older than 14 days or than the retention of its log group")],
+)
+def test_a_clock_that_is_wrong_costs_its_lines_with_the_reason_and_none_after_it_is_right(hours, reason):
+    wrong = time.time() + hours * 3600
+    settings = settings_for("")
+    fake = StrictCloudWatch()
+    sink = CloudWatchSink(fake.client, settings, settle_s=0.0, clock=lambda: wrong)
+
+    refused = sink.send(lines(0, 50, at=lambda _: when(hours * 3600)))
+    wrong = time.time()
+    taken = sink.send(lines(50, 100))
+
+    assert (refused.stored, [one.index for one in refused.rejected]) == (0, list(range(50)))
+    assert {one.reason for one in refused.rejected} == {reason}
+    assert taken == Answer(stored=50)
+    assert numbers(fake) == list(range(50, 100))
+    assert fake.violations == []
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"])
+@pytest.mark.parametrize("day", ["2026-03-08", "2026-03-29", "2026-04-05", "2026-10-04", "2026-10-25", "2026-11-01"])
+def test_the_hour_that_a_change_of_the_clock_leaves_out_or_repeats_is_an_hour_like_others(monkeypatch, zone, day):
+    start = int(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()) * 1000
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        stamps = [datetime.fromtimestamp(start / 1000 + minute * 60, timezone.utc) for minute in range(0, 1440, 10)]
+        texts = [stamp.isoformat(timespec="microseconds").replace("+00:00", "Z") for stamp in stamps]
+        documents = [b'{"offset":1,"@timestamp":"%b"}' % text.encode() for text in texts]
+        found = milliseconds(documents, -1, 0)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert found == [start + minute * 60_000 for minute in range(0, 1440, 10)]
+
+
+@pytest.mark.parametrize("sets", [1_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_random_sets_meet_every_limit_and_each_line_is_stored_once_or_rejected_with_a_reason(monkeypatch, sets):
+    """The limits are a five-hundredth of the real ones on both sides, so that a set meets all of them often."""
+    monkeypatch.setattr(strict_cloudwatch, "MOST_EVENTS", 20)
+    monkeypatch.setattr(strict_cloudwatch, "MOST_BYTES", 2_048)
+    monkeypatch.setattr(put_log_events, "MOST_EVENTS", 20)
+    monkeypatch.setattr(put_log_events, "MOST_BYTES", 2_048)
+    monkeypatch.setattr(cloudwatch, "MOST_BYTES", 2_048)
+    chance, settings, met = random.Random(sets), settings_for(""), Counter()
+    for number in range(sets):
+        now = 1_772_366_400.0 + number
+        fake = StrictCloudWatch(
+            chance.choices([None, "throttle", "refuse", "lose"], [90, 5, 2, 3])[0] for _ in iter(int, 1)
+        )
+        fake.now_ms = int(now * 1000)
+        sink = CloudWatchSink(fake.client, settings, settle_s=0.0, clock=lambda now=now: now, sleep=lambda _: None)
+        batches = [random_batch(chance, now, part) for part in range(chance.choice((1, 1, 2)))]
+        for part, batch in enumerate(batches):
+            answer = deliver(sink, batch)
+            rejected = {one.index for one in answer.rejected}
+            assert answer.stored + answer.duplicates + len(rejected) == len(batch.ids)
+            shown = sorted(fake.streams.get((group(settings), NAME.replace(":", "_")), []), key=at)
+            mine = [event["message"] for event in shown if f'"batch":{part}' in event["message"]]
+            kept = [one for place, one in enumerate(sound(batch.documents)) if place not in rejected]
+            assert mine == [one.decode() for one in kept]
+            met["rejected"] += len(rejected)
+            met["stored"] += len(kept)
+            met["duplicates"] += answer.duplicates
+        met["requests"] += fake.seen["passed"]
+        assert fake.violations == []
+    assert min(met.values()) > 0
+    assert met["rejected"] + met["stored"] > 10 * sets
+
+
+def group(settings):
+    return group_name(settings, "airflow.task")
+
+
+def at(event):
+    return event["timestamp"]
+
+
+def random_batch(chance, now, part):
+    """Documents whose times go back and forth, jump days and leave the bounds, of all sizes, some of them no UTF-8."""
+    clock, documents = now - chance.choice((0, 3600, 10 * 86_400)), []
+    for number in range(chance.randint(1, 50)):
+        clock += chance.choice((0, 0.001, 1, -5, 3600, 90_000, -90_000)) if chance.random() < 0.7 else 0.02
+        if chance.random() < 0.02:
+            clock = now + chance.choice((-15 * 86_400, 3 * 3600, 7199, 7201))
+        stamp = datetime.fromtimestamp(clock, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        text = chance.choice(
+            (b"x" * chance.choice((0, 10, 300, 1_900, 2_050)), b"\xc3\x28\xff", "é\\".encode() * 90, b"\t\x01")
+        )
+        when_ = b"" if chance.random() < 0.01 else b'"@timestamp":"%b",' % stamp.encode()
+        documents.append(b'{"offset":%d,%b"batch":%d,"event":"%b"}' % (number, when_, part, text))
+    ids = [b"f%d-%d" % (part, number) for number in range(len(documents))]
+    return Batch("airflow.task", NAME, NAME[:-4], ids, documents)
 
 
 def test_after_a_crash_what_the_stream_holds_is_not_sent_again():
@@ -271,6 +366,35 @@ def test_a_long_name_is_cut_but_stays_apart():
 
     assert len(first) == len(second) == 512
     assert first != second
+
+
+def write_everything(fake, without=""):
+    """Have the relay make every call that it can make."""
+    sink = connected(fake.url, without=without)
+    sink.send(lines(0, 5))
+    sink.send(replace(lines(0, 10), resent=True))
+    sink.close()
+
+
+def test_the_relay_makes_every_call_that_its_policy_allows_and_no_other():
+    with StrictCloudWatch() as fake:
+        write_everything(fake)
+
+    assert set(fake.calls) == set(CALLS["ContrailRelayWrites"])
+
+
+@pytest.mark.parametrize("call", CALLS["ContrailRelayWrites"])
+def test_a_call_of_the_relay_that_the_policy_does_not_allow_is_found(call):
+    with StrictCloudWatch() as fake, pytest.raises(DeniedError, match=call):
+        write_everything(fake, without=call)
+
+
+def test_a_call_on_a_log_group_of_somebody_else_is_found():
+    with StrictCloudWatch() as fake:
+        settings = settings_for(fake.url)
+        client = guarded(logs_client(settings), settings, "ContrailRelayWrites")
+        with pytest.raises(DeniedError, match="/aws/lambda/theirs"):
+            client.create_log_group(logGroupName="/aws/lambda/theirs")
 
 
 def test_the_committed_policy_allows_every_call_and_no_wildcard():

@@ -52,6 +52,18 @@ def samples(statsd, tmp_path):
         (b"x:1|c|#run_id:r1,try_number:2,ti_id:u,map_index:3", {"metric.value": 1.0}),
         (b"x:1|c|#dag_id:d|T1656581400|c:abc", {"metric.value": 1.0, "airflow.dag_id": "d"}),
         (b"\n\nx:1|c\n", {"metric.value": 1.0}),
+        (b"x:1|c\r\n", {"metric.value": 1.0}),
+        (b"x:1|c|e:it-false,cn-c,pu-u|card:low", {"metric.value": 1.0}),
+        (b"x:4:6|d|@0.5|#dag_id:d", {"metric.type": "timer", "metric.value": 5.0, "metric.count": 4}),
+        (b"x:a:b|s", {"metric.value": 1, "metric.count": 1}),
+        (b"x,t=12:30:1|c", {"metric.value": 1.0, "metric.tags": {"t": "12:30"}}),
+        (b"x,file=s3://b/d.py,dag_id=d:1.5|ms|@0.5", {"metric.count": 2, "metric.tags": {"file": "s3://b/d.py"}}),
+        (rb"x,t=a\,b\ c\=d,dag_id=d:2|c", {"airflow.dag_id": "d", "metric.tags": {"t": "a,b c=d"}}),
+        ("x:1|c|#team:größe".encode(), {"airflow.team": "größe"}),
+        (b"x:5|g\nx:-3|g", {"metric.value": 2.0}),
+        (b"x:5|g|#dag_id:d\nx:-3|g|#dag_id:d", {"metric.value": -3.0}),
+        (b"x:-3|g|c:ci-abc", {"metric.value": -3.0}),
+        (b"x,dag_id=d:5|g\nx,dag_id=d:-3|g", {"metric.value": 2.0}),
     ],
 )
 def test_every_dialect_is_read(statsd, tmp_path, lines, expected):
@@ -65,13 +77,106 @@ def test_every_dialect_is_read(statsd, tmp_path, lines, expected):
 @pytest.mark.parametrize(
     "garbage",
     [b"x", b"x:1", b":1|c", b"x:|c", b"x:abc|ms", b"x:nan|c", b"x:inf|g", b"x:1|zz", b"x:1|c|@0", b"x:1|c|@7",
-     b"\xff\xfe:1|c", b"x\x00y:1|c", b"_e{5,4}:t|x", b"_sc|name|0", b"x:1:b|ms"],
+     b"\xff\xfe:1|c", b"x\x00y:1|c", b"x:1:b|ms", b"x:1_0|c", b"x:1:1_0|c"],
 )  # fmt: skip
 def test_garbage_is_counted_and_gives_no_metric(statsd, tmp_path, garbage):
     statsd.take(garbage)
     assert statsd.garbage == 1
     assert samples(statsd, tmp_path) == {}
     assert take_losses() == {("relay.statsd", "unreadable metric"): 1}
+
+
+@pytest.mark.parametrize(
+    "line", [b"_e{5,4}:title|text", b"_e{2,3}:a:|b|c|#t:v", b"_sc|name|0", b"_sc|a|1|#t:v|m:no:1|c"]
+)
+def test_events_and_service_checks_are_no_metrics_and_no_garbage(statsd, tmp_path, line):
+    statsd.take(line + b"\nx:1|c")
+    assert (statsd.garbage, statsd.ignored, statsd.received) == (0, 1, 2)
+    assert [name for name, _ in samples(statsd, tmp_path)] == ["x"]
+    assert take_losses() == {}
+
+
+def test_datadogs_own_client_is_read_as_it_means_it(statsd, tmp_path):
+    from datadog.dogstatsd import DogStatsd
+
+    dog = DogStatsd("127.0.0.1", statsd.port, disable_telemetry=True, disable_buffering=True)
+    dog.increment("count", 3, tags=["dag_id:d"])
+    dog.increment("count", tags=["dag_id:d"])
+    dog.gauge("level", 9, tags=["dag_id:d"])
+    dog.gauge("level", -4, tags=["dag_id:d"])
+    dog.histogram("size", 10, tags=["dag_id:d"])
+    dog.distribution("size", 30, tags=["dag_id:d"])
+    dog.timing("took", 12.5, tags=["dag_id:d"])
+    dog.set("who", "ann", tags=["dag_id:d"])
+    dog.set("who", "bob", tags=["dag_id:d"])
+    dog.gauge_with_timestamp("then", 5, 1656581400, tags=["dag_id:d"])
+    dog.event("title", "a text\nof two lines", tags=["dag_id:d"])
+    dog.service_check("check", DogStatsd.OK, tags=["dag_id:d"])
+    dog.close_socket()
+    while statsd._receive():
+        pass
+    found = {name: document["metric.value"] for (name, _), document in samples(statsd, tmp_path).items()}
+    assert found == {"count": 4.0, "level": -4.0, "size": 20.0, "took": 12.5, "who": 2, "then": 5.0}
+    assert (statsd.garbage, statsd.ignored) == (0, 2)
+
+
+@pytest.mark.parametrize("influx", [True, False])
+def test_statsds_own_client_and_airflows_tags_are_read_as_they_mean_it(statsd, tmp_path, influx):
+    from airflow._shared.observability.metrics.statsd_logger import SafeStatsdLogger
+    from statsd import StatsClient
+
+    client = StatsClient("127.0.0.1", statsd.port, prefix="airflow")
+    logger = SafeStatsdLogger(client, influxdb_tags_enabled=influx, statsd_influxdb_enabled=influx)
+    logger.incr("count", 2, tags={"file": "dags/d.py"})
+    logger.gauge("level", 9, tags={"file": "dags/d.py"})
+    logger.gauge("level", -4, tags={"file": "dags/d.py"})
+    logger.gauge("level", 1, delta=True, tags={"file": "dags/d.py"})
+    logger.timing("took", 20, tags={"file": "dags/d.py"})
+    client.close()
+    while statsd._receive():
+        pass
+    found = samples(statsd, tmp_path)
+    assert {name: document["metric.value"] for (name, _), document in found.items()} == {
+        "count": 2.0,
+        "level": -3.0,
+        "took": 20.0,
+    }
+    assert {str(document.get("metric.tags")) for document in found.values()} == {
+        "{'file': 'dags/d.py'}" if influx else "None"
+    }
+    assert statsd.garbage == 0
+
+
+def test_a_datagram_of_sixty_four_kilobytes_is_read_whole(statsd, tmp_path):
+    lines = b"\n".join(b"count:1|c|#dag_id:d,padding:%04d" % (number % 3) for number in range(1900))
+    assert 60_000 < len(lines) <= 65_507
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(lines, ("127.0.0.1", statsd.port))
+    statsd._receive()
+    statsd.flush()
+    assert statsd.received == 1900
+
+
+def test_it_listens_on_ipv6(tmp_path):
+    statsd = Statsd(Journal(tmp_path), "::1", 0)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x:1|c", ("::1", statsd.port))
+    assert statsd._receive() == 1
+    assert samples(statsd, tmp_path)["x", ""]["metric.value"] == 1.0
+    statsd.close()
+
+
+def test_of_two_processes_that_say_the_same_gauge_the_last_one_counts(statsd, tmp_path):
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        for client, value in ((one, 5), (other, 8), (one, 6)):
+            client.sendto(b"level:%d|g|#dag_id:d" % value, ("127.0.0.1", statsd.port))
+    while statsd._receive():
+        pass
+    document = samples(statsd, tmp_path)["level", "d"]
+    assert (document["metric.value"], document["metric.count"]) == (6.0, 3)
 
 
 @given(st.binary(max_size=200))
