@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import datetime, timezone
+from email.utils import format_datetime
 
 import httpx
 import pytest
 
+from observability.watch.facts import seconds
 from observability.watch.route import Thresholds
 from observability.watch.witnesses.api import AirflowApi, ApiError, ApiUnavailable
 from observability.watch.witnesses.reconcile import Reconciler, Scene, scene_from
@@ -38,6 +42,7 @@ class Airflow:
         self.tasks, self.runs, self.dags, self.events, self.errors = [], [], [DAG], [], []
         self.beats = dict(BEATS)
         self.failing = 0
+        self.date = ""
         self.asked = []
 
     def answer(self, request):
@@ -50,7 +55,9 @@ class Airflow:
             return httpx.Response(500, text="database is locked")
         if request.headers.get("Authorization") != "Bearer secret-token":
             return httpx.Response(401)
-        return httpx.Response(200, json=self.found(path, request.url.params))
+        found = self.found(path, request.url.params)
+        headers = {"Date": self.date} if self.date else {}
+        return httpx.Response(404 if found is None else 200, json=found, headers=headers)
 
     def found(self, path, params):  # noqa: PLR0911 - one for each path
         states = params.get_list("state")
@@ -61,7 +68,7 @@ class Airflow:
         if "/logs/" in path:
             return {"content": []}
         if re.search(r"/taskInstances/t$", path):
-            return self.tasks[0]
+            return self.tasks[0] if self.tasks else None
         if path.endswith("/dagRuns"):
             return {"dag_runs": [one for one in self.runs if one["state"] in states]}
         lists = {"/dags": ("dags", self.dags), "/importErrors": ("import_errors", self.errors)}
@@ -134,13 +141,14 @@ def test_a_user_without_rights_is_told_what_is_missing(airflow, reconciler, monk
         ("success", 1, [("task", "dismissed", "platform")]),
         ("running", 2, [("task", "dismissed", "platform")]),
         ("running", 1, []),
+        (None, 1, [("task", "dismissed", "platform")]),
     ],
 )
 def test_what_becomes_of_a_suspicion(airflow, reconciler, state, attempt, verdicts):
     airflow.tasks = [TASK]
     reconciler.look(Scene(), [], NOW)
     suspect = reconciler._about_task(TASK, "suspected", {})
-    airflow.tasks = [{**TASK, "state": state, "try_number": attempt}]
+    airflow.tasks = [{**TASK, "state": state, "try_number": attempt}] if state else []
     assert told(reconciler._suspects([suspect])) == verdicts
 
 
@@ -211,3 +219,15 @@ def test_what_is_known_for_sure_is_not_looked_into_again(airflow, reconciler):
     airflow.asked.clear()
     reconciler.look(scene, [], NOW + 5, {sure.key: sure}.get)
     assert not [path for path, _ in airflow.asked if "eventLogs" in path or "/logs/" in path]
+
+
+def test_a_clock_that_differs_from_airflows_makes_no_component_silent_and_asks_for_what_airflow_calls_now(
+    airflow, reconciler
+):
+    airflow.date = format_datetime(datetime.fromtimestamp(time.time() - 600, timezone.utc), usegmt=True)
+    airflow.beats |= {"scheduler": "2026-01-09T11:49:58Z", "triggerer": "2026-01-09T11:49:58Z"}
+    scene = Scene()
+    assert told(reconciler.look(scene, [], NOW)) == []
+    reconciler.look(scene, [], NOW + 5)
+    since = [params["updated_at_gte"] for _, params in airflow.asked if "updated_at_gte" in params][-1]
+    assert abs(seconds(since) - (NOW - 600 - 30)) < 2

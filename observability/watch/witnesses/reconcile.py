@@ -68,9 +68,11 @@ class Reconciler:
         ``known`` tells the fact with a key: what is known for sure is not looked into again.
         """
         self._known, self._events_of = known, {}
+        health = self._api.get("/monitor/health") or {}
+        now += self._api.ahead_s  # what Airflow wrote down is by its own clock
         since = scene.since - _OVERLAP_S if scene.since else now - _LOOKBACK_S
         self.dags = scene.dags
-        facts = [*self._suspects(suspects), *self._tasks(since), *self._runs(since), *self._health(scene, now)]
+        facts = [*self._suspects(suspects), *self._tasks(since), *self._runs(since), *self._health(health, scene, now)]
         if now - scene.slow_at >= _SLOW_S or scene.slow_at > now:
             facts += [*self._dag_list(scene, now), *self._imports(scene, now), *self._waiting(scene, now)]
             facts += self._auto_paused(scene, now)
@@ -164,16 +166,15 @@ class Reconciler:
         for fact in suspects:
             path = f"/dags/{fact.dag_id}/dagRuns/{fact.run_id}/taskInstances/{fact.task_id}"
             one = self._api.get(f"{path}/{fact.map_index}" if fact.map_index >= 0 else path)
-            if one is None:
-                continue
-            if one["state"] == "failed" and one["try_number"] == fact.try_number:
+            if one is None:  # its run was deleted, and with it the question
+                yield replace(fact, sign="dismissed", witness="reconciler")
+            elif one["state"] == "failed" and one["try_number"] == fact.try_number:
                 yield self._failed_task(one)
             elif one["state"] in {"up_for_retry", "success", "removed"} or one["try_number"] > (fact.try_number or 0):
                 yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
 
-    def _health(self, scene: Scene, now: float) -> Iterator[Fact]:
+    def _health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         limit = self._thresholds().component_silent
-        told = self._api.get("/monitor/health") or {}
         for key, name in _COMPONENTS.items():
             beat = (told.get(key) or {}).get(f"latest_{key}_heartbeat")
             if beat is None:
