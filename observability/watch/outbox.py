@@ -195,14 +195,9 @@ class Courier(threading.Thread):
         table = schema.outbox
         self._mark(parcel, state="sent", sent=now, error=None)
         with self._ledger.transaction() as connection:  # what this one stood in for need not be said again
-            twins = (
-                table.c.dedup_key == parcel.message.dedup_key,
-                table.c.state == "pending",
-                table.c.attempts >= _TROUBLE_AFTER,
-            )
-            replaced = select(table.c.id).where(table.c.id == parcel.id, table.c.folded_into.is_not(None))
-            if connection.execute(replaced).first() is not None:
-                connection.execute(update(table).where(*twins).values(state="folded", folded_into=parcel.id))
+            replaced = select(table.c.folded_into).where(table.c.id == parcel.id).scalar_subquery()
+            twin = (table.c.id == replaced, table.c.state == "pending")
+            connection.execute(update(table).where(*twin).values(state="folded", folded_into=parcel.id))
         if self._failures >= _TROUBLE_AFTER:
             self._report(self._trouble("recovered", "it takes messages again", now))
         self._failures = 0
