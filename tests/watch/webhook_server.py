@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 class Receiver:
     """Answers with ``answers`` in turn (status, headers), then 200; ``hang`` holds each request so long.
 
+    ``taken`` is called with the key of what was taken, before that is answered.
     ``drip`` sends the answer byte by byte, with so long between; ``cut`` so many requests get no answer at all.
     """
 
@@ -29,6 +30,7 @@ class Receiver:
         self.drip = 0.0
         self.cut = 0
         self.got = threading.Condition()
+        self.taken = lambda _key: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -85,6 +87,7 @@ class Receiver:
                     with receiver.got:
                         receiver.requests.append((dict(self.headers), body))
                         receiver.got.notify_all()
+                    receiver.taken(self.headers["Idempotency-Key"])
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
