@@ -122,14 +122,23 @@ def settled(watched, failures, within=60.0):
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_killed_between_sending_and_writing_down_nothing_is_missed_and_a_repeat_has_its_key(watched, hook, kills):
     killed = threading.Semaphore(0)
-    armed = iter([True] * kills)
 
-    def kill(_key):
-        if next(armed, False):
-            watched.kill()
-            killed.release()
+    def kill():
+        watched.kill()
+        killed.release()
 
-    hook.taken = kill
+    def takes(_key):
+        """Every other one dies before the service has it, the others before it can write down that it has."""
+        if watched.kills < kills and watched.kills % 2:
+            kill()
+            return False
+        return True
+
+    def taken(_key):
+        if watched.kills < kills and not watched.kills % 2:
+            kill()
+
+    hook.takes, hook.taken = takes, taken
     start(watched, RULES % "[hook]")
     for number in range(kills):
         watched.tell(failure(f"dag{number}", f"r{number}"))
