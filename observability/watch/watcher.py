@@ -116,7 +116,7 @@ class Watcher:
                 self._log.warning("the clock has jumped; what waits for a time waits as long as before", seconds=jump)
             more = self._read(connection, now)
             silent = self._api.silent_s(time.monotonic()) if self._api else float("inf")
-            self._desk.elapse(connection, now, airflow_silent_s=silent)
+            self._desk.elapse(connection, now, airflow_silent_s=silent, careful=self._careful)
             self._regular(connection, now)
             self._due_at = book.next_due(connection)
         self._reported.clear()

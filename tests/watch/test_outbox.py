@@ -292,11 +292,13 @@ def test_a_link_local_address_is_refused_and_the_fallback_is_told(office, monkey
     assert [(fact.family, fact.sign, fact.name) for fact in office.facts] == [("delivery", "failed", "hook")]
 
 
-def test_a_redirect_is_not_followed(office, hook):
-    hook.answers = [(302, {"Location": "http://169.254.169.254/"})]
-    courier = office.courier()
-    office.put(message())
-    courier.step(time.time())
+def test_a_redirect_is_not_followed_even_to_where_it_may_go(office, hook):
+    with Receiver() as elsewhere:
+        hook.answers = [(307, {"Location": elsewhere.url})]
+        courier = office.courier()
+        office.put(message())
+        courier.step(time.time())
+        assert elsewhere.requests == []
     assert office.states() == [("hook", "dead")]
 
 

@@ -45,15 +45,18 @@ def lines(path, number, within=20.0):
         time.sleep(0.02)
 
 
-def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_told(settings, ledger, monkeypatch):
-    real = incidents.observe
+@pytest.mark.parametrize("what", ["observe", "elapse"])
+def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_told(
+    settings, ledger, monkeypatch, what
+):
+    real = getattr(incidents, what)
 
-    def observe(incident, fact, *more):
-        if fact.dag_id == "poison":
+    def poisoned(incident, *more, **named):
+        if "poison" in {getattr(one, "dag_id", None) for one in (incident, *more)}:
             raise ZeroDivisionError
-        return real(incident, fact, *more)
+        return real(incident, *more, **named)
 
-    monkeypatch.setattr(incidents, "observe", observe)
+    monkeypatch.setattr(incidents, what, poisoned)
     contain.take_losses()
     journal = Journal(settings.journal_directory)
     for dag_id in ("before", "poison", "after"):
