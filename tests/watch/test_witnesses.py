@@ -216,6 +216,7 @@ class TestDiagnosis:
             ({"duration": 8.0}, [task(state="skipped")], "PT5S", "timeout"),
             ({"duration": 2.0}, [task(state="success"), task(state=None)], "PT5S", "app"),
             ({"duration": 2.0}, [task(state="failed")], None, "upstream"),
+            ({"duration": 2.0}, [task(state="success"), task(state="upstream_failed")], None, "app"),
             ({"duration": 2.0}, [task(state="success")], None, "platform"),
         ],
     )
