@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from datetime import datetime, timezone
 from email.utils import format_datetime
 
@@ -231,3 +232,37 @@ def test_a_clock_that_differs_from_airflows_makes_no_component_silent_and_asks_f
     reconciler.look(scene, [], NOW + 5)
     since = [params["updated_at_gte"] for _, params in airflow.asked if "updated_at_gte" in params][-1]
     assert abs(seconds(since) - (NOW - 600 - 30)) < 2
+
+
+def many(number, run="r"):
+    return [{**TASK, "dag_run_id": f"{run}{count}"} for count in range(number)]
+
+
+def test_fifty_failures_cost_one_look_at_the_event_log_and_none_at_their_runs(airflow, reconciler):
+    airflow.tasks = many(50)
+    airflow.runs = [{**RUN, "dag_run_id": one["dag_run_id"]} for one in airflow.tasks]
+    facts = reconciler.look(Scene(since=NOW), [], NOW + 5)
+    assert Counter(told(facts)) == {("task", "failed", "app"): 50, ("run", "failed", "upstream"): 50}
+    asked = Counter(re.sub(r"r\d+", "r", path) for path, params in airflow.asked if params.get("event") != "paused")
+    assert asked["/eventLogs"] == 1
+    assert asked["/dags/load/dagRuns/r/taskInstances"] == 0
+    assert asked["/dags/load/dagRuns/r/taskInstances/t/logs/1"] == 50
+
+
+def test_a_look_that_takes_long_tells_what_it_has_and_the_next_goes_on(airflow, reconciler, monkeypatch):
+    monkeypatch.setattr("observability.watch.witnesses.reconcile._LOOK_S", 0.0)
+    airflow.tasks, scene, known = many(3), Scene(since=NOW), {}
+    for expected in (1, 2, 3):
+        assert scene.since == NOW
+        found = reconciler.look(scene, [], NOW + 5 * expected, known.get)
+        known |= {fact.key: fact for fact in found if fact.family == "task"}
+        assert len(known) == expected
+    assert scene.since == NOW + 15
+
+
+def test_a_persons_hand_is_found_in_the_event_log_of_everything(airflow, reconciler):
+    airflow.tasks = many(2)
+    about = {"dag_id": "load", "task_id": "t", "map_index": -1, "try_number": None, "owner": "ann"}
+    by_hand = {"event": "patch_task_instance", "when": TASK["end_date"], "extra": '{"new_state": "failed"}'}
+    airflow.events = [{**about, **by_hand, "event_log_id": 1, "run_id": "r1"}]
+    assert [fact.cause for fact in reconciler.look(Scene(since=NOW), [], NOW + 5)] == ["app", "cancelled"]
