@@ -96,7 +96,7 @@ def _ends(failing: Failing, runs: list[tuple[str, str]]) -> dict[tuple[str, str]
     return ends
 
 
-def _wait(path: Path, ends: dict[tuple[str, str], float], within_s: float) -> dict[tuple[str, str], float]:
+def _wait(path: Path, ends: dict[tuple[str, str], float], within_s: float) -> dict[tuple[str, str], list[float]]:
     until = time.monotonic() + within_s
     while True:
         told = _told(path)
@@ -105,27 +105,39 @@ def _wait(path: Path, ends: dict[tuple[str, str], float], within_s: float) -> di
         time.sleep(0.5)
 
 
-def _told(path: Path) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], float] = {}
+def _told(path: Path) -> dict[tuple[str, str], list[float]]:
+    """When each failure was told, as often as it was."""
+    found: dict[tuple[str, str], list[float]] = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         one: dict[str, Any] = json.loads(line)
         if one["kind"] == "opened":
-            found[one["dag_id"], one["run_id"]] = datetime.fromisoformat(
-                one["written"].replace("Z", "+00:00")
-            ).timestamp()
+            moment = datetime.fromisoformat(one["written"].replace("Z", "+00:00")).timestamp()
+            found.setdefault((one["dag_id"], one["run_id"]), []).append(moment)
     return found
 
 
 def _figures(
-    what: str, told: dict[tuple[str, str], float], ends: dict[tuple[str, str], float], target_s: float
+    what: str, told: dict[tuple[str, str], list[float]], ends: dict[tuple[str, str], float], target_s: float
 ) -> list[Figure]:
-    waits = sorted(told[key] - ends[key] for key in ends if key in told)
-    missing = len(ends) - len(waits)
-    if not waits:
-        return [Figure(f"not told of, {what}", "failures", Sample((missing,)), targets=(Target(at_most=0),))]
-    p99 = waits[min(len(waits) - 1, int(len(waits) * 0.99))]
-    return [
-        Figure(f"p50, {what}", "s", Sample((waits[len(waits) // 2],)), notes={"failures": len(ends)}),
-        Figure(f"p99, {what}", "s", Sample((p99,)), targets=(Target(at_most=target_s),)),
+    waits = {key: told[key][0] - ends[key] for key in ends if key in told}
+    missing, again = len(ends) - len(waits), sum(len(moments) - 1 for moments in told.values())
+    by_dag = {dag: [wait for key, wait in waits.items() if key[0] == dag] for dag in sorted({key[0] for key in ends})}
+    notes = {
+        dag: {"failures": len(mine), "p99_s": round(_share(mine, 0.99), 2)} for dag, mine in by_dag.items() if mine
+    }
+    every = list(waits.values())
+    counted = [
         Figure(f"not told of, {what}", "failures", Sample((missing,)), targets=(Target(at_most=0),)),
+        Figure(f"told again, {what}", "messages", Sample((again,)), targets=(Target(at_most=0),)),
     ]
+    if not every:
+        return counted
+    return [
+        Figure(f"p50, {what}", "s", Sample((_share(every, 0.5),)), notes={"failures": len(ends)}),
+        Figure(f"p99, {what}", "s", Sample((_share(every, 0.99),)), targets=(Target(at_most=target_s),), notes=notes),
+        *counted,
+    ]
+
+
+def _share(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

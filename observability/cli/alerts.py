@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from observability.emit import emit
 from observability.settings import get_settings
@@ -23,7 +23,7 @@ from observability.watch.desk import Desk
 from observability.watch.errors import WatchError
 from observability.watch.incidents import Incident
 from observability.watch.ledger import Ledger
-from observability.watch.messages import Links, Message
+from observability.watch.messages import Links, Message, plain
 from observability.watch.notify import Teller, enqueue
 from observability.watch.proof import trial
 from observability.watch.route import Match, decide, json_schema, parse_duration
@@ -79,6 +79,11 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _print(what: Table | str) -> None:
+    """Names come from outside: no markup in them is obeyed."""
+    Console(markup=False, emoji=False, highlight=False).print(what)
+
+
 @app.command("list")
 def list_incidents(
     everything: Annotated[bool, typer.Option("--all", help="Resolved ones as well.")] = False,
@@ -96,9 +101,9 @@ def list_incidents(
     for one in found:
         table.add_row(
             one.id[:8], one.state, one.severity, _what(one), one.cause, str(one.count), _ago(one.last_seen),
-            str(one.about.get("owner") or ""),
+            plain(one.about.get("owner") or ""),
         )  # fmt: skip
-    Console().print(table if found else "Nothing is wrong.")
+    _print(table if found else "Nothing is wrong.")
 
 
 @app.command()
@@ -115,9 +120,8 @@ def show(incident_id: str, as_json: _Json = False) -> None:
         return
     for name, value in document.items():
         if value not in (None, "", [], {}):
-            typer.echo(
-                f"{name}: {json.dumps(value, indent=2, default=str) if isinstance(value, (list, dict)) else value}"
-            )
+            shown = json.dumps(value, indent=2, default=str) if isinstance(value, (list, dict)) else plain(value)
+            typer.echo(f"{name}: {shown}")
 
 
 @app.command()
@@ -214,7 +218,7 @@ def sent(
     table = _table("time", "channel", "kind", "severity", "title", "state")
     for one in found:
         table.add_row(one["time"], one["channel"], one["kind"], one["severity"], one["title"], one["state"])
-    Console().print(table if found else "Nothing was sent.")
+    _print(table if found else "Nothing was sent.")
 
 
 @app.command("test")
@@ -302,7 +306,8 @@ def _sent(
     connection: Connection, since: float, *, states: tuple[str, ...], incident_id: str = ""
 ) -> list[dict[str, Any]]:
     table = schema.outbox
-    asked = select(table).where(table.c.created >= since, table.c.state.in_(states)).order_by(table.c.id)
+    when = func.coalesce(table.c.sent, table.c.created)  # what waited is told of when it arrived
+    asked = select(table).where(when >= since, table.c.state.in_(states)).order_by(when, table.c.id)
     if incident_id:
         asked = asked.where(table.c.incident_id == incident_id)
     return [_notification(row) for row in connection.execute(asked).mappings()]
@@ -413,7 +418,7 @@ def _given(match: Match) -> dict[str, Any]:
 
 def _what(one: Incident) -> str:
     where = ".".join(part for part in (one.dag_id, one.task_id) if part) or one.name
-    return f"{where} ({one.name})" if one.family == "deadline" and one.dag_id else where
+    return plain(f"{where} ({one.name})" if one.family == "deadline" and one.dag_id else where)
 
 
 def _ago(moment: float) -> str:

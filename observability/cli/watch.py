@@ -81,8 +81,8 @@ def watch(
         ledger.close()
 
 
-def _without_secrets(_logger: object, _name: str, line: str) -> str:
-    return line if redact.is_clean(line.encode()) else redact.text(line)
+def _without_secrets(_logger: object, _name: str, line: Any) -> str:
+    return str(line) if redact.is_clean(line.encode()) else redact.text(line)
 
 
 def _log_as_json() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -32,6 +33,7 @@ __all__ = [
     "remember_fact",
     "same_error_before",
     "save_incident",
+    "shift",
     "suspects",
     "usual",
 ]
@@ -134,6 +136,16 @@ def save_incident(connection: Connection, one: Incident) -> None:
     }
     if connection.execute(update(table).where(table.c.id == one.id).values(**values)).rowcount == 0:
         connection.execute(insert(table).values(id=one.id, **values))
+
+
+def shift(connection: Connection, seconds: float) -> None:
+    """Move every wait by ``seconds``: the clock has jumped, and the time that is left has not."""
+    table = schema.outbox
+    moved = {name: table.c[name] + seconds for name in ("next_attempt", "created", "fact_time")}
+    connection.execute(update(table).where(table.c.state.in_(("pending", "sending", "held"))).values(**moved))
+    for one in live_incidents(connection):
+        waits = {name: getattr(one, name) for name in ("notify_at", "remind_at", "told_at")}
+        save_incident(connection, replace(one, **{name: at and at + seconds for name, at in waits.items()}))
 
 
 def same_error_before(connection: Connection, one: Incident, most: int = 200) -> Incident | None:

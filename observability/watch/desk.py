@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from observability.contain import count_loss
 from observability.events import (
     Identity,
     IncidentAcknowledged,
@@ -37,6 +38,7 @@ __all__ = ["Desk"]
 _RUN_FAMILIES = {"task", "run", "stuck", "overdue"}
 _ONCE = {"task", "run"}
 _LOOK_AGAIN_S = 5.0
+_CANNOT_BE_TOLD_S = 60.0
 _BEGUN_MOST = 10_000
 """Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
 _NAMED_MOST = 3
@@ -65,16 +67,30 @@ class Desk:
             else:
                 self._wrong(connection, fact, now)
 
-    def elapse(self, connection: Connection, now: float, *, airflow_silent_s: float = 0.0) -> None:
-        """Apply the time: first notices, escalations, reminders, digests."""
+    def elapse(
+        self, connection: Connection, now: float, *, airflow_silent_s: float = 0.0, careful: bool = False
+    ) -> None:
+        """Apply the time: first notices, escalations, reminders, digests; ``careful`` after a round that failed."""
         for incident in book.due_incidents(connection, now):
-            if held := self._held(connection, incident, now):
-                book.save_incident(connection, _put_off(incident, *held, now))
+            if not careful:
+                self._elapse_one(connection, incident, now, airflow_silent_s)
                 continue
-            policy = policy_for(self.teller.rules, incident, now)
-            changed, notices = incidents.elapse(incident, now, policy, airflow_silent_s=airflow_silent_s)
-            self._settle(connection, changed, notices, now)
+            try:
+                with connection.begin_nested():
+                    self._elapse_one(connection, incident, now, airflow_silent_s)
+            except Exception as error:  # noqa: BLE001 - it is counted and looked at again, and the others go on
+                count_loss("watch.desk", type(error).__name__)
+                until = now + _CANNOT_BE_TOLD_S
+                book.save_incident(connection, _put_off(incident, until, f"it cannot be told: {error!r}", now))
         self.teller.fold(connection, now)
+
+    def _elapse_one(self, connection: Connection, incident: Incident, now: float, airflow_silent_s: float) -> None:
+        if held := self._held(connection, incident, now):
+            book.save_incident(connection, _put_off(incident, *held, now))
+            return
+        policy = policy_for(self.teller.rules, incident, now)
+        changed, notices = incidents.elapse(incident, now, policy, airflow_silent_s=airflow_silent_s)
+        self._settle(connection, changed, notices, now)
 
     def quiet(self, connection: Connection, now: float) -> None:
         """Resolve what has no recovery of its own and has not been seen for long."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Teller", "enqueue"]
 
 _STORM_WINDOW_S = 60.0
+_OVER_AFTER_S = 5.0
 _FLAP_WINDOW_S = 300.0
 _DIGEST_FIRST_S, _DIGEST_MOST_S, _DIGEST_MEMORY_S = 5.0, 300.0, 600.0
 
@@ -55,8 +56,19 @@ class Teller:
         table = schema.outbox
         held = select(table.c.channel).where(table.c.state == "held").distinct()
         for channel in connection.execute(held).scalars().all():
-            if channel in self.rules.channels and now >= _next_digest(connection, channel, now):
+            if channel not in self.rules.channels:
+                continue
+            if now >= _next_digest(connection, channel, now) or self._is_over(connection, channel, now):
                 self._fold(connection, channel, now)
+
+    def _is_over(self, connection: Connection, channel: str, now: float) -> bool:
+        """Whether a storm has ended: what it left need not wait as long as what goes on."""
+        table = schema.outbox
+        held = select(func.count(), func.max(table.c.created)).where(
+            table.c.channel == channel, table.c.state == "held"
+        )
+        number, last = connection.execute(held).one()
+        return bool(number >= self.rules.timing.storm_messages and last <= now - _OVER_AFTER_S)
 
     def _fold(self, connection: Connection, channel: str, now: float) -> None:
         table = schema.outbox

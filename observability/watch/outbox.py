@@ -38,6 +38,8 @@ __all__ = ["Courier", "Parcel", "backoff", "fallback_for", "reclaim"]
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 300.0
 _TROUBLE_AFTER = 3
+_LONG_REST_S, _REST_MOST_S = 30.0, 3600.0
+"""A service that wants to be left alone for longer than the first is as good as down."""
 _IDLE_S = 1.0
 _LEDGER_WAIT_S = 1.0
 
@@ -93,6 +95,7 @@ class Courier(threading.Thread):
         self._wake = threading.Event()
         self._over = threading.Event()
         self._sent: deque[float] = deque()
+        self._rest_until = 0.0
         self._open: Channel | None = None
         self._failures = 0
         self._log = structlog.get_logger("contrail.watch")
@@ -127,6 +130,8 @@ class Courier(threading.Thread):
 
     def step(self, now: float) -> bool:
         """Send one message, if one is due and the rate allows it; whether there may be more."""
+        if now < self._rest_until <= now + _REST_MOST_S:
+            return self._pass_by(now)
         if not self._may_send(now):
             return False
         parcel = self._claim(now)
@@ -157,9 +162,20 @@ class Courier(threading.Thread):
             self._log.warning("the outbox waits for the ledger", reason=str(error))
 
     def _may_send(self, now: float) -> bool:
-        while self._sent and self._sent[0] <= now - 60:
+        while self._sent and not now - 60 < self._sent[0] <= now:  # later than now: the clock was set back
             self._sent.popleft()
         return len(self._sent) < self._spec.rate_per_minute
+
+    def _pass_by(self, now: float) -> bool:
+        """While the service wants to be left alone for long, the fallback has what is due; whether there was any."""
+        if self._fallback is None or self._failures < _TROUBLE_AFTER:
+            return False
+        parcel = self._claim(now)
+        if parcel is None:
+            return False
+        self._mark(parcel, state="pending", attempts=parcel.attempt - 1, next_attempt=self._rest_until)
+        self._hand_over(parcel, now)
+        return True
 
     def _claim(self, now: float) -> Parcel | None:
         table = schema.outbox
@@ -179,14 +195,9 @@ class Courier(threading.Thread):
         table = schema.outbox
         self._mark(parcel, state="sent", sent=now, error=None)
         with self._ledger.transaction() as connection:  # what this one stood in for need not be said again
-            twins = (
-                table.c.dedup_key == parcel.message.dedup_key,
-                table.c.state == "pending",
-                table.c.attempts >= _TROUBLE_AFTER,
-            )
-            replaced = select(table.c.id).where(table.c.id == parcel.id, table.c.folded_into.is_not(None))
-            if connection.execute(replaced).first() is not None:
-                connection.execute(update(table).where(*twins).values(state="folded", folded_into=parcel.id))
+            replaced = select(table.c.folded_into).where(table.c.id == parcel.id).scalar_subquery()
+            twin = (table.c.id == replaced, table.c.state == "pending")
+            connection.execute(update(table).where(*twin).values(state="folded", folded_into=parcel.id))
         if self._failures >= _TROUBLE_AFTER:
             self._report(self._trouble("recovered", "it takes messages again", now))
         self._failures = 0
@@ -198,6 +209,10 @@ class Courier(threading.Thread):
             self._dead(parcel, f"given up after {parcel.attempt} attempts: {reason}", now)
             return
         wait = backoff(parcel.attempt, wish_s, random.random())  # noqa: S311 - jitter is no secret
+        if wish_s:  # it speaks for the whole channel, not for this message
+            self._rest_until = now + min(wish_s, _REST_MOST_S)
+        if (wish_s or 0.0) > _LONG_REST_S:
+            self._failures = max(self._failures, _TROUBLE_AFTER - 1)
         self._mark(parcel, state="pending", error=reason, next_attempt=now + wait)
         self._count_failure(parcel, reason, now)
         self._emit(_event(NotificationFailed, self.channel, parcel, reason, now))

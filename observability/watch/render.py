@@ -7,6 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from observability.watch.messages import Message
 
 __all__ = ["html", "markdown", "slack", "subject", "text"]
@@ -16,6 +18,7 @@ _COLOUR = {"critical": "#b00020", "error": "#d35400", "warning": "#b7950b", "inf
 _MRKDWN = re.compile(r"[*_~`|]")
 _MENTION = re.compile(r"@(?=\w)")
 _SLACK_TEXT_MOST, _SLACK_FIELDS_MOST = 2900, 10
+_MEMBERS_MOST = 50
 
 
 def subject(message: Message) -> str:
@@ -29,9 +32,7 @@ def text(message: Message) -> str:
     lines = [f"[{message.severity}] {subject(message)}", message.summary, ""]
     lines += [f"{label}: {value}" for label, value in message.details]
     lines += ["", *(f"  {line}" for line in message.log)] if message.log else []
-    lines += [
-        f"{one['dag_id']}.{one['task_id'] or ''} {one['run_id']}: {one['cause']}" for one in message.incidents[:50]
-    ]
+    lines += _members(message)
     lines += ["", *(f"{label}: {address}" for label, address in message.links)] if message.links else []
     return "\n".join(lines).strip() + "\n"
 
@@ -41,7 +42,8 @@ def html(message: Message) -> str:
     rows = "".join(
         f"<tr><th align=left>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in message.details
     )
-    log = f"<pre>{escape(chr(10).join(message.log))}</pre>" if message.log else ""
+    shown = (*message.log, *_members(message))
+    log = f"<pre>{escape(chr(10).join(shown))}</pre>" if shown else ""
     links = " · ".join(
         f'<a href="{escape(address)}">{escape(label)}</a>' for label, address in message.links if _is_web(address)
     )
@@ -55,6 +57,7 @@ def html(message: Message) -> str:
 def markdown(message: Message) -> str:
     """Markdown in which names and logs are text, never markup or a mention."""
     rows = "\n".join(f"- {_inert(label)}: {_inert(value)}" for label, value in message.details)
+    rows += "\n".join(f"- {_inert(line)}" for line in _members(message))
     links = " · ".join(f"[{label}]({address})" for label, address in message.links if _is_web(address))
     return f"**{_inert(subject(message))}**\n\n{_inert(message.summary)}\n\n{rows}\n\n{links}".strip()
 
@@ -68,11 +71,23 @@ def slack(message: Message) -> dict[str, Any]:
         {"type": "section", "text": _mrkdwn(f"{_MARK.get(message.severity, '')} {_slack(message.summary) or '—'}")},
     ]
     blocks += [{"type": "section", "fields": fields}] if fields else []
-    blocks += (
-        [{"type": "section", "text": _mrkdwn(f"```{_slack(chr(10).join(message.log))}```")}] if message.log else []
-    )
+    if shown := (*message.log, *_members(message)):
+        code = _slack(chr(10).join(shown))[: _SLACK_TEXT_MOST - 6]
+        blocks += [{"type": "section", "text": _mrkdwn(f"```{code}```")}]
     blocks += [{"type": "context", "elements": [_mrkdwn(links)]}] if links else []
     return {"text": _slack(subject(message)), "blocks": blocks}
+
+
+def _members(message: Message) -> list[str]:
+    """A line for each notice that a digest stands for, as far as a person reads."""
+    shown = [_member(one) for one in message.incidents[:_MEMBERS_MOST]]
+    left = len(message.incidents) - len(shown)
+    return [*shown, f"and {left} more: contrail alerts list"] if left else shown
+
+
+def _member(one: Mapping[str, Any]) -> str:
+    what = ".".join(part for part in (one["dag_id"], one["task_id"]) if part) or "platform"
+    return f"{what} {one['run_id'] or ''}".rstrip() + f": {one['cause']}"
 
 
 def _mrkdwn(value: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ _HOUR_S = 3600.0
 _KEEP_S = 90 * 86_400.0
 _API_PATIENCE_S = 90.0
 _SUSPECT_S = 0.7
+_JUMP_S = 10.0
 _LOOKBACK_S = 300.0
 """A watcher that is new to an Airflow tells of what happened this long before it came."""
 
@@ -71,6 +72,7 @@ class Watcher:
         self._couriers: dict[str, Courier] = {}
         self._active = False
         self._careful = False
+        self._clock = _Clock()
         self._next: dict[str, float] = {}
         self._reported: list[Fact] = []
         self._seen: dict[str, int] | None = None
@@ -108,13 +110,18 @@ class Watcher:
             if not self._lease.keep(connection):
                 self._active = False
                 return False
+            jump = self._clock.jump(now, time.monotonic())
+            if jump:
+                book.shift(connection, jump)
+                self._log.warning("the clock has jumped; what waits for a time waits as long as before", seconds=jump)
             more = self._read(connection, now)
             silent = self._api.silent_s(time.monotonic()) if self._api else float("inf")
-            self._desk.elapse(connection, now, airflow_silent_s=silent)
+            self._desk.elapse(connection, now, airflow_silent_s=silent, careful=self._careful)
             self._regular(connection, now)
             self._due_at = book.next_due(connection)
         self._reported.clear()
         self._careful = False
+        self._clock.settle(now, time.monotonic())
         if self._looker:
             self._looker.settle()
         for event in self._desk.take_events():
@@ -175,7 +182,7 @@ class Watcher:
     def _read(self, connection: Connection, now: float) -> bool:
         facts, cursor, more = self._journal.read(read_cursor(connection, "journal"))
         since = read_cursor(connection, "since")
-        if since is None:
+        if since is None or since > now:  # later than now: the clock was set back
             since = now - _LOOKBACK_S
             write_cursor(connection, "since", since)
         self._take(connection, [fact for fact in facts if fact.time >= since], now)
@@ -258,6 +265,24 @@ class Watcher:
         for courier in self._couriers.values():
             courier.join(timeout=5)
         self._couriers.clear()
+
+
+class _Clock:
+    """Tells a jump of the wall clock from time that passes."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None
+
+    def jump(self, now: float, monotonic: float) -> float:
+        """Seconds that the clock was set forward (or back) since :meth:`settle`; a small correction is none."""
+        if self._last is None:
+            return 0.0
+        found = (now - self._last[0]) - (monotonic - self._last[1])
+        return found if abs(found) > _JUMP_S else 0.0
+
+    def settle(self, now: float, monotonic: float) -> None:
+        """The transaction that knows of these readings stands."""
+        self._last = (now, monotonic)
 
 
 class _Looker(threading.Thread):

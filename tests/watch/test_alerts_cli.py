@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 from watch_office import Office, failed
 
 from observability.cli.alerts import app, moment_of
 from observability.settings import get_settings
+from observability.watch import schema
 from observability.watch.errors import WatchError
 from observability.watch.ledger import Ledger
 from observability.watch.outbox import Courier
@@ -70,6 +73,51 @@ def test_each_notification_is_an_object_with_what_it_is_about(office, home):
         "severity": "error", "channel": "file",
     }  # fmt: skip
     assert found[0]["time"].endswith("Z")
+
+
+def test_what_was_promised_is_in_each_object_and_in_the_same_words(office, home):
+    told(office, home)
+    assert {"dag_id", "task_id", "run_id", "map_index", "kind", "cause", "severity", "channel", "time"} <= parsed(
+        "sent"
+    )[0].keys()
+
+
+def test_what_waited_for_its_channel_was_sent_when_it_arrived(office, home):
+    office.see(failed(time=office.now))
+    office.pass_time(5)
+    with office.ledger.transaction() as connection:
+        connection.execute(update(schema.outbox).values(created=time.time() - 7200))
+    assert parsed("sent", "--since", "1d") == []
+    deliver(office, home)
+    assert [one["kind"] for one in parsed("sent", "--since", "10m")] == ["opened"]
+
+
+def test_the_time_is_a_span_a_date_or_an_iso_moment(office, home):
+    told(office, home)
+    now = datetime.now(timezone.utc)
+    sooner, later = now - timedelta(hours=1), now + timedelta(hours=1)
+    for since in (
+        "1h",
+        "2d",
+        "90",
+        sooner.isoformat(),
+        sooner.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        sooner.strftime("%Y-%m-%d"),
+    ):
+        assert len(parsed("sent", "--since", since)) == 1, since
+    for since in (later.isoformat(), (now + timedelta(days=2)).strftime("%Y-%m-%d")):
+        assert parsed("sent", "--since", since) == [], since
+
+
+def test_no_name_is_markup_or_acts_on_the_terminal(office, home):
+    nasty = "[/red] [bold]x[/bold] :boom: \x1b[31m\x07"
+    office.see(failed(time=office.now, reason=nasty, task=nasty, about={"owner": nasty}))
+    office.pass_time(5)
+    deliver(office, home)
+    for shown in (run("list"), run("sent"), run("show", parsed("list")[0]["id"])):
+        assert "\x1b" not in shown
+        assert "\x07" not in shown
+    assert "[/red]" in run("list").replace("\n", "")
 
 
 def test_nothing_was_sent_is_an_empty_list(office):

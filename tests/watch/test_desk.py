@@ -321,6 +321,14 @@ def test_a_storm_of_failures_over_50_dags_is_at_most_60_messages(ledger, failure
     assert sum(len(one.incidents) for one in digests) + len(told) == len(named)
 
 
+def test_what_a_storm_leaves_is_told_soon_after_its_end(office):
+    for second in range(60):
+        office.see(*(failed(dag=f"dag{n}", run=f"r{second}-{n}", time=office.now) for n in range(5)))
+        office.pass_time(1)
+    office.pass_time(10)
+    assert office.said("held") == []
+
+
 def test_a_storm_does_not_begin_anew_each_minute_while_it_lasts(office):
     for second in range(180):
         office.see(*(failed(dag=f"dag{n}", run=f"r{second}-{n}", time=office.now) for n in range(3)))

@@ -13,6 +13,7 @@ from observability.watch import render
 from observability.watch.channels.channel import Contact
 from observability.watch.channels.pagerduty import payload
 from observability.watch.channels.smtp import _Smtp
+from observability.watch.channels.sns import _subject
 from observability.watch.incidents import Incident, Notice
 from observability.watch.messages import Links, Message, compose, digest
 
@@ -105,6 +106,25 @@ def test_a_mail_has_one_line_a_header_and_only_our_headers(text):
     assert all("\n" not in str(value) and "\r" not in str(value) for value in mail.values())
 
 
+@pytest.mark.parametrize("text", NASTY)
+def test_a_topic_gets_a_subject_that_it_takes_and_a_pager_one_line_each(text):
+    assert re.fullmatch("[\x21-\x7e][\x20-\x7e]{0,99}", _subject(message(text)))
+    said = payload(message(text), "key")["payload"]
+    lines = [said["summary"], said["source"], said["group"], *map(str, said["custom_details"].values())]
+    assert not [line for line in lines if re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", line)]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_digest_is_as_safe_as_what_it_is_made_of(text):
+    said = digest([message(text), message(text)], "serial", "dev")
+    shown = render.text(said)
+    assert len(shown.splitlines()) == 5  # severity and title, summary, nothing, and a line for each notice
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", shown)
+    page = Tags()
+    page.feed(render.html(said))
+    assert {tag for tag, _ in page.found} <= {"h3", "p", "table", "pre", "a"}
+
+
 def test_secrets_are_taken_out():
     redact.add_secret("hunter2-hunter2")
     assert "hunter2-hunter2" not in json.dumps(message("password is hunter2-hunter2").as_json())
@@ -146,6 +166,16 @@ def test_every_renderer_says_what_when_and_where():
 def test_a_message_survives_being_written_down():
     one = message("load")
     assert Message.from_json(json.loads(json.dumps(one.as_json()))) == one
+
+
+def test_a_digest_lists_what_it_stands_for_in_every_form():
+    said = digest(
+        [compose(Notice("opened", incident(f"dag{number}")), LINKS, "dev") for number in range(60)], "serial", "dev"
+    )
+    for shown in (render.text(said), render.html(said), render.markdown(said), json.dumps(render.slack(said))):
+        assert "dag0.dag0 dag0: app" in shown
+        assert "dag49.dag49 dag49: app" in shown
+        assert "and 10 more: contrail alerts list" in shown
 
 
 def test_a_digest_names_dags_kinds_and_the_worst_severity():

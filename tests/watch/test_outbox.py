@@ -136,6 +136,36 @@ def test_a_429_is_obeyed(office, hook):
     assert office.rows()[0][3] - time.time() > 29
 
 
+def test_a_429_speaks_for_the_channel_and_not_for_one_message(office, hook):
+    hook.answers = [(429, {"Retry-After": "20"})]
+    courier = office.courier()
+    office.put(message(), message(2))
+    now = time.time()
+    assert [courier.step(now), courier.step(now + 1), courier.step(now + 19)] == [True, False, False]
+    assert [courier.step(now + 25), courier.step(now + 25)] == [True, True]
+    assert sorted(headers["Idempotency-Key"] for headers, _ in hook.requests) == ["key1", "key2"]
+
+
+def test_what_is_due_while_a_channel_wants_to_be_left_alone_for_long_goes_to_the_fallback_once(office, hook):
+    hook.answers = [(503, {"Retry-After": "1800"})]
+    courier, stand_in = office.courier(fallback="file"), office.courier("file", type="file")
+    office.put(message(), message(2))
+    now = time.time()
+    while courier.step(now):
+        pass
+    assert [fact.sign for fact in office.facts] == ["failed"]
+    while stand_in.step(now + 1):
+        pass
+    assert [json.loads(line)["dedup_key"] for line in (office.home / "alerts.jsonl").read_text().splitlines()] == [
+        "key1",
+        "key2",
+    ]
+    assert not courier.step(now + 1700)
+    while courier.step(now + 1900):
+        pass
+    assert hook.requests == []  # both were told, by the fallback
+
+
 def test_a_cut_connection_is_tried_again(office, hook):
     hook.cut = 1
     courier = office.courier()
@@ -262,11 +292,13 @@ def test_a_link_local_address_is_refused_and_the_fallback_is_told(office, monkey
     assert [(fact.family, fact.sign, fact.name) for fact in office.facts] == [("delivery", "failed", "hook")]
 
 
-def test_a_redirect_is_not_followed(office, hook):
-    hook.answers = [(302, {"Location": "http://169.254.169.254/"})]
-    courier = office.courier()
-    office.put(message())
-    courier.step(time.time())
+def test_a_redirect_is_not_followed_even_to_where_it_may_go(office, hook):
+    with Receiver() as elsewhere:
+        hook.answers = [(307, {"Location": elsewhere.url})]
+        courier = office.courier()
+        office.put(message())
+        courier.step(time.time())
+        assert elsewhere.requests == []
     assert office.states() == [("hook", "dead")]
 
 

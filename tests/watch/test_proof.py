@@ -120,6 +120,9 @@ def test_a_switch_that_hangs_holds_up_no_round_and_is_called_once(proof, switch)
     switch.wait_for(1)
     for _ in range(5):
         assert proof.go(teller()) < 5
+    switch.gate.set()
+    for thread in [one for one in threading.enumerate() if one.name == "heartbeat"]:
+        thread.join()
     assert len(switch.paths) == 1
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
+from collections import Counter
+from datetime import datetime, timezone
+from email.utils import format_datetime
 
 import httpx
 import pytest
 
+from observability.watch.facts import seconds
 from observability.watch.route import Thresholds
 from observability.watch.witnesses.api import AirflowApi, ApiError, ApiUnavailable
 from observability.watch.witnesses.reconcile import Reconciler, Scene, scene_from
@@ -38,6 +43,7 @@ class Airflow:
         self.tasks, self.runs, self.dags, self.events, self.errors = [], [], [DAG], [], []
         self.beats = dict(BEATS)
         self.failing = 0
+        self.date = ""
         self.asked = []
 
     def answer(self, request):
@@ -50,7 +56,9 @@ class Airflow:
             return httpx.Response(500, text="database is locked")
         if request.headers.get("Authorization") != "Bearer secret-token":
             return httpx.Response(401)
-        return httpx.Response(200, json=self.found(path, request.url.params))
+        found = self.found(path, request.url.params)
+        headers = {"Date": self.date} if self.date else {}
+        return httpx.Response(404 if found is None else 200, json=found, headers=headers)
 
     def found(self, path, params):  # noqa: PLR0911 - one for each path
         states = params.get_list("state")
@@ -61,7 +69,7 @@ class Airflow:
         if "/logs/" in path:
             return {"content": []}
         if re.search(r"/taskInstances/t$", path):
-            return self.tasks[0]
+            return self.tasks[0] if self.tasks else None
         if path.endswith("/dagRuns"):
             return {"dag_runs": [one for one in self.runs if one["state"] in states]}
         lists = {"/dags": ("dags", self.dags), "/importErrors": ("import_errors", self.errors)}
@@ -134,13 +142,14 @@ def test_a_user_without_rights_is_told_what_is_missing(airflow, reconciler, monk
         ("success", 1, [("task", "dismissed", "platform")]),
         ("running", 2, [("task", "dismissed", "platform")]),
         ("running", 1, []),
+        (None, 1, [("task", "dismissed", "platform")]),
     ],
 )
 def test_what_becomes_of_a_suspicion(airflow, reconciler, state, attempt, verdicts):
     airflow.tasks = [TASK]
     reconciler.look(Scene(), [], NOW)
     suspect = reconciler._about_task(TASK, "suspected", {})
-    airflow.tasks = [{**TASK, "state": state, "try_number": attempt}]
+    airflow.tasks = [{**TASK, "state": state, "try_number": attempt}] if state else []
     assert told(reconciler._suspects([suspect])) == verdicts
 
 
@@ -211,3 +220,49 @@ def test_what_is_known_for_sure_is_not_looked_into_again(airflow, reconciler):
     airflow.asked.clear()
     reconciler.look(scene, [], NOW + 5, {sure.key: sure}.get)
     assert not [path for path, _ in airflow.asked if "eventLogs" in path or "/logs/" in path]
+
+
+def test_a_clock_that_differs_from_airflows_makes_no_component_silent_and_asks_for_what_airflow_calls_now(
+    airflow, reconciler
+):
+    airflow.date = format_datetime(datetime.fromtimestamp(time.time() - 600, timezone.utc), usegmt=True)
+    airflow.beats |= {"scheduler": "2026-01-09T11:49:58Z", "triggerer": "2026-01-09T11:49:58Z"}
+    scene = Scene()
+    assert told(reconciler.look(scene, [], NOW)) == []
+    reconciler.look(scene, [], NOW + 5)
+    since = [params["updated_at_gte"] for _, params in airflow.asked if "updated_at_gte" in params][-1]
+    assert abs(seconds(since) - (NOW - 600 - 30)) < 2
+
+
+def many(number, run="r"):
+    return [{**TASK, "dag_run_id": f"{run}{count}"} for count in range(number)]
+
+
+def test_fifty_failures_cost_one_look_at_the_event_log_and_none_at_their_runs(airflow, reconciler):
+    airflow.tasks = many(50)
+    airflow.runs = [{**RUN, "dag_run_id": one["dag_run_id"]} for one in airflow.tasks]
+    facts = reconciler.look(Scene(since=NOW), [], NOW + 5)
+    assert Counter(told(facts)) == {("task", "failed", "app"): 50, ("run", "failed", "upstream"): 50}
+    asked = Counter(re.sub(r"r\d+", "r", path) for path, params in airflow.asked if params.get("event") != "paused")
+    assert asked["/eventLogs"] == 1
+    assert asked["/dags/load/dagRuns/r/taskInstances"] == 0
+    assert asked["/dags/load/dagRuns/r/taskInstances/t/logs/1"] == 50
+
+
+def test_a_look_that_takes_long_tells_what_it_has_and_the_next_goes_on(airflow, reconciler, monkeypatch):
+    monkeypatch.setattr("observability.watch.witnesses.reconcile._LOOK_S", 0.0)
+    airflow.tasks, scene, known = many(3), Scene(since=NOW), {}
+    for expected in (1, 2, 3):
+        assert scene.since == NOW
+        found = reconciler.look(scene, [], NOW + 5 * expected, known.get)
+        known |= {fact.key: fact for fact in found if fact.family == "task"}
+        assert len(known) == expected
+    assert scene.since == NOW + 15
+
+
+def test_a_persons_hand_is_found_in_the_event_log_of_everything(airflow, reconciler):
+    airflow.tasks = many(2)
+    about = {"dag_id": "load", "task_id": "t", "map_index": -1, "try_number": None, "owner": "ann"}
+    by_hand = {"event": "patch_task_instance", "when": TASK["end_date"], "extra": '{"new_state": "failed"}'}
+    airflow.events = [{**about, **by_hand, "event_log_id": 1, "run_id": "r1"}]
+    assert [fact.cause for fact in reconciler.look(Scene(since=NOW), [], NOW + 5)] == ["app", "cancelled"]

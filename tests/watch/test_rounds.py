@@ -9,12 +9,14 @@ from importlib import import_module
 
 import orjson
 import pytest
+from sqlalchemy import select
+from watch_office import failed
 
 from benchmarks.watched import failure
 from observability import contain
 from observability.journal import Journal
 from observability.settings import get_settings
-from observability.watch import incidents
+from observability.watch import book, incidents, schema
 from observability.watch.rules_file import RulesFile
 from observability.watch.watcher import Watcher, _Looker
 from observability.watch.witnesses.api import AirflowApi
@@ -43,15 +45,18 @@ def lines(path, number, within=20.0):
         time.sleep(0.02)
 
 
-def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_told(settings, ledger, monkeypatch):
-    real = incidents.observe
+@pytest.mark.parametrize("what", ["observe", "elapse"])
+def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_told(
+    settings, ledger, monkeypatch, what
+):
+    real = getattr(incidents, what)
 
-    def observe(incident, fact, *more):
-        if fact.dag_id == "poison":
+    def poisoned(incident, *more, **named):
+        if "poison" in {getattr(one, "dag_id", None) for one in (incident, *more)}:
             raise ZeroDivisionError
-        return real(incident, fact, *more)
+        return real(incident, *more, **named)
 
-    monkeypatch.setattr(incidents, "observe", observe)
+    monkeypatch.setattr(incidents, what, poisoned)
     contain.take_losses()
     journal = Journal(settings.journal_directory)
     for dag_id in ("before", "poison", "after"):
@@ -80,6 +85,50 @@ def test_a_record_that_says_nothing_we_know_is_counted_and_the_next_is_read(sett
         journal.append("etl.event", orjson.dumps({**failure("load", "r1"), **more}))
     assert [fact.dag_id for fact in witness.read(cursor)[0]] == ["ab"]
     assert sum(contain.take_losses().values()) == 1
+
+
+@pytest.fixture
+def stepper(settings, ledger):
+    """A watcher whose rounds are made by hand, with a clock that may jump; what it has queued."""
+    watcher, journal = (
+        Watcher(settings, ledger, RulesFile(None), None, api=None),
+        Journal(settings.journal_directory),
+    )
+    assert watcher._lease.acquire(0.0)
+
+    def step(now, *runs):
+        for run in runs:
+            journal.append("etl.event", orjson.dumps(failure("load", run, now)))
+        watcher.step(now)
+        with ledger.transaction() as connection:
+            table = schema.outbox
+            asked = select(table.c.kind, table.c.message).where(table.c.next_attempt <= now).order_by(table.c.id)
+            return [(kind, message["run_id"]) for kind, message in connection.execute(asked)]
+
+    return step
+
+
+@pytest.mark.parametrize("jump", [-3 * 3600.0, -15 * 86_400.0, 3 * 3600.0])
+def test_a_clock_that_jumps_delays_nothing_loses_nothing_and_escalates_nothing(stepper, jump):
+    now = time.time()
+    assert stepper(now, "r1") == []
+    assert stepper(now + 1, "r2") == [("opened", "r1")]
+    now += jump
+    assert stepper(now, "r3") == [("opened", "r1")]
+    assert stepper(now + 1) == [("opened", "r1"), ("opened", "r2"), ("opened", "r3")]
+
+
+def test_a_wait_is_as_long_after_a_jump_as_before(office):
+    office.see(failed())
+    office.pass_time(1)
+    for jump in (3 * 3600.0, -15 * 86_400.0):
+        office.now += jump
+        with office.ledger.transaction(lock=True) as connection:
+            book.shift(connection, jump)
+    office.pass_time(29 * 60, step=10)
+    assert [kind for kind, *_ in office.said()] == ["opened"]
+    office.pass_time(2 * 60, step=10)
+    assert [kind for kind, *_ in office.said()] == ["opened", "escalated", "escalated"]  # on two channels
 
 
 @pytest.fixture
@@ -115,8 +164,6 @@ def test_an_answer_that_is_not_understood_for_long_is_told_like_a_silent_api_unt
 
 
 def test_what_was_found_is_kept_until_it_is_written_down(looker, ledger, monkeypatch):
-    from watch_office import failed
-
     monkeypatch.setattr(looker._reconciler, "look", lambda *_: [failed()])
     looker._look(None, [], {})
     assert told(looker, ledger, stands=False)[0] == ("", "failed")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
 
 import orjson
 import pytest
 
+from observability.causes import cause_of
 from observability.events import DagRunSucceeded, Identity, IncidentOpened, TaskFailed, TaskKilled
 from observability.journal import Journal
 from observability.watch.facts import from_document
@@ -122,6 +125,10 @@ class TestLastWords:
             ("MemoryError", "oom"),
             ("ConnectionRefusedError", "dependency"),
             ("SchemaErrors", "data"),
+            ("JSONDecodeError", "data"),
+            ("gaierror", "dependency"),
+            ("HTTPStatusError", "dependency"),
+            ("TimeoutExpired", "timeout"),
         ],
     )
     def test_a_type_that_says_why(self, kind, cause):
@@ -216,6 +223,7 @@ class TestDiagnosis:
             ({"duration": 8.0}, [task(state="skipped")], "PT5S", "timeout"),
             ({"duration": 2.0}, [task(state="success"), task(state=None)], "PT5S", "app"),
             ({"duration": 2.0}, [task(state="failed")], None, "upstream"),
+            ({"duration": 2.0}, [task(state="success"), task(state="upstream_failed")], None, "app"),
             ({"duration": 2.0}, [task(state="success")], None, "platform"),
         ],
     )
@@ -228,3 +236,14 @@ class TestDiagnosis:
     )
     def test_durations_as_the_api_writes_them(self, text, seconds):
         assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionResetError(), TimeoutError(), MemoryError(), KeyboardInterrupt(), subprocess.TimeoutExpired("x", 1),
+     socket.gaierror(), json.JSONDecodeError("x", "", 0), UnicodeDecodeError("utf-8", b"x", 0, 1, "x"), ValueError()],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_a_log_is_read_with_the_causes_that_a_callback_tells(error):
+    raised = {**RAISED, "error_detail": [{**RAISED["error_detail"][0], "exc_type": type(error).__name__}]}
+    assert words(raised).cause == cause_of(error)

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 class Receiver:
     """Answers with ``answers`` in turn (status, headers), then 200; ``hang`` holds each request so long.
 
+    ``takes`` decides about a key whether it is taken, ``taken`` is called before that is answered.
     ``drip`` sends the answer byte by byte, with so long between; ``cut`` so many requests get no answer at all.
     """
 
@@ -29,6 +30,8 @@ class Receiver:
         self.drip = 0.0
         self.cut = 0
         self.got = threading.Condition()
+        self.takes = lambda _key: True
+        self.taken = lambda _key: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -70,14 +73,13 @@ class Receiver:
                 if receiver.hang:
                     time.sleep(receiver.hang)
                 if receiver.drip:
-                    for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000:
-                        try:
-                            self.wfile.write(bytes([byte]))
-                        except OSError:
-                            return
-                        time.sleep(receiver.drip)
+                    _drip(self.wfile, receiver.drip)
+                    return
                 if receiver.cut:
                     receiver.cut -= 1
+                    self.connection.close()
+                    return
+                if not receiver.takes(self.headers["Idempotency-Key"]):
                     self.connection.close()
                     return
                 status, headers = receiver.answers.pop(0) if receiver.answers else (200, {})
@@ -85,6 +87,7 @@ class Receiver:
                     with receiver.got:
                         receiver.requests.append((dict(self.headers), body))
                         receiver.got.notify_all()
+                    receiver.taken(self.headers["Idempotency-Key"])
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -95,6 +98,16 @@ class Receiver:
                 """Stay silent."""
 
         return Handler
+
+
+def _drip(out, wait):
+    """An answer byte by byte, until nobody reads any more."""
+    for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000:
+        try:
+            out.write(bytes([byte]))
+        except OSError:
+            return
+        time.sleep(wait)
 
 
 def certificate(folder, host, days):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AirflowApi", "ApiError", "ApiUnavailable"]
 
 _PAGE = 100
+_CLOCKS_AGREE_S = 2.0
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 401, 403, 404, 500
 
 
@@ -34,12 +36,14 @@ class AirflowApi:
     """A session with the API server.
 
     Credentials, first found wins: ``CONTRAIL_API_TOKEN``; ``CONTRAIL_API_USERNAME`` and ``CONTRAIL_API_PASSWORD``;
-    the Airflow Connection ``connection_id``; none, where Airflow makes everybody an administrator.
+    the Airflow Connection ``connection_id``; none, where Airflow makes everybody an administrator. ``ahead_s`` is
+    how far its clock is ahead of ours.
     """
 
     def __init__(self, url: str, *, connection_id: str = "airflow_api", timeout_s: float = 15.0) -> None:
         self.url = url
         self.answered: float | None = None
+        self.ahead_s = 0.0
         self._connection_id = connection_id
         self._http = httpx.Client(base_url=url, timeout=timeout_s)
         self._retrying = Retrying(
@@ -91,6 +95,7 @@ class AirflowApi:
         if answer.status_code == _UNAUTHORIZED:
             self._log_in()
             answer = self._http.get(f"/api/v2{path}", params=params)
+        self.ahead_s = _ahead(answer.headers.get("Date"), time.time())
         return answer.raise_for_status().json()
 
     def _log_in(self) -> None:
@@ -124,6 +129,15 @@ class AirflowApi:
 _REMEDY = (
     "give CONTRAIL_API_USERNAME and CONTRAIL_API_PASSWORD (or CONTRAIL_API_TOKEN) of a user who may read DAGs and logs"
 )
+
+
+def _ahead(date: str | None, now: float) -> float:
+    """Seconds that the server's clock is ahead of ours; a header tells whole seconds, so less than two are none."""
+    try:
+        found = parsedate_to_datetime(date or "").timestamp() - now
+    except ValueError:
+        return 0.0
+    return found if abs(found) > _CLOCKS_AGREE_S else 0.0
 
 
 def _is_passing(error: BaseException) -> bool:

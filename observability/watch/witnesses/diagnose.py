@@ -89,6 +89,10 @@ def diagnose_run(
     lasted = run.get("duration") or 0.0
     if limit is not None and lasted >= limit:
         return Verdict("timeout", f"it ran {lasted:.0f} s, its dagrun_timeout is {limit:.0f} s", CERTAIN)
+    if blocked := [one["task_id"] for one in tasks if one["state"] == "upstream_failed"]:
+        return Verdict(
+            "app", f"{', '.join(blocked[:5])} could not run, though no task failed: its input is missing", SEEN
+        )
     waiting = [one["task_id"] for one in tasks if one["state"] in {None, "scheduled", "none"}]
     if waiting:
         return Verdict("app", f"deadlocked: {', '.join(waiting[:5])} can never run", SEEN)

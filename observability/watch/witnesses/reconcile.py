@@ -6,6 +6,7 @@ before it becomes visible. Facts are keyed, so what is seen twice counts once.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ __all__ = ["Reconciler", "Scene", "scene_from"]
 _OVERLAP_S = 30.0
 _LOOKBACK_S = 300.0
 _SLOW_S = 15.0
+_LOOK_S = 3.0
+"""A look ends its questions after so long, and tells what it has."""
+_EVENTS_BEFORE_S = 120.0
 _TASKS = "/dags/~/dagRuns/~/taskInstances"
 _RUNS = "/dags/~/dagRuns"
 _TELLING_EVENTS = (
@@ -58,7 +62,10 @@ class Reconciler:
         self._api, self._folder, self._thresholds, self._environment = api, log_folder, thresholds, environment
         self.dags: dict[str, dict[str, Any]] = {}
         self._known: Callable[[str], Fact | None] = lambda _key: None
-        self._events_of: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._events_of: dict[tuple[str, str] | None, list[dict[str, Any]]] = {}
+        self._events_since = self._until = 0.0
+        self._explained: set[tuple[str, str]] = set()
+        self._cut = False
 
     def look(
         self, scene: Scene, suspects: list[Fact], now: float, known: Callable[[str], Fact | None] = lambda _key: None
@@ -67,22 +74,44 @@ class Reconciler:
 
         ``known`` tells the fact with a key: what is known for sure is not looked into again.
         """
-        self._known, self._events_of = known, {}
+        self._known, self._events_of, self._cut = known, {}, False
+        self._until = time.monotonic() + _LOOK_S
+        health = self._api.get("/monitor/health") or {}
+        now += self._api.ahead_s  # what Airflow wrote down is by its own clock
         since = scene.since - _OVERLAP_S if scene.since else now - _LOOKBACK_S
-        self.dags = scene.dags
-        facts = [*self._suspects(suspects), *self._tasks(since), *self._runs(since), *self._health(scene, now)]
+        self.dags, self._events_since = scene.dags, since - _EVENTS_BEFORE_S
+        listed = self._list_tasks(since)
+        self._explained = {(one["dag_id"], one["dag_run_id"]) for one in listed if one["state"] == "failed"}
+        facts = list(self._tasks(listed))
+        seen = {fact.key for fact in facts}
+        facts += self._suspects([fact for fact in suspects if fact.key not in seen])
+        facts += [*self._runs(since), *self._health(health, scene, now)]
         if now - scene.slow_at >= _SLOW_S or scene.slow_at > now:
             facts += [*self._dag_list(scene, now), *self._imports(scene, now), *self._waiting(scene, now)]
             facts += self._auto_paused(scene, now)
             scene.slow_at = now
-        scene.since = now
+        if not self._cut:
+            scene.since = now
         return facts
 
-    def _tasks(self, since: float) -> Iterator[Fact]:
-        for one in self._api.pages(
-            _TASKS, "task_instances", updated_at_gte=_iso(since), state=["failed", "up_for_retry"], order_by="id"
-        ):
-            yield self._failed_task(one) if one["state"] == "failed" else self._about_task(one, "dismissed", {})
+    def _list_tasks(self, since: float) -> list[dict[str, Any]]:
+        asked = {"updated_at_gte": _iso(since), "state": ["failed", "up_for_retry"], "order_by": "id"}
+        return list(self._api.pages(_TASKS, "task_instances", **asked))
+
+    def _tasks(self, listed: list[dict[str, Any]]) -> Iterator[Fact]:
+        """What is new of ``listed``, as much of it as can be looked into in time; the rest is left to the next look."""
+        looked_into = 0
+        for one in listed:
+            if one["state"] != "failed":
+                yield self._about_task(one, "dismissed", {})
+                continue
+            before = self._known(self._about_task(one, "failed", {}).key)
+            if before is None or not _is_settled(before):
+                if looked_into and time.monotonic() > self._until:
+                    self._cut = True
+                    continue
+                looked_into += 1
+            yield self._failed_task(one)
 
     def _failed_task(self, one: dict[str, Any]) -> Fact:
         bare = self._about_task(one, "failed", {})
@@ -122,11 +151,16 @@ class Reconciler:
 
     def _events(self, one: dict[str, Any]) -> list[dict[str, Any]]:
         """Airflow's event log about an attempt, or the run that it belongs to."""
-        asked = {"dag_id": one["dag_id"], "run_id": one["dag_run_id"], "included_events": list(_TELLING_EVENTS)}
-        run = (one["dag_id"], one["dag_run_id"])
+        asked: dict[str, Any] = {"included_events": list(_TELLING_EVENTS), "order_by": "event_log_id"}
+        run: tuple[str, str] | None = (one["dag_id"], one["dag_run_id"])
+        if one.get("end_date") and seconds(one["end_date"]) > self._events_since:
+            run = None  # one request tells of all that ended lately
+            asked["after"] = _iso(self._events_since)
+        else:
+            asked |= {"dag_id": one["dag_id"], "run_id": one["dag_run_id"]}
         if run not in self._events_of:
-            self._events_of[run] = list(self._api.pages("/eventLogs", "event_logs", order_by="event_log_id", **asked))
-        return [event for event in self._events_of[run] if event.get("task_id") in (None, one.get("task_id"))]
+            self._events_of[run] = list(self._api.pages("/eventLogs", "event_logs", **asked))
+        return [event for event in self._events_of[run] if _is_about(event, one)]
 
     def _runs(self, since: float) -> Iterator[Fact]:
         asked = {"updated_at_gte": _iso(since), "state": ["failed", "success"], "order_by": "id"}
@@ -141,6 +175,8 @@ class Reconciler:
         before = self._known(bare.key)
         if before is not None and "reconciler" in before.witness:
             return bare
+        if (run["dag_id"], run["dag_run_id"]) in self._explained:
+            return self._about_run(run, "failed", cause="upstream", reason="a task of it failed")
         path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances"
         tasks = list(self._api.pages(path, "task_instances", order_by="id"))
         details = self._api.get(f"/dags/{run['dag_id']}/details") or {}
@@ -164,16 +200,15 @@ class Reconciler:
         for fact in suspects:
             path = f"/dags/{fact.dag_id}/dagRuns/{fact.run_id}/taskInstances/{fact.task_id}"
             one = self._api.get(f"{path}/{fact.map_index}" if fact.map_index >= 0 else path)
-            if one is None:
-                continue
-            if one["state"] == "failed" and one["try_number"] == fact.try_number:
+            if one is None:  # its run was deleted, and with it the question
+                yield replace(fact, sign="dismissed", witness="reconciler")
+            elif one["state"] == "failed" and one["try_number"] == fact.try_number:
                 yield self._failed_task(one)
             elif one["state"] in {"up_for_retry", "success", "removed"} or one["try_number"] > (fact.try_number or 0):
                 yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
 
-    def _health(self, scene: Scene, now: float) -> Iterator[Fact]:
+    def _health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         limit = self._thresholds().component_silent
-        told = self._api.get("/monitor/health") or {}
         for key, name in _COMPONENTS.items():
             beat = (told.get(key) or {}).get(f"latest_{key}_heartbeat")
             if beat is None:
@@ -324,6 +359,13 @@ class Reconciler:
         known = self.dags.get(dag_id or "", {})
         about = {name: known.get(name) for name in ("owner", "tags", "env")} | {"env": self._environment} | more
         return {name: value for name, value in about.items() if value}
+
+
+def _is_about(event: dict[str, Any], one: dict[str, Any]) -> bool:
+    """Whether an event is about this attempt, or about the whole run."""
+    if (event.get("dag_id"), event.get("run_id")) != (one["dag_id"], one["dag_run_id"]):
+        return False
+    return event.get("task_id") in (None, one.get("task_id"))
 
 
 def _is_settled(fact: Fact) -> bool:
