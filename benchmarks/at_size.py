@@ -17,6 +17,7 @@ from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.pages import _batches, _events, _pages
 from benchmarks.sampling import wall_ms
 from benchmarks.watched import Watched, failure
+from observability.events import Identity, StepMeasured, TaskStarted, TaskSucceeded
 from observability.relay.sinks import Batch
 from observability.relay.sinks.embedded import open_sink
 from observability.relay.tail import Cursor
@@ -127,7 +128,7 @@ def _watcher(home: Path, runs: int) -> list[Figure]:
     _fill(ledger, runs)
     figures = [_time(name, ask, limit) for name, (ask, limit) in _of_the_watcher(ledger).items()]
     ledger.close()
-    return [*figures, _told(watched, runs)]
+    return [*figures, _told(watched, runs), _caught_up(watched, runs)]
 
 
 def _fill(ledger: Ledger, runs: int) -> None:
@@ -196,6 +197,27 @@ def _told(watched: Watched, runs: int) -> Figure:
         taken.append((time.monotonic() - began) * 1000)
     watched.stop()
     return _figure("watcher: a failure written, told", sorted(taken), _TOLD_MS)
+
+
+def _caught_up(watched: Watched, runs: int) -> Figure:
+    """Facts a second, of a watcher that finds a backlog: what tasks that go well tell, and one failure at its end."""
+    tasks = max(100, runs // 20)
+    before = len(watched.said())
+    for number in range(tasks):
+        about = Identity(
+            dag_id=f"dag_{number % _DAGS}", run_id=f"b{number}", task_id="load", try_number=1, map_index=-1
+        )
+        step = StepMeasured(identity=about, step="load", rows_in=9, rows_out=9, rows_rejected=0)
+        for event in (TaskStarted(identity=about), step, TaskSucceeded(identity=about, duration_ns=9)):
+            watched.tell(event.document())
+    watched.tell(failure("dag_0", "the-last"))
+    watched.start()
+    watched.wait_until_watching()
+    began = time.monotonic()
+    watched.wait_for_next(before + 1, 300)
+    rate = (3 * tasks + 1) / (time.monotonic() - began)
+    watched.stop()
+    return Figure("watcher: facts of a backlog", "per s", Sample((rate,)), notes={"facts": 3 * tasks + 1})
 
 
 def _time(name: str, ask: Callable[[int], object], limit_ms: float) -> Figure:
