@@ -102,7 +102,7 @@ bench: $(VENV)/.ready-dev ## Take a figure next to its peer [NAME=log]; without 
 
 .PHONY: audit
 audit: $(VENV)/.ready-dev ## Look for known holes in what a production image consists of (needs the network)
-	@$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements-production.lock
+	@$(BIN)/python .ci/audit requirements-production.lock
 
 .PHONY: sbom
 sbom: $(VENV)/.ready-dev ## Write what a production image consists of to dist/sbom.json (CycloneDX)
