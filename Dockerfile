@@ -10,8 +10,7 @@ WORKDIR /tmp/contrail
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
 COPY --chown=airflow:0 observability ./observability
 COPY --chown=airflow:0 dashboards ./dashboards
-RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
- && python -m compileall -q "$(python -c 'import observability; print(observability.__path__[0])')"
+RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM ${AIRFLOW_IMAGE}
 USER root

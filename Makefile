@@ -92,13 +92,17 @@ check-generated: generate ## Fail where a generated file differs from what is co
 chaos: $(VENV)/.ready-dev ## Run the long chaos and load tests as well
 	@exec $(BIN)/python -m pytest -m "slow or not slow" --timeout 3600 $(ARGS)
 
+.PHONY: matrix
+matrix: $(VENV)/.ready-dev ## Try each Airflow, Python and client that we say we work with (needs a package registry)
+	@exec $(BIN)/python -m pytest -m slow --timeout 1800 tests/production/test_matrix.py $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.ready-dev ## Take a figure next to its peer [NAME=log]; without NAME, list them
 	@exec $(BIN)/python -m benchmarks $(or $(NAME),list)
 
 .PHONY: audit
 audit: $(VENV)/.ready-dev ## Look for known holes in what a production image consists of (needs the network)
-	@$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements-production.lock
+	@$(BIN)/python .ci/audit requirements-production.lock
 
 .PHONY: sbom
 sbom: $(VENV)/.ready-dev ## Write what a production image consists of to dist/sbom.json (CycloneDX)

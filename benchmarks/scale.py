@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json as as_json
 import math
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import Annotated
 
 import typer
@@ -18,6 +21,12 @@ from rich.table import Table
 __all__ = ["Need", "Size", "need"]
 
 _DAY_S, _MONTH_DAYS, _GB = 86_400, 30, 1e9
+_QUESTIONS = (
+    "select count(*) from events where action = 'task.started'",
+    "select count(*), sum(length(cast(prefix||line as blob))) from logs join sources using(source) where task_id <> ''",
+    "select count(*), sum(length(cast(document as blob))) from events where dataset = 'etl.event'",
+    "select count(*), avg(length(cast(document as blob))) from metrics",
+)
 
 
 @dataclass(frozen=True)
@@ -27,15 +36,16 @@ class Size:
     dags: float = 10_000
     tasks_per_day: float = 1_000_000
     lines_per_task: float = 50
-    bytes_per_line: float = 600  # as the relay sends it: Airflow's line and the prefix
-    events_per_task: float = 3  # began, ended, one measured step
-    bytes_per_event: float = 900
+    # measured on what `make demo` leaves (--home takes them from a home of yours): as the relay sends them
+    bytes_per_line: float = 1_000  # Airflow's line and the prefix
+    events_per_task: float = 3.8  # began, ended, a measured step; its part of the run's
+    bytes_per_event: float = 1_100
+    bytes_per_metric: float = 400
     series: float = 40_000  # metric series that have a sample in an interval
     metric_interval_s: float = 60
-    bytes_per_metric: float = 450
     peak_factor: float = 10  # the busiest minute, in multiples of the mean
-    # relay and watcher, from `python -m benchmarks backlog` and `storm` on two cores
-    relay_documents_per_s: float = 40_000
+    # measured on two cores: `python -m benchmarks elasticsearch`, `at-size`
+    relay_documents_per_s: float = 52_000
     watcher_facts_per_s: float = 500
     # Elasticsearch: bytes on disk per byte sent (best_compression, no replica), days kept, shard size aimed at
     es_ratio: float = 0.25
@@ -112,14 +122,33 @@ def need(size: Size) -> Need:
     )
 
 
+def measured(store: Path) -> dict[str, float]:
+    """The inputs that an embedded store can tell: what tasks wrote, in documents and bytes as the relay sends them."""
+    with closing(sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        found = [connection.execute(question).fetchone() for question in _QUESTIONS]
+    (tasks,), (lines, line_bytes), (events, event_bytes), (_, metric_bytes) = found
+    if not tasks:
+        raise typer.BadParameter(f"no task has told anything to {store}; run some DAGs first")
+    return {
+        "lines_per_task": lines / tasks,
+        "bytes_per_line": line_bytes / lines,
+        "events_per_task": events / tasks,
+        "bytes_per_event": event_bytes / events,
+        **({"bytes_per_metric": metric_bytes} if metric_bytes else {}),
+    }
+
+
 def main(
     sets: Annotated[list[str], typer.Option("--set", metavar="NAME=NUMBER", help="Change an input.")] = [],  # noqa: B006
     *,
+    home: Annotated[
+        Path | None, typer.Option(help="Measure lines, events and bytes in the store of this home.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compute what a deployment needs."""
     names = {field.name for field in fields(Size)}
-    changed = {}
+    changed = measured(home / "store.db") if home else {}
     for text in sets:
         name, _, value = text.partition("=")
         if name not in names:

@@ -104,6 +104,16 @@ class Watched:
             time.sleep(0.2)
         return self.said()
 
+    def wait_for_next(self, number: int, within_s: float) -> None:
+        """Return as soon as so many messages are in the file."""
+        until = time.monotonic() + within_s
+        while len(self.said()) < number:
+            if time.monotonic() > until:
+                raise RuntimeError(
+                    f"message {number} was not told within {within_s} s; see {self.home / 'watcher.log'}"
+                )
+            time.sleep(0.005)
+
     def _is_active(self) -> bool:
         try:
             beat = json.loads((self.home / "watch.heartbeat").read_text())

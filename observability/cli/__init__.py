@@ -5,6 +5,7 @@ A command's module is imported when the command is run, so that ``--help`` answe
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
+
+from observability.__about__ import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +55,13 @@ _ERRORS = (
 )
 """Errors whose message names the thing and the remedy: a line for the user, never a traceback."""
 
+_NOT_OURS = {
+    errno.EACCES: "run contrail as the user who owns it, or name another folder by CONTRAIL_HOME",
+    errno.EPERM: "run contrail as the user who owns it, or name another folder by CONTRAIL_HOME",
+    errno.EROFS: "name a folder that can be written by CONTRAIL_HOME",
+    errno.ENOSPC: "free space on that disk",
+}
+"""What the machine refuses, and what to do: a line for the user as well."""
 _USAGE = 2
 _AS_GIVEN = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
@@ -93,8 +103,17 @@ def _load(name: str) -> Any:
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"contrail {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _contrail() -> None:
+def _contrail(
+    *,
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True, callback=_say_version),
+) -> None:
     """Observability-first ETL on Apache Airflow: every DAG observed, every failure told once, with its cause."""
 
 
@@ -109,6 +128,11 @@ def main() -> None:
         # Whoever read our output has gone (``| head``); keep Python from flushing into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        print(f"contrail: cannot write {error.filename}: {error.strerror}; {_NOT_OURS[error.errno]}", file=sys.stderr)  # noqa: T201
+        sys.exit(_USAGE)
 
 
 def _loaded_errors() -> Iterator[type[Exception]]:

@@ -213,7 +213,8 @@ def _line(document: Document) -> str:
 
 def _event(document: Document) -> str:
     about = [str(document[key]) for key in ("airflow.dag_id", "airflow.run_id", "airflow.task_id") if key in document]
-    text = f"{document.get('event.action', ''):<22} {document.get('message', '')}"
+    sample = " (a sample of the canary's: it did not happen)" if "canary.probe" in document else ""
+    text = f"{document.get('event.action', ''):<22} {document.get('message', '')}{sample}"
     return _styled(document, str(document.get("log.level", "")), "/".join(about) or "-", text)
 
 
@@ -232,7 +233,7 @@ def _sample(document: Document) -> str:
 
 
 def _styled(document: Document, level: str, where: str, text: str) -> str:
-    shown = f"{_clock(document)} {level[:8]:<8} {_inert(where)} │ "
+    shown = f"{_clock(document)} {level[:8]:<8} {_inert(where, '')} │ "
     colour = _COLOURS.get(level) if sys.stdout.isatty() else None
     return typer.style(shown, fg=colour) + _inert(text) if colour else shown + _inert(text)
 
@@ -242,8 +243,8 @@ def _traceback(document: Document) -> str:
     for problem in document.get("error_detail") or []:
         if isinstance(problem, dict):
             frames = [frame for frame in problem.get("frames") or [] if isinstance(frame, dict)]
-            lines += [f"    {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}" for frame in frames]
-            lines.append(f"    {problem.get('exc_type')}: {problem.get('exc_value')}")
+            lines += [f"{frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}" for frame in frames]
+            lines.append(f"{problem.get('exc_type')}: {problem.get('exc_value')}")
     return "".join(f"\n{line}" for line in lines)
 
 
@@ -251,6 +252,6 @@ def _clock(document: Document) -> str:
     return str(document.get("@timestamp", ""))[:23].replace("T", " ")
 
 
-def _inert(text: str) -> str:
-    """``text`` without what could steer a terminal."""
-    return _UNSAFE.sub("\ufffd", text)
+def _inert(text: str, indent: str = "\n    ") -> str:
+    """``text`` without what could steer a terminal; a line of it that is not its first cannot pass for one of ours."""
+    return _UNSAFE.sub("\ufffd", text).replace("\n", indent)

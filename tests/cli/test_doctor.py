@@ -186,6 +186,11 @@ def open_a_key(chain):
     (chain.home / "keys" / "fernet-key").touch(mode=0o644)
 
 
+def mount_home_read_only(chain):
+    found = SimpleNamespace(f_flag=os.ST_RDONLY, f_bavail=1 << 40, f_frsize=1, f_blocks=1, f_bfree=1)
+    chain.patch.setattr(os, "statvfs", lambda _path: found)
+
+
 def fill_the_disk(chain):
     chain.patch.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(1 << 40, 1 << 40, 5 << 20))
 
@@ -317,6 +322,7 @@ def stop_the_watcher(chain):
 
 BREAKS = {
     open_a_key: ("secrets", "fernet-key can be read by others", "chmod"),
+    mount_home_read_only: ("home", "is read-only", "CONTRAIL_HOME"),
     fill_the_disk: ("disk", "5 MiB are free", "du -xsh"),
     stop_airflow: ("api-server", "nothing answers at http://127.0.0.1:1", "contrail up"),
     lose_the_database: ("api-server", "metadata database", "airflow db check"),

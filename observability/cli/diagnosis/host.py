@@ -25,6 +25,10 @@ def _home(settings: Settings) -> str:
     if not home.is_dir():
         raise Off(f"{home} is not there: nothing of ours has run", "contrail up")
     for folder in (home, settings.journal_directory):
+        if folder.is_dir() and os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise Broken(
+                f"the file system of {folder} is read-only", "name a folder that can be written by CONTRAIL_HOME"
+            )
         if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
             raise Broken(f"{folder} cannot be written", f"chown -R $(id -un) {folder} && chmod u+rwx {folder}")
     return str(home)

@@ -1,0 +1,25 @@
+"""What ``contrail status`` counts."""
+
+import json
+from contextlib import closing
+
+import orjson
+
+from observability.cli.platform.health import look_at_delivery
+from observability.relay.sinks.sink import Batch, open_sink
+from observability.settings import load_settings
+
+
+def lost(number, **more):
+    document = {"event.id": str(number), "@timestamp": "2026-01-01T00:00:00Z", "event.action": "telemetry.lost"}
+    return orjson.dumps({**document, "telemetry.count": number, **more})
+
+
+def test_losses_are_counted_and_the_canarys_sample_of_one_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
+    settings = load_settings()
+    documents = [lost(3), lost(4), lost(1, **{"canary.probe": 7})]
+    with closing(open_sink("embedded", settings)) as sink:
+        sink.send(Batch("contrail.alert", "contrail.alert-x.journal", "journal", [b"3", b"4", b"1"], documents))
+    (tmp_path / "relay.status.json").write_text(json.dumps({"sinks": {}}))
+    assert look_at_delivery(settings).losses == 7
