@@ -26,6 +26,7 @@ _ATTEMPTS = Row(
             title="Attempts",
             kind="table",
             top=50,
+            sort=1,
             size=(48, 12),
             by=("airflow.run_path", "airflow.task_id", "airflow.try_number", "airflow.state"),
             questions=(

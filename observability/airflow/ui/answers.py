@@ -44,6 +44,8 @@ _BROKEN = (
     "dag.auto_paused",
     "task.stuck",
 )
+_NOBODYS = ("component.silent", "component.recovered", "telemetry.lost")
+"""What everybody may read: it is about no DAG, and holds nothing of anybody's code."""
 _USUAL_RUNS = 20
 _FAR = 2.0
 _RUNS_SHOWN = 60
@@ -150,7 +152,7 @@ class TaskPage:
 
 
 def overview(store: Store, may_read: Callable[[str], bool], *, hours: int = 24) -> Overview:
-    """What is wrong now, over the DAGs that the reader may read."""
+    """What is wrong now, over the DAGs that the reader may read; about no DAG (``""``): an import error, say."""
     since = datetime.now(timezone.utc) - timedelta(hours=hours)
     ended = [
         document
@@ -160,7 +162,7 @@ def overview(store: Store, may_read: Callable[[str], bool], *, hours: int = 24) 
     alerts = [
         document
         for document in _events(store, {}, dataset="contrail.alert", since=since)
-        if not document.get("airflow.dag_id") or may_read(document["airflow.dag_id"])
+        if document["event.action"] in _NOBODYS or may_read(document.get("airflow.dag_id", ""))
     ]
     failed = [document for document in ended if document["event.action"] == "task.failed"]
     broken = _still_broken(ended)

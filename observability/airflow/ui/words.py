@@ -103,6 +103,16 @@ def moment(text: str | None) -> str:
     return f"{text[:10]} {text[11:19]} UTC" if text else _NONE
 
 
+def brief(text: str | None) -> str:
+    """An ISO time as ``01-02 03:04``, for a column that has little room; UTC."""
+    return f"{text[5:10]} {text[11:16]}" if text else _NONE
+
+
+def clock(text: str | None) -> str:
+    """An ISO time as ``01-02 03:04:05``; UTC."""
+    return f"{text[5:10]} {text[11:19]}" if text else _NONE
+
+
 def ago(text: str | None) -> str:
     """How long ago an ISO time was."""
     if not text:
@@ -164,6 +174,8 @@ FILTERS = {
     "ago": ago,
     "data": _data,
     "attempt_row": _attempt_row,
+    "brief": brief,
+    "clock": clock,
     "plain": plain,
     "drawn": drawn,
 }

@@ -2,7 +2,7 @@
 (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const axis = (more) => ({ stroke: colour("--text-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, ...more });
-  const span = (ms) => (ms == null ? "–" : ms < 1000 ? `${ms.toFixed(0)} ms` : ms < 90000 ? `${(ms / 1000).toFixed(1)} s` : `${(ms / 60000).toFixed(1)} min`);
+  const span = (ms) => (ms == null ? "–" : ms < 1000 ? `${ms.toFixed(ms && ms < 10 ? 1 : 0)} ms` : ms < 90000 ? `${(ms / 1000).toFixed(1)} s` : ms < 5.4e6 ? `${(ms / 60000).toFixed(1)} min` : ms < 1.728e8 ? `${(ms / 3.6e6).toFixed(1)} h` : `${(ms / 8.64e7).toFixed(0)} d`);
 
   const drawRuns = (node) => {
     const runs = JSON.parse(node.dataset.runs);
@@ -58,7 +58,7 @@
     const { kind, unit, times, lines, limit } = JSON.parse(node.dataset.series);
     const stacked = kind !== "line", show = (value) => (value == null ? "–" : (written[unit] ?? plain)(value));
     const sums = times.map(() => 0);
-    const heights = lines.map((line) => (stacked ? line.values.map((value, index) => (sums[index] += value ?? 0)) : line.values));
+    const heights = lines.map((line) => (stacked ? line.values.map((value, index) => { sums[index] += value ?? 0; return kind === "bars" && !value ? null : sums[index]; }) : line.values));
     const tones = { good: "--good", warn: "--warn", bad: "--bad", dire: "--dire", calm: "--c0", faint: "--faint" };
     const series = lines.map((line, index) => {
       const stroke = colour(tones[line.tone] ?? `--${line.tone}`), value = (_, __, ___, at) => show(at == null ? null : line.values[at]);
