@@ -6,7 +6,7 @@ from dashboards.boards import asked
 from dashboards.panels import Board, Panel, Quiet, Row
 from dashboards.signals import events
 
-_ALL = ("task.started", *asked.ATTEMPT_ENDS)
+_ALL = ("task.started", *asked.ATTEMPT_ENDS, "task.killed")
 
 _ATTEMPTS = Row(
     "What happened?",
