@@ -44,7 +44,7 @@
       const y = names.indexOf(attempt.name) * row + 5;
       const bar = make("rect", { x: at(attempt.start), y, width: Math.max(3, at(attempt.end) - at(attempt.start)), height: row - 10, rx: 2, class: attempt.state });
       bar.appendChild(document.createElementNS(svg.namespaceURI, "title")).textContent = `${attempt.name}, try ${attempt.try}: ${attempt.state}, ${span(attempt.end - attempt.start)}`;
-      make("text", { x: at(attempt.end) + 6, y: y + 11, class: "took" }, span(attempt.end - attempt.start));
+      if (attempts.length <= 60) make("text", { x: at(attempt.end) + 6, y: y + 11, class: "took" }, span(attempt.end - attempt.start));
     }
     node.replaceChildren(svg);
   };
