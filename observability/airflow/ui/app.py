@@ -118,13 +118,12 @@ def _task_instance(request: Request, dag_id: str, run_id: str, task_id: str, map
     return _page(request, "task.html", page=answers.task_page(_store(), dag_id, task_id, run_id, index))
 
 
-def _page(request: Request, name: str, **context: Any) -> Response:
+def _page(request: Request, name: str, status: int = 200, **context: Any) -> Response:
     knobs = get_settings()
     root = request.scope.get("root_path", "").rstrip("/")
     links = words.Links(root=root, airflow=root.removesuffix("/contrail"), kibana=knobs.contrail.kibana_url.rstrip("/"))
-    return _templates.TemplateResponse(
-        request, name, {**context, "links": links, "environment": knobs.contrail.environment}
-    )
+    told = {**context, "links": links, "environment": knobs.contrail.environment}
+    return _templates.TemplateResponse(request, name, told, status_code=status)
 
 
 def _store() -> Store:
@@ -146,9 +145,4 @@ async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Res
 async def _store_is_down(request: Request, error: Exception) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": str(error)}, status_code=503)
-    return _templates.TemplateResponse(
-        request,
-        "unavailable.html",
-        {"error": str(error), "links": words.Links(), "environment": ""},
-        status_code=503,
-    )
+    return _page(request, "unavailable.html", status=503, error=str(error))

@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
 from starlette.routing import Mount
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -31,6 +33,7 @@ from observability.events import (
 from observability.relay.sinks import Batch
 from observability.relay.sinks.embedded import open_sink
 from observability.settings import load_settings
+from observability.store import StoreError
 
 pytestmark = pytest.mark.airflow
 
@@ -192,6 +195,22 @@ def test_those_who_may_read_everything_are_shown_everything(get):
         "platform/panels/broken",
     }
     assert "closed_dag" in get("/contrail/boards/operations/panels/failing-tasks", "wide").text
+
+
+def test_a_page_without_a_store_looks_like_a_page():
+    app = FastAPI()
+    app.mount("/contrail", inner := create_app())
+    inner.add_api_route("/broken", _without_a_store)
+
+    response = TestClient(app, raise_server_exceptions=False).get("/contrail/broken", headers={"accept": "text/html"})
+
+    assert response.status_code == 503
+    assert "there is no store" in response.text
+    assert 'href="/contrail/static/contrail.css"' in response.text
+
+
+def _without_a_store():
+    raise StoreError("there is no store at /x yet")
 
 
 @pytest.mark.parametrize(

@@ -90,11 +90,12 @@
       const response = await fetch(panel.dataset.panel + location.search, { headers: { accept: "text/html" } });
       if (response.status === 401) { location.reload(); return; }
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      const said = page.querySelector("main");
-      answer.replaceChildren(...(said ?? page.body).childNodes);
+      if (!response.ok) throw new Error(page.querySelector(".why")?.textContent ?? response.statusText);
+      answer.replaceChildren(...page.body.childNodes);
       answer.querySelectorAll(".chart").forEach(drawOne);
     } catch (error) {
       answer.textContent = `This panel could not be loaded: ${error.message}`;
+      answer.className = "answer nothing short";
     }
     panel.setAttribute("aria-busy", "false");
   };
