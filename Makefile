@@ -88,6 +88,12 @@ check-generated: generate ## Fail where a generated file differs from what is co
 	  exit 1
 	fi
 
+.PHONY: pictures
+pictures: $(VENV)/.ready-dev ## Play a demo and the drills, and take the pictures of the docs (needs Chromium)
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT
+	$(BIN)/contrail demo --tied --home "$$home"
+	$(BIN)/python tests/airflow/ui/pictures.py "$$home" docs/pictures
+
 .PHONY: chaos
 chaos: $(VENV)/.ready-dev ## Run the long chaos and load tests as well
 	@exec $(BIN)/python -m pytest -m "slow or not slow" --timeout 3600 $(ARGS)

@@ -10,7 +10,7 @@ from typing import Any
 
 from dashboards.boards import BOARDS, SAVED
 from dashboards.kibana.colours import tones
-from dashboards.names import DATA_VIEWS
+from dashboards.names import DATA_VIEWS, heading
 from dashboards.panels import Board, Panel, source_of
 from dashboards.signals import Question, Ratio, Signal, conditions, measure, unit
 
@@ -56,6 +56,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         **_source(source_of(panel)),
         "questions": [_question(question) for question in panel.questions],
         "by": list(panel.by),
+        "headings": [heading(field) for field in panel.by],
         "tones": tones(panel.by[-1]) if panel.by else {},
         "top": panel.top,
         "sort": panel.sort,

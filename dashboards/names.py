@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from observability import catalog
 
-__all__ = ["DATA_VIEWS", "PREFIX", "Account", "Names", "index_pattern", "object_id", "stable_uuid"]
+__all__ = ["DATA_VIEWS", "PREFIX", "Account", "Names", "heading", "index_pattern", "object_id", "stable_uuid"]
 
 PREFIX = "contrail"
 """Start of every id that is ours: nothing else in a Kibana or an account is touched."""
@@ -18,6 +18,47 @@ DATA_VIEWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "metrics": ("Contrail: metrics", ("airflow.statsd",)),
 }
 """The sources of signals: the data view's name and the datasets behind it."""
+
+
+_HEADINGS = {
+    "airflow.cause": "Cause",
+    "airflow.component": "Component",
+    "airflow.dag_file": "File",
+    "airflow.operator": "Operator",
+    "airflow.run_path": "Run",
+    "airflow.signal": "Signal",
+    "airflow.state": "State",
+    "airflow.try_number": "Try",
+    "deadline.name": "Deadline",
+    "error.fingerprint": "Fingerprint",
+    "error.frame": "In your code",
+    "error.type": "Error",
+    "etl.columns_added": "New columns",
+    "etl.columns_removed": "Missing columns",
+    "etl.rule": "Rule",
+    "etl.step": "Step",
+    "etl.table": "Table",
+    "event.action": "What",
+    "event.outcome": "Outcome",
+    "incident.key": "About",
+    "incident.severity": "Severity",
+    "level": "Level",
+    "log.file.path": "File",
+    "logger": "Logger",
+    "notification.channel": "Channel",
+    "notification.kind": "Kind",
+    "notification.state": "State",
+    "telemetry.reason": "Reason",
+    "telemetry.result": "Result",
+    "telemetry.sink": "Sink",
+    "telemetry.stage": "Where",
+    "telemetry.stream": "Stream",
+}
+
+
+def heading(field: str) -> str:
+    """What a column or an axis is called that shows a field; its description where that is short enough."""
+    return _HEADINGS.get(field) or catalog.FIELDS[field].description.partition("(")[0].strip(" .")
 
 
 @dataclass(frozen=True, slots=True)

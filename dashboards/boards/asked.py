@@ -15,9 +15,10 @@ MINUTE_MS = 60_000
 
 RUN_ENDS = ("dag_run.succeeded", "dag_run.failed")
 TASK_ENDS = ("task.succeeded", "task.failed", "task.skipped")
-ATTEMPT_ENDS = (*TASK_ENDS, "task.retried", "task.killed")
+ATTEMPT_ENDS = (*TASK_ENDS, "task.retried")
+"""One event an attempt: ``task.killed`` says how a process died, and the attempt's end is told beside it."""
 STANDSTILLS = ("dag_run.overdue", "task.stuck", "dag.auto_paused", "dag.vanished")
-BAD_ATTEMPTS = ("task.failed", "task.retried", "task.killed")
+BAD_ATTEMPTS = ("task.failed", "task.retried")
 
 _FAILED = (("airflow.state", ("failed",)),)
 

@@ -94,6 +94,7 @@ _DURATION = Row(
             kind="table",
             by=("airflow.dag_id", "airflow.task_id", "airflow.operator"),
             opens="run",
+            sort=2,
             size=(24, 12),
             questions=(
                 events("Attempts", *_ATTEMPT_ENDED),

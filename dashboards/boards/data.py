@@ -27,10 +27,11 @@ _NO_DRIFT = Quiet("No input changed its columns.", ("schema.drifted",))
 
 _ROWS = Row(
     "Is it complete?",
-    "Rows written now and a week before; a line that parts from its shadow is missing or doubled data.",
+    "Every measured step counts, so a row that three steps passed on counts three times. A line that parts from "
+    "its shadow of a week before is missing or doubled data.",
     (
-        Panel(key="rows-out", title="Rows written", kind="number", questions=(_OUT,), size=(12, 6)),
-        Panel(key="rows-in", title="Rows read", kind="number", questions=(_IN,), size=(12, 6)),
+        Panel(key="rows-out", title="Rows out of all steps", kind="number", questions=(_OUT,), size=(12, 6)),
+        Panel(key="rows-in", title="Rows into all steps", kind="number", questions=(_IN,), size=(12, 6)),
         Panel(
             key="rejected",
             quiet=asked.NO_REJECT,

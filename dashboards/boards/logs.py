@@ -80,7 +80,7 @@ SAVED = (
             "error.frame",
             "airflow.run_path",
         ),
-        (("event.action", (*asked.BAD_ATTEMPTS, "dag_run.failed", "dag.import_failed")),),
+        (("event.action", (*asked.BAD_ATTEMPTS, "task.killed", "dag_run.failed", "dag.import_failed")),),
     ),
 )
 """Searches that are opened by name, and stand in panels."""

@@ -6,7 +6,7 @@ from dashboards.boards import asked
 from dashboards.panels import Board, Panel, Quiet, Row
 from dashboards.signals import events
 
-_ALL = ("task.started", *asked.ATTEMPT_ENDS)
+_ALL = ("task.started", *asked.ATTEMPT_ENDS, "task.killed")
 
 _ATTEMPTS = Row(
     "What happened?",
@@ -26,6 +26,7 @@ _ATTEMPTS = Row(
             title="Attempts",
             kind="table",
             top=50,
+            sort=1,
             size=(48, 12),
             by=("airflow.run_path", "airflow.task_id", "airflow.try_number", "airflow.state"),
             questions=(

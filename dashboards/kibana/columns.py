@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboards.names import heading
 from dashboards.signals import Question, Ratio, Signal, conditions, measure, parts, unit
 from observability import catalog
 
@@ -163,7 +164,7 @@ def terms(field: str, *, order_by: str | None, size: int, rising: bool = False) 
     numeric = catalog.FIELDS[field].type in {"long", "double"}
     ranked = {"type": "alphabetical"} if order_by is None else {"type": "column", "columnId": order_by}
     return {
-        "label": catalog.FIELDS[field].description.split(":")[0].split(",")[0].rstrip("."),
+        "label": heading(field),
         "customLabel": True,
         "dataType": "number" if numeric else "string",
         "operationType": "terms",

@@ -22,6 +22,7 @@ from dashboards.cloudwatch.filters import FILTERED_NAMESPACE, FILTERS
 from dashboards.cloudwatch.template import template
 from dashboards.names import Account, Names
 from observability import catalog
+from observability.cli.boards import verify
 from observability.cli.boards.cloudwatch import account_of, install, open_aws
 from observability.cli.boards.verify import metrics_of, verify_cloudwatch
 from observability.settings import load_settings
@@ -304,6 +305,22 @@ def test_every_widget_shows_what_the_demo_or_a_drill_really_sent(demo_on_moto, d
     }
 
     assert empty == {}
+
+
+@pytest.mark.aws
+def test_a_widget_whose_metric_was_renamed_is_named(drills_on_moto, monkeypatch):
+    def renamed(account):
+        bodies = dashboards(account)
+        text = json.dumps(bodies[account.name("operations")])
+        assert "contrail.deadline.missed" in text
+        changed = json.loads(text.replace("contrail.deadline.missed", "contrail.deadline.missing"))
+        return bodies | {account.name("operations"): changed}
+
+    there = {(one.board, one.panel) for one in verify_cloudwatch(*drills_on_moto) if one.rows}
+    monkeypatch.setattr(verify, "dashboards", renamed)
+    still_there = {(one.board, one.panel) for one in verify_cloudwatch(*drills_on_moto) if one.rows}
+
+    assert there - still_there == {("Contrail: operations overview", "Deadlines missed")}
 
 
 @pytest.mark.aws

@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
@@ -77,8 +76,9 @@ def render(name: str, page: Any, links: words.Links | None = None, **more: Any) 
 
 
 def _overview(request: Request, user: GetUserDep) -> Response:
-    readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
-    return _page(request, "overview.html", page=answers.overview(_store(), readable.__contains__))
+    dags = readable(user, lines=False)
+    may_read = (lambda _: True) if dags is None else set(dags).__contains__
+    return _page(request, "overview.html", page=answers.overview(_store(), may_read))
 
 
 def _board(request: Request, user: GetUserDep, board: str, hours: Hours = None) -> Response:
@@ -118,13 +118,12 @@ def _task_instance(request: Request, dag_id: str, run_id: str, task_id: str, map
     return _page(request, "task.html", page=answers.task_page(_store(), dag_id, task_id, run_id, index))
 
 
-def _page(request: Request, name: str, **context: Any) -> Response:
+def _page(request: Request, name: str, status: int = 200, **context: Any) -> Response:
     knobs = get_settings()
     root = request.scope.get("root_path", "").rstrip("/")
     links = words.Links(root=root, airflow=root.removesuffix("/contrail"), kibana=knobs.contrail.kibana_url.rstrip("/"))
-    return _templates.TemplateResponse(
-        request, name, {**context, "links": links, "environment": knobs.contrail.environment}
-    )
+    told = {**context, "links": links, "environment": knobs.contrail.environment}
+    return _templates.TemplateResponse(request, name, told, status_code=status)
 
 
 def _store() -> Store:
@@ -146,9 +145,4 @@ async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Res
 async def _store_is_down(request: Request, error: Exception) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": str(error)}, status_code=503)
-    return _templates.TemplateResponse(
-        request,
-        "unavailable.html",
-        {"error": str(error), "links": words.Links(), "environment": ""},
-        status_code=503,
-    )
+    return _page(request, "unavailable.html", status=503, error=str(error))

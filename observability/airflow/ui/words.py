@@ -16,6 +16,8 @@ __all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "
 _NONE = "\N{EN DASH}"
 _KIBI = 1024
 _TO_MS = {"ns": 1e-6, "ms": 1.0, "s": 1000.0}
+_ROWS = 60
+"""A time line with more rows than this is not read."""
 _SMALL = 10
 """Below this, one more digit says something."""
 
@@ -103,6 +105,16 @@ def moment(text: str | None) -> str:
     return f"{text[:10]} {text[11:19]} UTC" if text else _NONE
 
 
+def brief(text: str | None) -> str:
+    """An ISO time as ``01-02 03:04``, for a column that has little room; UTC."""
+    return f"{text[5:10]} {text[11:16]}" if text else _NONE
+
+
+def clock(text: str | None) -> str:
+    """An ISO time as ``01-02 03:04:05``; UTC."""
+    return f"{text[5:10]} {text[11:19]}" if text else _NONE
+
+
 def ago(text: str | None) -> str:
     """How long ago an ISO time was."""
     if not text:
@@ -141,15 +153,25 @@ def _is_mapped(index: object) -> bool:
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, Any]:
+    now = datetime.now(timezone.utc).timestamp() * 1000
     ended = datetime.fromisoformat(attempt.ended.replace("Z", "+00:00")).timestamp() * 1000
+    running = attempt.state == "running"
     name = attempt.task_id if attempt.map_index < 0 else f"{attempt.task_id} [{attempt.map_index}]"
     return {
         "name": name,
         "try": attempt.try_number,
         "state": attempt.state,
         "start": ended - (attempt.duration_ms or 0),
-        "end": ended,
+        "end": max(now, ended) if running else ended,
     }
+
+
+def _attempt_rows(attempts: list[Attempt]) -> list[dict[str, Any]]:
+    """A row for each attempt; the many of a mapped task share a row."""
+    rows = [_attempt_row(attempt) for attempt in attempts]
+    if len(rows) <= _ROWS:
+        return rows
+    return [row | {"name": attempt.task_id} for row, attempt in zip(rows, attempts, strict=True)]
 
 
 def _data(value: Any) -> str:
@@ -163,7 +185,9 @@ FILTERS = {
     "moment": moment,
     "ago": ago,
     "data": _data,
-    "attempt_row": _attempt_row,
+    "attempt_rows": _attempt_rows,
+    "brief": brief,
+    "clock": clock,
     "plain": plain,
     "drawn": drawn,
 }

@@ -10,6 +10,7 @@ import pytest
 from observability.airflow.ui import answers
 from observability.events import (
     DagRunFailed,
+    DagRunStarted,
     DagRunSucceeded,
     DeadlineMissed,
     DeadlineRecovered,
@@ -145,6 +146,22 @@ def test_a_run_lists_each_attempt_once_with_the_fuller_account(written):
         (attempt.task_id, attempt.state, attempt.cause) for attempt in answers.run_page(store, "flights", "r1").attempts
     ]
     assert found == [("load", "failed", "killed"), ("other", "killed", "killed")]
+
+
+def test_an_attempt_that_runs_is_shown_until_its_run_is_over(written):
+    run = Identity(dag_id="flights", run_id="r2")
+    going = TaskStarted(identity=task("r2", "slow"), time=at(4))
+    store = written(failure(task("r2"), 5), DagRunStarted(identity=run, time=at(6)), going)
+
+    page = answers.run_page(store, "flights", "r2")
+    assert [(attempt.task_id, attempt.state) for attempt in page.attempts] == [("load", "failed"), ("slow", "running")]
+    assert answers.task_page(store, "flights", "slow", "r2").verdict.state == "running"
+    assert [(one["run_id"], one["state"]) for one in answers.dag_page(store, "flights").runs] == [("r2", "running")]
+
+    over = written(DagRunFailed(identity=run, time=at(1), reason="x"))
+    assert [attempt.task_id for attempt in answers.run_page(over, "flights", "r2").attempts] == ["load"]
+    assert answers.task_page(over, "flights", "slow", "r2").verdict is None
+    assert [one["state"] for one in answers.dag_page(over, "flights").runs] == ["failed"]
 
 
 def test_a_task_says_how_often_the_same_error_was_seen_before(written):

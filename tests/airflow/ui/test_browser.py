@@ -2,97 +2,42 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import sys
 import time
 from urllib.parse import quote
 
-import httpx
 import pytest
-from airflow_platform import wait_until
-from selenium import webdriver
+from chromium import PATIENCE_S, api_server, filled, logged_in, wait_for
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as expect
 from selenium.webdriver.support.ui import WebDriverWait
 
+from observability.airflow.ui import boards
 from observability.cli.platform.api import Api
-from observability.cli.platform.environment import environment
-from observability.cli.platform.keys import USER, password
+from observability.cli.platform.keys import password
 from observability.cli.platform.layout import Layout
-from observability.cli.platform.ports import any_port
-from observability.settings import load_settings
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser]
-
-PATIENCE_S = 30
 
 
 @pytest.fixture(scope="module")
 def site(demo):
     """Airflow's API server on what the demo left behind: its address, and the run that failed for good."""
-    layout, port = Layout(demo.home), any_port(socket.SOCK_STREAM)
-    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(demo.home), "CONTRAIL_AIRFLOW__PORT": str(port)})
-    command = [
-        sys.executable,
-        "-m",
-        "airflow",
-        "api-server",
-        "--port",
-        str(port),
-        "--host",
-        "127.0.0.1",
-        "--workers",
-        "1",
-    ]
-    with (demo.home / "browser.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment(layout, knobs), stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: server.poll() is not None or _answers(url), within=90)
-        with Api(url, password(layout)) as api:
+    with api_server(demo.home) as url:
+        with Api(url, password(Layout(demo.home))) as api:
             runs = list(api.pages("/dags/failure_drills/dagRuns", "dag_runs"))
-        failed = next(run["dag_run_id"] for run in runs if run["conf"].get("drill") == "exception")
-        yield url, password(layout), failed
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _answers(url):
-    try:
-        return httpx.get(f"{url}/api/v2/version", timeout=5).is_success
-    except httpx.TransportError:
-        return False
+        yield url, next(run["dag_run_id"] for run in runs if run["conf"].get("drill") == "exception")
 
 
 @pytest.fixture(scope="module")
-def browser(site):
+def browser(site, demo):
     """A browser in which the demo's person has logged in."""
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000"):
-        options.add_argument(argument)
-    options.binary_location = shutil.which("chromium") or pytest.fail("no chromium: apt-get install chromium")
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_page_load_timeout(60)
-    url, word, _ = site
-    driver.get(url)
-    wait_for(driver, By.NAME, "username").send_keys(USER)
-    driver.find_element(By.NAME, "password").send_keys(word)
-    driver.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
-    wait_for(driver, By.LINK_TEXT, "Contrail")
-    yield driver
-    driver.quit()
-
-
-def wait_for(driver, by, what):
-    return WebDriverWait(driver, PATIENCE_S).until(expect.presence_of_element_located((by, what)))
+    with logged_in(site[0], demo.home) as driver:
+        yield driver
 
 
 def task_instance(site, task):
-    url, _, run = site
+    url, run = site
     return f"{url}/dags/failure_drills/runs/{quote(run, safe='')}/tasks/{task}"
 
 
@@ -152,15 +97,58 @@ def test_it_is_dark_where_airflow_is_dark(browser, site):
     assert sum(int(part) for part in background.strip("rgb()").split(",")) < 3 * 40
 
 
-@pytest.mark.parametrize("page", ["", "dags/flights_daily", "dags/failure_drills/tasks/exception"])
-def test_a_narrow_screen_needs_no_sideways_scrolling(browser, site, page):
-    browser.set_window_size(500, 900)
+@pytest.mark.parametrize(
+    "page",
+    ["", "dags/flights_daily", "dags/failure_drills/tasks/exception", "boards/operations?hours=24", "boards/run"],
+)
+def test_a_phone_needs_no_sideways_scrolling(browser, site, page):
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     browser.get(f"{site[0]}/contrail/{page}")
+    filled(browser)
     widths = browser.execute_script(
         "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
-    browser.set_window_size(1400, 1000)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert widths[1] == phone["width"]
     assert widths[0] <= widths[1]
+
+
+@pytest.mark.parametrize("board", boards.boards())
+def test_every_panel_of_a_board_is_filled_and_the_browser_has_nothing_to_say(browser, site, board):
+    began = time.time() * 1000
+    browser.get(f"{site[0]}/contrail/boards/{board}?hours=24")
+    filled(browser)
+    panels = browser.find_elements(By.CSS_SELECTOR, "[data-panel] .answer")
+    assert len(panels) == sum(len(row["panels"]) for row in boards.boards()[board]["rows"])
+    assert [panel.text for panel in panels if "could not be loaded" in panel.text or panel.text == "…"] == []
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".chart")) == len(
+        browser.find_elements(By.CSS_SELECTOR, ".chart canvas")
+    )
+    said = [entry for entry in browser.get_log("browser") if entry["timestamp"] > began and entry["level"] == "SEVERE"]
+    assert said == []
+
+
+def test_a_board_leads_from_a_failing_task_to_its_run_and_keeps_the_filter(browser, site):
+    browser.get(f"{site[0]}/contrail/boards/operations?hours=24")
+    filled(browser)
+    browser.find_element(By.CSS_SELECTOR, ".kind-table td a").click()
+    wait_for(browser, By.CSS_SELECTOR, ".tabs [aria-current]")
+    assert "/boards/run?" in browser.current_url
+    assert browser.find_element(By.NAME, "airflow.dag_id").get_attribute("value") == "failure_drills"
+    filled(browser)
+    assert "flights_daily" not in browser.find_element(By.TAG_NAME, "main").text
+
+
+def test_a_board_is_filtered_by_what_is_typed(browser, site):
+    browser.get(f"{site[0]}/contrail/boards/dag?hours=24")
+    box = browser.find_element(By.NAME, "airflow.dag_id")
+    box.send_keys("flights_daily", Keys.ENTER)
+    WebDriverWait(browser, PATIENCE_S).until(lambda driver: "flights_daily" in driver.current_url)
+    filled(browser)
+    text = browser.find_element(By.TAG_NAME, "main").text
+    assert "flights_daily" in text
+    assert "failure_drills" not in text
 
 
 def test_every_control_can_be_reached_by_the_keyboard(browser, site):

@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from observability import catalog
 from observability.airflow.ui.words import drawn
 
 if TYPE_CHECKING:
@@ -82,11 +81,6 @@ def stretch(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%m-%d %H:%M UTC")
 
 
-def called(field: str) -> str:
-    """What a column is called: the beginning of its field's description."""
-    return catalog.FIELDS[field].description.split(":")[0].split(",")[0].rstrip(".")
-
-
 def run_of(path: str) -> str:
     """The run, and where it is one of many its index, in a path of Airflow's UI."""
     parts = path.split("/")
@@ -112,5 +106,5 @@ def _tones(page: Shown, labels: list[str]) -> dict[str, str]:
     return free | {label: known[label] for label in labels if label in known}
 
 
-FILTERS = {"bars": bars, "legend": legend, "series": series, "stretch": stretch, "called": called, "run_of": run_of}
+FILTERS = {"bars": bars, "legend": legend, "series": series, "stretch": stretch, "run_of": run_of}
 """The filters that the template of a panel uses."""

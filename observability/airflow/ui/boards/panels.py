@@ -91,7 +91,7 @@ def _over_time(store: Store, view: View, panel: dict[str, Any]) -> Shown:
         nothing = 0 if question.get("aggregate") in _ADDITIVE and panel["kind"] != "line" else None
         lines += [
             Line(
-                " ".join(name) or question["title"],
+                _label(question["title"], name, alone=len(panel["questions"]) == 1),
                 [found[name].get(time, nothing) for time in times],
                 panel["tones"].get(name[0], "") if name else "",
             )
@@ -158,6 +158,10 @@ def _split(table: Answer) -> dict[tuple[str, ...], dict[int, Any]]:
     for (time, *name), value in table.items():
         found.setdefault(tuple(name), {})[time] = value
     return found
+
+
+def _label(title: str, name: tuple[str, ...], *, alone: bool) -> str:
+    return title if not name else name[0] if alone else f"{title}: {name[0]}"
 
 
 def _weight(values: dict[int, Any], question: dict[str, Any]) -> float:

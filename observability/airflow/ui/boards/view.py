@@ -21,8 +21,10 @@ HOURS = {1: "1 hour", 6: "6 hours", 24: "24 hours", 168: "7 days", 720: "30 days
 _SINCE = {"now-1h": 1, "now-24h": 24, "now-7d": 168}
 _ONE_INSTALLATION = "service.environment"
 """A store holds one environment, so there is nothing to choose."""
-_OPEN_TO_ALL = {"contrail.alert", "airflow.statsd"}
-"""Datasets whose documents about no DAG are about the installation, and hold nothing of anybody's code."""
+_OPEN_TO_ALL = {"airflow.statsd"}
+"""Datasets whose documents about no DAG are about the installation, and hold nothing of anybody's code;"""
+_CLOSED = "airflow.dag_file"
+"""except those about a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class View:
             measures=tuple((one.get("aggregate", "count"), one.get("field", "")) for one in parts),
             by=tuple(panel.get("by", ())),
             bucket_s=bucket_s,
-            without=tuple(panel["without"]),
+            without=(*panel["without"], *([] if self.dags is None else [_CLOSED])),
             dags=self.dags,
             homeless=self.dags is None or set(panel["datasets"]) <= _OPEN_TO_ALL,
         )

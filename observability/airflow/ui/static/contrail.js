@@ -2,7 +2,7 @@
 (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const axis = (more) => ({ stroke: colour("--text-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, ...more });
-  const span = (ms) => (ms == null ? "–" : ms < 1000 ? `${ms.toFixed(0)} ms` : ms < 90000 ? `${(ms / 1000).toFixed(1)} s` : `${(ms / 60000).toFixed(1)} min`);
+  const span = (ms) => (ms == null ? "–" : ms < 1000 ? `${ms.toFixed(ms && ms < 10 ? 1 : 0)} ms` : ms < 90000 ? `${(ms / 1000).toFixed(1)} s` : ms < 5.4e6 ? `${(ms / 60000).toFixed(1)} min` : ms < 1.728e8 ? `${(ms / 3.6e6).toFixed(1)} h` : `${(ms / 8.64e7).toFixed(0)} d`);
 
   const drawRuns = (node) => {
     const runs = JSON.parse(node.dataset.runs);
@@ -44,7 +44,7 @@
       const y = names.indexOf(attempt.name) * row + 5;
       const bar = make("rect", { x: at(attempt.start), y, width: Math.max(3, at(attempt.end) - at(attempt.start)), height: row - 10, rx: 2, class: attempt.state });
       bar.appendChild(document.createElementNS(svg.namespaceURI, "title")).textContent = `${attempt.name}, try ${attempt.try}: ${attempt.state}, ${span(attempt.end - attempt.start)}`;
-      make("text", { x: at(attempt.end) + 6, y: y + 11, class: "took" }, span(attempt.end - attempt.start));
+      if (attempts.length <= 60) make("text", { x: at(attempt.end) + 6, y: y + 11, class: "took" }, span(attempt.end - attempt.start));
     }
     node.replaceChildren(svg);
   };
@@ -58,7 +58,7 @@
     const { kind, unit, times, lines, limit } = JSON.parse(node.dataset.series);
     const stacked = kind !== "line", show = (value) => (value == null ? "–" : (written[unit] ?? plain)(value));
     const sums = times.map(() => 0);
-    const heights = lines.map((line) => (stacked ? line.values.map((value, index) => (sums[index] += value ?? 0)) : line.values));
+    const heights = lines.map((line) => (stacked ? line.values.map((value, index) => { sums[index] += value ?? 0; return kind === "bars" && !value ? null : sums[index]; }) : line.values));
     const tones = { good: "--good", warn: "--warn", bad: "--bad", dire: "--dire", calm: "--c0", faint: "--faint" };
     const series = lines.map((line, index) => {
       const stroke = colour(tones[line.tone] ?? `--${line.tone}`), value = (_, __, ___, at) => show(at == null ? null : line.values[at]);
@@ -90,11 +90,12 @@
       const response = await fetch(panel.dataset.panel + location.search, { headers: { accept: "text/html" } });
       if (response.status === 401) { location.reload(); return; }
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      const said = page.querySelector("main");
-      answer.replaceChildren(...(said ?? page.body).childNodes);
+      if (!response.ok) throw new Error(page.querySelector(".why")?.textContent ?? response.statusText);
+      answer.replaceChildren(...page.body.childNodes);
       answer.querySelectorAll(".chart").forEach(drawOne);
     } catch (error) {
       answer.textContent = `This panel could not be loaded: ${error.message}`;
+      answer.className = "answer nothing short";
     }
     panel.setAttribute("aria-busy", "false");
   };

@@ -1,0 +1,30 @@
+"""What alerts say is open: incidents, and what begins and ends by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from observability.events import Document
+
+__all__ = ["open_incidents", "still_open"]
+
+
+def still_open(alerts: Iterable[Document], begins: str, ends: str, about: tuple[str, ...]) -> list[Document]:
+    """What an event began and its counterpart has not ended, the last account of each thing it is ``about``."""
+    last: dict[tuple[Any, ...], Document] = {}
+    for document in alerts:
+        if document["event.action"] in (begins, ends):
+            last[tuple(document.get(name) for name in about)] = document
+    return [document for document in last.values() if document["event.action"] == begins]
+
+
+def open_incidents(alerts: Iterable[Document], *, resolved: bool = False) -> list[Document]:
+    """The last account of each incident that is open; ``resolved``: or was."""
+    last: dict[str, Document] = {}
+    for document in alerts:
+        if document["event.action"].startswith("incident."):
+            last[document.get("incident.id", "")] = document
+    return [document for document in last.values() if resolved or document["event.action"] != "incident.resolved"]

@@ -1,0 +1,92 @@
+"""The question of the first page: what is wrong now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from observability.airflow.ui.answers.incidents import open_incidents, still_open
+from observability.airflow.ui.answers.reading import RUN_ENDED, causes, events_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from observability.events import Document
+    from observability.store import Store
+
+__all__ = ["Overview", "overview"]
+
+_BROKEN = (
+    "task.failed",
+    "task.killed",
+    "dag_run.failed",
+    "dag.import_failed",
+    "dag.vanished",
+    "dag.auto_paused",
+    "task.stuck",
+)
+_NOBODYS = ("component.silent", "component.recovered", "telemetry.lost")
+"""What everybody may read: it is about no DAG, and holds nothing of anybody's code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What is wrong now."""
+
+    broken: list[Document]
+    incidents: list[Document]
+    silent: list[Document]
+    late: list[Document]
+    tiles: dict[str, int]
+    causes: dict[str, int]
+
+
+def overview(store: Store, may_read: Callable[[str], bool], *, hours: int = 24) -> Overview:
+    """What is wrong now, over the DAGs that the reader may read; about no DAG (``""``): an import error, say."""
+    since = datetime.now(timezone.utc) - timedelta(hours=hours)
+    ended = [
+        document
+        for document in events_of(store, {"event.action": (*_BROKEN, "task.succeeded", *RUN_ENDED)}, since=since)
+        if may_read(document.get("airflow.dag_id", ""))
+    ]
+    alerts = [
+        document
+        for document in events_of(store, {}, dataset="contrail.alert", since=since)
+        if document["event.action"] in _NOBODYS or may_read(document.get("airflow.dag_id", ""))
+    ]
+    failed = [document for document in ended if document["event.action"] == "task.failed"]
+    broken = _still_broken(ended)
+    late = still_open(
+        alerts, "deadline.missed", "deadline.recovered", ("airflow.dag_id", "deadline.name", "airflow.run_id")
+    )
+    incidents = open_incidents(alerts)
+    silent = still_open(alerts, "component.silent", "component.recovered", ("airflow.component",))
+    lost = sum(
+        int(document.get("telemetry.count", 0)) for document in alerts if document["event.action"] == "telemetry.lost"
+    )
+    tiles = {
+        "failing now": len(broken),
+        "open incidents": len(incidents),
+        "late": len(late),
+        "silent components": len(silent),
+        "tasks failed": len(failed),
+        "observations lost": lost,
+    }
+    return Overview(broken, incidents, silent, late, tiles, causes(failed))
+
+
+def _still_broken(ended: Iterable[Document]) -> list[Document]:
+    last: dict[tuple[Any, ...], Document] = {}
+    for document in ended:
+        about = (document.get("airflow.dag_id"), document.get("airflow.task_id"), document.get("airflow.map_index"))
+        last[about] = document
+    return sorted(
+        (
+            document
+            for document in last.values()
+            if document["event.action"] in _BROKEN and document.get("airflow.task_id")
+        ),
+        key=lambda document: str(document["@timestamp"]),
+        reverse=True,
+    )
