@@ -91,10 +91,10 @@ class Folder:
 
         The first sweep, one asked for by :meth:`sweep_soon` and, with ``whole``, any goes on to its end, as long as
         ``has_room`` says that there is room for what it finds. While there is none it waits, or, without ``wait``,
-        goes on in slices to find what is fresh.
+        goes on in slices to find what is fresh. A look that is to be whole leaves hot folders to the sweep.
         """
         now = time.monotonic()
-        for path in [path for path, hot in self._hot.items() if now >= hot.due]:
+        for path in [path for path, hot in self._hot.items() if now >= hot.due and not whole]:
             hot = self._hot[path]
             known = self._unchanged(path, hot)
             yield from self._listed_anew(path, hot) if known is None else known

@@ -176,7 +176,9 @@ class Inventory:
         key = (found.st_dev, found.st_ino)
         file = self._active.get(key)
         if file is not None and 0 <= file.size <= found.st_size and not _is_rewritten(file, entry):
-            file.path, file.gone, file.sighted = Path(entry.path), False, self.round
+            if str(file.path) != entry.path:
+                file.path = Path(entry.path)
+            file.gone, file.sighted = False, self.round
             file.look(found)
             return
         if file is None and self._finished.holds(stamp_of(found)):

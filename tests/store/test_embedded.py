@@ -215,3 +215,17 @@ def test_a_million_lines_are_no_hindrance_to_asking_for_one_task(sink, store):
     steps = " ".join(row[3] for row in plan)
     assert "USING INDEX sources_by_attempt" in steps
     assert "SCAN" not in steps
+
+
+def test_what_it_remembers_of_logs_does_not_grow_with_their_number(tmp_path, monkeypatch):
+    monkeypatch.setattr("observability.relay.sinks.embedded._MOST_SOURCES", 10)
+    sink = EmbeddedSink(tmp_path / "store.db")
+    for turn in range(2):
+        for log in range(35):
+            prefix = b'{"airflow.dag_id":"d","airflow.run_id":"r%d",' % log
+            document = prefix + b'"@timestamp":"2026-03-01T00:00:0%dZ","event":"e"}' % turn
+            batch = Batch("airflow.task", f"{log}.log", str(log), [b"f%d-%d" % (log, turn)], [document], prefix=prefix)
+            assert sink.send(batch).stored == 1
+    assert len(sink._sources) <= 10
+    assert sink._connection.execute("select count(*) from sources").fetchone() == (35,)
+    sink.close()

@@ -30,6 +30,8 @@ __all__ = ["EmbeddedSink", "open_sink"]
 _LOGS = ("airflow.task", "airflow.component")
 _EVENTS = (DATASETS["etl.event"], DATASETS["contrail.alert"])
 _RETENTION_EVERY_S = 3600
+_MOST_SOURCES = 1000
+"""So many logs are remembered by their number; the others are looked up."""
 _TAG_FIELDS = frozenset({*TAGS.values(), "metric.tags"})
 _Row = tuple[Any, ...]
 
@@ -156,6 +158,8 @@ class EmbeddedSink:
                 "update sources set first_at = min(first_at, ?), last_at = max(last_at, ?) where source = ?",
                 (rows[0][2], at, source),
             )
+        if len(self._sources) >= _MOST_SOURCES:
+            self._sources.clear()
         self._sources[key] = (source, at)
         return rows, connection.total_changes - changes
 
