@@ -82,12 +82,12 @@ class Statsd(threading.Thread):
         super().__init__(name="relay-statsd", daemon=True)
         self.aggregate = Aggregate(budget)
         self.received = self.garbage = self.ignored = self.unforwarded = self.recovered = 0
-        self.spool = StatsdSpool(spool)
+        self.spool = StatsdSpool(spool, socket.gethostname())
         self._interval = ""
         self._journal = journal
         self._interval_s = interval_s
         self._own = own
-        self._common = {
+        self._common: dict[str, Any] = {
             "service.name": "airflow",
             "service.environment": environment,
             "host.name": socket.gethostname(),
@@ -145,7 +145,7 @@ class Statsd(threading.Thread):
             self._begin()
         when, own = time.time(), self._own()
         self.spool.end(when, own)
-        self._write(self._interval, os.getpid(), when, own, seconds or self._interval_s)
+        self._write(self._interval, self._common, when, own, seconds or self._interval_s)
         self._begin()
 
     def take(self, datagram: bytes) -> None:
@@ -165,14 +165,15 @@ class Statsd(threading.Thread):
             for datagrams in found.rounds:
                 self.take(bytes(datagrams))
             if self.spool.seal(found) and found.end is not None:
-                self._write(found.name, found.process, *found.end, self._interval_s, again=again)
+                who = {"host.name": found.host or self._common["host.name"], "process.pid": found.process}
+                self._write(found.name, self._common | who, *found.end, self._interval_s, again=again)
                 self.spool.forget(found)
             else:
                 self.aggregate.take()  # on a full disk: the next relay tries again
         self.recovered, self.received, self.garbage, self.ignored = self.received, 0, 0, 0
 
     def _write(  # noqa: PLR0913 - an interval
-        self, name: str, process: int, when: float, own: list[Any], seconds: float, *, again: bool = False
+        self, name: str, common: dict[str, Any], when: float, own: list[Any], seconds: float, *, again: bool = False
     ) -> None:
         for metric, kind, value, tags in own:
             _add(self.aggregate.series((metric, kind, bounded(iter(tags.items())))), repr(value).encode(), 1.0)
@@ -181,7 +182,6 @@ class Statsd(threading.Thread):
             key = ("contrail.telemetry.folded_series", "counter", (("stream", "airflow.statsd"),))
             _add(self.aggregate.series(key), b"%d" % folded, 1.0)
         stamp = datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        common = {**self._common, "process.pid": process}
         documents = [
             metric_document(key, series, name, int(seconds * 1000), stamp, common)
             for key, series in self.aggregate.take()
