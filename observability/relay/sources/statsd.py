@@ -81,7 +81,8 @@ class Statsd(threading.Thread):
     ) -> None:
         super().__init__(name="relay-statsd", daemon=True)
         self.aggregate = Aggregate(budget)
-        self.received = self.garbage = self.ignored = self.unforwarded = self.recovered = 0
+        self.garbage = self.ignored = self.unforwarded = self.recovered = self._lines = 0
+        self._recovering = False
         self.spool = StatsdSpool(spool, socket.gethostname())
         self._interval = ""
         self._journal = journal
@@ -99,10 +100,17 @@ class Statsd(threading.Thread):
         self._forward = _connected(forward) if forward else None
         self.port: int = self._socket.getsockname()[1]
 
+    @property
+    def received(self) -> int:
+        """Metrics that came over the socket."""
+        return 0 if self._recovering else self._lines - self.recovered
+
     def run(self) -> None:
         """Receive until stopped; the series of the last interval are written before it ends."""
+        self._recovering = True
         with contained("relay.statsd"):
             self._recover()
+        self._recovering = False
         with contained("relay.statsd"):
             self._begin()
         waiting = select.poll()
@@ -170,7 +178,7 @@ class Statsd(threading.Thread):
                 self.spool.forget(found)
             else:
                 self.aggregate.take()  # on a full disk: the next relay tries again
-        self.recovered, self.received, self.garbage, self.ignored = self.received, 0, 0, 0
+        self.recovered, self.garbage, self.ignored = self._lines, 0, 0
 
     def _write(  # noqa: PLR0913 - an interval
         self, name: str, common: dict[str, Any], when: float, own: list[Any], seconds: float, *, again: bool = False
@@ -237,7 +245,7 @@ class Statsd(threading.Thread):
         if b"," in head:  # Influx: a tag's value may hold a colon
             before, bar, kind = line.partition(b"|")
             head, colon, value = before.rpartition(b":")
-        self.received += 1
+        self._lines += 1
         shape = self._shapes.get((head, kind))
         if shape is None:
             shape = self._shape(head, kind) if colon and bar else None
