@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -84,7 +86,7 @@ class Deployment:
 
     def _elasticsearch(self):
         stream = f"logs-airflow.task-{self.settings.contrail.environment}"
-        self._cluster.send("POST", f"/{stream}/_refresh")
+        self._cluster.send("POST", f"/{stream}/_refresh?ignore_unavailable=true")
         held, after = {name: [] for name in NAMES}, None
         while True:
             body = {"size": 5000, "_source": ["log.file.path", "n"], "sort": ["log.file.path", "offset", "_doc"]}
@@ -122,7 +124,7 @@ class Deployment:
             for number, line in enumerate(content.split(b"\n")[:-1]):
                 offsets[name, at] = number
                 at += len(line) + 1
-        if self.settings.store_path.exists():
+        with contextlib.suppress(sqlite3.OperationalError):  # not made yet
             for name, offset in stored_in_embedded(self.settings.store_path):
                 held[name].append(offsets[name, offset])
         return held
