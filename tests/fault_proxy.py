@@ -36,7 +36,7 @@ FAULTS = (
 
 
 class FaultProxy:
-    """Stands before ``upstream``; each bulk request meets the next of ``faults`` (None: it passes).
+    """Stands before ``upstream``; what ``harms`` picks (bulk requests) meets the next of ``faults`` (None: passes).
 
     A document that contains ``"poison"`` is answered with status 400 and never forwarded, fault or not.
     ``seen`` counts what happened.
@@ -49,10 +49,12 @@ class FaultProxy:
         *,
         stall_s: float = 1.5,
         choose: Callable[[int], bool] | None = None,
+        harms: Callable[[BaseHTTPRequestHandler], bool] = lambda request: "_bulk" in request.path,
     ) -> None:
         self._upstream = urlsplit(upstream)
         self._faults = iter(faults)
         self._stall_s = stall_s
+        self._harms = harms
         self._choose = choose or (lambda index: index % 3 == 0)
         self._lock = threading.Lock()
         self.seen: Counter[str] = Counter()
@@ -90,7 +92,7 @@ class FaultProxy:
 
     def pass_on(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
-        if "_bulk" not in request.path:
+        if not self._harms(request):
             _answer(request, *self._forward(request, body))
             return
         with self._lock:

@@ -33,7 +33,7 @@ CALLS: dict[str, tuple[str, ...]] = {
         "PutLogEvents",
         "PutRetentionPolicy",
     ),
-    "ContrailReads": ("FilterLogEvents", "GetLogEvents"),
+    "ContrailReads": ("FilterLogEvents",),
 }
 """Every operation of CloudWatch Logs that we call, by who calls it; the IAM policy is made of it."""
 

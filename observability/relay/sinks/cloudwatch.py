@@ -7,6 +7,7 @@ Metric documents carry EMF, so CloudWatch makes its metrics of the same events.
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,7 @@ class CloudWatchSink:
         if self._client is not None:
             self._client.close()
             self._client = None
+            gc.unfreeze()
 
     def _remember(self, batch: Batch, stored: list[int], left: list[int], *, sure: bool) -> None:
         """What is known of a batch that will come again; ``sure``: what is left is certainly not stored."""
@@ -248,6 +250,7 @@ class CloudWatchSink:
         if self._client is None:
             self._client = self._connect()
             self._client.meta.events.register(_PUT, self._put_body)
+            gc.freeze()  # a client is made of so many objects that looking at them again costs a fifth of the rate
         return self._client
 
     def _put_body(self, params: dict[str, Any], **_: Any) -> None:

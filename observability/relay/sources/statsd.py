@@ -81,13 +81,14 @@ class Statsd(threading.Thread):
     ) -> None:
         super().__init__(name="relay-statsd", daemon=True)
         self.aggregate = Aggregate(budget)
-        self.received = self.garbage = self.ignored = self.unforwarded = self.recovered = 0
-        self.spool = StatsdSpool(spool)
+        self.garbage = self.ignored = self.unforwarded = self.recovered = self._lines = 0
+        self._recovering = False
+        self.spool = StatsdSpool(spool, socket.gethostname())
         self._interval = ""
         self._journal = journal
         self._interval_s = interval_s
         self._own = own
-        self._common = {
+        self._common: dict[str, Any] = {
             "service.name": "airflow",
             "service.environment": environment,
             "host.name": socket.gethostname(),
@@ -99,10 +100,17 @@ class Statsd(threading.Thread):
         self._forward = _connected(forward) if forward else None
         self.port: int = self._socket.getsockname()[1]
 
+    @property
+    def received(self) -> int:
+        """Metrics that came over the socket."""
+        return 0 if self._recovering else self._lines - self.recovered
+
     def run(self) -> None:
         """Receive until stopped; the series of the last interval are written before it ends."""
+        self._recovering = True
         with contained("relay.statsd"):
             self._recover()
+        self._recovering = False
         with contained("relay.statsd"):
             self._begin()
         waiting = select.poll()
@@ -145,7 +153,7 @@ class Statsd(threading.Thread):
             self._begin()
         when, own = time.time(), self._own()
         self.spool.end(when, own)
-        self._write(self._interval, os.getpid(), when, own, seconds or self._interval_s)
+        self._write(self._interval, self._common, when, own, seconds or self._interval_s)
         self._begin()
 
     def take(self, datagram: bytes) -> None:
@@ -165,14 +173,15 @@ class Statsd(threading.Thread):
             for datagrams in found.rounds:
                 self.take(bytes(datagrams))
             if self.spool.seal(found) and found.end is not None:
-                self._write(found.name, found.process, *found.end, self._interval_s, again=again)
+                who = {"host.name": found.host or self._common["host.name"], "process.pid": found.process}
+                self._write(found.name, self._common | who, *found.end, self._interval_s, again=again)
                 self.spool.forget(found)
             else:
                 self.aggregate.take()  # on a full disk: the next relay tries again
-        self.recovered, self.received, self.garbage, self.ignored = self.received, 0, 0, 0
+        self.recovered, self.garbage, self.ignored = self._lines, 0, 0
 
     def _write(  # noqa: PLR0913 - an interval
-        self, name: str, process: int, when: float, own: list[Any], seconds: float, *, again: bool = False
+        self, name: str, common: dict[str, Any], when: float, own: list[Any], seconds: float, *, again: bool = False
     ) -> None:
         for metric, kind, value, tags in own:
             _add(self.aggregate.series((metric, kind, bounded(iter(tags.items())))), repr(value).encode(), 1.0)
@@ -181,7 +190,6 @@ class Statsd(threading.Thread):
             key = ("contrail.telemetry.folded_series", "counter", (("stream", "airflow.statsd"),))
             _add(self.aggregate.series(key), b"%d" % folded, 1.0)
         stamp = datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        common = {**self._common, "process.pid": process}
         documents = [
             metric_document(key, series, name, int(seconds * 1000), stamp, common)
             for key, series in self.aggregate.take()
@@ -237,7 +245,7 @@ class Statsd(threading.Thread):
         if b"," in head:  # Influx: a tag's value may hold a colon
             before, bar, kind = line.partition(b"|")
             head, colon, value = before.rpartition(b":")
-        self.received += 1
+        self._lines += 1
         shape = self._shapes.get((head, kind))
         if shape is None:
             shape = self._shape(head, kind) if colon and bar else None

@@ -48,16 +48,21 @@ class Interval:
     name: str
     process: int
     changed: float
+    host: str = ""
     gauges: list[Any] = field(default_factory=list)
     rounds: list[memoryview] = field(default_factory=list)
     end: End | None = None
 
 
 class StatsdSpool:
-    """The file of the open interval in ``folder``; without one, and where the disk takes none, intervals do without."""
+    """The file of the open interval in ``folder``; without one, and where the disk takes none, intervals do without.
 
-    def __init__(self, folder: Path | None) -> None:
+    ``host`` is kept with it: a container that starts again on the same disk has another name.
+    """
+
+    def __init__(self, folder: Path | None, host: str = "") -> None:
         self.folder = folder
+        self.host = host
         self.size = 0
         self.why = ""
         self._descriptor = -1
@@ -70,7 +75,7 @@ class StatsdSpool:
         self.close()
         if self.folder is not None:
             self._open(self.folder / f"{name}.datagrams")
-            self._append(_GAUGES, orjson.dumps(gauges))
+            self._append(_GAUGES, orjson.dumps([self.host, gauges]))
         if before is not None:
             _delete(before)
         return name
@@ -163,7 +168,7 @@ def _read(path: Path) -> Interval:
         if kind == _DATAGRAMS:
             found.rounds.append(content)
         elif kind == _GAUGES:
-            found.gauges = orjson.loads(content)
+            found.host, found.gauges = orjson.loads(content)
         elif kind == _END:
             found.end = End(*orjson.loads(content))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import time
@@ -110,6 +111,17 @@ def test_a_stream_that_is_known_needs_one_call_per_batch():
     assert {
         call: number - before.get(call, 0) for call, number in fake.calls.items() if number != before.get(call)
     } == {"PutLogEvents": 1}
+
+
+def test_what_the_client_is_made_of_is_left_out_of_collections_until_it_is_closed():
+    with StrictCloudWatch() as fake:
+        sink = connected(fake.url)
+        sink.send(lines(0, 1))
+        frozen = gc.get_freeze_count()
+        sink.close()
+
+    assert frozen > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_big_batch_is_cut_within_every_limit():

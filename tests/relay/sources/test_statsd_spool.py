@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -145,6 +146,37 @@ def test_a_kill_while_a_killed_interval_is_written_doubles_none(listen, tmp_path
     next_life(listen)
     assert values(tmp_path / "journal") == {"x": 1.0, "y": 2.0, "z": 3.0}
     assert len(documents(tmp_path / "journal")) == 3
+
+
+def test_a_kill_while_the_series_are_written_doubles_none_though_the_host_is_called_otherwise_now(
+    listen, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(socket, "gethostname", lambda: "container-1")
+    first = listen()
+    first._begin()
+    receive(first, b"x:1|c\ny:2|c")
+    first._begin = lambda: None
+    first.flush()
+    monkeypatch.setattr(socket, "gethostname", lambda: "container-2")
+    next_life(listen)
+    assert [document["host.name"] for document in documents(tmp_path / "journal")] == ["container-1"] * 2
+
+
+def test_on_a_disk_that_is_full_in_the_middle_of_an_interval_what_the_journal_takes_is_there_once(listen, tmp_path):
+    first = listen()
+    first._begin()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, before[1]))
+    try:
+        for _ in range(100):
+            receive(first, b"x:1|c|#padding:%b" % (b"p" * 40))
+        assert first.spool.why
+        first.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    next_life(listen)
+    [document] = documents(tmp_path / "journal")
+    assert document["metric.value"] == 100.0
 
 
 def test_a_series_that_was_written_torn_is_written_again(listen, tmp_path):
