@@ -266,3 +266,13 @@ def test_a_persons_hand_is_found_in_the_event_log_of_everything(airflow, reconci
     by_hand = {"event": "patch_task_instance", "when": TASK["end_date"], "extra": '{"new_state": "failed"}'}
     airflow.events = [{**about, **by_hand, "event_log_id": 1, "run_id": "r1"}]
     assert [fact.cause for fact in reconciler.look(Scene(since=NOW), [], NOW + 5)] == ["app", "cancelled"]
+
+
+def test_a_task_that_goes_from_scheduled_to_queued_is_still_stuck(airflow, reconciler):
+    waiting = {**TASK, "start_date": None, "end_date": None}
+    airflow.tasks, scene = [{**waiting, "state": "scheduled"}], Scene()
+    assert told(reconciler.look(scene, [], NOW)) == [("stuck", "failed", "stuck_queued")]
+    airflow.tasks = [{**waiting, "state": "queued", "queued_when": "2026-01-09T12:00:10Z"}]
+    assert told(reconciler.look(scene, [], NOW + 20)) == [("stuck", "failed", "stuck_queued")]
+    airflow.tasks = [{**waiting, "state": "running"}]
+    assert told(reconciler.look(scene, [], NOW + 40)) == [("stuck", "recovered", "stuck_queued")]

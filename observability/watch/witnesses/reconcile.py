@@ -309,11 +309,14 @@ class Reconciler:
         stuck: dict[str, list[Any]] = {}
         for one in self._api.pages(_TASKS, "task_instances", state=["queued", "scheduled"], order_by="id"):
             since = one.get("queued_when") if one["state"] == "queued" else one.get("scheduled_when")
-            if since is None or now - seconds(since) < limit:
+            if since is None:
                 continue
+            waited = now - seconds(since)
             fact = self._stuck(
-                one, "failed", f"it has been {one['state']} for {now - seconds(since):.0f} s in pool {one['pool']}", now
+                one, "failed", f"it has been {one['state']} for {waited:.0f} s in pool {one['pool']}", now
             )
+            if waited < limit and fact.key not in scene.stuck:  # from scheduled to queued it waits on
+                continue
             stuck[fact.key] = [
                 one["dag_id"],
                 one["dag_run_id"],
