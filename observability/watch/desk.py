@@ -317,6 +317,8 @@ def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
 
 def _folds(last: Incident, fact: Fact) -> bool:
     """A run's failure says nothing new while its incident is live, or when that was resolved after it."""
+    if last.live and last.family == "stuck":
+        return False  # that it waited is another thing than that it failed
     return last.live or (last.resolved_at is not None and last.resolved_at >= fact.time)
 
 

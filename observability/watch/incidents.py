@@ -204,6 +204,10 @@ def _confirmed(incident: Incident, fact: Fact, now: float, policy: Policy) -> In
     soon = now + _wait(fact, policy)
     if incident.state == "suspected":
         changed = replace(_rooted(changed, fact), state="open", notify_at=min(soon, incident.notify_at or soon))
+    elif incident.family == "stuck" and fact.family in {"task", "run"}:
+        changed = _rooted(changed, fact)
+        if not (incident.told and fact.cause == "stuck_queued"):  # that it failed for waiting has been told
+            changed = replace(changed, state="open", told="", notify_at=soon, held_by="", remind_at=None, level=0)
     elif incident.family == "run" and fact.family == "task":
         changed = _rooted(changed, fact)
         if incident.notify_at is not None:

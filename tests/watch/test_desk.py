@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from watch_office import Office, failed, run_ended
 
@@ -371,3 +373,54 @@ def test_a_suspicion_is_final_when_its_run_has_failed(office):
     office.see(run_ended("failed", cause="upstream"))
     office.pass_time(10)
     assert office.said() == [("opened", "load", "t", "killed")]
+
+
+def stuck(sign="failed", **more):
+    return Fact(family="stuck", sign=sign, cause="stuck_queued", certainty=2, dag_id="load", run_id="r1", task_id="t",
+                try_number=1, **{"time": 1_000_000.0, **more})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [failed(), stuck("recovered"), run_ended("failed")],
+        [failed(sign="suspected", cause="killed", certainty=2), failed(certainty=0), stuck("recovered")],
+        [run_ended("failed"), failed(), stuck("recovered")],
+        [failed(task="other"), run_ended("failed"), stuck("recovered")],
+    ],
+    ids=["an exception", "a kill", "its run first", "another task"],
+)
+def test_what_waited_too_long_and_then_fails_is_told_as_a_failure_as_well_and_once(office, facts):
+    office.see(stuck())
+    office.pass_time(5)
+    for fact in facts:
+        office.see(fact)
+        office.pass_time(1)
+    office.pass_time(10)
+    assert [(kind, cause) for kind, _, _, cause in office.said()] == [
+        ("opened", "stuck_queued"),
+        ("opened", "killed" if facts[0].cause == "killed" else "app"),
+    ]
+    assert [one.state for one in office.incidents()] == ["open"]
+
+
+def test_what_failed_because_it_waited_is_told_once(office):
+    office.see(stuck())
+    office.pass_time(5)
+    office.see(failed(cause="stuck_queued"), stuck("recovered"), run_ended("failed"))
+    office.pass_time(90)
+    assert [(kind, cause) for kind, _, _, cause in office.said()] == [("opened", "stuck_queued")]
+
+
+def test_a_run_that_a_person_fails_while_it_waits_is_told_though_its_waiting_was_explained(office):
+    office.see(
+        Fact(family="component", sign="failed", time=office.now, name="scheduler", certainty=3, severity="critical")
+    )
+    office.see(*(replace(stuck(), run_id=f"s{number}") for number in range(3)))
+    office.pass_time(5)
+    office.see(stuck())
+    office.pass_time(2)
+    told = len(office.said())
+    office.see(run_ended("failed", cause="cancelled", certainty=3))
+    office.pass_time(10)
+    assert [(kind, cause) for kind, _, _, cause in office.said()[told:]] == [("opened", "cancelled")]

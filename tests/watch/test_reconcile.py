@@ -266,3 +266,38 @@ def test_a_persons_hand_is_found_in_the_event_log_of_everything(airflow, reconci
     by_hand = {"event": "patch_task_instance", "when": TASK["end_date"], "extra": '{"new_state": "failed"}'}
     airflow.events = [{**about, **by_hand, "event_log_id": 1, "run_id": "r1"}]
     assert [fact.cause for fact in reconciler.look(Scene(since=NOW), [], NOW + 5)] == ["app", "cancelled"]
+
+
+def test_a_task_that_goes_from_scheduled_to_queued_is_still_stuck(airflow, reconciler):
+    waiting = {**TASK, "start_date": None, "end_date": None}
+    airflow.tasks, scene = [{**waiting, "state": "scheduled"}], Scene()
+    assert told(reconciler.look(scene, [], NOW)) == [("stuck", "failed", "stuck_queued")]
+    airflow.tasks = [{**waiting, "state": "queued", "queued_when": "2026-01-09T12:00:10Z"}]
+    assert told(reconciler.look(scene, [], NOW + 20)) == [("stuck", "failed", "stuck_queued")]
+    airflow.tasks = [{**waiting, "state": "running"}]
+    assert told(reconciler.look(scene, [], NOW + 40)) == [("stuck", "recovered", "stuck_queued")]
+
+
+def test_a_run_that_goes_on_though_none_of_its_tasks_does_is_told_until_one_does(airflow, reconciler):
+    older, newer = {**RUN, "state": "running", "end_date": None}, {**RUN, "state": "running", "dag_run_id": "r2"}
+    airflow.runs, airflow.tasks, scene = [older, newer], [{**TASK, "state": None}], Scene()
+    assert ("stuck", "failed", "stuck_queued") not in told(reconciler.look(scene, [], NOW))
+    assert ("stuck", "failed", "stuck_queued") not in told(reconciler.look(scene, [], NOW + 170))
+    scene = scene_from({**vars(scene)})
+    found = [fact for fact in reconciler.look(scene, [], NOW + 190) if fact.family == "stuck"]
+    assert [(fact.run_id, fact.task_id, fact.sign) for fact in found] == [("r1", None, "failed")]
+    airflow.tasks = [{**TASK, "state": "up_for_reschedule"}]
+    found = [fact for fact in reconciler.look(scene, [], NOW + 210) if fact.family == "stuck"]
+    assert [(fact.run_id, fact.task_id, fact.sign) for fact in found] == [("r1", None, "recovered")]
+
+
+def test_a_run_that_waits_for_a_person_is_not_stuck(airflow, reconciler):
+    airflow.runs, airflow.tasks, scene = [{**RUN, "state": "running"}], [{**TASK, "state": "awaiting_input"}], Scene()
+    looks = [reconciler.look(scene, [], NOW + later) for later in (0, 100, 200, 300)]
+    assert [fact for facts in looks for fact in facts if fact.family == "stuck"] == []
+
+
+def test_a_run_of_a_dag_that_a_person_paused_may_wait(airflow, reconciler):
+    airflow.runs, airflow.dags, scene = [{**RUN, "state": "running"}], [{**DAG, "is_paused": True}], Scene()
+    looks = [reconciler.look(scene, [], NOW + later) for later in (0, 100, 200, 300)]
+    assert [fact for facts in looks for fact in facts if fact.family == "stuck"] == []

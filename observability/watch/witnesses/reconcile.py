@@ -37,6 +37,8 @@ _TELLING_EVENTS = (
     "heartbeat timeout", "state mismatch", "stuck in queued tries exceeded", "fail task", "patch_task_instance",
     "patch_task_group_instances", "patch_dag_run", "bulk_task_instances", "bulk_dag_runs",
 )  # fmt: skip
+_ACTIVE = ("queued", "scheduled", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
+_FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 _COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processor": "dag-processor"}
 
 
@@ -50,6 +52,7 @@ class Scene:
     broken: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     stuck: dict[str, list[Any]] = field(default_factory=dict)
+    idle: dict[str, list[Any]] = field(default_factory=dict)
     paused_until: int = 0
 
 
@@ -273,7 +276,7 @@ class Reconciler:
 
     def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
         """What is worth remembering of a DAG; its params are asked for when it has changed."""
-        known = {"file": one.get("relative_fileloc"), **_about_dag(one, self._environment)}
+        known = {"file": one.get("relative_fileloc"), "paused": one["is_paused"], **_about_dag(one, self._environment)}
         mark = [one.get("bundle_version"), one.get("last_expired"), known["tags"], one.get("timetable_summary")]
         if before is not None and before.get("mark") == mark:
             return {**known, "mark": mark, "deadlines": before.get("deadlines", [])}
@@ -307,13 +310,18 @@ class Reconciler:
     def _waiting(self, scene: Scene, now: float) -> Iterator[Fact]:
         limit = self._thresholds().queued
         stuck: dict[str, list[Any]] = {}
-        for one in self._api.pages(_TASKS, "task_instances", state=["queued", "scheduled"], order_by="id"):
+        active = list(self._api.pages(_TASKS, "task_instances", state=list(_ACTIVE), order_by="id"))
+        yield from self._idle({(one["dag_id"], one["dag_run_id"]) for one in active}, scene, now)
+        for one in [one for one in active if one["state"] in {"queued", "scheduled"}]:
             since = one.get("queued_when") if one["state"] == "queued" else one.get("scheduled_when")
-            if since is None or now - seconds(since) < limit:
+            if since is None:
                 continue
+            waited = now - seconds(since)
             fact = self._stuck(
-                one, "failed", f"it has been {one['state']} for {now - seconds(since):.0f} s in pool {one['pool']}", now
+                one, "failed", f"it has been {one['state']} for {waited:.0f} s in pool {one['pool']}", now
             )
+            if waited < limit and fact.key not in scene.stuck:  # from scheduled to queued it waits on
+                continue
             stuck[fact.key] = [
                 one["dag_id"],
                 one["dag_run_id"],
@@ -328,6 +336,37 @@ class Reconciler:
                 gone = {"dag_id": dag_id, "dag_run_id": run_id, "task_id": task_id, "map_index": map_index}
                 yield self._stuck({**gone, "try_number": attempt, "pool": pool}, "recovered", "it no longer waits", now)
         scene.stuck = stuck
+
+    def _idle(self, active: set[tuple[str, str]], scene: Scene, now: float) -> Iterator[Fact]:
+        """Runs that go on though none of their tasks does: Airflow 3 lets one wait for ever for an earlier run.
+
+        Of the runs of a DAG the oldest is meant; the others may rightly wait for it.
+        """
+        oldest: dict[str, dict[str, Any]] = {}
+        for run in self._api.pages(_RUNS, "dag_runs", state=["running"], order_by="run_after"):
+            oldest.setdefault(run["dag_id"], run)
+        before, scene.idle = scene.idle, {}
+        for dag_id, run in oldest.items():
+            if (dag_id, run["dag_run_id"]) in active or scene.dags.get(dag_id, {}).get("paused", True):
+                continue
+            key = f"{dag_id}\x1f{run['dag_run_id']}"
+            since, told = before.get(key, [now, False])
+            if now - since >= self._thresholds().queued:
+                waiting = self._never_scheduled(dag_id, run["dag_run_id"])
+                told = bool(waiting)
+                if told:
+                    reason = f"it runs, and {', '.join(waiting[:5])} has waited {now - since:.0f} s to be scheduled"
+                    yield self._stuck(_whole(dag_id, run["dag_run_id"]), "failed", reason, now)
+            scene.idle[key] = [since, told]
+        for key in [key for key, (_, told) in before.items() if told and key not in scene.idle]:
+            yield self._stuck(_whole(*key.split("\x1f")), "recovered", "it goes on", now)
+
+    def _never_scheduled(self, dag_id: str, run_id: str) -> list[str]:
+        """The tasks of a run that have not been scheduled, where none is under way in a state of its own."""
+        tasks = list(self._api.pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances", order_by="id"))
+        if any(one["state"] not in {None, *_FINISHED} for one in tasks):
+            return []
+        return [one["task_id"] for one in tasks if one["state"] is None]
 
     def _stuck(self, one: dict[str, Any], sign: Any, reason: str, now: float) -> Fact:
         return Fact(
@@ -359,6 +398,11 @@ class Reconciler:
         known = self.dags.get(dag_id or "", {})
         about = {name: known.get(name) for name in ("owner", "tags", "env")} | {"env": self._environment} | more
         return {name: value for name, value in about.items() if value}
+
+
+def _whole(dag_id: str, run_id: str) -> dict[str, Any]:
+    """A run where a task is asked for."""
+    return {"dag_id": dag_id, "dag_run_id": run_id, "task_id": None, "map_index": -1, "try_number": None}
 
 
 def _is_about(event: dict[str, Any], one: dict[str, Any]) -> bool:
