@@ -213,7 +213,7 @@ def set_the_clock_wrong(chain):
 
 
 def forbid_the_api(chain):
-    del chain.airflow.answers["/api/v2/version"]
+    del chain.airflow.answers["/api/v2/dags"]
 
 
 def break_a_dag(chain):
@@ -239,7 +239,7 @@ def write_logs_elsewhere(chain):
 
 
 def give_a_token_that_is_none(chain):
-    chain.airflow.answers["/api/v2/version"] = 401
+    chain.airflow.answers["/api/v2/dags"] = 401  # the version is told to everybody
 
 
 def refuse_a_question(chain):
