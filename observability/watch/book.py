@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Integer, bindparam, delete, func, insert, select, update
 
 from observability.watch import schema
 from observability.watch.facts import Fact
@@ -38,6 +38,18 @@ __all__ = [
     "usual",
 ]
 
+_USUAL = (
+    select(schema.history.c.value)
+    .where(
+        schema.history.c.measure == bindparam("measure"),
+        schema.history.c.dag_id == bindparam("dag_id"),
+        schema.history.c.subject == bindparam("subject"),
+        schema.history.c.occasion != bindparam("before"),
+    )
+    .order_by(schema.history.c.time.desc())
+    .limit(bindparam("most", type_=Integer))
+)
+"""Asked for each DAG each second, so it is put together once."""
 _LIVE = ("suspected", "open", "acknowledged")
 
 
@@ -184,16 +196,8 @@ def usual(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
     connection: Connection, measure: str, dag_id: str, subject: str, before: str = "", most: int = 50
 ) -> list[float]:
     """The last values of a measure, newest first, without the occasion ``before``."""
-    table = schema.history
-    where = (
-        table.c.measure == measure,
-        table.c.dag_id == dag_id,
-        table.c.subject == subject,
-        table.c.occasion != before,
-    )
-    return list(
-        connection.execute(select(table.c.value).where(*where).order_by(table.c.time.desc()).limit(most)).scalars()
-    )
+    about = {"measure": measure, "dag_id": dag_id, "subject": subject, "before": before, "most": most}
+    return list(connection.execute(_USUAL, about).scalars())
 
 
 def last_time(connection: Connection, measure: str, dag_id: str, subject: str | None = None) -> float | None:

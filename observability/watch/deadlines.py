@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import and_, select
+from sqlalchemy import Float, and_, bindparam, func, or_, select
 
 from observability.watch import book, schema
 from observability.watch.facts import CERTAIN, Fact
@@ -29,6 +29,7 @@ from observability.watch.route import CONDITIONS, Deadline
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
 __all__ = ["Deadlines", "Standing", "beside_dag", "limit_of_usual"]
@@ -52,17 +53,59 @@ class Standing:
     task_id: str | None = None
 
 
+def _spans_question() -> Select[Any]:
+    """Begun with its end, beside each other: asked for each DAG each second, so it is put together once."""
+    first, second = schema.history.alias(), schema.history.alias()
+    same = and_(
+        second.c.measure == bindparam("ended"),
+        second.c.dag_id == first.c.dag_id,
+        second.c.subject == first.c.subject,
+        second.c.occasion == first.c.occasion,
+    )
+    now = bindparam("now", type_=Float)
+    return (
+        select(first.c.subject, first.c.occasion, first.c.time, second.c.time)
+        .select_from(first.outerjoin(second, same))
+        .where(first.c.measure == bindparam("begun"), first.c.dag_id == bindparam("dag_id"))
+        .where(first.c.time > bindparam("open_since"))
+        .where(or_(second.c.time.is_(None), second.c.time > bindparam("ended_since")))
+        .where(func.coalesce(second.c.time, now) - first.c.time >= bindparam("least", type_=Float))
+    )
+
+
+def _last_rows_question() -> Select[Any]:
+    """The newest rows of each step of a DAG."""
+    table = schema.history
+    where = (
+        table.c.measure == "rows",
+        table.c.dag_id == bindparam("dag_id"),
+        table.c.time > bindparam("since"),
+    )
+    last = (
+        select(table.c.subject, func.max(table.c.time).label("time")).where(*where).group_by(table.c.subject).subquery()
+    )
+    same = and_(table.c.subject == last.c.subject, table.c.time == last.c.time)
+    asked = select(table.c.subject, table.c.time, table.c.value, table.c.occasion).join(last, same)
+    return asked.where(*where).order_by(table.c.id)
+
+
+_SPANS = _spans_question()
+_LAST_ROWS = _last_rows_question()
+
+
 class Deadlines:
     """The deadlines in force; ``dags`` is what is known of each DAG (owner, tags, deadlines declared beside it)."""
 
     def __init__(self, declared: Sequence[Deadline], dags: Mapping[str, Mapping[str, Any]]) -> None:
         self._dags = dags
+        self._known: list[str] | None = None
         self._all = [*declared, *(one for dag_id, about in dags.items() for one in beside_dag(dag_id, about))]
 
     def check(self, connection: Connection, now: float) -> list[Fact]:
         """Facts about deadlines that come near, are missed, or have recovered."""
         facts: list[Fact] = []
         standing: set[str] = set()
+        self._known = None  # asked once a look: it takes a look at the whole history
         for deadline in self._all:
             for one in self._standings(connection, deadline, now):
                 fact = self._fact(deadline, one, now)
@@ -104,8 +147,9 @@ class Deadlines:
         if deadline.asset is not None:
             yield from _asset(connection, deadline, now)
             return
-        dag_ids = [dag_id for dag_id in _dag_ids(connection, self._dags) if fnmatchcase(dag_id, deadline.dag)]
-        for dag_id in dag_ids:
+        if self._known is None:
+            self._known = _dag_ids(connection, self._dags)
+        for dag_id in [dag_id for dag_id in self._known if fnmatchcase(dag_id, deadline.dag)]:
             if deadline.run_finishes_within is not None:
                 yield from _lasting(connection, deadline, dag_id, now, "started", "ended", deadline.run_finishes_within)
             elif deadline.task_finishes_within is not None:
@@ -171,7 +215,7 @@ def _lasting(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
     than: str = "",
 ) -> Iterator[Standing]:
     """Runs, or tasks, that take longer than ``limit`` seconds."""
-    for subject, occasion, start, end in _spans(connection, dag_id, begun, ended, now):
+    for subject, occasion, start, end in _spans(connection, dag_id, begun, ended, now, limit * deadline.warn):
         if deadline.task and not fnmatchcase(subject, deadline.task):
             continue
         due, last = start + limit, end if end is not None else now
@@ -184,22 +228,13 @@ def _lasting(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
             yield Standing("near", dag_id, due, f"{what} is not done, and is due at {_moment(due)}", run_id, task_id)
 
 
-def _spans(
-    connection: Connection, dag_id: str, begun: str, ended: str, now: float
+def _spans(  # noqa: PLR0913, PLR0917 - one question about runs and tasks
+    connection: Connection, dag_id: str, begun: str, ended: str, now: float, least: float
 ) -> list[tuple[str, str, float, float | None]]:
-    """(subject, occasion, start, end) of what is under way, and of what ended lately."""
-    first, second = schema.history.alias(), schema.history.alias()
-    same = and_(
-        second.c.measure == ended, second.c.dag_id == dag_id, second.c.subject == first.c.subject,
-        second.c.occasion == first.c.occasion,
-    )  # fmt: skip
-    asked = (
-        select(first.c.subject, first.c.occasion, first.c.time, second.c.time)
-        .select_from(first.outerjoin(second, same))
-        .where(first.c.measure == begun, first.c.dag_id == dag_id, first.c.time > now - _OPEN_S)
-    )
-    found = [(row[0], row[1], row[2], row[3]) for row in connection.execute(asked)]
-    return [row for row in found if row[3] is None or row[3] > now - _LOOKBACK_S]
+    """(subject, occasion, start, end) of what is under way or ended lately, and has taken ``least`` seconds or more."""
+    about = {"begun": begun, "ended": ended, "dag_id": dag_id, "now": now, "least": least}
+    bounds = {"open_since": now - _OPEN_S, "ended_since": now - _LOOKBACK_S}
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(_SPANS, {**about, **bounds})]
 
 
 def _starts(connection: Connection, deadline: Deadline, dag_id: str, now: float) -> Iterator[Standing]:
@@ -258,11 +293,9 @@ def _first_looked(connection: Connection, name: str, now: float) -> float:
 
 def _rows(connection: Connection, deadline: Deadline, dag_id: str, now: float) -> Iterator[Standing]:
     """The last load of each step: its rows against the least, or against what is usual."""
-    table = schema.history
-    where = (table.c.measure == "rows", table.c.dag_id == dag_id, table.c.time > now - _LOOKBACK_S)
     newest: dict[str, tuple[float, float, str]] = {}
     for subject, when, value, occasion in connection.execute(
-        select(table.c.subject, table.c.time, table.c.value, table.c.occasion).where(*where).order_by(table.c.time)
+        _LAST_ROWS, {"dag_id": dag_id, "since": now - _LOOKBACK_S}
     ):
         newest[subject] = (when, value, occasion)
     for subject, (when, value, occasion) in newest.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import datetime, timezone
 
 import pytest
@@ -130,3 +133,29 @@ def test_a_mapped_task_keeps_its_callbacks_when_it_is_unmapped(dag):
     mapped = apply(dag).get_task("each")
     unmapped = mapped.unmap({"op_kwargs": {"number": 1}})
     assert callbacks.on_failure in unmapped.on_failure_callback
+
+
+OVERRIDING = """
+def theirs(context):
+    pass
+
+def task_policy(task):
+    task.on_failure_callback = theirs
+    task.on_execute_callback = None
+"""
+ASKED = """
+from airflow import settings  # reads airflow_local_settings and the policies of packages
+from airflow.providers.standard.operators.bash import BashOperator
+task = BashOperator(task_id="t", bash_command="true")
+settings.task_policy(task)
+print([each.__name__ for each in task.on_failure_callback], [each.__name__ for each in task.on_execute_callback])
+"""
+
+
+def test_what_local_settings_set_on_every_task_stands_beside_ours(tmp_path):
+    (tmp_path / "airflow_local_settings.py").write_text(OVERRIDING)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == "['on_failure', 'theirs'] ['on_execute']"

@@ -70,6 +70,8 @@ class FakeAirflow:
                 self.end_headers()
                 self.wfile.write(json.dumps(found).encode())
 
+            do_POST = do_GET  # noqa: N815 - the name that http.server calls
+
             def log_message(self, *_):
                 pass
 
@@ -213,7 +215,7 @@ def set_the_clock_wrong(chain):
 
 
 def forbid_the_api(chain):
-    del chain.airflow.answers["/api/v2/version"]
+    del chain.airflow.answers["/api/v2/dags"]
 
 
 def break_a_dag(chain):
@@ -239,7 +241,7 @@ def write_logs_elsewhere(chain):
 
 
 def give_a_token_that_is_none(chain):
-    chain.airflow.answers["/api/v2/version"] = 401
+    chain.airflow.answers["/api/v2/dags"] = 401  # the version is told to everybody
 
 
 def refuse_a_question(chain):
@@ -308,6 +310,20 @@ def lose_elasticsearch(chain):
                       "CONTRAIL_ELASTICSEARCH__CONNECTION_ID": ""}  # fmt: skip
 
 
+def leave_old_templates(chain):
+    old = {"_meta": {"digest": "of-a-version-before"}}
+    chain.environ |= {"CONTRAIL_RELAY__SINKS": "elasticsearch", "CONTRAIL_ELASTICSEARCH__URL": chain.airflow.url,
+                      "CONTRAIL_ELASTICSEARCH__CONNECTION_ID": ""}  # fmt: skip
+    chain.airflow.answers |= {
+        "/": {"version": {"number": "9.4.3"}},
+        "/_license": {"license": {"type": "basic"}},
+        "*": {
+            "component_templates": [{"component_template": old}],
+            "index_templates": [{"index_template": old}],
+        },
+    }
+
+
 def damage_the_ledger(chain):
     (chain.home / "ledger.db").write_bytes(b"this is no database, and was never one" * 200)
 
@@ -346,6 +362,7 @@ BREAKS = {
     refuse_records: ("dead-letters", "3", "contrail relay replay"),
     damage_the_store: ("store", "store.db", "contrail config show"),
     lose_elasticsearch: ("templates", "127.0.0.1:1", "contrail elasticsearch setup"),
+    leave_old_templates: ("templates", "not as this version needs them", "contrail elasticsearch setup"),
     damage_the_ledger: ("ledger", "ledger", "ledger_url"),
     misspell_a_rule: ("rules", "routez", "contrail alerts check"),
     stop_the_watcher: ("watcher", "the watcher has been silent for 60", "contrail watch"),

@@ -100,11 +100,11 @@ class Existing:
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
         }  # fmt: skip
 
-    def run(self, *command):
+    def run(self, *command, **more):
         """A command of that environment, to its end."""
         return subprocess.run(
-            [self.binaries / command[0], *command[1:]], env=self.environment, capture_output=True, text=True,
-            check=False, cwd=self.folder, timeout=240,
+            [self.binaries / command[0], *command[1:]], env={**self.environment, **more}, capture_output=True,
+            text=True, check=False, cwd=self.folder, timeout=240,
         )  # fmt: skip
 
     def start(self):

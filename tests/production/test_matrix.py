@@ -221,6 +221,13 @@ def test_the_doctor_finds_the_whole_chain_well(existing):
 
 
 @slow
+def test_the_doctor_does_not_take_a_token_that_is_none_for_a_login(existing):
+    done = existing.run("contrail", "doctor", "--json", CONTRAIL_API_TOKEN="nonsense")
+    broken = {link["link"]: link["mend"] for link in json.loads(done.stdout)["links"] if link["state"] == "broken"}
+    assert (done.returncode, broken) == (1, {"login": "correct or unset CONTRAIL_API_TOKEN"})
+
+
+@slow
 def test_the_watcher_tells_the_failure(existing):
     path = existing.home / "alerts.jsonl"
 

@@ -1,6 +1,6 @@
 """40 secrets in every encoding, through every way out of a process: none is found in any byte that was written.
 
-The process that writes has a hash seed of its own: 3 seeds here, 20 in the long form.
+The process that writes has a hash seed of its own: 2 seeds here, 20 in the long form.
 """
 
 import json
@@ -12,8 +12,8 @@ import pytest
 from airflow_platform import clean_environment
 from test_redact import encodings, leaks
 
-SEEDS = [str(seed) for seed in range(3)]
-MORE_SEEDS = [str(seed) for seed in range(3, 20)]
+SEEDS = [str(seed) for seed in range(2)]
+MORE_SEEDS = [str(seed) for seed in range(2, 20)]
 WRITER = """
 import json, os, random, socket, sys
 from pathlib import Path
