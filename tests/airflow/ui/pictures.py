@@ -21,19 +21,22 @@ from observability.cli.platform.layout import Layout  # noqa: E402
 
 WIDTH, TALLEST = 1280, 2600
 PHONE = 390
-LOG_BEGINS = 1500
-"""Below this the board of a run is lines of a log: a picture of them is large and says nothing."""
+_LOG_BEGINS = """
+const log = document.querySelector("table.log")?.closest("section, article");
+return log ? log.getBoundingClientRect().top + scrollY : document.documentElement.scrollHeight;
+"""
+"""Lines of a log make a picture large and name the machine it was taken on."""
 
 
-def take(driver, path, *, width=WIDTH, tallest=TALLEST):
-    """Keep the whole page as a picture, and draw its charts for that width before."""
+def take(driver, path, *, width=WIDTH):
+    """Keep the page down to its log as a picture, and draw its charts for that width before."""
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < WIDTH}
     driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     driver.refresh()
     filled(driver)
     driver.execute_script("scrollTo(0, 0)")
-    height = min(tallest, driver.execute_script("return document.documentElement.scrollHeight"))
+    height = min(TALLEST, int(driver.execute_script(_LOG_BEGINS)))
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"height": height})
     picture = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
     path.write_bytes(base64.b64decode(picture["data"]))
@@ -70,7 +73,7 @@ def main(home, folder):
         }
         for name, page in pages.items():
             driver.get(f"{url}/contrail/{page}")
-            take(driver, folder / f"{name}.png", tallest=LOG_BEGINS if name == "board-run" else TALLEST)
+            take(driver, folder / f"{name}.png")
         dark(driver, on=True)
         driver.get(f"{url}/contrail/{pages['board-operations']}")
         take(driver, folder / "board-operations-dark.png")
