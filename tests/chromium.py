@@ -81,10 +81,8 @@ def wait_for(driver, by, what):
 
 def filled(driver):
     """Wait until every panel of a board has its answer, however far down it is."""
-    driver.execute_script(
-        "document.querySelectorAll('[data-panel]').forEach((panel, number) =>"
-        " setTimeout(() => panel.scrollIntoView(), 40 * number)); "
-    )
+    for panel in driver.find_elements(By.CSS_SELECTOR, "[data-panel]"):
+        driver.execute_script("arguments[0].scrollIntoView()", panel)
     WebDriverWait(driver, PATIENCE_S).until(
         lambda it: not it.find_elements(By.CSS_SELECTOR, "[data-panel][aria-busy=true]")
     )

@@ -38,7 +38,7 @@ def aggregated(ask: Ask, filters: list[Any], search: Callable[[dict[str, Any]], 
     if not sources:
         answer = search(body | {"aggs": _measured(ask)})
         total = answer["hits"]["total"]["value"]
-        return spread({(): _values(ask, answer["aggregations"], total)}, ask) if total else {}
+        return spread({(): _values(ask, answer.get("aggregations", {}), total)}, ask) if total else {}
     table: Table = {}
     after = None
     while True:

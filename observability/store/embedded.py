@@ -89,7 +89,7 @@ class EmbeddedStore:
             kinds.setdefault(_table(dataset), []).append(dataset)
         for kind, datasets in kinds.items():
             source, document, _ = _FROM[kind]
-            columns, conditions, values = statement(ask, lambda name: _field(kind, document, name))  # noqa: B023 - used here
+            columns, conditions, values = statement(ask, document, lambda name: _field(kind, document, name))  # noqa: B023 - used here
             period, limits = self._period(kind, datasets, ask.since, ask.until)
             grouped = ", ".join(str(number + 1) for number in range(bool(ask.bucket_s) + len(ask.by)))
             sql = f"select {columns} from {source} where {' and '.join(filter(None, (period, conditions)))}"  # noqa: S608

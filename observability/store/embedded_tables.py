@@ -31,15 +31,15 @@ def add_percentiles(connection: sqlite3.Connection) -> None:
         connection.create_aggregate(name, 1, _kind(share))
 
 
-def statement(ask: Ask, field: Callable[[str], str]) -> tuple[str, str, list[Any]]:
-    """Columns, conditions and their values; ``field`` says where a field's value is."""
+def statement(ask: Ask, document: str, field: Callable[[str], str]) -> tuple[str, str, list[Any]]:
+    """Columns, conditions and their values; ``field`` says where in ``document`` a field's value is."""
     keys = [f"cast(strftime('%s', r.at) as integer) / {ask.bucket_s} * {ask.bucket_s}"] if ask.bucket_s else []
     keys += [field(name) for name in ask.by]
     answers = [_answer(aggregate, field(name) if name else "") for aggregate, name in ask.measures]
     conditions = [f"{field(name)} is not null" for name in ask.by]
     if ask.measures[0][0] == "last":
         conditions.append(f"{field(ask.measures[0][1])} is not null")
-    conditions += [f"{field(name)} is null" for name in ask.without]
+    conditions += [_lacks(document, name) for name in ask.without]
     values: list[Any] = []
     for name, wanted in ask.where.items():
         conditions.append(f"{field(name)} in ({_marks(wanted)})")
@@ -65,6 +65,11 @@ def table_of(rows: list[Any], ask: Ask) -> Table:
 def _answer(aggregate: str, measured: str) -> str:
     """SQLite takes a bare column from the row that has the one maximum, which is how ``last`` is found."""
     return f"{measured}, max(r.at)" if aggregate == "last" else _SQL[aggregate].format(measured)
+
+
+def _lacks(document: str, name: str) -> str:
+    """A key stands in the text as it is, and a quote in a value does not: so the text need not be taken apart."""
+    return f"instr({document}, '\"{name}\":') = 0"
 
 
 def _marks(values: tuple[Any, ...]) -> str:

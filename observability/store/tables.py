@@ -65,11 +65,13 @@ def tabulated(documents: Iterable[Document], ask: Ask) -> Table:
 
 def spread(table: Table, ask: Ask) -> Table:
     """The rows that say something, one for each member of a list, as every member of a list is a value of its field."""
+    said = {key: values for key, values in table.items() if any(value is not None for value in values)}
+    if not any(_is_list(part) for key in said for part in key):
+        return said
     rows: Table = {}
-    for key, values in table.items():
-        if any(value is not None for value in values):
-            for one in _members(key):
-                rows[one] = _joined(rows[one], values, ask.measures) if one in rows else values
+    for key, values in said.items():
+        for one in _members(key):
+            rows[one] = _joined(rows[one], values, ask.measures) if one in rows else values
     return rows
 
 
@@ -122,9 +124,22 @@ def _text(value: Any) -> str:
 def _members(key: Key) -> list[Key]:
     keys: list[Key] = [()]
     for part in key:
-        parts = json.loads(part) if isinstance(part, str) and part.startswith("[") and part.endswith("]") else [part]
+        parts = _listed(part) if _is_list(part) else [part]
         keys = [(*one, each) for one in keys for each in parts]
     return keys
+
+
+def _is_list(part: Any) -> bool:
+    return isinstance(part, str) and part[:1] == "[" and part[-1:] == "]"
+
+
+def _listed(part: str) -> list[Any]:
+    """The members of a list; of a name that only looks like one, the name."""
+    try:
+        found = json.loads(part)
+    except json.JSONDecodeError:
+        return [part]
+    return found if isinstance(found, list) else [part]
 
 
 def _numbers(found: list[tuple[str, Any]]) -> list[Any]:

@@ -106,8 +106,11 @@ def moment(text: str | None) -> str:
 
 
 def brief(text: str | None) -> str:
-    """An ISO time as ``01-02 03:04``, for a column that has little room; UTC."""
-    return f"{text[5:10]} {text[11:16]}" if text else _NONE
+    """An ISO time as ``01-02 03:04``, of another year as its date, for a column that has little room; UTC."""
+    if not text:
+        return _NONE
+    this_year = text[:4] == str(datetime.now(timezone.utc).year)
+    return f"{text[5:10]} {text[11:16]}" if this_year else text[:10]
 
 
 def clock(text: str | None) -> str:

@@ -19,17 +19,24 @@ from observability.cli.platform.api import Api  # noqa: E402
 from observability.cli.platform.keys import password  # noqa: E402
 from observability.cli.platform.layout import Layout  # noqa: E402
 
-WIDTH, TALLEST = 1280, 2400
+WIDTH, TALLEST = 1280, 2600
 PHONE = 390
+_LOG_BEGINS = """
+const log = document.querySelector("table.log")?.closest("section, article");
+return log ? log.getBoundingClientRect().top + scrollY : document.documentElement.scrollHeight;
+"""
+"""Lines of a log make a picture large and name the machine it was taken on."""
 
 
-def take(driver, path, *, width=WIDTH, tallest=TALLEST):
-    """Keep the whole page as a picture, and draw its charts for that width before."""
+def take(driver, path, *, width=WIDTH):
+    """Keep the page down to its log as a picture, and draw its charts for that width before."""
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < WIDTH}
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     driver.refresh()
     filled(driver)
-    height = min(tallest, driver.execute_script("return document.documentElement.scrollHeight"))
+    driver.execute_script("scrollTo(0, 0)")
+    height = min(TALLEST, int(driver.execute_script(_LOG_BEGINS)))
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"height": height})
     picture = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
     path.write_bytes(base64.b64decode(picture["data"]))
@@ -46,7 +53,12 @@ def main(home, folder):
     """The pictures of the demo at ``home``, in ``folder``."""
     with TemporaryDirectory() as drills:
         emit_drills(Path(drills))
-        carried(Path(drills), home, {"CONTRAIL_RELAY__SINKS": "embedded"})
+        for path in (
+            Path(drills) / "journal"
+        ).iterdir():  # a journal file is known by its name: these are not the demo's
+            path.rename(path.with_name(path.name.replace("-000.", "-900.")))
+        store = {"CONTRAIL_RELAY__SINKS": "embedded", "CONTRAIL_STORE__PATH": str(home / "store.db")}
+        carried(Path(drills), Path(drills) / "carried", store)
     with api_server(home) as url, logged_in(url, home) as driver:
         with Api(url, password(Layout(home))) as api:
             runs = list(api.pages("/dags/failure_drills/dagRuns", "dag_runs"))
