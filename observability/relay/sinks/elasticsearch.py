@@ -287,7 +287,7 @@ def _about_a_document(reply: Reply) -> bool:
 def _unavailable(url: str, reply: Reply) -> SinkUnavailable:
     remedy = {
         401: "; check the Connection's credentials",
-        403: "; the user or API key needs create_doc and read on the data streams",
+        403: "; the user or API key needs auto_configure, create_doc, read and maintenance on the data streams",
         404: "; run `contrail elasticsearch setup`",
     }.get(reply.status, "")
     wish = reply.headers.get("retry-after", "")
