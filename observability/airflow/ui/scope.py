@@ -28,15 +28,18 @@ def readable(user: Any, *, lines: bool) -> tuple[str, ...] | None:
         return None
     found = manager.get_authorized_dag_ids(user=user, method="GET")
     teams = _teams(found)
-    return tuple(
-        sorted(dag for dag in found if _may(manager, user, entities, DagDetails(id=dag, team_name=teams.get(dag))))
-    )
+    return tuple(sorted(dag for dag in found if _may(manager, user, entities, _details(dag, teams))))
 
 
 def _may(manager: Any, user: Any, entities: Iterable[DagAccessEntity], details: DagDetails | None) -> bool:
     return all(
         manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user) for entity in entities
     )
+
+
+def _details(dag: str, teams: dict[str, str | None]) -> DagDetails:
+    """Airflow 3.1 has no teams, and no room for one here."""
+    return DagDetails(id=dag, team_name=teams[dag]) if dag in teams else DagDetails(id=dag)
 
 
 def _teams(dags: set[str]) -> dict[str, str | None]:
