@@ -42,6 +42,7 @@ class Airflow:
     def __init__(self):
         self.tasks, self.runs, self.dags, self.events, self.errors = [], [], [DAG], [], []
         self.beats = dict(BEATS)
+        self.params = {}
         self.failing = 0
         self.date = ""
         self.asked = []
@@ -63,7 +64,7 @@ class Airflow:
     def found(self, path, params):  # noqa: PLR0911 - one for each path
         states = params.get_list("state")
         if path.endswith("/details"):
-            return {**DAG, "dag_run_timeout": "PT30S", "params": {}}
+            return {**DAG, "dag_run_timeout": "PT30S", "params": self.params}
         if re.search(r"/taskInstances$", path):
             return {"task_instances": [one for one in self.tasks if not states or one["state"] in states]}
         if "/logs/" in path:
@@ -116,6 +117,21 @@ def test_a_look_asks_again_for_the_overlap_only(airflow, reconciler):
     reconciler.look(scene, [], NOW + 5)
     since = next(params["updated_at_gte"] for path, params in airflow.asked if path.endswith("/taskInstances"))
     assert since == "2026-01-09T11:59:30+00:00"
+
+
+def test_deadlines_that_a_dag_gets_later_are_learnt_in_turn(airflow, reconciler):
+    airflow.dags = [{**DAG, "dag_id": f"load{number:02}"} for number in range(25)]
+    scene = Scene()
+    reconciler.look(scene, [], NOW)
+    deadlines = [{"run_finishes_within": "1h"}]
+    airflow.params = {"contrail_deadlines": {"value": deadlines}}
+    learnt = []
+    for look in range(1, 4):
+        airflow.asked.clear()
+        reconciler.look(scene, [], NOW + 20 * look)
+        assert sum(path.endswith("/details") for path, _ in airflow.asked) == 10
+        learnt.append(sum(one["deadlines"] == deadlines for one in reconciler.dags.values()))
+    assert learnt == [10, 20, 25]
 
 
 def test_a_passing_500_is_tried_again_and_a_lasting_one_is_said(airflow, reconciler):

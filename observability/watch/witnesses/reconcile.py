@@ -6,6 +6,7 @@ before it becomes visible. Facts are keyed, so what is seen twice counts once.
 
 from __future__ import annotations
 
+import heapq
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -28,6 +29,8 @@ __all__ = ["Reconciler", "Scene", "scene_from"]
 _OVERLAP_S = 30.0
 _LOOKBACK_S = 300.0
 _SLOW_S = 15.0
+_ASKED_AGAIN = 10
+"""DAGs whose params are asked for at each slow look, in turn: a hundred DAGs take two and a half minutes."""
 _LOOK_S = 3.0
 """A look ends its questions after so long, and tells what it has."""
 _EVENTS_BEFORE_S = 120.0
@@ -256,8 +259,10 @@ class Reconciler:
                     family="overdue", sign="failed", time=now, cause="platform", certainty=SEEN, dag_id=dag_id,
                     reason=f"the run that was due at {due} has not begun", about=_about_dag(one, self._environment),
                 )  # fmt: skip
+        before, turn = scene.dags, _longest_unasked(scene.dags)
         scene.dags = {
-            name: {**self._known_dag(one, scene.dags.get(name)), "next": waits[name]} for name, one in found.items()
+            name: {**self._known_dag(one, None if name in turn else before.get(name), now), "next": waits[name]}
+            for name, one in found.items()
         }
         self.dags = scene.dags
 
@@ -274,15 +279,17 @@ class Reconciler:
         active = self._api.get(f"/dags/{one['dag_id']}/dagRuns", state=["running"], limit=1) or {}
         return int(active.get("total_entries", 0)) < most
 
-    def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
-        """What is worth remembering of a DAG; its params are asked for when it has changed."""
+    def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None, now: float) -> dict[str, Any]:
+        """What is worth remembering of a DAG; its params are asked for when it has changed, and when it is its turn."""
         known = {"file": one.get("relative_fileloc"), "paused": one["is_paused"], **_about_dag(one, self._environment)}
         mark = [one.get("bundle_version"), one.get("last_expired"), known["tags"], one.get("timetable_summary")]
         if before is not None and before.get("mark") == mark:
-            return {**known, "mark": mark, "deadlines": before.get("deadlines", [])}
+            kept = {"deadlines": before.get("deadlines", []), "asked": before.get("asked", 0.0)}
+            return {**known, "mark": mark, **kept}
         params = (self._api.get(f"/dags/{one['dag_id']}/details") or {}).get("params") or {}
         declared = params.get("contrail_deadlines") or {}
-        return {**known, "mark": mark, "deadlines": declared.get("value", []) if isinstance(declared, dict) else []}
+        deadlines = declared.get("value", []) if isinstance(declared, dict) else []
+        return {**known, "mark": mark, "deadlines": deadlines, "asked": now}
 
     def _dag(self, dag_id: str, sign: Any, cause: str, reason: str, now: float, evidence: dict[str, Any]) -> Fact:  # noqa: PLR0913, PLR0917 - each is a column of what it is about
         return Fact(
@@ -430,6 +437,11 @@ def _component(name: str, sign: Any, reason: str, now: float, evidence: dict[str
 def _about_dag(one: dict[str, Any], environment: str) -> dict[str, Any]:
     owners = one.get("owners") or []
     return {"owner": ",".join(owners), "tags": [tag["name"] for tag in one.get("tags") or []], "env": environment}
+
+
+def _longest_unasked(dags: dict[str, dict[str, Any]]) -> set[str]:
+    """The DAGs whose params were asked for longest ago: the listing does not tell when only those have changed."""
+    return set(heapq.nsmallest(_ASKED_AGAIN, dags, key=lambda name: float(dags[name].get("asked", 0))))
 
 
 def scene_from(value: Any) -> Scene:
