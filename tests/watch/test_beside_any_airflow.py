@@ -61,7 +61,7 @@ def test_each_failure_is_told_once_with_its_cause_and_what_recovers_is_not(tmp_p
     (tmp_path / "dags" / "three.py").write_text(DAGS)
     (tmp_path / "routes.yaml").write_text(RULES)
     (tmp_path / "airflow").mkdir()
-    with plain(tmp_path / "airflow", tmp_path / "dags") as airflow:
+    with plain(tmp_path / "airflow", tmp_path / "dags") as airflow, airflow._http:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
         given = {
             **kept,
