@@ -5,6 +5,8 @@ A task's own outcome is told by its callbacks, in the same process; here it is o
 
 from __future__ import annotations
 
+import signal
+import threading
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -32,6 +34,7 @@ from observability.identify import duration_ns, identify, identify_run
 __all__: list[str] = []
 
 _STAGE = "listener"
+_PARSER = "airflow.dag_processing.importers.python_importer"
 
 
 @hookimpl
@@ -42,6 +45,7 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
         about = identify(context)
         identity.bind(about)
         follow_masks()
+        _let_a_segfault_end()
         if about.trace_id:
             structlog.contextvars.bind_contextvars(**{"trace.id": about.trace_id})
 
@@ -131,6 +135,13 @@ def before_stopping(component: Any) -> None:  # noqa: ARG001
 def _is_record(task_instance: Any) -> bool:
     """True for the database's task instance (scheduler, API server), False for the one a task process runs."""
     return hasattr(task_instance, "_sa_instance_state")
+
+
+def _let_a_segfault_end() -> None:
+    """Put back what ends a process: Airflow parses the DAG in it with a handler under which a segfault goes on for ever."""
+    handler = signal.getsignal(signal.SIGSEGV)
+    if getattr(handler, "__module__", "") == _PARSER and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
 
 
 def _run_of(task_instance: Any) -> Any:

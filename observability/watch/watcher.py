@@ -46,6 +46,8 @@ _LEDGER_WAIT_S = 1.0
 _RULES_S = 2.0
 _GAUGES_S = 5.0
 _HOUR_S = 3600.0
+_REST = 4.0
+"""A look at the deadlines that takes a second is followed by this many of everything else."""
 _KEEP_S = 90 * 86_400.0
 _API_PATIENCE_S = 90.0
 _SUSPECT_S = 0.7
@@ -74,6 +76,7 @@ class Watcher:
         self._careful = False
         self._clock = _Clock()
         self._next: dict[str, float] = {}
+        self._deadlines_took_s = 0.0
         self._reported: list[Fact] = []
         self._seen: dict[str, int] | None = None
         self._due_at: float | None = None
@@ -213,15 +216,20 @@ class Watcher:
     def _regular(self, connection: Connection, now: float) -> None:
         if self._due("rules", now, _RULES_S) and self._rules.reload():
             self._tell_about_rules(connection, now)
-        if self._due("deadlines", now, 1.0):
-            deadlines = Deadlines(self._rules.rules.deadlines, self._looker.dags if self._looker else {})
-            self._desk.take(connection, deadlines.check(connection, now), now)
+        if self._due("deadlines", now, max(1.0, _REST * self._deadlines_took_s)):
+            self._check_deadlines(connection, now)
         self._desk.take(connection, self._proof.round(connection, self._desk.teller, now), now)
         if self._due("gauges", now, _GAUGES_S):
             gauges.open_incidents(connection)
         if self._due("quiet", now, _HOUR_S):
             self._desk.quiet(connection, now)
             book.forget(connection, now - _KEEP_S)
+
+    def _check_deadlines(self, connection: Connection, now: float) -> None:
+        began = time.monotonic()
+        deadlines = Deadlines(self._rules.rules.deadlines, self._looker.dags if self._looker else {})
+        self._desk.take(connection, deadlines.check(connection, now), now)
+        self._deadlines_took_s = time.monotonic() - began
 
     def _due(self, what: str, now: float, every_s: float) -> bool:
         due = self._next.get(what, 0.0)

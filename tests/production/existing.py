@@ -40,11 +40,14 @@ def interpreter(version):
     return None
 
 
-def install(python, folder, *packages):
-    """The ``bin`` of a new virtual environment with the packages, as the registry has them; skips where it has not."""
+def install(python, folder, *packages, as_of=None):
+    """The ``bin`` of a new virtual environment with the packages, as the registry had them on the day ``as_of``."""
     uv = shutil.which("uv")
+    if as_of and not uv:
+        pytest.skip("taking packages as they were on a day needs uv: pip install uv")
     subprocess.run([uv, "venv", "-q", "--python", python, folder] if uv else [python, "-m", "venv", folder], check=True)
-    pip = [uv, "pip", "install", "-q"] if uv else [folder / "bin" / "pip", "install", "-q"]
+    dated = ["--exclude-newer", as_of] if as_of else []
+    pip = [uv, "pip", "install", "-q", *dated] if uv else [folder / "bin" / "pip", "install", "-q"]
     done = subprocess.run(
         [*pip, *map(str, packages)], env={**os.environ, "VIRTUAL_ENV": str(folder)}, capture_output=True, text=True,
         check=False,
