@@ -34,18 +34,18 @@ from observability.identify import duration_ns, identify, identify_run
 __all__: list[str] = []
 
 _STAGE = "listener"
-_PARSER = "airflow.dag_processing.importers.python_importer"
+_PARSERS = ("airflow.dag_processing.", "airflow.models.dagbag")
 
 
 @hookimpl
 def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  # noqa: ARG001 - Airflow's signature
     """Say whom this process works for, so that every line and sample from here on knows it."""
     with contained(_STAGE):
+        _let_a_segfault_end()
         context = {"ti": task_instance, "dag_run": _run_of(task_instance)}
         about = identify(context)
         identity.bind(about)
         follow_masks()
-        _let_a_segfault_end()
         if about.trace_id:
             structlog.contextvars.bind_contextvars(**{"trace.id": about.trace_id})
 
@@ -138,9 +138,9 @@ def _is_record(task_instance: Any) -> bool:
 
 
 def _let_a_segfault_end() -> None:
-    """Put back what ends a process: Airflow parses the DAG in it with a handler under which a segfault goes on for ever."""
-    handler = signal.getsignal(signal.SIGSEGV)
-    if getattr(handler, "__module__", "") == _PARSER and threading.current_thread() is threading.main_thread():
+    """Take off the handler that Airflow parsed the DAG with: under it a segfault goes on for ever."""
+    handler = getattr(signal.getsignal(signal.SIGSEGV), "__module__", None) or ""
+    if handler.startswith(_PARSERS) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGSEGV, signal.SIG_DFL)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
@@ -131,3 +135,22 @@ def test_a_file_that_stops_parsing_is_told_once(told):
     assert document["event.reason"] == "NameError: name 'x' is not defined"
     assert document["log.file.path"] == "dags/x.py"
     assert document["error.stack_trace"] == trace
+
+
+_SEGFAULT = """
+import ctypes, signal, sys
+from airflow.dag_processing.dagbag import DagBag
+from observability.airflow import listener
+
+DagBag(sys.argv[1])
+assert callable(signal.getsignal(signal.SIGSEGV)), "Airflow takes it off itself: ours can go"
+listener.on_task_instance_running(None, None)
+ctypes.string_at(0)
+"""
+
+
+def test_a_segfault_ends_the_process_of_a_task(tmp_path):
+    (tmp_path / "empty.py").write_text("from airflow.sdk import DAG\nwith DAG('empty'):\n    pass\n", "utf-8")
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", _SEGFAULT, tmp_path], env=env, check=False, timeout=60)
+    assert ended.returncode == -signal.SIGSEGV
