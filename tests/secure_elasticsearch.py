@@ -1,4 +1,4 @@
-"""Elasticsearch with its own security on: TLS by an authority of ours, a superuser, API keys."""
+"""Elasticsearch with its own security on: TLS by an authority of ours, a superuser."""
 
 from __future__ import annotations
 

@@ -39,6 +39,8 @@ _OTHER_TAGS = {
 }
 """The tags that are no field of ours, as one word; a flattened field cannot be part of a composite key."""
 _WHERE_IT_IS = "ignore_unavailable=true&allow_no_indices=true"
+_PAUSES_S = (0.1, 0.3, 0.6)
+"""A stream that is just made, or whose shard moves, answers 503 for some moments."""
 _WHOLE = "allow_partial_search_results=false"
 """A shard that is away is an error, not a log in which lines are missing."""
 
@@ -138,12 +140,17 @@ class ElasticsearchStore:
         return f"{catalog.DATASETS[dataset].type}-{dataset}-{self._environment}"
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        try:
-            if self._cluster is None:
-                self._cluster = self._connect()
-            return self._cluster.ask(method, path, body)
-        except (ClusterError, ClusterUnreachable, CredentialsError) as error:
-            raise StoreError(f"Elasticsearch cannot answer: {error}") from error
+        for pause in (*_PAUSES_S, None):
+            try:
+                if self._cluster is None:
+                    self._cluster = self._connect()
+                return self._cluster.ask(method, path, body)
+            except (ClusterError, ClusterUnreachable, CredentialsError) as error:
+                passing = isinstance(error, ClusterError) and error.status == 503  # noqa: PLR2004 - HTTP
+                if pause is None or not passing:
+                    raise StoreError(f"Elasticsearch cannot answer: {error}") from error
+                time.sleep(pause)
+        raise AssertionError  # the loop ends inside
 
     def _hits(self, query: Query, filters: list[Any], seen: dict[str, int]) -> Iterator[Any]:
         """The hits in order; ``seen`` learns the highest sequence number of each index."""

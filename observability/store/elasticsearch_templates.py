@@ -26,7 +26,7 @@ _SAID_TWICE: Final = ("dag_id", "task_id", "run_id", "try_number", "map_index")
 """What Airflow puts into each line and we into ``airflow.*``, by which one searches."""
 _KEPT_ONLY: Final = {"type": "keyword", "index": False, "doc_values": False}
 _SORTED_ONLY: Final = ("timestamp", "offset")
-"""Their values are there to sort and compare by; an index beside them costs a tenth of what a line costs."""
+"""Their values are there to sort and compare by, without an index beside them."""
 _LONGEST_KEYWORD: Final = 1024
 _AIRFLOWS_OWN: Final = frozenset({"log_id", "offset", "event", "level", "logger", "timestamp"})
 _PRIORITY: Final = 250
