@@ -114,6 +114,7 @@ class Lane(threading.Thread):
         self._behind_since: dict[str, float] = {}
         self._skipped: dict[str, float] = {}
         self._noted: dict[str, int] = {}
+        self._met: dict[str, tuple[int, int]] = {}
         self._ahead = Ahead()
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
@@ -197,7 +198,7 @@ class Lane(threading.Thread):
             if self._stopping.is_set():
                 return moved
             cursor = self._cursor(checkpoint, file)
-            if cursor.offset >= file.size or not self._may(file):
+            if not self._may(file) or (cursor.offset >= file.size and self._is_the_one(file, cursor)):
                 continue
             stretch = self._read(checkpoint, file, cursor)
             if stretch is None:
@@ -218,7 +219,10 @@ class Lane(threading.Thread):
 
     def _read(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> Stretch | None:
         try:
-            return self._ahead.read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
+            stretch = self._ahead.read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
+            if not file.stream.prefix:
+                self._met[file.identity] = (file.device, file.inode)
+            return stretch
         except Replaced:
             self._start_again(checkpoint, file, cursor)
         except FileNotFoundError:
@@ -344,6 +348,13 @@ class Lane(threading.Thread):
             del self._cursors[identity]
             self._behind_since.pop(identity, None)
             self._noted.pop(identity, None)
+            self._met.pop(identity, None)
+
+    def _is_the_one(self, file: TailedFile, cursor: Cursor) -> bool:
+        """Whether the cursor was set in this very file: a journal is known by its name, which another may take."""
+        if file.stream.prefix:
+            return True
+        return cursor.offset <= file.size and self._met.get(file.identity) == (file.device, file.inode)
 
     def _may(self, file: TailedFile) -> bool:
         return not self._skipped or self._skipped.get(file.identity, 0.0) < time.monotonic()

@@ -1,6 +1,7 @@
 import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import sqlite3
@@ -8,11 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import orjson
 import pytest
 from relay_lines import TASK, expected, line, stored
 
+from observability.journal import Journal
 from observability.relay.relay import Relay, RelayError, read_status
 from observability.store import Query, open_store
 
@@ -101,6 +104,51 @@ def test_metrics_go_through_socket_journal_and_store(settings):
     store.close()
     assert (sample["metric.value"], sample["airflow.dag_id"]) == (50.0, "flights")
     assert relay.statsd.garbage == 50
+
+
+@contextmanager
+def carrying(settings):
+    """A relay that runs meanwhile."""
+    relay = Relay(settings, statsd=False)
+    runner = threading.Thread(target=relay.run)
+    runner.start()
+    try:
+        yield relay
+    finally:
+        relay.stop()
+        runner.join()
+
+
+@pytest.mark.parametrize("records", [1, 3, 5])
+@pytest.mark.parametrize("running", [False, True])
+def test_a_journal_that_takes_the_place_of_another_is_carried_from_its_start(settings, records, running):
+    def write(first, number):
+        journal = Journal(settings.journal_directory)
+        for n in range(first, first + number):
+            event = {"event.id": f"{n:032}", "@timestamp": "2026-01-01T00:00:00Z", "etl.step": f"step {n}"}
+            journal.append("etl.event", orjson.dumps(event))
+        journal.close()
+
+    def events():
+        store = open_store(settings)
+        try:
+            return sorted(int(one["event.id"]) for one in store.documents(Query("etl.event")))
+        finally:
+            store.close()
+
+    write(0, 3)
+    Relay(settings, statsd=False).run(once=True)
+    if running:
+        with carrying(settings) as relay:
+            wait_until(lambda: relay.lanes[0].idle_since > 1)
+            shutil.rmtree(settings.journal_directory)
+            write(10, records)
+            wait_until(lambda: len(events()) == 3 + records)
+    else:
+        shutil.rmtree(settings.journal_directory)
+        write(10, records)
+        Relay(settings, statsd=False).run(once=True)
+    assert events() == [0, 1, 2, *range(10, 10 + records)]
 
 
 def test_a_killed_task_is_told_as_an_event_exactly_once(settings, logs):
