@@ -128,7 +128,7 @@ def test_nothing_of_ours_was_lost_on_the_way(observed, platform):
 def test_the_ui_shows_a_log_as_airflow_wrote_it_also_when_the_file_is_gone(task_id, observed, platform):
     file = platform.layout.log_folder / f"dag_id=observed/run_id={observed.run_id}/task_id={task_id}/attempt=1.log"
     lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
-    written = sorted(lines, key=lambda line: line["timestamp"])  # as the UI does: a print comes by another pipe
+    written = sorted(lines, key=lambda line: line["timestamp"][:23])  # as the UI does, by milliseconds
     assert observed.log(task_id) == written
     aside = file.rename(file.with_suffix(".aside"))
     try:

@@ -67,8 +67,11 @@ def switch(monkeypatch):
 
 @pytest.fixture
 def said():
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))  # whatever an earlier test has chosen
     with structlog.testing.capture_logs() as lines:
         yield lines
+    structlog.configure(**before)
 
 
 def teller(every="0s", allow="[127.0.0.1]", where="env:SWITCH"):
