@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, cast
 
 from observability.contain import contained, count_loss
 from observability.relay.accounts import Account, Waiting
-from observability.relay.ahead import Ahead
 from observability.relay.inventory import is_final
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.relay.steps.splice import repair
-from observability.relay.tail import Cursor, Replaced, Stretch
+from observability.relay.tail import Cursor, Replaced, Stretch, read
 
 if TYPE_CHECKING:
     import re
@@ -115,7 +114,6 @@ class Lane(threading.Thread):
         self._skipped: dict[str, float] = {}
         self._noted: dict[str, int] = {}
         self._met: dict[str, tuple[int, int]] = {}
-        self._ahead = Ahead()
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
         self.tried = threading.Event()
@@ -219,7 +217,7 @@ class Lane(threading.Thread):
 
     def _read(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> Stretch | None:
         try:
-            stretch = self._ahead.read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
+            stretch = read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
             if not file.stream.prefix:
                 self._met[file.identity] = (file.device, file.inode)
             return stretch

@@ -4,7 +4,6 @@ import time
 import pytest
 from relay_lines import TASK, line
 
-from observability.relay import ahead
 from observability.relay import lane as lanes
 from observability.relay.checkpoint import open_checkpoint
 from observability.relay.deadletters import DeadLetters
@@ -144,14 +143,14 @@ def test_a_file_that_cannot_be_read_is_said_and_stops_no_other(logs, carry, monk
     sink = Sink()
     logs.write(line("x"))
     logs.write(line("y"), "components/scheduler.log")
-    real = ahead.read
+    real = lanes.read
 
     def read(file, *rest, **options):
         if file.stream.name == TASK:
             raise PermissionError(13, "Permission denied")
         return real(file, *rest, **options)
 
-    monkeypatch.setattr(ahead, "read", read)
+    monkeypatch.setattr(lanes, "read", read)
     inventory, _ = carry(sink)
     inventory.refresh()
     wait_until(lambda: len(sink.ids) == 1)

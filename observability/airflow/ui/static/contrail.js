@@ -15,7 +15,7 @@
       scales: { x: { time: false, range: [-0.6, Math.max(runs.length - 0.4, 6)] }, y: { range: (_, __, max) => [0, (max || 1) * 1.1] }, rows: { range: (_, __, max) => [0, (max || 1) * 1.1] } },
       axes: [axis({ values: label }), axis({ values: (_, all) => all.map(span), size: 70 }), axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })],
       series: [
-        { label: "run", value: (_, index) => (index == null ? "–" : runs[index].run_id) },
+        { label: "run", value: (_, index) => (index == null ? "" : runs[index].run_id) },
         { label: "succeeded", fill: colour("--good"), stroke: colour("--good"), paths: bars, points: { show: false }, value: (_, v) => span(v) },
         { label: "failed", fill: colour("--bad"), stroke: colour("--bad"), paths: bars, points: { show: false }, value: (_, v) => span(v) },
         { label: "rows out", scale: "rows", stroke: colour("--accent"), width: 2, spanGaps: true, points: { show: runs.length < 3 } },
@@ -51,6 +51,8 @@
 
   const bytes = (value) => { let unit = 0; while (value >= 1024 && unit < 4) { value /= 1024; unit += 1; } return `${value.toFixed(value < 10 && unit ? 1 : 0)} ${["B", "KiB", "MiB", "GiB", "TiB"][unit]}`; };
   const written = { ms: span, bytes, percent: (value) => `${value.toFixed(1)} %` };
+  const utc = (at, from, to) => new Date(at * 1000).toISOString().slice(from, to).replace("T", " ");
+  const clock = (at) => (at % 86400 ? utc(at, 11, at % 60 ? 19 : 16) : utc(at, 5, 10));
   const plain = (value) => (Math.abs(value) >= 1e6 ? `${(value / 1e6).toFixed(1)} M` : Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(2));
 
   // Bars and areas stand on each other: each is drawn from nothing to the sum of itself and those below, the tallest first.
@@ -71,8 +73,8 @@
     new uPlot({
       width: node.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
-      axes: [axis({}), axis({ values: (_, all) => all.map((value) => (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64 })],
-      series: [{ label: "UTC", value: (_, at) => (at == null ? "–" : new Date(at * 1000).toISOString().slice(5, 16).replace("T", " ")) }, ...order],
+      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64 })],
+      series: [{ label: "UTC", value: (_, at) => (at == null ? "" : `${utc(at, 5, 16)} UTC`) }, ...order],
     }, data, node);
   };
 
