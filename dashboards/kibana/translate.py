@@ -169,7 +169,7 @@ def _leaf(operation: str, column: dict[str, Any]) -> dict[str, Any]:
     if operation == "last_value":
         newest = [{column["params"]["sortField"]: "desc"}]
         return {"top_hits": {"size": 1, "sort": newest, "_source": False, "docvalue_fields": [field]}}
-    raise NotImplementedError(f"operation {operation} of Lens has no translation here; add it to {__name__}")
+    raise LookupError(f"operation {operation} of Lens has no translation here; add it to {__name__}")
 
 
 def rows(asked: Asked, answer: dict[str, Any]) -> list[dict[str, Any]]:
