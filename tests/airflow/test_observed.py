@@ -103,7 +103,7 @@ def test_each_instance_of_a_mapped_task_tells_of_itself(observed):
 
 def test_a_deferred_task_began_once_and_ended_once(observed):
     assert story(observed, "deferring") == [("task.started", 1), ("task.succeeded", 1)]
-    assert observed.events("task.succeeded", "deferring")[0]["event.duration"] > 1_500_000_000
+    assert observed.events("task.succeeded", "deferring")[0]["event.duration"] > 7_500_000_000
 
 
 def test_setup_teardown_skips_groups_and_assets_are_told(observed):
