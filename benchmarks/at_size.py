@@ -57,11 +57,11 @@ def _store(home: Path, runs: int, lines: int) -> list[Figure]:
     for number, batch in enumerate(_logs(runs, lines), 1):
         sink.send(batch)
         if number % _FILES_A_COMMIT == 0 or number == runs:
-            checkpoint.save(batch.source, Cursor(batch.ids[0].partition(b"-")[0].decode()))
+            checkpoint.save([(batch.source, Cursor(batch.ids[0].partition(b"-")[0].decode()))])
     rate = runs * lines / (time.monotonic() - began)
     for batch in _batches("etl.event", _events(runs)):
         sink.send(batch)
-        checkpoint.save(batch.source, Cursor("0" * 16))
+        checkpoint.save([(batch.source, Cursor("0" * 16))])
     sink.close()
     store = open_store(knobs)
     asked = _pages(store, runs) | _questions(store, runs, lines)
