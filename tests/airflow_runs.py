@@ -60,8 +60,18 @@ def journal_of(platform):
     ]
 
 
+def appear(api, dag_id):
+    """Wait until Airflow has read the DAG."""
+    wait_until(lambda: any(dag["dag_id"] == dag_id for dag in api.pages("/dags", "dags")), within=60)
+
+
+def pause(api, dag_id):
+    appear(api, dag_id)
+    api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+
+
 def trigger(platform, api, dag_id, **body):
     """A new run of the DAG, as soon as Airflow has it."""
-    wait_until(lambda: any(dag["dag_id"] == dag_id for dag in api.pages("/dags", "dags")), within=60)
+    appear(api, dag_id)
     made = api.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, **body})
     return Run(platform, dag_id, made["dag_run_id"], api)
