@@ -61,7 +61,12 @@ WAYS = (
     Way("sigkill", ("killed", "oom")),
     Way("sigkill_retried", alerts=0),
     Way("oom", ("oom",)),
+    Way("segfault", ("killed",)),
+    Way("runner_fails", ("killed",)),
     Way("os_exit", ("killed",)),
+    Way("system_exit"),
+    Way("command_killed", ("killed",)),
+    Way("template"),
     Way("supervisor_killed", ("lost_heartbeat",), patience_s=120),
     Way("stuck", ("stuck_queued",)),
     Way("run_timeout", ("timeout",), task=None),
@@ -75,6 +80,7 @@ WAYS = (
     Way("sensor_timeout", ("timeout",)),
     Way("callback_raises"),
     Way("trigger_timeout", ("timeout",)),
+    Way("trigger_fails", ("dependency",)),
     Way("fine", alerts=0),
     Way("stuck_queued", ("stuck_queued",)),
     Way("deferred", ("platform",), component="triggerer"),
@@ -158,6 +164,7 @@ def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6) -> I
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+        "PYTHONPATH": str(dags),
         "PLAIN_CALLBACKS": str(home / "plain.jsonl"),
         "WAYS_MAPPED": str(mapped),
     }
@@ -173,7 +180,7 @@ def try_all(failing: Failing, *, parts: tuple[str, ...] = ("tasks", "files", "qu
     """Make every way happen, and wait until each has been told or its patience is over."""
     later = {"import_error", "vanished", "deferred", "never_started", "auto_paused", "stuck_queued"}
     with failing.api() as api:
-        _until(lambda: len(_dags(api)) >= 26, 60)  # noqa: PLR2004 - all files have been parsed
+        _until(lambda: len(_dags(api)) > 31, 60)  # noqa: PLR2004 - all files have been parsed
         failing.trigger(api, "auto_paused")
         if "tasks" in parts:
             for way in WAYS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import sysconfig
 import traceback
 from dataclasses import dataclass
@@ -84,6 +85,13 @@ _LIBRARY = (
     str(Path(__file__).parent),
     *{path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_paths().get(name))},
 )
+_SIGKILL = (-9, 137)
+"""How a command that was killed is told: by Python, and by a shell whose child it was."""
+_BASH_FAILED = re.compile(r"Bash command failed\. The command returned a non-zero exit code (-?\d+)")
+"""``BashOperator`` has no other place for its exit code than these words."""
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(: |$)")
+"""The line of a traceback that names the error, as :mod:`traceback` prints it: at the left edge."""
+_FRAME = re.compile(r'^ *File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)
 _VARIABLE = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{12,}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE)
 
 
@@ -103,20 +111,61 @@ class Failure:
 
 def describe(error: BaseException) -> Failure:
     """What an event says about ``error``; never raises for an exception that cannot even be printed."""
+    if trace := _of_trigger(error):
+        return _described_by(trace)
     told = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MOST * 4)
     kind = type(error).__name__
     message = redact.text(str(told))
     first = message.strip().partition("\n")[0]
-    code = error.code if isinstance(error, SystemExit) else None
+    code = _exit_code(error, message)
     return Failure(
-        cause=cause_of(error),
+        cause="killed" if code in _SIGKILL else cause_of(error),
         reason=_bounded(f"{kind}: {first}" if first else kind, _REASON_MOST),
         error_type=_name(type(error)),
         error_message=_bounded(message, _TRACE_MOST // 2),
         stack_trace=_bounded(redact.text("".join(told.format())), _TRACE_MOST),
         fingerprint=fingerprint_of(error, message),
         frame=_own_frame(error),
-        exit_code=code if isinstance(code, int) else None,
+        exit_code=code,
+    )
+
+
+def _exit_code(error: BaseException, message: str) -> int | None:
+    """With what the process left, or the command that it had started."""
+    if command := _BASH_FAILED.match(message):
+        return int(command[1])
+    code = getattr(error, "code" if isinstance(error, SystemExit) else "returncode", None)
+    return code if isinstance(code, int) else None
+
+
+def _of_trigger(error: BaseException) -> str:
+    """The traceback of the trigger that failed, which Airflow hands to the resumed task's frame and to nothing else."""
+    step = error.__traceback__ if type(error).__name__ == "TaskDeferralError" else None
+    while step is not None:
+        if step.tb_frame.f_code.co_name == "resume_execution":
+            lines = (step.tb_frame.f_locals.get("next_kwargs") or {}).get("traceback")
+            return "".join(map(str, lines)) if isinstance(lines, (list, tuple)) else ""
+        step = step.tb_next
+    return ""
+
+
+def _described_by(trace: str) -> Failure:
+    """What an event says about the error whose traceback is ``trace``."""
+    trace = redact.text(trace).rstrip()
+    after = trace[trace.rfind('\n  File "') + 1 :].split("\n")
+    last = next((line for line in after if _ERROR.match(line)), after[-1])
+    name, _, message = last.partition(": ")
+    own = [found for found in _FRAME.findall(trace) if _is_own(found[0])]
+    file, line, function = own[-1] if own else ("", "", "")
+    parts = [name, *(f"{PurePath(file).name}:{function}" for file, _, function in own[-_FRAMES_MOST:])]
+    return Failure(
+        cause=_cause_of_named(name) or "app",
+        reason=_bounded(f"the trigger failed: {last}", _REASON_MOST),
+        error_type=name,
+        error_message=_bounded(message, _TRACE_MOST // 2),
+        stack_trace=_bounded(trace, _TRACE_MOST),
+        fingerprint=_digest(parts if own else [name, normalise(message)]),
+        frame=f"{PurePath(file).name}:{line} in {function}" if own else None,
     )
 
 
@@ -136,14 +185,24 @@ def _cause_of_type(kind: type[BaseException]) -> str | None:
     if (own := getattr(kind, "contrail_cause", None)) in CAUSES:
         return str(own)
     for ancestor in kind.__mro__:
-        if cause := _BY_TYPE.get(f"{ancestor.__module__}.{ancestor.__qualname__}"):
+        if cause := _cause_of_name(ancestor.__module__, ancestor.__qualname__):
             return cause
-        if _DATABASE.match(ancestor.__module__) and (cause := _database_cause(ancestor.__name__)):
-            return cause
-        for pattern, cause in _BY_MODULE:
-            if pattern.match(ancestor.__module__):
-                return cause
     return None
+
+
+def _cause_of_named(name: str) -> str | None:
+    """The cause that a type's name in a traceback speaks of; its ancestors are known where its module is imported."""
+    module, _, own = name.rpartition(".")
+    kind = getattr(sys.modules.get(module or "builtins"), own, None)
+    return _cause_of_type(kind) if isinstance(kind, type) else _cause_of_name(module, own)
+
+
+def _cause_of_name(module: str, name: str) -> str | None:
+    if cause := _BY_TYPE.get(f"{module}.{name}"):
+        return cause
+    if _DATABASE.match(module) and (cause := _database_cause(name)):
+        return cause
+    return next((cause for pattern, cause in _BY_MODULE if pattern.match(module)), None)
 
 
 def _database_cause(name: str) -> str | None:
@@ -160,6 +219,10 @@ def fingerprint_of(error: BaseException, message: str) -> str:
     """
     places = [f"{PurePath(file).name}:{function}" for file, _, function in _frames(error) if _is_own(file)]
     parts = [_name(type(error)), *(places[-_FRAMES_MOST:] or [normalise(message)])]
+    return _digest(parts)
+
+
+def _digest(parts: list[str]) -> str:
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+import traceback
 
 import pytest
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowTaskTimeout
 
 from observability import causes
@@ -117,6 +120,35 @@ def test_a_message_of_a_megabyte_is_bounded():
 
 def test_an_exit_code_is_kept():
     assert causes.describe(SystemExit(3)).exit_code == 3
+    assert causes.describe(subprocess.CalledProcessError(5, "load")).exit_code == 5
+
+
+@pytest.mark.parametrize(("command", "code", "cause"), [("exit 5", 5, "app"), ("kill -9 $$", -9, "killed")])
+def test_a_command_tells_its_exit_code_and_whether_it_was_killed(command, code, cause):
+    failure = causes.describe(raised(BashOperator(task_id="load", bash_command=command).execute, {}))
+    assert (failure.exit_code, failure.cause) == (code, cause)
+
+
+def test_a_trigger_that_failed_is_the_cause_not_the_task_that_waited_for_it():
+    class Warehouse:
+        def ask(self):
+            raise ConnectionRefusedError("no answer\nfrom: the warehouse")
+
+    trace = traceback.format_exception(raised(Warehouse().ask))
+    waiting = BaseOperator(task_id="load")
+    told = {"error": "Trigger failure", "traceback": trace}
+    failure = causes.describe(raised(waiting.resume_execution, "__fail__", told, {}))
+    assert (failure.cause, failure.error_type) == ("dependency", "ConnectionRefusedError")
+    assert failure.reason == "the trigger failed: ConnectionRefusedError: no answer"
+    assert failure.frame.startswith("test_causes.py:")
+    assert failure.frame.endswith(" in ask")
+    assert failure.stack_trace == "".join(trace).rstrip()
+
+
+@pytest.mark.parametrize("told", [{}, {"traceback": None}, {"traceback": ["nothing that is a traceback"]}])
+def test_a_trigger_that_left_no_traceback_is_told_all_the_same(told):
+    error = raised(BaseOperator(task_id="load").resume_execution, "__fail__", told, {})
+    assert causes.describe(error).cause == "app"
 
 
 def test_what_differs_between_occurrences_is_normalised_away():

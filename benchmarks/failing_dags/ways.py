@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
 import signal
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.triggers.file import FileTrigger
 from airflow.sdk import DAG, BaseOperator, PokeReturnValue, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from failing_trigger import Failing
 
 NOTES = os.environ.get("PLAIN_CALLBACKS", "/dev/null")
 MAPPED = int(os.environ.get("WAYS_MAPPED", "40"))
@@ -48,18 +53,15 @@ def _raise(context=None):
 
 
 class Defer(BaseOperator):
-    """Waits in the triggerer for a file that never comes."""
+    """Waits in the triggerer, for a file that never comes."""
 
-    def __init__(self, *, wait, **kwargs):
+    def __init__(self, *, wait=None, trigger=None, **kwargs):
         super().__init__(**kwargs)
         self.wait = wait
+        self.trigger = trigger or FileTrigger(filepath="/nonexistent", poke_interval=1.0)
 
     def execute(self, context):
-        from airflow.providers.standard.triggers.file import FileTrigger
-
-        self.defer(
-            trigger=FileTrigger(filepath="/nonexistent", poke_interval=1.0), method_name="resume", timeout=self.wait
-        )
+        self.defer(trigger=self.trigger, method_name="resume", timeout=self.wait)
 
     def resume(self, context, event=None):
         return event
@@ -133,6 +135,36 @@ with way("oom"):
             held.append(bytearray(os.urandom(1024) * 16_384))
 
     work()
+
+with way("segfault"):
+
+    @task
+    def work():
+        ctypes.string_at(0)
+
+    work()
+
+with way("runner_fails"):
+
+    @task
+    def work():
+        raise ValueError("a surrogate, which Airflow's logger cannot write: \udce9")
+
+    work()
+
+with way("system_exit"):
+
+    @task
+    def work():
+        sys.exit(3)
+
+    work()
+
+with way("command_killed"):
+    BashOperator(task_id="work", bash_command="kill -9 $$")
+
+with way("template"):
+    BashOperator(task_id="work", bash_command="echo {{ nobody.knows }}")
 
 with way("os_exit"):
 
@@ -251,6 +283,9 @@ with way("callback_raises"):
 
 with way("trigger_timeout"):
     Defer(task_id="work", wait=timedelta(seconds=5))
+
+with way("trigger_fails"):
+    Defer(task_id="work", trigger=Failing())
 
 with way("deferred"):
     Defer(task_id="work", wait=timedelta(minutes=30))

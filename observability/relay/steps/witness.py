@@ -30,6 +30,8 @@ LAST_WORDS = re.compile(
     rb'"event":"(?:Process terminated by signal|Process exited abnormally|\\n\*{8,} Received SIGSEGV'
     rb"|Server indicated the task shouldn't be running anymore)"
 )
+_RUNNER_FAILED = (125, 126)
+"""With what ``_fork_main`` of Airflow's supervisor leaves when the runner, not the task, raised."""
 _OLD_NEWS_S = 172_800.0
 """Deaths longer ago than this are history: a relay that is new to an Airflow does not report them."""
 
@@ -87,6 +89,12 @@ def death_of(document: bytes) -> TaskKilled | None:
     )
 
 
+def _left_with(code: int) -> str:
+    if code in _RUNNER_FAILED:
+        return f"Airflow's task runner failed itself (exit code {code}): its traceback is in the log of the worker"
+    return f"the process left with exit code {code} and no report"
+
+
 def _told(fields: dict[str, Any]) -> dict[str, Any] | None:
     said = str(fields.get("event", ""))
     if said.startswith("Process terminated by signal") and "signal" in fields:
@@ -99,7 +107,7 @@ def _told(fields: dict[str, Any]) -> dict[str, Any] | None:
         }
     if said.startswith("Process exited abnormally"):
         code = int(fields.get("exit_code", 1))
-        return {"cause": "killed", "reason": f"the process left with exit code {code} and no report", "exit_code": code}
+        return {"cause": "killed", "reason": _left_with(code), "exit_code": code}
     if said.startswith("Server indicated the task shouldn't be running anymore"):
         detail = fields.get("detail")
         state = detail.get("current_state") if isinstance(detail, dict) else None
