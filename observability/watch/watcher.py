@@ -5,29 +5,27 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import select
 
 from observability.contain import count_loss
 from observability.emit import emit
 from observability.store.cluster import open_cluster
-from observability.watch import book, gauges, schema
+from observability.watch import book, gauges
 from observability.watch.deadlines import Deadlines
 from observability.watch.desk import Desk
 from observability.watch.facts import Fact
 from observability.watch.lease import Lease
 from observability.watch.ledger import LedgerUnavailable, read_cursor, write_cursor
+from observability.watch.looker import Confirmer, Looker
 from observability.watch.messages import Links
 from observability.watch.notify import Teller
 from observability.watch.outbox import Courier, fallback_for, reclaim
 from observability.watch.proof import Proof
-from observability.watch.witnesses.api import AirflowApi, ApiError
 from observability.watch.witnesses.journal import JournalWitness
 from observability.watch.witnesses.kibana import KibanaWitness
-from observability.watch.witnesses.reconcile import Reconciler, scene_from
+from observability.watch.witnesses.reconcile import Reconciler
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from observability.watch.channels.channel import Contacts
     from observability.watch.ledger import Ledger
     from observability.watch.rules_file import RulesFile
+    from observability.watch.witnesses.api import AirflowApi
 
 __all__ = ["Watcher"]
 
@@ -49,8 +48,6 @@ _HOUR_S = 3600.0
 _REST = 4.0
 """A look at the deadlines that takes a second is followed by this many of everything else."""
 _KEEP_S = 90 * 86_400.0
-_API_PATIENCE_S = 90.0
-_SUSPECT_S = 0.7
 _JUMP_S = 10.0
 _LOOKBACK_S = 300.0
 """A watcher that is new to an Airflow tells of what happened this long before it came."""
@@ -66,10 +63,11 @@ class Watcher:
         self._api = api
         self._lease = Lease(ledger)
         self._journal = JournalWitness(settings.journal_directory)
-        self._looker = _Looker(settings, api, rules) if api else None
+        self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
+        self._looker = Looker(settings, self._reconciler(api)) if api else None
+        self._confirmer = Confirmer(self._reconciler(api), self._reports.put) if api else None
         index = settings.watch.kibana_alerts
         self._kibana = KibanaWitness(lambda: open_cluster(settings), index) if index else None
-        self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._over = threading.Event()
         self._couriers: dict[str, Courier] = {}
         self._active = False
@@ -163,18 +161,15 @@ class Watcher:
         self._active = True
         reclaim(self._ledger)
         self._hire()
-        if self._looker and not self._looker.is_alive():
-            self._looker.start()
-        if self._kibana and not self._kibana.is_alive():
-            self._kibana.start()
+        for witness in self._witnesses():
+            if not witness.is_alive():
+                witness.start()
         self._log.info("watching", ledger=self._ledger.name, api=self._settings.api_url, rules=str(self._rules.path))
 
     def _step_down(self) -> None:
         self._dismiss()
-        if self._looker:
-            self._looker.stop()
-        if self._kibana:
-            self._kibana.stop()
+        for witness in self._witnesses():
+            witness.stop()
         self._proof.close()
         if self._active:
             try:
@@ -195,10 +190,21 @@ class Watcher:
         self._take(connection, self._reported, now)
         if self._looker:
             self._take(connection, self._looker.exchange(connection, now), now)
-            self._looker.prepare(connection, self._desk, now)
+            self._looker.prepare(connection, now)
+        if self._looker and self._confirmer and (self._desk.suspicious or self._confirmer.is_asking):
+            self._desk.suspicious = False
+            self._confirmer.hand(book.suspects(connection, now), self._looker.dags)
         if self._kibana:
             self._kibana.exchange(connection, self._desk, now)
         return more
+
+    def _reconciler(self, api: AirflowApi) -> Reconciler:
+        settings, rules = self._settings, self._rules
+        return Reconciler(api, settings.log_folder, lambda: rules.rules.thresholds, settings.contrail.environment)
+
+    def _witnesses(self) -> list[Looker | Confirmer | KibanaWitness]:
+        """Those that look in a thread of their own."""
+        return [one for one in (self._looker, self._confirmer, self._kibana) if one is not None]
 
     def _take(self, connection: Connection, facts: list[Fact], now: float) -> None:
         """Apply facts; after a round that failed, each by itself, and without those that cannot be applied."""
@@ -291,128 +297,6 @@ class _Clock:
     def settle(self, now: float, monotonic: float) -> None:
         """The transaction that knows of these readings stands."""
         self._last = (now, monotonic)
-
-
-class _Looker(threading.Thread):
-    """Asks Airflow in its own thread, so that a slow answer delays no decision; its findings wait to be written."""
-
-    def __init__(self, settings: Settings, api: AirflowApi, rules: RulesFile) -> None:
-        super().__init__(name="reconcile", daemon=True)
-        self._api, self._settings, self._rules = api, settings, rules
-        self._reconciler = Reconciler(
-            api, settings.log_folder, lambda: rules.rules.thresholds, settings.contrail.environment
-        )
-        self._over, self._wake = threading.Event(), threading.Event()
-        self._lock = threading.Lock()
-        self._input: tuple[Any, list[Fact], dict[str, Fact]] | None = None
-        self._output: tuple[list[Fact], dict[str, Any]] | None = None
-        self.problem = ""
-        self._since = time.monotonic()
-        self._heard = False
-        self._told_silent: bool | None = None
-        """None: a watcher before this one may have told."""
-        self._tells_silent: bool | None = None
-        self._taken: tuple[list[Fact], dict[str, Any]] | None = None
-        self._prepared: tuple[Any, list[Fact], dict[str, Fact]] | None = None
-
-    @property
-    def dags(self) -> dict[str, dict[str, Any]]:
-        """What is known of the DAGs: owner, tags, file."""
-        return self._reconciler.dags
-
-    @property
-    def has_found(self) -> bool:
-        """Whether a look's findings wait to be written down."""
-        return self._output is not None
-
-    def stop(self) -> None:
-        """End after the request that is under way."""
-        self._over.set()
-        self._wake.set()
-
-    def exchange(self, connection: Connection, now: float) -> list[Fact]:
-        """What was found, whose cursor is written down; it is kept until :meth:`settle`."""
-        with self._lock:
-            self._taken = self._output
-        if self._taken is not None:
-            write_cursor(connection, "reconcile", self._taken[1])
-        return [*(self._taken[0] if self._taken else ()), *self._about_silence(now)]
-
-    def prepare(self, connection: Connection, desk: Desk, now: float) -> None:
-        """Make ready what to ask next."""
-        if self._input is None or desk.suspicious:
-            desk.suspicious = False
-            suspects = book.suspects(connection, now)
-            self._prepared = (read_cursor(connection, "reconcile"), suspects, _known_since(connection, now))
-
-    def settle(self) -> None:
-        """The transaction stands: forget what was found, and ask what was made ready."""
-        with self._lock:
-            if self._output is self._taken:
-                self._output = None
-            if self._prepared is not None:
-                self._input = self._prepared
-                if self._prepared[1]:
-                    self._wake.set()
-            self._taken = self._prepared = None
-        self._told_silent = self._tells_silent
-
-    def run(self) -> None:
-        """The thread."""
-        while not self._over.is_set():
-            with self._lock:
-                given, self._input = (self._input, None) if self._output is None else (None, self._input)
-            if given is None:
-                self._over.wait(_POLL_S)
-                continue
-            self._wake.clear()
-            self._look(*given)
-            if not self._over.wait(_SUSPECT_S):
-                self._wake.wait(max(0.0, self._settings.watch.reconcile_s - _SUSPECT_S))
-
-    def _look(self, remembered: Any, suspects: list[Fact], known: dict[str, Fact]) -> None:
-        scene = scene_from(remembered)
-        try:
-            facts = self._reconciler.look(scene, suspects, time.time(), known.get)
-        except ApiError as error:
-            self.problem = str(error)
-            structlog.get_logger("contrail.watch").warning("Airflow's API did not answer", reason=str(error))
-            return
-        except Exception as error:  # noqa: BLE001 - an answer of a kind that we do not know must not end the thread
-            self.problem = f"Airflow's API was not understood: {type(error).__name__}: {error}"
-            structlog.get_logger("contrail.watch").exception(self.problem)
-            return
-        self.problem, self._since, self._heard = "", time.monotonic(), True
-        with self._lock:
-            self._output = (facts, asdict(scene))
-
-    def _about_silence(self, now: float) -> list[Fact]:
-        """An API server that gives no whole account, for whatever reason, is a silent component."""
-        self._tells_silent = self._told_silent
-        if self.problem and time.monotonic() - self._since > _API_PATIENCE_S:
-            self._tells_silent = True
-        elif self._heard and not self.problem:
-            self._tells_silent = False
-        if self._tells_silent == self._told_silent:
-            return []
-        if self._tells_silent:
-            return [_api_server("failed", self.problem, now)]
-        return [_api_server("recovered", "it answers again", now)]
-
-
-def _api_server(sign: Any, reason: str, now: float) -> Fact:
-    return Fact(
-        family="component", sign=sign, time=now, cause="platform", reason=reason, severity="critical", certainty=3,
-        name="api-server",
-    )  # fmt: skip
-
-
-def _known_since(connection: Connection, now: float) -> dict[str, Fact]:
-    table = schema.facts
-    asked = (
-        select(table.c.key, table.c.document).where(table.c.time > now - 900).order_by(table.c.time.desc()).limit(5000)
-    )
-    return {key: Fact(**document) for key, document in connection.execute(asked)}
 
 
 def _drain(waiting: queue.SimpleQueue[Fact]) -> list[Fact]:

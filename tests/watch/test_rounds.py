@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 import time
 from importlib import import_module
@@ -17,9 +18,11 @@ from observability import contain
 from observability.journal import Journal
 from observability.settings import get_settings
 from observability.watch import book, incidents, schema
+from observability.watch.looker import Confirmer, Looker
 from observability.watch.rules_file import RulesFile
-from observability.watch.watcher import Watcher, _Looker
-from observability.watch.witnesses.api import AirflowApi
+from observability.watch.watcher import Watcher
+from observability.watch.witnesses.api import AirflowApi, ApiUnavailable
+from observability.watch.witnesses.reconcile import Reconciler
 
 emit = import_module("observability.emit")  # the package's attribute of that name is the function
 
@@ -133,7 +136,8 @@ def test_a_wait_is_as_long_after_a_jump_as_before(office):
 
 @pytest.fixture
 def looker(settings):
-    return _Looker(settings, AirflowApi("http://127.0.0.1:9"), RulesFile(None))
+    api = AirflowApi("http://127.0.0.1:9")
+    return Looker(settings, Reconciler(api, settings.log_folder, RulesFile(None).rules.thresholds, "test"))
 
 
 def told(looker, ledger, *, stands=True):
@@ -150,7 +154,7 @@ def test_an_answer_that_is_not_understood_for_long_is_told_like_a_silent_api_unt
         raise KeyError("end_date")
 
     monkeypatch.setattr(looker._reconciler, "look", surprise)
-    looker._look(None, [], {})
+    looker._look(None, {})
     assert looker.problem == "Airflow's API was not understood: KeyError: 'end_date'"
     assert told(looker, ledger) == []
     looker._since -= 100
@@ -158,14 +162,47 @@ def test_an_answer_that_is_not_understood_for_long_is_told_like_a_silent_api_unt
     assert told(looker, ledger) == [("api-server", "failed")]
     assert told(looker, ledger) == []
     monkeypatch.setattr(looker._reconciler, "look", lambda *_: [])
-    looker._look(None, [], {})
+    looker._look(None, {})
     assert told(looker, ledger) == [("api-server", "recovered")]
     assert told(looker, ledger) == []
 
 
 def test_what_was_found_is_kept_until_it_is_written_down(looker, ledger, monkeypatch):
     monkeypatch.setattr(looker._reconciler, "look", lambda *_: [failed()])
-    looker._look(None, [], {})
+    looker._look(None, {})
     assert told(looker, ledger, stands=False)[0] == ("", "failed")
     assert told(looker, ledger)[0] == ("", "failed")
     assert told(looker, ledger) == []
+
+
+class Asked:
+    """A reconciler that is asked about deaths and answers as it is told to."""
+
+    def __init__(self, *answers):
+        self.answers, self.questions, self.dags = list(answers), [], {}
+
+    def confirm(self, suspects):
+        self.questions.append(suspects)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_a_death_is_asked_about_until_airflow_knows_whatever_goes_wrong_on_the_way():
+    dead, heard = failed(sign="suspected"), queue.SimpleQueue()
+    asked = Asked([], ApiUnavailable("later"), KeyError("state"), [failed()])
+    confirmer = Confirmer(asked, heard.put)
+    confirmer.start()
+    try:
+        while heard.empty():
+            confirmer.hand([dead], {"load": {}})
+            time.sleep(0.02)
+        assert confirmer.is_asking
+        confirmer.hand([], {})
+        assert not confirmer.is_asking
+    finally:
+        confirmer.stop()
+        confirmer.join(5)
+    assert heard.get_nowait() == failed()
+    assert asked.questions == [[dead]] * 4

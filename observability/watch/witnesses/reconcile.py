@@ -73,10 +73,8 @@ class Reconciler:
         self._explained: set[tuple[str, str]] = set()
         self._cut = False
 
-    def look(
-        self, scene: Scene, suspects: list[Fact], now: float, known: Callable[[str], Fact | None] = lambda _key: None
-    ) -> list[Fact]:
-        """What happened since ``scene``, which is moved on, and what became of ``suspects``. Raises ApiError.
+    def look(self, scene: Scene, now: float, known: Callable[[str], Fact | None] = lambda _key: None) -> list[Fact]:
+        """What happened since ``scene``, which is moved on. Raises ApiError.
 
         ``known`` tells the fact with a key: what is known for sure is not looked into again.
         """
@@ -88,10 +86,7 @@ class Reconciler:
         self.dags, self._events_since = scene.dags, since - _EVENTS_BEFORE_S
         listed = self._list_tasks(since)
         self._explained = {(one["dag_id"], one["dag_run_id"]) for one in listed if one["state"] == "failed"}
-        facts = list(self._tasks(listed))
-        seen = {fact.key for fact in facts}
-        facts += self._suspects([fact for fact in suspects if fact.key not in seen])
-        facts += [*self._runs(since), *self._health(health, scene, now)]
+        facts = [*self._tasks(listed), *self._runs(since), *self._health(health, scene, now)]
         if now - scene.slow_at >= _SLOW_S or scene.slow_at > now:
             facts += [*self._dag_list(scene, now), *self._imports(scene, now), *self._waiting(scene, now)]
             facts += self._auto_paused(scene, now)
@@ -99,6 +94,20 @@ class Reconciler:
         if not self._cut:
             scene.since = now
         return facts
+
+    def confirm(self, suspects: list[Fact]) -> Iterator[Fact]:
+        """What Airflow says of attempts whose death was reported, where it knows already. Raises ApiError."""
+        self._events_of = {}
+        self._events_since = min((fact.time for fact in suspects), default=0.0) - _EVENTS_BEFORE_S
+        for fact in suspects:
+            path = f"/dags/{fact.dag_id}/dagRuns/{fact.run_id}/taskInstances/{fact.task_id}"
+            one = self._api.get(f"{path}/{fact.map_index}" if fact.map_index >= 0 else path)
+            if one is None:  # its run was deleted, and with it the question
+                yield replace(fact, sign="dismissed", witness="reconciler")
+            elif one["state"] == "failed" and one["try_number"] == fact.try_number:
+                yield self._failed_task(one)
+            elif one["state"] in {"up_for_retry", "success", "removed"} or one["try_number"] > (fact.try_number or 0):
+                yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
 
     def _list_tasks(self, since: float) -> list[dict[str, Any]]:
         asked = {"updated_at_gte": _iso(since), "state": ["failed", "up_for_retry"], "order_by": "id"}
@@ -200,18 +209,6 @@ class Reconciler:
             run_id=run["dag_run_id"], evidence=evidence, about=self._about(run["dag_id"],
             run_type=run.get("run_type")), **more,
         )  # fmt: skip
-
-    def _suspects(self, suspects: list[Fact]) -> Iterator[Fact]:
-        """What Airflow says of attempts whose death was reported."""
-        for fact in suspects:
-            path = f"/dags/{fact.dag_id}/dagRuns/{fact.run_id}/taskInstances/{fact.task_id}"
-            one = self._api.get(f"{path}/{fact.map_index}" if fact.map_index >= 0 else path)
-            if one is None:  # its run was deleted, and with it the question
-                yield replace(fact, sign="dismissed", witness="reconciler")
-            elif one["state"] == "failed" and one["try_number"] == fact.try_number:
-                yield self._failed_task(one)
-            elif one["state"] in {"up_for_retry", "success", "removed"} or one["try_number"] > (fact.try_number or 0):
-                yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
 
     def _health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         limit = self._thresholds().component_silent
