@@ -22,7 +22,7 @@ from relay_lines import stored as stored_in_embedded
 from observability.credentials import Credentials
 from observability.settings import load_settings
 from observability.store.aws import group_name, logs_client, stream_name
-from observability.store.cluster import Cluster
+from observability.store.cluster import Cluster, ClusterError
 from observability.store.elasticsearch_setup import install
 
 pytestmark = pytest.mark.elasticsearch
@@ -91,7 +91,13 @@ class Deployment:
         while True:
             body = {"size": 5000, "_source": ["log.file.path", "n"], "sort": ["log.file.path", "offset", "_doc"]}
             path = f"/{stream}/_search?ignore_unavailable=true"
-            hits = self._cluster.ask("POST", path, body | ({"search_after": after} if after else {}))["hits"]["hits"]
+            try:
+                found = self._cluster.ask("POST", path, body | ({"search_after": after} if after else {}))
+            except ClusterError as error:
+                if error.status != 503:  # a stream of which no shard has started yet
+                    raise
+                return held
+            hits = found["hits"]["hits"]
             if not hits:
                 return held
             for hit in hits:
