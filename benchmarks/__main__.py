@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +38,7 @@ def main(
         run = load(name)
     except UnknownBenchmarkError as error:
         raise typer.BadParameter(str(error)) from None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or what it started would stay
     began = time.monotonic()
     figures = run(Options(rounds=rounds, quick=quick))
     met = all(figure.met is not False for figure in figures)
@@ -84,7 +86,14 @@ def _table(name: str, figures: list[Figure]) -> Table:
 
 
 def _shown(sample: Sample) -> str:
-    return f"{sample.median:,.4g} [dim]({sample.low:,.4g} to {sample.high:,.4g})[/]"
+    middle = _number(sample.median)
+    spread = f" [dim]({_number(sample.low)} to {_number(sample.high)})[/]" if len(sample.values) > 1 else ""
+    return middle + spread
+
+
+def _number(value: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - four digits
 
 
 if __name__ == "__main__":

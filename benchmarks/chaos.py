@@ -121,10 +121,12 @@ def _trial(
         try:
             for number in range(kills):
                 relay = subprocess.Popen(_RELAY, env=env, stderr=subprocess.DEVNULL)
-                time.sleep(dice.uniform(0.5, 2.5))
-                between(number)
-                relay.kill()
-                relay.wait()
+                try:
+                    time.sleep(dice.uniform(0.5, 2.5))
+                    between(number)
+                finally:
+                    relay.kill()
+                    relay.wait()
         finally:
             Path(folder, "logs.stop").touch()
             writer.wait(20)

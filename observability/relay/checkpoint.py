@@ -63,6 +63,7 @@ class Checkpoint:
         self._connection = connection
         self._undone = undone
         self._sink = sink
+        self._looked_at = ""
         connection.executescript(_SCHEMA)
         boot, known = _boot_id(), self._fact("boot")
         if rebuilt or known not in (None, boot):
@@ -133,17 +134,26 @@ class Checkpoint:
         )
         return {(stream, result): number for stream, result, number in rows}
 
-    def forget(self, older_than_s: float) -> None:
-        """Drop cursors that have not moved for so long; their files are gone."""
-        with self._connection:
-            self._connection.execute(
-                "delete from contrail_cursors where sink = ? and updated < ?", (self._sink, time.time() - older_than_s)
-            )
-            self._connection.execute(
-                "delete from contrail_finished where sink = ? and identity not in"
-                " (select identity from contrail_cursors where sink = ?)",
-                (self._sink, self._sink),
-            )
+    def forget(self, is_gone: Callable[[str, str], bool], older_than_s: float, most: int = 500) -> bool:
+        """Look at ``most`` further cursors, and drop those of files that are gone and did not move for so long.
+
+        ``is_gone`` is asked with identity and name. False when all have been looked at; the next call begins anew.
+        """
+        rows = self._connection.execute(
+            "select identity, name, updated from contrail_cursors where sink = ? and identity > ?"
+            " order by identity limit ?",
+            (self._sink, self._looked_at, most),
+        ).fetchall()
+        self._looked_at = rows[-1][0] if len(rows) == most else ""
+        before = time.time() - older_than_s
+        gone = [
+            (self._sink, identity) for identity, name, updated in rows if updated < before and is_gone(identity, name)
+        ]
+        if gone:
+            with self._connection:
+                for table in ("contrail_cursors", "contrail_finished"):
+                    self._connection.executemany(f"delete from {table} where sink = ? and identity = ?", gone)  # noqa: S608 - two names of ours
+        return bool(self._looked_at)
 
     def close(self) -> None:
         """Close the database."""

@@ -125,6 +125,12 @@ class Inventory:
         """Whether every reader has read all of a file, which was then let go."""
         return self._finished.holds(stamp_of(found))
 
+    def is_gone(self, identity: str, name: str) -> bool:
+        """Whether there is nothing to read under this first name, nor anything of this identity in the works."""
+        if identity in self._by_identity or identity in self._missing:
+            return False
+        return not any((source.folder.root / name).exists() for source in self._sources)
+
     def discard(self, file: TailedFile) -> None:
         """Let go of a file, whether or not it was read."""
         self._drop(file)

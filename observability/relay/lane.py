@@ -42,6 +42,9 @@ _ERRORS = (SinkUnavailable, sqlite3.DatabaseError, OSError)
 _EVERYTHING = 1 << 61
 _SKIP_S = 30.0
 _STILL_S = 5.0
+_TIDY_EVERY_S = 86_400.0
+_TIDY_AFTER_S = 30 * 86_400.0
+"""A file that is gone for so long does not come back; its 200 bytes in the checkpoint can go as well."""
 
 
 @dataclass(slots=True)
@@ -114,6 +117,7 @@ class Lane(threading.Thread):
         self._skipped: dict[str, float] = {}
         self._noted: dict[str, int] = {}
         self._met: dict[str, tuple[int, int]] = {}
+        self._tidy_at = time.monotonic()
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
         self.tried = threading.Event()
@@ -211,9 +215,16 @@ class Lane(threading.Thread):
         self._note_finished(checkpoint, files)
         self._measure(files)
         self._forget({file.identity for file in files})
-        if (prune := getattr(sink, "prune", None)) is not None and not moved:
-            prune()
+        if not moved:
+            self._tidy(sink, checkpoint)
         return moved
+
+    def _tidy(self, sink: Sink, checkpoint: Checkpoint) -> None:
+        """A little of the housekeeping, when there is nothing else to do."""
+        if (prune := getattr(sink, "prune", None)) is not None:
+            prune()
+        if time.monotonic() >= self._tidy_at and not checkpoint.forget(self._inventory().is_gone, _TIDY_AFTER_S):
+            self._tidy_at = time.monotonic() + _TIDY_EVERY_S
 
     def _read(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> Stretch | None:
         try:

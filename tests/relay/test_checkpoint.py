@@ -73,11 +73,24 @@ def test_after_a_power_loss_everything_counts_as_resent(path, monkeypatch):
     again.close()
 
 
-def test_cursors_of_files_long_gone_are_dropped(path):
+def test_only_old_cursors_of_files_that_are_gone_are_forgotten_a_few_at_a_time(path):
     checkpoint = open_checkpoint(path, "sink")
-    checkpoint.save([("a.log", HERE)])
-    checkpoint.forget(older_than_s=3600)
-    assert checkpoint.cursor(HERE.identity) == HERE
-    checkpoint.forget(older_than_s=-1)
-    assert checkpoint.cursor(HERE.identity).offset == 0
+    names = [f"{number}.log" for number in range(7)]
+    cursors = [(name, Cursor(f"id-{name}", offset=5)) for name in names]
+    checkpoint.save(cursors, finished=[(cursor.identity, number) for number, (_, cursor) in enumerate(cursors)])
+
+    def sweep(is_gone, older_than_s):
+        looks = 1
+        while checkpoint.forget(is_gone, older_than_s, most=2):
+            looks += 1
+        return looks, [name for name, cursor in cursors if checkpoint.cursor(cursor.identity).offset]
+
+    def is_gone(identity, name):
+        assert identity == f"id-{name}"
+        return name in {"1.log", "6.log"}
+
+    assert sweep(is_gone, 3600) == (4, names)
+    assert sweep(lambda *_: False, -1) == (4, names)
+    assert sweep(is_gone, -1) == (4, ["0.log", "2.log", "3.log", "4.log", "5.log"])
+    assert sorted(checkpoint.finished()) == [0, 2, 3, 4, 5]
     checkpoint.close()

@@ -319,3 +319,14 @@ def test_what_is_fresh_is_held_though_there_is_no_room(world, monkeypatch):
     world.sweep()
     world.catch_up()
     assert (world.lines, world.reader.lost_bytes) == (16, 0)
+
+
+def test_a_file_is_gone_when_neither_its_name_nor_its_content_is_here(world):
+    path = world.logs.write(line("a"))
+    world.catch_up()
+    [file] = world.inventory.files
+    assert not world.inventory.is_gone(file.identity, TASK)
+    path.unlink()
+    assert not world.inventory.is_gone(file.identity, TASK)  # it is still held
+    world.inventory.discard(file)
+    assert world.inventory.is_gone(file.identity, TASK)
