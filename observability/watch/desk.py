@@ -133,7 +133,7 @@ class Desk:
         last = book.latest_incident(connection, incidents.key_of(fact))
         policy = policy_for(self.teller.rules, last, now)
         if fact.family == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
-            book.save_incident(connection, incidents.ended(last, now, policy))
+            book.save_incident(connection, incidents.ended(last, fact, now, policy))
             book.remember_fact(connection, seen, last.id)
             return
         changed, notices = incidents.observe(last, seen, now, policy)

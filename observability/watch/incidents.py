@@ -212,6 +212,8 @@ def _confirmed(incident: Incident, fact: Fact, now: float, policy: Policy) -> In
         changed = _rooted(changed, fact)
         if incident.notify_at is not None:
             changed = replace(changed, notify_at=min(soon, incident.notify_at))
+    elif fact.key in incident.suspects and incident.notify_at is not None:
+        changed = replace(changed, notify_at=min(soon, incident.notify_at))
     if incident.early and fact.sign == "failed":
         changed = replace(_rooted(changed, fact), early=False)
     return changed
@@ -244,11 +246,15 @@ def refine(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incide
     return changed
 
 
-def ended(incident: Incident, now: float, policy: Policy) -> Incident:
-    """The incident after its run has failed: what was suspected of it until then must have been final."""
+def ended(incident: Incident, run: Fact, now: float, policy: Policy) -> Incident:
+    """The incident after its run has failed: what was suspected of it until then must have been final.
+
+    It stays among the suspects: Airflow's own word, which is asked for, need not be waited for, but ends the wait.
+    """
     if incident.state != "suspected":
         return incident
-    return replace(incident, state="open", suspects=(), notify_at=now + policy.evidence_wait_s)
+    about = {**run.about, **incident.about}
+    return replace(incident, state="open", about=about, notify_at=now + policy.evidence_wait_s)
 
 
 def dismiss(incident: Incident, fact: Fact) -> Incident:

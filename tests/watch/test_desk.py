@@ -45,6 +45,26 @@ def test_a_run_that_is_seen_to_fail_before_its_task_is_one_failure(office):
     assert [(one.count, one.family) for one in office.incidents()] == [(1, "task")]
 
 
+def test_a_death_whose_run_has_failed_waits_for_airflows_word_and_no_longer(office):
+    killed = failed(sign="suspected", cause="killed", certainty=2, witness="relay")
+    office.see(killed, run_ended("failed", certainty=0, about={"owner": "ada"}))
+    office.pass_time(1)
+    assert office.said() == []
+    assert office.incidents()[0].about["owner"] == "ada"
+    office.see(failed(cause="killed", certainty=2, witness="reconciler"))
+    office.pass_time(0.5, step=0.1)
+    assert office.said() == [("opened", "load", "t", "killed")]
+
+
+def test_a_death_whose_run_has_failed_is_told_though_airflow_does_not_answer(office):
+    office.see(failed(sign="suspected", cause="killed", certainty=2, witness="relay"), run_ended("failed"))
+    office.pass_time(3)
+    assert office.said() == [("opened", "load", "t", "killed")]
+    office.see(failed(cause="killed", certainty=2, witness="reconciler"))
+    office.pass_time(60)
+    assert office.said() == [("opened", "load", "t", "killed")]
+
+
 def test_an_attempt_that_is_retried_is_not_told(office):
     office.see(failed(sign="attempt"))
     office.see(run_ended("recovered", time=1_000_100.0))
