@@ -143,8 +143,8 @@ class Failing:
 
 
 @contextmanager
-def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6) -> Iterator[Failing]:
-    """Start a platform with these DAGs below ``home``, and end it."""
+def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6, database: str = "") -> Iterator[Failing]:
+    """Start a platform with these DAGs below ``home``, and end it; its Airflow on ``database``, else on SQLite."""
     port, statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
     dags = home / "dags"
     shutil.copytree(_DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
@@ -167,6 +167,7 @@ def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6) -> I
         "PYTHONPATH": str(dags),
         "PLAIN_CALLBACKS": str(home / "plain.jsonl"),
         "WAYS_MAPPED": str(mapped),
+        **({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database} if database else {}),
     }
     layout = Layout(home / "contrail")
     subprocess.run([*_CONTRAIL, "up", "--detach"], env=environment, check=True, timeout=200, capture_output=True)

@@ -1,6 +1,8 @@
 """From a failure in a real Airflow to its delivery, over 200 failures: told by a callback, and by Airflow's API alone.
 
 Two watchers look at the same platform: the platform's own, and one that knows nothing but the address of the API.
+Airflow runs on PostgreSQL where Debian's package is installed, as in production: on SQLite its API now and then
+answers after five seconds, the time that SQLite waits for a lock.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,8 @@ from benchmarks.figure import Figure, Options, Sample, Target
 from observability.cli.platform.keys import USER, password
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from benchmarks.failing_platform import Failing
 
 _RULES = """\
@@ -33,7 +38,11 @@ routes: [{receiver: everybody}]
 def run(options: Options) -> list[Figure]:
     """Fail, half by an exception and half by SIGKILL, and compare the task's end with the message's time."""
     number = 20 if options.quick else 200
-    with tempfile.TemporaryDirectory() as folder, failing_platform(Path(folder)) as failing:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _database() as (kind, address),
+        failing_platform(Path(folder), database=address) as failing,
+    ):
         (Path(folder) / "rules.yaml").write_text(_RULES)
         outsider, process = _outsider(failing, Path(folder) / "outside")
         try:
@@ -45,9 +54,28 @@ def run(options: Options) -> list[Figure]:
             process.terminate()
             process.wait(timeout=20)
     return [
-        *_figures("seen by a callback or the relay", inside, ends, 3.0),
-        *_figures("seen by the API alone", outside, ends, 20.0),
+        *_figures(f"seen by a callback or the relay, on {kind}", inside, ends, 3.0),
+        *_figures(f"seen by the API alone, on {kind}", outside, ends, 20.0),
     ]
+
+
+@contextmanager
+def _database() -> Iterator[tuple[str, str]]:
+    """What Airflow keeps its state in, and its address; "" for the platform's own SQLite."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    import postgresql
+
+    programs = postgresql.programs()
+    if programs is None:
+        yield "SQLite", ""
+        return
+    server, stop = postgresql.start(programs)
+    try:
+        known = server.database()
+        login = f"{known['login']}:{known['password']}"
+        yield "PostgreSQL", f"postgresql+psycopg2://{login}@{known['host']}:{known['port']}/{known['schema']}"
+    finally:
+        stop()
 
 
 def _outsider(failing: Failing, home: Path) -> tuple[Path, subprocess.Popen[bytes]]:
