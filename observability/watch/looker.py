@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Confirmer", "Looker"]
 
 _POLL_S = 0.1
-_AGAIN_S = 0.5
+_AGAIN_S, _LONGEST_S = 0.5, 8.0
+"""A death that Airflow does not know of yet is asked about again after this, and after twice as long each time."""
 _API_PATIENCE_S = 90.0
 
 
@@ -139,6 +140,7 @@ class Confirmer(threading.Thread):
         self._reconciler, self._report = reconciler, report
         self._over, self._handed = threading.Event(), threading.Event()
         self._suspects: list[Fact] = []
+        self._again: dict[str, tuple[float, float]] = {}
 
     @property
     def is_asking(self) -> bool:
@@ -162,13 +164,21 @@ class Confirmer(threading.Thread):
             self._handed.wait()
             self._handed.clear()
             try:
-                for fact in self._reconciler.confirm(self._suspects):
+                for fact in self._reconciler.confirm(self._due(self._suspects, time.monotonic())):
                     self._report(fact)
             except ApiError as error:  # the looker says so to people
                 structlog.get_logger("contrail.watch").info("not confirmed yet", reason=str(error))
             except Exception:  # noqa: BLE001 - a whole look finds out as well, only later
                 structlog.get_logger("contrail.watch").exception("a suspicion could not be asked about")
-            self._over.wait(_AGAIN_S)
+            self._over.wait(_POLL_S)
+
+    def _due(self, suspects: list[Fact], now: float) -> list[Fact]:
+        """Those to ask about now."""
+        known = {fact.key: self._again.get(fact.key, (now, _AGAIN_S)) for fact in suspects}
+        due = [fact for fact in suspects if known[fact.key][0] <= now]
+        waits = {fact.key: known[fact.key][1] for fact in due}
+        self._again = known | {key: (now + wait, min(2 * wait, _LONGEST_S)) for key, wait in waits.items()}
+        return due
 
 
 def _api_server(sign: Any, reason: str, now: float) -> Fact:

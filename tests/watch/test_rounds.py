@@ -182,6 +182,8 @@ class Asked:
         self.answers, self.questions, self.dags = list(answers), [], {}
 
     def confirm(self, suspects):
+        if not suspects:
+            return []
         self.questions.append(suspects)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -189,7 +191,8 @@ class Asked:
         return answer
 
 
-def test_a_death_is_asked_about_until_airflow_knows_whatever_goes_wrong_on_the_way():
+def test_a_death_is_asked_about_until_airflow_knows_whatever_goes_wrong_on_the_way(monkeypatch):
+    monkeypatch.setattr("observability.watch.looker._AGAIN_S", 0.05)
     dead, heard = failed(sign="suspected"), queue.SimpleQueue()
     asked = Asked([], ApiUnavailable("later"), KeyError("state"), [failed()])
     confirmer = Confirmer(asked, heard.put)
@@ -206,3 +209,13 @@ def test_a_death_is_asked_about_until_airflow_knows_whatever_goes_wrong_on_the_w
         confirmer.join(5)
     assert heard.get_nowait() == failed()
     assert asked.questions == [[dead]] * 4
+
+
+def test_a_death_that_airflow_does_not_know_of_is_asked_about_less_and_less_and_a_new_one_at_once():
+    old, new = failed(sign="suspected"), failed(sign="suspected", run="r2")
+    confirmer = Confirmer(Asked(), print)
+    asked = [now / 10 for now in range(400) if confirmer._due([old], now / 10)]
+    assert asked == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 31.5, 39.5]
+    assert confirmer._due([old, new], 39.6) == [new]
+    assert confirmer._due([], 39.7) == []
+    assert confirmer._again == {}
