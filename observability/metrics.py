@@ -16,8 +16,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from observability import identity
 from observability.contain import contained, count_loss, text_of
+from observability.identity import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +80,7 @@ _connected: tuple[tuple[str, int], Any] | None = None
 
 def increment(name: str, value: float = 1, **tags: str) -> None:
     """Add ``value`` to the counter ``name``; dag_id, task_id and env are added where the metric has them."""
-    who = identity.current()
+    who = current()
     key = (name, id(who), tuple(tags.items()))
     with _lock:
         try:
@@ -93,7 +93,7 @@ def increment(name: str, value: float = 1, **tags: str) -> None:
 
 def gauge(name: str, value: float, **tags: str) -> None:
     """Say that ``name`` is ``value`` now."""
-    who = identity.current()
+    who = current()
     key = (name, id(who), tuple(tags.items()))
     with _lock, contained("metrics"):
         _begin("gauge", key, who)
@@ -102,7 +102,7 @@ def gauge(name: str, value: float, **tags: str) -> None:
 
 def timing(name: str, ms: float, **tags: str) -> None:
     """Add a duration in milliseconds to the timer ``name``."""
-    who = identity.current()
+    who = current()
     key = (name, id(who), tuple(tags.items()))
     with _lock, contained("metrics"):
         _begin("timer", key, who)
@@ -114,7 +114,7 @@ def timing(name: str, ms: float, **tags: str) -> None:
 
 def set(name: str, value: object, **tags: str) -> None:  # noqa: A001 - StatsD's word for it
     """Count ``value`` once per interval in the set ``name``."""
-    who = identity.current()
+    who = current()
     key = (name, id(who), tuple(tags.items()))
     with _lock, contained("metrics"):
         _begin("set", key, who)
