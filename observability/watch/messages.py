@@ -265,7 +265,8 @@ def digest(messages: Sequence[Message], serial: str, environment: str) -> Messag
     return Message(
         kind="digest",
         severity=worst.severity,
-        title=plain(f"{len(messages)} notices about {len(dags)} DAGs in one"),
+        dag_id=messages[0].dag_id if len({message.dag_id for message in messages}) == 1 else None,
+        title=plain(f"{_number(len(messages), 'notice')} about {_number(len(dags), 'DAG')} in one"),
         summary=plain(f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}", 1500),
         dedup_key=serial,
         cause=worst.cause,
@@ -286,6 +287,10 @@ def digest(messages: Sequence[Message], serial: str, environment: str) -> Messag
             for m in messages
         ),
     )
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _moment(seconds: float) -> str:

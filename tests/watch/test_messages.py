@@ -181,6 +181,12 @@ def test_a_digest_lists_what_it_stands_for_in_every_form():
 def test_a_digest_names_dags_kinds_and_the_worst_severity():
     many = [compose(Notice("opened", incident(f"dag{number}")), LINKS, "dev") for number in range(30)]
     said = digest(many, "serial", "dev")
-    assert said.title == "30 notices about 30 DAGs in one"
+    assert (said.title, said.dag_id) == ("30 notices about 30 DAGs in one", None)
     assert "and 10 more" in said.summary
     assert len(said.incidents) == 30
+
+
+def test_a_digest_about_one_dag_says_which():
+    one = compose(Notice("opened", incident("dag1")), LINKS, "dev")
+    said = digest([one, one], "serial", "dev")
+    assert (said.title, said.dag_id) == ("2 notices about 1 DAG in one", "dag1")
