@@ -3,14 +3,19 @@
 A source is a folder (or bucket prefix) holding ``flights``, ``weather``, ``planes`` and ``airlines``, each as
 ``.csv``, ``.csv.gz`` or ``.csv.zip``. Values stay the text that they are: what is wrong with one is for
 :mod:`flights.validate` to say, so nothing is lost here.
+
+``NA`` is a missing value, as R writes it, except in a column of codes or names, where it is the code ``NA``.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
+import re
 import zipfile
 import zlib
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -41,8 +46,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The columns that each table must have; others are reported and left out."""
 
+_NA_IS_TEXT = frozenset({"carrier", "name", "origin", "dest", "type", "manufacturer", "model", "engine"})
+"""Columns in which NA is a value: an airline's or airport's code, or a name."""
+
 _BLOCK_BYTES = 1 << 19
 _LONGEST_LINE = 1 << 24
+_LONGEST_QUOTED = 1 << 16
+"""A quoted value that does not end within so many bytes has lost its closing quote."""
+_QUOTED = re.compile(rb'(?:(?<=[,\r\n])|\A)"[^"]*(?:""[^"]*)*("?)')
+"""A quoted value from its opening quote, which stands at the start of a field, to its closing one (RFC 4180)."""
 _DATE = ("year", "month", "day")
 _UNKNOWN = pa.scalar("?", pa.string())
 _UNREADABLE = (pa.ArrowInvalid, OSError, EOFError, zlib.error, zipfile.BadZipFile)
@@ -82,11 +94,13 @@ def read(source: Any, table: str, day: date | None = None) -> Extracted:
     path = _find(source, table)
     with _opened(path) as stream:
         try:
-            blocks = _blocks(stream)
+            broken: list[str] = []
+            blocks = _blocks(stream, broken)
             columns = _header(next(blocks, b""), path, table)
-            chosen = _Chosen(day, table, columns)
+            chosen = _Chosen(day, table, columns, broken)
             for block in blocks:
-                chosen.add(block)
+                if block:
+                    chosen.add(block)
         except _UNREADABLE as error:
             raise SourceError(
                 f"{path} cannot be read to its end: {error}; replace the file and run the day again"
@@ -94,39 +108,83 @@ def read(source: Any, table: str, day: date | None = None) -> Extracted:
     return Extracted(chosen.table(), chosen.malformed(), columns)
 
 
-def _blocks(stream: Any) -> Iterator[bytes]:
-    """The first line, then the rest in blocks of whole lines."""
+def _blocks(stream: Any, malformed: list[str]) -> Iterator[bytes]:
+    """The first line, then the rest in blocks of whole rows; a line whose quote never ends goes to ``malformed``."""
     yield stream.readline(_LONGEST_LINE)
     rest = b""
     while data := stream.read(_BLOCK_BYTES):
-        whole = data.rfind(b"\n") + 1
-        if whole:
-            yield rest + data[:whole]
-        rest = data[whole:] if whole else rest + data
+        if b'"' not in data and b'"' not in rest:  # the usual case: every line break ends a row
+            whole = data.rfind(b"\n") + 1
+            if whole:
+                yield rest + data[:whole]
+            rest = data[whole:] if whole else rest + data
+        else:
+            rest += data
+            while (end := _end_of_rows(rest)) is not None:
+                block, rest = _parted(rest, end, malformed)
+                yield block
         if len(rest) > _LONGEST_LINE:
             raise OSError(f"a line of more than {_LONGEST_LINE} bytes")
-    if rest:
-        yield rest
+    while rest:
+        opened = _unclosed(rest)
+        end = len(rest) if opened is None else rest.rfind(b"\n", 0, opened) + 1
+        block, rest = _parted(rest, end, malformed)
+        yield block
+
+
+def _end_of_rows(data: bytes) -> int | None:
+    """Where the last whole row of ``data`` ends; None where there is none, and nothing to be given up."""
+    opened = _unclosed(data)
+    end = data.rfind(b"\n", 0, opened) + 1
+    is_broken = opened is not None and len(data) - opened > _LONGEST_QUOTED
+    return end if end or is_broken else None
+
+
+def _parted(data: bytes, end: int, malformed: list[str]) -> tuple[bytes, bytes]:
+    """The rows before ``end`` and what follows; a first line that has lost its closing quote is taken out."""
+    if end:
+        return data[:end], data[end:]
+    line, _, rest = data.partition(b"\n")
+    malformed.append(line.decode("utf-8", "replace"))
+    return b"", rest
+
+
+def _unclosed(data: bytes) -> int | None:
+    """Where the quoted value begins that does not end in ``data``."""
+    if b'"' not in data:
+        return None
+    last = deque(_QUOTED.finditer(data), maxlen=1)
+    return last[0].start() if last and not last[0][1] else None
 
 
 def _header(line: bytes, path: Any, table: str) -> tuple[str, ...]:
     names = tuple(next(csv.reader([line.decode("utf-8-sig", "replace")]), []))
     if missing := [name for name in COLUMNS[table] if name not in names]:
-        raise SourceError(f"{path} lacks the columns {', '.join(missing)}: mend its header or the system that wrote it")
+        raise SourceError(f"{path} lacks the columns {', '.join(missing)}{_why(line)}")
     return names
+
+
+def _why(header: bytes) -> str:
+    """The reason that a header without a single known column suggests, and the remedy."""
+    if header.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return ": it is UTF-16, save it as UTF-8"
+    other = next((name for name, sign in (("semicolons", b";"), ("tabs", b"\t")) if header.count(sign) > 2), "")  # noqa: PLR2004
+    return (
+        f": its columns are separated by {other}, save it with commas" if other else ": mend its header or its writer"
+    )
 
 
 class _Chosen:
     """The rows of one day, picked out of blocks: of most of them, only the dates are looked at."""
 
-    def __init__(self, day: date | None, table: str, columns: tuple[str, ...]) -> None:
+    def __init__(self, day: date | None, table: str, columns: tuple[str, ...], malformed: list[str]) -> None:
         self._day = day
         self._columns = COLUMNS[table]
         self._header = columns
         self._first: date | None = None
         self._found: list[pa.Table] = []
         self._undated: list[pa.Table] = []
-        self._lines: list[str] = []
+        self._lines = malformed
 
     def add(self, block: bytes) -> None:
         if self._day is None:
@@ -144,11 +202,11 @@ class _Chosen:
         known = len(malformed)
         options: dict[str, Any] = {
             "read_options": arrow_csv.ReadOptions(column_names=self._header, block_size=max(len(block), 1)),
-            "parse_options": arrow_csv.ParseOptions(invalid_row_handler=keep),
+            "parse_options": arrow_csv.ParseOptions(invalid_row_handler=keep, newlines_in_values=b'"' in block),
             "convert_options": arrow_csv.ConvertOptions(
                 include_columns=columns,
                 column_types=dict.fromkeys(columns, pa.string()),
-                null_values=["NA", ""],
+                null_values=[""],
                 strings_can_be_null=True,
             ),
         }
@@ -191,7 +249,14 @@ class _Chosen:
     def table(self) -> pa.Table:
         undated = self._undated if self._first in (None, self._day) else []
         schema = pa.schema([(name, pa.string()) for name in self._columns])
-        return pa.concat_tables([schema.empty_table(), *self._found, *undated])
+        found = pa.concat_tables([schema.empty_table(), *self._found, *undated])
+        return pa.table(
+            {name: found[name] if name in _NA_IS_TEXT else _without_na(found[name]) for name in self._columns}
+        )
+
+
+def _without_na(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(values, "NA"), pa.scalar(None, pa.string()), values)
 
 
 @lru_cache(maxsize=4096)
@@ -226,7 +291,18 @@ def _opened(path: Any) -> Iterator[Any]:
                 stream = stack.enter_context(gzip.open(stream))
             elif path.name.endswith(".zip"):
                 archive = stack.enter_context(zipfile.ZipFile(stream))
-                stream = stack.enter_context(archive.open(archive.namelist()[0]))
+                stream = stack.enter_context(archive.open(_member(archive, path)))
         except (OSError, zipfile.BadZipFile, IndexError) as error:
             raise SourceError(f"{path} cannot be opened: {error}; grant access to it, or replace it") from error
         yield stream
+
+
+def _member(archive: zipfile.ZipFile, path: Any) -> str:
+    """The table's file in ``archive``, whatever lies beside it: the one of its name, else the only CSV file."""
+    table = path.name.removesuffix(".zip")
+    files = [name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX/")]
+    named = [name for name in files if name.rpartition("/")[2] == table]
+    if len(named or files) != 1:
+        inside = ", ".join(archive.namelist()[:10]) or "nothing"
+        raise SourceError(f"{path} should hold one {table} and holds {inside}: put the right file in")
+    return (named or files)[0]

@@ -1,10 +1,12 @@
 import gzip
+import zipfile
 from datetime import date
 
 import pytest
 from upath import UPath
 
 from flights.extract import COLUMNS, SourceError, read
+from flights.validate import validate
 
 ROW = "2013,7,4,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-07-04T09:00:00Z"
 HEADER = ",".join(COLUMNS["flights"])
@@ -124,6 +126,70 @@ def test_a_truncated_archive_is_an_error_and_no_shorter_day(tmp_path):
     (tmp_path / "flights.csv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match=r"flights\.csv\.gz"):
         read(folder, "flights", DAY)
+
+
+def test_na_is_a_missing_value_and_in_a_column_of_codes_the_code(tmp_path):
+    row = ROW.replace("UA", "NA", 1).replace("N14228", "NA").replace(",227,", ',"NA",')
+    found = read(source_of(tmp_path, row), "flights", DAY).rows.to_pylist()[0]
+    assert (found["carrier"], found["tailnum"], found["air_time"]) == ("NA", None, None)
+
+
+def test_an_airline_may_be_called_na(tmp_path):
+    found = read(source_of(tmp_path, 'NA,"North American"', header="carrier,name", name="airlines.csv"), "airlines")
+    assert found.rows.to_pylist() == [{"carrier": "NA", "name": "North American"}]
+
+
+def test_a_quoted_line_break_at_the_edge_of_a_block_parts_no_row(tmp_path):
+    names = [f'line {number}\nof ""many""\n{"x" * (number % 97)}' for number in range(40_000)]
+    lines = [f'{number},"{name}"' for number, name in enumerate(names)]
+    found = read(source_of(tmp_path, *lines, header="carrier,name", name="airlines.csv"), "airlines")
+    assert found.malformed == []
+    assert found.rows["name"].to_pylist() == [name.replace('""', '"') for name in names]
+
+
+def test_a_quote_that_never_ends_costs_its_own_line(tmp_path):
+    lines = ['AA,"American', *[f"X{number},Some airline" for number in range(50_000)], 'ZZ,"the last one']
+    found = read(source_of(tmp_path, *lines, header="carrier,name", name="airlines.csv"), "airlines")
+    assert found.malformed == ['AA,"American', 'ZZ,"the last one']
+    assert found.rows.num_rows == 50_000
+
+
+def test_an_archive_may_hold_a_folder_and_a_readme_beside_the_table(tmp_path):
+    with zipfile.ZipFile(tmp_path / "flights.csv.zip", "w") as archive:
+        archive.writestr("README.md", "read me")
+        archive.writestr("2013/", "")
+        archive.writestr("__MACOSX/2013/._flights.csv", "\0")
+        archive.writestr("2013/flights.csv", f"{HEADER}\n{ROW}\n")
+    assert len(read(UPath(tmp_path), "flights", DAY)) == 1
+
+
+def test_an_archive_of_other_tables_is_refused_by_what_it_holds(tmp_path):
+    with zipfile.ZipFile(tmp_path / "flights.csv.zip", "w") as archive:
+        archive.writestr("a.csv", f"{HEADER}\n{ROW}\n")
+        archive.writestr("b.csv", f"{HEADER}\n{ROW}\n")
+    with pytest.raises(SourceError, match=r"should hold one flights\.csv and holds a\.csv, b\.csv"):
+        read(UPath(tmp_path), "flights", DAY)
+
+
+@pytest.mark.parametrize(
+    ("encode", "reason"),
+    [
+        (lambda text: text.replace(",", ";").encode(), "separated by semicolons, save it with commas"),
+        (lambda text: text.replace(",", "\t").encode(), "separated by tabs"),
+        (lambda text: text.encode("utf-16"), "UTF-16, save it as UTF-8"),
+    ],
+)
+def test_a_table_in_another_form_is_refused_with_what_to_do(tmp_path, encode, reason):
+    (tmp_path / "flights.csv").write_bytes(encode(f"{HEADER}\n{ROW}\n"))
+    with pytest.raises(SourceError, match=reason):
+        read(UPath(tmp_path), "flights", DAY)
+
+
+def test_a_decimal_comma_sends_its_row_to_quarantine_by_the_columns_rule(tmp_path):
+    row = 'EWR,2013,7,4,1,"39,02",26.06,59.37,270,10.35,NA,0,1012,10,2013-07-04T05:00:00Z'
+    found = read(source_of(tmp_path, row, header=",".join(COLUMNS["weather"]), name="weather.csv"), "weather", DAY)
+    good, bad = validate("weather", found.rows.to_pandas(), DAY)
+    assert (len(good), bad["rule"].tolist()) == (0, ["temp_is_number"])
 
 
 def test_a_source_may_be_a_bucket():
