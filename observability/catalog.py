@@ -14,6 +14,7 @@ from msgspec import Struct
 __all__ = [
     "AIRFLOW_METRICS",
     "CAUSES",
+    "CAUSE_LABELS",
     "COMPONENTS",
     "DATASETS",
     "DIMENSIONS",
@@ -52,6 +53,23 @@ CAUSES: dict[str, str] = {
     "platform": "Airflow or Contrail itself failed.",
 }
 """The bounded set of reasons why something failed; the same word in log, metric tag and alert."""
+
+CAUSE_LABELS: dict[str, str] = {
+    "app": "error in the task's code",
+    "data": "bad data",
+    "dependency": "a service it calls failed",
+    "timeout": "took longer than allowed",
+    "oom": "out of memory",
+    "killed": "process killed",
+    "lost_heartbeat": "worker stopped responding",
+    "stuck_queued": "no worker took it",
+    "import": "DAG file cannot be loaded",
+    "deadline": "missed a deadline",
+    "upstream": "an earlier task failed",
+    "cancelled": "ended by a person",
+    "platform": "platform fault",
+}
+"""The words that people read for each cause: in messages, command output, pages and boards."""
 
 COMPONENTS: tuple[str, ...] = (
     "task",

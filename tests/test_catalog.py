@@ -72,6 +72,12 @@ def test_every_cause_that_an_event_carries_by_default_is_in_the_catalogue():
     assert {cause for cause in defaults if isinstance(cause, str)} <= set(catalog.CAUSES)
 
 
+def test_every_cause_has_a_label_of_its_own_that_fits_a_column():
+    assert list(catalog.CAUSE_LABELS) == list(catalog.CAUSES)
+    assert len(set(catalog.CAUSE_LABELS.values())) == len(catalog.CAUSES)
+    assert max(map(len, catalog.CAUSE_LABELS.values())) <= 30
+
+
 def test_every_identity_field_is_declared():
     assert [name for name in events._IDENTITY if events._FIELD[name] not in catalog.FIELDS] == []
 
