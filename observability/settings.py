@@ -14,7 +14,12 @@ import sys
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from observability import naming_rules
+
+if TYPE_CHECKING:
+    from observability.naming_rules import Rule
 
 __all__ = [
     "AirflowSettings",
@@ -42,11 +47,10 @@ class SettingsError(ValueError):
     """A configuration that cannot be used; the message names where, what and the remedy."""
 
 
-def knob(default: Any, doc: str) -> Any:
-    """A field with its default and the sentence that documents it."""
-    if isinstance(default, (list, tuple)):
-        return field(default=tuple(default), metadata={"doc": doc})
-    return field(default=default, metadata={"doc": doc})
+def knob(default: Any, doc: str, rule: Rule | None = None) -> Any:
+    """A field with its default, the sentence that documents it, and the rule that its words obey."""
+    default = tuple(default) if isinstance(default, (list, tuple)) else default
+    return field(default=default, metadata={"doc": doc, "rule": rule})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ class ContrailSettings:
         "", "Folder of all that Contrail writes; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail."
     )
     environment: str = knob(
-        "dev", "Name of the deployment: the last part of each data stream, and a tag on each metric."
+        "dev",
+        "Name of the deployment: the last part of each data stream, and a tag on each metric.",
+        naming_rules.ENVIRONMENT,
     )
     public_url: str = knob(
         "", "Address of the Airflow UI as people reach it, for links; empty: http://127.0.0.1:<airflow.port>."
@@ -112,7 +118,11 @@ class RedactionSettings:
 class RelaySettings:
     """What carries bytes from disk and socket to the sinks."""
 
-    sinks: tuple[str, ...] = knob(("embedded",), "Where to send: any of embedded, elasticsearch, cloudwatch.")
+    sinks: tuple[str, ...] = knob(
+        ("embedded",),
+        "Where to send: any of embedded, elasticsearch, cloudwatch.",
+        naming_rules.one_of("embedded", "elasticsearch", "cloudwatch"),
+    )
     log_folder: str = knob(
         "", "Airflow's base_log_folder; empty: $AIRFLOW__LOGGING__BASE_LOG_FOLDER or $AIRFLOW_HOME/logs."
     )
@@ -134,7 +144,11 @@ class RelaySettings:
 class StoreSettings:
     """Where logs, events and metrics are read back from."""
 
-    backend: str = knob("embedded", "embedded, elasticsearch or cloudwatch.")
+    backend: str = knob(
+        "embedded",
+        "embedded, elasticsearch or cloudwatch.",
+        naming_rules.one_of("embedded", "elasticsearch", "cloudwatch"),
+    )
     path: str = knob("", "File of the embedded store; empty: <home>/store.db.")
     retention_days: int = knob(30, "The embedded store forgets logs and metrics older than this.")
 
@@ -161,9 +175,9 @@ class CloudwatchSettings:
     )
     region: str = knob("", "Region, where the Connection names none.")
     endpoint_url: str = knob("", "Another endpoint (LocalStack, moto); empty: AWS.")
-    log_group_prefix: str = knob("/contrail", "Log groups are <prefix>/<env>/<dataset>.")
+    log_group_prefix: str = knob("/contrail", "Log groups are <prefix>/<env>/<dataset>.", naming_rules.LOG_GROUP_PREFIX)
     retention_days: int = knob(30, "Retention set on log groups that we create.")
-    namespace: str = knob("Contrail", "Namespace of the metrics.")
+    namespace: str = knob("Contrail", "Namespace of the metrics.", naming_rules.NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +191,7 @@ class WatchSettings:
     kibana_alerts: str = knob(
         "",
         "Index that Kibana's rules write to (contrail-kibana-alerts), in the [elasticsearch] cluster; empty: not read.",
+        naming_rules.INDEX,
     )
 
 
@@ -316,16 +331,27 @@ def _build(name: str, kind: type[_T], given: Any, source: Path | None, env: dict
     if not isinstance(given, dict):
         raise SettingsError(f"{source}: [{name}] must be a section, not a value")
     hints = get_type_hints(kind)
+    rules = {part.name: part.metadata.get("rule") for part in fields(kind)}  # type: ignore[arg-type]
     chosen: dict[str, Any] = {}
     for key, value in given.items():
         if key not in hints:
             raise SettingsError(f"{source}: unknown key {key!r} in [{name}]{_suggest(key, hints)}")
-        chosen[key] = _convert(value, hints[key], f"{source}: [{name}] {key}")
+        variable = f"CONTRAIL_{name}__{key}".upper()
+        if variable not in env:
+            chosen[key] = _value(value, hints[key], f"{source}: [{name}] {key}", rules[key])
     for key, hint in hints.items():
         variable = f"CONTRAIL_{name}__{key}".upper()
         if variable in env:
-            chosen[key] = _convert(env[variable], hint, variable)
+            chosen[key] = _value(env[variable], hint, variable, rules[key])
     return kind(**chosen)
+
+
+def _value(given: Any, hint: Any, where: str, rule: Rule | None) -> Any:
+    value = _convert(given, hint, where)
+    for one in value if isinstance(value, tuple) else [value]:
+        if rule is not None and (sentence := rule.broken_by(str(one))):
+            raise SettingsError(f"{where} {sentence}; it is {str(one)[:100]!r}")
+    return value
 
 
 def _refuse_unknown_variables(env: dict[str, str], known: dict[str, type[Any]]) -> None:

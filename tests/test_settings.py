@@ -91,3 +91,43 @@ def test_every_knob_has_a_sentence():
         if not part.metadata.get("doc", "").endswith((".", ")", "}"))
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "PROD"),
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "eu west"),
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "a/b"),
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "a*"),
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "-a"),
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "prüfung"),
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "x" * 101),
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "prod\n"),
+        ("CONTRAIL_CONTRAIL__ENVIRONMENT", ""),
+        ("CONTRAIL_CLOUDWATCH__LOG_GROUP_PREFIX", "/con trail"),
+        ("CONTRAIL_CLOUDWATCH__LOG_GROUP_PREFIX", "aws/contrail"),
+        ("CONTRAIL_CLOUDWATCH__NAMESPACE", "AWS/Contrail"),
+        ("CONTRAIL_CLOUDWATCH__NAMESPACE", " "),
+        ("CONTRAIL_WATCH__KIBANA_ALERTS", "Kibana-Alerts"),
+        ("CONTRAIL_WATCH__KIBANA_ALERTS", "a,b"),
+        ("CONTRAIL_RELAY__SINKS", "embedded,elastic"),
+        ("CONTRAIL_STORE__BACKEND", "opensearch"),
+    ],
+)
+def test_a_name_that_a_service_would_refuse_is_refused_at_the_start(variable, value):
+    with pytest.raises(SettingsError, match=f"{variable} must be .*; it is "):
+        load_settings(environ={variable: value})
+
+
+@pytest.mark.parametrize("name", ["prod", "eu-west-1.prod_2", "1", "x" * 100])
+def test_an_environment_that_every_service_takes_is_taken(name):
+    assert load_settings(environ={"CONTRAIL_CONTRAIL__ENVIRONMENT": name}).contrail.environment == name
+
+
+def test_a_variable_mends_a_name_in_the_file(tmp_path):
+    path = tmp_path / "contrail.toml"
+    path.write_text("[contrail]\nenvironment = 'Prod'\n")
+    with pytest.raises(SettingsError, match=r"\[contrail\] environment must be .*; it is 'Prod'"):
+        load_settings(path, {})
+    assert load_settings(path, {"CONTRAIL_CONTRAIL__ENVIRONMENT": "prod"}).contrail.environment == "prod"

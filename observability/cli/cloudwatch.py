@@ -31,10 +31,10 @@ def policy() -> None:
 
 def generate(folder: Path) -> Path:
     """Write the policy with ``${Environment}`` in place of a name, for reading and for review."""
-    settings = load_settings(environ={"CONTRAIL_CONTRAIL__ENVIRONMENT": "${Environment}"})
     path = folder / "iam-policy.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(iam_policy(settings), indent=2) + "\n", encoding="utf-8")
+    policy = iam_policy(load_settings(environ={}), "${Environment}")
+    path.write_text(json.dumps(policy, indent=2) + "\n", encoding="utf-8")
     return path
 
 

@@ -67,9 +67,9 @@ def aws_client(service: str, connection_id: str, config: Config, *, region: str 
     )
 
 
-def group_name(settings: Settings, dataset: str) -> str:
+def group_name(settings: Settings, dataset: str, environment: str = "") -> str:
     """The log group of a dataset: ``<prefix>/<environment>/<dataset>``."""
-    return f"{settings.cloudwatch.log_group_prefix}/{settings.contrail.environment}/{dataset}"
+    return f"{settings.cloudwatch.log_group_prefix}/{environment or settings.contrail.environment}/{dataset}"
 
 
 def stream_name(source: str, group: str) -> str:
@@ -104,10 +104,14 @@ def metrics_part(document: dict[str, Any], namespace: str, milliseconds: int) ->
     return {"_aws": about, **used, name: _values(document)}
 
 
-def iam_policy(settings: Settings) -> dict[str, Any]:
-    """The least that the relay and the readers need; ``${…}`` is yours to fill in."""
+def iam_policy(settings: Settings, environment: str = "") -> dict[str, Any]:
+    """The least that the relay and the readers need; ``${…}`` is yours to fill in.
+
+    ``environment`` stands in place of that of the settings, and may be a ``${…}`` as well.
+    """
+    account = "arn:${Partition}:logs:${Region}:${AccountId}:log-group:"
     groups = [
-        f"arn:${{Partition}}:logs:${{Region}}:${{AccountId}}:log-group:{group_name(settings, dataset)}{part}"
+        f"{account}{group_name(settings, dataset, environment)}{part}"
         for dataset in catalog.DATASETS
         for part in ("", ":log-stream:*")
     ]

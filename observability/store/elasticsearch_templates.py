@@ -124,7 +124,8 @@ def _unknown() -> list[dict[str, Any]]:
     return [
         {"words": {"match_mapping_type": "string", "mapping": word}},
         {"flags": {"match_mapping_type": "boolean", "mapping": word}},
-        {"whole_numbers": {"match_mapping_type": "long", "mapping": {"type": "long"}}},
+        # JSON has one kind of number: a field that begins with 3 may go on with 3.7, which a long would cut to 3
+        {"whole_numbers": {"match_mapping_type": "long", "mapping": {"type": "double"}}},
         {"numbers": {"match_mapping_type": "double", "mapping": {"type": "double"}}},
     ]
 

@@ -285,3 +285,23 @@ def test_a_request_larger_than_the_node_takes_is_halved_until_it_fits(elasticsea
     assert stored(cluster, environment) == [key for key in batch.ids if key != b"f1-100"]
     sink.close()
     cluster.close()
+
+
+@pytest.mark.parametrize(("numbers", "mean"), [("3 3.7", 3.35), ("3.7 3", 3.35), ("0 -0.5", -0.25), ("1e3 1", 500.5)])
+def test_an_average_over_whole_and_fractional_numbers_is_right(numbers, mean, sink, cluster, environment):
+    documents = [
+        b'{"@timestamp":"2026-03-01T12:00:00.000001Z","event":"x","took":%b}' % text.encode()
+        for text in numbers.split()
+    ]
+    for number, document in enumerate(documents):
+        sink.send(Batch("airflow.task", "f", "g", [b"n-%d" % number], [document]))
+    stream = f"logs-airflow.task-{environment}"
+    cluster.send("POST", f"/{stream}/_refresh")
+    answer = cluster.ask("POST", f"/{stream}/_search", {"size": 0, "aggs": {"mean": {"avg": {"field": "took"}}}})
+    assert answer["aggregations"]["mean"]["value"] == mean
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64, 2**200, -(2**70)])
+def test_a_number_larger_than_any_type_costs_no_line(number, sink, cluster, environment):
+    document = b'{"@timestamp":"2026-03-01T12:00:00.000001Z","event":"x","big":%d}' % number
+    assert sink.send(Batch("airflow.task", "f", "g", [b"n-1"], [document])) == Answer(1)
