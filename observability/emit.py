@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document, Event
 
-__all__ = ["emit", "journal", "report_losses"]
+__all__ = ["emit", "forget", "journal", "report_losses"]
 
 _SEEN_MOST = 10_000
 _LONGEST_RECORD = 200_000
@@ -62,6 +62,12 @@ def report_losses() -> None:
     """Tell what was lost so far; what cannot be told now is told with the next event. For the end of a process."""
     with contained("emit"):
         _report(take_losses())
+
+
+def forget() -> None:
+    """Begin anew, as a fresh process does: with the journal that the settings name now, and no fact emitted yet."""
+    journal.cache_clear()
+    _seen.clear()
 
 
 def _record(event: Event, log: Callable[..., Any] | None) -> bool:

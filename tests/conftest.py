@@ -6,8 +6,6 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections import OrderedDict
-from importlib import import_module
 from pathlib import Path
 
 _HOME = Path(tempfile.mkdtemp(prefix="contrail-tests-"))
@@ -24,28 +22,18 @@ os.environ.update(
     CONTRAIL_STATSD__ENABLED="false",
 )
 
-import orjson  # noqa: E402 - the environment first
-import pytest  # noqa: E402
+import pytest  # noqa: E402 - the environment first
 
-emit = import_module("observability.emit")  # the package's attribute of that name is the function
-from observability.journal import frames  # noqa: E402
-from observability.settings import get_settings  # noqa: E402
-
-pytest_plugins = ("airflow_platform", "elasticsearch_node", "moto_server", "postgresql")
+pytest_plugins = (
+    "observability.testing.fixtures",
+    "airflow_platform",
+    "elasticsearch_node",
+    "moto_server",
+    "postgresql",
+)
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch):
+def told(contrail):
     """A function that returns the documents of all events emitted in this test, in order."""
-    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path / "contrail"))
-    for cached in (get_settings, emit.journal):
-        cached.cache_clear()
-    monkeypatch.setattr(emit, "_seen", OrderedDict())
-
-    def documents():
-        files = sorted((tmp_path / "contrail" / "journal").glob("*.journal"))
-        return [orjson.loads(frame.document) for file in files for frame in frames(file.read_bytes())]
-
-    yield documents
-    for cached in (get_settings, emit.journal):
-        cached.cache_clear()
+    return contrail.events

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from datetime import datetime, timedelta, timezone
-from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
 
 from observability import callbacks, identity
+from observability.emit import forget
 from observability.identify import identify
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -112,9 +111,9 @@ def test_an_attempt_that_no_worker_took_was_stuck(context, told):
     assert told()[0]["airflow.cause"] == "stuck_queued"
 
 
-def test_a_callback_that_airflow_requests_twice_is_told_once_by_two_processes(context, told, monkeypatch):
+def test_a_callback_that_airflow_requests_twice_is_told_once_by_two_processes(context, told):
     callbacks.on_retry(in_dag_processor(context))
-    monkeypatch.setattr(import_module("observability.emit"), "_seen", OrderedDict())
+    forget()
     callbacks.on_retry(context)
     assert [document["event.action"] for document in told()] == ["task.retried"]
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -19,13 +20,15 @@ def test_a_failure_is_counted_and_raised_again_under_pytest():
     assert take_losses() == {("here", "ValueError"): 1}
 
 
-def test_a_failure_ends_here_in_production():
+@pytest.mark.parametrize("imports", ["", "import pytest; "])
+def test_a_failure_ends_here_in_production(imports):
     program = (
-        "from observability.contain import contained, take_losses\n"
+        f"{imports}from observability.contain import contained, take_losses\n"
         "with contained('here'): raise ValueError\n"
         "print(take_losses())"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    plain = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=plain)
     assert done.stdout == "{('here', 'ValueError'): 1}\n"
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
-from importlib import import_module
 
 import pytest
 from relay_lines import TASK
 
+from observability.emit import forget
 from observability.relay.sources.file import TailedFile
 from observability.relay.sources.logs import log_stream
 from observability.relay.steps.identify import identify
 from observability.relay.steps.splice import origin_of
 from observability.settings import get_settings
-
-emit = import_module("observability.emit")
 
 
 @pytest.fixture
@@ -67,12 +64,11 @@ def settings(tmp_path, logs, monkeypatch):
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(emit, "_seen", OrderedDict())
-    for cached in (get_settings, emit.journal):
-        cached.cache_clear()
+    get_settings.cache_clear()
+    forget()
     yield get_settings()
-    for cached in (get_settings, emit.journal):
-        cached.cache_clear()
+    get_settings.cache_clear()
+    forget()
 
 
 @pytest.fixture
