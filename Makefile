@@ -98,6 +98,10 @@ pictures: $(VENV)/.ready-dev ## Play a demo and the drills, and take the picture
 chaos: $(VENV)/.ready-dev ## Run the long chaos and load tests as well
 	@exec $(BIN)/python -m pytest -m "slow or not slow" --timeout 3600 $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.ready-dev ## Keep 40 DAGs up for three hours and compare what is shown with what happened [MINUTES=15]
+	@SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m benchmarks soak
+
 .PHONY: matrix
 matrix: $(VENV)/.ready-dev ## Try each Airflow, Python and client that we say we work with (needs a package registry)
 	@exec $(BIN)/python -m pytest -m slow --timeout 1800 tests/production/test_matrix.py $(ARGS)

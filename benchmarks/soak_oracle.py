@@ -1,0 +1,285 @@
+"""What a platform shows, against what Airflow's API and its own disk say happened: comparisons of sets."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from observability.catalog import DATASETS
+from observability.cli.platform.keys import USER, password
+from observability.settings import load_settings
+from observability.store import Query, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchmarks.soaking import Soaking
+    from observability.cli.platform.api import Api
+    from observability.store import Store
+
+__all__ = ["Verdict", "settle", "verdict"]
+
+_QUIET_S, _PATIENCE_S = 20.0, 240.0
+_DAY_S = 86_400.0
+_TILE = re.compile(r"<li class=\"\w+\"><b>([\d,.\s ]+)</b> ([^<]+)</li>")
+_LIVE = ("queued", "running")
+
+Attempt = tuple[str, str, str, int, int]
+"""DAG, run, task, map index, try."""
+
+
+@dataclass
+class Verdict:
+    """Faults by kind, each a sentence; how much was compared."""
+
+    missed: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    false: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    compared: dict[str, int] = field(default_factory=dict)
+
+    def faults(self) -> dict[str, list[str]]:
+        """The faults by what they are called in a figure."""
+        return {
+            "missed": self.missed,
+            "doubled": self.doubled,
+            "false": self.false,
+            "kept beyond the retention": self.kept,
+        }
+
+    def summary(self) -> str:
+        """One line."""
+        found = ", ".join(f"{len(faults)} {kind}" for kind, faults in self.faults().items())
+        return f"{found}; compared {self.compared}"
+
+
+def settle(soaking: Soaking, api: Api) -> None:
+    """Pause every DAG and wait until Airflow, the relay and the watcher have nothing left to do."""
+    for dag in list(api.pages("/dags", "dags")):
+        api.call("PATCH", f"/dags/{dag['dag_id']}", json={"is_paused": True})
+    deadline = time.monotonic() + _PATIENCE_S
+    while any(run["state"] in _LIVE for run in api.pages("/dags/~/dagRuns", "dag_runs", {"state": list(_LIVE)})):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(2)
+    before: tuple[Any, ...] = ()
+    quiet_since = time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - quiet_since < _QUIET_S:
+        with _store(soaking) as store:
+            now = (
+                len(soaking.sent()),
+                *(store.count(Query(name)).get("", 0) for name in DATASETS if "statsd" not in name),
+            )
+        if now != before:
+            before, quiet_since = now, time.monotonic()
+        time.sleep(2)
+
+
+def verdict(soaking: Soaking, api: Api, since: float = 0.0) -> Verdict:
+    """Compare what happened since ``since`` (seconds by the platform's clock) with what is stored, said and shown."""
+    if broken := [one["filename"] for one in api.pages("/importErrors", "import_errors")]:
+        raise RuntimeError(f"nothing was soaked: {', '.join(broken)} does not parse")
+    found = Verdict()
+    moment = datetime.fromtimestamp(since, timezone.utc) if since else None
+    runs = [run for run in api.pages("/dags/~/dagRuns", "dag_runs") if _at(run["start_date"]) >= since > 0 or not since]
+    tasks = _tasks(api, {(run["dag_id"], run["dag_run_id"]) for run in runs})
+    with _store(soaking) as store:
+        events = list(store.documents(Query("etl.event", since=moment)))
+        alerts = list(store.documents(Query("contrail.alert", since=moment)))
+        _compare_attempts(found, tasks, events)
+        _compare_runs(found, runs, events)
+        _compare_lines(found, soaking.layout.log_folder, store, since - soaking.shift_s if since else 0.0, moment)
+        _compare_canary(found, runs, events)
+        if since:
+            _compare_retention(found, store, since)
+    sent = [one for one in soaking.sent() if _at(one["time"]) >= since]
+    _compare_messages(found, runs, sent)
+    _compare_components(found, alerts)
+    _compare_page(found, soaking, tasks)
+    return found
+
+
+class _store:  # noqa: N801 - reads as a function
+    def __init__(self, soaking: Soaking) -> None:
+        self._store = open_store(load_settings(environ=soaking.environment))
+
+    def __enter__(self) -> Store:
+        return self._store
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+
+
+def _tasks(api: Api, runs: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    found = api.pages("/dags/~/dagRuns/~/taskInstances", "task_instances", {"order_by": "id"})
+    return [one for one in found if (one["dag_id"], one["dag_run_id"]) in runs]
+
+
+def _compare_attempts(found: Verdict, tasks: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
+    """Each attempt that Airflow knows has one event that says how it ended, and no other has one."""
+    told: dict[Attempt, Counter[str]] = defaultdict(Counter)
+    for event in events:
+        action = event["event.action"]
+        if action.startswith("task.") and action != "task.started" and "canary.probe" not in event:
+            told[_attempt_of(event)][action] += 1
+    expected = _ends(tasks)
+    for attempt, actions in expected.items():
+        mine = told.get(attempt, Counter())
+        if not actions & set(mine):
+            found.missed.append(f"{attempt} should have one of {sorted(actions)}, has {dict(mine)}")
+        if wrong := set(mine) - actions - {"task.killed"}:
+            found.false.append(f"{attempt} ended with {sorted(actions)} and has {sorted(wrong)}")
+    for attempt, mine in told.items():
+        found.doubled += [f"{attempt} has {action} {number} times" for action, number in mine.items() if number > 1]
+        if attempt not in expected:
+            found.false.append(f"{attempt} has {dict(mine)}, and Airflow knows no such end")
+    found.compared["attempts"] = len(expected)
+
+
+def _ends(tasks: list[dict[str, Any]]) -> dict[Attempt, set[str]]:
+    """Each attempt that has ended, with the kinds of event of which it must have one."""
+    ends = {"success": "task.succeeded", "failed": "task.failed", "skipped": "task.skipped"}
+    expected: dict[Attempt, set[str]] = {}
+    for one in tasks:
+        about = (one["dag_id"], one["dag_run_id"], one["task_id"], one["map_index"])
+        for attempt in range(1, one["try_number"]):
+            expected[(*about, attempt)] = {"task.retried", "task.killed"}
+        if one["state"] in ends and (one["state"] != "skipped" or one["start_date"]):
+            expected[(*about, one["try_number"])] = {ends[one["state"]]}
+    return expected
+
+
+def _attempt_of(event: dict[str, Any]) -> Attempt:
+    return (
+        str(event.get("airflow.dag_id")), str(event.get("airflow.run_id")), str(event.get("airflow.task_id")),
+        int(event.get("airflow.map_index", -1)), int(event.get("airflow.try_number", 0)),
+    )  # fmt: skip
+
+
+def _compare_runs(found: Verdict, runs: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
+    told = Counter(
+        (event["airflow.dag_id"], event["airflow.run_id"], event["event.action"])
+        for event in events
+        if event["event.action"] in {"dag_run.succeeded", "dag_run.failed"} and "canary.probe" not in event
+    )
+    ends = {"success": "dag_run.succeeded", "failed": "dag_run.failed"}
+    expected = {(run["dag_id"], run["dag_run_id"], ends[run["state"]]) for run in runs if run["state"] in ends}
+    found.missed += [f"run {run}" for run in expected - set(told)]
+    found.false += [f"run {run}" for run in set(told) - expected]
+    found.doubled += [f"run {run} {number} times" for run, number in told.items() if number > 1]
+    found.compared["runs"] = len(expected)
+
+
+def _compare_lines(found: Verdict, folder: Path, store: Store, since: float, moment: datetime | None) -> None:
+    """Each line of each task's log is stored once; ``since`` is by the real clock, as the files' times are here."""
+    stored: Counter[str] = Counter()
+    places: Counter[tuple[str, int]] = Counter()
+    for document in store.documents(Query("airflow.task", since=moment)):
+        path = str(document["log.file.path"])
+        stored[path] += not document.get("log.part")
+        places[path, int(document["offset"])] += 1
+    found.doubled += [f"line at {place} {number} times" for place, number in places.items() if number > 1]
+    written = {}
+    for path in folder.glob("dag_id=*/**/*.log"):
+        if path.stat().st_mtime >= since:
+            with path.open("rb") as file:
+                written[str(path.relative_to(folder))] = sum(1 for line in file if line.strip())
+    by_end = {_relative(path, folder): number for path, number in stored.items()}
+    for name, number in written.items():
+        if by_end.get(name, 0) < number:
+            found.missed.append(f"{number - by_end.get(name, 0)} of {number} lines of {name}")
+        elif by_end[name] > number:
+            found.doubled.append(f"{by_end[name] - number} lines of {name}")
+    found.compared["lines"] = sum(written.values())
+
+
+def _relative(path: str, folder: Path) -> str:
+    return path.removeprefix(f"{folder}/")
+
+
+def _compare_canary(found: Verdict, runs: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
+    """Each round of the canary ends well, and finds the one before it complete."""
+    rounds = [run for run in runs if run["dag_id"] == "canary"]
+    found.missed += [f"canary round {run['dag_run_id']} {run['state']}" for run in rounds if run["state"] != "success"]
+    actions = Counter(event["event.action"] for event in events if "canary.probe" not in event)
+    if actions["canary.missing"]:
+        found.false.append(f"{actions['canary.missing']} rounds of the canary were told missing")
+    if actions["canary.verified"] < len(rounds) - 1:
+        found.missed.append(f"{actions['canary.verified']} of {len(rounds)} rounds of the canary were verified")
+    found.compared["canary rounds"] = len(rounds)
+
+
+def _compare_retention(found: Verdict, store: Store, since: float) -> None:
+    """Nothing of the first day's logs is left: it is older than the retention of one day."""
+    old = datetime.fromtimestamp(since - _DAY_S, timezone.utc)
+    for dataset in ("airflow.task", "airflow.component", "airflow.statsd"):
+        if number := store.count(Query(dataset, until=old)).get("", 0):
+            found.kept.append(f"{number} documents of {dataset} from before {old}")
+
+
+def _compare_messages(found: Verdict, runs: list[dict[str, Any]], sent: list[dict[str, Any]]) -> None:
+    """A DAG that fails is told once for each time that it begins to fail; who is fine is never told of."""
+    opened = Counter(str(one["dag_id"]) for one in sent if one["kind"] == "opened" and one["cause"] != "deadline")
+    by_dag: dict[str, list[str]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: str(run["start_date"])):
+        by_dag[run["dag_id"]].append(run["state"])
+    for dag_id, states in by_dag.items():
+        begun = sum(
+            state == "failed" and before != "failed" for before, state in zip(["", *states], states, strict=False)
+        )
+        if opened[dag_id] < begun:
+            found.missed.append(f"{dag_id} began to fail {begun} times and was told {opened[dag_id]} times: {states}")
+        elif opened[dag_id] > begun:
+            kind = found.doubled if begun else found.false
+            kind.append(f"{dag_id} began to fail {begun} times and was told {opened[dag_id]} times: {states}")
+    late = Counter(one["run_id"] for one in sent if one["kind"] == "opened" and one["cause"] == "deadline")
+    expected = {run["dag_run_id"] for run in runs if run["dag_id"].startswith("late_")}
+    told = {one["run_id"] for one in sent if one["cause"] == "deadline" and str(one["dag_id"]).startswith("late_")}
+    found.missed += [f"the deadline of {run} was missed, and nobody was told" for run in expected - told]
+    found.false += [f"the deadline of {run} was not missed" for run in set(late) - expected]
+    found.compared["messages"] = len(sent)
+
+
+def _compare_components(found: Verdict, alerts: list[dict[str, Any]]) -> None:
+    """Restarts take seconds: no component was silent for as long as it takes to be told."""
+    silent = [one for one in alerts if one["event.action"] == "component.silent" and "canary.probe" not in one]
+    found.false += [f"{one['airflow.component']} was told silent: {one.get('event.reason')}" for one in silent]
+
+
+def _compare_page(found: Verdict, soaking: Soaking, tasks: list[dict[str, Any]]) -> None:
+    """The tiles of the first page, by the page itself."""
+    with httpx.Client(base_url=soaking.url, timeout=60) as browser:
+        body = {"username": USER, "password": password(soaking.layout)}
+        token = browser.post("/auth/token", json=body).raise_for_status().json()["access_token"]
+        page = browser.get("/contrail/", headers={"Authorization": f"Bearer {token}"}, follow_redirects=True)
+    tiles = {name: int(re.sub(r"\D", "", number)) for number, name in _TILE.findall(page.raise_for_status().text)}
+    last = {(one["dag_id"], one["task_id"], one["map_index"]): one["state"] for one in _in_order(tasks)}
+    expected = {
+        "tasks failed": sum(one["state"] == "failed" for one in tasks),
+        "failing now": sum(state == "failed" for state in last.values()),
+        "silent components": 0,
+        "observations lost": 0,
+    }
+    for name, number in expected.items():
+        shown = tiles.get(name)
+        if shown is None or shown < number:
+            found.missed.append(f"the first page shows {shown} {name}, Airflow has {number}")
+        elif shown > number:
+            found.false.append(f"the first page shows {shown} {name}, Airflow has {number}")
+    found.compared["tiles"] = len(expected)
+
+
+def _in_order(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    ended = [one for one in tasks if one["state"] in {"success", "failed"}]
+    yield from sorted(ended, key=lambda one: str(one["end_date"]))
+
+
+def _at(moment: str | None) -> float:
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() if moment else 0.0

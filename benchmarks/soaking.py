@@ -1,0 +1,179 @@
+"""A platform that stays up: its DAGs, a clock that is set forward, faults at set times, and what its processes use."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from observability.cli.platform.api import Api
+from observability.cli.platform.keys import password
+from observability.cli.platform.layout import Layout, repository
+from observability.cli.platform.ports import any_port
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator
+
+__all__ = ["RESTARTED", "Soaking", "Usage", "before_midnight", "can_shift_the_clock"]
+
+_CONTRAIL = (sys.executable, "-m", "observability.cli")
+_DAGS = Path(__file__).parent / "soak_dags"
+_RULES = """\
+timing: {storm_messages: 5000, flap_messages: 5000}
+thresholds: {component_silent: 60s, queued: 10m, overdue: 10m}
+channels: {file: {type: file, rate_per_minute: 10000}}
+receivers: {everybody: {channels: [file]}}
+routes: [{receiver: everybody}]
+"""
+RESTARTED = ("triggerer", "dag-processor", "relay", "watcher", "api-server", "scheduler")
+"""The components that are ended in turn, each once by SIGTERM and once by SIGKILL."""
+
+
+def can_shift_the_clock() -> bool:
+    """Whether there is a C compiler, which makes the library that moves the clock."""
+    return shutil.which("cc") is not None
+
+
+def before_midnight(minutes: float) -> int:
+    """Seconds by which to move the clock, so that it is ``minutes`` before midnight in UTC."""
+    now = datetime.now(timezone.utc)
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((midnight - now).total_seconds() - minutes * 60)
+
+
+@dataclass
+class Usage:
+    """What a component used, look by look: seconds since the start, resident bytes, open descriptors."""
+
+    looks: list[tuple[float, int, int]] = field(default_factory=list)
+
+    def slope(self, column: int) -> float:
+        """Least-squares slope per hour over the second half of the looks, when everything has been loaded once."""
+        looks = self.looks[len(self.looks) // 2 :]
+        if len(looks) < 3:  # noqa: PLR2004 - a line through two points says nothing
+            return 0.0
+        times, values = [look[0] for look in looks], [float(look[column]) for look in looks]
+        middle, level = sum(times) / len(times), sum(values) / len(values)
+        spread = sum((moment - middle) ** 2 for moment in times)
+        risen = sum((moment - middle) * (value - level) for moment, value in zip(times, values, strict=True))
+        return risen / spread * 3600 if spread else 0.0
+
+
+class Soaking:
+    """A platform below ``home`` whose clock is ``shift_s`` seconds ahead; stopped and started again, it is the same."""
+
+    def __init__(self, home: Path, *, every_minutes: int, shift_s: int = 0, seed: int = 1) -> None:
+        self.home, self.shift_s = home, shift_s
+        self.layout = Layout(home / "contrail")
+        self.usage: dict[str, Usage] = {}
+        self.faults: list[str] = []
+        self._chance = random.Random(seed)
+        self._port, self._statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
+        self._every = every_minutes
+        self._began = time.monotonic()
+        self._prepare()
+
+    @property
+    def url(self) -> str:
+        """Address of the API server."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def now(self) -> float:
+        """Seconds since 1970 by the platform's clock."""
+        return time.time() + self.shift_s
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of each process of the platform."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
+        shifted = {"LD_PRELOAD": str(self.home / "clock.so"), "CLOCK_SHIFT_S": str(self.shift_s)}
+        return {
+            **kept,
+            **(shifted if self.shift_s else {}),
+            "PYTHONPYCACHEPREFIX": str(self.home / "bytecode"),  # a moved clock would make the checkout's own stale
+            "SOAK_EVERY_MINUTES": str(self._every),
+            "CONTRAIL_HOME": str(self.layout.home),
+            "CONTRAIL_CONTRAIL__HOME": str(self.layout.home),
+            "CONTRAIL_AIRFLOW__PORT": str(self._port),
+            "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(self.home / "dags"),
+            "CONTRAIL_AIRFLOW__PARALLELISM": "3",
+            "CONTRAIL_RELAY__STATSD_PORT": self._statsd,
+            "CONTRAIL_STATSD__PORT": self._statsd,
+            "CONTRAIL_WATCH__ROUTES": str(self.home / "rules.yaml"),
+            "CONTRAIL_STORE__RETENTION_DAYS": "1",
+        }
+
+    @contextmanager
+    def running(self) -> Iterator[Api]:
+        """Start the platform, give a session with its Airflow, and stop it."""
+        self.contrail("up", "--detach", timeout_s=300)
+        try:
+            with Api(self.url, password(self.layout), patience_s=120) as api:
+                yield api
+        finally:
+            self.contrail("down", timeout_s=60, check=False)
+
+    def contrail(self, *arguments: str, timeout_s: float = 120, check: bool = True) -> str:
+        """The output of a command, run by the platform's clock."""
+        done = subprocess.run(
+            [*_CONTRAIL, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout_s,
+            check=False,
+        )  # fmt: skip
+        if check and done.returncode:
+            raise RuntimeError(f"contrail {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def look(self) -> None:
+        """Note what each component uses, and the disk."""
+        moment = time.monotonic() - self._began
+        for name, process in self._processes().items():
+            with suppress(psutil.Error):
+                family = [process, *process.children(recursive=True)] if name == "api-server" else [process]
+                used = sum(one.memory_info().rss for one in family)
+                self.usage.setdefault(f"{name} {process.pid}", Usage()).looks.append((moment, used, process.num_fds()))
+
+    def end_one(self, name: str, number: signal.Signals) -> None:
+        """End a component; its supervisor starts it again."""
+        with suppress(psutil.NoSuchProcess):
+            self._processes()[name].send_signal(number)
+            self.faults.append(f"{number.name} {name}")
+
+    def sent(self) -> list[dict[str, Any]]:
+        """Every notification of this platform so far."""
+        found: list[dict[str, Any]] = json.loads(self.contrail("alerts", "sent", "--since", "30d", "--json"))
+        return found
+
+    def _processes(self) -> dict[str, psutil.Process]:
+        parts = json.loads(self.layout.state.read_text())["components"]
+        found = {}
+        for name, part in parts.items():
+            with suppress(psutil.NoSuchProcess):
+                if part["pid"]:
+                    found[name] = psutil.Process(part["pid"])
+        return found
+
+    def _prepare(self) -> None:
+        dags = self.home / "dags"
+        dags.mkdir(parents=True)
+        shutil.copy(_DAGS / "many.py", dags)
+        shutil.copy(repository() / "dags" / "canary.py", dags)
+        (self.home / "rules.yaml").write_text(_RULES)
+        if self.shift_s:
+            source = str(_DAGS / "shifted_clock.c")
+            subprocess.run(
+                ["cc", "-shared", "-fPIC", "-O2", "-o", str(self.home / "clock.so"), source, "-ldl"], check=True
+            )
