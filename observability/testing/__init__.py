@@ -69,7 +69,8 @@ class Captured:
 
     def _documents(self) -> list[Document]:
         files = sorted((self._home / "journal").glob("*.journal"))
-        found = [orjson.loads(frame.document) for file in files for frame in frames(file.read_bytes())]
+        whole = [frame.document for file in files for frame in frames(file.read_bytes()) if frame.document is not None]
+        found: list[Document] = [orjson.loads(document) for document in whole]
         return sorted(found, key=lambda document: int(document.get("event.sequence", 0)))
 
     def _receive(self) -> None:
