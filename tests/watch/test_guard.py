@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from observability.watch.channels.addresses import may_use
 from observability.watch.channels.channel import ChannelError, ChannelRefused
 from observability.watch.channels.guard import check_url, checked_addresses, guarded_client
 
@@ -78,7 +82,7 @@ def test_a_name_that_changes_its_address_after_the_check_is_connected_to_the_che
     connected = []
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(
-        "observability.watch.channels.guard._may_use", lambda address, _allow: str(address) == "203.0.113.9"
+        "observability.watch.channels.addresses.may_use", lambda address, _allow=(): str(address) == "203.0.113.9"
     )
 
     def connect(address, *_, **__):
@@ -97,3 +101,63 @@ def test_a_name_with_one_private_address_among_public_ones_is_refused(monkeypatc
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
     with pytest.raises(ChannelRefused, match=r"10\.0\.0\.1"):
         checked_addresses("two-faced.example", 443)
+
+
+INSIDE = """
+::127.0.0.1 ::ffff:0:127.0.0.1 64:ff9b:1::7f00:1 64:ff9b:1::808:808 ::5efe:7f00:1 2606:4700::5efe:a00:1
+2606:4700::200:5efe:a00:1 fec0::1 192.0.0.192 168.63.129.16 100.100.100.200 fd00:ec2::254 192.88.99.1
+2001:0:808:808::80ff:fffe 2001:0:7f00:1::f7f7:f7f7 100:: 3fff::1 2001:db8::1 5f00::1 ::ffff:168.63.129.16
+64:ff9b::a83f:8110 2002:a83f:8110:: fe80::1%eth0 ::1%lo
+""".split()  # noqa: SIM905 - a list of addresses reads better so
+
+
+@pytest.mark.parametrize("host", INSIDE)
+def test_addresses_that_lead_inside_by_a_translator_a_tunnel_or_a_cloud_are_refused(host):
+    with pytest.raises(ChannelRefused):
+        checked_addresses(host, 443)
+
+
+_PRIVATE_V4 = st.one_of(
+    *(
+        st.ip_addresses(v=4, network=network)
+        for network in (
+            "10.0.0.0/8",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "168.63.129.16/32",
+        )
+    )
+)
+_CARRIERS = (
+    lambda inner: inner,
+    lambda inner: 0xFFFF_0000_0000 | inner,
+    lambda inner: 0xFFFF << 48 | inner,
+    lambda inner: 0x64FF9B << 96 | inner,
+    lambda inner: 0x64FF9B0001 << 80 | inner,
+    lambda inner: 0x2002 << 112 | inner << 80,
+    lambda inner: 0x20010000 << 96 | 0x08080808 << 64 | (inner ^ 0xFFFFFFFF),
+    lambda inner: 0x20010000 << 96 | inner << 64 | (0x08080808 ^ 0xFFFFFFFF),
+    lambda inner: 0x2606_4700 << 96 | 0x5EFE << 32 | inner,
+    lambda inner: 0x2606_4700 << 96 | 0x0200_5EFE << 32 | inner,
+)
+
+
+@given(_PRIVATE_V4, st.sampled_from(_CARRIERS))
+def test_no_form_of_ipv6_brings_a_private_ipv4_address_through(inner, carry):
+    assert not may_use(ipaddress.IPv6Address(carry(int(inner))))
+
+
+@given(st.ip_addresses(v=6))
+def test_an_ipv6_address_that_passes_is_public_or_carries_a_public_one(address):
+    if may_use(address):
+        assert address.is_global or address.ipv4_mapped or address.sixtofour or address.teredo
+        assert not address.is_private or address.ipv4_mapped or address.sixtofour or address.teredo
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_that_passes_is_public(address):
+    if may_use(address):
+        assert address.is_global
+        assert not address.is_multicast

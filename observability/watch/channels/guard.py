@@ -1,65 +1,31 @@
-"""A guard against being sent to addresses that are none of the outside's business (SSRF).
+"""An HTTP client that is sent to checked addresses only, directly or through the proxy that the environment names.
 
 A host is resolved once, each of its addresses is checked, and the connection is made to the checked address:
-an answer that changes between check and use (DNS rebinding) changes nothing. Redirects are not followed.
+an answer that changes between check and use (DNS rebinding) changes nothing. Behind a proxy, which alone looks the name
+up, the host is judged as it is written. Redirects are not followed.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
-import socket
 import time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import httpcore
 import httpx
 
+from observability import redact
+from observability.proxies import proxy_for
+from observability.watch.channels.addresses import check_host, check_url, checked_addresses
 from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["check_url", "checked_addresses", "guarded_client"]
-
-_Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
-_PORTS = {80, 443}
-
-
-def check_url(url: str, allow: Sequence[str] = ()) -> httpx.URL:
-    """``url`` as far as it can be judged without a look-up. Raises :class:`ChannelRefused` with the rule it breaks."""
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError, ValueError):
-        raise ChannelRefused("the address is no URL") from None
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ChannelRefused("the address must begin with https:// and a host")
-    if parsed.userinfo:
-        raise ChannelRefused("the address must not hold a login; use a secret or a header")
-    listed = _listed(parsed.host, allow)
-    if parsed.scheme == "http" and not listed:
-        raise ChannelRefused(f"http to {parsed.host} is not encrypted: use https, or list the host under allow")
-    if (parsed.port or 443) not in _PORTS and not listed:
-        raise ChannelRefused(f"port {parsed.port} of {parsed.host} is not 443: list the host under allow")
-    if _looks_numeric(parsed.host) and _literal(parsed.host) is None:
-        raise ChannelRefused(f"{parsed.host} is an address in disguise: write it in full")
-    return parsed
-
-
-def checked_addresses(host: str, port: int, allow: Sequence[str] = ()) -> list[str]:
-    """The addresses of ``host`` if every one may be used. Raises :class:`ChannelError`."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ChannelUnavailable(f"{host} cannot be resolved: {error.strerror or error}") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    for address in addresses:
-        if not _may_use(ipaddress.ip_address(address.split("%")[0]), allow) and not _host_listed(host, allow):
-            raise ChannelRefused(
-                f"{host} leads to {address}, which is not public: list it under allow if that is wanted"
-            )
-    return addresses
 
 
 def guarded_client(allow: Sequence[str], timeout_s: float, verify: Any = None) -> httpx.Client:
@@ -68,24 +34,113 @@ def guarded_client(allow: Sequence[str], timeout_s: float, verify: Any = None) -
     A request may take ``timeout_s`` in all, also when the answer comes byte by byte.
     """
     trusted = httpx.create_ssl_context() if verify is None else verify  # SSL_CERT_FILE names an own authority
-    transport = httpx.HTTPTransport(verify=trusted, trust_env=False, retries=0)
-    backend = _GuardedBackend(allow, timeout_s)
-    transport._pool._network_backend = backend  # noqa: SLF001 - httpx offers no other way to pin an address
-    hooks = {"request": [backend.begin]}
-    return httpx.Client(
-        transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False, event_hooks=hooks
-    )
+    transport = _GuardedTransport(allow, timeout_s, trusted)
+    return httpx.Client(transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False)
+
+
+class _GuardedTransport(httpx.BaseTransport):
+    """Chooses between the direct way and a proxy for each request, and judges the host on either."""
+
+    def __init__(self, allow: Sequence[str], timeout_s: float, trusted: ssl.SSLContext) -> None:
+        self._allow, self._timeout_s, self._trusted = allow, timeout_s, trusted
+        self._pools: dict[str | None, tuple[_GuardedBackend, httpcore.ConnectionPool]] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request``; its time begins here."""
+        url = request.url
+        check_host(url.host, self._allow)
+        backend, pool = self._pool(proxy_for(url.scheme, url.host, url.port))
+        backend.begin()
+        asked = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _as_httpx(request):
+            answer = pool.handle_request(asked)
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer, request), extensions=answer.extensions
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        for _, pool in self._pools.values():
+            pool.close()
+
+    def _pool(self, proxy: str | None) -> tuple[_GuardedBackend, httpcore.ConnectionPool]:
+        if proxy not in self._pools:
+            backend = _GuardedBackend(self._allow if proxy is None else None, self._timeout_s)
+            common: dict[str, Any] = {"ssl_context": self._trusted, "network_backend": backend, "retries": 0}
+            made = httpcore.ConnectionPool(**common) if proxy is None else _proxy_pool(proxy, common)
+            self._pools[proxy] = backend, made
+        return self._pools[proxy]
+
+
+def _proxy_pool(proxy: str, common: dict[str, Any]) -> httpcore.ConnectionPool:
+    """Connections through ``proxy``; its password is masked everywhere from now on."""
+    try:
+        parts = urlsplit(proxy)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        address = f"{parts.scheme}://{_bracketed(parts.hostname or '')}:{port}"
+    except ValueError:
+        raise ChannelRefused("the proxy that the environment names has no valid address") from None
+    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    redact.add_secret(unquote(parts.password or ""))
+    if parts.scheme in {"http", "https"}:
+        return httpcore.HTTPProxy(address, proxy_auth=auth, **common)
+    if parts.scheme in {"socks5", "socks5h"}:
+        if find_spec("socksio") is None:  # httpcore says so only when it connects
+            raise ChannelRefused("a SOCKS proxy needs one more package: pip install 'httpx[socks]'")
+        return httpcore.SOCKSProxy(address, proxy_auth=auth, **common)
+    raise ChannelRefused(f"a proxy by {parts.scheme or 'no scheme'} cannot be used: name one by http:// or socks5h://")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class _as_httpx:  # noqa: N801 - a context manager, written like a function
+    """Raise what httpcore raises as httpx would; the classes have the same names there."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        """Nothing is prepared."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        kinds = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError)
+        if isinstance(error, (*kinds, httpcore.UnsupportedProtocol)):
+            kind = getattr(httpx, type(error).__name__, httpx.TransportError)
+            raise kind(str(error), request=self._request) from error
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, answer: httpcore.Response, request: httpx.Request) -> None:
+        self._answer, self._request = answer, request
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx(self._request):
+            yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
-    """Resolves, checks, and connects to what it checked; TLS still verifies the name that was asked for."""
+    """Resolves, checks, and connects to what it checked; TLS still verifies the name that was asked for.
 
-    def __init__(self, allow: Sequence[str], timeout_s: float) -> None:
+    Without ``allow`` it leads to a proxy, which the operator has named: that one is not judged.
+    """
+
+    def __init__(self, allow: Sequence[str] | None, timeout_s: float) -> None:
         self._allow, self._timeout_s = allow, timeout_s
         self._real = httpcore.SyncBackend()
         self._until = math.inf
 
-    def begin(self, _request: httpx.Request) -> None:
+    def begin(self) -> None:
         """A request begins: from here its time runs."""
         self._until = time.monotonic() + self._timeout_s
 
@@ -103,6 +158,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         problem: Exception = ChannelUnavailable(f"{host} has no address")
+        if self._allow is None:
+            return _TimedStream(self._real.connect_tcp(host, port, timeout, local_address, socket_options), self.left)
         for address in checked_addresses(host, port, self._allow):
             try:
                 real = self._real.connect_tcp(address, port, timeout, local_address, socket_options)
@@ -146,48 +203,3 @@ class _TimedStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._real.get_extra_info(info)
-
-
-def _may_use(address: _Address, allow: Sequence[str]) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is not None:
-            return _may_use(inner, allow)
-        if address in ipaddress.ip_network("64:ff9b::/96"):
-            return _may_use(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), allow)
-    if any(address in network for network in _networks(allow) if network.version == address.version):
-        return True
-    return address.is_global and not address.is_multicast
-
-
-def _networks(allow: Sequence[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    found = []
-    for entry in allow:
-        try:
-            found.append(ipaddress.ip_network(entry, strict=False))
-        except ValueError:
-            continue  # a host name
-    return found
-
-
-def _host_listed(host: str, allow: Sequence[str]) -> bool:
-    return host.lower().strip("[]") in {entry.lower() for entry in allow}
-
-
-def _listed(host: str, allow: Sequence[str]) -> bool:
-    literal = _literal(host)
-    inside = literal is not None and any(literal in n for n in _networks(allow) if n.version == literal.version)
-    return _host_listed(host, allow) or inside
-
-
-def _literal(host: str) -> _Address | None:
-    try:
-        return ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-
-
-def _looks_numeric(host: str) -> bool:
-    """Whether a C library would read the last label as a number: decimal, octal or hexadecimal forms."""
-    last = host.rstrip(".").rpartition(".")[2].lower()
-    return last.isdigit() or (last.startswith("0x") and all(c in "0123456789abcdef" for c in last[2:]))
