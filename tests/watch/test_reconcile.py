@@ -169,6 +169,25 @@ def test_what_becomes_of_a_suspicion(airflow, reconciler, state, attempt, verdic
     assert told(reconciler.confirm([suspect])) == verdicts
 
 
+@pytest.mark.parametrize("run", ["ticket#17", "what?now=1", "50%25", "two words", "läuft", "走る", 'it\'s "so"'])
+def test_ids_with_any_letter_are_asked_about_whole(airflow, reconciler, run):
+    reconciler.look(Scene(), NOW)
+    airflow.asked.clear()
+    airflow.tasks = [{**TASK, "dag_run_id": run, "state": "up_for_retry"}]
+    suspect = reconciler._about_task({**TASK, "dag_run_id": run}, "suspected", {})
+    assert [(one.sign, one.run_id) for one in reconciler.confirm([suspect])] == [("dismissed", run)]
+    assert [path for path, _ in airflow.asked] == [f"/dags/load/dagRuns/{run}/taskInstances/t"]
+    airflow.runs, airflow.asked[:] = [{**RUN, "dag_run_id": run}], []
+    assert run in {fact.run_id for fact in reconciler.look(Scene(), NOW)}
+    assert f"/dags/load/dagRuns/{run}/taskInstances" in [path for path, _ in airflow.asked]
+
+
+def test_a_run_that_airflow_cannot_be_asked_about_is_not_taken_for_deleted(airflow, reconciler):
+    suspect = reconciler._about_task({**TASK, "dag_run_id": "2026/07"}, "suspected", {})
+    airflow.tasks = []
+    assert told(reconciler.confirm([suspect])) == []
+
+
 def test_a_silent_triggerer_names_the_deferred_tasks(airflow, reconciler):
     airflow.beats["triggerer"] = "2026-01-09T11:59:00Z"
     airflow.tasks = [{**TASK, "state": "deferred"}]

@@ -6,6 +6,7 @@ import os
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -17,7 +18,7 @@ from observability.watch.errors import WatchError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["AirflowApi", "ApiError", "ApiUnavailable"]
+__all__ = ["AirflowApi", "ApiError", "ApiUnavailable", "path_of"]
 
 _PAGE = 100
 _CLOCKS_AGREE_S = 2.0
@@ -30,6 +31,11 @@ class ApiError(WatchError):
 
 class ApiUnavailable(ApiError):  # noqa: N818 - a state of the service, as in HTTP 503
     """Airflow's API does not answer now."""
+
+
+def path_of(*parts: str | int) -> str:
+    """The path below ``/api/v2`` of these parts, each quoted, because an id may hold ``#``, ``?``, ``%`` or blanks."""
+    return "".join(f"/{quote(str(part), safe='~')}" for part in parts)
 
 
 class AirflowApi:

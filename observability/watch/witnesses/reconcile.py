@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, SEEN, Fact, seconds
+from observability.watch.witnesses.api import path_of
 from observability.watch.witnesses.diagnose import diagnose_run, diagnose_task
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
 
@@ -100,8 +101,11 @@ class Reconciler:
         self._events_of = {}
         self._events_since = min((fact.time for fact in suspects), default=0.0) - _EVENTS_BEFORE_S
         for fact in suspects:
-            path = f"/dags/{fact.dag_id}/dagRuns/{fact.run_id}/taskInstances/{fact.task_id}"
-            one = self._api.get(f"{path}/{fact.map_index}" if fact.map_index >= 0 else path)
+            mapped = (fact.map_index,) if fact.map_index >= 0 else ()
+            run = ("dags", str(fact.dag_id), "dagRuns", str(fact.run_id))
+            one = self._api.get(path_of(*run, "taskInstances", str(fact.task_id), *mapped))
+            if one is None and "/" in str(fact.run_id):
+                continue  # Airflow's own routes end at a slash, quoted or not: it cannot be asked about this run
             if one is None:  # its run was deleted, and with it the question
                 yield replace(fact, sign="dismissed", witness="reconciler")
             elif one["state"] == "failed" and one["try_number"] == fact.try_number:
@@ -155,9 +159,8 @@ class Reconciler:
 
     def _words_by_api(self, one: dict[str, Any]) -> LastWords:
         """The last words as Airflow serves them: the log may lie elsewhere."""
-        path = (
-            f"/dags/{one['dag_id']}/dagRuns/{one['dag_run_id']}/taskInstances/{one['task_id']}/logs/{one['try_number']}"
-        )
+        task = ("dags", one["dag_id"], "dagRuns", one["dag_run_id"], "taskInstances", one["task_id"])
+        path = path_of(*task, "logs", one["try_number"])
         said = self._api.get(path, map_index=one["map_index"], full_content="true") or {}
         content = said.get("content", [])
         return (
@@ -192,9 +195,9 @@ class Reconciler:
             return bare
         if (run["dag_id"], run["dag_run_id"]) in self._explained:
             return self._about_run(run, "failed", cause="upstream", reason="a task of it failed")
-        path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances"
+        path = path_of("dags", run["dag_id"], "dagRuns", run["dag_run_id"], "taskInstances")
         tasks = list(self._api.pages(path, "task_instances", order_by="id"))
-        details = self._api.get(f"/dags/{run['dag_id']}/details") or {}
+        details = self._api.get(path_of("dags", run["dag_id"], "details")) or {}
         verdict = diagnose_run(run, tasks, self._events({**run, "task_id": None}), details.get("dag_run_timeout"))
         return self._about_run(run, "failed", cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty)
 
@@ -273,7 +276,7 @@ class Reconciler:
     def _has_room(self, one: dict[str, Any]) -> bool:
         """Whether the DAG may begin another run: one that has as many as it may is not late."""
         most = one.get("max_active_runs") or 16
-        active = self._api.get(f"/dags/{one['dag_id']}/dagRuns", state=["running"], limit=1) or {}
+        active = self._api.get(path_of("dags", one["dag_id"], "dagRuns"), state=["running"], limit=1) or {}
         return int(active.get("total_entries", 0)) < most
 
     def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None, now: float) -> dict[str, Any]:
@@ -283,7 +286,7 @@ class Reconciler:
         if before is not None and before.get("mark") == mark:
             kept = {"deadlines": before.get("deadlines", []), "asked": before.get("asked", 0.0)}
             return {**known, "mark": mark, **kept}
-        params = (self._api.get(f"/dags/{one['dag_id']}/details") or {}).get("params") or {}
+        params = (self._api.get(path_of("dags", one["dag_id"], "details")) or {}).get("params") or {}
         declared = params.get("contrail_deadlines") or {}
         deadlines = declared.get("value", []) if isinstance(declared, dict) else []
         return {**known, "mark": mark, "deadlines": deadlines, "asked": now}
@@ -367,7 +370,8 @@ class Reconciler:
 
     def _never_scheduled(self, dag_id: str, run_id: str) -> list[str]:
         """The tasks of a run that have not been scheduled, where none is under way in a state of its own."""
-        tasks = list(self._api.pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances", order_by="id"))
+        path = path_of("dags", dag_id, "dagRuns", run_id, "taskInstances")
+        tasks = list(self._api.pages(path, "task_instances", order_by="id"))
         if any(one["state"] not in {None, *_FINISHED} for one in tasks):
             return []
         return [one["task_id"] for one in tasks if one["state"] is None]
