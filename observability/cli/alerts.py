@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import getpass
 import json
-import re
 import time
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
+from observability.cli import silences
+from observability.cli.moments import iso, moment_of
 from observability.emit import emit
 from observability.settings import get_settings
 from observability.watch import book, schema
@@ -26,7 +27,7 @@ from observability.watch.ledger import Ledger
 from observability.watch.messages import Links, Message, plain
 from observability.watch.notify import Teller, enqueue
 from observability.watch.proof import trial
-from observability.watch.route import Match, decide, json_schema, parse_duration
+from observability.watch.route import decide, json_schema
 from observability.watch.rules_file import RulesFile, find_rules
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "moment_of"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Incidents, silences, routes and what was sent.")
+app.add_typer(silences.app)
 
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _TELLING = ("sent",)
@@ -56,20 +58,6 @@ def _desk() -> Desk:
     settings = get_settings()
     rules = RulesFile(find_rules(settings)).rules
     return Desk(Teller(rules, Links.of(settings, rules), settings.contrail.environment))
-
-
-def moment_of(text: str, now: float) -> float:
-    """Seconds since 1970 of ``15m`` (ago, or from now), an ISO 8601 time (UTC where it names no zone), or a number."""
-    span = parse_duration(text)
-    if isinstance(span, float):
-        return now - span
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise WatchError(f"{text!r} is no time: write 30m, 2h, 1d or 2026-01-31T08:00:00Z") from None
-    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _table(*columns: str) -> Table:
@@ -142,62 +130,6 @@ def resolve(incident_id: str, as_json: _Json = False) -> None:
     with _ledger() as connection:
         one = desk.resolve(connection, _found(connection, incident_id), time.time())
     _close(desk, one, as_json)
-
-
-@app.command()
-def silence(  # noqa: PLR0913 - a command has that many options
-    *,
-    until: Annotated[str, typer.Option(help="2h, 1d or a time.")],
-    dag: Annotated[list[str] | None, typer.Option(help="Globs of DAG ids.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Globs of task ids.")] = None,
-    owner: Annotated[list[str] | None, typer.Option(help="Globs of owners.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Tags.")] = None,
-    cause: Annotated[list[str] | None, typer.Option(help="Causes.")] = None,
-    starts: Annotated[str, typer.Option("--from", help="A maintenance window begins later.")] = "",
-    comment: Annotated[str, typer.Option(help="Why.")] = "",
-    as_json: _Json = False,
-) -> None:
-    """Tell nothing of what matches until then; what is still wrong then is told then."""
-    now = time.time()
-    try:
-        match = Match.model_validate(
-            {"dag": dag or [], "task": task or [], "owner": owner or [], "tag": tag or [], "cause": cause or []}
-        )
-    except ValueError as error:
-        raise WatchError(str(error)) from error
-    begin = moment_of(starts, now) if starts else now
-    end = _later(until, now)
-    if end <= begin:
-        raise WatchError(f"a silence must end after it begins; --until {until} is over")
-    row = {
-        "kind": "maintenance" if starts else "silence", "matchers": match.model_dump(), "starts": begin, "ends": end,
-        "who": getpass.getuser(), "comment": comment,
-    }  # fmt: skip
-    with _ledger() as connection:
-        made = connection.execute(insert(schema.silences).values(**row)).inserted_primary_key
-    said = {"id": made[0] if made else None, "until": _iso(end), "match": _given(match), "comment": comment}
-    _print_json(said) if as_json else typer.echo(f"Silent until {_iso(end)}: {_given(match) or 'everything'}")
-
-
-@app.command()
-def silences(as_json: _Json = False) -> None:
-    """Show the silences and maintenance windows that are in force or to come."""
-    table = schema.silences
-    with _ledger() as connection:
-        rows = connection.execute(select(table).where(table.c.ends > time.time())).mappings().all()
-    found = [
-        {
-            "id": row["id"], "kind": row["kind"], "match": _given(Match.model_validate(row["matchers"])),
-            "from": _iso(row["starts"]), "until": _iso(row["ends"]), "by": row["who"], "comment": row["comment"],
-        }
-        for row in rows
-    ]  # fmt: skip
-    if as_json:
-        _print_json(found)
-        return
-    for one in found:
-        when = f"{one['from']} to {one['until']}"
-        typer.echo(f"{one['id']}  {when}  {one['match'] or 'everything'}  {one['by']}: {one['comment']}")
 
 
 @app.command()
@@ -294,6 +226,8 @@ def check(path: Annotated[Path | None, typer.Argument(help="A rules file; else t
     found = RulesFile(path or find_rules(get_settings()))
     counted = f"{len(found.rules.routes)} routes, {len(found.rules.deadlines)} deadlines"
     typer.echo(f"{found.path or 'built in'}: {counted}, no mistakes")
+    for remark in found.remarks:
+        typer.echo(f"does nothing as it is: {remark}")
 
 
 @app.command("schema")
@@ -324,7 +258,7 @@ def _notification(row: Any) -> dict[str, Any]:
         "cause": message.cause,
         "severity": message.severity,
         "channel": row["channel"],
-        "time": _iso(row["sent"] or row["created"]),
+        "time": iso(row["sent"] or row["created"]),
         "title": message.title,
         "summary": message.summary,
         "count": message.count,
@@ -354,10 +288,10 @@ def _incident(one: Incident) -> dict[str, Any]:
         "family": one.family,
         "owner": one.about.get("owner"),
         "count": one.count,
-        "first_seen": _iso(one.first_seen),
-        "last_seen": _iso(one.last_seen),
+        "first_seen": iso(one.first_seen),
+        "last_seen": iso(one.last_seen),
         "acknowledged_by": one.acknowledged_by,
-        "resolved_at": _iso(one.resolved_at) if one.resolved_at else None,
+        "resolved_at": iso(one.resolved_at) if one.resolved_at else None,
         "held_back": one.held_by or None,
         "failed_tasks": list(one.members),
         "runbook": links.runbook(one),
@@ -407,15 +341,6 @@ def _close(desk: Desk, one: Incident, as_json: bool) -> None:
     _print_json(_incident(one)) if as_json else typer.echo(f"{one.id[:8]} is {one.state}")
 
 
-def _later(text: str, now: float) -> float:
-    span = parse_duration(text)
-    return now + span if isinstance(span, float) else moment_of(text, now)
-
-
-def _given(match: Match) -> dict[str, Any]:
-    return {name: value for name, value in match.model_dump().items() if value and name != "timezone"}
-
-
 def _what(one: Incident) -> str:
     where = ".".join(part for part in (one.dag_id, one.task_id) if part) or one.name
     return plain(f"{where} ({one.name})" if one.family == "deadline" and one.dag_id else where)
@@ -423,10 +348,6 @@ def _what(one: Incident) -> str:
 
 def _ago(moment: float) -> str:
     return f"{timedelta(seconds=round(max(0.0, time.time() - moment)))} ago"
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _print_json(value: Any) -> None:

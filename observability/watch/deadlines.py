@@ -172,7 +172,8 @@ class Deadlines:
 
 def beside_dag(dag_id: str, about: Mapping[str, Any]) -> list[Deadline]:
     """The deadlines that a DAG declares itself; one that is not valid is left out, and said so in the log."""
-    wanted = [dict(one) for one in about.get("deadlines") or () if isinstance(one, dict)]
+    declared = about.get("deadlines")
+    wanted = [dict(one) for one in declared if isinstance(one, dict)] if isinstance(declared, list) else []
     for tag in about.get("tags") or ():
         name, _, value = str(tag).partition("=")
         if name in CONDITIONS and value:
@@ -180,7 +181,8 @@ def beside_dag(dag_id: str, about: Mapping[str, Any]) -> list[Deadline]:
     found = []
     for number, one in enumerate(wanted, 1):
         try:
-            found.append(Deadline.model_validate({"name": _name(dag_id, number), **one, "dag": dag_id}))
+            valid = Deadline.model_validate({"name": _name(dag_id, number), **one, "dag": "*"})
+            found.append(valid.model_copy(update={"dag": dag_id}))
         except ValidationError as error:
             _say_once(dag_id, error.errors()[0]["msg"])
     return found

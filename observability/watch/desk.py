@@ -38,6 +38,8 @@ __all__ = ["Desk"]
 _RUN_FAMILIES = {"task", "run", "stuck", "overdue"}
 _ONCE = {"task", "run"}
 _LOOK_AGAIN_S = 5.0
+_SILENCED_S = 60.0
+"""A silence is asked again after this long: a person may have ended it, or changed it."""
 _CANNOT_BE_TOLD_S = 60.0
 _BEGUN_MOST = 10_000
 """Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
@@ -256,15 +258,14 @@ class Desk:
         table = schema.silences
         asked = select(table.c.matchers, table.c.ends, table.c.who, table.c.comment)
         for matchers, ends, who, comment in connection.execute(asked.where(table.c.starts <= now, table.c.ends > now)):
-            if matches(Match.model_validate(matchers), incident, now) is None:
-                return ends, f"silenced by {who}: {comment}"
+            if matches(Match.stored(matchers), incident, now) is None:
+                return min(ends, now + _SILENCED_S), f"silenced by {who}: {comment}"
         for window in self.teller.rules.silences:
-            begun = window.starts is None or window.starts.timestamp() <= now
-            over = window.ends is not None and window.ends.timestamp() <= now
-            if begun and not over and matches(window.match, incident, now) is None:
-                return min(
-                    now + 60, window.ends.timestamp() if window.ends else now + 60
-                ), f"silenced by the rules: {window.comment}"
+            begin, end = window.begins_at, window.ends_at
+            lasts = (begin is None or begin <= now) and (end is None or now < end)
+            if lasts and matches(window.match, incident, now) is None:
+                until = now + _SILENCED_S
+                return until if end is None else min(until, end), f"silenced by the rules: {window.comment}"
         return None
 
     def _root(self, connection: Connection, incident: Incident) -> Incident | None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,16 +19,18 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from observability import catalog
-from observability.watch.errors import WatchError
+from observability.watch import rules_sense
 from observability.watch.incidents import Policy
+from observability.watch.rules_text import RulesError, RulesText
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from pathlib import Path
 
     from observability.watch.incidents import Incident
@@ -50,6 +51,7 @@ __all__ = [
     "parse_duration",
     "parse_rules",
     "policy_for",
+    "read_rules",
 ]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -57,8 +59,9 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _REFERENCE = re.compile(r"^(connection|variable|env):[A-Za-z0-9_.\-]+$")
 
 
-class RulesError(WatchError):
-    """Rules that cannot be used: one line per mistake, each with file, line, key and remedy."""
+_DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_LONGEST_S = 3650 * 86_400.0
+"""Ten years: a longer wait is a slip of the pen, and no calendar takes it."""
 
 
 def parse_duration(value: Any) -> Any:
@@ -85,8 +88,9 @@ def _zone(value: str) -> str:
 
 
 def _clock(value: str) -> str:
-    """``HH:MM``, or several with dashes between, each a time of day."""
-    for part in value.split("-") if value else ():
+    """``HH:MM``, or several with dashes between, each a time of day; the last may be 24:00."""
+    parts = value.split("-") if value else []
+    for part in parts[:-1] if len(parts) > 1 and parts[-1] == "24:00" else parts:
         try:
             time.fromisoformat(part)
         except ValueError:
@@ -98,11 +102,59 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str), Field(ge=0)]
+def _days(value: Any) -> Any:
+    """Days as ``mon`` … ``sun``, from their names in any length and case, and from ranges such as ``mon-fri``."""
+    if not isinstance(value, (str, list)):
+        raise ValueError(f"{value!r} is no list of days; write {', '.join(_DAYS)}")  # noqa: TRY004 - pydantic wants it
+    found: list[str] = []
+    for word in _as_list(value):
+        first, dash, last = str(word).partition("-")
+        begin, end = _day(first, word), _day(last, word) if dash else _day(first, word)
+        found += [_DAYS[number % 7] for number in range(begin, end + 1 if end >= begin else end + 8)]
+    return list(dict.fromkeys(found))
+
+
+def _day(word: str, written: Any) -> int:
+    asked = word.strip().lower().rstrip(".")
+    for number, (short, name) in enumerate(zip(_DAYS, _DAY_NAMES, strict=True)):
+        if asked in {short, f"{short}s", name, f"{name}s"} or (asked.startswith(short) and name.startswith(asked)):
+            return number
+    raise ValueError(f"{written!r} is none of {', '.join(_DAYS)}, nor a range of them such as mon-fri")
+
+
+def _glob(pattern: str, info: ValidationInfo) -> str:
+    what = "task id" if info.field_name == "task" else "DAG id"
+    if said := rules_sense.glob_mistake(pattern, what):
+        raise ValueError(said)
+    return pattern
+
+
+def _word(value: str) -> str:
+    if not value.strip():
+        raise ValueError("an empty word matches nothing; leave the key out")
+    return value
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, (int, float)):
+        raise ValueError("write a moment such as 2026-01-31T22:00 (or 2026-01-31T22:00+01:00)")  # noqa: TRY004 - pydantic wants ValueError
+    return value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration, json_schema_input_type=float | str),
+    Field(ge=0, le=_LONGEST_S, allow_inf_nan=False),
+]
 Reference = Annotated[str, BeforeValidator(_reference)]
 Zone = Annotated[str, BeforeValidator(_zone)]
 Clock = Annotated[str, AfterValidator(_clock)]
-Words = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+Word = Annotated[str, AfterValidator(_word)]
+Glob = Annotated[str, AfterValidator(_glob)]
+Words = Annotated[list[Word], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+Globs = Annotated[list[Glob], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+Days = Annotated[list[str], BeforeValidator(_days, json_schema_input_type=str | list[str])]
+Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=str)]
 Severity = Literal["info", "warning", "error", "critical"]
 
 
@@ -113,8 +165,8 @@ class _Strict(BaseModel):
 class Match(_Strict):
     """What a rule applies to; everything that is given must hold, globs where a name is asked for."""
 
-    dag: Words = Field(default=[], description="Globs of DAG ids.")
-    task: Words = Field(default=[], description="Globs of task ids.")
+    dag: Globs = Field(default=[], description="Globs of DAG ids.")
+    task: Globs = Field(default=[], description="Globs of task ids.")
     owner: Words = Field(default=[], description="Globs of owners.")
     tag: Words = Field(default=[], description="The DAG has one of these tags.")
     severity: Words = Field(default=[], description="One of info, warning, error, critical.")
@@ -122,23 +174,58 @@ class Match(_Strict):
     env: Words = Field(default=[], description="Globs of environments.")
     family: Words = Field(default=[], description="What it is about: task, run, stuck, import, component, deadline …")
     hours: Clock = Field(
-        default="", pattern=r"^$|^\d{2}:\d{2}-\d{2}:\d{2}$", description="From-until, may pass midnight."
+        default="", pattern=r"^$|^\d{2}:\d{2}-\d{2}:\d{2}$", description="From-until, may pass midnight; until 24:00."
     )
-    days: Words = Field(default=[], description="mon … sun.")
+    days: Days = Field(
+        default=[], description="mon … sun, or mon-fri. Hours past midnight belong to the day on which they began."
+    )
     timezone: Zone = "UTC"
 
-    @field_validator("severity", "cause", "days")
+    @field_validator("severity", "cause")
     @classmethod
-    def _known(cls, value: list[str], info: Any) -> list[str]:
+    def _known(cls, value: list[str], info: ValidationInfo) -> list[str]:
         known: dict[str, tuple[str, ...]] = {
             "severity": ("info", "warning", "error", "critical"),
             "cause": tuple(catalog.CAUSES),
-            "days": _DAYS,
         }
+        choices = known[str(info.field_name)]
         for word in value:
-            if word not in known[info.field_name]:
-                raise ValueError(f"{word!r} is none of {', '.join(known[info.field_name])}")
+            if word.lower() not in choices:
+                raise ValueError(f"{word!r} is none of {', '.join(choices)}")
+        return [word.lower() for word in value]
+
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, value: list[str]) -> list[str]:
+        found = [any(fnmatchcase(one, pattern) for one in rules_sense.FAMILIES) for pattern in value]
+        if said := rules_sense.family_mistake(value, found):
+            raise ValueError(said)
         return value
+
+    @field_validator("hours")
+    @classmethod
+    def _some_time(cls, value: str) -> str:
+        start, _, end = value.partition("-")
+        if value and start == end:
+            raise ValueError(f"{value} is no time at all; leave hours out for the whole day")
+        return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> Match:
+        if said := rules_sense.match_mistake(self):
+            raise ValueError(said)
+        return self
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> Match:
+        """A match that was valid when it was written down."""
+        return cls.model_construct(**{name: value for name, value in values.items() if name in cls.model_fields})
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether everything matches at any time."""
+        conditions = (getattr(self, name) for name in type(self).model_fields if name != "timezone")
+        return not any(conditions)
 
 
 class ChannelSpec(_Strict):
@@ -203,20 +290,50 @@ class Route(_Strict):
 
 
 class Window(_Strict):
-    """A maintenance window or a standing silence: what matches is not told while it lasts."""
+    """A maintenance window or a standing silence: what matches is not told while it lasts.
+
+    A moment without a zone is in ``match.timezone``, whatever the zone of the host.
+    """
 
     match: Match = Match()
-    starts: datetime | None = None
-    ends: datetime | None = None
+    starts: Moment | None = None
+    ends: Moment | None = None
     comment: str = ""
+
+    @property
+    def begins_at(self) -> float | None:
+        """When it begins, in seconds since 1970; in an hour that a clock change doubles, at the first of both."""
+        return None if self.starts is None else min(self._both(self.starts))
+
+    @property
+    def ends_at(self) -> float | None:
+        """When it ends, in seconds since 1970; in an hour that a clock change doubles, at the second of both."""
+        return None if self.ends is None else max(self._both(self.ends))
+
+    def is_local(self, name: Literal["starts", "ends"]) -> bool:
+        """Whether this moment is written without a zone."""
+        moment: datetime | None = getattr(self, name)
+        return moment is not None and moment.tzinfo is None
+
+    def _both(self, moment: datetime) -> tuple[float, float]:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=ZoneInfo(self.match.timezone))
+        return moment.replace(fold=0).timestamp(), moment.replace(fold=1).timestamp()
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Window:
+        begin, end = self.begins_at, self.ends_at
+        if begin is not None and end is not None and end <= begin:
+            raise ValueError(f"it ends ({self.ends}) before it begins ({self.starts})")
+        return self
 
 
 class Deadline(_Strict):
     """Something that must happen by a time. Exactly one of the conditions."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.\-]{1,80}$")
-    dag: str = Field(description="Glob of DAG ids.")
-    task: str = Field(default="", description="Glob of task ids, for task_finishes_within and rows.")
+    dag: Glob = Field(description="Glob of DAG ids.")
+    task: Glob | Literal[""] = Field(default="", description="Glob of task ids, for task_finishes_within and rows.")
     run_finishes_within: Duration | None = None
     task_finishes_within: Duration | None = None
     starts_by: Clock | None = Field(
@@ -224,18 +341,28 @@ class Deadline(_Strict):
     )
     asset: str | None = Field(default=None, description="URI of an asset, with fresh_within.")
     fresh_within: Duration | None = None
-    slower_than_usual: float | None = Field(default=None, gt=0, description="k in median + k·MAD of the run's history.")
-    rows_at_least: int | None = Field(default=None, ge=0, description="A step of the task must write as many rows.")
+    slower_than_usual: float | None = Field(
+        default=None, gt=0, le=1000, description="k in median + k·MAD of the run's history."
+    )
+    rows_at_least: int | None = Field(
+        default=None, ge=0, le=10**15, description="A step of the task must write as many rows."
+    )
     rows_unlike_usual: float | None = Field(
-        default=None, gt=0, description="k in median ± k·MAD of the step's history."
+        default=None, gt=0, le=1000, description="k in median ± k·MAD of the step's history."
     )
     success_within: Duration | None = Field(default=None, description="There must be a successful run this often.")
-    step: str = Field(default="*", description="Glob of step names, for rows.")
-    days: Words = []
-    timezone: Zone = "UTC"
+    step: Word = Field(default="*", description="Glob of step names, for rows.")
+    days: Days = Field(default=[], description="mon … sun, or mon-fri; for starts_by.")
+    timezone: Zone = Field(default="UTC", description="For starts_by.")
     warn: float = Field(default=0.8, gt=0, le=1, description="Early warning at this share of the time; 1: none.")
     severity: Severity = "error"
     history_least: int = Field(default=5, ge=3, description="Runs needed before 'usual' means something.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _asset_of_nobody(cls, values: Any) -> Any:
+        """An asset needs no DAG."""
+        return {"dag": "*", **values} if isinstance(values, dict) and values.get("asset") else values
 
     @model_validator(mode="after")
     def _one_condition(self) -> Deadline:
@@ -246,6 +373,8 @@ class Deadline(_Strict):
             )
         if (self.asset is None) != (self.fresh_within is None):
             raise ValueError("asset and fresh_within go together")
+        if said := rules_sense.unused_keys(self, given[0]):
+            raise ValueError("; ".join(said))
         return self
 
 
@@ -314,6 +443,15 @@ class Rules(_Strict):
     silences: list[Window] = []
     proof: Proof = Proof()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_sections(cls, values: Any) -> Any:
+        """A section of which every line is a comment is as good as none."""
+        optional = {"timing", "thresholds", "deadlines", "silences", "proof", "runbooks"}
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None or name not in optional}
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -328,75 +466,31 @@ class Decision:
 def load_rules(path: Path) -> Rules:
     """The rules in ``path``. Raises :class:`RulesError`."""
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        raw = path.read_bytes()
+    except OSError as error:
         raise RulesError(f"{path}: {error}") from error
-    return parse_rules(text, str(path))
+    return read_rules(raw, str(path))[0]
 
 
 def parse_rules(text: str, source: str) -> Rules:
     """The rules in ``text``. Raises :class:`RulesError` with a line per mistake."""
+    return read_rules(text, source)[0]
+
+
+def read_rules(text: str | bytes, source: str) -> tuple[Rules, list[str]]:
+    """The rules in ``text``, and a line for each that does nothing as things are. Raises :class:`RulesError`."""
+    read = RulesText(text, source)
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise RulesError(f"{source}{line}: {getattr(error, 'problem', None) or error}") from error
-    if not isinstance(values, dict):
-        raise RulesError(f"{source}:1: the file must be a mapping with channels, receivers and routes")
-    try:
-        rules = Rules.model_validate(values)
+        rules = Rules.model_validate(read.values)
     except ValidationError as error:
-        raise RulesError("\n".join(_mistake(source, tree, one) for one in error.errors())) from error
-    if mistakes := [
-        _mistake(source, tree, {"loc": where, "msg": said, "type": ""}) for where, said in _dangling(rules)
-    ]:
-        raise RulesError("\n".join(mistakes))
-    return rules
+        raise RulesError("\n".join(read.mistake(one["loc"], _said(one)) for one in error.errors())) from error
+    if found := [read.mistake(where, said) for where, said in rules_sense.mistakes(rules)]:
+        raise RulesError("\n".join(found))
+    return rules, [read.mistake(where, said) for where, said in rules_sense.remarks(rules)]
 
 
-def _dangling(rules: Rules) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Names that stand for nothing: where, and what is known instead."""
-    channels = f"known channels are {', '.join(rules.channels)}"
-    receivers = f"known receivers are {', '.join(rules.receivers)}"
-    for name, one in rules.receivers.items():
-        for number, channel in enumerate(one.channels):
-            if channel not in rules.channels:
-                yield ("receivers", name, "channels", number), f"no channel is called {channel!r}; {channels}"
-        if one.fallback is not None and one.fallback not in rules.channels:
-            yield ("receivers", name, "fallback"), f"no channel is called {one.fallback!r}; {channels}"
-        for number, step in enumerate(one.escalate):
-            if step.receiver not in rules.receivers:
-                yield ("receivers", name, "escalate", number), f"no receiver is called {step.receiver!r}; {receivers}"
-    for number, route in enumerate(rules.routes):
-        if route.receiver not in rules.receivers:
-            yield ("routes", number, "receiver"), f"no receiver is called {route.receiver!r}; {receivers}"
-    if rules.proof.canary_receiver and rules.proof.canary_receiver not in rules.receivers:
-        yield ("proof", "canary_receiver"), f"no receiver is called {rules.proof.canary_receiver!r}; {receivers}"
-
-
-def _mistake(source: str, tree: Any, error: Any) -> str:
-    line, key = _line_of(tree, error["loc"])
-    said = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        said = "no such key"
-    return f"{source}:{line}: {key or 'the file'}: {said}"
-
-
-def _line_of(node: Any, path: tuple[str | int, ...]) -> tuple[int, str]:
-    line, words = node.start_mark.line + 1, []
-    for part in path:
-        words.append(str(part))
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == part), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line, ".".join(words)
+def _said(error: Any) -> str:
+    return "no such key" if error["type"] == "extra_forbidden" else str(error["msg"]).removeprefix("Value error, ")
 
 
 def json_schema() -> dict[str, Any]:
@@ -410,7 +504,6 @@ def matches(match: Match, incident: Incident, now: float) -> str | None:
     globs = (
         ("dag", match.dag, incident.dag_id),
         ("task", match.task, incident.task_id),
-        ("owner", match.owner, about.get("owner")),
         ("env", match.env, about.get("env")),
         ("severity", match.severity, incident.severity),
         ("cause", match.cause, incident.cause),
@@ -419,6 +512,10 @@ def matches(match: Match, incident: Incident, now: float) -> str | None:
     for name, patterns, value in globs:
         if patterns and not any(fnmatchcase(str(value or ""), pattern) for pattern in patterns):
             return f"{name} is {value or 'unknown'}, not {' or '.join(patterns)}"
+    owner = str(about.get("owner") or "")
+    owners = (owner, *(one.strip() for one in owner.split(",")))  # a DAG may have several
+    if match.owner and not any(fnmatchcase(one, pattern) for one in owners for pattern in match.owner):
+        return f"owner is {owner or 'unknown'}, not {' or '.join(match.owner)}"
     if match.tag and not set(match.tag) & set(about.get("tags") or ()):
         return f"no tag {' or '.join(match.tag)}"
     return _outside(match, now)
@@ -426,14 +523,22 @@ def matches(match: Match, incident: Incident, now: float) -> str | None:
 
 def _outside(match: Match, now: float) -> str | None:
     local = datetime.fromtimestamp(now, timezone.utc).astimezone(ZoneInfo(match.timezone))
-    if match.days and _DAYS[local.weekday()] not in match.days:
-        return f"today is {_DAYS[local.weekday()]}"
+    day = local.date()
     if match.hours:
-        start, end = (time.fromisoformat(part) for part in match.hours.split("-"))
-        moment = local.time().replace(tzinfo=None)
-        inside = start <= moment < end if start <= end else moment >= start or moment < end
-        return None if inside else f"it is {moment:%H:%M} {match.timezone}, not {match.hours}"
-    return None
+        start, end = match.hours.split("-")
+        moment = f"{local:%H:%M}"
+        passes_midnight = end < start
+        inside = moment >= start or moment < end if passes_midnight else start <= moment < end
+        if not inside:
+            return f"it is {moment} {match.timezone}, not {match.hours}"
+        if passes_midnight and moment < end:
+            day -= timedelta(days=1)  # the night began yesterday
+    return _other_day(match, day)
+
+
+def _other_day(match: Match, day: date) -> str | None:
+    name = _DAYS[day.weekday()]
+    return f"the day is {name}, not {' or '.join(match.days)}" if match.days and name not in match.days else None
 
 
 def decide(rules: Rules, incident: Incident, now: float, level: int = 0) -> Decision:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from observability.watch.route import Rules, RulesError, load_rules, parse_rules
+from observability.watch.route import Rules, RulesError, read_rules
 
 if TYPE_CHECKING:
     from observability.settings import Settings
@@ -28,30 +28,54 @@ def find_rules(settings: Settings) -> Path | None:
 
 
 class RulesFile:
-    """Rules, and the file they come from. Raises :class:`RulesError` when they are broken at the start."""
+    """Rules, and the file they come from. Raises :class:`RulesError` when they are broken at the start.
+
+    A change is a change of the bytes: a file that an editor, ``git`` or a config map has replaced may have the size and
+    the time of the one before. ``remarks`` has a line for each rule that does nothing as things are.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.problem = ""
-        self._stamp = self._look()
-        self.rules: Rules = load_rules(path) if path else parse_rules(_SHIPPED, "the rules that come with Contrail")
+        self._had_links = False
+        self._seen: bytes | str = self._look()
+        self.rules: Rules
+        self.remarks: list[str]
+        self.rules, self.remarks = self._read(self._seen)
 
     def reload(self) -> bool:
         """Read the file again if it has changed; True when other rules are in force now, or it has become broken."""
-        stamp = self._look()
-        if self.path is None or stamp == self._stamp:
+        seen = self._look()
+        if self.path is None or seen == self._seen:
             return False
-        self._stamp = stamp
+        self._seen = seen
         try:
-            self.rules = load_rules(self.path)
+            self.rules, self.remarks = self._read(seen)
             self.problem = ""
         except RulesError as error:
             self.problem = str(error)
         return True
 
-    def _look(self) -> tuple[int, int]:
+    def _read(self, seen: bytes | str) -> tuple[Rules, list[str]]:
+        if isinstance(seen, str):
+            raise RulesError(seen)
+        return read_rules(seen, str(self.path or "the rules that come with Contrail"))
+
+    def _look(self) -> bytes | str:
+        """The bytes of the file, or why they say nothing about the file that a person edits."""
+        if self.path is None:
+            return _SHIPPED.encode()
         try:
-            found = self.path.stat() if self.path else None
-        except OSError:
-            return (0, 0)
-        return (found.st_mtime_ns, found.st_size) if found else (0, 0)
+            with self.path.open("rb") as file:
+                links = self.path.stat().st_nlink
+                if self._had_links and not links:
+                    return _stale(self.path)
+                self._had_links = bool(links)
+                return file.read()
+        except OSError as error:
+            return f"{self.path}: {error.strerror or error}"
+
+
+def _stale(path: Path) -> str:
+    """A mounted file that was replaced outside: what is mounted is the old one, and stays so."""
+    return f"{path}: it was replaced on the host, and the mount still shows the old one; mount its folder, not the file"

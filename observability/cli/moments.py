@@ -1,0 +1,51 @@
+"""Moments and spans as people type them on the command line, and as the commands print them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+from observability.watch.errors import WatchError
+from observability.watch.route import parse_duration
+
+__all__ = ["iso", "later_moment_of", "moment_of"]
+
+_LAST = 253_402_300_799.0
+"""The end of the year 9999."""
+
+
+def moment_of(text: str, now: float) -> float:
+    """Seconds since 1970 of ``15m`` (ago), an ISO 8601 time (UTC where it names no zone), or a number."""
+    span = parse_duration(text)
+    return _possible(now - span if isinstance(span, float) else _written(text), text)
+
+
+def later_moment_of(text: str, now: float) -> float:
+    """Seconds since 1970 of ``15m`` (from now), an ISO 8601 time (UTC where it names no zone), or a number."""
+    span = parse_duration(text)
+    return _possible(now + span if isinstance(span, float) else _written(text), text)
+
+
+def iso(moment: float) -> str:
+    """The moment in UTC, to the millisecond."""
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _written(text: str) -> float:
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise _no_time(text) from None
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _possible(moment: float, text: str) -> float:
+    if not abs(moment) <= _LAST:
+        raise _no_time(text)
+    return moment
+
+
+def _no_time(text: str) -> WatchError:
+    return WatchError(f"{text[:40]!r} is no time: write 30m, 2h, 1d or 2026-01-31T08:00:00Z")

@@ -1,0 +1,212 @@
+"""The commands about silences: make, list, edit and end one."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from sqlalchemy import insert, select, update
+
+from observability.cli.moments import iso, later_moment_of
+from observability.settings import get_settings
+from observability.watch import schema
+from observability.watch.errors import WatchError
+from observability.watch.ledger import Ledger
+from observability.watch.route import Match
+from observability.watch.rules_file import RulesFile, find_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+_Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+_Dags = Annotated[list[str] | None, typer.Option("--dag", help="Globs of DAG ids.")]
+_Tasks = Annotated[list[str] | None, typer.Option("--task", help="Globs of task ids.")]
+_Owners = Annotated[list[str] | None, typer.Option("--owner", help="Globs of owners.")]
+_Tags = Annotated[list[str] | None, typer.Option("--tag", help="Tags.")]
+_Causes = Annotated[list[str] | None, typer.Option("--cause", help="Causes.")]
+
+
+@app.command()
+def silence(  # noqa: PLR0913 - a command has that many options
+    *,
+    until: Annotated[str, typer.Option(help="2h, 1d or a time.")],
+    dag: _Dags = None,
+    task: _Tasks = None,
+    owner: _Owners = None,
+    tag: _Tags = None,
+    cause: _Causes = None,
+    starts: Annotated[str, typer.Option("--from", help="A maintenance window begins later: 2h or a time.")] = "",
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    as_json: _Json = False,
+) -> None:
+    """Suppress the notifications that match until then; incidents that are still open then are notified."""
+    now = time.time()
+    match = _match({"dag": dag, "task": task, "owner": owner, "tag": tag, "cause": cause})
+    begin = later_moment_of(starts, now) if starts else now
+    row = {
+        "kind": "maintenance" if starts else "silence", "matchers": match.model_dump(), "starts": begin,
+        "ends": _end(begin, until, now), "who": getpass.getuser(), "comment": comment,
+    }  # fmt: skip
+    with _ledger() as connection:
+        made = connection.execute(insert(schema.silences).values(**row)).inserted_primary_key
+        _say(_found(connection, made[0] if made else 0), now, as_json=as_json)
+
+
+@app.command()
+def silences(
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Show the silences that are in force or to come, those of ``alerts.yaml`` as well."""
+    table, now = schema.silences, time.time()
+    asked = select(table).order_by(table.c.starts, table.c.id)
+    with _ledger() as connection:
+        rows = connection.execute(asked if everything else asked.where(table.c.ends > now)).mappings().all()
+    found = [_shown(row, now) for row in rows] + list(_of_the_rules(now, everything=everything))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=str))
+        return
+    for one in found:
+        typer.echo(_line(one))
+    if not found:
+        typer.echo("Nothing is silenced.")
+
+
+@app.command()
+def unsilence(silence_id: str, as_json: _Json = False) -> None:
+    """End a silence now; what it held back is notified within a minute."""
+    now = time.time()
+    with _ledger() as connection:
+        row = _found(connection, silence_id)
+        if row["ends"] > now:
+            _change(connection, row["id"], {"ends": now, "starts": min(row["starts"], now)})
+        _say(_found(connection, silence_id), now, as_json=as_json)
+
+
+@app.command("edit-silence")
+def edit_silence(  # noqa: PLR0913 - a command has that many options
+    silence_id: str,
+    *,
+    until: Annotated[str, typer.Option(help="Another end: 2h (from now), 1d or a time.")] = "",
+    dag: _Dags = None,
+    task: _Tasks = None,
+    owner: _Owners = None,
+    tag: _Tags = None,
+    cause: _Causes = None,
+    starts: Annotated[str, typer.Option("--from", help="Another beginning: 2h (from now) or a time.")] = "",
+    comment: Annotated[str | None, typer.Option(help="Another reason.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Change a silence; what is not given stays as it is."""
+    now = time.time()
+    with _ledger() as connection:
+        row = _found(connection, silence_id)
+        if row["ends"] <= now and not until:
+            raise WatchError(f"silence {row['id']} is over; give --until to begin it again")
+        given = {"dag": dag, "task": task, "owner": owner, "tag": tag, "cause": cause}
+        kept = {name: value for name, value in row["matchers"].items() if name in Match.model_fields}
+        match = _match({**kept, **{name: value for name, value in given.items() if value is not None}})
+        begin = later_moment_of(starts, now) if starts else row["starts"]
+        changed = {
+            "matchers": match.model_dump(), "starts": begin, "comment": row["comment"] if comment is None else comment,
+            "ends": _end(begin, until, now) if until else _after(begin, row["ends"]),
+        }  # fmt: skip
+        _change(connection, row["id"], changed)
+        _say(_found(connection, silence_id), now, as_json=as_json)
+
+
+@contextmanager
+def _ledger() -> Iterator[Connection]:
+    ledger = Ledger(get_settings().ledger_url)
+    try:
+        with ledger.transaction(lock=True) as connection:
+            yield connection
+    finally:
+        ledger.close()
+
+
+def _match(given: dict[str, Any]) -> Match:
+    try:
+        return Match.model_validate({name: value for name, value in given.items() if value})
+    except ValidationError as error:
+        said = (f"--{one['loc'][0]}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors())
+        raise WatchError("; ".join(said)) from error
+
+
+def _end(begin: float, until: str, now: float) -> float:
+    end = later_moment_of(until, now)
+    if end <= now:
+        raise WatchError(f"--until {until} is over")
+    return _after(begin, end)
+
+
+def _after(begin: float, end: float) -> float:
+    if end <= begin:
+        raise WatchError(f"a silence must end after it begins; it begins at {iso(begin)} and ends at {iso(end)}")
+    return end
+
+
+def _found(connection: Connection, silence_id: str | int) -> Any:
+    """The row of a silence. Raises WatchError where there is none, or where it stands in the rules file."""
+    if str(silence_id).startswith("rules:"):
+        raise WatchError(f"{silence_id} stands in alerts.yaml; change it there, it is read again at once")
+    table = schema.silences
+    number = int(silence_id) if str(silence_id).isdecimal() and len(str(silence_id)) < 10 else -1  # noqa: PLR2004 - digits of an INTEGER
+    row = connection.execute(select(table).where(table.c.id == number)).mappings().first()
+    if row is None:
+        raise WatchError(f"no silence has the id {str(silence_id)[:40]!r}; contrail alerts silences --all lists them")
+    return row
+
+
+def _change(connection: Connection, number: int, values: dict[str, Any]) -> None:
+    connection.execute(update(schema.silences).where(schema.silences.c.id == number).values(**values))
+
+
+def _of_the_rules(now: float, *, everything: bool) -> Iterator[dict[str, Any]]:
+    for number, window in enumerate(RulesFile(find_rules(get_settings())).rules.silences):
+        begin, end = window.begins_at, window.ends_at
+        if end is None or end > now or everything:
+            yield {
+                "id": f"rules:{number}", "kind": "rules", "state": _state(begin or 0.0, end, now),
+                "match": _given(window.match), "from": None if begin is None else iso(begin),
+                "until": None if end is None else iso(end), "by": "alerts.yaml", "comment": window.comment,
+            }  # fmt: skip
+
+
+def _shown(row: Any, now: float) -> dict[str, Any]:
+    return {
+        "id": row["id"], "kind": row["kind"], "state": _state(row["starts"], row["ends"], now),
+        "match": _given(Match.stored(row["matchers"])), "from": iso(row["starts"]), "until": iso(row["ends"]),
+        "by": row["who"], "comment": row["comment"],
+    }  # fmt: skip
+
+
+def _state(begin: float, end: float | None, now: float) -> str:
+    return "ended" if end is not None and end <= now else "in force" if begin <= now else "to come"
+
+
+def _given(match: Match) -> dict[str, Any]:
+    clock = bool(match.hours or match.days)
+    return {name: value for name, value in match.model_dump().items() if value and (name != "timezone" or clock)}
+
+
+def _line(one: dict[str, Any]) -> str:
+    when = f"{one['from'] or 'always'} to {one['until'] or 'for ever'}"
+    return f"{one['id']}  {one['state']}  {when}  {one['match'] or 'everything'}  {one['by']}: {one['comment']}"
+
+
+def _say(row: Any, now: float, *, as_json: bool) -> None:
+    one = _shown(row, now)
+    typer.echo(json.dumps(one, indent=2, default=str) if as_json else _line(one))
