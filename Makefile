@@ -78,6 +78,7 @@ generate: $(VENV)/.ready-dev ## Write the files that follow from the catalogue a
 	$(BIN)/python -m observability.cli.generated config
 	$(BIN)/contrail alerts schema > .alerts.schema.new && mv .alerts.schema.new config/alerts.schema.json
 	$(BIN)/contrail dashboards build
+	home=$$(mktemp -d) && AIRFLOW_HOME="$$home" $(BIN)/python -W ignore -m observability.airflow.ui.access docs/reference/access.md && rm -rf "$$home"
 
 .PHONY: check-generated
 check-generated: generate ## Fail where a generated file differs from what is committed

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from observability.store.store import Query, Store, StoreError, open_store
+from observability.store.store import Query, Readable, Store, StoreError, open_store
 
-__all__ = ["Query", "Store", "StoreError", "open_store"]
+__all__ = ["Query", "Readable", "Store", "StoreError", "open_store"]

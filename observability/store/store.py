@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from observability.settings import Settings
     from observability.store.tables import Ask, Table
 
-__all__ = ["Query", "Store", "StoreError", "open_store"]
+__all__ = ["Query", "Readable", "Store", "StoreError", "open_store"]
 
 _BACKENDS = {
     "embedded": "observability.store.embedded",
@@ -44,20 +44,24 @@ class Query:
     newest: bool = False
 
 
-class Store(Protocol):
-    """The questions; every backend passes the same tests."""
+class Readable(Protocol):
+    """The two questions that pages ask."""
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, streamed. Raises :class:`StoreError`."""
+
+    def table(self, ask: Ask) -> Table:
+        """One number for each combination of fields and stretch of time. Raises :class:`StoreError`."""
+
+
+class Store(Readable, Protocol):
+    """The questions; every backend passes the same tests."""
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
         """The matching documents, and those that arrive later, until the caller stops."""
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given."""
-
-    def table(self, ask: Ask) -> Table:
-        """One number for each combination of fields and stretch of time. Raises :class:`StoreError`."""
 
     def series(self) -> int:
         """How many metric series (name and tags) the store holds."""

@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -15,16 +14,19 @@ from fastapi.templating import Jinja2Templates
 
 from observability import catalog
 from observability.airflow.ui import answers, boards, words
-from observability.airflow.ui.scope import readable
+from observability.airflow.ui.readable_store import ReadableStore
+from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader
 from observability.settings import get_settings
 from observability.store import Store, StoreError, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
     from fastapi import Response
+    from fastapi.routing import APIRoute
 
-__all__ = ["create_app", "render"]
+__all__ = ["create_app", "render", "rights_of"]
 
 _HERE = Path(__file__).parent
 _POLICY = (
@@ -33,9 +35,8 @@ _POLICY = (
 )
 """Content-Security-Policy of every answer: nothing from elsewhere, nothing inline, framed by Airflow only."""
 
-_may_read_runs = Depends(requires_access_dag("GET", DagAccessEntity.RUN))
-_may_read_tasks = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
-_may_read_logs = Depends(requires_access_dag("GET", DagAccessEntity.TASK_LOGS))
+_RIGHTS = {entity: Depends(requires_access_dag("GET", entity)) for entity in LOGS}
+"""Airflow's own check of each right to the DAG that a route names."""
 _templates = Jinja2Templates(_HERE / "templates")
 _templates.env.filters.update(words.FILTERS | boards.FILTERS)
 _templates.env.globals.update(causes=catalog.CAUSES)
@@ -56,17 +57,20 @@ def create_app() -> FastAPI:
     app.get("/", response_class=HTMLResponse)(_overview)
     app.get("/boards/{board}", response_class=HTMLResponse)(_board)
     app.get("/boards/{board}/panels/{panel}", response_class=HTMLResponse)(_panel)
-    app.get("/dags/{dag_id}", response_class=HTMLResponse, dependencies=[_may_read_runs])(_dag)
-    app.get("/dags/{dag_id}/runs/{run_id}", response_class=HTMLResponse, dependencies=[_may_read_tasks])(_run)
-    app.get(
-        "/dags/{dag_id}/tasks/{task_id}", response_class=HTMLResponse, dependencies=[_may_read_tasks, _may_read_logs]
-    )(_task)
-    app.get(
-        "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}",
-        response_class=HTMLResponse,
-        dependencies=[_may_read_tasks, _may_read_logs],
-    )(_task_instance)
+    for path, rights, page in (
+        ("/dags/{dag_id}", RUNS, _dag),
+        ("/dags/{dag_id}/runs/{run_id}", TASKS, _run),
+        ("/dags/{dag_id}/tasks/{task_id}", LOGS, _task),
+        ("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}", LOGS, _task_instance),
+    ):
+        app.get(path, response_class=HTMLResponse, dependencies=[_RIGHTS[right] for right in rights])(page)
     return app
+
+
+def rights_of(route: APIRoute) -> list[DagAccessEntity]:
+    """The rights to the DAG that a route asks for, in the order in which it asks."""
+    entities = {depends.dependency: entity for entity, depends in _RIGHTS.items()}
+    return [entities[depends.dependency] for depends in route.dependencies]
 
 
 def render(name: str, page: Any, links: words.Links | None = None, **more: Any) -> str:
@@ -75,24 +79,29 @@ def render(name: str, page: Any, links: words.Links | None = None, **more: Any) 
     return html
 
 
-def _overview(request: Request, user: GetUserDep) -> Response:
-    dags = readable(user, lines=False)
-    may_read = (lambda _: True) if dags is None else set(dags).__contains__
-    return _page(request, "overview.html", page=answers.overview(_store(), may_read))
+def _read(user: GetUserDep) -> ReadableStore:
+    """The store as the reader of this request may see it; no page has another."""
+    return ReadableStore(_store(), Reader.of(user))
 
 
-def _board(request: Request, user: GetUserDep, board: str, hours: Hours = None) -> Response:
+Readable = Annotated[ReadableStore, Depends(_read)]
+
+
+def _overview(request: Request, store: Readable) -> Response:
+    return _page(request, "overview.html", page=answers.overview(store), hides=_hides(store))
+
+
+def _board(request: Request, _user: GetUserDep, board: str, hours: Hours = None) -> Response:
     found = _known(boards.find_board(board), f"there is no board {board!r}")
-    view = boards.View.of(found, hours, request.query_params, readable(user, lines=False))
+    view = boards.View.of(found, hours, request.query_params)
     return _page(request, "board.html", page=view, all=boards.boards(), hours=boards.HOURS)
 
 
-def _panel(request: Request, user: GetUserDep, board: str, panel: str, hours: Hours = None) -> Response:
+def _panel(request: Request, store: Readable, board: str, panel: str, hours: Hours = None) -> Response:
     found = _known(boards.find_board(board), f"there is no board {board!r}")
     drawn = _known(boards.find_panel(found, panel), f"there is no panel {panel!r} on the board {board!r}")
-    lines = drawn["kind"] == "search" or "airflow.task" in drawn["datasets"]
-    view = boards.View.of(found, hours, request.query_params, readable(user, lines=lines))
-    return _page(request, "panel.html", page=boards.shown(_store(), view, drawn), view=view)
+    view = boards.View.of(found, hours, request.query_params)
+    return _page(request, "panel.html", page=boards.shown(store, view, drawn), view=view)
 
 
 def _known(found: dict[str, Any] | None, why: str) -> dict[str, Any]:
@@ -101,21 +110,29 @@ def _known(found: dict[str, Any] | None, why: str) -> dict[str, Any]:
     return found
 
 
-def _dag(request: Request, dag_id: str) -> Response:
-    return _page(request, "dag.html", page=answers.dag_page(_store(), dag_id))
+def _hides(store: ReadableStore, dag_id: str | None = None) -> bool:
+    """True where reasons and errors are left out for want of the right to task logs."""
+    reader = store.reader
+    return reader.logs != reader.runs if dag_id is None else dag_id not in reader.logs
 
 
-def _run(request: Request, dag_id: str, run_id: str) -> Response:
-    return _page(request, "run.html", page=answers.run_page(_store(), dag_id, run_id))
+def _dag(request: Request, store: Readable, dag_id: str) -> Response:
+    return _page(request, "dag.html", page=answers.dag_page(store, dag_id), hides=_hides(store, dag_id))
 
 
-def _task(request: Request, dag_id: str, task_id: str) -> Response:
-    return _page(request, "task.html", page=answers.task_page(_store(), dag_id, task_id))
+def _run(request: Request, store: Readable, dag_id: str, run_id: str) -> Response:
+    return _page(request, "run.html", page=answers.run_page(store, dag_id, run_id), hides=_hides(store, dag_id))
 
 
-def _task_instance(request: Request, dag_id: str, run_id: str, task_id: str, map_index: MapIndex = None) -> Response:
+def _task(request: Request, store: Readable, dag_id: str, task_id: str) -> Response:
+    return _page(request, "task.html", page=answers.task_page(store, dag_id, task_id))
+
+
+def _task_instance(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a request holds
+    request: Request, store: Readable, dag_id: str, run_id: str, task_id: str, map_index: MapIndex = None
+) -> Response:
     index = int(map_index) if map_index and map_index.lstrip("-").isdigit() else None
-    return _page(request, "task.html", page=answers.task_page(_store(), dag_id, task_id, run_id, index))
+    return _page(request, "task.html", page=answers.task_page(store, dag_id, task_id, run_id, index))
 
 
 def _page(request: Request, name: str, status: int = 200, **context: Any) -> Response:

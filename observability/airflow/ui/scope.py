@@ -1,40 +1,126 @@
-"""What a reader may see on a page that is about many DAGs, by Airflow's own auth manager."""
+"""The rights of a reader, asked of Airflow's own auth manager, and what each of them shows.
+
+Three rights to a DAG build on each other: RUN shows runs, deadlines and incidents; TASK_INSTANCE the tasks, their data
+and the boards; TASK_LOGS every text that a person's code wrote (reasons, errors, traces, log lines). Beside them:
+CLUSTER_ACTIVITY shows the installation's own metrics and silent components, pools and assets their names, and
+IMPORT_ERRORS, together with the logs of every DAG, whatever is about no DAG: import errors and component logs.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
 from airflow.configuration import conf
 from airflow.models.dag import DagModel
+from airflow.utils.session import create_session
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["readable"]
+__all__ = ["LOGS", "RUNS", "TASKS", "Reader", "readable"]
 
-_EVENTS = (DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE)
-_LINES = (*_EVENTS, DagAccessEntity.TASK_LOGS)
+RUNS = (DagAccessEntity.RUN,)
+TASKS = (*RUNS, DagAccessEntity.TASK_INSTANCE)
+LOGS = (*TASKS, DagAccessEntity.TASK_LOGS)
+
+_NO_DAG = "contrail.no.such.dag"
+"""Asked about where there is no DAG yet: who may read this one may read any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What one person may read: the DAGs of each right, and the views of the installation.
+
+    ``logs`` is part of ``tasks``, which is part of ``runs``. ``whole``: the logs of every DAG, and import errors.
+    """
+
+    runs: frozenset[str]
+    tasks: frozenset[str]
+    logs: frozenset[str]
+    whole: bool = False
+    cluster: bool = False
+    pools: bool = False
+    assets: bool = False
+
+    @classmethod
+    def of(cls, user: Any) -> Reader:
+        """The rights of ``user`` at this moment; nothing of them is kept."""
+        manager = get_auth_manager()
+        found = frozenset(manager.get_authorized_dag_ids(user=user, method="GET"))
+        runs = _allowed(manager, user, RUNS[-1:], found)
+        tasks = _allowed(manager, user, TASKS[-1:], runs)
+        logs = _allowed(manager, user, LOGS[-1:], tasks)
+        return cls(
+            runs,
+            tasks,
+            logs,
+            whole=_is_everything(manager, user, LOGS, logs) and _views(manager, user, AccessView.IMPORT_ERRORS),
+            cluster=_views(manager, user, AccessView.CLUSTER_ACTIVITY),
+            pools=bool(manager.is_authorized_pool(method="GET", user=user)),
+            assets=bool(manager.is_authorized_asset(method="GET", user=user)),
+        )
 
 
 def readable(user: Any, *, lines: bool) -> tuple[str, ...] | None:
-    """The DAGs whose runs and tasks (``lines``: and logs) ``user`` may read; None: those of the whole installation.
+    """The DAGs whose runs and tasks (``lines``: and logs) ``user`` may read; None: every DAG that there is.
 
-    Where several teams share an Airflow, nobody has the right to all DAGs by not being asked about one.
+    Only the names that the auth manager lists count: the right to list DAGs is not the right to read all of them.
     """
-    manager, entities = get_auth_manager(), _LINES if lines else _EVENTS
-    if not conf.getboolean("core", "multi_team", fallback=False) and _may(manager, user, entities, None):
-        return None
-    found = manager.get_authorized_dag_ids(user=user, method="GET")
-    teams = _teams(found)
-    return tuple(sorted(dag for dag in found if _may(manager, user, entities, _details(dag, teams))))
+    manager, entities = get_auth_manager(), LOGS if lines else TASKS
+    found = frozenset(manager.get_authorized_dag_ids(user=user, method="GET"))
+    for entity in entities:
+        found = _allowed(manager, user, (entity,), found)
+    return None if _is_everything(manager, user, entities, found) else tuple(sorted(found))
 
 
-def _may(manager: Any, user: Any, entities: Iterable[DagAccessEntity], details: DagDetails | None) -> bool:
+def _is_everything(manager: Any, user: Any, entities: Iterable[DagAccessEntity], found: frozenset[str]) -> bool:
+    """True where ``found`` is every DAG; where several teams share an Airflow, it never is."""
+    if _has_teams():
+        return False
+    every = _every_dag()
+    if every is None or found != every:
+        return False
+    return bool(every) or _may(manager, user, entities, DagDetails(id=_NO_DAG))
+
+
+def _allowed(manager: Any, user: Any, entities: tuple[DagAccessEntity, ...], dags: frozenset[str]) -> frozenset[str]:
+    """Those of ``dags`` to which the user has the rights; one question where the auth manager can answer it at once."""
+    teams = _teams(dags)
+    details = {dag: _details(dag, teams) for dag in dags}
+    at_once = getattr(manager, "batch_is_authorized_dag", None)
+    if dags and at_once is not None:
+        asked = [
+            {"method": "GET", "access_entity": entity, "details": one}
+            for one in details.values()
+            for entity in entities
+        ]
+        if at_once(asked, user=user):
+            return dags
+    return frozenset(dag for dag in dags if _may(manager, user, entities, details[dag]))
+
+
+def _may(manager: Any, user: Any, entities: Iterable[DagAccessEntity], details: DagDetails) -> bool:
     return all(
         manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user) for entity in entities
     )
+
+
+def _views(manager: Any, user: Any, view: AccessView) -> bool:
+    return bool(manager.is_authorized_view(access_view=view, user=user))
+
+
+def _every_dag() -> frozenset[str] | None:
+    """Every DAG that Airflow knows, or None where its database does not say."""
+    try:
+        with create_session() as session:
+            return frozenset(session.scalars(select(DagModel.dag_id)))
+    except SQLAlchemyError:
+        return None
 
 
 def _details(dag: str, teams: dict[str, str | None]) -> DagDetails:
@@ -42,8 +128,12 @@ def _details(dag: str, teams: dict[str, str | None]) -> DagDetails:
     return DagDetails(id=dag, team_name=teams[dag]) if dag in teams else DagDetails(id=dag)
 
 
-def _teams(dags: set[str]) -> dict[str, str | None]:
-    if not conf.getboolean("core", "multi_team", fallback=False):
+def _has_teams() -> bool:
+    return bool(conf.getboolean("core", "multi_team", fallback=False))
+
+
+def _teams(dags: Iterable[str]) -> dict[str, str | None]:
+    if not _has_teams():
         return {}
     teams: dict[str, str | None] = DagModel.get_dag_id_to_team_name_mapping(list(dags))
     return teams

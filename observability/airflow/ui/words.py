@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 if TYPE_CHECKING:
     from observability.airflow.ui.answers import Attempt
 
-__all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "plain", "size"]
+__all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "plain", "size", "web"]
 
 _NONE = "\N{EN DASH}"
 _KIBI = 1024
@@ -146,6 +146,12 @@ def drawn(value: float | None, unit: str) -> float | None:
     return None if value is None else value * _TO_MS.get(unit, 100 if unit == "percent" else 1)
 
 
+def web(address: object) -> str | None:
+    """``address`` where a click on it opens a web page; None for ``javascript:`` and everything else."""
+    found = str(address or "").strip()
+    return found if found.lower().startswith(("https://", "http://")) else None
+
+
 def _q(part: object) -> str:
     return quote(str(part), safe="")
 
@@ -193,5 +199,6 @@ FILTERS = {
     "clock": clock,
     "plain": plain,
     "drawn": drawn,
+    "web": web,
 }
 """The filters that templates use."""

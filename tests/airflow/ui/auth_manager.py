@@ -1,10 +1,23 @@
-"""Airflow's own simple auth manager, with one reader who may read one DAG only."""
+"""Airflow's own simple auth manager, with readers who may read some DAGs only."""
 
 from __future__ import annotations
 
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
 READABLE = "open_dag"
+PASSWORD = "a-password-of-the-test"
+LISTED: dict[str, tuple[str, ...] | None] = {
+    "none": (),
+    "one": ("open_dag",),
+    "two": ("open_dag", "second_dag"),
+    "all": None,
+    "runs_of_one": ("open_dag",),
+    "runs_of_all": None,
+}
+"""The DAGs that each reader of :mod:`test_rights` may read; None: every DAG, and the views of the installation."""
+ONLY_RUNS = ("runs_of_one", "runs_of_all")
+"""Those who may not read task logs."""
 
 
 class OneDagAuthManager(SimpleAuthManager):
@@ -14,3 +27,24 @@ class OneDagAuthManager(SimpleAuthManager):
         if user.username == "narrow":
             return method == "GET" and details is not None and details.id == READABLE
         return super().is_authorized_dag(method=method, user=user, access_entity=access_entity, details=details)
+
+
+class ListingAuthManager(SimpleAuthManager):
+    """The readers of ``LISTED``; to the question without a DAG it says, as Keycloak's does, who may list at all."""
+
+    def is_authorized_dag(self, *, method, user, access_entity=None, details=None):  # noqa: ARG002 - Airflow's signature
+        if access_entity is DagAccessEntity.TASK_LOGS and user.username in ONLY_RUNS:
+            return False
+        listed = LISTED[user.username]
+        if listed is None:
+            return True
+        return bool(listed) if details is None or not details.id else details.id in listed
+
+    def is_authorized_view(self, *, access_view, user):  # noqa: ARG002 - Airflow's signature
+        return LISTED[user.username] is None
+
+    def is_authorized_pool(self, *, method, user, details=None):  # noqa: ARG002 - Airflow's signature
+        return LISTED[user.username] is None
+
+    def is_authorized_asset(self, *, method, user, details=None):  # noqa: ARG002 - Airflow's signature
+        return LISTED[user.username] is None

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
-from datetime import datetime, timezone
-from pathlib import Path
-
 import httpx
-import orjson
 import pytest
+from api_server import api_server
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.routing import Mount
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from observability.airflow.ui import boards
 from observability.airflow.ui.app import create_app
-from observability.events import (
-    DagImportFailed,
-    Identity,
-    IncidentOpened,
-    RowsRejected,
-    SchemaDrifted,
-    StepMeasured,
-    TaskFailed,
-)
-from observability.relay.sinks import Batch
-from observability.relay.sinks.embedded import open_sink
-from observability.settings import load_settings
 from observability.store import StoreError
 
 pytestmark = pytest.mark.airflow
 
-HERE = Path(__file__).parent
 VALUES = {"dag_id": "{dag}", "run_id": "r1", "task_id": "load", "board": "operations", "panel": "failing-tasks"}
 """What stands for the parameters of our routes; a route with another one fails here until it is thought about."""
 
@@ -56,81 +34,17 @@ SECRET = "a-secret-of-the-closed-dag"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A real API server with our plugin: its address and a token for each of its users."""
-    home = tmp_path_factory.mktemp("ui")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    passwords = {"narrow": "narrow-password", "wide": "wide-password"}
-    (home / "passwords.json").write_text(json.dumps(passwords))
-    env = {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__AUTH_MANAGER": "auth_manager.OneDagAuthManager",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "narrow:viewer,wide:viewer",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
-        "AIRFLOW__API_AUTH__JWT_SECRET": "a-secret-of-this-test-and-no-other-0123456789-0123456789",
-        "CONTRAIL_CONTRAIL__HOME": str(home / "contrail"),
-        "PYTHONPATH": str(HERE),
-    }
-    _store_a_failure(load_settings(environ=env))
-    airflow = [sys.executable, "-m", "airflow"]
-    subprocess.run([*airflow, "db", "migrate"], env=env, check=True, capture_output=True, timeout=120)
-    url = f"http://127.0.0.1:{port}"
-    with (home / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [*airflow, "api-server", "--port", str(port), "--host", "127.0.0.1", "--workers", "1"],
-            env=env,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        tokens = {name: _login(url, name, word, process) for name, word in passwords.items()}
-        yield url, tokens
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _store_a_failure(knobs):
-    """A failure of each DAG with what came of it, and lines that each task and a component wrote."""
-    sink = open_sink(knobs)
-    for dag, reason in (("open_dag", "<script>alert(2)</script>"), ("closed_dag", SECRET)):
-        who = Identity(dag_id=dag, run_id="r1", task_id="load", try_number=1, map_index=-1, owner=reason)
-        failure = {"cause": "app", "reason": reason, "error_type": reason, "frame": reason, "fingerprint": reason}
-        incident = {"incident_id": dag, "incident_key": reason, "severity": "error", "count": 1, "reason": reason}
-        _send(sink, "etl.event", TaskFailed(identity=who, **failure))
-        _send(sink, "etl.event", RowsRejected(identity=who, step=reason, table=reason, rule=reason, rows_rejected=1))
-        _send(sink, "etl.event", StepMeasured(identity=who, step=reason, table=reason, rows_in=1, rows_out=1))
-        _send(sink, "etl.event", SchemaDrifted(identity=who, table=reason, columns_added=(reason,)))
-        _send(sink, "contrail.alert", IncidentOpened(identity=who, incident_state="open", **incident))
-        _send_line(sink, "airflow.task", {"airflow.dag_id": dag, "airflow.task_id": "load"}, reason)
-    _send(sink, "etl.event", DagImportFailed(identity=Identity(), reason=SECRET, file_path=SECRET, frame=SECRET))
-    _send(sink, "contrail.alert", IncidentOpened(identity=Identity(), incident_state="open", **incident))
-    _send_line(sink, "airflow.component", {"airflow.component": "dag-processor"}, SECRET)
-    sink.close()
-
-
-def _send(sink, dataset, event):
-    sink.send(Batch(dataset, dataset, dataset, [event.id.encode()], [orjson.dumps(event.document())]))
-
-
-def _send_line(sink, dataset, about, text):
-    name = f"{dataset}-{'-'.join(about.values())}.log"
-    moment = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
-    line = {**about, "@timestamp": moment, "level": "error", "logger": text, "event": text}
-    sink.send(Batch(dataset, name, name, [f"{name}-0".encode()], [orjson.dumps(line)]))
-
-
-def _login(url, name, word, process):
-    patience = Retrying(
-        retry=retry_if_exception_type(httpx.TransportError), stop=stop_after_delay(90), wait=wait_fixed(0.2)
-    )
-    for attempt in patience:
-        with attempt:
-            assert process.poll() is None, "the API server ended"
-            response = httpx.post(f"{url}/auth/token", json={"username": name, "password": word})
-    assert response.status_code == 201
-    return response.json()["access_token"]
+    users = {"narrow": "narrow-password", "wide": "wide-password"}
+    fill = {"open_dag": "<script>alert(2)</script>", "closed_dag": SECRET, None: SECRET}
+    manager = "auth_manager.OneDagAuthManager"
+    with api_server(
+        tmp_path_factory.mktemp("ui"),
+        users,
+        dags=("open_dag", "closed_dag"),
+        fill=fill,
+        AIRFLOW__CORE__AUTH_MANAGER=manager,
+    ) as started:
+        yield started
 
 
 @pytest.fixture

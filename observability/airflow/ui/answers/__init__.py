@@ -1,6 +1,6 @@
 """What the pages say, computed from the store alone; no HTML, no HTTP, no Airflow: a module for each question.
 
-Each function takes a :class:`~observability.store.Store` and answers one page's question as plain data.
+Each function takes a :class:`~observability.store.Readable` and answers one page's question as plain data.
 """
 
 from __future__ import annotations

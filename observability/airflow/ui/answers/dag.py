@@ -13,7 +13,7 @@ from observability.airflow.ui.answers.steps import rows_of_runs
 
 if TYPE_CHECKING:
     from observability.events import Document
-    from observability.store import Store
+    from observability.store import Readable
 
 __all__ = ["DagPage", "dag_page"]
 
@@ -32,7 +32,7 @@ class DagPage:
     usual_ms: float | None
 
 
-def dag_page(store: Store, dag_id: str) -> DagPage:
+def dag_page(store: Readable, dag_id: str) -> DagPage:
     """One DAG over its last runs."""
     where = {"airflow.dag_id": dag_id}
     ended = events_of(store, {**where, "event.action": RUN_ENDED}, limit=RUNS_SHOWN)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from observability.events import Document
-    from observability.store import Store
+    from observability.store import Readable
 
 __all__ = ["Overview", "overview"]
 
@@ -42,7 +42,7 @@ class Overview:
     causes: dict[str, int]
 
 
-def overview(store: Store, may_read: Callable[[str], bool], *, hours: int = 24) -> Overview:
+def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, *, hours: int = 24) -> Overview:
     """What is wrong now, over the DAGs that the reader may read; about no DAG (``""``): an import error, say."""
     since = datetime.now(timezone.utc) - timedelta(hours=hours)
     ended = [

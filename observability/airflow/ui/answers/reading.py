@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from observability.events import Document
-    from observability.store import Store
+    from observability.store import Readable
 
 __all__ = ["ENDED", "RUNS_SHOWN", "RUN_ENDED", "causes", "events_of", "first", "median", "ms"]
 
@@ -25,7 +25,7 @@ _EVENTS_MOST = 2000
 
 
 def events_of(
-    store: Store,
+    store: Readable,
     where: dict[str, Any],
     *,
     dataset: str = "etl.event",

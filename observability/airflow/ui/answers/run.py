@@ -12,7 +12,7 @@ from observability.airflow.ui.answers.steps import Step, steps_beside_usual
 
 if TYPE_CHECKING:
     from observability.events import Document
-    from observability.store import Store
+    from observability.store import Readable
 
 __all__ = ["RunPage", "run_page"]
 
@@ -32,7 +32,7 @@ class RunPage:
     trace_id: str | None
 
 
-def run_page(store: Store, dag_id: str, run_id: str) -> RunPage:
+def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
     """One run of a DAG."""
     where = {"airflow.dag_id": dag_id, "airflow.run_id": run_id}
     events = events_of(store, where)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from observability.events import Document
-    from observability.store import Store
+    from observability.store import Readable
 
 __all__ = ["Step", "rows_of_runs", "steps_beside_usual"]
 
@@ -60,7 +60,7 @@ def rows_of_runs(tasks: Iterable[Document]) -> dict[str, dict[str, int]]:
 
 
 def steps_beside_usual(
-    store: Store, events: Iterable[Document], where: dict[str, Any], run_id: str | None
+    store: Readable, events: Iterable[Document], where: dict[str, Any], run_id: str | None
 ) -> list[Step]:
     """The measured steps among ``events``, each with the medians of its earlier runs."""
     here = [document for document in events if document["event.action"] == "step.measured"]

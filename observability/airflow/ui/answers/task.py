@@ -13,7 +13,7 @@ from observability.store import Query
 
 if TYPE_CHECKING:
     from observability.events import Document
-    from observability.store import Store
+    from observability.store import Readable
 
 __all__ = ["TaskPage", "task_page"]
 
@@ -38,7 +38,7 @@ class TaskPage:
 
 
 def task_page(
-    store: Store, dag_id: str, task_id: str, run_id: str | None = None, map_index: int | None = None
+    store: Readable, dag_id: str, task_id: str, run_id: str | None = None, map_index: int | None = None
 ) -> TaskPage:
     """One task: of the run ``run_id``, or over its last runs where none is given."""
     where: dict[str, Any] = {"airflow.dag_id": dag_id, "airflow.task_id": task_id}
@@ -71,7 +71,7 @@ def task_page(
     )
 
 
-def _running(store: Store, events: list[Document], where: dict[str, Any], run_id: str) -> list[Attempt]:
+def _running(store: Readable, events: list[Document], where: dict[str, Any], run_id: str) -> list[Attempt]:
     """The attempts that run, unless their run is over: then the end of one was lost."""
     if not (found := running_in(events)):
         return []
@@ -79,7 +79,7 @@ def _running(store: Store, events: list[Document], where: dict[str, Any], run_id
     return [] if events_of(store, run, limit=1) else found
 
 
-def _same_error(store: Store, dag_id: str, verdict: Attempt | None, run_id: str | None) -> list[Document]:
+def _same_error(store: Readable, dag_id: str, verdict: Attempt | None, run_id: str | None) -> list[Document]:
     fingerprint = verdict.document.get("error.fingerprint") if verdict else None
     if not fingerprint:
         return []

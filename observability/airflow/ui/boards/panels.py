@@ -10,7 +10,7 @@ from observability.store import Query
 
 if TYPE_CHECKING:
     from observability.airflow.ui.boards.view import View
-    from observability.store import Store
+    from observability.store import Readable
     from observability.store.tables import Key
 
 __all__ = ["Line", "Shown", "shown"]
@@ -54,12 +54,12 @@ class Shown:
         return self.value is None and not (self.rows or self.lines or self.documents)
 
 
-def shown(store: Store, view: View, panel: dict[str, Any]) -> Shown:
+def shown(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     """The panel as ``view`` shows it. Raises ``StoreError``."""
     return _DRAW[panel["kind"]](store, view, panel)
 
 
-def _number(store: Store, view: View, panel: dict[str, Any]) -> Shown:
+def _number(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     (question,), (answer,) = panel["questions"], _answers(store, view, panel)
     value = answer.get(())
     if value is None and question.get("aggregate") == "count":
@@ -67,7 +67,7 @@ def _number(store: Store, view: View, panel: dict[str, Any]) -> Shown:
     return Shown(panel, value=value)
 
 
-def _rows(store: Store, view: View, panel: dict[str, Any]) -> Shown:
+def _rows(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     tables = _answers(store, view, panel)
     order = tables[panel["sort"]]
     keys = sorted({key for table in tables for key in table})
@@ -77,7 +77,7 @@ def _rows(store: Store, view: View, panel: dict[str, Any]) -> Shown:
     return Shown(panel, rows=rows, left_out=len(keys) - len(kept))
 
 
-def _over_time(store: Store, view: View, panel: dict[str, Any]) -> Shown:
+def _over_time(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     step = next((step for step in _STEPS_S if view.hours * 3600 / step <= _STRETCHES), _STEPS_S[-1])
     end = int(view.now.timestamp()) // step * step
     start = int(view.now.timestamp() - view.hours * 3600) // step * step
@@ -100,12 +100,12 @@ def _over_time(store: Store, view: View, panel: dict[str, Any]) -> Shown:
     return Shown(panel, times=times, lines=lines, left_out=left_out)
 
 
-def _heatmap(store: Store, view: View, panel: dict[str, Any]) -> Shown:
+def _heatmap(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     drawn = _over_time(store, view, panel | {"top": _HEAT_ROWS, "kind": "line"})
     return Shown(panel, times=drawn.times, lines=sorted(drawn.lines, key=lambda line: line.label))
 
 
-def _search(store: Store, view: View, panel: dict[str, Any]) -> Shown:
+def _search(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     asked = view.ask(panel, [panel])
     where: dict[str, Any] = dict(asked.where)
     documents: list[dict[str, Any]] = []
@@ -118,7 +118,7 @@ def _search(store: Store, view: View, panel: dict[str, Any]) -> Shown:
     return Shown(panel, documents=documents[:_LINES])
 
 
-def _answers(store: Store, view: View, panel: dict[str, Any], *, bucket_s: int = 0) -> list[Answer]:
+def _answers(store: Readable, view: View, panel: dict[str, Any], *, bucket_s: int = 0) -> list[Answer]:
     """An answer to each question of the panel; what is asked of the same documents is asked at once."""
     parts = [part for question in panel["questions"] for part in _parts(question)]
     groups: dict[str, list[dict[str, Any]]] = {}

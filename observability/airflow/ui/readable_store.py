@@ -1,0 +1,133 @@
+"""A store as one reader may see it: every document and every number that a page shows comes through here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from observability import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from observability.airflow.ui.scope import Reader
+    from observability.events import Document
+    from observability.store import Query, Store
+    from observability.store.tables import Ask, Table
+
+__all__ = ["OPEN_ACTIONS", "TEXTS", "ReadableStore", "needs_logs"]
+
+TEXTS = frozenset(
+    {
+        *(name for name, spec in catalog.FIELDS.items() if spec.type == "text" or name.startswith("error.")),
+        *("incident.key", "logger", "log.logger"),
+    }
+)
+"""Fields with what a person's code said, or what was made of it: for readers of the task's log only."""
+OPEN_ACTIONS = ("component.silent", "component.recovered", "telemetry.lost")
+"""Events about no DAG that hold nothing of anybody's code: for who may see the cluster's activity."""
+
+_LINES = frozenset({"airflow.task", "airflow.component"})
+_METRICS = "airflow.statsd"
+_DAG = "airflow.dag_id"
+_KNOWN_METRICS = frozenset(catalog.METRICS) | frozenset(catalog.AIRFLOW_METRICS)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableStore:
+    """The questions of a page, answered with what ``reader`` may see; a store's other questions are not for pages."""
+
+    store: Store
+    reader: Reader
+
+    def documents(self, query: Query) -> Iterator[Document]:
+        """The matching documents that the reader may see, without the texts that are not for them."""
+        found: list[Document] = []
+        for allowed in self._queries(query):
+            seen = (self._shown(query.dataset, document) for document in self.store.documents(allowed))
+            found += (document for document in seen if document is not None)
+        if not self.reader.whole and _DAG not in query.where:
+            found.sort(key=lambda document: str(document.get("@timestamp")))
+            if query.limit is not None:
+                found = found[-query.limit :] if query.newest else found[: query.limit]
+        return iter(found)
+
+    def table(self, ask: Ask) -> Table:
+        """The numbers about what the reader may see; empty where that is nothing."""
+        used = {*ask.by, *ask.where, *(field for _, field in ask.measures if field)}
+        if "airflow.asset" in used and not self.reader.assets:
+            return {}
+        if self.reader.whole:
+            return self.store.table(self._without_pools(ask))
+        dags = self.reader.logs if needs_logs(ask.datasets, used) else self.reader.tasks
+        if ask.dags is not None:
+            dags &= frozenset(ask.dags)
+        homeless = self._is_open(ask)
+        if not dags and not homeless:
+            return {}
+        narrow = replace(_without(ask, "airflow.dag_file"), dags=tuple(sorted(dags)), homeless=homeless)
+        return self.store.table(self._without_pools(narrow))
+
+    def _queries(self, query: Query) -> Iterator[Query]:
+        """``query`` as this reader may ask it: about their DAGs, and about none where that is open."""
+        if self.reader.whole:
+            yield query
+            return
+        dags = self.reader.logs if query.dataset in _LINES else self.reader.runs
+        wanted = query.where.get(_DAG)
+        if wanted is not None:
+            dags &= frozenset(map(str, wanted if isinstance(wanted, tuple) else (wanted,)))
+        if dags and query.dataset != _METRICS:
+            yield replace(query, where={**query.where, _DAG: tuple(sorted(dags))})
+        if wanted is None and self.reader.cluster and query.dataset not in {*_LINES, _METRICS}:
+            asked = query.where.get("event.action", OPEN_ACTIONS)
+            actions = tuple(one for one in OPEN_ACTIONS if one in (asked if isinstance(asked, tuple) else (asked,)))
+            if actions:
+                yield replace(query, where={**query.where, "event.action": actions})
+
+    def _shown(self, dataset: str, document: Document) -> Document | None:
+        """``document`` as the reader may see it; None: not at all."""
+        reader = self.reader
+        shown: Document | None = document
+        if not reader.whole:
+            shown = self._of_a_dag(dataset, document) if document.get(_DAG) else self._of_no_dag(document)
+        if shown is not None and not reader.assets and "airflow.asset" in shown:
+            shown = {name: value for name, value in shown.items() if name not in {"airflow.asset", "message"}}
+        return shown
+
+    def _of_a_dag(self, dataset: str, document: Document) -> Document | None:
+        reader, dag = self.reader, document[_DAG]
+        if dag in reader.logs:
+            return document
+        if dataset in _LINES or dag not in (reader.tasks if document.get("airflow.task_id") else reader.runs):
+            return None
+        return {name: value for name, value in document.items() if name in catalog.FIELDS and name not in TEXTS}
+
+    def _of_no_dag(self, document: Document) -> Document | None:
+        is_open = self.reader.cluster and document.get("event.action") in OPEN_ACTIONS
+        return document if is_open and "airflow.dag_file" not in document else None
+
+    def _without_pools(self, ask: Ask) -> Ask:
+        """``ask`` without the metrics of pools where they are not for the reader; a task's own pool stays."""
+        return _without(ask, "airflow.pool") if not self.reader.pools and _METRICS in ask.datasets else ask
+
+    def _is_open(self, ask: Ask) -> bool:
+        """True where what is about no DAG counts: metrics that we know by their names, and what is open to all."""
+        if not self.reader.cluster:
+            return False
+        if set(ask.datasets) == {_METRICS}:
+            return _are(ask.where.get("metric.name"), _KNOWN_METRICS)
+        return not _LINES & set(ask.datasets) and _are(ask.where.get("event.action"), frozenset(OPEN_ACTIONS))
+
+
+def needs_logs(datasets: Iterable[str], fields: Iterable[str]) -> bool:
+    """True where a panel of these datasets and fields shows what a person's code said."""
+    return not TEXTS.isdisjoint(fields) or not _LINES.isdisjoint(datasets)
+
+
+def _are(named: tuple[Any, ...] | None, known: frozenset[str]) -> bool:
+    return bool(named) and known.issuperset(named or ())
+
+
+def _without(ask: Ask, field: str) -> Ask:
+    return replace(ask, without=(*ask.without, field))

@@ -1,0 +1,125 @@
+"""A real API server with our plugin, DAGs in its database and documents of each DAG in the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+import httpx
+import orjson
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from observability.events import (
+    AssetUpdated,
+    DagImportFailed,
+    DagRunFailed,
+    Identity,
+    IncidentOpened,
+    RowsRejected,
+    SchemaDrifted,
+    StepMeasured,
+    TaskFailed,
+)
+from observability.relay.sinks import Batch
+from observability.relay.sinks.embedded import open_sink
+from observability.settings import load_settings
+
+HERE = Path(__file__).parent
+AIRFLOW = [sys.executable, "-m", "airflow"]
+
+
+@contextmanager
+def api_server(home, users, *, dags=(), fill=None, base_path="", **environ):
+    """The address of a server and a token for each of ``users`` (name: password)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (home / "passwords.json").write_text(json.dumps(users))
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:viewer" for name in users),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}{base_path}",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a-secret-of-this-test-and-no-other-0123456789-0123456789",
+        "CONTRAIL_CONTRAIL__HOME": str(home / "contrail"),
+        "PYTHONPATH": str(HERE),
+        **environ,
+    }
+    sink = open_sink(load_settings(environ=env))
+    for dag, reason in (fill or {}).items():
+        store_a_failure(sink, dag, reason)
+    sink.close()
+    subprocess.run([*AIRFLOW, "db", "migrate"], env=env, check=True, capture_output=True, timeout=180)
+    if dags:
+        program = [sys.executable, str(HERE / "rights_in_the_database.py"), *dags]
+        subprocess.run(program, env=env, check=True, timeout=120)
+    url = f"http://127.0.0.1:{port}{base_path}"
+    with (home / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [*AIRFLOW, "api-server", "--port", str(port), "--host", "127.0.0.1", "--workers", "1"],
+            env=env,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield url, {name: _login(url, name, word, process) for name, word in users.items()}
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def store_a_failure(sink, dag, reason):
+    """A failure of ``dag`` (None: what is about no DAG) with what came of it, and lines that were written."""
+    incident = {"incident_key": reason, "severity": "error", "count": 1, "reason": reason}
+    if dag is None:
+        _send(sink, "etl.event", DagImportFailed(identity=Identity(), reason=reason, file_path=reason, frame=reason))
+        about = Identity()
+        _send(
+            sink, "contrail.alert", IncidentOpened(identity=about, incident_state="open", incident_id="0", **incident)
+        )
+        _send_line(sink, "airflow.component", {"airflow.component": "dag-processor"}, reason)
+        return
+    who = Identity(dag_id=dag, run_id="r1", task_id="load", try_number=1, map_index=-1, owner=f"owner-of-{dag}")
+    run = Identity(dag_id=dag, run_id="r1")
+    failure = {"cause": "app", "reason": reason, "error_type": reason, "frame": reason, "fingerprint": reason}
+    data = f"data-of-{dag}"
+    _send(sink, "etl.event", TaskFailed(identity=who, **failure))
+    _send(sink, "etl.event", DagRunFailed(identity=run, reason=reason, duration_ns=1))
+    _send(sink, "etl.event", RowsRejected(identity=who, step=data, table=data, rule=data, rows_rejected=1))
+    _send(sink, "etl.event", StepMeasured(identity=who, step=data, table=data, rows_in=1, rows_out=1))
+    _send(sink, "etl.event", SchemaDrifted(identity=who, table=data, columns_added=(data,)))
+    _send(sink, "etl.event", AssetUpdated(identity=who, asset=f"asset-of-{dag}"))
+    for about in (who, run):
+        opened = IncidentOpened(identity=about, incident_state="open", incident_id=f"{dag}{about.task_id}", **incident)
+        _send(sink, "contrail.alert", opened)
+    _send_line(sink, "airflow.task", {"airflow.dag_id": dag, "airflow.run_id": "r1", "airflow.task_id": "load"}, reason)
+
+
+def _send(sink, dataset, event):
+    sink.send(Batch(dataset, dataset, dataset, [event.id.encode()], [orjson.dumps(event.document())]))
+
+
+def _send_line(sink, dataset, about, text):
+    name = f"{dataset}_{'_'.join(about.values())}.log"  # an id is what is before its last hyphen, and a place
+    moment = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    line = {**about, "@timestamp": moment, "level": "error", "logger": text, "event": text}
+    sink.send(Batch(dataset, name, name, [f"{name}-0".encode()], [orjson.dumps(line)]))
+
+
+def _login(url, name, word, process):
+    patience = Retrying(
+        retry=retry_if_exception_type(httpx.TransportError), stop=stop_after_delay(120), wait=wait_fixed(0.2)
+    )
+    for attempt in patience:
+        with attempt:
+            assert process.poll() is None, "the API server ended"
+            response = httpx.post(f"{url}/auth/token", json={"username": name, "password": word})
+    assert response.status_code == 201, response.text
+    return response.json()["access_token"]

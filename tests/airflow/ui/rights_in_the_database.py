@@ -1,0 +1,44 @@
+"""Put DAGs into Airflow's database and, under FAB's auth manager, the users of :mod:`test_rights` with their roles."""
+
+from __future__ import annotations
+
+import sys
+
+from airflow.configuration import conf
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.utils.session import create_session
+from auth_manager import LISTED, ONLY_RUNS, PASSWORD
+
+SUB_ENTITIES = ("Task Instances", "DAG Runs", "Task Logs")
+VIEWS = ("Website", "Cluster Activity", "ImportError", "Pools", "Assets")
+
+
+def add_dags(dags):
+    with create_session() as session:
+        session.add(DagBundleModel(name="dags-of-the-test"))
+        session.flush()
+        for dag in dags:
+            session.add(DagModel(dag_id=dag, bundle_name="dags-of-the-test", fileloc=f"/{dag}.py", is_stale=False))
+
+
+def add_users(dags):
+    """What FAB's own pages do: a role for each reader, sub-entities for all DAGs, DAGs one by one or all at once."""
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+
+    with get_application_builder() as builder:
+        manager = builder.sm
+        manager.sync_roles()
+        for name, listed in LISTED.items():
+            names = ("DAGs",) if listed is None else [f"DAG:{dag}" for dag in listed]
+            parts = SUB_ENTITIES[:2] if name in ONLY_RUNS else SUB_ENTITIES
+            role = manager.add_role(f"role-of-{name}")
+            for resource in (*names, *parts, *(VIEWS if listed is None else ("Website",))):
+                manager.add_permission_to_role(role, manager.create_permission("can_read", resource))
+            assert manager.add_user(name, name, name, f"{name}@example.org", role, PASSWORD)
+
+
+if __name__ == "__main__":
+    add_dags(sys.argv[1:])
+    if conf.get("core", "auth_manager").endswith("FabAuthManager"):
+        add_users(sys.argv[1:])

@@ -1,0 +1,126 @@
+"""Every endpoint under each auth manager, asked by readers of none, one, two and all DAGs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from api_server import api_server
+from auth_manager import LISTED, ONLY_RUNS, PASSWORD
+from fastapi.routing import APIRoute
+
+from observability.airflow.ui import access, boards
+from observability.airflow.ui.app import create_app
+
+pytestmark = pytest.mark.airflow
+
+DAGS = ("open_dag", "second_dag", "closed_dag")
+REASONS = {dag: f"why-{dag}-failed" for dag in DAGS}
+NOBODYS = "why-a-file-is-broken"
+ROUTES = [route for route in create_app().routes if isinstance(route, APIRoute)]
+MANAGERS = {
+    "simple": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+    "fab": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+    "narrow": "auth_manager.ListingAuthManager",
+}
+
+
+def pages(route):
+    """Every address of a route: each DAG, board and panel."""
+    if "{panel}" in route.path:
+        return [
+            route.path.format(board=key, panel=panel["key"])
+            for key, board in boards.boards().items()
+            for row in board["rows"]
+            for panel in row["panels"]
+        ]
+    if "{board}" in route.path:
+        return [route.path.format(board=key) for key in boards.boards()]
+    return [
+        route.path.format(dag_id=dag, run_id="r1", task_id="load") for dag in (DAGS if "{" in route.path else DAGS[:1])
+    ]
+
+
+@pytest.fixture(scope="module", params=MANAGERS)
+def seen(request, tmp_path_factory):
+    """For each reader of an auth manager: what every page said, by its address."""
+    users = {"all": PASSWORD} if request.param == "simple" else dict.fromkeys(LISTED, PASSWORD)
+    found = {}
+    with (
+        api_server(
+            tmp_path_factory.mktemp(f"rights-{request.param}"),
+            users,
+            dags=DAGS,
+            fill={**REASONS, None: NOBODYS},
+            AIRFLOW__CORE__AUTH_MANAGER=MANAGERS[request.param],
+        ) as (url, tokens),
+        httpx.Client(base_url=f"{url}/contrail", timeout=60) as client,
+    ):
+        for name, token in tokens.items():
+            client.headers["Authorization"] = f"Bearer {token}"
+            found[name] = {page: client.get(page) for route in ROUTES for page in pages(route)}
+    return found
+
+
+def of(responses, *words):
+    """The pages on which one of ``words`` stands."""
+    return sorted(page for page, response in responses.items() if any(word in response.text for word in words))
+
+
+def test_no_page_is_an_error(seen):
+    answers = {response.status_code for responses in seen.values() for response in responses.values()}
+    assert answers <= {200, 403}
+
+
+def test_nobody_sees_a_name_text_or_row_of_a_dag_that_they_may_not_read(seen):
+    for name, responses in seen.items():
+        may = LISTED[name]
+        for dag in DAGS if may is not None else ():
+            if dag not in may:
+                others = {page: found for page, found in responses.items() if f"/dags/{dag}" not in page}
+                assert (name, of(others, dag)) == (name, [])
+
+
+def test_a_page_of_a_dag_is_refused_to_who_may_not_read_it(seen):
+    for name, responses in seen.items():
+        for dag in set(DAGS) - set(DAGS if LISTED[name] is None else LISTED[name]):
+            asked = [found.status_code for page, found in responses.items() if page.startswith(f"/dags/{dag}")]
+            assert (name, asked) == (name, [403] * len(asked))
+
+
+def test_everybody_sees_their_own_dags_on_boards_and_pages(seen):
+    for name, responses in seen.items():
+        for dag in DAGS if LISTED[name] is None else LISTED[name]:
+            wanted = ["/", f"/dags/{dag}", f"/dags/{dag}/runs/r1", "/boards/operations/panels/failing-tasks"]
+            assert (name, set(wanted) - set(of(responses, dag))) == (name, set())
+            if name not in ONLY_RUNS:
+                told = of(responses, REASONS[dag])
+                assert {"/", f"/dags/{dag}/runs/r1/tasks/load", "/boards/logs/panels/lines"} <= set(told), name
+
+
+def test_who_may_not_read_task_logs_sees_no_reason_error_or_line(seen):
+    for name in ONLY_RUNS:
+        assert of(seen.get(name, {}), *REASONS.values(), NOBODYS) == []
+
+
+def test_what_is_about_no_dag_is_for_readers_of_everything(seen):
+    for name, responses in seen.items():
+        assert (name, bool(of(responses, NOBODYS))) == (name, name == "all")
+
+
+def test_assets_are_for_those_who_may_read_assets(seen):
+    for name, responses in seen.items():
+        assert (name, of(responses, "asset-of-")) == (
+            name,
+            ["/boards/data/panels/assets"] if LISTED[name] is None else [],
+        )
+
+
+def test_no_route_writes_so_no_request_can_be_forged():
+    assert {method for route in ROUTES for method in route.methods} == {"GET"}
+
+
+def test_the_page_of_who_sees_what_is_that_of_these_routes():
+    committed = Path(__file__).parents[3] / "docs" / "reference" / "access.md"
+    assert committed.read_text("utf-8") == access.page(), "run make generate and commit docs/reference/access.md"
