@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict, deque
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document
     from observability.settings import Settings
-    from observability.store.store import Query
+    from observability.store.store import Position, Query
     from observability.store.tables import Ask, Table
 
 __all__ = ["CloudWatchStore", "open_store"]
@@ -31,6 +31,7 @@ _LINES = ("airflow.task", "airflow.component")
 _PATH = (("airflow.dag_id", "dag_id={}/"), ("airflow.run_id", "run_id={}/"), ("airflow.task_id", "task_id={}/"))
 _OVERLAP = timedelta(minutes=5)
 """A line can carry a time this much older than one that was read before it, and is still followed."""
+_SWEEP_S, _REST = 300.0, 20.0
 _REMEMBERED = 100_000
 _SERIES = frozenset({"metric.name", "metric.tags", *catalog.TAGS.values()})
 
@@ -73,6 +74,26 @@ class CloudWatchStore:
             yield from fresh
             first = False
             time.sleep(poll_s)
+
+    def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
+        """The matching documents after ``position``, which moves with them; CloudWatch knows no order of arrival.
+
+        What is recent is read each time, everything since ``query.since`` now and then: what arrives late is found
+        by the next of these sweeps, each of which rests for twenty times as long as it took, five minutes at least.
+        """
+        began = time.time()
+        sweep = began >= float(position.get("sweep_at", 0.0)) or "newest" not in position
+        newest = float(position.get("newest", 0.0))
+        recent = datetime.fromtimestamp(newest, timezone.utc) - _OVERLAP
+        since = query.since if sweep else max(filter(None, (query.since, recent)))
+        for _, document in self._matching(replace(query, since=since)):
+            if (when := _when(document)) is not None:
+                newest = max(newest, min(when.timestamp(), began))
+            yield document
+        position["newest"] = newest
+        if sweep:
+            ended = time.time()
+            position["sweep_at"] = ended + max(_SWEEP_S, _REST * (ended - began))
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""
@@ -196,8 +217,6 @@ def _field(document: Document, dataset: str, name: str) -> Any:
 
 
 def _when(document: Document) -> Any:
-    from datetime import datetime
-
     try:
         return datetime.fromisoformat(str(document.get("@timestamp", "")).replace("Z", "+00:00"))
     except ValueError:

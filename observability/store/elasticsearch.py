@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from observability import catalog
 from observability.credentials import CredentialsError
 from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable, open_cluster
+from observability.store.elasticsearch_arrivals import arrivals
 from observability.store.elasticsearch_tables import aggregated, refused_to
 from observability.store.elasticsearch_templates import ALIASES
 from observability.store.store import StoreError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document
     from observability.settings import Settings
-    from observability.store.store import Query
+    from observability.store.store import Position, Query
     from observability.store.tables import Ask, Table
 
 __all__ = ["ElasticsearchStore", "open_store"]
@@ -72,6 +73,11 @@ class ElasticsearchStore:
             time.sleep(poll_s)
             fresh = {"bool": {"must_not": [_up_to(index, number) for index, number in seen.items()]}}
             yield from (hit["_source"] for hit in self._hits(unlimited, [*_filters(query), fresh], seen))
+
+    def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
+        """The matching documents in the order in which they arrived, after ``position``, which moves with them."""
+        with _understood():
+            yield from arrivals(self._ask, self._stream(query.dataset), _filters(query), position)
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""

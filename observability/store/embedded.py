@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document
     from observability.settings import Settings
-    from observability.store.store import Query
+    from observability.store.store import Position, Query
     from observability.store.tables import Ask, Table
 
 __all__ = ["EmbeddedStore", "open_store"]
@@ -70,6 +70,21 @@ class EmbeddedStore:
             for _, document in self._rows(unlimited, after=(seen, upto)) if upto > seen else ():
                 yield document
             seen = upto
+
+    def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
+        """The matching documents in the order in which they arrived, after ``position``, which moves with them."""
+        upto = self._newest(query) if self._path.is_file() else 0
+        seen = int(position.get("seq", 0))
+        if seen > upto:  # another store stands where the one was that was read
+            seen = 0
+        if upto > seen:
+            table, where, values = self._where(query, (seen, upto))
+            source, document, _ = _FROM[table]
+            sql = f"select r.seq, {document} from {source} where {where} order by r.seq"  # noqa: S608
+            for seq, text in self._stream(sql, values):
+                position["seq"] = seq
+                yield _load(text)
+        position["seq"] = upto
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given."""
@@ -127,10 +142,14 @@ class EmbeddedStore:
         if query.newest and query.limit is not None:
             yield from ((seq, _load(text)) for seq, text in reversed(self._all(sql, values)))
             return
+        yield from ((seq, _load(text)) for seq, text in self._stream(sql, values))
+
+    def _stream(self, sql: str, values: list[Any]) -> Iterator[Any]:
+        """The rows, a page at a time."""
         try:
             rows = self._connect().execute(sql, values)
             while page := rows.fetchmany(_PAGE):
-                yield from ((seq, _load(text)) for seq, text in page)
+                yield from page
         except sqlite3.DatabaseError as error:
             raise damaged(self._path, error) from error
 

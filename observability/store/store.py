@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from observability.settings import Settings
     from observability.store.tables import Ask, Table
 
-__all__ = ["Query", "Readable", "Store", "StoreError", "open_store"]
+__all__ = ["Position", "Query", "Readable", "Store", "StoreError", "open_store"]
+
+Position: TypeAlias = "dict[str, Any]"
+"""How far somebody has read by order of arrival; JSON values only, so that it can be kept. Each backend has its own."""
 
 _BACKENDS = {
     "embedded": "observability.store.embedded",
@@ -59,6 +62,13 @@ class Store(Readable, Protocol):
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
         """The matching documents, and those that arrive later, until the caller stops."""
+
+    def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
+        """The matching documents in the order in which they arrived, after ``position``, which moves with them.
+
+        An empty position is the beginning, as far back as ``query.since``. A document may be given twice, by
+        calls that follow each other; none that is younger than ``query.since`` is left out, however late it came.
+        """
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given."""

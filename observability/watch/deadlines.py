@@ -94,12 +94,18 @@ _LAST_ROWS = _last_rows_question()
 
 
 class Deadlines:
-    """The deadlines in force; ``dags`` is what is known of each DAG (owner, tags, deadlines declared beside it)."""
+    """The deadlines in force; ``dags`` is what is known of each DAG (owner, tags, deadlines declared beside it).
 
-    def __init__(self, declared: Sequence[Deadline], dags: Mapping[str, Mapping[str, Any]]) -> None:
+    ``blind``: what other hosts tell is not known now, so that nothing is called late which only they can tell of.
+    """
+
+    def __init__(
+        self, declared: Sequence[Deadline], dags: Mapping[str, Mapping[str, Any]], *, blind: bool = False
+    ) -> None:
         self._dags = dags
         self._known: list[str] | None = None
-        self._all = [*declared, *(one for dag_id, about in dags.items() for one in beside_dag(dag_id, about))]
+        declared = [*declared, *(one for dag_id, about in dags.items() for one in beside_dag(dag_id, about))]
+        self._all = [one for one in declared if not (blind and _is_told_by_events(one))]
 
     def check(self, connection: Connection, now: float) -> list[Fact]:
         """Facts about deadlines that come near, are missed, or have recovered."""
@@ -168,6 +174,11 @@ class Deadlines:
                 yield from _age(connection, deadline, dag_id, last, deadline.success_within, now, "no successful run")
             else:
                 yield from _rows(connection, deadline, dag_id, now)
+
+
+def _is_told_by_events(deadline: Deadline) -> bool:
+    """Whether only events say that it was kept: of runs Airflow's API tells as well."""
+    return deadline.asset is not None or deadline.task_finishes_within is not None
 
 
 def beside_dag(dag_id: str, about: Mapping[str, Any]) -> list[Deadline]:

@@ -40,6 +40,8 @@ _ONCE = {"task", "run"}
 _LOOK_AGAIN_S = 5.0
 _SILENCED_S = 60.0
 """A silence is asked again after this long: a person may have ended it, or changed it."""
+_CLOCKS_AGREE_S = 60.0
+"""Hosts whose clocks differ by more than this are told apart by nobody; the doctor says so."""
 _CANNOT_BE_TOLD_S = 60.0
 _BEGUN_MOST = 10_000
 """Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
@@ -193,7 +195,7 @@ class Desk:
         if fact.family == "task" and book.fact(connection, fact.key) is not None:
             self._dismissed(connection, replace(fact, sign="dismissed"))
         incident = book.latest_incident(connection, incidents.key_of(fact))
-        if incident is not None and incident.live:
+        if incident is not None and incident.live and not _is_older(fact, incident):
             self._settle(connection, *incidents.recover(incident, fact, now), now)
         if fact.family == "run":
             self._run_succeeded(connection, fact, now)
@@ -315,6 +317,11 @@ def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
         peak_rss=fact.evidence.get("airflow.peak_rss"),
         memory_limit=fact.evidence.get("airflow.memory_limit"),
     )
+
+
+def _is_older(fact: Fact, incident: Incident) -> bool:
+    """Whether what went well did so before this went wrong: news from another host may be an hour late."""
+    return fact.time < incident.first_seen - _CLOCKS_AGREE_S
 
 
 def _folds(last: Incident, fact: Fact) -> bool:

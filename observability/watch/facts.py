@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document
 
-__all__ = ["CERTAIN", "GUESSED", "SEEN", "Fact", "Sign", "from_document", "merged", "seconds"]
+__all__ = ["CERTAIN", "GUESSED", "SEEN", "Fact", "Sign", "from_document", "is_of_a_watcher", "merged", "seconds"]
 
 Sign: TypeAlias = Literal["failed", "suspected", "attempt", "dismissed", "recovered", "warned", "noted"]
 """``failed``: final. ``suspected``: to be confirmed by Airflow. ``attempt``: will be tried again.
@@ -34,6 +34,7 @@ class Fact:
 
     ``family`` says which; ``name`` names what has no dag_id (a file, a component, a deadline). ``time`` is
     in seconds since 1970. ``evidence`` holds ECS fields of the document, ``about`` what routes match on.
+    ``event_id`` is the ``event.id`` of the document that says so, "" where there is none.
     """
 
     family: str
@@ -52,6 +53,7 @@ class Fact:
     name: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    event_id: str = ""
 
     @property
     def key(self) -> str:
@@ -103,6 +105,8 @@ _FAMILY: dict[str, tuple[str, Sign]] = {
     "canary.missing": ("canary", "failed"),
     "canary.verified": ("canary", "recovered"),
 }
+_OWN = ("incident.", "notification.")
+_WATCHERS = {"reconciler", "deadline", "watcher"}
 _NAMED = {
     "deadline": "deadline.name",
     "import": "log.file.path",
@@ -169,7 +173,13 @@ def from_document(document: Document) -> Fact | None:
         name=str(document.get(_NAMED.get(family, ""), "")),
         evidence={name: document[name] for name in _EVIDENCE if name in document},
         about={word: document[name] for word, name in _ABOUT.items() if name in document},
+        event_id=str(document.get("event.id") or ""),
     )
+
+
+def is_of_a_watcher(document: Document) -> bool:
+    """Whether a watcher itself decided what the document says: its ledger knows it already."""
+    return str(document.get("event.action", "")).startswith(_OWN) or document.get("airflow.witness") in _WATCHERS
 
 
 def _certainty(family: str, document: Document) -> int:

@@ -14,6 +14,7 @@ __all__ = [
     "meta",
     "metadata",
     "outbox",
+    "seen",
     "silences",
 ]
 
@@ -103,6 +104,14 @@ history = Table(
     UniqueConstraint("measure", "dag_id", "subject", "occasion", name="contrail_history_once"),
 )
 """What is usual: a measure (duration, rows, success, asset) of a subject (task, step, asset) on an occasion (a run)."""
+
+seen = Table(
+    "contrail_seen",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("time", Float, nullable=False, index=True),
+)
+"""Ids of events that were heard, for as long as the store can give them again."""
 
 leases = Table(
     "contrail_leases",

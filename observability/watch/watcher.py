@@ -11,6 +11,7 @@ import structlog
 
 from observability.contain import count_loss
 from observability.emit import emit
+from observability.store import open_store
 from observability.store.cluster import open_cluster
 from observability.watch import book, gauges
 from observability.watch.deadlines import Deadlines
@@ -23,9 +24,11 @@ from observability.watch.messages import Links
 from observability.watch.notify import Teller
 from observability.watch.outbox import Courier, fallback_for, reclaim
 from observability.watch.proof import Proof
+from observability.watch.seen import SeenEvents
 from observability.watch.witnesses.journal import JournalWitness
 from observability.watch.witnesses.kibana import KibanaWitness
 from observability.watch.witnesses.reconcile import Reconciler
+from observability.watch.witnesses.store import LATEST_S, StoreSource
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -68,6 +71,8 @@ class Watcher:
         self._confirmer = Confirmer(self._reconciler(api), self._reports.put) if api else None
         index = settings.watch.kibana_alerts
         self._kibana = KibanaWitness(lambda: open_cluster(settings), index) if index else None
+        self._store = StoreSource(lambda: open_store(settings))
+        self._heard = SeenEvents()
         self._over = threading.Event()
         self._couriers: dict[str, Courier] = {}
         self._active = False
@@ -107,6 +112,7 @@ class Watcher:
         """One round of the active watcher: read, decide, write, in one transaction; whether there is more to read."""
         self._reported += _drain(self._reports)
         self._desk.take_events()  # of a transaction that did not stand
+        self._heard.unsettle()
         with self._ledger.transaction(lock=True) as connection:
             if not self._lease.keep(connection):
                 self._active = False
@@ -125,6 +131,8 @@ class Watcher:
         self._clock.settle(now, time.monotonic())
         if self._looker:
             self._looker.settle()
+        self._store.settle()
+        self._heard.settle()
         for event in self._desk.take_events():
             emit(event)
         for courier in self._couriers.values():
@@ -137,14 +145,17 @@ class Watcher:
                 self._proof.beat(active=False, detail="standing by")
                 return _STANDBY_S
             self._step_up()
-        if self._looker and self._looker.problem:
-            self._proof.beat(active=True, detail=self._looker.problem)
-        else:
-            self._proof.beat(active=True, detail=self._rules.problem)
+        self._proof.beat(active=True, detail=self._trouble())
         if not self._has_work(time.time()):
             return _POLL_S
         self._stepped_at = time.monotonic()
         return 0.0 if self.step(time.time()) else _POLL_S
+
+    def _trouble(self) -> str:
+        """What keeps this watcher from seeing everything, or from what its rules say."""
+        if self._looker and self._looker.problem:
+            return self._looker.problem
+        return f"the store cannot be read: {self._store.problem}" if self._store.problem else self._rules.problem
 
     def _has_work(self, now: float) -> bool:
         """Whether a round would find anything; if not, one a second keeps the lease."""
@@ -153,6 +164,7 @@ class Watcher:
             or (self._due_at is not None and self._due_at <= now)
             or not self._reports.empty()
             or (self._looker is not None and self._looker.has_found)
+            or self._store.has_found
             or self._seen is None
             or self._journal.has_grown(self._seen)
         )
@@ -168,7 +180,7 @@ class Watcher:
 
     def _step_down(self) -> None:
         self._dismiss()
-        for witness in self._witnesses():
+        for witness in (*self._witnesses(), self._store):
             witness.stop()
         self._proof.close()
         if self._active:
@@ -183,11 +195,16 @@ class Watcher:
         if since is None or since > now:  # later than now: the clock was set back
             since = now - _LOOKBACK_S
             write_cursor(connection, "since", since)
+        facts = self._heard.fresh(connection, facts, now)
         self._take(connection, [fact for fact in facts if fact.time >= since], now)
         gauges.delay(facts, now)
         write_cursor(connection, "journal", cursor)
         self._seen = cursor
         self._take(connection, self._reported, now)
+        arrived = self._heard.fresh(connection, self._store.exchange(connection, now), now)
+        if any(fact.event_id for fact in arrived):
+            self._store.tells_news(connection)
+        self._take(connection, [fact for fact in arrived if fact.time >= since], now)
         if self._looker:
             self._take(connection, self._looker.exchange(connection, now), now)
             self._looker.prepare(connection, now)
@@ -203,7 +220,7 @@ class Watcher:
         return Reconciler(api, settings.log_folder, lambda: rules.rules.thresholds, settings.contrail.environment)
 
     def _witnesses(self) -> list[Looker | Confirmer | KibanaWitness]:
-        """Those that look in a thread of their own."""
+        """Those that look in a thread of their own from the beginning; the store's begins with the first round."""
         return [one for one in (self._looker, self._confirmer, self._kibana) if one is not None]
 
     def _take(self, connection: Connection, facts: list[Fact], now: float) -> None:
@@ -230,10 +247,12 @@ class Watcher:
         if self._due("quiet", now, _HOUR_S):
             self._desk.quiet(connection, now)
             book.forget(connection, now - _KEEP_S)
+            self._heard.forget(connection, now - LATEST_S - _HOUR_S)
 
     def _check_deadlines(self, connection: Connection, now: float) -> None:
         began = time.monotonic()
-        deadlines = Deadlines(self._rules.rules.deadlines, self._looker.dags if self._looker else {})
+        known = self._looker.dags if self._looker else {}
+        deadlines = Deadlines(self._rules.rules.deadlines, known, blind=self._store.is_blind)
         self._desk.take(connection, deadlines.check(connection, now), now)
         self._deadlines_took_s = time.monotonic() - began
 
