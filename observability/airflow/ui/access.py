@@ -45,7 +45,7 @@ def page() -> str:
     app = create_app()
     routes = [route for route in app.routes if isinstance(route, APIRoute)]
     rows = (
-        f"| `{'/'.join(sorted(route.methods))} /contrail{route.path}` | {_of_route(route)} |"
+        f"| `{'/'.join(sorted(route.methods))} /contrail{route.path_format}` | {_of_route(route)} |"
         for route in sorted(routes, key=lambda route: route.path)
     )
     shown = (f"| {right} | {what.format(open=_list(OPEN_ACTIONS))} |" for right, what in _RIGHTS)

@@ -57,11 +57,11 @@ def create_app() -> FastAPI:
     app.get("/", response_class=HTMLResponse)(_overview)
     app.get("/boards/{board}", response_class=HTMLResponse)(_board)
     app.get("/boards/{board}/panels/{panel}", response_class=HTMLResponse)(_panel)
-    for path, rights, page in (
+    for path, rights, page in (  # a run's id may hold a slash, and a server takes %2F for one
         ("/dags/{dag_id}", RUNS, _dag),
-        ("/dags/{dag_id}/runs/{run_id}", TASKS, _run),
         ("/dags/{dag_id}/tasks/{task_id}", LOGS, _task),
-        ("/dags/{dag_id}/runs/{run_id}/tasks/{task_id}", LOGS, _task_instance),
+        ("/dags/{dag_id}/runs/{run_id:path}/tasks/{task_id}", LOGS, _task_instance),
+        ("/dags/{dag_id}/runs/{run_id:path}", TASKS, _run),
     ):
         app.get(path, response_class=HTMLResponse, dependencies=[_RIGHTS[right] for right in rights])(page)
     return app

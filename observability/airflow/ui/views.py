@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.configuration import conf
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,9 +16,11 @@ __all__ = ["EXTERNAL_VIEWS", "FASTAPI_APPS", "URL_PREFIX"]
 URL_PREFIX = "/contrail"
 """Where the pages are mounted below Airflow's own address."""
 
-_ICON = f"{URL_PREFIX}/static/icon.svg"
-_ICON_DARK = f"{URL_PREFIX}/static/icon-dark.svg"
-_RUN = f"{URL_PREFIX}/dags/{{DAG_ID}}/runs/{{RUN_ID}}"
+_BASE = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/") + URL_PREFIX
+"""Where a browser finds the pages: below the path of ``[api] base_url``, which Airflow's UI does not add by itself."""
+_ICON = f"{_BASE}/static/icon.svg"
+_ICON_DARK = f"{_BASE}/static/icon-dark.svg"
+_RUN = f"{_BASE}/dags/{{DAG_ID}}/runs/{{RUN_ID}}"
 
 
 def _view(destination: str, route: str, href: str) -> dict[str, Any]:
@@ -30,15 +35,15 @@ def _view(destination: str, route: str, href: str) -> dict[str, Any]:
 
 
 EXTERNAL_VIEWS: list[dict[str, Any]] = [
-    {**_view("nav", "contrail", f"{URL_PREFIX}/"), "nav_top_level": True},
+    {**_view("nav", "contrail", f"{_BASE}/"), "nav_top_level": True},
     {
-        **_view("nav", "contrail-boards", f"{URL_PREFIX}/boards/operations"),
+        **_view("nav", "contrail-boards", f"{_BASE}/boards/operations"),
         "name": "Contrail boards",
         "category": "browse",
     },
-    _view("dag", "contrail-dag", f"{URL_PREFIX}/dags/{{DAG_ID}}"),
+    _view("dag", "contrail-dag", f"{_BASE}/dags/{{DAG_ID}}"),
     _view("dag_run", "contrail-run", _RUN),
-    _view("task", "contrail-task", f"{URL_PREFIX}/dags/{{DAG_ID}}/tasks/{{TASK_ID}}"),
+    _view("task", "contrail-task", f"{_BASE}/dags/{{DAG_ID}}/tasks/{{TASK_ID}}"),
     _view("task_instance", "contrail-task-instance", f"{_RUN}/tasks/{{TASK_ID}}?map_index={{MAP_INDEX}}"),
 ]
 """Two pages in the navigation, and a tab on DAG, run, task and task instance."""

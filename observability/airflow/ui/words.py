@@ -60,11 +60,11 @@ class Links:
         if not self.kibana:
             return None
         parts = [
-            f'airflow.dag_id:"{dag_id}"',
-            f'airflow.run_id:"{run_id}"',
-            *([f'airflow.task_id:"{task_id}"'] if task_id else []),
+            f"airflow.dag_id:{_kql(dag_id)}",
+            f"airflow.run_id:{_kql(run_id)}",
+            *([f"airflow.task_id:{_kql(task_id)}"] if task_id else []),
         ]
-        query = quote(" and ".join(parts).replace("'", "!'"), safe="")
+        query = quote(" and ".join(parts).replace("!", "!!").replace("'", "!'"), safe="")
         return (
             f"{self.kibana}/app/discover#/?_g=(time:(from:now-30d,to:now))&_a=(query:(language:kuery,query:'{query}'))"
         )
@@ -154,6 +154,11 @@ def web(address: object) -> str | None:
 
 def _q(part: object) -> str:
     return quote(str(part), safe="")
+
+
+def _kql(value: str) -> str:
+    """``value`` as a phrase of Kibana's query language."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _is_mapped(index: object) -> bool:

@@ -35,8 +35,8 @@ AIRFLOW = [sys.executable, "-m", "airflow"]
 
 
 @contextmanager
-def api_server(home, users, *, dags=(), fill=None, base_path="", **environ):
-    """The address of a server and a token for each of ``users`` (name: password)."""
+def api_server(home, users, *, dags=(), fill=None, runs=(), base_path="", **environ):  # noqa: PLR0913 - a world
+    """The address of a server and a token for each of ``users`` (name: password); each DAG has failed in each run."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -54,7 +54,8 @@ def api_server(home, users, *, dags=(), fill=None, base_path="", **environ):
     }
     sink = open_sink(load_settings(environ=env))
     for dag, reason in (fill or {}).items():
-        store_a_failure(sink, dag, reason)
+        for run in ("r1", *runs):
+            store_a_failure(sink, dag, reason, run)
     sink.close()
     subprocess.run([*AIRFLOW, "db", "migrate"], env=env, check=True, capture_output=True, timeout=180)
     if dags:
@@ -75,7 +76,7 @@ def api_server(home, users, *, dags=(), fill=None, base_path="", **environ):
         process.wait(30)
 
 
-def store_a_failure(sink, dag, reason):
+def store_a_failure(sink, dag, reason, run_id="r1"):
     """A failure of ``dag`` (None: what is about no DAG) with what came of it, and lines that were written."""
     incident = {"incident_key": reason, "severity": "error", "count": 1, "reason": reason}
     if dag is None:
@@ -86,8 +87,8 @@ def store_a_failure(sink, dag, reason):
         )
         _send_line(sink, "airflow.component", {"airflow.component": "dag-processor"}, reason)
         return
-    who = Identity(dag_id=dag, run_id="r1", task_id="load", try_number=1, map_index=-1, owner=f"owner-of-{dag}")
-    run = Identity(dag_id=dag, run_id="r1")
+    who = Identity(dag_id=dag, run_id=run_id, task_id="load", try_number=1, map_index=-1, owner=f"owner-of-{dag}")
+    run = Identity(dag_id=dag, run_id=run_id)
     failure = {"cause": "app", "reason": reason, "error_type": reason, "frame": reason, "fingerprint": reason}
     data = f"data-of-{dag}"
     _send(sink, "etl.event", TaskFailed(identity=who, **failure))
@@ -97,9 +98,13 @@ def store_a_failure(sink, dag, reason):
     _send(sink, "etl.event", SchemaDrifted(identity=who, table=data, columns_added=(data,)))
     _send(sink, "etl.event", AssetUpdated(identity=who, asset=f"asset-of-{dag}"))
     for about in (who, run):
-        opened = IncidentOpened(identity=about, incident_state="open", incident_id=f"{dag}{about.task_id}", **incident)
+        opened = IncidentOpened(
+            identity=about, incident_state="open", incident_id=f"{dag}{run_id}{about.task_id}", **incident
+        )
         _send(sink, "contrail.alert", opened)
-    _send_line(sink, "airflow.task", {"airflow.dag_id": dag, "airflow.run_id": "r1", "airflow.task_id": "load"}, reason)
+    _send_line(
+        sink, "airflow.task", {"airflow.dag_id": dag, "airflow.run_id": run_id, "airflow.task_id": "load"}, reason
+    )
 
 
 def _send(sink, dataset, event):

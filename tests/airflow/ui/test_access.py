@@ -20,8 +20,8 @@ VALUES = {"dag_id": "{dag}", "run_id": "r1", "task_id": "load", "board": "operat
 """What stands for the parameters of our routes; a route with another one fails here until it is thought about."""
 
 ROUTES = [route for route in create_app().routes if isinstance(route, APIRoute)]
-ABOUT_A_DAG = [f"/contrail{route.path.format(**VALUES)}" for route in ROUTES if "{dag_id}" in route.path]
-ABOUT_MANY = [f"/contrail{route.path.format(**VALUES)}" for route in ROUTES if "{dag_id}" not in route.path]
+ABOUT_A_DAG = [f"/contrail{route.path_format.format(**VALUES)}" for route in ROUTES if "{dag_id}" in route.path]
+ABOUT_MANY = [f"/contrail{route.path_format.format(**VALUES)}" for route in ROUTES if "{dag_id}" not in route.path]
 PANELS = [
     f"/contrail/boards/{key}/panels/{panel['key']}"
     for key, board in boards.boards().items()

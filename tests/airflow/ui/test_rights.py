@@ -30,15 +30,16 @@ def pages(route):
     """Every address of a route: each DAG, board and panel."""
     if "{panel}" in route.path:
         return [
-            route.path.format(board=key, panel=panel["key"])
+            route.path_format.format(board=key, panel=panel["key"])
             for key, board in boards.boards().items()
             for row in board["rows"]
             for panel in row["panels"]
         ]
     if "{board}" in route.path:
-        return [route.path.format(board=key) for key in boards.boards()]
+        return [route.path_format.format(board=key) for key in boards.boards()]
     return [
-        route.path.format(dag_id=dag, run_id="r1", task_id="load") for dag in (DAGS if "{" in route.path else DAGS[:1])
+        route.path_format.format(dag_id=dag, run_id="r1", task_id="load")
+        for dag in (DAGS if "{" in route.path else DAGS[:1])
     ]
 
 
