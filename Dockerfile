@@ -27,4 +27,7 @@ COPY --chown=airflow:0 deploy/compose /opt/airflow/deploy
 ENV CONTRAIL_HOME=/var/lib/contrail \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+# The base image's own entry point would take `contrail` for a command of Airflow's, and waits for the database first,
+# which the service that makes its password cannot. Signals reach the command as before.
+ENTRYPOINT ["/usr/bin/dumb-init", "--"]
 USER 50000:0

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "airflow": ("airflow_command:airflow", "Run Airflow's own command line in the platform's environment."),
     "relay": ("relay:app", "Carry logs, events and metrics from disk to the sinks."),
     "watch": ("watch:app", "Decide what is wrong and tell the people who own it."),
+    "tee": ("tee_command:tee", "Run a component, and keep a copy of what it says where the relay reads it."),
     "alerts": ("alerts:app", "Incidents, silences, routes and what was sent."),
     "logs": ("read:logs", "Read task logs back from the store."),
     "events": ("read:events", "Read events back from the store."),
@@ -94,7 +95,7 @@ def _load(name: str) -> Any:
     found = getattr(import_module(f"observability.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer()
-        found.command(name, context_settings=_AS_GIVEN if name == "airflow" else None)(function)
+        found.command(name, context_settings=_AS_GIVEN if name in {"airflow", "tee"} else None)(function)
     command = typer.main.get_command(found)
     command.name = name
     return command

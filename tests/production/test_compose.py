@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shlex
 import stat
@@ -11,6 +12,7 @@ import yaml
 from topology import COMMANDS
 
 from observability.cli.platform.environment import read_env_file
+from observability.relay.sources.logs import log_stream
 from observability.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -262,8 +264,25 @@ def test_users_of_elasticsearch_are_set_by_its_security_api():
 )
 def test_the_commands_of_contrail_are_there(name):
     command = [sys.executable, "-m", "observability.cli", *SERVICES[name]["command"][1:], "--help"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_image_runs_the_command_it_is_given_and_no_other():
+    """The base image's entry point takes what it does not know for a command of Airflow's, and waits for a database."""
+    assert 'ENTRYPOINT ["/usr/bin/dumb-init", "--"]' in (ROOT / "Dockerfile").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", ["api-server", "scheduler", "dag-processor", "triggerer", "worker"])
+def test_what_a_component_says_is_kept_where_the_relay_reads_it(name):
+    kept = f"{SERVICES[name]['command'][2]}/host.log"
+    stream = log_stream(kept, "host", "test")
+    assert f'"airflow.component":"{name}"'.encode() in stream.prefix
+    assert "logs:/opt/airflow/logs" in SERVICES[name]["volumes"]
+    assert "logs:/opt/airflow/logs" in SERVICES["relay"]["volumes"]
 
 
 def test_the_shell_that_makes_databases_is_correct():

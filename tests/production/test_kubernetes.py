@@ -3,8 +3,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from observability.relay.sources.logs import log_stream
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TEMPLATES = sorted((DEPLOY / "kubernetes").glob("pod-*.yaml"))
+CHART = ("scheduler", "dagProcessor", "triggerer", "apiServer", "workers")
+"""What writes events in a pod of the official chart."""
 template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 
 
@@ -82,7 +86,7 @@ def test_the_image_is_the_same_everywhere_and_the_one_of_compose():
     values = documents(DEPLOY / "helm" / "values.yaml")[0]
     images = {c["image"] for _, spec in pods() for c in [*spec.get("initContainers", []), *spec["containers"]]}
     images |= {"{repository}:{tag}".format(**values["images"]["airflow"])}
-    images |= {container["image"] for container in values["scheduler"]["extraContainers"]}
+    images |= {container["image"] for name in CHART for container in values[name]["extraContainers"]}
     assert len(images) == 1
     assert f":-{images.pop()}}}" in compose
 
@@ -98,3 +102,40 @@ def test_settings_of_the_config_map_are_knobs_and_airflow_options():
         if key.startswith("AIRFLOW__"):
             _, section, option = key.lower().split("__")
             assert conf.has_option(section, option), key
+
+
+@pytest.mark.parametrize("name", CHART)
+def test_a_component_of_the_chart_shares_a_home_with_the_relay_beside_it(name):
+    component = documents(DEPLOY / "helm" / "values.yaml")[0][name]
+    (relay,) = component["extraContainers"]
+    assert relay["command"] == ["contrail", "relay"]
+    homes = [next(one["value"] for one in part["env"] if one["name"] == "CONTRAIL_HOME") for part in (component, relay)]
+    assert homes[0] == homes[1]
+    mounted = [
+        {one["name"]: one["mountPath"] for one in part}
+        for part in (component["extraVolumeMounts"], relay["volumeMounts"])
+    ]
+    assert mounted[0]["contrail"] == mounted[1]["contrail"] == homes[0]
+    assert [one["name"] for one in component["extraVolumes"]] == ["contrail"]
+
+
+@pytest.mark.parametrize("name", CHART)
+def test_what_a_component_of_the_chart_says_is_kept_where_its_relay_reads_it(name):
+    component = documents(DEPLOY / "helm" / "values.yaml")[0][name]
+    shell, flag, line = component["args"]
+    folder = line.split()[3]
+    assert (shell, flag, line.split()[:3]) == ("bash", "-c", ["exec", "contrail", "tee"])
+    assert log_stream(f"{folder}/host.log", "host", "test").dataset == "airflow.component"
+
+
+def test_what_the_watcher_finds_is_carried_by_the_relay_beside_it():
+    (watcher,) = [
+        one
+        for one in documents(DEPLOY / "kubernetes" / "contrail.yaml")
+        if one["metadata"]["name"] == "contrail-watcher"
+    ]
+    parts = {part["name"]: part for part in watcher["spec"]["template"]["spec"]["containers"]}
+    assert parts["relay"]["command"] == ["contrail", "relay"]
+    homes = [{one["name"]: one["value"] for one in part["env"]}["CONTRAIL_HOME"] for part in parts.values()]
+    assert homes == ["/var/lib/contrail"] * 2
+    assert "CONTRAIL_STATSD__HOST" not in {one["name"] for one in parts["watcher"]["env"]}  # its relay listens there
