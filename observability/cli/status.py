@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from observability.cli.platform import health
@@ -55,3 +56,5 @@ def _show(now: Health) -> None:
         console.print(
             f"relay     {late}; {now.delivery.dead_letters} dead letters; {now.delivery.losses} losses", soft_wrap=True
         )
+        for name, reason in now.delivery.troubles.items():
+            console.print(f"[red]{name}[/]: {escape(reason)}", soft_wrap=True)

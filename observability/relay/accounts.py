@@ -10,6 +10,8 @@ from typing import Any
 
 __all__ = ["Account", "Waiting"]
 
+_LOUD = 100
+"""So many documents of one stream refused in a row are not the documents' own fault."""
 RESULTS = ("emitted", "stored", "duplicate", "rejected", "dropped")
 
 
@@ -26,15 +28,29 @@ class Waiting:
 
 
 @dataclass(slots=True)
+class Refusals:
+    """Documents of one stream that were refused one after the other, none of them taken: how many, since when, why."""
+
+    number: int
+    since: float
+    reason: str
+
+
+@dataclass(slots=True)
 class Account:
-    """The books of one sink. ``totals`` are since the first start, ``recent`` since they were last taken."""
+    """The books of one sink. ``totals`` are since the first start, ``recent`` since they were last taken.
+
+    ``trouble`` is why it takes no records now, ``remark`` what it does not do although it takes them.
+    """
 
     sink: str
     totals: Counter[tuple[str, str]] = field(default_factory=Counter)
     waiting: dict[str, Waiting] = field(default_factory=dict)
     trouble: str = ""
     trouble_since: float = 0.0
+    remark: str = ""
     dead_letters: int = 0
+    refusals: dict[str, Refusals] = field(default_factory=dict)
     _recent: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,8 +82,40 @@ class Account:
         self.trouble = ""
         return was
 
+    def judged(self, stream: str, taken: int, refused: int, reason: str) -> str:
+        """Note how many documents of a stream were taken and refused; a sentence where that changes what is said."""
+        run = self.refusals.get(stream)
+        if taken:
+            was_loud = run is not None and run.number >= _LOUD
+            self.refusals.pop(stream, None)
+            return f"{stream} is taken again" if was_loud else ""
+        if not refused:
+            return ""
+        if run is None:
+            run = self.refusals[stream] = Refusals(0, time.time(), reason)
+        before, run.number, run.reason = run.number, run.number + refused, reason
+        return (
+            f"each of the last {run.number} documents of {stream} was refused: {reason}"
+            if before < _LOUD <= run.number
+            else ""
+        )
+
+    def lag_s(self, now: float) -> float:
+        """Age of the oldest record that waits; at least as long as the sink takes none."""
+        waits = max((waits.age_s(now) for waits in self.waiting.values()), default=0.0)
+        return max(waits, now - self.trouble_since) if self.trouble else waits
+
+    @property
+    def refusing(self) -> str:
+        """The streams of which every document is refused, and why; '' where there is none."""
+        loud = [(stream, run) for stream, run in sorted(self.refusals.items()) if run.number >= _LOUD]
+        return "; ".join(
+            f"each of the last {run.number} documents of {name} was refused: {run.reason}" for name, run in loud
+        )
+
     def report(self, now: float) -> dict[str, Any]:
         """The books as JSON."""
+        refusing = self.refusing
         streams: dict[str, dict[str, Any]] = {}
         for (stream, result), number in sorted(self.totals.items()):
             streams.setdefault(stream, dict.fromkeys(RESULTS, 0))[result] = number
@@ -75,10 +123,12 @@ class Account:
             line = streams.setdefault(stream, dict.fromkeys(RESULTS, 0))
             line["lag_bytes"], line["lag_seconds"] = waits.bytes, round(waits.age_s(now), 1)
         return {
-            "state": "unavailable" if self.trouble else "ok",
-            "trouble": self.trouble,
+            "state": "unavailable" if self.trouble else "refusing" if refusing else "ok",
+            "trouble": self.trouble or refusing,
+            "trouble_since": self.trouble_since if self.trouble else None,
+            "remark": self.remark,
             "dead_letters": self.dead_letters,
             "lag_bytes": sum(waits.bytes for waits in self.waiting.values()),
-            "lag_seconds": round(max((waits.age_s(now) for waits in self.waiting.values()), default=0.0), 1),
+            "lag_seconds": round(self.lag_s(now), 1),
             "streams": streams,
         }

@@ -34,7 +34,25 @@ class DeadLetters:
         self._directory = directory
         self._sink = sink
         self._limit = limit_bytes
-        self.letters = sum(1 for _ in self.read())
+        self._counted: dict[int, tuple[int, int]] = {}
+
+    @property
+    def letters(self) -> int:
+        """How many there are on disk now, those of a replay that was cut off included; a file is read once."""
+        counted: dict[int, tuple[int, int]] = {}
+        for path in (*self.files(), *self._directory.glob(f"{self._sink}-*.replaying")):
+            try:
+                found = path.stat()
+                size, number = self._counted.get(found.st_ino, (0, 0))
+                if size > found.st_size:
+                    size = number = 0
+                if size < found.st_size:
+                    number += _lines(path, size)
+            except FileNotFoundError:  # a replay has just done with it
+                continue
+            counted[found.st_ino] = (found.st_size, number)
+        self._counted = counted
+        return sum(number for _, number in counted.values())
 
     def files(self) -> list[Path]:
         """The files, oldest first."""
@@ -54,7 +72,6 @@ class DeadLetters:
         make_file(path)
         with path.open("a+b", buffering=0) as file:
             file.write(text if _ends_whole(file) else b"\n" + text)
-        self.letters += len(letters) - dropped
         return dropped
 
     def take(self) -> Iterator[tuple[Path, list[Letter]]]:
@@ -99,6 +116,12 @@ def read_letters(path: Path) -> Iterator[Letter]:
                     continue
     except FileNotFoundError:
         return
+
+
+def _lines(path: Path, start: int) -> int:
+    with path.open("rb") as file:
+        file.seek(start)
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1_048_576), b""))
 
 
 def _ends_whole(file: FileIO) -> bool:

@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
 from observability.contain import contained, count_loss
-from observability.relay.accounts import Account, Waiting
+from observability.relay.accounts import Account
 from observability.relay.inventory import is_final
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.relay.steps.splice import repair
@@ -113,7 +113,6 @@ class Lane(threading.Thread):
         self._only = only
         self._say = say
         self._cursors: dict[str, Cursor] = {}
-        self._behind_since: dict[str, float] = {}
         self._skipped: dict[str, float] = {}
         self._noted: dict[str, int] = {}
         self._met: dict[str, tuple[int, int]] = {}
@@ -155,6 +154,10 @@ class Lane(threading.Thread):
         if number and self._carries(file):
             self.account.add([(file.stream.dataset, "dropped", number)])
             self._say(f"{self.account.sink}: {number} {reason} of {file.stream.name} are given up")
+
+    def count_dead_letters(self) -> None:
+        """Take over how many there are on disk: a replay in another process may have sent some."""
+        self.account.dead_letters = self._dead_letters.letters
 
     def run(self) -> None:
         """Carry until stopped; what goes wrong is waited out, never fatal."""
@@ -213,7 +216,6 @@ class Lane(threading.Thread):
         for group in groups.values():
             self._deliver(sink, checkpoint, group, atomic=atomic)
         self._note_finished(checkpoint, files)
-        self._measure(files)
         self._forget({file.identity for file in files})
         if not moved:
             self._tidy(sink, checkpoint)
@@ -257,6 +259,7 @@ class Lane(threading.Thread):
         checkpoint.save([(file.stream.name, cursor) for file, cursor in moves], books, self._finished(moves))
         self._cursors.update((cursor.identity, cursor) for _, cursor in moves)
         self.account.add(books)
+        self.account.remark = getattr(sink, "remark", "")
         if self.account.well():
             self._say(f"{self.account.sink}: takes records again")
 
@@ -305,7 +308,9 @@ class Lane(threading.Thread):
         if dead:
             counts["rejected"] += len(dead)
             counts["dropped"] += self._dead_letters.write(dead)
-            self.account.dead_letters = self._dead_letters.letters
+        taken, why = counts["stored"] + counts["duplicate"], dead[-1]["reason"] if dead else ""
+        if news := self.account.judged(batches[0].dataset, taken, len(dead), why):
+            self._say(f"{self.account.sink}: {news}")
 
     def _until_answered(self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch]) -> Answer:
         waits = _waits()
@@ -338,24 +343,9 @@ class Lane(threading.Thread):
             self._cursors[file.identity] = cursor
         return cursor
 
-    def _measure(self, files: list[TailedFile]) -> None:
-        now = time.time()
-        waiting: dict[str, Waiting] = {}
-        for file in files:
-            left = file.size - self._cursors[file.identity].offset
-            if left <= 0:
-                self._behind_since.pop(file.identity, None)
-                continue
-            since = self._behind_since.setdefault(file.identity, min(now, file.changed))
-            waits = waiting.setdefault(file.stream.dataset, Waiting())
-            waits.bytes += left
-            waits.since = since if waits.since is None else min(waits.since, since)
-        self.account.waiting = waiting
-
     def _forget(self, known: set[str]) -> None:
         for identity in [identity for identity in self._cursors if identity not in known]:
             del self._cursors[identity]
-            self._behind_since.pop(identity, None)
             self._noted.pop(identity, None)
             self._met.pop(identity, None)
 

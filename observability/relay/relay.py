@@ -25,6 +25,7 @@ from observability.events import TelemetryLost
 from observability.journal import Journal
 from observability.private import make_file, make_folder, replace_file
 from observability.relay.accounts import Waiting
+from observability.relay.backlog import Backlog
 from observability.relay.bounds import Bounds
 from observability.relay.checkpoint import Checkpoint, open_checkpoint
 from observability.relay.deadletters import DeadLetters
@@ -79,6 +80,7 @@ class Relay:
         self.spool = Spool(self.home / "spool")
         self.lanes = [self._lane(name) for name in dict.fromkeys(settings.relay.sinks)]
         self.lanes.append(self._witness())
+        self._backlogs = [Backlog(lane) for lane in self.lanes]
         self.inventory = Inventory(
             [
                 Source(settings.log_folder, relay_stream(settings, host), self.spool),
@@ -263,10 +265,12 @@ class Relay:
             out.append(("contrail.relay.dead_letters", "gauge", lane.account.dead_letters, sink))
             for (stream, result), number in lane.account.take_recent().items():
                 out.append(("contrail.relay.records", "counter", number, {**sink, "stream": stream, "result": result}))
+            unavailable_s = now - lane.account.trouble_since if lane.account.trouble else 0.0
             for stream in DATASETS:  # also what does not wait: nought is news, a missing series is none
                 waits = lane.account.waiting.get(stream, Waiting())
                 out.append(("contrail.relay.lag_bytes", "gauge", waits.bytes, {**sink, "stream": stream}))
-                out.append(("contrail.relay.lag_ms", "gauge", waits.age_s(now) * 1000, {**sink, "stream": stream}))
+                age_s = max(waits.age_s(now), unavailable_s if waits.bytes else 0.0)
+                out.append(("contrail.relay.lag_ms", "gauge", age_s * 1000, {**sink, "stream": stream}))
         return out
 
     def _report_losses(self) -> None:
@@ -277,8 +281,15 @@ class Relay:
             except OSError:
                 count_loss(stage, reason, number)
 
+    def _measure(self, now: float) -> None:
+        """What waits for each sink and what it refused, also while its worker is held up."""
+        for lane, backlog in zip(self.lanes, self._backlogs, strict=True):
+            backlog.measure(self.inventory.files, now)
+            lane.count_dead_letters()
+
     def _write_status(self, *, state: str) -> None:
         now = time.time()
+        self._measure(now)
         status = {
             "state": state,
             "pid": os.getpid(),

@@ -5,6 +5,7 @@ import pytest
 from relay_lines import TASK, line
 
 from observability.relay import lane as lanes
+from observability.relay.backlog import Backlog
 from observability.relay.checkpoint import open_checkpoint
 from observability.relay.deadletters import DeadLetters
 from observability.relay.inventory import Inventory, Source
@@ -131,11 +132,13 @@ def test_what_waits_is_told_in_bytes_and_seconds(logs, carry):
     wait_until(lambda: lane.account.totals["airflow.task", "stored"] == 10)
     inventory.refresh()
     wait_until(lambda: lane.idle_since >= inventory.round)
+    backlog = Backlog(lane)
+    backlog.measure(inventory.files, time.time())
     assert lane.account.report(time.time())["lag_bytes"] == 0
     logs.write(b"half a line")
     inventory.refresh()
-    lane.wake.set()
-    wait_until(lambda: lane.account.report(time.time())["lag_bytes"] == 11)
+    backlog.measure(inventory.files, time.time())
+    assert lane.account.report(time.time())["lag_bytes"] == 11
     assert lane.account.report(time.time() + 60)["lag_seconds"] >= 59
 
 

@@ -77,18 +77,24 @@ def _metrics(settings: Settings) -> str:
 
 def _sinks(settings: Settings) -> str:
     for name, sink in _status(settings)["sinks"].items():
+        if sink.get("state") == "refusing":
+            raise Broken(f"{name} refuses: {sink['trouble']}", "correct the cause, then: contrail relay replay")
         if sink["trouble"]:
             raise Broken(
                 f"{name} takes no records: {sink['trouble']}", f"look after {name}; the relay goes on by itself"
             )
-    return ", ".join(_status(settings)["sinks"])
+    return ", ".join(f"{name} ({one['remark']})" if one.get("remark") else name for name, one in _sinks_of(settings))
+
+
+def _sinks_of(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
+    return list(_status(settings)["sinks"].items())
 
 
 def _lag(settings: Settings) -> str:
     lag = max((sink["lag_seconds"] for sink in _status(settings)["sinks"].values()), default=0.0)
     if lag > _LATE_S:
         raise Broken(
-            f"the oldest record on disk waits for {lag:.0f} s", "contrail relay --status; give the relay more processor"
+            f"the oldest record on disk waits for {lag:.0f} s", "contrail relay --status; give the relay more CPU"
         )
     return f"{lag:.1f} s behind"
 
@@ -96,7 +102,7 @@ def _lag(settings: Settings) -> str:
 def _dead_letters(settings: Settings) -> str:
     dead = {name: sink["dead_letters"] for name, sink in _status(settings)["sinks"].items() if sink["dead_letters"]}
     if dead:
-        raise Broken(f"refused for good: {dead}", "contrail relay replay, after what refused them is mended")
+        raise Broken(f"refused for good: {dead}", "correct what refused them, then: contrail relay replay")
     return "none"
 
 

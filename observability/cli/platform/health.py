@@ -39,12 +39,16 @@ class ComponentHealth:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How far the relay is behind, what its sinks refused, and how many observations were lost on the way."""
+    """How far the relay is behind, what its sinks refused, and how many observations were lost on the way.
+
+    ``troubles`` maps a sink (or ``relay``) to the reason why it takes or carries no records now.
+    """
 
     lag_bytes: int
     lag_s: float
     dead_letters: int
     losses: int
+    troubles: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +93,18 @@ def look_at_delivery(settings: Settings) -> Delivery | None:
     if told is None:
         return None
     sinks = list(told["sinks"].values())
+    troubles = {name: str(sink["trouble"]) for name, sink in told["sinks"].items() if sink["trouble"]}
+    still_s = time.time() - float(told["time"]) if told.get("state") == "running" else 0.0
+    if still_s <= _SILENT_S:
+        still_s = 0.0
+    else:  # what it said of itself is as old as its silence
+        troubles["relay"] = f"it stands still or was killed: silent for {still_s:.0f} s"
     return Delivery(
         sum(sink["lag_bytes"] for sink in sinks),
-        max((sink["lag_seconds"] for sink in sinks), default=0.0),
+        max((sink["lag_seconds"] for sink in sinks), default=0.0) + still_s,
         sum(sink["dead_letters"] for sink in sinks),
         _losses(settings),
+        troubles,
     )
 
 
