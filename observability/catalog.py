@@ -20,6 +20,7 @@ __all__ = [
     "DIMENSIONS",
     "EVENTS",
     "FIELDS",
+    "INCIDENT_KINDS",
     "METRICS",
     "RULES",
     "TAGS",
@@ -27,6 +28,8 @@ __all__ = [
     "Dataset",
     "EventSpec",
     "FieldSpec",
+    "IncidentKind",
+    "IncidentUse",
     "MetricSpec",
     "MetricUse",
 ]
@@ -34,6 +37,7 @@ __all__ = [
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Outcome = Literal["success", "failure", "unknown"]
 Severity = Literal["info", "warning", "error", "critical"]
+Status = Literal["firing", "suspected", "attempt", "warned", "resolved", "noted"]
 FieldType = Literal["keyword", "text", "long", "double", "date", "boolean", "object"]
 MetricType = Literal["counter", "gauge", "timer", "set"]
 
@@ -139,7 +143,7 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.run_path": FieldSpec("keyword", "Path of the run or task in the Airflow UI, for links."),
     "airflow.cause": FieldSpec("keyword", "Why it failed, a key of CAUSES."),
     "airflow.state": FieldSpec("keyword", "State that it reached."),
-    "airflow.witness": FieldSpec("keyword", "Who saw it: callback, listener, relay, reconciler, deadline."),
+    "airflow.witness": FieldSpec("keyword", "Who saw it: callback, listener, relay, reconciler, deadline, outbox, watcher, kibana."),
     "airflow.asset": FieldSpec("keyword", "Asset (URI)."),
     "airflow.peak_rss": FieldSpec("long", "Highest resident memory of the attempt.", "bytes"),
     "airflow.memory_limit": FieldSpec("long", "Memory limit of the attempt, where there is one.", "bytes"),
@@ -172,6 +176,7 @@ FIELDS: dict[str, FieldSpec] = {
     "notification.kind": FieldSpec("keyword", "opened, reminder, escalated, resolved, early_warning, test."),
     "notification.state": FieldSpec("keyword", "sent, failed or dead."),
     "notification.attempts": FieldSpec("long", "Tries so far."),
+    "rule.id": FieldSpec("keyword", "A rule of Kibana and what it fired for (ECS): a key of RULES, then the group."),
     # telemetry about telemetry
     "telemetry.stream": FieldSpec("keyword", "Dataset the records belong to."),
     "telemetry.sink": FieldSpec("keyword", "embedded, elasticsearch or cloudwatch."),
@@ -286,10 +291,18 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.step.watermark_age_ms": MetricSpec("gauge", "ms", "Age of the newest data after a step.", _STEP),
     "contrail.rows.rejected": MetricSpec("counter", "rows", "Rejected rows by rule.", ("dag_id", "task_id", "rule", "env")),
     "contrail.schema.drifts": MetricSpec("counter", "drifts", "Inputs whose columns changed.", ("dag_id", "task_id", "env")),
+    "contrail.task.stuck": MetricSpec("counter", "tasks", "Tasks found stuck: queued or scheduled, and nothing takes them.", ("dag_id", "task_id", "env")),
+    "contrail.dag_run.overdue": MetricSpec("counter", "runs", "Scheduled runs that did not begin when due.", ("dag_id", "env")),
+    "contrail.dag_run.stuck": MetricSpec("counter", "runs", "Running runs of which no task is ever scheduled.", ("dag_id", "env")),
+    "contrail.dag.vanished": MetricSpec("counter", "DAGs", "DAGs that are no longer parsed.", ("dag_id", "env")),
+    "contrail.dag.auto_paused": MetricSpec("counter", "DAGs", "DAGs that Airflow paused after failed runs.", ("dag_id", "env")),
     "contrail.dag.import_failures": MetricSpec("counter", "files", "DAG files that stopped parsing.", ("dag_id", "env")),
+    "contrail.deadline.approached": MetricSpec("counter", "deadlines", "Deadlines that came near.", ("dag_id", "deadline", "env")),
     "contrail.deadline.missed": MetricSpec("counter", "deadlines", "Deadlines missed.", ("dag_id", "deadline", "env")),
+    "contrail.deadline.recovered": MetricSpec("counter", "deadlines", "Late things that have happened since.", ("dag_id", "deadline", "env")),
     "contrail.component.heartbeat_age_ms": MetricSpec("gauge", "ms", "Time since a component's last heartbeat.", ("component", "env")),
     "contrail.component.silent": MetricSpec("counter", "components", "Components found dead or silent.", ("component", "env")),
+    "contrail.component.downtime_ms": MetricSpec("timer", "ms", "From a component's silence to its next heartbeat.", ("component", "env")),
     "contrail.incident.opened": MetricSpec("counter", "incidents", "Incidents opened.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.resolved": MetricSpec("counter", "incidents", "Incidents resolved.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.open": MetricSpec("gauge", "incidents", "Incidents open now.", ("severity", "env")),
@@ -353,6 +366,11 @@ _BY = {
     "contrail.step.rows_rejected": ("dag_id",),
     "contrail.step.watermark_age_ms": ("dag_id",),
     "contrail.rows.rejected": ("dag_id", "rule"),
+    "contrail.task.stuck": ("dag_id",),
+    "contrail.dag_run.overdue": ("dag_id",),
+    "contrail.dag_run.stuck": ("dag_id",),
+    "contrail.dag.vanished": ("dag_id",),
+    "contrail.dag.auto_paused": ("dag_id",),
     "contrail.deadline.missed": ("dag_id",),
     "contrail.component.heartbeat_age_ms": ("component",),
     "contrail.component.silent": ("component",),
@@ -393,8 +411,54 @@ class MetricUse(Struct, frozen=True):
     unless: tuple[str, str] | None = None
 
 
+class IncidentKind(Struct, frozen=True):
+    """A kind of thing that incidents and their memory are about.
+
+    Observations of one kind are told apart by DAG, run, task, map index, attempt and ``subject``, the field that names
+    what has no DAG id. With ``by_subject`` they are told apart by it alone, and the rest says whom it concerns.
+    """
+
+    description: str
+    subject: str = ""
+    by_subject: bool = False
+
+
+INCIDENT_KINDS: dict[str, IncidentKind] = {
+    "task": IncidentKind("A task, by its attempt."),
+    "run": IncidentKind("A DAG run."),
+    "stuck": IncidentKind("A task or run that waits, and nothing takes it."),
+    "overdue": IncidentKind("A scheduled run that has not begun."),
+    "dag": IncidentKind("A DAG that is gone."),
+    "paused": IncidentKind("A DAG that Airflow paused."),
+    "import": IncidentKind("A DAG file that does not parse.", "log.file.path", by_subject=True),
+    "data": IncidentKind("An input whose columns changed.", "etl.table"),
+    "deadline": IncidentKind("A deadline.", "deadline.name"),
+    "component": IncidentKind("A component of Airflow.", "airflow.component", by_subject=True),
+    "delivery": IncidentKind("A channel that takes no messages.", "notification.channel", by_subject=True),
+    "rules": IncidentKind("The file of alert rules.", "log.file.path", by_subject=True),
+    "rule": IncidentKind("A rule of Kibana that fired.", "rule.id"),
+    "telemetry": IncidentKind("Observations that were lost.", "telemetry.stage", by_subject=True),
+    "canary": IncidentKind("The canary.", by_subject=True),
+    "rows": IncidentKind("Rows of a step; remembered, never an incident.", "etl.step"),
+    "asset": IncidentKind("Updates of an asset; remembered, never an incident.", "airflow.asset"),
+}
+
+
+class IncidentUse(Struct, frozen=True):
+    """What an event says of an incident of ``kind``, a key of INCIDENT_KINDS.
+
+    ``firing``: it is wrong, for good. ``suspected``: to be confirmed by Airflow. ``attempt``: will be tried again.
+    ``warned``: not wrong yet. ``resolved``: what was wrong is right. ``noted``: worth remembering, nothing wrong.
+    ``elsewhere``: a process that saw it emits it too, so the watcher leaves it some time to do so.
+    """
+
+    kind: str
+    status: Status
+    elsewhere: bool = False
+
+
 class EventSpec(Struct, frozen=True):
-    """What an event implies: its data stream, log line, metrics, and whether it may become an incident.
+    """What an event implies: its data stream, log line, metrics, and what it says of an incident.
 
     ``message`` is a ``str.format_map`` template over the event's document, with ``.`` as ``_``.
     ``log`` False: recorded, but no line in the task's log. ``alert`` names the incident's severity.
@@ -409,6 +473,7 @@ class EventSpec(Struct, frozen=True):
     metrics: tuple[MetricUse, ...] = ()
     log: bool = True
     alert: Severity | None = None
+    incident: IncidentUse | None = None
 
 
 _FAILURE = (
@@ -429,7 +494,7 @@ _FAILURE = (
     "airflow.witness",
 )
 _ATTEMPT = (
-    MetricUse("contrail.task.attempts", unless=("airflow.witness", "reconciler")),  # task.killed counted it
+    MetricUse("contrail.task.attempts", unless=("airflow.witness", "relay+reconciler")),  # task.killed counted it
     MetricUse("contrail.task.duration_ms", "event.duration", 1e-6),
     MetricUse("contrail.task.peak_rss_bytes", "airflow.peak_rss"),
 )
@@ -447,7 +512,9 @@ _INCIDENT = (
     "event.reason",
     "error.fingerprint",
 )
-_DEADLINE = ("deadline.name", "deadline.due", "deadline.lateness", "event.reason")
+_FINDING = ("airflow.cause", "event.reason", "airflow.witness")
+_OVER = ("airflow.cause", "event.reason", "event.duration", "airflow.witness")
+_DEADLINE = ("deadline.name", "deadline.due", "deadline.lateness", "event.reason", "incident.severity", "airflow.cause", "airflow.witness")
 _NOTIFICATION = (
     "notification.channel",
     "notification.kind",
@@ -464,19 +531,23 @@ EVENTS: dict[str, EventSpec] = {
     "task.started": EventSpec(
         "etl.event", "info", "unknown", "Attempt {airflow_try_number} began", "An attempt began.",
         ("airflow.state",), (MetricUse("contrail.task.started"),), log=False,
+        incident=IncidentUse("task", "noted"),
     ),
     "task.succeeded": EventSpec(
         "etl.event", "info", "success", "Task succeeded on attempt {airflow_try_number}", "A task succeeded.",
         ("event.duration", "airflow.peak_rss", "airflow.memory_limit", "airflow.cpu_time", "airflow.state", "airflow.witness"),
         _OUTCOME, log=False,
+        incident=IncidentUse("task", "resolved"),
     ),
     "task.failed": EventSpec(
         "etl.event", "error", "failure", "Task failed for good: {airflow_cause}: {event_reason}",
         "A task failed and will not be tried again.", _FAILURE, _OUTCOME, alert="error",
+        incident=IncidentUse("task", "firing", elsewhere=True),
     ),
     "task.retried": EventSpec(
         "etl.event", "warning", "failure", "Attempt {airflow_try_number} failed and will be retried: {airflow_cause}: {event_reason}",
         "An attempt failed; the task will be tried again.", _FAILURE, _ATTEMPT,
+        incident=IncidentUse("task", "attempt"),
     ),
     "task.skipped": EventSpec(
         "etl.event", "info", "unknown", "Task skipped", "A task skipped itself.",
@@ -486,25 +557,31 @@ EVENTS: dict[str, EventSpec] = {
         "etl.event", "error", "failure", "The task's process died without a word: {event_reason}",
         "An attempt's process ended by a signal or left without reporting; the supervisor said so in the log.",
         _FAILURE, (MetricUse("contrail.task.attempts"),), log=False, alert="error",
+        incident=IncidentUse("task", "suspected"),
     ),
     "task.stuck": EventSpec(
         "etl.event", "error", "failure", "Task is stuck: {event_reason}", "A task was queued and no worker took it.",
-        _FAILURE, (), log=False, alert="error",
+        _FAILURE, (MetricUse("contrail.task.stuck"),), log=False, alert="error",
+        incident=IncidentUse("stuck", "firing"),
     ),
     "dag_run.started": EventSpec(
         "etl.event", "info", "unknown", "Run began", "A DAG run began.", ("airflow.state",),
         (MetricUse("contrail.dag_run.started"),), log=False,
+        incident=IncidentUse("run", "noted"),
     ),
     "dag_run.succeeded": EventSpec(
         "etl.event", "info", "success", "Run succeeded", "A DAG run succeeded.", ("event.duration", "airflow.state"), _RUN, log=False,
+        incident=IncidentUse("run", "resolved"),
     ),
     "dag_run.failed": EventSpec(
         "etl.event", "error", "failure", "Run failed: {event_reason}", "A DAG run failed.",
         ("event.duration", "event.reason", "airflow.cause", "airflow.state", "airflow.witness"), _RUN, log=False, alert="error",
+        incident=IncidentUse("run", "firing", elsewhere=True),
     ),
     "dag_run.overdue": EventSpec(
         "etl.event", "error", "failure", "Run never started: {event_reason}", "A scheduled run did not begin when it was due.",
-        ("event.reason", "airflow.cause", "airflow.witness"), (), log=False, alert="error",
+        ("event.reason", "airflow.cause", "airflow.witness"), (MetricUse("contrail.dag_run.overdue"),), log=False, alert="error",
+        incident=IncidentUse("overdue", "firing"),
     ),
     "step.measured": EventSpec(
         "etl.event", "info", "success", "Step {etl_step}: {etl_rows_in} rows in, {etl_rows_out} out, {etl_rows_rejected} rejected",
@@ -519,6 +596,7 @@ EVENTS: dict[str, EventSpec] = {
             MetricUse("contrail.step.duration_ms", "event.duration", 1e-6),
             MetricUse("contrail.step.watermark_age_ms", "etl.watermark_age", 1e-6),
         ),
+        incident=IncidentUse("rows", "noted"),
     ),
     "step.failed": EventSpec(
         "etl.event", "error", "failure", "Step {etl_step} failed: {error_type}: {error_message}", "A measured step raised.",
@@ -533,42 +611,110 @@ EVENTS: dict[str, EventSpec] = {
         "etl.event", "warning", "unknown", "Columns of {etl_table} changed: +{etl_columns_added} -{etl_columns_removed}",
         "An input has other columns than it had.", ("etl.table", "etl.columns_added", "etl.columns_removed"),
         (MetricUse("contrail.schema.drifts"),), alert="warning",
+        incident=IncidentUse("data", "firing"),
     ),
     "asset.updated": EventSpec(
         "etl.event", "info", "success", "Asset updated: {airflow_asset}", "A task updated an asset.", ("airflow.asset",), (), log=False,
+        incident=IncidentUse("asset", "noted"),
     ),
     "dag.import_failed": EventSpec(
         "etl.event", "error", "failure", "DAG file no longer parses: {event_reason}", "A DAG file has an import error.",
         ("airflow.cause", "event.reason", "error.stack_trace", "error.fingerprint", "error.frame", "log.file.path", "airflow.witness"),
         (MetricUse("contrail.dag.import_failures"),), log=False, alert="error",
+        incident=IncidentUse("import", "firing", elsewhere=True),
     ),
     "dag.vanished": EventSpec(
         "etl.event", "error", "failure", "DAG is gone: {event_reason}", "A DAG that was there is no longer parsed.",
-        ("airflow.cause", "event.reason", "airflow.witness"), (), log=False, alert="error",
+        ("airflow.cause", "event.reason", "airflow.witness"), (MetricUse("contrail.dag.vanished"),), log=False, alert="error",
+        incident=IncidentUse("dag", "firing"),
     ),
     "dag.auto_paused": EventSpec(
         "etl.event", "error", "failure", "Airflow paused the DAG: {event_reason}", "Airflow paused a DAG after too many failed runs.",
-        ("airflow.cause", "event.reason", "airflow.witness"), (), log=False, alert="error",
+        ("airflow.cause", "event.reason", "airflow.witness"), (MetricUse("contrail.dag.auto_paused"),), log=False, alert="error",
+        incident=IncidentUse("paused", "firing"),
     ),
     "deadline.approached": EventSpec(
         "contrail.alert", "warning", "unknown", "Deadline {deadline_name} comes near: {event_reason}", "A deadline is about to be missed.",
-        _DEADLINE, (), log=False, alert="warning",
+        _DEADLINE, (MetricUse("contrail.deadline.approached"),), log=False, alert="warning",
+        incident=IncidentUse("deadline", "warned"),
     ),
     "deadline.missed": EventSpec(
         "contrail.alert", "error", "failure", "Deadline {deadline_name} missed: {event_reason}", "A deadline was missed.",
-        (*_DEADLINE, "airflow.cause"), (MetricUse("contrail.deadline.missed"),), log=False, alert="error",
+        _DEADLINE, (MetricUse("contrail.deadline.missed"),), log=False, alert="error",
+        incident=IncidentUse("deadline", "firing"),
     ),
     "deadline.recovered": EventSpec(
         "contrail.alert", "info", "success", "Deadline {deadline_name} recovered: {event_reason}", "What was late has happened.",
-        _DEADLINE, (), log=False,
+        _DEADLINE, (MetricUse("contrail.deadline.recovered"),), log=False,
+        incident=IncidentUse("deadline", "resolved"),
     ),
     "component.silent": EventSpec(
         "contrail.alert", "critical", "failure", "{airflow_component} is silent: {event_reason}", "A component stopped its heartbeat.",
         ("airflow.cause", "event.reason", "airflow.witness"), (MetricUse("contrail.component.silent"),), log=False, alert="critical",
+        incident=IncidentUse("component", "firing"),
     ),
     "component.recovered": EventSpec(
-        "contrail.alert", "info", "success", "{airflow_component} is back", "A silent component has a heartbeat again.",
-        ("event.reason",), (), log=False,
+        "contrail.alert", "info", "success", "{airflow_component} is back: {event_reason}", "A silent component has a heartbeat again.",
+        _OVER, (MetricUse("contrail.component.downtime_ms", "event.duration", 1e-6),), log=False,
+        incident=IncidentUse("component", "resolved"),
+    ),
+    "task.unstuck": EventSpec(
+        "etl.event", "info", "success", "Task goes on: {event_reason}", "A task that was stuck waits no longer.", _OVER, (), log=False,
+        incident=IncidentUse("stuck", "resolved"),
+    ),
+    "task.removed": EventSpec(
+        "etl.event", "warning", "failure", "Task was removed: {event_reason}",
+        "Airflow took a task out of a run because the DAG no longer has it; the run went on without it.",
+        ("airflow.cause", "event.reason", "airflow.state", "airflow.witness"), (MetricUse("contrail.task.outcomes"),), log=False, alert="warning",
+        incident=IncidentUse("task", "firing"),
+    ),
+    "dag_run.stuck": EventSpec(
+        "etl.event", "error", "failure", "Run is stuck: {event_reason}", "A run goes on, and no task of it is ever scheduled.",
+        _FINDING, (MetricUse("contrail.dag_run.stuck"),), log=False, alert="error", incident=IncidentUse("stuck", "firing"),
+    ),
+    "dag_run.unstuck": EventSpec(
+        "etl.event", "info", "success", "Run goes on: {event_reason}", "A run that was stuck goes on.", _OVER, (), log=False,
+        incident=IncidentUse("stuck", "resolved"),
+    ),
+    "dag.import_repaired": EventSpec(
+        "etl.event", "info", "success", "DAG file parses again", "A DAG file has no import error any more.", (*_OVER, "log.file.path"), (),
+        log=False, incident=IncidentUse("import", "resolved"),
+    ),
+    "dag.returned": EventSpec(
+        "etl.event", "info", "success", "DAG is back: {event_reason}", "A DAG that was gone is parsed again.", _OVER, (), log=False,
+        incident=IncidentUse("dag", "resolved"),
+    ),
+    "dag.unpaused": EventSpec(
+        "etl.event", "info", "success", "DAG runs again: {event_reason}", "A DAG that Airflow had paused was unpaused.", _OVER, (), log=False,
+        incident=IncidentUse("paused", "resolved"),
+    ),
+    "channel.broken": EventSpec(
+        "contrail.alert", "critical", "failure", "Channel {notification_channel} takes no messages: {event_reason}",
+        "A channel does not take messages, or a test message did not arrive.", (*_FINDING, "notification.channel"), (), log=False,
+        alert="critical", incident=IncidentUse("delivery", "firing"),
+    ),
+    "channel.recovered": EventSpec(
+        "contrail.alert", "info", "success", "Channel {notification_channel} takes messages again", "A channel takes messages again.",
+        (*_OVER, "notification.channel"), (), log=False, incident=IncidentUse("delivery", "resolved"),
+    ),
+    "rules.rejected": EventSpec(
+        "contrail.alert", "warning", "failure", "Alert rules rejected: {event_reason}",
+        "The file of alert rules cannot be used; the old rules stay in force.", (*_FINDING, "log.file.path"), (), log=False, alert="warning",
+        incident=IncidentUse("rules", "firing"),
+    ),
+    "rules.accepted": EventSpec(
+        "contrail.alert", "info", "success", "Alert rules accepted: {event_reason}", "The file of alert rules can be used again.",
+        (*_OVER, "log.file.path"), (), log=False, incident=IncidentUse("rules", "resolved"),
+    ),
+    "rule.fired": EventSpec(
+        "contrail.alert", "error", "failure", "Kibana's rule fired: {event_reason}",
+        "A rule of Kibana fired for something that the watcher had not seen.",
+        (*_FINDING, "rule.id", "incident.severity", "incident.runbook"), (), log=False, alert="error",
+        incident=IncidentUse("rule", "firing"),
+    ),
+    "rule.recovered": EventSpec(
+        "contrail.alert", "info", "success", "Kibana's rule recovered: {event_reason}", "A rule of Kibana that fired is quiet again.",
+        (*_OVER, "rule.id"), (), log=False, incident=IncidentUse("rule", "resolved"),
     ),
     "incident.opened": EventSpec(
         "contrail.alert", "error", "failure", "Incident opened: {event_reason}", "Something went wrong that was not known.",
@@ -604,15 +750,18 @@ EVENTS: dict[str, EventSpec] = {
         "Observations were lost, rejected or contained.",
         ("telemetry.stream", "telemetry.sink", "telemetry.stage", "telemetry.reason", "telemetry.count"),
         (MetricUse("contrail.telemetry.losses", "telemetry.count"),), log=False, alert="warning",
+        incident=IncidentUse("telemetry", "firing"),
     ),
     "canary.verified": EventSpec(
         "etl.event", "info", "success", "Canary {canary_sequence} arrived", "The last canary's events are in the store.",
         ("canary.sequence", "event.duration"), (MetricUse("contrail.canary.age_ms", "event.duration", 1e-6),),
+        incident=IncidentUse("canary", "resolved"),
     ),
     "canary.missing": EventSpec(
         "etl.event", "error", "failure", "Canary {canary_sequence} did not arrive: {event_reason}",
         "The last canary's events are not in the store: the telemetry path is broken.", ("canary.sequence", "event.reason"), (),
         alert="critical",
+        incident=IncidentUse("canary", "firing"),
     ),
 }
 """Every kind of event by its ``event.action``."""
@@ -647,9 +796,17 @@ RULES: dict[str, AlertRule] = {
         "A task's process was killed", "error", "task-killed", "Attempts that died without a word.",
         metric="contrail.task.attempts", event="task.killed", where=(("state", "killed"),), group_by="dag_id",
     ),
+    "task-stuck": AlertRule(
+        "A task is stuck", "error", "task-stuck", "Tasks that are queued or scheduled, and nothing takes them, per DAG.",
+        metric="contrail.task.stuck", event="task.stuck", group_by="dag_id",
+    ),
     "dag-run-failed": AlertRule(
         "A DAG run failed", "error", "dag-run-failed", "Runs that ended in failure, per DAG.",
         metric="contrail.dag_run.outcomes", event="dag_run.failed", where=(("state", "failed"),), group_by="dag_id",
+    ),
+    "dag-run-overdue": AlertRule(
+        "A scheduled run did not begin", "error", "run-overdue", "Runs that were due and did not begin, per DAG.",
+        metric="contrail.dag_run.overdue", event="dag_run.overdue", group_by="dag_id",
     ),
     "deadline-missed": AlertRule(
         "A deadline was missed", "error", "deadline-missed", "What SLAs were for.",
@@ -658,6 +815,14 @@ RULES: dict[str, AlertRule] = {
     "dag-import-failed": AlertRule(
         "A DAG file does not parse", "error", "dag-import-failed", "Import errors.",
         metric="contrail.dag.import_failures", event="dag.import_failed",
+    ),
+    "dag-vanished": AlertRule(
+        "A DAG is gone", "error", "dag-vanished", "DAGs that no file contains any more.",
+        metric="contrail.dag.vanished", event="dag.vanished", group_by="dag_id",
+    ),
+    "dag-auto-paused": AlertRule(
+        "Airflow paused a DAG", "error", "dag-auto-paused", "DAGs that were paused after too many failed runs.",
+        metric="contrail.dag.auto_paused", event="dag.auto_paused", group_by="dag_id",
     ),
     "rows-rejected": AlertRule(
         "Many rows rejected", "warning", "rows-rejected", "Rows in quarantine over an hour, per DAG.",

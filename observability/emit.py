@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document, Event
 
-__all__ = ["emit", "forget", "journal", "report_losses"]
+__all__ = ["emit", "forget", "is_recorded", "journal", "report_losses"]
 
 _SEEN_MOST = 10_000
 _LONGEST_RECORD = 200_000
@@ -56,6 +56,11 @@ def emit(event: Event, *, log: Callable[..., Any] | None = None) -> bool:
     if recorded:
         report_losses()
     return recorded
+
+
+def is_recorded(fact: str) -> bool:
+    """True for the id of an event that this process has recorded lately."""
+    return fact in _seen
 
 
 def report_losses() -> None:

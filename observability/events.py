@@ -18,14 +18,21 @@ __all__ = [
     "AssetUpdated",
     "CanaryMissing",
     "CanaryVerified",
+    "ChannelBroken",
+    "ChannelRecovered",
     "ComponentRecovered",
     "ComponentSilent",
     "DagAutoPaused",
     "DagImportFailed",
+    "DagImportRepaired",
+    "DagReturned",
     "DagRunFailed",
     "DagRunOverdue",
     "DagRunStarted",
+    "DagRunStuck",
     "DagRunSucceeded",
+    "DagRunUnstuck",
+    "DagUnpaused",
     "DagVanished",
     "DeadlineApproached",
     "DeadlineMissed",
@@ -40,16 +47,22 @@ __all__ = [
     "NotificationFailed",
     "NotificationSent",
     "RowsRejected",
+    "RuleFired",
+    "RuleRecovered",
+    "RulesAccepted",
+    "RulesRejected",
     "SchemaDrifted",
     "StepFailed",
     "StepMeasured",
     "TaskFailed",
     "TaskKilled",
+    "TaskRemoved",
     "TaskRetried",
     "TaskSkipped",
     "TaskStarted",
     "TaskStuck",
     "TaskSucceeded",
+    "TaskUnstuck",
     "TelemetryLost",
     "by_action",
     "fact_id",
@@ -174,6 +187,19 @@ class _Failure(Event, frozen=True, kw_only=True):
     duration_ns: int | None = None
 
 
+class _Finding(Event, frozen=True, kw_only=True):
+    reason: str
+    cause: str = "platform"
+    witness: str = "reconciler"
+
+
+class _Over(Event, frozen=True, kw_only=True):
+    reason: str = ""
+    cause: str = "platform"
+    duration_ns: int | None = None
+    witness: str = "reconciler"
+
+
 class TaskStarted(Event, frozen=True, kw_only=True):
     """An attempt began."""
 
@@ -222,6 +248,21 @@ class TaskStuck(_Failure, frozen=True, kw_only=True):
     witness: str = "reconciler"
 
 
+class TaskUnstuck(_Over, frozen=True, kw_only=True):
+    """A task that was stuck waits no longer; ``duration_ns`` is how long it was known to be stuck."""
+
+    action: ClassVar[str] = "task.unstuck"
+    cause: str = "stuck_queued"
+
+
+class TaskRemoved(_Finding, frozen=True, kw_only=True):
+    """Airflow took a task out of a run, which went on without it."""
+
+    action: ClassVar[str] = "task.removed"
+    cause: str = "import"
+    state: str = "removed"
+
+
 class TaskSkipped(Event, frozen=True, kw_only=True):
     """A task skipped itself."""
 
@@ -257,13 +298,24 @@ class DagRunFailed(Event, frozen=True, kw_only=True):
     witness: str = "callback"
 
 
-class DagRunOverdue(Event, frozen=True, kw_only=True):
+class DagRunOverdue(_Finding, frozen=True, kw_only=True):
     """A scheduled run did not begin when it was due."""
 
     action: ClassVar[str] = "dag_run.overdue"
-    reason: str
-    cause: str = "platform"
-    witness: str = "reconciler"
+
+
+class DagRunStuck(_Finding, frozen=True, kw_only=True):
+    """A run goes on, and no task of it is ever scheduled."""
+
+    action: ClassVar[str] = "dag_run.stuck"
+    cause: str = "stuck_queued"
+
+
+class DagRunUnstuck(_Over, frozen=True, kw_only=True):
+    """A run that was stuck goes on."""
+
+    action: ClassVar[str] = "dag_run.unstuck"
+    cause: str = "stuck_queued"
 
 
 class StepMeasured(Event, frozen=True, kw_only=True):
@@ -334,22 +386,38 @@ class DagImportFailed(Event, frozen=True, kw_only=True):
     witness: str = "reconciler"
 
 
-class DagVanished(Event, frozen=True, kw_only=True):
+class DagImportRepaired(_Over, frozen=True, kw_only=True):
+    """A DAG file has no import error any more."""
+
+    action: ClassVar[str] = "dag.import_repaired"
+    cause: str = "import"
+    file_path: str | None = None
+
+
+class DagVanished(_Finding, frozen=True, kw_only=True):
     """A DAG that was there is no longer parsed."""
 
     action: ClassVar[str] = "dag.vanished"
-    reason: str
     cause: str = "import"
-    witness: str = "reconciler"
 
 
-class DagAutoPaused(Event, frozen=True, kw_only=True):
+class DagReturned(_Over, frozen=True, kw_only=True):
+    """A DAG that was gone is parsed again."""
+
+    action: ClassVar[str] = "dag.returned"
+    cause: str = "import"
+
+
+class DagAutoPaused(_Finding, frozen=True, kw_only=True):
     """Airflow paused a DAG after too many failed runs."""
 
     action: ClassVar[str] = "dag.auto_paused"
-    reason: str
-    cause: str = "platform"
-    witness: str = "reconciler"
+
+
+class DagUnpaused(_Over, frozen=True, kw_only=True):
+    """A DAG that Airflow had paused was unpaused."""
+
+    action: ClassVar[str] = "dag.unpaused"
 
 
 class _Deadline(Event, frozen=True, kw_only=True):
@@ -357,6 +425,9 @@ class _Deadline(Event, frozen=True, kw_only=True):
     reason: str
     due: datetime | None = None
     lateness_ns: int | None = None
+    severity: str | None = None
+    cause: str = "deadline"
+    witness: str = "callback"
 
 
 class DeadlineApproached(_Deadline, frozen=True, kw_only=True):
@@ -369,7 +440,6 @@ class DeadlineMissed(_Deadline, frozen=True, kw_only=True):
     """A deadline was missed."""
 
     action: ClassVar[str] = "deadline.missed"
-    cause: str = "deadline"
 
 
 class DeadlineRecovered(_Deadline, frozen=True, kw_only=True):
@@ -378,20 +448,66 @@ class DeadlineRecovered(_Deadline, frozen=True, kw_only=True):
     action: ClassVar[str] = "deadline.recovered"
 
 
-class ComponentSilent(Event, frozen=True, kw_only=True):
+class ComponentSilent(_Finding, frozen=True, kw_only=True):
     """A component of Airflow or Contrail stopped its heartbeat."""
 
     action: ClassVar[str] = "component.silent"
-    reason: str
-    cause: str = "platform"
-    witness: str = "reconciler"
 
 
-class ComponentRecovered(Event, frozen=True, kw_only=True):
-    """A silent component has a heartbeat again."""
+class ComponentRecovered(_Over, frozen=True, kw_only=True):
+    """A silent component has a heartbeat again; ``duration_ns`` is how long it was known to be silent."""
 
     action: ClassVar[str] = "component.recovered"
-    reason: str | None = None
+
+
+class ChannelBroken(_Finding, frozen=True, kw_only=True):
+    """A channel does not take messages, or a test message did not arrive."""
+
+    action: ClassVar[str] = "channel.broken"
+    channel: str
+    witness: str = "outbox"
+
+
+class ChannelRecovered(_Over, frozen=True, kw_only=True):
+    """A channel takes messages again."""
+
+    action: ClassVar[str] = "channel.recovered"
+    channel: str
+    witness: str = "outbox"
+
+
+class RulesRejected(_Finding, frozen=True, kw_only=True):
+    """The file of alert rules cannot be used; the old rules stay in force."""
+
+    action: ClassVar[str] = "rules.rejected"
+    file_path: str
+    witness: str = "watcher"
+
+
+class RulesAccepted(_Over, frozen=True, kw_only=True):
+    """The file of alert rules can be used again."""
+
+    action: ClassVar[str] = "rules.accepted"
+    file_path: str
+    witness: str = "watcher"
+
+
+class RuleFired(_Finding, frozen=True, kw_only=True):
+    """A rule of Kibana fired for something that the watcher had not seen; ``rule_id`` is the rule, then its group."""
+
+    action: ClassVar[str] = "rule.fired"
+    rule_id: str
+    severity: str | None = None
+    runbook: str | None = None
+    witness: str = "kibana"
+
+
+class RuleRecovered(_Over, frozen=True, kw_only=True):
+    """A rule of Kibana that fired is quiet again."""
+
+    action: ClassVar[str] = "rule.recovered"
+    rule_id: str
+    witness: str = "kibana"
 
 
 class _Incident(Event, frozen=True, kw_only=True):
@@ -540,6 +656,7 @@ _FIELD: dict[str, str] = {
     "stream": "telemetry.stream",
     "sink": "telemetry.sink",
     "sequence": "canary.sequence",
+    "rule_id": "rule.id",
 }
 _BASE = Event.__struct_fields__
 _OWN: dict[type[Event], tuple[str, ...]] = {}

@@ -1,3 +1,4 @@
+import ast
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,61 @@ from observability.events import Event, by_action
 def airflow_metrics():
     registry = Path(find_spec("airflow").origin).parent / "_shared/observability/metrics/metrics_template.yaml"
     return {metric["name"] for metric in yaml.safe_load(registry.read_text())["metrics"]}
+
+
+ROOT = Path(__file__).parents[1]
+DECLARED_ONLY = {"events.py", "catalog.py"}
+
+
+def _names(node):
+    """The class that an expression names, also through one of two: ``(A if x else B)(...)``, ``kind=A``."""
+    return {found.id if isinstance(found, ast.Name) else found.attr for found in ast.walk(node)
+            if isinstance(found, (ast.Name, ast.Attribute))}  # fmt: skip
+
+
+def used_in_product():
+    """Names that the product's own code mentions outside imports and annotations, and its texts."""
+    names, texts = set(), set()
+    for path in (ROOT / "observability").rglob("*.py"):
+        if path.name in DECLARED_ONLY and path.parent.name == "observability":
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                for part in (node.func, *node.args, *(word.value for word in node.keywords)):
+                    names |= _names(part)
+            elif isinstance(node, (ast.Assign, ast.Return, ast.Dict)):
+                names |= _names(node)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+    return names, texts
+
+
+@pytest.fixture(scope="module")
+def product():
+    return used_in_product()
+
+
+@pytest.mark.parametrize("action", catalog.EVENTS)
+def test_every_kind_of_event_has_an_emitter_in_the_product(product, action):
+    kind = by_action()[action].__name__
+    assert kind in product[0], f"nothing in observability/ makes a {kind}: {action} would never be seen"
+
+
+@pytest.mark.parametrize("name", catalog.METRICS)
+def test_every_metric_is_fed_by_an_event_or_sent_by_the_product(product, name):
+    by_events = {use.metric for spec in catalog.EVENTS.values() for use in spec.metrics}
+    assert name in by_events | product[1], f"nobody sends {name}"
+
+
+@pytest.mark.parametrize("name", catalog.AIRFLOW_METRICS)
+def test_every_metric_of_airflow_that_we_ask_for_is_in_its_registry(name):
+    assert name in airflow_metrics(), f"Airflow's registry has no {name}: a panel or alarm on it would stay empty"
+
+
+def test_the_check_of_emitters_sees_a_kind_that_nobody_emits(product):
+    assert "PoolFilled" not in product[0]
+    assert "contrail.pool.filled" not in product[1]
 
 
 def test_every_event_has_a_class_and_every_class_an_entry():

@@ -27,7 +27,18 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "pipelines": (
         "Pipelines fail or are late.",
-        ("task-failed", "task-killed", "dag-run-failed", "deadline-missed", "dag-import-failed", "schedule-late"),
+        (
+            "task-failed",
+            "task-killed",
+            "task-stuck",
+            "dag-run-failed",
+            "dag-run-overdue",
+            "deadline-missed",
+            "dag-import-failed",
+            "dag-vanished",
+            "dag-auto-paused",
+            "schedule-late",
+        ),
     ),
     "data": ("Data is missing, dirty or stale.", ("rows-rejected", "data-stale", "rows-unusual")),
     "telemetry": (

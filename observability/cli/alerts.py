@@ -17,7 +17,6 @@ from sqlalchemy import func, select
 
 from observability.cli import silences
 from observability.cli.moments import iso, moment_of
-from observability.emit import emit
 from observability.settings import get_settings
 from observability.watch import book, schema
 from observability.watch.desk import Desk
@@ -26,6 +25,7 @@ from observability.watch.incidents import Incident
 from observability.watch.ledger import Ledger
 from observability.watch.messages import Links, Message, plain
 from observability.watch.notify import Teller, enqueue
+from observability.watch.pending import emit_all
 from observability.watch.proof import trial
 from observability.watch.route import decide, json_schema
 from observability.watch.rules_file import RulesFile, find_rules
@@ -42,6 +42,8 @@ app.add_typer(silences.app)
 
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _TELLING = ("sent",)
+_EMIT_HERE_S = 5.0
+"""The watcher emits an event of ours only when we have not done so by then."""
 
 
 @contextmanager
@@ -57,7 +59,8 @@ def _ledger() -> Iterator[Connection]:
 def _desk() -> Desk:
     settings = get_settings()
     rules = RulesFile(find_rules(settings)).rules
-    return Desk(Teller(rules, Links.of(settings, rules), settings.contrail.environment))
+    teller = Teller(rules, Links.of(settings, rules), settings.contrail.environment)
+    return Desk(teller, emit_after_s=_EMIT_HERE_S)
 
 
 def _table(*columns: str) -> Table:
@@ -336,8 +339,7 @@ def _found(connection: Connection, incident_id: str) -> Incident:
 
 
 def _close(desk: Desk, one: Incident, as_json: bool) -> None:
-    for event in desk.take_events():
-        emit(event)
+    emit_all(_ledger, {event.id: event for event in desk.take_events()})
     _print_json(_incident(one)) if as_json else typer.echo(f"{one.id[:8]} is {one.state}")
 
 

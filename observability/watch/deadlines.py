@@ -20,8 +20,9 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import Float, and_, bindparam, func, or_, select
 
+from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
 from observability.watch import book, schema
-from observability.watch.facts import CERTAIN, Fact
+from observability.watch.facts import CERTAIN, Fact, observed, seconds
 from observability.watch.incidents import key_of
 from observability.watch.ledger import read_cursor, write_cursor
 from observability.watch.route import CONDITIONS, Deadline
@@ -123,28 +124,47 @@ class Deadlines:
     def _recovered(self, connection: Connection, standing: set[str], now: float) -> Iterator[Fact]:
         names = {deadline.name for deadline in self._all}
         for one in book.live_incidents(connection, family="deadline"):
-            if one.told and one.key not in standing and one.name in names:
-                yield Fact(
-                    family="deadline", sign="recovered", time=now, name=one.name, dag_id=one.dag_id, run_id=one.run_id,
-                    reason="what was late has happened", witness="deadline",
-                )  # fmt: skip
+            if (one.told or one.held_by) and one.key not in standing and one.name in names:
+                about = Identity(
+                    dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")
+                )
+                due = one.evidence.get("deadline.due")
+                event = DeadlineRecovered(
+                    identity=about,
+                    deadline=one.name,
+                    reason="what was late has happened",
+                    due=datetime.fromisoformat(due) if due else None,
+                    lateness_ns=_lateness_ns(seconds(due), now) if due else None,
+                    witness="deadline",
+                )
+                yield observed(event, time=now)
 
     def _fact(self, deadline: Deadline, one: Standing, now: float) -> Fact:
         known = self._dags.get(one.dag_id or "", {})
         about = {name: known[name] for name in ("owner", "tags", "env") if known.get(name)}
-        return Fact(
-            family="deadline",
-            sign="warned" if one.state == "near" else "failed",
-            time=min(now, one.due) if one.state != "near" else now,
-            cause="deadline",
-            reason=one.reason,
-            severity="warning" if one.state == "near" else deadline.severity,
-            certainty=CERTAIN,
-            witness="deadline",
+        identity = Identity(
             dag_id=one.dag_id,
             run_id=one.run_id,
             task_id=one.task_id,
-            name=deadline.name,
+            owner=about.get("owner"),
+            tags=tuple(about["tags"]) if "tags" in about else None,
+        )
+        told: dict[str, Any] = {
+            "identity": identity,
+            "deadline": deadline.name,
+            "reason": one.reason,
+            "witness": "deadline",
+        }
+        due = datetime.fromtimestamp(one.due, timezone.utc)
+        event = (
+            DeadlineApproached(due=due, severity="warning", **told)
+            if one.state == "near"
+            else DeadlineMissed(due=due, lateness_ns=_lateness_ns(one.due, now), severity=deadline.severity, **told)
+        )
+        return observed(
+            event,
+            time=min(now, one.due) if one.state != "near" else now,
+            certainty=CERTAIN,
             evidence={"deadline.due": _moment(one.due)},
             about=about,
         )
@@ -179,6 +199,10 @@ class Deadlines:
 def _is_told_by_events(deadline: Deadline) -> bool:
     """Whether only events say that it was kept: of runs Airflow's API tells as well."""
     return deadline.asset is not None or deadline.task_finishes_within is not None
+
+
+def _lateness_ns(due: float, now: float) -> int:
+    return int(max(0.0, now - due) * 1e9)
 
 
 def beside_dag(dag_id: str, about: Mapping[str, Any]) -> list[Deadline]:

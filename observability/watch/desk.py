@@ -8,8 +8,10 @@ from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace as with_fields
 from sqlalchemy import select
 
+from observability import catalog
 from observability.contain import count_loss
 from observability.events import (
     Identity,
@@ -19,7 +21,7 @@ from observability.events import (
     IncidentResolved,
     TaskFailed,
 )
-from observability.watch import book, incidents, schema
+from observability.watch import book, incidents, pending, schema
 from observability.watch.facts import Fact, merged
 from observability.watch.ledger import read_cursor
 from observability.watch.route import Match, matches, policy_for
@@ -37,6 +39,8 @@ __all__ = ["Desk"]
 
 _RUN_FAMILIES = {"task", "run", "stuck", "overdue"}
 _ONCE = {"task", "run"}
+_OTHERS_FIRST_S = 30.0
+"""So long a process that saw a failure itself has to emit it, before the watcher, which found it later, does."""
 _LOOK_AGAIN_S = 5.0
 _SILENCED_S = 60.0
 """A silence is asked again after this long: a person may have ended it, or changed it."""
@@ -51,11 +55,15 @@ _QUIET_S = {"telemetry": 3600.0, "data": 86_400.0}
 
 
 class Desk:
-    """Applies facts and time to the incidents; collects the events that tell the rest of Contrail about it."""
+    """Applies facts and time to the incidents; writes down the events that tell the rest of Contrail about it.
 
-    def __init__(self, teller: Teller) -> None:
+    They are emitted when the transaction stands, ``emit_after_s`` after it at the earliest.
+    """
+
+    def __init__(self, teller: Teller, *, emit_after_s: float = 0.0) -> None:
         self.teller = teller
-        self.events: list[Event] = []
+        self._emit_after_s = emit_after_s
+        self._events: list[Event] = []
         self.suspicious = True
         """Whether there may be something to ask Airflow about; a desk before this one may have left some."""
         self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
@@ -109,7 +117,7 @@ class Desk:
         changed = incidents.acknowledge(incident, who, now)
         if changed is not incident:
             book.save_incident(connection, changed)
-            self.events.append(_event(IncidentAcknowledged, changed, now))
+            self._emit(connection, _event(IncidentAcknowledged, changed, now), now)
         return changed
 
     def resolve(self, connection: Connection, incident: Incident, now: float) -> Incident:
@@ -119,17 +127,38 @@ class Desk:
         return changed
 
     def take_events(self) -> list[Event]:
-        """The events since the last call; to be emitted once the transaction stands."""
-        taken, self.events = self.events, []
+        """The events that were written down since the last call."""
+        taken, self._events = self._events, []
         return taken
+
+    def _emit(self, connection: Connection, event: Event, now: float, *, fact: str = "", wait_s: float = 0.0) -> None:
+        self._events.append(event)
+        pending.add(connection, event, now + max(wait_s, self._emit_after_s), fact=fact)
+
+    def _emit_finding(self, connection: Connection, fact: Fact, incident: Incident, now: float) -> None:
+        """Have the event of a fact emitted that is new, and that one of the watcher's own sources found."""
+        if fact.event is None:
+            return
+        if fact.event.action == TaskFailed.action:
+            event: Event = _outcome(fact, self._begun.get(fact.key, {}))
+        elif fact.event.discriminator:
+            event = fact.event
+        else:  # what tells this occasion from the next of its kind is the incident
+            event = with_fields(fact.event, discriminator=incident.id)
+        use = catalog.EVENTS[event.action].incident
+        wait_s = _OTHERS_FIRST_S if use is not None and use.elsewhere else 0.0
+        self._emit(connection, event, now, fact=fact.key, wait_s=wait_s)
 
     def _wrong(self, connection: Connection, fact: Fact, now: float) -> None:
         fact = _canonical(connection, fact)
         self.suspicious = self.suspicious or fact.sign == "suspected"
         self._mark_end(connection, fact)
         known = book.fact(connection, fact.key)
+        if fact.event is None and fact.witness != "relay":
+            pending.drop(connection, fact.key)
         if known is not None and _confirms(known[0], fact):
-            self.events.append(_outcome(merged(known[0], fact), self._begun.get(fact.key, {})))
+            outcome = _outcome(merged(known[0], fact), self._begun.get(fact.key, {}))
+            self._emit(connection, outcome, now, fact=fact.key)
         if known is not None and (stale := self._again(connection, fact, *known, now)):
             book.remember_fact(connection, *stale)
             return
@@ -137,12 +166,13 @@ class Desk:
         last = book.latest_incident(connection, incidents.key_of(fact))
         policy = policy_for(self.teller.rules, last, now)
         if fact.family == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
-            book.save_incident(connection, incidents.ended(last, fact, now, policy))
-            book.remember_fact(connection, seen, last.id)
-            return
-        changed, notices = incidents.observe(last, seen, now, policy)
+            changed = incidents.ended(last, fact, now, policy)
+            book.save_incident(connection, changed)
+        else:
+            changed, notices = incidents.observe(last, seen, now, policy)
+            self._settle(connection, changed, notices, now)
         book.remember_fact(connection, seen, changed.id)
-        self._settle(connection, changed, notices, now)
+        self._emit_finding(connection, seen, changed, now)
 
     def _again(
         self, connection: Connection, fact: Fact, known: Fact, incident_id: str | None, now: float
@@ -154,8 +184,8 @@ class Desk:
         incident = book.incident(connection, incident_id) if incident_id else None
         if incident is None or not incident.live:
             once = fact.family in _ONCE or (fact.family == "deadline" and fact.run_id is not None)
-            return (both, incident_id) if once and known.sign == "failed" else None
-        if known.sign == "warned" and fact.sign == "failed":
+            return (both, incident_id) if once and known.sign in {"failed", "recovered"} else None
+        if known.sign == "recovered" or (known.sign == "warned" and fact.sign == "failed"):
             return None
         policy = policy_for(self.teller.rules, incident, now)
         changed = replace(incidents.refine(incident, both, now, policy), last_seen=max(incident.last_seen, fact.time))
@@ -196,9 +226,29 @@ class Desk:
             self._dismissed(connection, replace(fact, sign="dismissed"))
         incident = book.latest_incident(connection, incidents.key_of(fact))
         if incident is not None and incident.live and not _is_older(fact, incident):
-            self._settle(connection, *incidents.recover(incident, fact, now), now)
+            changed, notices = incidents.recover(incident, fact, now)
+            self._settle(connection, changed, notices, now)
+            self._emit_over(connection, fact, incident, now, resolved=not changed.live)
+        elif incident is not None and not incident.live:  # it went with another part of its incident
+            self._emit_over(connection, fact, incident, now, resolved=False)
         if fact.family == "run":
             self._run_succeeded(connection, fact, now)
+
+    def _emit_over(self, connection: Connection, fact: Fact, incident: Incident, now: float, *, resolved: bool) -> None:
+        """Have the event emitted that something is right again, if it was wrong: the incident, or a part of it."""
+        if fact.event is None or fact.family in _ONCE:
+            return
+        known = book.fact(connection, fact.key)
+        was_wrong = known is not None and known[0].sign in {"failed", "warned"}
+        if not (was_wrong or resolved):
+            return
+        if known is not None:
+            book.remember_fact(connection, replace(known[0], sign="recovered"), known[1])
+        since = known[0].time if known is not None else incident.first_seen
+        event = fact.event
+        if hasattr(event, "duration_ns"):
+            event = with_fields(event, duration_ns=int(max(0.0, now - since) * 1e9))
+        self._emit(connection, with_fields(event, discriminator=incident.id), now, fact=fact.key)
 
     def _run_succeeded(self, connection: Connection, fact: Fact, now: float) -> None:
         dag_id, run_id = str(fact.dag_id), str(fact.run_id)
@@ -242,9 +292,9 @@ class Desk:
             self.teller.tell(connection, notice, now)
             kind = {"opened": IncidentOpened, "escalated": IncidentEscalated}.get(notice.kind)
             if kind is not None:
-                self.events.append(_event(kind, changed, now))
+                self._emit(connection, _event(kind, changed, now), now)
         if changed.state == "resolved" and changed.told == "opened":
-            self.events.append(_event(IncidentResolved, changed, now))
+            self._emit(connection, _event(IncidentResolved, changed, now), now)
 
     def _held(self, connection: Connection, incident: Incident, now: float) -> tuple[float, str] | None:
         """Until when and why nothing is said about a live incident."""
@@ -311,7 +361,13 @@ def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
         time=datetime.fromtimestamp(fact.time, timezone.utc),
         cause=fact.cause,
         reason=fact.reason,
-        witness="reconciler",
+        witness="relay+reconciler" if "relay" in fact.witness else "reconciler",
+        error_type=fact.evidence.get("error.type"),
+        error_message=fact.evidence.get("error.message"),
+        stack_trace=fact.evidence.get("error.stack_trace"),
+        fingerprint=fact.evidence.get("error.fingerprint"),
+        frame=fact.evidence.get("error.frame"),
+        duration_ns=fact.evidence.get("event.duration"),
         exit_code=fact.evidence.get("process.exit_code"),
         signal=fact.evidence.get("airflow.signal"),
         peak_rss=fact.evidence.get("airflow.peak_rss"),

@@ -1,28 +1,48 @@
-"""What a witness saw, in one form whoever saw it; equal facts have equal keys."""
+"""The form in which the incident engine takes what was observed; equal facts have equal keys.
+
+Every fact is derived from an event: from its document in a journal or a store (:func:`from_document`), or from the
+event that one of the watcher's own sources made (:func:`observed`), which the watcher then emits itself.
+:data:`observability.catalog.EVENTS` says what an event means for an incident.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from observability import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from observability.events import Document
+    from observability.events import Document, Event
 
-__all__ = ["CERTAIN", "GUESSED", "SEEN", "Fact", "Sign", "from_document", "is_of_a_watcher", "merged", "seconds"]
+__all__ = [
+    "CERTAIN",
+    "GUESSED",
+    "OWN_WITNESSES",
+    "SEEN",
+    "Fact",
+    "Sign",
+    "from_document",
+    "is_of_a_watcher",
+    "merged",
+    "observed",
+    "seconds",
+]
 
 Sign: TypeAlias = Literal["failed", "suspected", "attempt", "dismissed", "recovered", "warned", "noted"]
 """``failed``: final. ``suspected``: to be confirmed by Airflow. ``attempt``: will be tried again.
 ``dismissed``: a suspicion that proved wrong. ``recovered``: what was wrong is right. ``warned``: not yet
 wrong. ``noted``: nothing wrong, but worth remembering (rows, assets, runs that began)."""
 
-_NAMED_ONLY = {"component", "import", "telemetry", "delivery", "rules", "canary"}
-"""Families that are told apart by name alone; what else they carry says whom they concern."""
+_SIGNS: dict[str, Sign] = {"firing": "failed", "resolved": "recovered"}
+"""Statuses of the catalogue that have another name here."""
+
+OWN_WITNESSES = frozenset({"reconciler", "deadline", "outbox", "watcher", "kibana"})
+"""Values of ``airflow.witness`` by which the watcher knows its own findings again: it does not take them twice."""
 
 GUESSED, SEEN, CERTAIN = 0, 2, 3
 """How sure the witness is of the cause: a bare state, somebody's last words, the exception itself."""
@@ -35,6 +55,7 @@ class Fact:
     ``family`` says which; ``name`` names what has no dag_id (a file, a component, a deadline). ``time`` is
     in seconds since 1970. ``evidence`` holds ECS fields of the document, ``about`` what routes match on.
     ``event_id`` is the ``event.id`` of the document that says so, "" where there is none.
+    ``event`` is what the watcher emits when the fact is new; None for what another process has emitted already.
     """
 
     family: str
@@ -54,18 +75,26 @@ class Fact:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     event_id: str = ""
+    event: Event | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:
         """32 hex digits: equal for one fact seen by several witnesses."""
         place = (self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number)
-        parts = (self.family, *(() if self.family in _NAMED_ONLY else place), self.name)
+        kind = catalog.INCIDENT_KINDS.get(self.family)
+        parts = (self.family, *(() if kind is not None and kind.by_subject else place), self.name)
         text = "\x1f".join("" if part is None else str(part) for part in parts)
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
-        """The fact as JSON values."""
-        return asdict(self)
+        """The fact as JSON values, without the event: that is written down where it waits to be emitted."""
+        return {name: dict(value) if name in _MAPPINGS else value for name, value in self._values() if name != "event"}
+
+    def _values(self) -> Iterator[tuple[str, Any]]:
+        return ((part.name, getattr(self, part.name)) for part in fields(self))
+
+
+_MAPPINGS = ("evidence", "about")
 
 
 def merged(known: Fact, new: Fact) -> Fact:
@@ -76,46 +105,10 @@ def merged(known: Fact, new: Fact) -> Fact:
     stands = known.sign if known.sign == "failed" else new.sign
     witness = known.witness if new.witness in known.witness.split("+") else f"{known.witness}+{new.witness}"
     values = surer.as_json() | {"sign": stands, "evidence": evidence, "about": about, "witness": witness}
-    return Fact(**(values | {"time": min(known.time, new.time)}))
+    return Fact(**(values | {"time": min(known.time, new.time)}), event=new.event)
 
 
-_FAMILY: dict[str, tuple[str, Sign]] = {
-    "task.started": ("task", "noted"),
-    "task.failed": ("task", "failed"),
-    "task.retried": ("task", "attempt"),
-    "task.killed": ("task", "suspected"),
-    "task.stuck": ("stuck", "failed"),
-    "task.succeeded": ("task", "recovered"),
-    "dag_run.started": ("run", "noted"),
-    "dag_run.failed": ("run", "failed"),
-    "dag_run.succeeded": ("run", "recovered"),
-    "dag_run.overdue": ("overdue", "failed"),
-    "step.measured": ("rows", "noted"),
-    "asset.updated": ("asset", "noted"),
-    "schema.drifted": ("data", "failed"),
-    "dag.import_failed": ("import", "failed"),
-    "dag.vanished": ("dag", "failed"),
-    "dag.auto_paused": ("paused", "failed"),
-    "deadline.approached": ("deadline", "warned"),
-    "deadline.missed": ("deadline", "failed"),
-    "deadline.recovered": ("deadline", "recovered"),
-    "component.silent": ("component", "failed"),
-    "component.recovered": ("component", "recovered"),
-    "telemetry.lost": ("telemetry", "failed"),
-    "canary.missing": ("canary", "failed"),
-    "canary.verified": ("canary", "recovered"),
-}
 _OWN = ("incident.", "notification.")
-_WATCHERS = {"reconciler", "deadline", "watcher"}
-_NAMED = {
-    "deadline": "deadline.name",
-    "import": "log.file.path",
-    "component": "airflow.component",
-    "asset": "airflow.asset",
-    "telemetry": "telemetry.stage",
-    "data": "etl.table",
-    "rows": "etl.step",
-}
 _ABOUT = {
     "owner": "airflow.owner",
     "tags": "airflow.tags",
@@ -148,38 +141,82 @@ _EVIDENCE = (
 
 
 def from_document(document: Document) -> Fact | None:
-    """The fact in a journal document, or None where the document is of no concern here."""
-    action = str(document.get("event.action", ""))
-    if action not in _FAMILY or "canary.probe" in document:
+    """The fact in a document of a journal or store; None for what is of no concern here, or found by a watcher."""
+    spec = catalog.EVENTS.get(str(document.get("event.action", "")))
+    if spec is None or spec.incident is None or "canary.probe" in document:
         return None
-    family, sign = _FAMILY[action]
+    if is_of_a_watcher(document):
+        return None
+    return _fact(document, spec, spec.incident)
+
+
+def observed(
+    event: Event,
+    *,
+    time: float | None = None,
+    certainty: int | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Fact:
+    """The fact in an event that a source of the watcher made; the watcher emits the event when the fact is new.
+
+    ``time`` is the event's own in full precision. ``evidence`` and ``about`` add what no field of the event says.
+    """
+    document, spec = event.document(), catalog.EVENTS[event.action]
+    if spec.incident is None:
+        raise ValueError(f"{event.action} says nothing of an incident: declare it in catalog.EVENTS")
+    found = _fact(document, spec, spec.incident)
+    return replace(
+        found,
+        time=found.time if time is None else time,
+        certainty=found.certainty if certainty is None else certainty,
+        evidence={**found.evidence, **(evidence or {})},
+        about={**found.about, **(about or {})},
+        event_id="",
+        event=event,
+    )
+
+
+def _fact(document: Document, spec: catalog.EventSpec, use: catalog.IncidentUse) -> Fact:
+    action = document["event.action"]
+    sign: Sign = _SIGNS.get(use.status, use.status)  # type: ignore[arg-type] # the others have one name
     cause = str(document.get("airflow.cause") or "platform")
-    if action == "task.failed" and cause == "lost_heartbeat":
+    if action == "task.failed" and cause == "lost_heartbeat" and document.get("airflow.witness") not in OWN_WITNESSES:
         sign = "suspected"  # Airflow asks for this callback also while retries remain
+    subject = catalog.INCIDENT_KINDS[use.kind].subject
     return Fact(
-        family=family,
+        family=use.kind,
         sign=sign,
         time=seconds(document["@timestamp"]),
         cause=cause if cause in catalog.CAUSES else "platform",
         reason=str(document.get("event.reason") or document.get("message") or ""),
-        severity=catalog.EVENTS[action].alert or "info",
-        certainty=_certainty(family, document),
+        severity=_severity(document.get("incident.severity")) or spec.alert or "info",
+        certainty=_certainty(use.kind, document),
         witness=str(document.get("airflow.witness") or "journal"),
         dag_id=document.get("airflow.dag_id"),
         run_id=document.get("airflow.run_id"),
         task_id=document.get("airflow.task_id"),
         map_index=int(document.get("airflow.map_index", -1)),
         try_number=document.get("airflow.try_number"),
-        name=str(document.get(_NAMED.get(family, ""), "")),
+        name=str(document.get(subject, "")) if subject else "",
         evidence={name: document[name] for name in _EVIDENCE if name in document},
-        about={word: document[name] for word, name in _ABOUT.items() if name in document},
+        about={word: _plain(document[name]) for word, name in _ABOUT.items() if name in document},
         event_id=str(document.get("event.id") or ""),
     )
 
 
 def is_of_a_watcher(document: Document) -> bool:
-    """Whether a watcher itself decided what the document says: its ledger knows it already."""
-    return str(document.get("event.action", "")).startswith(_OWN) or document.get("airflow.witness") in _WATCHERS
+    """True where a watcher itself found or decided what the document says: its ledger knows it already."""
+    witnesses = str(document.get("airflow.witness")).split("+")
+    return str(document.get("event.action", "")).startswith(_OWN) or not OWN_WITNESSES.isdisjoint(witnesses)
+
+
+def _severity(value: Any) -> catalog.Severity | None:
+    return value if value in {"info", "warning", "error", "critical"} else None
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _certainty(family: str, document: Document) -> int:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import select
 
+from observability.events import ComponentRecovered, ComponentSilent, Identity
 from observability.watch import schema
-from observability.watch.facts import Fact
+from observability.watch.facts import CERTAIN, Fact, observed
 from observability.watch.ledger import read_cursor, write_cursor
 from observability.watch.witnesses.api import ApiError
 from observability.watch.witnesses.reconcile import scene_from
@@ -124,9 +125,10 @@ class Looker(threading.Thread):
             self._tells_silent = False
         if self._tells_silent == self._told_silent:
             return []
+        about = Identity(component="api-server")
         if self._tells_silent:
-            return [_api_server("failed", self.problem, now)]
-        return [_api_server("recovered", "it answers again", now)]
+            return [observed(ComponentSilent(identity=about, reason=self.problem), time=now, certainty=CERTAIN)]
+        return [observed(ComponentRecovered(identity=about, reason="it answers again"), time=now)]
 
 
 class Confirmer(threading.Thread):
@@ -179,13 +181,6 @@ class Confirmer(threading.Thread):
         waits = {fact.key: known[fact.key][1] for fact in due}
         self._again = known | {key: (now + wait, min(2 * wait, _LONGEST_S)) for key, wait in waits.items()}
         return due
-
-
-def _api_server(sign: Any, reason: str, now: float) -> Fact:
-    return Fact(
-        family="component", sign=sign, time=now, cause="platform", reason=reason, severity="critical", certainty=3,
-        name="api-server",
-    )  # fmt: skip
 
 
 def _known_since(connection: Connection, now: float) -> dict[str, Fact]:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import func, insert, select, update
 
-from observability.events import Identity, NotificationFailed, NotificationSent
+from observability.events import ChannelBroken, ChannelRecovered, Identity, NotificationFailed, NotificationSent
 from observability.watch import book, schema
 from observability.watch.channels import ChannelRefused, ChannelUnavailable, open_channel
-from observability.watch.facts import CERTAIN, Fact
+from observability.watch.facts import CERTAIN, observed
 from observability.watch.ledger import LedgerUnavailable
 from observability.watch.messages import Message
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from observability.events import Event
     from observability.watch.channels.channel import Channel, Contacts
+    from observability.watch.facts import Fact
     from observability.watch.ledger import Ledger
     from observability.watch.route import ChannelSpec, Rules
 
@@ -199,7 +200,8 @@ class Courier(threading.Thread):
             twin = (table.c.id == replaced, table.c.state == "pending")
             connection.execute(update(table).where(*twin).values(state="folded", folded_into=parcel.id))
         if self._failures >= _TROUBLE_AFTER:
-            self._report(self._trouble("recovered", "it takes messages again", now))
+            event = ChannelRecovered(channel=self.channel, reason="it takes messages again")
+            self._report(observed(event, time=now))
         self._failures = 0
         self._emit(_event(NotificationSent, self.channel, parcel, parcel.message.summary, now))
 
@@ -230,7 +232,8 @@ class Courier(threading.Thread):
             self._open.close()
             self._open = None
         if self._failures >= _TROUBLE_AFTER:
-            self._report(self._trouble("failed", reason, now))
+            broken = ChannelBroken(channel=self.channel, reason=reason)
+            self._report(observed(broken, time=now, certainty=CERTAIN))
             self._hand_over(parcel, now)
 
     def _hand_over(self, parcel: Parcel, now: float) -> None:
@@ -272,12 +275,6 @@ class Courier(threading.Thread):
                 self._log.warning("a delivery waits for the ledger", channel=self.channel, reason=str(error))
                 if self._over.wait(_LEDGER_WAIT_S):
                     return
-
-    def _trouble(self, sign: Any, reason: str, now: float) -> Fact:
-        return Fact(
-            family="delivery", sign=sign, time=now, cause="platform", reason=reason, severity="critical",
-            certainty=CERTAIN, witness="outbox", name=self.channel,
-        )  # fmt: skip
 
 
 def waiting(ledger: Ledger) -> dict[tuple[str, str], int]:

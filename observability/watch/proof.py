@@ -14,11 +14,12 @@ import httpx
 import structlog
 from sqlalchemy import select
 
+from observability.events import ChannelBroken
 from observability.private import make_folder, replace_file
 from observability.watch import schema
 from observability.watch.channels.channel import ChannelError, ChannelUnavailable, reference
 from observability.watch.channels.guard import check_url, guarded_client
-from observability.watch.facts import CERTAIN, Fact
+from observability.watch.facts import CERTAIN, observed
 from observability.watch.ledger import read_cursor, write_cursor
 from observability.watch.messages import Message
 from observability.watch.notify import enqueue
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from observability.watch.channels.channel import Contacts
+    from observability.watch.facts import Fact
     from observability.watch.notify import Teller
     from observability.watch.route import Rules
 
@@ -145,10 +147,12 @@ def _missing(connection: Connection, within: float, now: float) -> list[Fact]:
         table.c.created.between(now - 86_400, now - within),
     )
     return [
-        Fact(
-            family="delivery", sign="failed", time=now, cause="platform", severity="critical", certainty=CERTAIN,
-            witness="canary", name=channel,
-            reason=f"the canary did not arrive within {within:.0f} s: {error or 'not sent yet'}",
+        observed(
+            ChannelBroken(
+                channel=channel, reason=f"the canary did not arrive within {within:.0f} s: {error or 'not sent yet'}"
+            ),
+            time=now,
+            certainty=CERTAIN,
         )
         for channel, error in connection.execute(late).all()
-    ]  # fmt: skip
+    ]

@@ -7,6 +7,7 @@ from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Ta
 __all__ = [
     "VERSION",
     "cursors",
+    "events",
     "facts",
     "history",
     "incidents",
@@ -78,6 +79,16 @@ outbox = Table(
     Index("contrail_outbox_recent_of_dag", "channel", "dag_id", "created"),
 )
 """What is to be said, to which channel. States: pending, sending, sent, dead, held (for a digest), folded."""
+
+events = Table(
+    "contrail_events",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("fact", String(32), index=True),
+    Column("due", Float, nullable=False, index=True),
+    Column("document", JSON, nullable=False),
+)
+"""Events that the watcher has yet to emit: written with the fact that they are about, deleted when they are emitted."""
 
 silences = Table(
     "contrail_silences",

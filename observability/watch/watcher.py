@@ -11,12 +11,13 @@ import structlog
 
 from observability.contain import count_loss
 from observability.emit import emit
+from observability.events import RulesAccepted, RulesRejected
 from observability.store import open_store
 from observability.store.cluster import open_cluster
-from observability.watch import book, gauges
+from observability.watch import book, gauges, pending
 from observability.watch.deadlines import Deadlines
 from observability.watch.desk import Desk
-from observability.watch.facts import Fact
+from observability.watch.facts import observed
 from observability.watch.lease import Lease
 from observability.watch.ledger import LedgerUnavailable, read_cursor, write_cursor
 from observability.watch.looker import Confirmer, Looker
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from observability.settings import Settings
     from observability.watch.channels.channel import Contacts
+    from observability.watch.facts import Fact
     from observability.watch.ledger import Ledger
     from observability.watch.rules_file import RulesFile
     from observability.watch.witnesses.api import AirflowApi
@@ -111,7 +113,6 @@ class Watcher:
     def step(self, now: float) -> bool:
         """One round of the active watcher: read, decide, write, in one transaction; whether there is more to read."""
         self._reported += _drain(self._reports)
-        self._desk.take_events()  # of a transaction that did not stand
         self._heard.unsettle()
         with self._ledger.transaction(lock=True) as connection:
             if not self._lease.keep(connection):
@@ -126,6 +127,7 @@ class Watcher:
             self._desk.elapse(connection, now, airflow_silent_s=silent, careful=self._careful)
             self._regular(connection, now)
             self._due_at = book.next_due(connection)
+            events = pending.due(connection, now)
         self._reported.clear()
         self._careful = False
         self._clock.settle(now, time.monotonic())
@@ -133,8 +135,9 @@ class Watcher:
             self._looker.settle()
         self._store.settle()
         self._heard.settle()
-        for event in self._desk.take_events():
-            emit(event)
+        if events:
+            pending.emit_all(lambda: self._ledger.transaction(lock=True), events)
+        self._desk.take_events()
         for courier in self._couriers.values():
             courier.wake()
         return more
@@ -271,11 +274,13 @@ class Watcher:
             self._adopt_rules()
             self._dismiss()
             self._hire()
-        fact = Fact(
-            family="rules", sign="failed" if problem else "recovered", time=now, cause="platform", certainty=3,
-            severity="warning", witness="watcher", name=str(self._rules.path),
-            reason=f"the old rules stay in force: {problem}" if problem else "the rules are good again",
-        )  # fmt: skip
+        path = str(self._rules.path)
+        event = (
+            RulesRejected(reason=f"the old rules stay in force: {problem}", file_path=path)
+            if problem
+            else RulesAccepted(reason="the rules are good again", file_path=path)
+        )
+        fact = observed(event, time=now)
         self._log.warning(fact.reason) if problem else self._log.info("rules read", path=str(self._rules.path))
         self._desk.take(connection, [fact], now)
 

@@ -98,7 +98,9 @@ def test_a_killed_task_that_is_final_has_its_outcome_told_once_by_the_watcher(of
     office.see(second)
     office.see(final, killed)
     told = [event for event in office.desk.take_events() if isinstance(event, TaskFailed)]
-    assert [(event.cause, event.witness, event.identity.task_id) for event in told] == [("killed", "reconciler", "t")]
+    assert [(event.cause, event.witness, event.identity.task_id) for event in told] == [
+        ("killed", "relay+reconciler", "t")
+    ]
 
 
 def test_a_failure_that_a_callback_told_of_is_not_told_again_by_the_watcher(office):

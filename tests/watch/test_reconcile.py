@@ -44,6 +44,7 @@ class Airflow:
         self.beats = dict(BEATS)
         self.params = {}
         self.failing = 0
+        self.has_task = True
         self.date = ""
         self.asked = []
 
@@ -71,6 +72,8 @@ class Airflow:
             return {"content": []}
         if re.search(r"/taskInstances/t$", path):
             return self.tasks[0] if self.tasks else None
+        if re.search(r"/tasks/t$", path):
+            return {"task_id": "t"} if self.has_task else None
         if path.endswith("/dagRuns"):
             return {"dag_runs": [one for one in self.runs if one["state"] in states]}
         lists = {"/dags": ("dags", self.dags), "/importErrors": ("import_errors", self.errors)}
@@ -188,6 +191,15 @@ def test_a_run_that_airflow_cannot_be_asked_about_is_not_taken_for_deleted(airfl
     assert told(reconciler.confirm([suspect])) == []
 
 
+@pytest.mark.parametrize(("is_gone", "expected"), [(True, [("task", "failed", "import")]), (False, [])])
+def test_a_task_that_airflow_took_out_of_its_run_is_told_if_the_dag_no_longer_has_it(
+    airflow, reconciler, is_gone, expected
+):
+    airflow.tasks = [{**TASK, "state": "removed", "start_date": None, "end_date": None}]
+    airflow.has_task = not is_gone  # an instance of a mapped task that has become fewer: the task is still there
+    assert told(reconciler.look(Scene(), NOW)) == expected
+
+
 def test_a_silent_triggerer_names_the_deferred_tasks(airflow, reconciler):
     airflow.beats["triggerer"] = "2026-01-09T11:59:00Z"
     airflow.tasks = [{**TASK, "state": "deferred"}]
@@ -225,7 +237,7 @@ def test_a_dag_that_is_gone_a_file_that_is_broken_and_both_back(airflow, reconci
     airflow.dags, airflow.errors = [DAG], []
     assert told(reconciler.look(scene, NOW + 40)) == [
         ("dag", "recovered", "import"),
-        ("import", "recovered", "platform"),
+        ("import", "recovered", "import"),
     ]
 
 

@@ -16,9 +16,10 @@ import structlog
 
 from observability import catalog
 from observability.credentials import CredentialsError
+from observability.events import Identity, RuleFired, RuleRecovered
 from observability.store.cluster import ClusterError, ClusterUnreachable
 from observability.watch import book
-from observability.watch.facts import SEEN, Fact, seconds
+from observability.watch.facts import SEEN, observed, seconds
 from observability.watch.ledger import read_cursor, write_cursor
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
+    from observability.events import Event
     from observability.store.cluster import Cluster
     from observability.watch.desk import Desk
+    from observability.watch.facts import Fact
     from observability.watch.incidents import Incident
 
 __all__ = ["KibanaWitness", "fact_of", "is_known"]
@@ -107,18 +110,25 @@ def fact_of(alert: Alert) -> Fact | None:
     if rule is None:
         return None
     about = str(alert.get("alert", "")) if rule.group_by else ""
-    over = alert.get("group") == "recovered"
-    return Fact(
-        family="rule",
-        sign="recovered" if over else "failed",
+    name = f"{alert['rule']}:{about}" if about and rule.group_by != "dag_id" else str(alert["rule"])
+    identity = Identity(dag_id=about) if rule.group_by == "dag_id" and about else None
+    reason = f"{rule.title}, says Kibana: {alert.get('value', '')} in {rule.window_s // 60} min"
+    event: Event = (
+        RuleRecovered(identity=identity, rule_id=name, reason=reason)
+        if alert.get("group") == "recovered"
+        else RuleFired(
+            identity=identity,
+            rule_id=name,
+            reason=reason,
+            cause="deadline" if alert["rule"] == "deadline-missed" else "platform",
+            severity=rule.severity,
+            runbook=str(alert.get("runbook", "")),
+        )
+    )
+    return observed(
+        event,
         time=seconds(alert["@timestamp"]),
-        cause="deadline" if alert["rule"] == "deadline-missed" else "platform",
-        severity=rule.severity,
         certainty=SEEN,
-        witness="kibana",
-        dag_id=about if rule.group_by == "dag_id" else None,
-        name=f"{alert['rule']}:{about}" if about and rule.group_by != "dag_id" else str(alert["rule"]),
-        reason=f"{rule.title}, says Kibana: {alert.get('value', '')} in {rule.window_s // 60} min",
         evidence={"incident.runbook": str(alert.get("runbook", ""))},
     )
 

@@ -12,8 +12,31 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from observability import causes
+from observability.events import (
+    ComponentRecovered,
+    ComponentSilent,
+    DagAutoPaused,
+    DagImportFailed,
+    DagImportRepaired,
+    DagReturned,
+    DagRunFailed,
+    DagRunOverdue,
+    DagRunStarted,
+    DagRunStuck,
+    DagRunSucceeded,
+    DagRunUnstuck,
+    DagUnpaused,
+    DagVanished,
+    Identity,
+    TaskFailed,
+    TaskRemoved,
+    TaskStuck,
+    TaskUnstuck,
+    moment,
+)
 from observability.watch import gauges
-from observability.watch.facts import CERTAIN, SEEN, Fact, seconds
+from observability.watch.facts import CERTAIN, GUESSED, SEEN, Fact, observed, seconds
 from observability.watch.witnesses.api import path_of
 from observability.watch.witnesses.diagnose import diagnose_run, diagnose_task
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
@@ -22,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from observability.events import Event
     from observability.watch.route import Thresholds
     from observability.watch.witnesses.api import AirflowApi
 
@@ -114,13 +138,16 @@ class Reconciler:
                 yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
 
     def _list_tasks(self, since: float) -> list[dict[str, Any]]:
-        asked = {"updated_at_gte": _iso(since), "state": ["failed", "up_for_retry"], "order_by": "id"}
+        asked = {"updated_at_gte": _iso(since), "state": ["failed", "up_for_retry", "removed"], "order_by": "id"}
         return list(self._api.pages(_TASKS, "task_instances", **asked))
 
     def _tasks(self, listed: list[dict[str, Any]]) -> Iterator[Fact]:
         """What is new of ``listed``, as much of it as can be looked into in time; the rest is left to the next look."""
         looked_into = 0
         for one in listed:
+            if one["state"] == "removed":
+                yield from self._removed(one)
+                continue
             if one["state"] != "failed":
                 yield self._about_task(one, "dismissed", {})
                 continue
@@ -131,6 +158,21 @@ class Reconciler:
                     continue
                 looked_into += 1
             yield self._failed_task(one)
+
+    def _removed(self, one: dict[str, Any]) -> Iterator[Fact]:
+        """A task that Airflow took out of its run; an instance of a mapped task that has become fewer is none."""
+        when = seconds(one["end_date"] or one["start_date"] or _iso_now())
+        event = TaskRemoved(
+            identity=self._identity(one),
+            time=_datetime(when),
+            reason="the DAG no longer has it, so Airflow took it out of the run, which goes on without it",
+        )
+        fact = observed(event, time=when, certainty=SEEN, about=self._about(one["dag_id"]))
+        before = self._known(fact.key)
+        if before is not None and before.sign == "failed":
+            return
+        if self._api.get(path_of("dags", one["dag_id"], "tasks", one["task_id"])) is None:
+            yield fact
 
     def _failed_task(self, one: dict[str, Any]) -> Fact:
         bare = self._about_task(one, "failed", {})
@@ -149,13 +191,36 @@ class Reconciler:
         )
 
     def _about_task(self, one: dict[str, Any], sign: Any, evidence: dict[str, Any], **more: Any) -> Fact:
-        return Fact(
-            family="task", sign=sign, time=seconds(one["end_date"] or one["start_date"] or _iso_now()),
-            dag_id=one["dag_id"], run_id=one["dag_run_id"], task_id=one["task_id"], map_index=one["map_index"],
-            try_number=one["try_number"], evidence=evidence, about=self._about(one["dag_id"],
-            operator=one.get("operator_name")),
-            **more,
-        )  # fmt: skip
+        """A fact about an attempt; ``dismissed`` needs no event, for it only says that another was wrong."""
+        when = seconds(one["end_date"] or one["start_date"] or _iso_now())
+        about = self._about(one["dag_id"], operator=one.get("operator_name"))
+        if sign == "dismissed":
+            return Fact(
+                family="task", sign=sign, time=when, dag_id=one["dag_id"], run_id=one["dag_run_id"],
+                task_id=one["task_id"], map_index=one["map_index"], try_number=one["try_number"], evidence=evidence,
+                about=about,
+            )  # fmt: skip
+        certainty = more.pop("certainty", GUESSED)
+        told = {"cause": "platform", "reason": "", **more}
+        event = TaskFailed(identity=self._identity(one), time=_datetime(when), witness="reconciler", **told)
+        return observed(event, time=when, certainty=certainty, evidence=evidence, about=about)
+
+    def _identity(self, one: dict[str, Any]) -> Identity:
+        """What an answer of the API is about: an attempt, a run or a DAG."""
+        known = self.dags.get(one["dag_id"], {})
+        return Identity(
+            dag_id=one["dag_id"],
+            run_id=one.get("dag_run_id"),
+            task_id=one.get("task_id"),
+            map_index=one.get("map_index") if one.get("task_id") else None,
+            try_number=one.get("try_number"),
+            operator=one.get("operator_name"),
+            pool=one.get("pool") if one.get("task_id") else None,
+            run_type=one.get("run_type"),
+            logical_date=one.get("logical_date"),
+            owner=known.get("owner"),
+            tags=tuple(known["tags"]) if known.get("tags") else None,
+        )
 
     def _words_by_api(self, one: dict[str, Any]) -> LastWords:
         """The last words as Airflow serves them: the log may lie elsewhere."""
@@ -183,35 +248,44 @@ class Reconciler:
     def _runs(self, since: float) -> Iterator[Fact]:
         asked = {"updated_at_gte": _iso(since), "state": ["failed", "success"], "order_by": "id"}
         for run in self._api.pages(_RUNS, "dag_runs", **asked):
-            yield self._failed_run(run) if run["state"] == "failed" else self._about_run(run, "recovered")
+            if run["state"] == "failed":
+                yield self._failed_run(run)
+            else:
+                yield self._about_run(run, DagRunSucceeded)
         for run in self._api.pages(_RUNS, "dag_runs", updated_at_gte=_iso(since), state=["running"], order_by="id"):
             if run.get("start_date"):
-                yield replace(self._about_run(run, "noted"), time=seconds(run["start_date"]))
+                yield replace(self._about_run(run, DagRunStarted), time=seconds(run["start_date"]))
 
     def _failed_run(self, run: dict[str, Any]) -> Fact:
-        bare = self._about_run(run, "failed")
+        bare = self._about_run(run, DagRunFailed, reason="")
         before = self._known(bare.key)
         if before is not None and "reconciler" in before.witness:
             return bare
         if (run["dag_id"], run["dag_run_id"]) in self._explained:
-            return self._about_run(run, "failed", cause="upstream", reason="a task of it failed")
+            return self._about_run(run, DagRunFailed, cause="upstream", reason="a task of it failed")
         path = path_of("dags", run["dag_id"], "dagRuns", run["dag_run_id"], "taskInstances")
         tasks = list(self._api.pages(path, "task_instances", order_by="id"))
         details = self._api.get(path_of("dags", run["dag_id"], "details")) or {}
         verdict = diagnose_run(run, tasks, self._events({**run, "task_id": None}), details.get("dag_run_timeout"))
-        return self._about_run(run, "failed", cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty)
+        return self._about_run(
+            run, DagRunFailed, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
+        )
 
-    def _about_run(self, run: dict[str, Any], sign: Any, **more: Any) -> Fact:
-        evidence = {
-            "event.duration": int((run.get("duration") or 0) * 1e9),
-            "airflow.logical_date": run.get("logical_date"),
-        }
-        return Fact(
-            family="run", sign=sign, time=seconds(run["end_date"] or run["start_date"] or _iso_now()),
-            dag_id=run["dag_id"],
-            run_id=run["dag_run_id"], evidence=evidence, about=self._about(run["dag_id"],
-            run_type=run.get("run_type")), **more,
+    def _about_run(self, run: dict[str, Any], kind: Any, **more: Any) -> Fact:
+        """The fact that a run began, ended well or failed; the event's id is the one that the listener gives it."""
+        end = run["start_date"] if kind is DagRunStarted else run["end_date"]
+        certainty = more.pop("certainty", GUESSED)
+        lasted = int((run.get("duration") or 0) * 1e9)
+        if kind is DagRunFailed:
+            more = {"witness": "reconciler", "duration_ns": lasted, **more}
+        when = seconds(run["end_date"] or run["start_date"] or _iso_now())
+        event = kind(identity=self._identity(run), time=_datetime(when), discriminator=_moment_of(end), **more)
+        evidence = {"event.duration": lasted, "airflow.logical_date": run.get("logical_date")}
+        found = observed(
+            event, time=when, certainty=certainty, evidence=evidence,
+            about=self._about(run["dag_id"], run_type=run.get("run_type")),
         )  # fmt: skip
+        return replace(found, witness="reconciler")
 
     def _health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         limit = self._thresholds().component_silent
@@ -226,7 +300,8 @@ class Reconciler:
                 scene.silent = [*{*scene.silent, name}]
             elif name in scene.silent:
                 scene.silent.remove(name)
-                yield _component(name, "recovered", "it has a heartbeat again", now)
+                event = ComponentRecovered(identity=Identity(component=name), reason="it has a heartbeat again")
+                yield observed(event, time=now)
 
     def _silent(self, name: str, reason: str, now: float) -> Fact:
         state = {"triggerer": "deferred", "scheduler": "scheduled"}.get(name)
@@ -236,29 +311,35 @@ class Reconciler:
             evidence["affected"] = ", ".join(f"{one['dag_id']}.{one['task_id']}" for one in waiting[:10])
             reason = f"{reason}; {len(waiting)} {state} tasks wait for it"
         first = waiting[0] if waiting and name == "triggerer" else {}  # what waits for a scheduler has not begun
-        return replace(
-            _component(name, "failed", reason, now, evidence),
+        about = Identity(
+            component=name,
             dag_id=first.get("dag_id"),
             run_id=first.get("dag_run_id"),
             task_id=first.get("task_id"),
         )
+        event = ComponentSilent(identity=about, reason=reason)
+        return observed(event, time=now, certainty=CERTAIN, evidence=evidence)
 
     def _dag_list(self, scene: Scene, now: float) -> Iterator[Fact]:
         found = {one["dag_id"]: one for one in self._api.pages("/dags", "dags", order_by="dag_id")}
         for dag_id in [name for name in scene.dags if name not in found]:
             file = scene.dags[dag_id].get("file")
-            yield self._dag(dag_id, "failed", "import", "no file contains it any more", now, {"file": file})
+            event = DagVanished(identity=self._identity({"dag_id": dag_id}), reason="no file contains it any more")
+            yield self._dag(event, now, {"file": file})
         for dag_id in [name for name in found if name not in scene.dags and scene.slow_at]:
-            yield self._dag(dag_id, "recovered", "import", "it is there", now, {})
+            yield self._dag(DagReturned(identity=Identity(dag_id=dag_id), reason="it is parsed again"), now)
+        for dag_id, one in found.items():
+            if scene.dags.get(dag_id, {}).get("paused") and not one["is_paused"]:
+                yield self._dag(DagUnpaused(identity=self._identity(one), reason="it is no longer paused"), now)
         overdue_after = self._thresholds().overdue
         waits = {dag_id: self._next_run(one, scene, now) for dag_id, one in found.items()}
         for dag_id, (due, since) in waits.items():
             one = found[dag_id]
             if due and now - max(seconds(due), since) > overdue_after and self._has_room(one):
-                yield Fact(
-                    family="overdue", sign="failed", time=now, cause="platform", certainty=SEEN, dag_id=dag_id,
-                    reason=f"the run that was due at {due} has not begun", about=_about_dag(one, self._environment),
-                )  # fmt: skip
+                overdue = DagRunOverdue(
+                    identity=self._identity({"dag_id": dag_id}), reason=f"the run that was due at {due} has not begun"
+                )
+                yield observed(overdue, time=now, certainty=SEEN, about=_about_dag(one, self._environment))
         before, turn = scene.dags, _longest_unasked(scene.dags)
         scene.dags = {
             name: {**self._known_dag(one, None if name in turn else before.get(name), now), "next": waits[name]}
@@ -291,12 +372,9 @@ class Reconciler:
         deadlines = declared.get("value", []) if isinstance(declared, dict) else []
         return {**known, "mark": mark, "deadlines": deadlines, "asked": now}
 
-    def _dag(self, dag_id: str, sign: Any, cause: str, reason: str, now: float, evidence: dict[str, Any]) -> Fact:  # noqa: PLR0913, PLR0917 - each is a column of what it is about
-        return Fact(
-            family="dag", sign=sign, time=now, cause=cause, reason=reason, certainty=SEEN, dag_id=dag_id,
-            evidence=evidence,
-            about=self._about(dag_id),
-        )  # fmt: skip
+    def _dag(self, event: Event, now: float, evidence: dict[str, Any] | None = None) -> Fact:
+        dag_id = event.identity.dag_id if event.identity else None
+        return observed(event, time=now, certainty=SEEN, evidence=evidence, about=self._about(dag_id))
 
     def _imports(self, scene: Scene, now: float) -> Iterator[Fact]:
         found = {one["filename"]: one for one in self._api.pages("/importErrors", "import_errors", order_by="id")}
@@ -304,14 +382,19 @@ class Reconciler:
             last = str(one["stack_trace"]).strip().rpartition("\n")[2]
             lost = [dag_id for dag_id, about in scene.dags.items() if about.get("file") == name]
             evidence = {"error.stack_trace": one["stack_trace"][-4000:], "affected": ", ".join(lost[:20])}
-            yield Fact(
-                family="import", sign="failed", time=seconds(one["timestamp"]), cause="import", reason=last,
-                certainty=CERTAIN,
-                name=name, dag_id=lost[0] if lost else None, evidence=evidence,
+            event = DagImportFailed(
+                identity=self._identity({"dag_id": lost[0]}) if lost else None,
+                time=_datetime(seconds(one["timestamp"])),
+                reason=last,
+                stack_trace=causes.bounded_trace(str(one["stack_trace"])),
+                file_path=name,
+            )
+            yield observed(
+                event, time=seconds(one["timestamp"]), certainty=CERTAIN, evidence=evidence,
                 about=self._about(lost[0]) if lost else {"env": self._environment},
             )  # fmt: skip
         for name in [name for name in scene.broken if name not in found]:
-            yield Fact(family="import", sign="recovered", time=now, name=name, reason="the file parses again")
+            yield observed(DagImportRepaired(reason="the file parses again", file_path=name), time=now)
         scene.broken = {name: one["timestamp"] for name, one in found.items()}
 
     def _waiting(self, scene: Scene, now: float) -> Iterator[Fact]:
@@ -324,9 +407,13 @@ class Reconciler:
             if since is None:
                 continue
             waited = now - seconds(since)
-            fact = self._stuck(
-                one, "failed", f"it has been {one['state']} for {waited:.0f} s in pool {one['pool']}", now
+            event = TaskStuck(
+                identity=self._identity(one),
+                cause="stuck_queued",
+                reason=f"it has been {one['state']} for {waited:.0f} s in pool {one['pool']}",
+                state=one["state"],
             )
+            fact = self._stuck(event, now)
             if waited < limit and fact.key not in scene.stuck:  # from scheduled to queued it waits on
                 continue
             stuck[fact.key] = [
@@ -341,7 +428,8 @@ class Reconciler:
         for key, (dag_id, run_id, task_id, map_index, attempt, pool) in scene.stuck.items():
             if key not in stuck:
                 gone = {"dag_id": dag_id, "dag_run_id": run_id, "task_id": task_id, "map_index": map_index}
-                yield self._stuck({**gone, "try_number": attempt, "pool": pool}, "recovered", "it no longer waits", now)
+                about = self._identity({**gone, "try_number": attempt, "pool": pool})
+                yield self._stuck(TaskUnstuck(identity=about, reason="it waits no longer"), now)
         scene.stuck = stuck
 
     def _idle(self, active: set[tuple[str, str]], scene: Scene, now: float) -> Iterator[Fact]:
@@ -363,10 +451,12 @@ class Reconciler:
                 told = bool(waiting)
                 if told:
                     reason = f"it runs, and {', '.join(waiting[:5])} has waited {now - since:.0f} s to be scheduled"
-                    yield self._stuck(_whole(dag_id, run["dag_run_id"]), "failed", reason, now)
+                    yield self._stuck(DagRunStuck(identity=self._identity(run), reason=reason), now)
             scene.idle[key] = [since, told]
         for key in [key for key, (_, told) in before.items() if told and key not in scene.idle]:
-            yield self._stuck(_whole(*key.split("\x1f")), "recovered", "it goes on", now)
+            dag_id, run_id = key.split("\x1f")
+            about = self._identity({"dag_id": dag_id, "dag_run_id": run_id})
+            yield self._stuck(DagRunUnstuck(identity=about, reason="its tasks are scheduled again"), now)
 
     def _never_scheduled(self, dag_id: str, run_id: str) -> list[str]:
         """The tasks of a run that have not been scheduled, where none is under way in a state of its own."""
@@ -376,13 +466,9 @@ class Reconciler:
             return []
         return [one["task_id"] for one in tasks if one["state"] is None]
 
-    def _stuck(self, one: dict[str, Any], sign: Any, reason: str, now: float) -> Fact:
-        return Fact(
-            family="stuck", sign=sign, time=now, cause="stuck_queued", reason=reason, certainty=SEEN,
-            dag_id=one["dag_id"],
-            run_id=one["dag_run_id"], task_id=one["task_id"], map_index=one["map_index"], try_number=one["try_number"],
-            about=self._about(one["dag_id"]),
-        )  # fmt: skip
+    def _stuck(self, event: Event, now: float) -> Fact:
+        dag_id = event.identity.dag_id if event.identity else None
+        return observed(event, time=now, certainty=SEEN, about=self._about(dag_id))
 
     def _auto_paused(self, scene: Scene, now: float) -> Iterator[Fact]:
         """Airflow's own pausing stands in its event log as ``paused``; a person's stands there as ``patch_dag``."""
@@ -395,22 +481,18 @@ class Reconciler:
             if number <= scene.paused_until:
                 continue
             newest = max(newest, number)
-            yield Fact(
-                family="paused", sign="failed", time=seconds(event["when"]), cause="platform", certainty=CERTAIN,
-                dag_id=event["dag_id"], name=str(number), about=self._about(event["dag_id"]),
+            paused = DagAutoPaused(
+                identity=self._identity({"dag_id": event["dag_id"]}),
+                time=_datetime(seconds(event["when"])),
                 reason="too many runs failed in a row (max_consecutive_failed_dag_runs)",
-            )  # fmt: skip
+            )
+            yield observed(paused, time=seconds(event["when"]), certainty=CERTAIN, about=self._about(event["dag_id"]))
         scene.paused_until = newest
 
     def _about(self, dag_id: str | None, **more: Any) -> dict[str, Any]:
         known = self.dags.get(dag_id or "", {})
         about = {name: known.get(name) for name in ("owner", "tags", "env")} | {"env": self._environment} | more
         return {name: value for name, value in about.items() if value}
-
-
-def _whole(dag_id: str, run_id: str) -> dict[str, Any]:
-    """A run where a task is asked for."""
-    return {"dag_id": dag_id, "dag_run_id": run_id, "task_id": None, "map_index": -1, "try_number": None}
 
 
 def _is_about(event: dict[str, Any], one: dict[str, Any]) -> bool:
@@ -427,14 +509,6 @@ def _is_settled(fact: Fact) -> bool:
     return "reconciler" in fact.witness or (fact.certainty >= SEEN and fact.cause != "cancelled")
 
 
-def _component(name: str, sign: Any, reason: str, now: float, evidence: dict[str, Any] | None = None) -> Fact:
-    return Fact(
-        family="component", sign=sign, time=now, cause="platform", reason=reason, severity="critical",
-        certainty=CERTAIN,
-        name=name, evidence=evidence or {},
-    )  # fmt: skip
-
-
 def _about_dag(one: dict[str, Any], environment: str) -> dict[str, Any]:
     owners = one.get("owners") or []
     return {"owner": ",".join(owners), "tags": [tag["name"] for tag in one.get("tags") or []], "env": environment}
@@ -448,6 +522,15 @@ def _longest_unasked(dags: dict[str, dict[str, Any]]) -> set[str]:
 def scene_from(value: Any) -> Scene:
     """The scene that was written as JSON, or a new one."""
     return Scene(**value) if value else Scene()
+
+
+def _datetime(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, timezone.utc)
+
+
+def _moment_of(timestamp: str | None) -> str:
+    """What tells one end of a run from the next, as :func:`observability.events.moment` writes it."""
+    return moment(datetime.fromisoformat(timestamp.replace("Z", "+00:00"))) if timestamp else ""
 
 
 def _iso(moment: float) -> str:
