@@ -54,7 +54,11 @@ _WORD = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a person is told. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address)."""
+    """What a person is told. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address).
+
+    ``incidents`` are those of a digest, with ``more`` that are not listed; ``pair`` is the key under which a service
+    that opens and closes alerts finds this one again.
+    """
 
     kind: str
     severity: str
@@ -75,6 +79,9 @@ class Message:
     log: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     incidents: tuple[Mapping[str, Any], ...] = field(default=())
+    more: int = 0
+    pair: str = ""
+    try_number: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The message as JSON values."""

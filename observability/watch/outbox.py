@@ -22,6 +22,7 @@ from observability.events import ChannelBroken, ChannelRecovered, Identity, Noti
 from observability.watch import book, schema
 from observability.watch.channels import ChannelRefused, ChannelUnavailable, open_channel
 from observability.watch.facts import CERTAIN, observed
+from observability.watch.fit import essentials
 from observability.watch.ledger import LedgerUnavailable
 from observability.watch.messages import Message
 
@@ -141,7 +142,7 @@ class Courier(threading.Thread):
         try:
             if self._open is None:
                 self._open = open_channel(self.channel, self._spec, self._contacts, self._home)
-            self._open.send(parcel.message, resent=parcel.attempt > 1)
+            self._send(self._open, parcel)
         except ChannelUnavailable as error:
             self._failed(parcel, str(error), error.retry_after_s, time.time())
         except ChannelRefused as error:
@@ -152,6 +153,20 @@ class Courier(threading.Thread):
         else:
             self._done(parcel, time.time())
         return True
+
+    def _send(self, channel: Channel, parcel: Parcel) -> None:
+        """Send it; where the service may have refused it for its size, its essentials once."""
+        resent = parcel.attempt > 1
+        try:
+            channel.send(parcel.message, resent=resent)
+        except ChannelRefused as error:
+            if not error.perhaps_too_long:
+                raise
+            try:
+                channel.send(essentials(parcel.message), resent=resent)
+            except ChannelRefused:
+                raise error from None  # what was said of the whole message says more
+            self._log.warning("a message was taken only in short", channel=self.channel, reason=str(error))
 
     def _put_back(self) -> None:
         table = schema.outbox

@@ -173,8 +173,8 @@ def test_a_digest_lists_what_it_stands_for_in_every_form():
         [compose(Notice("opened", incident(f"dag{number}")), LINKS, "dev") for number in range(60)], "serial", "dev"
     )
     for shown in (render.text(said), render.html(said), render.markdown(said), json.dumps(render.slack(said))):
-        assert "dag0.dag0 dag0: app" in shown
-        assert "dag49.dag49 dag49: app" in shown
+        assert "dag0.dag0 dag0: error in the task" in shown
+        assert "dag49.dag49 dag49: error in the task" in shown
         assert "and 10 more: contrail alerts list" in shown
 
 

@@ -114,6 +114,48 @@ def test_a_signature_holds_for_this_body_this_key_and_300_seconds(change, holds)
     assert verify(given["header"], given["body"], given["key"], given["now"]) is holds
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "t=²,v1=0",
+        "t=٣,v1=0",
+        "t=" + "9" * 5000,
+        "t=1000,v1=\ud800",
+        "t=1000,v1=ü",
+        "\x00",
+        "t=1000,=,,v1",
+        "t=-1,v1=0",
+        ",",
+        "=",
+    ],
+)
+def test_an_odd_signature_is_a_no(header):
+    assert verify(header, b"{}", "key", 1000.0) is False
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_may_be_too_long_is_tried_once_more_in_short(office, hook, status):
+    hook.answers = [(status, {})]
+    courier = office.courier()
+    office.put(message(details=(("Long", "x" * 4000),), log=("y" * 300,) * 12))
+    courier.step(time.time())
+    assert office.states() == [("hook", "sent")]
+    taken = json.loads(hook.requests[0][1])
+    assert (taken["title"], taken["details"], taken["log"]) == ("load.t: app 1", [], [])
+
+
+@pytest.mark.parametrize(("status", "tries"), [(400, 2), (401, 1), (403, 1), (404, 1), (410, 1), (413, 2)])
+def test_an_answer_that_would_be_the_same_for_ever_is_dead_at_once(office, hook, status, tries):
+    hook.answers = [(status, {})] * 5
+    courier = office.courier(fallback="file")
+    office.put(message())
+    while courier.step(time.time()):
+        pass
+    assert office.states() == [("hook", "dead"), ("file", "pending")]
+    assert len(hook.answers) == 5 - tries
+    assert f"answered {status}" in office.rows()[0][4]
+
+
 def test_a_500_is_tried_again_later(office, hook):
     hook.answers = [(500, {})]
     courier = office.courier()

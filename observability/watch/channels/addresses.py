@@ -67,7 +67,7 @@ def check_host(host: str, allow: Sequence[str] = ()) -> None:
     if is_listed(bare, allow):
         return
     if is_loopback(bare) or (literal is not None and not may_use(literal, allow)):
-        raise ChannelRefused(f"{host} is not public: list it under allow if that is wanted")
+        raise ChannelRefused(f"it leads to {host}, which is not public: list it under allow if that is wanted")
 
 
 def checked_addresses(host: str, port: int, allow: Sequence[str] = ()) -> list[str]:

@@ -52,7 +52,14 @@ class ChannelUnavailable(ChannelError):  # noqa: N818 - a state of the service, 
 
 
 class ChannelRefused(ChannelError):  # noqa: N818 - an answer of the service, as in HTTP 4xx
-    """The service will never take this message, or the channel is configured wrongly."""
+    """The service will never take this message, or the channel is configured wrongly.
+
+    ``perhaps_too_long`` where the answer may have been about the size: the essentials are worth one more try.
+    """
+
+    def __init__(self, message: str, *, perhaps_too_long: bool = False) -> None:
+        super().__init__(message)
+        self.perhaps_too_long = perhaps_too_long
 
 
 class Channel(Protocol):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import orjson
 
+from observability.catalog import CAUSE_LABELS
 from observability.watch import render
 from observability.watch.channels.channel import reference
 from observability.watch.channels.guard import check_url, guarded_client
 from observability.watch.channels.webhook import post
+from observability.watch.fit import shorten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,28 +26,37 @@ if TYPE_CHECKING:
 
 __all__ = ["open_channel", "payload"]
 
+_SUMMARY_MOST, _WORD_MOST = 1024, 255
 _URL = "https://events.pagerduty.com/v2/enqueue"
 
 
-def payload(message: Message, routing_key: str) -> dict[str, Any]:
+def payload(message: Message, routing_key: str, *, action: str = "") -> dict[str, Any]:
     """The request's body; ``dedup_key`` is the incident, so that repeats and the resolution find it."""
-    links = [{"href": address, "text": label} for label, address in message.links if address.startswith("http")]
+    action = action or ("resolve" if message.kind == "resolved" else "trigger")
     body: dict[str, Any] = {
         "routing_key": routing_key,
-        "event_action": "resolve" if message.kind == "resolved" else "trigger",
-        "dedup_key": message.incident_id or message.dedup_key,
+        "event_action": action,
+        "dedup_key": _key(message.pair or message.incident_id or message.dedup_key),
     }
-    if message.kind != "resolved":
-        body["payload"] = {
-            "summary": render.subject(message)[:1024],
-            "source": message.dag_id or "contrail",
-            "severity": message.severity,
-            "class": message.cause,
-            "group": message.dag_id,
-            "custom_details": {**dict(message.details), "summary": message.summary, "log": list(message.log)},
-        }
-        body["links"] = links
+    if action == "resolve":
+        return body
+    details = {"summary": message.summary, **dict(message.details), "log": list(message.log)}
+    details |= {"notices": render.members(message)} if message.incidents else {}
+    body["payload"] = {
+        "summary": shorten(render.subject(message), _SUMMARY_MOST),
+        "source": shorten(message.dag_id or "contrail", _WORD_MOST),
+        "severity": message.severity,
+        "class": CAUSE_LABELS.get(message.cause, message.cause),
+        "group": shorten(message.dag_id or "", _WORD_MOST) or None,
+        "custom_details": {name: value for name, value in details.items() if value},
+    }
+    body["links"] = [{"href": address, "text": label} for label, address in message.links if render.is_web(address)]
     return body
+
+
+def _key(key: str) -> str:
+    """PagerDuty takes 255 characters."""
+    return key if len(key) <= _WORD_MOST else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
 class _PagerDuty:
@@ -52,8 +64,12 @@ class _PagerDuty:
         self._name, self._key, self._client, self._url = name, routing_key, client, url
 
     def send(self, message: Message, *, resent: bool) -> None:  # noqa: ARG002 - the dedup_key makes it one
-        body = orjson.dumps(payload(message, self._key))
-        post(self._client, self._url, body, {"Content-Type": "application/json"}, self._name)
+        self._post(payload(message, self._key))
+        if message.kind == "test":  # nobody would ever say that it is over
+            self._post(payload(message, self._key, action="resolve"))
+
+    def _post(self, body: dict[str, Any]) -> None:
+        post(self._client, self._url, orjson.dumps(body), {"Content-Type": "application/json"}, self._name)
 
     def close(self) -> None:
         self._client.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from observability.credentials import CredentialsError
 from observability.watch import render
 from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable, reference
+from observability.watch.fit import fitted, shorten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["open_channel"]
 
 _SUBJECT_MOST = 100
+_BYTES_MOST = 256_000
+"""Of 262,144 that SNS takes; the attributes count as well."""
 _ARN_COLONS = 5
 _REFUSED = {
     "AuthorizationError",
@@ -37,12 +40,13 @@ class _Sns:
     def send(self, message: Message, *, resent: bool) -> None:  # noqa: ARG002 - a FIFO topic has the key
         import botocore.exceptions
 
-        asked: dict[str, Any] = {"TopicArn": self._topic, "Subject": _subject(message), "Message": render.text(message)}
+        asked: dict[str, Any] = {"TopicArn": self._topic, "Subject": _subject(message)}
+        asked["Message"] = fitted(message, render.text, _BYTES_MOST, lambda part: len(part.encode("utf-8", "replace")))
         words = {
             "kind": message.kind,
             "severity": message.severity,
             "cause": message.cause or "none",
-            "dag_id": message.dag_id or "none",
+            "dag_id": shorten(message.dag_id or "none", 250),
         }
         asked["MessageAttributes"] = {key: {"DataType": "String", "StringValue": value} for key, value in words.items()}
         if self._topic.endswith(".fifo"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import ssl
 import time
 from email.utils import parsedate_to_datetime
@@ -18,8 +19,9 @@ import httpx
 import orjson
 
 from observability.watch import render
-from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable, reference
+from observability.watch.channels.channel import ChannelError, ChannelRefused, ChannelUnavailable, reference
 from observability.watch.channels.guard import check_url, guarded_client
+from observability.watch.messages import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
     from observability.watch.messages import Message
     from observability.watch.route import ChannelSpec
 
-__all__ = ["open_channel", "post", "retry_after", "sign", "verify"]
+__all__ = ["open_channel", "post", "refusal", "retry_after", "sign", "verify"]
 
 _AGE_MOST_S = 300
 _SUCCESS, _SERVER_ERROR = 200, 500
 _TRY_AGAIN = {408, 409, 425, 429}
+_ABOUT_THE_MESSAGE = {400, 413, 414, 422, 431}
+_WORDS_MOST = 1000
 
 
 def sign(body: bytes, keys: Sequence[str], moment: int) -> str:
@@ -43,17 +47,20 @@ def sign(body: bytes, keys: Sequence[str], moment: int) -> str:
 
 
 def verify(header: str, body: bytes, key: str, now: float) -> bool:
-    """Whether ``header`` signs ``body`` with ``key`` and is no older than 300 s: what a receiver does."""
-    parts = [part.partition("=")[::2] for part in header.split(",")]
-    moments = [value for name, value in parts if name == "t" and value.isdigit()]
-    if len(moments) != 1 or abs(now - int(moments[0])) > _AGE_MOST_S:
+    """Tell whether ``header`` signs ``body`` with ``key`` and is no older than 300 s; an odd header is a no."""
+    parts = [part.strip().partition("=")[::2] for part in header.split(",")]
+    moments = [value for name, value in parts if name == "t"]
+    if len(moments) != 1 or not re.fullmatch(r"[0-9]{1,12}", moments[0]):
         return False
-    expected = _hmac(body, key, int(moments[0]))
-    return any(name == "v1" and hmac.compare_digest(value.encode(), expected.encode()) for name, value in parts)
+    if abs(now - int(moments[0])) > _AGE_MOST_S:
+        return False
+    expected = _hmac(body, key, int(moments[0])).encode()
+    given = [value.encode("utf-8", "surrogatepass") for name, value in parts if name == "v1"]
+    return any(hmac.compare_digest(value, expected) for value in given)
 
 
 def _hmac(body: bytes, key: str, moment: int) -> str:
-    return hmac.new(key.encode(), b"%d." % moment + body, hashlib.sha256).hexdigest()
+    return hmac.new(key.encode("utf-8", "surrogatepass"), b"%d." % moment + body, hashlib.sha256).hexdigest()
 
 
 class _Webhook:
@@ -77,15 +84,39 @@ def post(client: httpx.Client, url: httpx.URL, body: bytes, headers: dict[str, s
     try:
         with client.stream("POST", url, content=body, headers=headers) as answer:
             status, wish = answer.status_code, answer.headers.get("Retry-After")
+            said = "" if _is_success(status) else _words(answer)
     except httpx.HTTPError as error:
         if _is_certificate(error):
             raise ChannelRefused(f"{name}: the certificate of {url.host} is not valid: {error}") from error
         raise ChannelUnavailable(f"{name}: {url.host}: {type(error).__name__}: {error}") from error
-    if _SUCCESS <= status < _SUCCESS + 100:
-        return
+    if not _is_success(status):
+        raise refusal(f"{name}: {url.host}", status, said, retry_after(wish, time.time()))
+
+
+def refusal(who: str, status: int, said: str, wish_s: float | None = None) -> ChannelError:
+    """What an HTTP status other than success means for the message: try again, or never as it stands."""
+    words = f": {said}" if said else ""
     if status in _TRY_AGAIN or status >= _SERVER_ERROR:
-        raise ChannelUnavailable(f"{name}: {url.host} answered {status}", retry_after(wish, time.time()))
-    raise ChannelRefused(f"{name}: {url.host} answered {status}: correct the address or the credentials")
+        return ChannelUnavailable(f"{who} answered {status}{words}", wish_s)
+    advice = "" if status in _ABOUT_THE_MESSAGE else "; correct the address or the credentials"
+    return ChannelRefused(f"{who} answered {status}{words}{advice}", perhaps_too_long=status in _ABOUT_THE_MESSAGE)
+
+
+def _is_success(status: int) -> bool:
+    return _SUCCESS <= status < _SUCCESS + 100
+
+
+def _words(answer: httpx.Response) -> str:
+    """The beginning of what the service says of its refusal, without secrets."""
+    found = bytearray()
+    try:
+        for part in answer.iter_bytes():
+            found += part
+            if len(found) >= _WORDS_MOST:
+                break
+    except httpx.HTTPError:
+        return ""  # the status alone is an answer
+    return plain(found[:_WORDS_MOST].decode("utf-8", "replace"), 300)
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -94,7 +125,7 @@ def retry_after(value: str | None, now: float) -> float | None:
         return None
     try:
         wish = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - now
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(wish, 0.0), 3600.0)
 
