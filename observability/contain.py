@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-__all__ = ["contained", "count_loss", "take_losses", "text_of"]
+__all__ = ["contained", "count_loss", "own_fault", "take_losses", "text_of"]
 
 _losses: Counter[tuple[str, str]] = Counter()
 _said: set[tuple[str, type[Exception]]] = set()
@@ -49,14 +49,25 @@ class _Contained:
         if not isinstance(error, Exception):
             return False
         count_loss(self._stage, type(error).__name__)
-        if _a_test_runs():
-            return False
-        _say_once(self._stage, error)
-        return True
+        return own_fault(self._stage, error)
 
 
-def _a_test_runs() -> bool:
-    """A process that a test has started inherits the variable, and a program may import pytest: both together tell."""
+def own_fault(stage: str, error: Exception) -> bool:
+    """Say once that we failed at ``stage``. True where the caller is to pass over what it failed at.
+
+    False under pytest, where the caller raises the error again. The caller counts what it passes over.
+    """
+    if raises_again():
+        return False
+    _say_once(stage, error)
+    return True
+
+
+def raises_again() -> bool:
+    """Tell whether a bug of ours is to be seen rather than survived: while a test runs.
+
+    A process that a test has started inherits the variable, and a program may import pytest: both together tell.
+    """
     return "PYTEST_CURRENT_TEST" in os.environ and "pytest" in sys.modules
 
 

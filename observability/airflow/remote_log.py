@@ -20,8 +20,11 @@ from airflow.utils.state import State
 from observability.airflow.catch_up import catch_up, resolve_in_process
 from observability.contain import contained
 from observability.redact import structlog_processor
-from observability.relay.sources.logs import attempt_of
-from observability.relay.steps.splice import origin_of
+from observability.relay.sources.file import TailedFile
+from observability.relay.sources.logs import attempt_of, log_stream
+from observability.relay.steps.line_time import origin_of
+from observability.relay.steps.own_keys import user_keys
+from observability.relay.steps.splice import splice
 from observability.settings import SettingsError, get_settings
 from observability.store import Query, StoreError, open_store
 
@@ -34,9 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ContrailLogIO", "as_written"]
 
-_ADDED = ("airflow.", "host.", "service.", "data_stream.", "log.file.", "log_id", "offset", "@timestamp", "_")
-"""What our documents have beside the line that Airflow wrote: names, or how they begin."""
-_TAIL_BYTES = 65_536
+_TAIL_BYTES = 131_072
+_UNKNOWN_PLACE = 1 << 62
+"""Behind everything: a last line so long that its beginning was not found is taken from the local file."""
 
 
 class ContrailLogIO:
@@ -96,7 +99,7 @@ class ContrailLogIO:
 
 def as_written(document: Document) -> str:
     """The line of a log document as Airflow wrote it."""
-    line = {name: value for name, value in document.items() if not name.startswith(_ADDED)}
+    line = user_keys(document)
     line.setdefault("timestamp", document.get("@timestamp"))
     line.setdefault("event", document.get("message", ""))
     return orjson.dumps(line).decode()
@@ -131,7 +134,7 @@ def _is_local(settings: Settings, relative_path: str, *, unfinished: bool) -> bo
     path = Path(conf.get("logging", "base_log_folder"), relative_path)
     if not path.is_file():
         return False
-    return unfinished or _last_place(path) > _stored_place(settings, relative_path)
+    return unfinished or _last_place(path, relative_path) > _stored_place(settings, relative_path)
 
 
 def _stored_place(settings: Settings, relative_path: str) -> int:
@@ -143,11 +146,18 @@ def _stored_place(settings: Settings, relative_path: str) -> int:
         store.close()
 
 
-def _last_place(path: Path) -> int:
+def _last_place(path: Path, relative_path: str) -> int:
     """The ``offset`` that the last line of the file has, or will have, in the store."""
-    with path.open("rb") as file:
-        head = file.read(1024).partition(b"\n")[0]
-        start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
-        file.seek(start)
-        tail = file.read().rstrip(b"\n")
-    return origin_of(head) + start + tail.rfind(b"\n") + 1
+    stream = log_stream(relative_path, "", "")
+    with path.open("rb") as log:
+        head = log.read(1024).partition(b"\n")[0]
+        found = os.fstat(log.fileno())
+        start = max(0, found.st_size - _TAIL_BYTES)
+        log.seek(start)
+        tail = log.read()
+    skipped = tail.find(b"\n") + 1 if start else 0
+    if stream is None or (start and not skipped):
+        return _UNKNOWN_PLACE
+    file = TailedFile(stream, path, found.st_dev, found.st_ino, "", origin_of(head), changed=found.st_mtime)
+    documents = splice(file, tail[skipped:], start + skipped).documents
+    return int(orjson.loads(documents[-1])["offset"]) if documents else 0

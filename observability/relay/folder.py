@@ -107,10 +107,12 @@ class Folder:
         for hot in self._hot.values():
             hot.due = 0.0
 
-    def sweep_soon(self) -> None:
-        """Begin a sweep anew, and go through it at once; not more often than sweeps are worth."""
-        if self._credit > -_MOST_DEBT_S:
-            self._sweep, self._hurry = None, True
+    def sweep_soon(self) -> bool:
+        """Begin a sweep anew, and go through it at once; False where that was done too often for what it is worth."""
+        if self._credit <= -_MOST_DEBT_S:
+            return False
+        self._sweep, self._hurry = None, True
+        return True
 
     def _slice(self, has_room: Callable[[], bool], *, whole: bool, wait: bool) -> Iterator[Entry]:
         sweep = self._sweep = self._sweep or self._walk()

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from observability.contain import count_loss, own_fault
 from observability.relay.finished import Finished
 from observability.relay.folder import Entry, Folder
-from observability.relay.sources.file import TailedFile, stamp_of
+from observability.relay.sources.file import READ_FLAGS, TailedFile, stamp_of
+from observability.relay.sources.logs import printable
 from observability.relay.steps.identify import HEAD_BYTES, first_line, identify
-from observability.relay.steps.splice import origin_of
+from observability.relay.steps.line_time import origin_of
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from observability.relay.sources.file import Stream
     from observability.relay.spool import Spool
@@ -43,11 +47,23 @@ _WATCH_SHARE = 20
 _COMPARED_BYTES = 65_536
 
 
+@dataclass(slots=True)
+class _Missing:
+    """A file that has gone with something unread in it, and when that is lost: after a while and a whole sweep."""
+
+    file: TailedFile
+    deadline: float
+    sweeps: int
+
+
 class Reader(Protocol):
     """Who reads the files, with a cursor in each."""
 
     def position(self, file: TailedFile) -> int:
         """Up to where ``file`` is answered for; -1 while that is not known."""
+
+    def taken(self, file: TailedFile) -> int:
+        """Up to where ``file`` was read, whether or not that is answered for; -1 where that is not known."""
 
     def recall(self, identity: str) -> Cursor | None:
         """The cursor kept for an identity, at its start where there is none; None while that is not known."""
@@ -73,14 +89,16 @@ class Inventory:
         self.round = 0
         self.unreadable: dict[str, str] = {}
         self.unknown: dict[str, None] = {}
-        """Some of the files that are called like a log and like none that Airflow writes by its own template."""
+        """Some of the files that look like a log and are called like none that Airflow writes by its own template."""
+        self._unknown = Finished()
+        self._failed_at: set[str] = set()
         self._sources = sources
         self._readers = readers
         self._active: dict[tuple[int, int], TailedFile] = {}
         self._source_of: dict[tuple[int, int], Source] = {}
         self._by_identity: dict[str, TailedFile] = {}
         self._finished = Finished()
-        self._missing: dict[str, tuple[TailedFile, float]] = {}
+        self._missing: dict[str, _Missing] = {}
         self._adopted = False
         self._left_out = self._crowded = False
         self._moved = time.monotonic()
@@ -101,7 +119,8 @@ class Inventory:
         for source in self._sources:
             stuck = time.monotonic() - self._moved > _STUCK_S
             for entry in source.folder.look(self._has_room, whole=whole, wait=not stuck):
-                self._see(source, entry)
+                with self._alone(entry.path):
+                    self._see(source, entry)
         self._watch()
         self._give_up()
         self._retire()
@@ -110,6 +129,7 @@ class Inventory:
         self.round += 1
         now = [source.folder.sweeps for source in self._sources]
         self._finished.prune(now)
+        self._unknown.prune(now)
         return all(map(int.__gt__, now, before)) and not (self._left_out or self._crowded)
 
     def wake(self) -> None:
@@ -149,11 +169,37 @@ class Inventory:
         """Find out anew what ``file`` is: its content is not what a cursor says."""
         file.size = -1
 
+    @property
+    def swept(self) -> bool:
+        """Whether every folder was looked through to its end at least once."""
+        return all(source.folder.sweeps for source in self._sources)
+
+    @property
+    def unknown_files(self) -> int:
+        """How many files look like a log and fit no template that we know."""
+        return len(self._unknown)
+
+    @contextlib.contextmanager
+    def _alone(self, path: str) -> Iterator[None]:
+        """One file, at which we may fail without failing at the others; it is counted once and named by the doctor."""
+        try:
+            yield
+        except OSError as error:
+            self.unreadable[path] = error.strerror or str(error)
+        except Exception as error:
+            if not own_fault("relay.inventory", error):
+                raise
+            self.unreadable[path] = f"Contrail fails at it ({type(error).__name__}); please report it"
+            if path not in self._failed_at and len(self._failed_at) < _MOST_ACTIVE:
+                self._failed_at.add(path)
+                count_loss("relay.inventory", f"file passed over at {type(error).__name__}")
+
     def _adopt(self) -> None:
         for source in self._sources:
             if source.spool is not None:
                 for name, link, found in source.spool.held():
-                    self._adopt_one(source, source.spool, name, link, found)
+                    with self._alone(str(link)):
+                        self._adopt_one(source, source.spool, name, link, found)
 
     def _adopt_one(self, source: Source, spool: Spool, name: str, link: Path, found: os.stat_result) -> None:
         stream = source.stream_of(name)
@@ -191,8 +237,7 @@ class Inventory:
             return
         stream = source.stream_of(os.path.relpath(entry.path, source.folder.root))
         if stream is None:
-            if entry.path.endswith(".log") and len(self.unknown) < _MOST_UNKNOWN:
-                self.unknown[entry.path] = None
+            self._note_unknown(source, entry.path)
             return
         if file is not None:
             self._replace(key, file, found)
@@ -200,6 +245,14 @@ class Inventory:
             self._crowded = True
             return
         self._admit(source, stream, Path(entry.path), found)
+
+    def _note_unknown(self, source: Source, path: str) -> None:
+        name = os.path.relpath(path, source.folder.root)
+        if source.spool is None or not looks_like_a_log(name):
+            return
+        self._unknown.add(hash(path))
+        if len(self.unknown) < _MOST_UNKNOWN:
+            self.unknown[printable(path)] = None
 
     def _admit(self, source: Source, stream: Stream, path: Path, found: os.stat_result) -> TailedFile | None:
         key = (found.st_dev, found.st_ino)
@@ -223,15 +276,19 @@ class Inventory:
             return None
         if not stream.prefix:
             return _known_by_name(stream, path, found)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, READ_FLAGS)
         try:
+            if not _is_that(descriptor, found):
+                return None
             line = first_line(descriptor)
             if line is None:
                 if time.time() - found.st_mtime < _ABANDONED_S:
                     return None
                 line = os.pread(descriptor, HEAD_BYTES, 0)
             origin = origin_of(line)
-            generation = 0 if origin else self._generation(stream, line, descriptor)
+            generation = self._generation(
+                stream, line, descriptor, None if origin else self._by_identity, found.st_size
+            )
             if generation is None:
                 self._left_out = True
                 return None
@@ -242,16 +299,25 @@ class Inventory:
         file.look(found)
         return file
 
-    def _generation(self, stream: Stream, line: bytes, descriptor: int) -> int | None:
+    def _generation(
+        self, stream: Stream, line: bytes, descriptor: int, known: dict[str, TailedFile] | None, size: int
+    ) -> int | None:
+        """Which of the files that begin with this line it is: the first one whose cursors were set in its content.
+
+        ``known`` are the files that it may differ from; None where the line has a time, which no two files share, so
+        that it is a copy (perhaps one that is still being made) or holds something else where a cursor stands.
+        """
         for generation in count():
             identity = identify(stream.name, line, generation)
-            holder = self._by_identity.get(identity)
+            holder = known.get(identity) if known is not None else None
             if holder is not None and not _begins_alike(descriptor, holder):
                 continue
             cursors = [reader.recall(identity) for reader in self._readers]
             if None in cursors:
-                return None
-            if all(_fits(descriptor, cursor) for cursor in cursors if cursor):
+                return 0 if known is None else None
+            if all(
+                _fits(descriptor, cursor) or (known is None and cursor.offset > size) for cursor in cursors if cursor
+            ):
                 return generation
         return None
 
@@ -266,9 +332,15 @@ class Inventory:
 
     def _replace(self, key: tuple[int, int], file: TailedFile, found: os.stat_result) -> None:
         if file.size > found.st_size and self._behind(file):
-            self._missing[file.identity] = (file, time.monotonic() + _COPY_GRACE_S)
-        self._source_of[key].folder.sweep_soon()
+            self._note_missing(key, file)
+        else:
+            self._source_of[key].folder.sweep_soon()
         self._drop(file)
+
+    def _note_missing(self, key: tuple[int, int], file: TailedFile) -> None:
+        folder = self._source_of[key].folder
+        sweeps = folder.sweeps + (1 if folder.sweep_soon() else 2)  # one under way may have passed the copy by
+        self._missing[file.identity] = _Missing(file, time.monotonic() + _COPY_GRACE_S, sweeps)
 
     def _has_room(self) -> bool:
         """Whether more of the past may be taken in, or else only what is fresh."""
@@ -307,22 +379,35 @@ class Inventory:
                 file.look(found)
             return
         if self._behind(file):
-            self._missing[file.identity] = (file, time.monotonic() + _COPY_GRACE_S)
-            self._source_of[key].folder.sweep_soon()
+            self._note_missing(key, file)
         self._drop(file)
 
     def _give_up(self) -> None:
-        for identity, (file, deadline) in list(self._missing.items()):
-            if time.monotonic() > deadline:
-                del self._missing[identity]
-                for reader in self._readers:
-                    if 0 <= (position := reader.position(file)) < file.size:
-                        reader.lost(file, file.size - position, "deleted or truncated before it was sent")
+        """Tell what is lost: what no reader has read of a file that is nowhere any more."""
+        done = min((source.folder.sweeps for source in self._sources), default=0)
+        for identity, missing in list(self._missing.items()):
+            if time.monotonic() < missing.deadline or done < missing.sweeps:
+                continue
+            read = [self._read_to(reader, missing.file) for reader in self._readers]
+            if None in read:
+                continue
+            del self._missing[identity]
+            for reader, end in zip(self._readers, read, strict=True):
+                if end is not None and end < missing.file.size:
+                    reader.lost(missing.file, missing.file.size - end, "deleted or truncated before it was sent")
+
+    @staticmethod
+    def _read_to(reader: Reader, file: TailedFile) -> int | None:
+        """Up to where a reader has a file that it may have forgotten; None while that is not known."""
+        if (known := max(reader.position(file), reader.taken(file))) >= 0:
+            return known
+        cursor = reader.recall(file.identity)
+        return None if cursor is None else cursor.offset
 
     def _hold(self) -> None:
         """Give a second name to what is being written, and to what is not sent at once."""
         now, clock = time.time(), time.monotonic()
-        for key, file in self._active.items():
+        for key, file in list(self._active.items()):
             spool = self._source_of[key].spool
             if spool is None or file.spooled is not None or file.unspoolable:
                 continue
@@ -357,7 +442,7 @@ def _is_rewritten(file: TailedFile, entry: Entry) -> bool:
     if not file.stream.prefix or file.size != entry.stat.st_size or file.seen[1] == stamp_of(entry.stat):
         return False
     try:
-        descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(entry.path, READ_FLAGS)
     except OSError:
         return False
     try:
@@ -365,6 +450,18 @@ def _is_rewritten(file: TailedFile, entry: Entry) -> bool:
     finally:
         os.close(descriptor)
     return line is not None and identify(file.stream.name, line, file.generation) != file.identity
+
+
+def looks_like_a_log(name: str) -> bool:
+    """Tell whether a file of the log folder is one of Airflow's by the look of its name."""
+    base = name.rpartition("/")[2]
+    return base.endswith(".log") or ".log." in base or name.startswith(("dag_id=", "executor_callbacks/"))
+
+
+def _is_that(descriptor: int, found: os.stat_result) -> bool:
+    """Tell whether what was opened is the regular file that was looked at."""
+    opened = os.fstat(descriptor)
+    return stat.S_ISREG(opened.st_mode) and (opened.st_dev, opened.st_ino) == (found.st_dev, found.st_ino)
 
 
 def _known_by_name(stream: Stream, path: Path, found: os.stat_result) -> TailedFile:

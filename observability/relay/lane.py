@@ -6,6 +6,7 @@ What several files have to say is sent together, where the sink can take that, a
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import threading
 import time
@@ -16,15 +17,16 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
-from observability.contain import contained, count_loss
+from observability.contain import contained, count_loss, own_fault
 from observability.relay.accounts import Account
 from observability.relay.inventory import is_final
+from observability.relay.poison import find_poison, without
+from observability.relay.setaside import SetAside
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.relay.steps.splice import repair
-from observability.relay.tail import Cursor, Replaced, Stretch, read
+from observability.relay.tail import Cursor, Failed, Replaced, Stretch, read
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterator
 
     from observability.relay.checkpoint import Checkpoint
@@ -35,12 +37,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Lane"]
 
+_CONTENT = re.compile(r"JSON|json|pars|mapp|field|argument|exception|HTTP 400|invalid")
+"""Words of a refusal that is about what is in a document."""
 _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 1.5
 """So the first document after an outage goes out within two seconds, at under 90 requests a minute."""
 _ERRORS = (SinkUnavailable, sqlite3.DatabaseError, OSError)
 _EVERYTHING = 1 << 61
 _SKIP_S = 30.0
+_STRIKES_MOST = 5
+"""A file whose next bytes we fail at so often is left alone until it changes."""
+_WHOLLY_REFUSED_MOST = 3
+"""A batch all of whose documents fail so often is passed over, if the sink took another one meanwhile."""
 _STILL_S = 5.0
 _TIDY_EVERY_S = 86_400.0
 _TIDY_AFTER_S = 30 * 86_400.0
@@ -99,6 +107,7 @@ class Lane(threading.Thread):
         poll_s: float,
         datasets: frozenset[str] | None = None,
         only: re.Pattern[bytes] | None = None,
+        aside: SetAside | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         super().__init__(name=f"relay-{name}", daemon=True)
@@ -111,11 +120,18 @@ class Lane(threading.Thread):
         self._poll_s = poll_s
         self._datasets = datasets
         self._only = only
+        self._aside = aside or SetAside(None, name)
         self._say = say
         self._cursors: dict[str, Cursor] = {}
         self._skipped: dict[str, float] = {}
         self._noted: dict[str, int] = {}
         self._met: dict[str, tuple[int, int]] = {}
+        self._strikes: Counter[tuple[str, int]] = Counter()
+        self._refused: dict[bytes, tuple[int, int]] = {}
+        self._delivered = 0
+        self._left_alone: dict[str, int] = {}
+        self._under_way: dict[str, int] = {}
+        self._checked: dict[str, int] = {}
         self._tidy_at = time.monotonic()
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
@@ -137,6 +153,10 @@ class Lane(threading.Thread):
             return file.size
         cursor = self._cursors.get(file.identity)
         return -1 if cursor is None else cursor.offset
+
+    def taken(self, file: TailedFile) -> int:
+        """Up to where ``file`` was read, whether or not that is answered for; -1 where nothing of it is under way."""
+        return self._under_way.get(file.identity, -1)
 
     def recall(self, identity: str) -> Cursor | None:
         """The cursor kept for an identity, at its start where there is none; None while that is not known."""
@@ -163,8 +183,12 @@ class Lane(threading.Thread):
         """Carry until stopped; what goes wrong is waited out, never fatal."""
         waits = _waits()
         while not self._stopping.is_set():
+            well = False
             with contained(f"relay.{self.account.sink}"):
                 self._run_until_trouble()
+                well = True
+            if not well and self.account.ill("it fails by a fault of ours; see the log of the relay"):
+                self._say(f"{self.account.sink}: fails by a fault of ours, will go on trying; please report it")
             self._pause(next(waits))
 
     def _run_until_trouble(self) -> None:
@@ -202,24 +226,81 @@ class Lane(threading.Thread):
         for file in files:
             if self._stopping.is_set():
                 return moved
-            cursor = self._cursor(checkpoint, file)
-            if not self._may(file) or (cursor.offset >= file.size and self._is_the_one(file, cursor)):
-                continue
-            stretch = self._read(checkpoint, file, cursor)
+            stretch = self._next(checkpoint, file)
             if stretch is None:
                 continue
             moved = True
+            self._under_way[file.identity] = stretch.cursor.offset
             group = groups.setdefault(file.stream.dataset, _Group())
-            group.add(file, cursor, stretch)
+            group.add(file, self._cursors[file.identity], stretch)
             if group.size >= self._batch_bytes or not hasattr(sink, "send_all"):
-                self._deliver(sink, checkpoint, groups.pop(file.stream.dataset), atomic=atomic)
+                self._try_to_deliver(sink, checkpoint, groups.pop(file.stream.dataset), atomic=atomic)
         for group in groups.values():
-            self._deliver(sink, checkpoint, group, atomic=atomic)
+            self._try_to_deliver(sink, checkpoint, group, atomic=atomic)
         self._note_finished(checkpoint, files)
         self._forget({file.identity for file in files})
         if not moved:
             self._tidy(sink, checkpoint)
         return moved
+
+    def _next(self, checkpoint: Checkpoint, file: TailedFile) -> Stretch | None:
+        """The next stretch of a file, None where there is none now; a file at which we fail holds up no other."""
+        try:
+            cursor = self._cursor(checkpoint, file)
+            if not self._may(file) or (cursor.offset >= file.size and self._is_the_one(file, cursor)):
+                return None
+            return self._read(checkpoint, file, cursor)
+        except _ERRORS:
+            raise
+        except Exception as error:
+            if not own_fault(f"relay.{self.account.sink}", error):
+                raise
+            self._strike([file], error)
+            return None
+
+    def _try_to_deliver(self, sink: Sink, checkpoint: Checkpoint, group: _Group, *, atomic: bool) -> None:
+        try:
+            self._deliver(sink, checkpoint, group, atomic=atomic)
+            self._delivered += 1
+        except _ERRORS:
+            raise
+        except Exception as error:
+            if not own_fault(f"relay.{self.account.sink}", error):
+                raise
+            checkpoint.undo()
+            for file, _, _ in group.taken:
+                self._under_way.pop(file.identity, None)
+            self._strike([file for file, _, _ in group.taken], error)
+
+    def _strike(self, files: list[TailedFile], error: Exception) -> None:
+        """Leave files at which we failed alone for a while, and in the end until they change."""
+        for file in files:
+            cursor = self._cursors.get(file.identity)
+            where = file.identity, cursor.offset if cursor else 0
+            self._strikes[where] += 1
+            if self._strikes[where] == 1:
+                count_loss(f"relay.{self.account.sink}", f"held up by {type(error).__name__}")
+                self._say(
+                    f"{self.account.sink}: fails at {file.stream.name} ({type(error).__name__}); please report it"
+                )
+            if self._strikes[where] == _STRIKES_MOST:
+                self.lost(file, file.size - where[1], f"left alone after {type(error).__name__}")
+            given_up = self._strikes[where] >= _STRIKES_MOST
+            self._left_alone[file.identity] = file.seen[1] if given_up else 0
+            self._skipped[file.identity] = time.monotonic() + _SKIP_S
+
+    def _pass_over(self, dataset: str, failed: list[Failed], counts: Counter[str]) -> None:
+        """Count and keep aside what we failed at ourselves."""
+        if not failed:
+            return
+        counts["emitted"] += len(failed)
+        counts["dropped"] += len(failed)
+        self._aside.write(failed)
+        for error, number in Counter(type(one.error).__name__ for one in failed).items():
+            count_loss(f"relay.{self.account.sink}", f"passed over at {error}", number)
+        self._say(
+            f"{self.account.sink}: passed over {len(failed)} records of {dataset} at which it fails; see set-aside/"
+        )
 
     def _tidy(self, sink: Sink, checkpoint: Checkpoint) -> None:
         """A little of the housekeeping, when there is nothing else to do."""
@@ -230,7 +311,9 @@ class Lane(threading.Thread):
 
     def _read(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> Stretch | None:
         try:
+            seen = file.seen[1]
             stretch = read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
+            self._checked[file.identity] = seen
             if not file.stream.prefix:
                 self._met[file.identity] = (file.device, file.inode)
             return stretch
@@ -247,6 +330,8 @@ class Lane(threading.Thread):
         emitted = sum(len(stretch.spliced.ids) for _, _, stretch in group.taken)
         damaged = sum(stretch.damaged for _, _, stretch in group.taken)
         counts: Counter[str] = Counter(emitted=emitted + damaged, dropped=damaged)
+        dataset = group.taken[0][0].stream.dataset
+        self._pass_over(dataset, [one for _, _, stretch in group.taken for one in stretch.failed], counts)
         if damaged:
             count_loss(f"relay.{self.account.sink}", "damaged journal record", damaged)
         if emitted:
@@ -254,10 +339,11 @@ class Lane(threading.Thread):
                 checkpoint.sending(group.ends())
             self._send(sink, checkpoint, group.batches(), counts)
         moves = group.moves()
-        dataset = group.taken[0][0].stream.dataset
         books = [(dataset, result, number) for result, number in counts.items() if number]
         checkpoint.save([(file.stream.name, cursor) for file, cursor in moves], books, self._finished(moves))
         self._cursors.update((cursor.identity, cursor) for _, cursor in moves)
+        for file, _ in moves:
+            self._under_way.pop(file.identity, None)
         self.account.add(books)
         self.account.remark = getattr(sink, "remark", "")
         if self.account.well():
@@ -280,27 +366,18 @@ class Lane(threading.Thread):
             (file, cursor)
             for file in files
             if now - file.changed > _STILL_S
-            and (cursor := self._cursors[file.identity]).offset == file.size
+            and (cursor := self._cursors.get(file.identity)) is not None
+            and cursor.offset == file.size
             and self._noted.get(file.identity) != file.seen[1]
         ]
         if moves and (finished := self._finished(moves)):
             checkpoint.save([(file.stream.name, cursor) for file, cursor in moves], (), finished)
 
     def _send(self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch], counts: Counter[str]) -> None:
-        answer = self._until_answered(sink, checkpoint, batches)
+        answer, batches = self._until_answered(sink, checkpoint, batches, counts)
         counts["stored"] += answer.stored
         counts["duplicate"] += answer.duplicates
-        dead: list[Letter] = []
-        for batch, refused in _by_batch(batches, answer.rejected):
-            mended = repair(batch.documents[refused.index], batch.prefix)
-            if mended is not None:
-                one = replace(batch, ids=[batch.ids[refused.index]], documents=[mended])
-                again = sink.send(one)
-                counts["stored"] += again.stored
-                counts["duplicate"] += again.duplicates
-                if not again.rejected:
-                    continue
-            dead.append(_letter(batch, refused))
+        dead = self._mended(sink, batches, answer.rejected, counts)
         if dead and any(batch.resent for batch in batches):
             known = {letter["id"] for letter in self._dead_letters.read()}
             counts["duplicate"] += sum(letter["id"] in known for letter in dead)
@@ -309,14 +386,39 @@ class Lane(threading.Thread):
             counts["rejected"] += len(dead)
             counts["dropped"] += self._dead_letters.write(dead)
         taken, why = counts["stored"] + counts["duplicate"], dead[-1]["reason"] if dead else ""
-        if news := self.account.judged(batches[0].dataset, taken, len(dead), why):
+        if batches and (news := self.account.judged(batches[0].dataset, taken, len(dead), why)):
             self._say(f"{self.account.sink}: {news}")
 
-    def _until_answered(self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch]) -> Answer:
+    def _mended(self, sink: Sink, batches: list[Batch], rejected: list[Rejected], counts: Counter[str]) -> list[Letter]:
+        """Send what was refused for its content again as text; letters for what is refused then, too."""
+        dead: list[Letter] = []
+        for batch, some in _by_batch(batches, rejected):
+            texts = {one.index: _mend(batch, one) for one in some}
+            places = [place for place, text in texts.items() if text is not None]
+            left = {one.index: one for one in some}
+            if places:
+                answer = sink.send(
+                    replace(
+                        batch,
+                        ids=[batch.ids[place] for place in places],
+                        documents=[text for text in texts.values() if text is not None],
+                    )
+                )
+                counts["stored"] += answer.stored
+                counts["duplicate"] += answer.duplicates
+                refused = {places[one.index] for one in answer.rejected}
+                left = {place: one for place, one in left.items() if place in refused or place not in places}
+            dead += [_letter(batch, one) for one in left.values()]
+        return dead
+
+    def _until_answered(
+        self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch], counts: Counter[str]
+    ) -> tuple[Answer, list[Batch]]:
+        """The answer, and the batches that it is about: those given, without what we fail at ourselves."""
         waits = _waits()
         while True:
             try:
-                return _together(sink, batches)
+                return _together(sink, batches), batches
             except SinkUnavailable as error:
                 checkpoint.undo()
                 self._trouble(error)
@@ -326,9 +428,41 @@ class Lane(threading.Thread):
                 if self._stopping.is_set():
                     raise
                 batches = [replace(batch, resent=True) for batch in batches]
+            except _ERRORS:
+                raise
+            except Exception as error:
+                if not own_fault(f"relay.{self.account.sink}", error):
+                    raise
+                checkpoint.undo()
+                batches = self._without_poison(sink, checkpoint, batches, error, counts)
+                if not batches:
+                    return Answer(0), []
+
+    def _without_poison(
+        self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch], error: Exception, counts: Counter[str]
+    ) -> list[Batch]:
+        """The batches without the documents that the sink fails at. Raises ``error`` where it may be at fault alone."""
+        poison = find_poison(lambda some: _together(sink, some), checkpoint.undo, batches)
+        kept = without(batches, poison)
+        if not kept:
+            times, delivered = self._refused.get(batches[0].ids[0], (0, self._delivered))
+            if times + 1 < _WHOLLY_REFUSED_MOST or self._delivered == delivered:
+                self._refused[batches[0].ids[0]] = times + 1, delivered
+                raise error
+            del self._refused[batches[0].ids[0]]
+        failed = [
+            Failed(batch.source, -1, document, poison[key])
+            for batch in batches
+            for key, document in zip(batch.ids, batch.documents, strict=True)
+            if key in poison
+        ]
+        self._pass_over(batches[0].dataset, failed, counts)
+        counts["emitted"] -= len(failed)  # they were counted when they were read
+        return kept
 
     def _start_again(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> None:
-        if cursor.offset and (file.origin_ns or not file.stream.prefix):
+        """Another file has the name: a journal is read anew, a log is known again by its content."""
+        if cursor.offset and (not file.stream.prefix or (file.origin_ns and file.size < cursor.offset)):
             fresh = Cursor(file.identity, sending=max(cursor.offset, file.size))
             checkpoint.save([(file.stream.name, fresh)])
             self._cursors[file.identity] = fresh
@@ -348,15 +482,19 @@ class Lane(threading.Thread):
             del self._cursors[identity]
             self._noted.pop(identity, None)
             self._met.pop(identity, None)
+            self._checked.pop(identity, None)
 
     def _is_the_one(self, file: TailedFile, cursor: Cursor) -> bool:
-        """Whether the cursor was set in this very file: a journal is known by its name, which another may take."""
-        if file.stream.prefix:
-            return True
-        return cursor.offset <= file.size and self._met.get(file.identity) == (file.device, file.inode)
+        """Tell whether the cursor was set in this very file: one of the same name, inode and size may be another."""
+        if not file.stream.prefix and self._met.get(file.identity) != (file.device, file.inode):
+            return False
+        return cursor.offset <= file.size and self._checked.get(file.identity) == file.seen[1]
 
     def _may(self, file: TailedFile) -> bool:
-        return not self._skipped or self._skipped.get(file.identity, 0.0) < time.monotonic()
+        if not self._skipped:
+            return True
+        left = self._left_alone.get(file.identity, 0)
+        return self._skipped.get(file.identity, 0.0) < time.monotonic() and (not left or left != file.seen[1])
 
     def _carries(self, file: TailedFile) -> bool:
         return self._datasets is None or file.stream.dataset in self._datasets
@@ -389,12 +527,21 @@ def _together(sink: Sink, batches: list[Batch]) -> Answer:
     return answer
 
 
-def _by_batch(batches: list[Batch], rejected: list[Rejected]) -> Iterator[tuple[Batch, Rejected]]:
-    """Each refusal with the batch that it is about, and its place in that."""
+def _by_batch(batches: list[Batch], rejected: list[Rejected]) -> Iterator[tuple[Batch, list[Rejected]]]:
+    """Each batch of which something was refused, with the refusals by their place in it."""
     starts = list(accumulate((len(batch.ids) for batch in batches), initial=0))
+    found: dict[int, list[Rejected]] = {}
     for refused in rejected:
         place = bisect_right(starts, refused.index) - 1
-        yield batches[place], replace(refused, index=refused.index - starts[place])
+        found.setdefault(place, []).append(replace(refused, index=refused.index - starts[place]))
+    yield from ((batches[place], some) for place, some in found.items())
+
+
+def _mend(batch: Batch, refused: Rejected) -> bytes | None:
+    """The text of a refused line as a document; None where the refusal is about its age or size."""
+    if not batch.prefix or not _CONTENT.search(refused.reason):
+        return None
+    return repair(batch.documents[refused.index], batch.prefix)
 
 
 def _batch(file: TailedFile, stretch: Stretch, *, resent: bool) -> Batch:

@@ -32,6 +32,7 @@ from observability.relay.deadletters import DeadLetters
 from observability.relay.finished import common
 from observability.relay.inventory import Inventory, Source
 from observability.relay.lane import Lane
+from observability.relay.setaside import SetAside
 from observability.relay.sinks.embedded import EmbeddedSink
 from observability.relay.sinks.sink import open_sink
 from observability.relay.sources.journal import journal_stream
@@ -75,7 +76,8 @@ class Relay:
         self._lock = _lock(self.home)
         self._process = psutil.Process()
         self._status_due = 0.0
-        self._remembered = self._said_unknown = False
+        self._remembered = False
+        self._told_unknown = _unknown_told(self.home)
         host = socket.gethostname()
         self.spool = Spool(self.home / "spool")
         self.lanes = [self._lane(name) for name in dict.fromkeys(settings.relay.sinks)]
@@ -147,17 +149,25 @@ class Relay:
         with contained("relay.inventory"):
             self._remember()
             complete = self.inventory.refresh(whole=whole)
+        with contained("relay.bounds"):
             self.bounds.enforce()
-            for lane in self.lanes:
-                lane.wake.set()
-        if self.inventory.unknown and not self._said_unknown:
-            self._said_unknown = True
-            self._say(
-                f"relay: does not carry {next(iter(self.inventory.unknown))}: its name is not one of a task's or a"
-                " component's log; keep Airflow's own [logging] log_filename_template"
-            )
+        for lane in self.lanes:
+            lane.wake.set()
+        self._tell_unknown()
         self._tell()
         return complete
+
+    def _tell_unknown(self) -> None:
+        """Say how many log files fit no template that we know: once, and again when there are more."""
+        fresh = self.inventory.unknown_files - self._told_unknown
+        if fresh <= 0 or not self.inventory.swept:
+            return
+        self._told_unknown += fresh
+        count_loss("relay.files", "log files of a name that fits no known template", fresh)
+        self._say(
+            f"relay: does not carry {fresh} log files such as {next(iter(self.inventory.unknown), '?')}: their names"
+            " are not those of a task's or a component's log; keep Airflow's own [logging] log_filename_template"
+        )
 
     def _remember(self) -> None:
         """Once every lane knows what it had read before, look at the rest only."""
@@ -234,6 +244,7 @@ class Relay:
             poll_s=knobs.poll_ms / 1000,
             datasets=datasets,
             only=only,
+            aside=SetAside(self.home / "set-aside", name),
             say=self._say,
         )
 
@@ -298,6 +309,8 @@ class Relay:
             "rss_bytes": self._process.memory_info().rss,
             "files": len(self.inventory.files),
             "unknown": list(self.inventory.unknown),
+            "unknown_files": self.inventory.unknown_files,
+            "unknown_told": self._told_unknown,
             "unreadable": dict(list(self.inventory.unreadable.items())[:20]),
             "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),
@@ -316,6 +329,15 @@ def read_status(home: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, orjson.JSONDecodeError):
         return None
     return status
+
+
+def _unknown_told(home: Path) -> int:
+    """How many files of unknown names the relay before this one has told of."""
+    try:
+        told = (read_status(home) or {}).get("unknown_told", 0)
+    except OSError:
+        return 0
+    return told if isinstance(told, int) else 0
 
 
 def _lock(home: Path) -> Any:

@@ -24,59 +24,110 @@ Key = tuple[str, str, tuple[tuple[str, str], ...]]
 """Name, type (counter, gauge, timer, set) and sorted tags."""
 
 _MOST_SAMPLES = 4096
+_FIRST_SAMPLES = 64
+_MOST_MEMBERS = 20_000
+_MOST_BYTES = 33_554_432
+"""Memory for the series of one interval, their samples and members."""
+_SERIES_BYTES = 700
+"""What a series takes beside its key."""
+_MOST_GAUGES_BYTES = 8_388_608
+"""Memory for gauges that are kept from one interval to the next."""
 _UNBOUNDED_TAGS = frozenset({"run_id", "ti_id", "map_index", "try_number", "job_id", "id", "pid", "hostname_pid"})
 """Tags that would make a series for each run; they are left out."""
 FOLDED = (("folded", "true"),)
+FOLDED_METRICS = "contrail.telemetry.folded_metrics"
+"""The series of metrics for which there was no memory."""
+_LONGEST_MEMBER = 64
+
+
+class Room:
+    """Bytes that are left of a limit."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, size: int) -> bool:
+        """Whether there was room for ``size`` bytes more; they are taken then."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
 
 
 @dataclass(slots=True)
 class Series:
-    """The samples of one series in this interval."""
+    """The samples of one series in this interval; what it keeps of them has to fit into ``room``."""
 
     kind: str
+    room: Room
     count: float = 0.0
     total: float = 0.0
     least: float = math.inf
     most: float = -math.inf
     last: float = 0.0
+    keeps: int = _FIRST_SAMPLES
     samples: array[float] = field(default_factory=lambda: array("d"))
-    members: set[str] = field(default_factory=set)
+    members: set[bytes] = field(default_factory=set)
 
     def timing(self, value: float, weight: float) -> None:
-        """Add a sample of a timer; above ``_MOST_SAMPLES`` a random sample is kept for the percentiles."""
+        """Add a sample of a timer; above what it keeps, a random sample is kept for the percentiles."""
         self.count += weight
         self.total += value * weight
         self.least = min(self.least, value)
         self.most = max(self.most, value)
-        if len(self.samples) < _MOST_SAMPLES:
+        kept = len(self.samples)
+        if kept < self.keeps:
             self.samples.append(value)
-        elif (place := random.randrange(int(self.count) + 1)) < _MOST_SAMPLES:  # noqa: S311 - sampling, no secret
+            if kept + 1 == self.keeps < _MOST_SAMPLES and self.room.take(8 * self.keeps):
+                self.keeps *= 2
+        elif (place := random.randrange(int(self.count) + 1)) < self.keeps:  # noqa: S311 - sampling, no secret
             self.samples[place] = value
+
+    def member(self, value: bytes) -> None:
+        """Add a value of a set; a long one is known by its hash."""
+        self.count += 1
+        if len(value) > _LONGEST_MEMBER:
+            value = blake2b(value, digest_size=16).digest()
+        if value not in self.members and len(self.members) < _MOST_MEMBERS and self.room.take(100 + len(value)):
+            self.members.add(value)
 
 
 class Aggregate:
-    """The series of the current interval; not thread-safe."""
+    """The series of the current interval, bounded in number for each metric and in bytes for all; not thread-safe.
+
+    ``folded`` counts the samples that went to the series in which a metric, or all metrics, are folded.
+    """
 
     def __init__(self, budget: int = 2000) -> None:
-        self.folded: dict[str, int] = {}
+        self.folded = 0
         self._budget = budget
         self._series: dict[Key, Series] = {}
         self._of_metric: dict[str, int] = {}
         self._gauges: dict[Key, float] = {}
+        self._gauges_room = Room(_MOST_GAUGES_BYTES)
+        self._room = Room(_MOST_BYTES)
 
-    def series(self, key: Key) -> Series:
-        """The series of ``key``, or the one that it is folded into."""
+    def series(self, key: Key, *, always: bool = False) -> Series:
+        """The series of ``key``, or the one that it is folded into; with ``always`` there is memory for it."""
         found = self._series.get(key)
         if found is not None:
             return found
         name, kind, _ = key
         if self._of_metric.get(name, 0) >= self._budget:
-            self.folded[name] = self.folded.get(name, 0) + 1
+            self.folded += 1
             key = (name, kind, FOLDED)
             if (found := self._series.get(key)) is not None:
                 return found
+        if not always and not self._room.take(_SERIES_BYTES + _bytes_of(key)):
+            self.folded += key[2] is not FOLDED
+            key = (FOLDED_METRICS, kind, FOLDED)
+            if (found := self._series.get(key)) is not None:
+                return found
+        name = key[0]
         self._of_metric[name] = self._of_metric.get(name, 0) + 1
-        found = self._series[key] = Series(kind, last=self._gauges.get(key, 0.0))
+        found = self._series[key] = Series(kind, self._room, last=self._gauges.get(key, 0.0))
         return found
 
     def gauges(self) -> list[tuple[Key, float]]:
@@ -92,10 +143,16 @@ class Aggregate:
         """The series of the interval that ends; the next one begins. Gauges keep their value."""
         taken = [(key, series) for key, series in self._series.items() if series.count]
         for key, series in taken:
-            if series.kind == "gauge" and len(self._gauges) < self._budget * 10:
+            if series.kind == "gauge" and (key in self._gauges or self._gauges_room.take(300 + _bytes_of(key))):
                 self._gauges[key] = series.last
-        self._series, self._of_metric, self.folded = {}, {}, {}
+        self._series, self._of_metric, self.folded = {}, {}, 0
+        self._room = Room(_MOST_BYTES)
         return taken
+
+
+def _bytes_of(key: Key) -> int:
+    name, _, tags = key
+    return 2 * len(name) + sum(200 + 2 * (len(tag) + len(text)) for tag, text in tags)
 
 
 def bounded(tags: Iterator[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

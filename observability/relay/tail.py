@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from observability.contain import own_fault
 from observability.journal import frames
+from observability.relay.sources.file import READ_FLAGS
 from observability.relay.sources.journal import record_id
 from observability.relay.steps.identify import HEAD_BYTES, identify
-from observability.relay.steps.splice import MOST_LINE_BYTES, Spliced, add_part, splice, whole_end
+from observability.relay.steps.line_time import CONTINUED_BYTES
+from observability.relay.steps.splice import MOST_LINE_BYTES, PIECE_BYTES, Spliced, add_pieces, entry_of, splice
 from observability.relay.steps.thin import kept_lines
 
 if TYPE_CHECKING:
     import re
 
     from observability.relay.sources.file import TailedFile
+    from observability.relay.steps.line_time import Entry
 
-__all__ = ["Cursor", "Replaced", "Stretch", "read"]
+__all__ = ["Cursor", "Failed", "Replaced", "Stretch", "read"]
 
+_HEAD_BYTES = 256
 TAIL_BYTES = 32
 """So many bytes before a cursor are kept with it, to know the file again."""
 _MOST_RECORD_BYTES = 16_777_216
@@ -43,17 +48,28 @@ class Cursor:
     sending: int = 0
 
 
+class Failed(NamedTuple):
+    """A line, or what a line had become, at which we fail ourselves."""
+
+    name: str
+    offset: int
+    content: bytes
+    error: Exception
+
+
 @dataclass(slots=True)
 class Stretch:
     """What was read: documents and ids, the cursor behind them, and what was noticed on the way.
 
-    ``raw`` is the text itself, ``damaged`` the number of journal records that did not match their checksum.
+    ``raw`` is the text itself, ``damaged`` the number of journal records that did not match their checksum,
+    ``failed`` what was passed over.
     """
 
     cursor: Cursor
     raw: bytes
     spliced: Spliced = field(default_factory=Spliced)
     damaged: int = 0
+    failed: list[Failed] = field(default_factory=list)
 
 
 def read(
@@ -62,29 +78,65 @@ def read(
     """The next stretch of ``file`` of about ``most`` bytes, or None where no whole line has come.
 
     ``final`` takes a last line of the file without newline as it is; a stretch in which ``only`` is not found gives no
-    documents. Raises :class:`Replaced`, and OSError where the
-    file cannot be read.
+    documents. A line at which we fail ourselves is passed over and noted in ``failed``.
+    Raises :class:`Replaced`, and OSError where the file cannot be read.
     """
     chunk = _bytes(file, cursor, most)
     end = chunk.rfind(b"\n") + 1
     if end == 0 and len(chunk) >= most:
         whole = not file.stream.prefix or file.ids
-        most = _MOST_RECORD_BYTES if whole else MOST_LINE_BYTES + 8
-        chunk = _bytes(file, cursor, most)
-        end = chunk.rfind(b"\n") + 1
+        longer = _MOST_RECORD_BYTES if whole else MOST_LINE_BYTES + 8
+        if longer > most:
+            most = longer
+            chunk = _bytes(file, cursor, most)
+            end = chunk.rfind(b"\n") + 1
     final = final and len(chunk) < most  # else the line goes on behind what was read
+    if only is not None and file.stream.prefix and not file.ids and end and not cursor.part and not only.search(chunk):
+        return Stretch(_moved(cursor, chunk[:end]), chunk[:end])
+    try:
+        return _parsed(file, cursor, chunk, end, final=final)
+    except OSError:
+        raise
+    except Exception as error:
+        if not own_fault("relay.tail", error):
+            raise
+    return _line_by_line(file, cursor, chunk[:end] or chunk)
+
+
+def _parsed(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Stretch | None:
     if not file.stream.prefix:
         return _records(cursor, chunk, end, final=final)
     if file.ids:
         return _kept(file, cursor, chunk[:end])
-    if only is not None and end and not cursor.part and not only.search(chunk):
-        return Stretch(_moved(cursor, chunk[:end]), chunk[:end])
     return _lines(file, cursor, chunk, end, final=final)
+
+
+def _line_by_line(file: TailedFile, cursor: Cursor, chunk: bytes) -> Stretch:
+    """The documents of those lines at which we do not fail."""
+    whole = Stretch(cursor, chunk)
+    for line in _split(chunk):
+        here = whole.cursor
+        try:
+            one = _parsed(file, here, line, len(line), final=False)
+        except Exception as error:  # noqa: BLE001 - as above
+            whole.failed.append(Failed(file.stream.name, here.offset, line, error))
+            one = None
+        if one is not None:
+            whole.spliced.extend(one.spliced)
+            whole.damaged += one.damaged
+        whole.cursor = _moved(here, line)
+    return whole
+
+
+def _split(chunk: bytes) -> list[bytes]:
+    lines = [line + b"\n" for line in chunk.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return [line for line in lines if line]
 
 
 def _bytes(file: TailedFile, cursor: Cursor, most: int) -> bytes:
     back = len(cursor.tail)
-    descriptor = os.open(file.readable, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(file.readable, READ_FLAGS)
     try:
         found = os.fstat(descriptor)
         if (found.st_dev, found.st_ino) != (file.device, file.inode):
@@ -104,39 +156,60 @@ def _identity(file: TailedFile, head: bytes) -> str:
 
 
 def _lines(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Stretch | None:
-    if end == 0 and len(chunk) <= MOST_LINE_BYTES and not (final and chunk):
-        return None
     out = Spliced()
     start = 0
-    if cursor.part or end == 0:
+    if cursor.part:
         newline = chunk.find(b"\n")
         stop = len(chunk) if newline < 0 else newline
-        piece = whole_end(chunk[:stop], MOST_LINE_BYTES)
-        is_part = cursor.part > 0 or piece < stop or stop > MOST_LINE_BYTES
-        if is_part and (piece < stop or newline >= 0 or final):
-            add_part(out, file, chunk[:piece], cursor.offset, cursor.part)
-            out.rewritten, out.split = 1, int(cursor.part == 0)
-            if piece < stop:
-                return Stretch(_moved(cursor, chunk[:piece], part=cursor.part + 1), chunk[:piece], out)
-            start = min(piece + 1, len(chunk))
-        elif is_part:
-            return None
-    stop = len(chunk) if final else end
-    rest = splice(file, chunk[start:stop], cursor.offset + start)
-    rest.ids[:0], rest.documents[:0] = out.ids, out.documents
-    rest.rewritten += out.rewritten
-    rest.split += out.split
-    return Stretch(_moved(cursor, chunk[:stop]), chunk[:stop], rest)
+        whole = newline >= 0 or (final and stop > 0)
+        taken, part = add_pieces(
+            out, file, chunk[:stop], cursor.offset, _entry_begun(file, cursor), cursor.part, None if whole else stop - 1
+        )
+        if not whole:
+            return Stretch(_moved(cursor, chunk[:taken], part=part), chunk[:taken], out) if taken else None
+        start = min(stop + 1, len(chunk))
+    elif end == 0 and len(chunk) > MOST_LINE_BYTES and not final:
+        entry = entry_of(file, chunk, cursor.offset, lambda: _before(file, cursor.offset))
+        taken, part = add_pieces(out, file, chunk, cursor.offset, entry, 0, len(chunk) - 1)
+        return Stretch(_moved(cursor, chunk[:taken], part=part), chunk[:taken], out)
+    elif end == 0 and not (final and chunk):
+        return None
+    stop = len(chunk) if final else max(end, start)
+    out.extend(splice(file, chunk[start:stop], cursor.offset + start, lambda: _before(file, cursor.offset + start)))
+    return Stretch(_moved(cursor, chunk[:stop]), chunk[:stop], out)
+
+
+def _entry_begun(file: TailedFile, cursor: Cursor) -> Entry:
+    """The entry of the long line in which the cursor stands, ``part`` pieces behind its beginning."""
+    first = max(0, cursor.offset - cursor.part * PIECE_BYTES)
+    reach = 3 * cursor.part + 2  # a piece ends up to three bytes early, before a character
+    head = _pread(file, reach + _HEAD_BYTES, max(0, first - 1))
+    start = max(0, first - 1) + head.rfind(b"\n", 0, reach) + 1 if first else 0
+    return entry_of(file, head[start - max(0, first - 1) :], start, lambda: _before(file, start))
+
+
+def _before(file: TailedFile, offset: int) -> bytes:
+    start = max(0, offset - CONTINUED_BYTES)
+    return _pread(file, offset - start, start)
+
+
+def _pread(file: TailedFile, size: int, offset: int) -> bytes:
+    descriptor = os.open(file.readable, READ_FLAGS)
+    try:
+        return os.pread(descriptor, size, offset)
+    finally:
+        os.close(descriptor)
 
 
 def _kept(file: TailedFile, cursor: Cursor, chunk: bytes) -> Stretch | None:
     if not chunk:
         return None
     out = Spliced()
+    before = b""
     for offset, line in kept_lines(chunk):
-        one = splice(file, line, offset)
-        out.ids += one.ids
-        out.documents += one.documents
+        here = before
+        out.extend(splice(file, line, offset, lambda here=here: here))  # type: ignore[misc]
+        before = (before + line + b"\n")[-CONTINUED_BYTES:]
     return Stretch(_moved(cursor, chunk), chunk, out)
 
 

@@ -11,7 +11,7 @@ from observability.emit import forget
 from observability.relay.sources.file import TailedFile
 from observability.relay.sources.logs import log_stream
 from observability.relay.steps.identify import identify
-from observability.relay.steps.splice import origin_of
+from observability.relay.steps.line_time import origin_of
 from observability.settings import get_settings
 
 

@@ -26,6 +26,9 @@ class Reader:
         cursor = self.cursors.get(file.identity)
         return cursor.offset if cursor else -1
 
+    def taken(self, file):  # noqa: ARG002 - the reader's signature
+        return -1
+
     def recall(self, identity):
         return self.cursors.get(identity, Cursor(identity))
 

@@ -5,7 +5,7 @@ from relay_lines import line
 from observability.journal import frame
 from observability.relay.sources.file import TailedFile
 from observability.relay.sources.journal import journal_stream
-from observability.relay.steps.splice import MOST_LINE_BYTES
+from observability.relay.steps.splice import MOST_LINE_BYTES, PIECE_BYTES
 from observability.relay.tail import Cursor, Replaced, read
 
 MOST = 65_536
@@ -76,8 +76,9 @@ def test_ids_and_documents_do_not_depend_on_how_much_is_read_at_once(logs, most)
 def test_a_line_without_end_is_handed_on_in_pieces_of_flat_size(logs):
     logs.write(line("x") + b"z" * (3 * MOST_LINE_BYTES + 5))
     _, ids, documents = everything(logs.tailed(), MOST)
-    assert len(ids) == 4
-    assert [orjson.loads(document).get("log.part") for document in documents] == [None, 0, 1, 2]
+    whole = 3 * MOST_LINE_BYTES // PIECE_BYTES
+    assert len(ids) == 1 + whole
+    assert [orjson.loads(document).get("log.part") for document in documents] == [None, *range(whole)]
 
 
 def test_another_file_under_the_name_is_noticed(logs):

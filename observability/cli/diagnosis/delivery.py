@@ -45,6 +45,18 @@ def _relay(settings: Settings) -> str:
     return f"process {told['pid']}, {told['files']} files"
 
 
+def _log_files(settings: Settings) -> str:
+    """Whether every file that looks like a log is carried."""
+    told = _status(settings)
+    if number := told.get("unknown_files", 0):
+        examples = ", ".join(told.get("unknown", [])[:3])
+        raise Broken(
+            f"{number} log files are not carried, because their names fit no template that Contrail knows: {examples}",
+            "set Airflow's [logging] log_filename_template back to its default, or report the names",
+        )
+    return f"every log below {settings.log_folder} is carried"
+
+
 def _statsd(settings: Settings) -> str:
     """Whether a datagram sent to where the tasks send theirs is one that the relay counts."""
     if not settings.statsd.enabled:
@@ -230,6 +242,7 @@ def _within(seconds: float, holds: Callable[[], bool]) -> bool:
 
 LINKS = (
     Link("relay", _relay, ("home",)),
+    Link("log-files", _log_files, ("relay",)),
     Link("statsd", _statsd, ("relay",)),
     Link("sinks", _sinks, ("relay",)),
     Link("lag", _lag, ("relay", "sinks")),

@@ -33,6 +33,8 @@ _RETENTION_EVERY_S = 3600
 _MOST_SOURCES = 1000
 """So many logs are remembered by their number; the others are looked up."""
 _TAG_FIELDS = frozenset({*TAGS.values(), "metric.tags"})
+_NO_VALUE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
+"""A document holds what SQLite has no type for: that says nothing about the store."""
 _Row = tuple[Any, ...]
 
 
@@ -71,6 +73,9 @@ class EmbeddedSink:
             answers = [self._store(connection, batch) for batch in batches]
             if not self._deferred:
                 connection.execute("commit")
+        except _NO_VALUE as error:
+            self._forget(connection)
+            raise TypeError(f"a document holds what SQLite has no type for: {error}") from error
         except sqlite3.DatabaseError as error:
             self._forget(connection)
             raise SinkUnavailable(str(damaged(self._path, error)), retry_after_s=1.0) from error

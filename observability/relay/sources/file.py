@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - read at run time by dataclass users
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import os
+__all__ = ["READ_FLAGS", "Stream", "TailedFile", "stamp_of"]
 
-__all__ = ["Stream", "TailedFile", "stamp_of"]
+READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+"""For a file that was looked at before: a pipe that has its name now does not hold us, a link does not lead away."""
 
 
 def stamp_of(found: os.stat_result) -> int:

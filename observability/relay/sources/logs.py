@@ -8,6 +8,7 @@ called ``scheduler``, ``triggerer``, ``api_server``, ``worker``.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -25,14 +26,15 @@ __all__ = ["attempt_of", "log_stream"]
 
 _ATTEMPT = re.compile(
     r"dag_id=(?P<dag_id>[^/]+)/run_id=(?P<run_id>.+)/task_id=(?P<task_id>[^/]+)"
-    r"(?:/map_index=(?P<map_index>-?\d+))?/attempt=(?P<try_number>\d+)\.log(?P<trigger>\.trigger\.[^/]+\.log)?"
+    r"(?:/map_index=(?P<map_index>-?\d{1,9}))?/attempt=(?P<try_number>\d{1,9})\.log(?P<trigger>\.trigger\.[^/]+\.log)?",
+    re.ASCII,
 )
 _COMPONENT = re.compile(r"(?:(?:.*/)?components/)?(?P<component>[a-z_-]+)(?:\.log|/.+\.log)")
 
 
 def log_stream(name: str, host: str, environment: str) -> Stream | None:
     """What the file ``name`` (relative to the log folder) holds; None where it is no log of Airflow's."""
-    name = original_name(name)
+    name = printable(original_name(name))
     about = attempt_of(name)
     if about is not None:
         group = "dag_id={dag_id}/run_id={run_id}/task_id={task_id}/map_index={map_index}/attempt={try_number}".format(
@@ -44,6 +46,11 @@ def log_stream(name: str, host: str, environment: str) -> Stream | None:
         fields = {"airflow.component": component}
         return Stream(name, "airflow.component", f"{component}@{host}/{name}", _prefix(fields, name, host, environment))
     return None
+
+
+def printable(name: str) -> str:
+    """``name`` as valid Unicode: the bytes of a file's name that are no UTF-8 are spelled out in hex."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def attempt_of(name: str) -> dict[str, Any] | None:
@@ -93,6 +100,6 @@ def _prefix(fields: dict[str, Any], name: str, host: str, environment: str) -> b
         "host.name": host,
         "service.name": "airflow",
         "service.environment": environment,
-        "log.file.path": name.encode("utf-8", "replace").decode(),
+        "log.file.path": name,
     }
     return orjson.dumps(fields)[:-1] + b","

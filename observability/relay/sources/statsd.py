@@ -24,16 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from observability.contain import contained, count_loss
+from observability.contain import contained, count_loss, own_fault
 from observability.journal import frames
 from observability.relay.series import Aggregate, Key, Series, bounded, metric_document
 from observability.relay.sources.statsd_spool import StatsdSpool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from observability.journal import Journal
+    from observability.relay.sources.statsd_spool import Interval
 
 __all__ = ["Statsd", "StatsdUnavailable"]
 
@@ -53,7 +54,16 @@ _ID = slice(22, 54)
 _INFLUX_COMMA = re.compile(r"(?<!\\),")
 _INFLUX_ESCAPED = re.compile(r"\\([,= \\])")
 _NO_METRIC = (b"_e{", b"_sc|")
-_MOST_REMEMBERED = 20_000
+_MOST_SHAPES_BYTES = 8_388_608
+"""So many bytes of names and tags as they came are remembered with what they mean; then that begins anew."""
+_MOST_HEAD_BYTES = 4_096
+"""Longer names and tags are nobody's metric."""
+_SHAPE_OVERHEAD = 700
+"""What a remembered shape takes beside its text."""
+_LEAST_RATE = 1e-6
+"""One sample that stands for more than a million is a mistake, or an attack on the sum."""
+_MOST_VALUE = 1e24
+"""Sums of such values, weighted, stay finite."""
 _FORCE_RCVBUF = 33
 _Shape = tuple[Key, float, bool]
 """Series, weight of a sample, and whether a gauge with a sign is a step (StatsD) or a value (DogStatsD)."""
@@ -95,6 +105,8 @@ class Statsd(threading.Thread):
             "process.pid": os.getpid(),
         }
         self._shapes: dict[tuple[bytes, bytes], _Shape | None] = {}
+        self._shapes_bytes = 0
+        self._own_failed = False
         self._stopping = threading.Event()
         self._socket = _bound(host, port)
         self._forward = _connected(forward) if forward else None
@@ -160,7 +172,12 @@ class Statsd(threading.Thread):
         """Add up the samples of one datagram, or of several that newlines join."""
         for line in datagram.split(b"\n"):
             if line:
-                self._line(line)
+                try:
+                    self._line(line)
+                except Exception as error:
+                    if not own_fault("relay.statsd", error):
+                        raise
+                    count_loss("relay.statsd", f"passed over at {type(error).__name__}")
 
     def _begin(self) -> None:
         self._interval = self.spool.begin(self.aggregate.gauges())
@@ -168,36 +185,51 @@ class Statsd(threading.Thread):
     def _recover(self) -> None:
         """Write the intervals that were killed; what the journal holds of them already is left out."""
         for found in self.spool.orphans():
-            again = found.end is not None
-            self.aggregate.remember(found.gauges)
-            for datagrams in found.rounds:
-                self.take(bytes(datagrams))
-            if self.spool.seal(found) and found.end is not None:
-                who = {"host.name": found.host or self._common["host.name"], "process.pid": found.process}
-                self._write(found.name, self._common | who, *found.end, self._interval_s, again=again)
-                self.spool.forget(found)
-            else:
-                self.aggregate.take()  # on a full disk: the next relay tries again
+            try:
+                self._recover_one(found)
+            except Exception as error:
+                if not own_fault("relay.statsd", error):
+                    raise
+                self.aggregate.take()
+                self.spool.set_aside(found.path)
         self.recovered, self.garbage, self.ignored = self._lines, 0, 0
+
+    def _recover_one(self, found: Interval) -> None:
+        again = found.end is not None
+        self.aggregate.remember(found.gauges)
+        for datagrams in found.rounds:
+            self.take(bytes(datagrams))
+        if self.spool.seal(found) and found.end is not None:
+            who = {"host.name": found.host or self._common["host.name"], "process.pid": found.process}
+            self._write(found.name, self._common | who, *found.end, self._interval_s, again=again)
+            self.spool.forget(found)
+        else:
+            self.aggregate.take()  # on a full disk: the next relay tries again
 
     def _write(  # noqa: PLR0913 - an interval
         self, name: str, common: dict[str, Any], when: float, own: list[Any], seconds: float, *, again: bool = False
     ) -> None:
         for metric, kind, value, tags in own:
-            _add(self.aggregate.series((metric, kind, bounded(iter(tags.items())))), repr(value).encode(), 1.0)
-        folded = sum(self.aggregate.folded.values())
-        if folded:
-            key = ("contrail.telemetry.folded_series", "counter", (("stream", "airflow.statsd"),))
-            _add(self.aggregate.series(key), b"%d" % folded, 1.0)
+            with contextlib.suppress(ValueError):  # of a spool that somebody else wrote
+                key = (metric, kind, bounded(iter(tags.items())))
+                _add(self.aggregate.series(key, always=True), repr(value).encode(), 1.0)
+        if folded := self.aggregate.folded:
+            about: Key = ("contrail.telemetry.folded_series", "counter", (("stream", "airflow.statsd"),))
+            _add(self.aggregate.series(about, always=True), b"%d" % folded, 1.0)
         stamp = datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        documents = [
-            metric_document(key, series, name, int(seconds * 1000), stamp, common)
-            for key, series in self.aggregate.take()
-        ]
-        known = self._known({document["event.id"].encode() for document in documents}) if again else frozenset()
-        for document in documents:
-            if document["event.id"].encode() not in known:
-                self._append(orjson.dumps(document))
+        documents: dict[bytes, bytes] = {}
+        for key, series in self.aggregate.take():
+            try:
+                document = metric_document(key, series, name, int(seconds * 1000), stamp, common)
+                documents[document["event.id"].encode()] = orjson.dumps(document)
+            except Exception as error:
+                if not own_fault("relay.statsd", error):
+                    raise
+                count_loss("relay.statsd", "series that cannot be written")
+        known = self._known(documents.keys()) if again else frozenset()
+        for identity, text in documents.items():
+            if identity not in known:
+                self._append(text)
 
     def _append(self, document: bytes) -> None:
         try:
@@ -205,7 +237,7 @@ class Statsd(threading.Thread):
         except OSError as error:
             count_loss("relay.statsd", error.strerror or "journal")
 
-    def _known(self, ids: set[bytes]) -> frozenset[bytes]:
+    def _known(self, ids: Collection[bytes]) -> frozenset[bytes]:
         """Those ids of whose documents the newest journals hold whole ones."""
         files = sorted(self._journal.directory.glob("airflow.statsd-*.journal"), key=lambda path: path.stat().st_mtime)
         found = set()
@@ -274,12 +306,16 @@ class Statsd(threading.Thread):
         return True
 
     def _shape(self, head: bytes, kind: bytes) -> _Shape | None:
+        if len(head) + len(kind) > _MOST_HEAD_BYTES:
+            return None
         try:
             shape = _parsed(head.decode(), kind)
         except (UnicodeDecodeError, ValueError):
             return None
-        if len(self._shapes) >= _MOST_REMEMBERED:
+        self._shapes_bytes += 3 * (len(head) + len(kind)) + _SHAPE_OVERHEAD
+        if self._shapes_bytes > _MOST_SHAPES_BYTES:
             self._shapes.clear()
+            self._shapes_bytes = 0
         self._shapes[head, kind] = shape
         return shape
 
@@ -293,23 +329,22 @@ class Statsd(threading.Thread):
 
 def _number(value: bytes) -> float:
     number = float(value)
-    if not math.isfinite(number) or b"_" in value:  # Python's own 1_000
+    if not -_MOST_VALUE <= number <= _MOST_VALUE or b"_" in value:  # Python's own 1_000; NaN compares False
         raise ValueError(value)
     return number
 
 
 def _add(series: Series, value: bytes, weight: float, *, steps: bool = True) -> None:
     if series.kind == "set":
-        series.count += 1
-        if len(series.members) < _MOST_REMEMBERED:
-            series.members.add(value.decode("utf-8", "replace"))
+        series.member(value)
         return
     number = _number(value)
     if series.kind == "timer":
         series.timing(number, weight)
     elif series.kind == "gauge":
         series.count += 1
-        series.last = series.last + number if steps and value[:1] in (b"+", b"-") else number
+        last = series.last + number if steps and value[:1] in (b"+", b"-") else number
+        series.last = min(max(last, -_MOST_VALUE), _MOST_VALUE)
     else:
         series.count += weight
         series.total += number * weight
@@ -328,7 +363,7 @@ def _parsed(head: str, rest: bytes) -> _Shape:
     for option in options:
         if option[:1] == b"@":
             rate = float(option[1:])
-            if not 0.0 < rate <= 1.0:
+            if not _LEAST_RATE <= rate <= 1.0:
                 raise ValueError(rest)
             weight = 1.0 / rate
         elif option[:1] == b"#":

@@ -101,9 +101,20 @@ class StatsdSpool:
             return
         for path in sorted(self.folder.glob("*.datagrams"), key=_began):
             try:
-                yield _read(path)
-            except (OSError, ValueError, TypeError):
+                found = _read(path)
+            except OSError:
                 count_loss("relay.statsd", "unreadable spool")
+                continue
+            except (ValueError, TypeError):
+                self.set_aside(path)
+                continue
+            yield found
+
+    def set_aside(self, path: Path) -> None:
+        """Keep a file that is not to be read again for whoever looks into it, and count it."""
+        count_loss("relay.statsd", "unreadable spool")
+        with contextlib.suppress(OSError):
+            path.replace(path.with_suffix(".unreadable"))
 
     def seal(self, orphan: Interval) -> bool:
         """Note that the orphan's series are about to be written; False where the disk is full."""
@@ -168,10 +179,21 @@ def _read(path: Path) -> Interval:
         if kind == _DATAGRAMS:
             found.rounds.append(content)
         elif kind == _GAUGES:
-            found.host, found.gauges = orjson.loads(content)
+            host, gauges = orjson.loads(content)
+            found.host, found.gauges = str(host), [_gauge(*one) for one in gauges]
         elif kind == _END:
-            found.end = End(*orjson.loads(content))
+            when, own = orjson.loads(content)
+            found.end = End(float(when), [_own(*one) for one in own])
     return found
+
+
+def _gauge(key: list[Any], value: float) -> list[Any]:
+    name, kind, tags = key
+    return [[str(name), str(kind), [(str(tag), str(text)) for tag, text in tags]], float(value)]
+
+
+def _own(name: str, kind: str, value: float, tags: dict[str, str]) -> list[Any]:
+    return [str(name), str(kind), float(value), {str(tag): str(text) for tag, text in tags.items()}]
 
 
 def _records(content: bytes) -> Iterator[tuple[int, memoryview]]:

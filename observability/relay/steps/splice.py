@@ -2,51 +2,59 @@
 
 A line as Airflow writes it (``{"timestamp":"2026-01-31T12:00:00.000000Z",…}``) is not parsed. Any other
 line, and one that already holds a key of ours, is made into a document by :func:`rewrite`: JSON keeps its
-keys (ours are renamed ``extra.<key>``), anything else becomes the text of ``event``. A line longer than
-``MOST_LINE_BYTES`` becomes several documents, ``log.part`` 0, 1, …; their texts joined are the line.
+keys (ours are renamed ``extra.<key>``), anything else becomes the text of ``event``. A line whose document
+would be larger than a sink takes becomes several documents, ``log.part`` 0, 1, …; their texts joined are the line.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from observability.relay.steps.identify import document_id
+from observability.relay.steps.line_time import (
+    ANSI,
+    START,
+    Entry,
+    Times,
+    level_of,
+    origin_of,
+    place,
+    second_of,
+    time_in,
+)
+from observability.relay.steps.own_keys import is_unusual, stored_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from observability.relay.sources.file import TailedFile
 
-__all__ = ["MOST_LINE_BYTES", "Spliced", "origin_of", "repair", "rewrite", "splice"]
+__all__ = [
+    "MOST_LINE_BYTES",
+    "PIECE_BYTES",
+    "Spliced",
+    "add_pieces",
+    "entry_of",
+    "origin_of",
+    "repair",
+    "splice",
+    "whole_end",
+]
 
-MOST_LINE_BYTES = 1_048_576
-"""A longer line is split; half of it is the least that a bulk request of a small server takes."""
-
-_START = b'{"timestamp":"'
-_TIMESTAMP_END = 42
-"""Where ``{"timestamp":"2026-01-31T12:00:00.000000Z"`` ends."""
-_OURS = re.compile(
-    rb',"(?:offset|@timestamp|log_id|airflow\.[a-z_]+|host\.name|service\.(?:name|environment)|log\.(?:file\.path|part))":'
-)
-_RESERVED = {
-    "offset",
-    "@timestamp",
-    "log_id",
-    "host.name",
-    "service.name",
-    "service.environment",
-    "log.file.path",
-    "log.part",
-}
-_TIME = re.compile(r"\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,6}))?\d*(Z|[+-]\d\d:?\d\d)?")
-_LEVEL = re.compile(
-    r"\[(debug|info|warning|error|critical) *\]"
-    r"|[} ](DEBUG|INFO|WARNING|ERROR|CRITICAL) - |\b(DEBUG|INFO|WARNING|ERROR|CRITICAL):"
-)
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+MOST_LINE_BYTES = 917_504
+"""A longer line is split: with its prefix it would be more than CloudWatch takes (1,048,550 bytes)."""
+PIECE_BYTES = 131_072
+"""A piece of a long line; six times as much where each of its bytes has to be escaped."""
+_MOST_DOCUMENT_BYTES = 1_000_000
+_AT = b',"@timestamp":'
+_ORDER = tuple(b"%03d" % number for number in range(1000))
+"""The digits that :func:`place` adds."""
+_TIME_KEYS = ("timestamp", "@timestamp", "time", "ts")
+_SPLICED = re.compile(rb'"offset":(\d+),"@timestamp":("[^"]{27}"),')
 
 
 @dataclass(slots=True)
@@ -58,90 +66,85 @@ class Spliced:
     rewritten: int = 0
     split: int = 0
 
+    def extend(self, other: Spliced) -> None:
+        """Take in the documents of what follows."""
+        self.ids += other.ids
+        self.documents += other.documents
+        self.rewritten += other.rewritten
+        self.split += other.split
 
-def splice(file: TailedFile, chunk: bytes, offset: int) -> Spliced:
-    """The documents of ``chunk``, whole lines that begin at byte ``offset`` of ``file``."""
+
+def splice(file: TailedFile, chunk: bytes, offset: int, before: Callable[[], bytes] = bytes) -> Spliced:
+    """The documents of ``chunk``, whole lines that begin at byte ``offset`` of ``file``.
+
+    ``before`` gives what stands in the file before the chunk, for lines that continue an entry there.
+    """
     out = Spliced()
-    prefix = file.stream.prefix
-    identity, here, origin = b"%b-%%d" % (file.ids or file.identity).encode(), offset, file.origin_ns
-    body = prefix.replace(b"%", b"%%") + b'"offset":%d,"@timestamp":%b,%b'
-    guard = _OURS.search if _OURS.search(chunk) else None
+    times = Times(file, chunk, offset, before)
+    identity, here = b"%b-%%d" % (file.ids or file.identity).encode(), offset
+    prefix = file.stream.prefix + b'"offset":'
+    guard = is_unusual if is_unusual(chunk) else None
     text = chunk if chunk.isascii() else None
     add_id, add_document = out.ids.append, out.documents.append
+    head = seconds = b""  # most lines are of the second of the line before
     for line in chunk.split(b"\n"):
+        if line[:34] != head:
+            head, seconds = line[:34], second_of(line[:34], file)
         if (
-            line[:14] == _START
+            seconds
             and line[40:43] == b'Z",'
             and line[-1] == 125  # noqa: PLR2004 - a closing brace
             and len(line) <= MOST_LINE_BYTES
+            and line[34:40].isdigit()
             and (guard is None or not guard(line))
             and (text is not None or _is_utf8(line))
         ):
             add_id(identity % here)
-            add_document(body % (origin + here, line[13:_TIMESTAMP_END], line[1:]))
+            order = _ORDER[(here >> 6) % 1000]
+            add_document(b"".join((prefix, seconds, line[34:40], order, _AT, line[13:42], b",", line[1:])))
         elif line and not line.isspace():
-            _slow(out, file, line, here)
+            _slow(out, file, line, here, times)
         here += len(line) + 1
     return out
 
 
-def rewrite(file: TailedFile, line: bytes, offset: int, part: int | None = None) -> bytes:
-    """The document of a line that cannot be spliced."""
-    fields = _fields(line) if part is None else None
-    if fields is None:
-        fields = _text_fields(line, file)
-    when = _when(fields, file)
-    level = fields.get("level")
-    own: dict[str, Any] = {"offset": file.origin_ns + offset, "@timestamp": when, "timestamp": when}
-    if part is not None:
-        own["log.part"] = part
-    rest = {_free(key): value for key, value in fields.items() if key not in ("timestamp", "level")}
-    own["level"] = level.lower() if isinstance(level, str) else "info"
-    return file.stream.prefix + orjson.dumps({**own, **rest}, option=orjson.OPT_NON_STR_KEYS)[1:]
+def add_pieces(  # noqa: PLR0913, PLR0917 - a place in a file
+    out: Spliced, file: TailedFile, line: bytes, offset: int, entry: Entry, part: int = 0, stop: int | None = None
+) -> tuple[int, int]:
+    """Add pieces of a line that is too long for one document, from ``part`` on; the line belongs to ``entry``.
+
+    With ``stop``, only whole pieces are added, and none that ends behind it. Returns the bytes taken and the next part.
+    """
+    out.rewritten += 1
+    out.split += part == 0
+    start = 0
+    while start < len(line) if stop is None else start + PIECE_BYTES <= stop:
+        end = whole_end(line, start + PIECE_BYTES)
+        fields = {"level": entry.level, "event": line[start:end].decode("utf-8", "replace")}
+        seen = entry._replace(ns=entry.ns + ((offset + start - entry.start) >> 6) + part)
+        out.ids.append(document_id(file.ids or file.identity, offset + start))
+        out.documents.append(_document(file, seen, fields, part))
+        start, part = end, part + 1
+    return start, part
+
+
+def entry_of(file: TailedFile, line: bytes, start: int, before: Callable[[], bytes]) -> Entry:
+    """The entry that a line belongs to, of which ``line`` is at least the beginning."""
+    return _entry_of(None, line, start, Times(file, line, start, before), file)
 
 
 def repair(document: bytes, prefix: bytes) -> bytes | None:
-    """A spliced document that is no JSON (a torn line) as one whose ``event`` is the line; None where it is sound."""
-    try:
-        orjson.loads(document)
+    """A document that a sink refused as one whose ``event`` is the text of the line; None where it is that already."""
+    match = _SPLICED.match(document, len(prefix))
+    if match is None or not document.startswith(prefix):
         return None
+    try:
+        if set(orjson.loads(b"{" + document[match.end() :])) == {"timestamp", "level", "event"}:
+            return None
     except orjson.JSONDecodeError:
         pass
-    match = re.match(rb'"offset":(\d+),"@timestamp":("[^"]{27}"),', document[len(prefix) :])
-    if match is None:
-        return None
-    line = b"{" + document[len(prefix) + match.end() :]
-    fields = {"level": "info", "event": line.decode("utf-8", "replace")}
+    fields = {"level": "info", "event": (b"{" + document[match.end() :]).decode("utf-8", "replace")}
     return prefix + match[0] + b'"timestamp":' + match[2] + b"," + orjson.dumps(fields)[1:]
-
-
-def origin_of(line: bytes) -> int:
-    """Time of a file's first line in ns, 0 where it has none."""
-    match = _TIME.search(line[: _TIMESTAMP_END + 8].decode("utf-8", "replace"))
-    if match is None:
-        return 0
-    when = datetime.fromisoformat(_iso(match).replace("Z", "+00:00"))
-    return (int(when.timestamp()) * 1_000_000 + when.microsecond) * 1000
-
-
-def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int) -> None:
-    out.rewritten += 1
-    if len(line) <= MOST_LINE_BYTES:
-        out.ids.append(document_id(file.ids or file.identity, offset))
-        out.documents.append(rewrite(file, line, offset))
-        return
-    out.split += 1
-    start = part = 0
-    while start < len(line):
-        end = whole_end(line, start + MOST_LINE_BYTES)
-        add_part(out, file, line[start:end], offset + start, part)
-        start, part = end, part + 1
-
-
-def add_part(out: Spliced, file: TailedFile, piece: bytes, offset: int, part: int) -> None:
-    """Add one piece of a line that is too long for one document."""
-    out.ids.append(document_id(file.ids or file.identity, offset))
-    out.documents.append(rewrite(file, piece, offset, part))
 
 
 def whole_end(line: bytes, end: int) -> int:
@@ -152,6 +155,60 @@ def whole_end(line: bytes, end: int) -> int:
         if line[end - back] & 0xC0 != 0x80:  # noqa: PLR2004 - no continuation byte
             return end - back
     return end
+
+
+def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int, times: Times) -> None:
+    fields = _fields(line) if len(line) <= MOST_LINE_BYTES else None
+    entry = _entry_of(fields, line, offset, times, file)
+    document = None
+    if len(line) <= MOST_LINE_BYTES:
+        document = _json_document(file, entry, fields) if fields is not None else None
+        if document is None:
+            document = _document(file, entry, _text_fields(line, entry))
+    if document is None or len(document) > _MOST_DOCUMENT_BYTES:
+        add_pieces(out, file, line, offset, entry)
+        return
+    out.rewritten += 1
+    out.ids.append(document_id(file.ids or file.identity, offset))
+    out.documents.append(document)
+
+
+def _entry_of(fields: dict[str, Any] | None, line: bytes, offset: int, times: Times, file: TailedFile) -> Entry:
+    level = "info"
+    when = None
+    if fields is not None:
+        level = str(named).lower() if isinstance(named := fields.get("level"), str) else "info"
+        dates = (time_in(value, file) for key in _TIME_KEYS if isinstance(value := fields.get(key), str))
+        when = next(filter(None, dates), None)
+    else:
+        level = level_of(line) or "info"
+        at = len(START) if line.startswith(START) else 0
+        when = time_in(ANSI.sub("", line[at : at + 200].decode("utf-8", "replace")), file)
+    if when is not None:
+        return times.dated((when[0], place(when[1], offset)), line, offset, level)
+    entry = times.undated(line, offset)
+    return entry._replace(level=level) if fields is not None or level_of(line) else entry
+
+
+def _json_document(file: TailedFile, entry: Entry, fields: dict[str, Any]) -> bytes | None:
+    """The document of a line of JSON; None where it is nested too deep to be written again."""
+    own_time = fields.get("timestamp")
+    rest = {stored_name(key, value): value for key, value in fields.items() if key not in ("timestamp", "level")}
+    if own_time is not None and (not isinstance(own_time, str) or time_in(own_time, file) is None):
+        rest["extra.timestamp"] = own_time
+    if (own_level := fields.get("level")) is not None and not isinstance(own_level, str):
+        rest["extra.level"] = own_level
+    try:
+        return _document(file, entry, {"level": entry.level, **rest})
+    except TypeError:
+        return None
+
+
+def _document(file: TailedFile, entry: Entry, fields: dict[str, Any], part: int | None = None) -> bytes:
+    own: dict[str, Any] = {"offset": entry.ns, "@timestamp": entry.when, "timestamp": entry.when}
+    if part is not None:
+        own["log.part"] = part
+    return file.stream.prefix + orjson.dumps({**own, **fields})[1:]
 
 
 def _is_utf8(line: bytes) -> bool:
@@ -170,40 +227,6 @@ def _fields(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _text_fields(line: bytes, file: TailedFile) -> dict[str, Any]:
-    text = _ANSI.sub("", line.decode("utf-8", "replace").rstrip("\r"))
-    head = text[:200]
-    found = _TIME.search(head)
-    level = _LEVEL.search(head)
-    when = _iso(found) if found else _mtime(file)
-    return {"timestamp": when, "level": next(filter(None, level.groups())) if level else "info", "event": text}
-
-
-def _when(fields: dict[str, Any], file: TailedFile) -> str:
-    for key in ("timestamp", "@timestamp", "time", "ts"):
-        match = _TIME.match(value) if isinstance(value := fields.get(key), str) else None
-        if match:
-            return _iso(match)
-    return _mtime(file)
-
-
-def _iso(match: re.Match[str]) -> str:
-    day, clock, fraction, zone = match.groups()
-    zone = "+00:00" if zone in (None, "Z") else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
-    try:
-        when = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0'):0<6}{zone}")
-    except ValueError:
-        return "1970-01-01T00:00:00.000000Z"
-    return _utc(when)
-
-
-def _mtime(file: TailedFile) -> str:
-    return _utc(datetime.fromtimestamp(file.changed, timezone.utc))
-
-
-def _utc(when: datetime) -> str:
-    return when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _free(key: str) -> str:
-    return f"extra.{key}" if key in _RESERVED or key.startswith("airflow.") else key
+def _text_fields(line: bytes, entry: Entry) -> dict[str, Any]:
+    text = ANSI.sub("", line.decode("utf-8", "replace").rstrip("\r"))
+    return {"level": entry.level, "event": text}

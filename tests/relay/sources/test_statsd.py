@@ -2,12 +2,15 @@ import socket
 import time
 
 import orjson
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observability import contain
 from observability.contain import take_losses
 from observability.journal import Journal, frames
+from observability.relay import series
 from observability.relay.sources.statsd import Statsd, StatsdUnavailable
 
 
@@ -280,3 +283,73 @@ def test_a_full_disk_costs_the_interval_and_is_counted(statsd):
     statsd.take(b"x:1|c")
     statsd.flush()
     assert take_losses() == {("relay.statsd", "No space left on device"): 1}
+
+
+@pytest.mark.parametrize("rate", [b"1e-7", b"1e-300", b"1e-320", b"0", b"nan", b"-1", b"2", b"inf"])
+def test_a_rate_that_can_be_no_rate_is_refused_and_said(statsd, tmp_path, rate):
+    statsd.take(b"x:1|c|@" + rate)
+    statsd.take(b"good:1|c")
+    assert statsd.garbage == 1
+    assert take_losses()["relay.statsd", "unreadable metric"] == 1
+    assert set(samples(statsd, tmp_path)) == {("good", "")}
+
+
+def test_a_series_that_cannot_be_written_loses_itself_only(statsd, tmp_path, monkeypatch):
+    monkeypatch.setattr(contain, "raises_again", lambda: False)
+    statsd.take(b"before:1|c\nbad:1|c\nbehind:1|c")
+    bad = ("bad", "counter", ())
+    statsd.aggregate._series[bad].count = float("inf")
+    assert set(samples(statsd, tmp_path)) == {("before", ""), ("behind", "")}
+    assert take_losses()["relay.statsd", "series that cannot be written"] == 1
+
+
+def test_new_names_long_tags_and_members_take_a_bounded_number_of_bytes(statsd):
+    process = psutil.Process()
+    for number in range(2_000):
+        statsd.take(b"warm%d,t=%d:1|c" % (number, number))
+    before = process.memory_info().rss
+    for number in range(200_000):
+        statsd.take(b"name.%d:1|c" % number)
+    for number in range(20_000):
+        statsd.take(b"x%d:1|g|#t:%s" % (number, b"%d" % number * 900))
+        statsd.take(b"members%d:%s|s" % (number % 50, b"%d" % number * 1000))
+    for number in range(300_000):
+        statsd.take(b"timer%d:%d|ms" % (number % 100, number))
+    assert process.memory_info().rss - before < 80_000_000
+    assert statsd.aggregate.folded > 150_000
+    statsd.aggregate.take()
+
+
+def test_what_is_folded_for_want_of_memory_is_still_counted(statsd, tmp_path, monkeypatch):
+    monkeypatch.setattr(series, "_MOST_BYTES", 5_000)
+    statsd.aggregate.take()
+    for number in range(100):
+        statsd.take(b"name%d:1|c" % number)
+    found = samples(statsd, tmp_path)
+    assert sum(one["metric.value"] for (name, _), one in found.items() if "folded_series" not in name) == 100
+    assert found[series.FOLDED_METRICS, ""]["metric.value"] > 90
+
+
+def test_an_interval_that_cannot_be_recovered_is_set_aside_and_those_behind_it_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(contain, "raises_again", lambda: False)
+    spool, journal = tmp_path / "spool", tmp_path / "journal"
+    for datagram in (b"bad:1|c", b"later:1|c"):
+        killed = Statsd(Journal(journal), "127.0.0.1", 0, spool=spool)
+        killed._begin()
+        killed.spool.keep(datagram)
+        killed.close()
+    whole = Statsd.take
+
+    def failing(self, datagram):
+        if b"bad" in datagram:
+            raise ZeroDivisionError
+        whole(self, datagram)
+
+    monkeypatch.setattr(Statsd, "take", failing)
+    for _ in range(2):
+        statsd = Statsd(Journal(journal), "127.0.0.1", 0, spool=spool)
+        statsd._recover()
+        statsd.close()
+    assert b'"metric.name":"later"' in b"".join(path.read_bytes() for path in journal.glob("*.journal"))
+    assert [path.suffix for path in spool.iterdir()] == [".unreadable"]
+    assert take_losses()["relay.statsd", "unreadable spool"] == 1

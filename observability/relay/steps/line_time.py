@@ -1,0 +1,220 @@
+"""When a line was written: its own time, or that of the entry that it continues.
+
+Only a date at the start of a line is the line's own. A date anywhere else, and one that cannot be the time at which
+a line of this file was written (a row's, say), is data. ``offset``, by which the lines of one attempt are sorted
+across its files, is the line's time in ns; the last three digits keep lines of one microsecond in the file's order.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from observability.relay.sources.file import TailedFile
+
+__all__ = [
+    "ANSI",
+    "CONTINUED_BYTES",
+    "START",
+    "Entry",
+    "Times",
+    "level_of",
+    "origin_of",
+    "place",
+    "second_of",
+    "time_in",
+]
+
+START = b'{"timestamp":"'
+CONTINUED_BYTES = 65_536
+"""A line that far behind the last date is no part of that entry any more."""
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_DATE = re.compile(
+    r"\s?\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,6}))?\d*(?: ?(Z|[+-]\d\d:?\d\d)(?!\d))?", re.ASCII
+)
+_SECOND = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.")
+_LEVEL = re.compile(
+    r"\[(debug|info|warning|error|critical) *\]|\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]"
+    r"|[} ](DEBUG|INFO|WARNING|ERROR|CRITICAL) - |\b(DEBUG|INFO|WARNING|ERROR|CRITICAL):"
+)
+_NEW_ENTRY = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|\[(?:debug|info|warning|error|critical) *\]")
+_JSON_LEVEL = re.compile(rb'"level":"(debug|info|warning|error|critical)"')
+_HEAD_BYTES = 200
+_DAY_NS = 86_400 * 10**9
+_EARLIEST, _LATEST = 631_152_000, 7_258_118_400
+"""1990 to 2200, in s: nothing before or after it is the time of a line."""
+
+
+class Entry(NamedTuple):
+    """A dated line: its time as text and in ns since 1970, the byte at which it begins, and its level."""
+
+    when: str
+    ns: int
+    start: int
+    level: str
+
+
+class Times:
+    """The times of the lines of one chunk, which begins at byte ``offset`` of ``file``.
+
+    ``before`` gives up to :data:`CONTINUED_BYTES` of what stands in the file before the chunk; it is called only
+    where the chunk begins inside an entry.
+    """
+
+    def __init__(self, file: TailedFile, chunk: bytes, offset: int, before: Callable[[], bytes]) -> None:
+        self._file = file
+        self._chunk = chunk
+        self._offset = offset
+        self._before = before
+        self._entry: Entry | None = None
+        self._expected = -1
+
+    def dated(self, when: tuple[str, int], line: bytes, start: int, level: str) -> Entry:
+        """The entry that a line with a time of its own begins."""
+        self._entry = Entry(*when, start, level)
+        self._expected = start + len(line) + 1
+        return self._entry
+
+    def undated(self, line: bytes, start: int) -> Entry:
+        """The entry that a line without a time of its own belongs to, seen from that line."""
+        entry = _level_entry(line, start, self._file)
+        if entry is None:
+            entry = self._entry if start == self._expected else self._found_before(start)
+        self._entry, self._expected = entry, start + len(line) + 1
+        if entry is not None and entry.start == start:
+            return entry
+        if entry is not None and 0 <= start - entry.start <= CONTINUED_BYTES:
+            later = entry.ns + ((start - entry.start) >> 6) + 1
+            return Entry(entry.when, later, start, entry.level)
+        if entry is not None and entry.start > start:
+            return Entry(entry.when, max(entry.ns - ((entry.start - start) >> 6) - 1, 0), start, "info")
+        return _read_at(self._file, start, "info")
+
+    def _found_before(self, start: int) -> Entry | None:
+        """The last dated line before byte ``start``; at the top of a file, the first one behind it."""
+        at = start - self._offset
+        seen = self._chunk[max(0, at - CONTINUED_BYTES) : at]
+        if len(seen) < CONTINUED_BYTES and self._offset:
+            seen = self._before()[-(CONTINUED_BYTES - len(seen)) :] + seen
+        base = start - len(seen)
+        end = len(seen)
+        while end > 0:
+            begin = seen.rfind(b"\n", 0, end - 1) + 1
+            if begin or base == 0:
+                line = seen[begin : end - 1]
+                entry = _entry(line, base + begin, self._file) or _level_entry(line, base + begin, self._file)
+                if entry is not None:
+                    return entry
+            end = begin
+        return self._first_behind(at) if base == 0 else None
+
+    def _first_behind(self, at: int) -> Entry | None:
+        begin = self._chunk.find(b"\n", at) + 1
+        while 0 < begin < min(len(self._chunk), at + CONTINUED_BYTES):
+            end = self._chunk.find(b"\n", begin)
+            line = self._chunk[begin : end if end >= 0 else len(self._chunk)]
+            if entry := _entry(line, self._offset + begin, self._file):
+                return entry
+            begin = end + 1
+        return None
+
+
+def time_in(text: str, file: TailedFile | None = None) -> tuple[str, int] | None:
+    """The time at the start of ``text`` (UTC as text, ns since 1970); None where there is none that can be a line's."""
+    match = _DATE.match(text)
+    if match is None:
+        return None
+    day, clock, fraction, zone = match.groups()
+    zone = "+00:00" if zone in (None, "Z") else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
+    try:
+        when = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0'):0<6}{zone}").astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
+    if not _EARLIEST <= when.timestamp() < _LATEST or not _can_be(_ns(when), file):
+        return None
+    return _utc(when), _ns(when)
+
+
+def origin_of(line: bytes) -> int:
+    """Time of a file's first line in ns, 0 where it has none."""
+    found = time_in(_head(line))
+    return 0 if found is None else found[1]
+
+
+def second_of(head: bytes, file: TailedFile) -> bytes:
+    """The time in ``{"timestamp":"2026-01-31T12:00:00.`` as digits (s since 1970); empty where it is no such time."""
+    found = _seconds(head) if head.startswith(START) else -1
+    return b"%d" % found if found > 0 and _can_be(found * 10**9, file) else b""
+
+
+def place(ns: int, start: int) -> int:
+    """The ``offset`` of a line that was written at ``ns`` and begins at byte ``start``."""
+    return ns + (start >> 6) % 1000
+
+
+def level_of(line: bytes) -> str | None:
+    """The level that a line of text names, None where it names none."""
+    found = _LEVEL.search(ANSI.sub("", line[:_HEAD_BYTES].decode("utf-8", "replace")))
+    return next(filter(None, found.groups())).lower() if found else None
+
+
+def _entry(line: bytes, start: int, file: TailedFile) -> Entry | None:
+    when = time_in(_head(line), file)
+    if when is None:
+        return None
+    if line.startswith(START):
+        named = _JSON_LEVEL.search(line, 0, _HEAD_BYTES)
+        level = named[1].decode() if named else "info"
+    else:
+        level = level_of(line) or "info"
+    return Entry(when[0], place(when[1], start), start, level)
+
+
+def _level_entry(line: bytes, start: int, file: TailedFile) -> Entry | None:
+    """The entry of a line that begins one with its level, as uvicorn's do: it was written when it was read."""
+    if _NEW_ENTRY.match(_head(line)) is None:
+        return None
+    return _read_at(file, start, level_of(line) or "info")
+
+
+def _read_at(file: TailedFile, start: int, level: str) -> Entry:
+    changed = datetime.fromtimestamp(file.changed, timezone.utc)
+    return Entry(_utc(changed), place(_ns(changed), start), start, level)
+
+
+def _head(line: bytes) -> str:
+    at = len(START) if line.startswith(START) else 0
+    return ANSI.sub("", line[at : at + _HEAD_BYTES].decode("utf-8", "replace"))
+
+
+@lru_cache(maxsize=4096)
+def _seconds(head: bytes) -> int:
+    if _SECOND.fullmatch(head, len(START)) is None:
+        return -1
+    try:
+        found = int(datetime.fromisoformat(f"{head[len(START) : -1].decode()}+00:00").timestamp())
+    except ValueError:
+        return -1
+    return found if _EARLIEST <= found < _LATEST else -1
+
+
+def _can_be(ns: int, file: TailedFile | None) -> bool:
+    """Tell whether a line of ``file`` can have been written at that time, give or take a day."""
+    if file is None:
+        return True
+    if file.origin_ns and ns < file.origin_ns - _DAY_NS:
+        return False
+    return not file.changed or ns < file.changed * 1e9 + _DAY_NS
+
+
+def _ns(when: datetime) -> int:
+    return (int(when.timestamp()) * 1_000_000 + when.microsecond) * 1000
+
+
+def _utc(when: datetime) -> str:
+    return when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
