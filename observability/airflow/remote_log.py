@@ -17,7 +17,8 @@ import orjson
 from airflow.configuration import conf
 from airflow.utils.state import State
 
-from observability.airflow.catch_up import catch_up, resolve_in_process
+from observability.airflow.catch_up import deliver, deliver_beside, resolve_in_process
+from observability.airflow.lent_connections import lent_connections
 from observability.contain import contained
 from observability.redact import structlog_processor
 from observability.relay.sources.file import TailedFile
@@ -40,6 +41,8 @@ __all__ = ["ContrailLogIO", "as_written"]
 _TAIL_BYTES = 131_072
 _UNKNOWN_PLACE = 1 << 62
 """Behind everything: a last line so long that its beginning was not found is taken from the local file."""
+_OF_A_TRIGGER = ".trigger."
+"""In the name of a trigger's log, whose end Airflow reports in the triggerer's own loop."""
 
 
 class ContrailLogIO:
@@ -55,13 +58,17 @@ class ContrailLogIO:
             settings = get_settings()
         except SettingsError:
             return None
-        named = {"elasticsearch": settings.elasticsearch.connection_id, "cloudwatch": settings.cloudwatch.connection_id}
-        return next((named[sink] for sink in settings.relay.sinks if named.get(sink)), None)
+        return next(iter(connection_ids(settings)), None)
 
     def upload(self, path: os.PathLike[str] | str, ti: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
         """Deliver the log of an attempt that has ended, and its events, where no relay of this host does."""
         with contained("upload"):
-            catch_up(get_settings())
+            settings = get_settings()
+            if _OF_A_TRIGGER in os.fspath(path):
+                deliver_beside(settings)
+                return
+            with lent_connections(connection_ids(settings)):
+                deliver(settings)
 
     def read(self, relative_path: str, ti: Any) -> tuple[list[str], list[str] | None]:
         """The lines of an attempt as one text, for an Airflow without streams."""
@@ -95,6 +102,15 @@ class ContrailLogIO:
             return [], []
         lines = (as_written(document) for document in chain([first], documents))
         return [f"Contrail's {settings.store.backend} store"], [lines]
+
+
+def connection_ids(settings: Settings) -> list[str]:
+    """The Airflow Connections that the sinks will ask for."""
+    named = {
+        "elasticsearch": "" if settings.elasticsearch.url else settings.elasticsearch.connection_id,
+        "cloudwatch": settings.cloudwatch.connection_id,
+    }
+    return [named[sink] for sink in settings.relay.sinks if named.get(sink)]
 
 
 def as_written(document: Document) -> str:

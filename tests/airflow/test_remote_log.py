@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 import time
+import traceback
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import orjson
 import pytest
 from airflow._shared.logging.remote import RemoteLogStreamIO
+from airflow.sdk.api.client import Client
+from airflow.sdk.api.datamodels._generated import ConnectionResponse
+from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
-from observability.airflow import logging_config, remote_log
+from observability.airflow import catch_up, logging_config, remote_log
+from observability.airflow.connections import resolve
 from observability.airflow.remote_log import ContrailLogIO
 from observability.events import Identity, TaskSucceeded
 from observability.settings import get_settings
@@ -52,6 +59,7 @@ LINES = [
 def home(told, tmp_path, monkeypatch):
     """A worker without a relay, on which one task has ended: its log and one event are on disk."""
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+    monkeypatch.setattr(catch_up, "_failed", catch_up._Failures())
     file = tmp_path / "logs" / PATH
     file.parent.mkdir(parents=True)
     file.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in LINES))
@@ -119,6 +127,102 @@ def test_a_store_that_is_down_holds_the_worker_no_longer_than_allowed(home, monk
     began = time.monotonic()
     ContrailLogIO().upload(PATH)
     assert time.monotonic() - began < 15
+
+
+def test_a_worker_whose_store_is_away_is_held_for_less_and_less(home, monkeypatch):
+    allowed, away = [], True
+    monkeypatch.setattr(catch_up, "catch_up", lambda _, limit_s: allowed.append(limit_s) or not away)
+    for _ in range(5):
+        ContrailLogIO().upload(PATH)
+    away = False
+    for _ in range(2):
+        ContrailLogIO().upload(PATH)
+    assert allowed == [10.0, 5.0, 2.5, 1.25, 1.0, 1.0, 10.0]
+
+
+@pytest.fixture
+def thread(monkeypatch):
+    """The delivery beside the triggerer's loop, with nothing of another test's in it."""
+    monkeypatch.setattr(catch_up, "_thread", catch_up._Thread())
+    monkeypatch.setattr(catch_up, "_LONGEST_REST_S", 0.05)
+    return catch_up._thread
+
+
+def test_the_ends_of_triggers_are_delivered_by_one_thread_that_nobody_waits_for(home, monkeypatch, thread):
+    begun, go, callers = threading.Semaphore(0), threading.Event(), []
+    real = catch_up.catch_up
+
+    def held(settings):
+        callers.append(threading.current_thread().name)
+        begun.release()
+        assert go.wait(30)
+        return real(settings)
+
+    monkeypatch.setattr(catch_up, "catch_up", held)
+    for number in range(50):
+        ContrailLogIO().upload(f"{PATH}.trigger.{number}.log")
+    assert begun.acquire(timeout=30)
+    for number in range(50):
+        ContrailLogIO().upload(f"{PATH}.trigger.{number}.log")
+    go.set()
+    assert thread._done.wait(30)
+    assert [document["event"] for document in stored("airflow.task")] == [each["event"] for each in LINES]
+    assert (set(callers), len(callers) <= 3) == ({"contrail-delivery"}, True)
+
+
+def test_what_a_sink_did_not_take_from_the_triggerer_is_tried_again_unasked(home, monkeypatch, thread):
+    answers = iter([False, False, True])
+    monkeypatch.setattr(catch_up, "catch_up", lambda _settings: next(answers))
+    ContrailLogIO().upload(f"{PATH}.trigger.1.log")
+    assert thread._done.wait(30)
+    assert next(answers, "all were asked for") == "all were asked for"
+
+
+class Answering(Client):
+    """The supervisor's client, which knows two Connections."""
+
+    def __init__(self):
+        self.asked = []
+
+    @property
+    def connections(self):
+        return SimpleNamespace(get=self._get)
+
+    def _get(self, connection_id):
+        self.asked.append(connection_id)
+        kind, host = ("elasticsearch", "es.example") if connection_id == "es_of_ours" else ("generic", "aws.example")
+        empty = dict.fromkeys(("schema", "port", "extra"))
+        return ConnectionResponse(
+            conn_id=connection_id, conn_type=kind, host=host, login="ann", password="hunter2", **empty
+        )
+
+
+def test_each_sink_has_its_credentials_at_the_end_of_a_task(home, monkeypatch):
+    environ = {
+        "CONTRAIL_RELAY__SINKS": "embedded,elasticsearch,cloudwatch",
+        "CONTRAIL_ELASTICSEARCH__CONNECTION_ID": "es_of_ours",
+        "CONTRAIL_CLOUDWATCH__CONNECTION_ID": "aws_of_ours",
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    io = ContrailLogIO()
+    assert io.connection_id == "es_of_ours"
+    hosts = []
+
+    def deliver(settings):
+        hosts.extend(resolve(one).url for one in remote_log.connection_ids(settings))
+
+    monkeypatch.setattr(remote_log, "deliver", deliver)
+    monkeypatch.setattr("airflow.sdk.log.load_remote_log_handler", lambda: io)
+    monkeypatch.setattr("airflow.sdk.log.load_remote_conn_id", lambda: io.connection_id)
+    monkeypatch.setattr("airflow.sdk.log.relative_path_from_logger", lambda _: Path(PATH))
+    log = SimpleNamespace(_logger=None, exception=lambda *_, **__: traceback.print_exc())
+    supervisor = SimpleNamespace(client=Answering(), process_log=log, ti=None, id="", pid=1)
+    before = dict(os.environ)
+    ActivitySubprocess._upload_logs(supervisor)
+    assert hosts == ["https://es.example", "https://aws.example"]
+    assert dict(os.environ) == before
 
 
 def test_the_ui_gets_each_line_as_airflow_wrote_it(home):
