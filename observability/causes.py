@@ -1,34 +1,45 @@
-"""Why something failed: an exception told as one of :data:`observability.catalog.CAUSES`, with its fingerprint.
+"""Why something failed: an error told as one of :data:`observability.catalog.CAUSES`, with its fingerprint.
 
-Types are recognised by their names, so no client library is imported to know its errors. An exception
-class that knows better says so with an attribute ``contrail_cause``.
+The one classifier, for callbacks (:func:`describe`), for readers of task logs (:func:`describe_detail`) and for
+tracebacks that came as text. Cause, type, frame and fingerprint are those that each of them can see. Types are
+recognised by their names, so no client library is imported to know its errors. Only the exception itself shows that its
+class descends from one that is known, or names its own cause in an attribute ``contrail_cause``: the callback's line
+in the task's log says so, and a reader of the log takes it over.
 """
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import re
 import sys
-import sysconfig
 import traceback
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
-from observability import redact
+from observability import raised, redact
 from observability.catalog import CAUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-__all__ = ["Failure", "bounded_trace", "cause_of", "describe", "fingerprint_of", "normalise"]
+    from observability.raised import Raised
+
+__all__ = [
+    "Failure",
+    "bounded_trace",
+    "cause_of",
+    "describe",
+    "describe_detail",
+    "describe_trigger",
+    "fingerprint_of",
+    "normalise",
+]
 
 _TRACE_MOST = 8192
 _REASON_MOST = 300
 _FRAMES_MOST = 12
-_DAG_FILE = re.compile(r"^unusual_prefix_[0-9a-f]{40}_")
-"""What Airflow puts before the name of a DAG file's module."""
-
 _BY_TYPE = {
     "airflow.sdk.exceptions.AirflowTaskTimeout": "timeout",
     "airflow.sdk.exceptions.AirflowSensorTimeout": "timeout",
@@ -81,17 +92,25 @@ _DATABASE_DOWN = (
     "IOException",
     "HTTPException",
 )
-_LIBRARY = (
-    str(Path(__file__).parent),
-    *{path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_paths().get(name))},
-)
+_BY_BARE_NAME = {
+    **{name.rpartition(".")[2]: cause for name, cause in _BY_TYPE.items() if name != "_csv.Error"},
+    **dict.fromkeys((*_DATABASE_DATA, "ArrowInvalid", "SchemaError", "SchemaErrors", "ValidationError"), "data"),
+    **{name: "dependency" for name in _DATABASE_DOWN if name != "IOException"},
+    **dict.fromkeys(
+        ("ClientError", "ConnectError", "ConnectionTimeout", "ConnectTimeout", "EndpointConnectionError", "HTTPError",
+         "HTTPStatusError", "NoCredentialsError", "ReadTimeout", "SSLCertVerificationError"), "dependency",
+    ),
+}  # fmt: skip
+"""What a class without its module is taken for: Airflow's log has no more of it than that."""
+_MODULE_OF_FILE = re.compile(r"[/\\](?:site|dist)-packages[/\\](.+?)\.py$")
 _SIGKILL = (-9, 137)
 """How a command that was killed is told: by Python, and by a shell whose child it was."""
 _BASH_FAILED = re.compile(r"Bash command failed\. The command returned a non-zero exit code (-?\d+)")
 """``BashOperator`` has no other place for its exit code than these words."""
-_ERROR = re.compile(r"[A-Za-z_][\w.]*(: |$)")
-"""The line of a traceback that names the error, as :mod:`traceback` prints it: at the left edge."""
-_FRAME = re.compile(r'^ *File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)
+_EXIT_STATUS = re.compile(
+    r"Command .* (?:returned non-zero exit status (-?\d+)|died with <Signals\.\w+: (\d+)>)\.", re.DOTALL
+)
+"""The words of ``subprocess.CalledProcessError``."""
 _VARIABLE = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{12,}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE)
 
 
@@ -112,30 +131,50 @@ class Failure:
 def describe(error: BaseException) -> Failure:
     """What an event says about ``error``; never raises for an exception that cannot even be printed."""
     if trace := _of_trigger(error):
-        return _described_by(trace)
+        return describe_trigger(trace)
     told = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MOST * 4)
-    kind = type(error).__name__
-    message = redact.text(str(told))
+    chain = raised.of_error(error)
+    code = getattr(error, "code" if isinstance(error, SystemExit) else "returncode", None)
+    return _described(chain, "".join(told.format()), code=code if isinstance(code, int) else None)
+
+
+def describe_trigger(trace: str) -> Failure:
+    """What an event says about the traceback of a trigger that failed, whose task was resumed to fail."""
+    return _described(raised.of_text(trace), trace, "the trigger failed: ")
+
+
+def describe_detail(details: Any) -> Failure | None:
+    """What an event says about the ``error_detail`` of a line of a task's log; None where there is none."""
+    chain = raised.of_detail(details)
+    return _described(chain) if chain else None
+
+
+def _described(chain: Sequence[Raised], trace: str = "", before: str = "", code: int | None = None) -> Failure:
+    outer = chain[0] if chain else raised.Raised("Exception", "")
+    message = redact.text(outer.message)
     first = message.strip().partition("\n")[0]
-    code = _exit_code(error, message)
+    code = _exit_code(outer.name, message) if code is None else code
     return Failure(
-        cause="killed" if code in _SIGKILL else cause_of(error),
-        reason=_bounded(f"{kind}: {first}" if first else kind, _REASON_MOST),
-        error_type=_name(type(error)),
+        cause="killed" if code in _SIGKILL else _cause_of_chain(chain),
+        reason=_bounded(before + (f"{outer.name}: {first}" if first else outer.name), _REASON_MOST),
+        error_type=outer.name,
         error_message=_bounded(message, _TRACE_MOST // 2),
-        stack_trace=_bounded(redact.text("".join(told.format())), _TRACE_MOST),
-        fingerprint=fingerprint_of(error, message),
-        frame=_own_frame(error),
+        stack_trace=bounded_trace(trace.rstrip() if before else trace) if trace else None,
+        fingerprint=_fingerprint(outer, message),
+        frame=str(outer.own[-1]) if outer.own else None,
         exit_code=code,
     )
 
 
-def _exit_code(error: BaseException, message: str) -> int | None:
+def _exit_code(name: str, message: str) -> int | None:
     """With what the process left, or the command that it had started."""
     if command := _BASH_FAILED.match(message):
         return int(command[1])
-    code = getattr(error, "code" if isinstance(error, SystemExit) else "returncode", None)
-    return code if isinstance(code, int) else None
+    if name == "SystemExit":
+        return int(message) if message.lstrip("-").isdecimal() else None
+    if name == "CalledProcessError" and (status := _EXIT_STATUS.match(message)):
+        return int(status[1]) if status[1] else -int(status[2])
+    return None
 
 
 def _of_trigger(error: BaseException) -> str:
@@ -149,36 +188,36 @@ def _of_trigger(error: BaseException) -> str:
     return ""
 
 
-def _described_by(trace: str) -> Failure:
-    """What an event says about the error whose traceback is ``trace``."""
-    trace = redact.text(trace).rstrip()
-    after = trace[trace.rfind('\n  File "') + 1 :].split("\n")
-    last = next((line for line in after if _ERROR.match(line)), after[-1])
-    name, _, message = last.partition(": ")
-    own = [found for found in _FRAME.findall(trace) if _is_own(found[0])]
-    file, line, function = own[-1] if own else ("", "", "")
-    parts = [name, *(f"{PurePath(file).name}:{function}" for file, _, function in own[-_FRAMES_MOST:])]
-    return Failure(
-        cause=_cause_of_named(name) or "app",
-        reason=_bounded(f"the trigger failed: {last}", _REASON_MOST),
-        error_type=name,
-        error_message=_bounded(message, _TRACE_MOST // 2),
-        stack_trace=_bounded(trace, _TRACE_MOST),
-        fingerprint=_digest(parts if own else [name, normalise(message)]),
-        frame=f"{PurePath(file).name}:{line} in {function}" if own else None,
-    )
-
-
 def cause_of(error: BaseException) -> str:
     """The cause that ``error``, or what it was raised from, speaks of; ``app`` where nothing better is known."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        if cause := _cause_of_type(type(current)):
-            return cause
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return _cause_of_chain(raised.of_error(error))
+
+
+def _cause_of_chain(chain: Sequence[Raised]) -> str:
+    for one in chain:
+        for each in (one, *one.members):
+            if cause := _cause_of(each):
+                return cause
     return "app"
+
+
+def _cause_of(one: Raised) -> str | None:
+    """By its class, if that is at hand; else, or if that says nothing, by its name and who raised it."""
+    kind = one.kind
+    if kind is None and one.module:
+        kind = getattr(sys.modules.get(one.module), one.name, None)
+    if isinstance(kind, type) and (cause := _cause_of_type(kind)):
+        return cause
+    builtin = getattr(builtins, one.name, None)
+    if isinstance(builtin, type):
+        return _cause_of_type(builtin)
+    module = one.module or _module_that_raised(one)
+    return _cause_of_name(module, one.name) or _BY_BARE_NAME.get(one.name)
+
+
+def _module_that_raised(one: Raised) -> str:
+    found = _MODULE_OF_FILE.search(one.frames[-1].file) if one.frames else None
+    return re.sub(r"[/\\]", ".", found[1]) if found else ""
 
 
 def _cause_of_type(kind: type[BaseException]) -> str | None:
@@ -188,13 +227,6 @@ def _cause_of_type(kind: type[BaseException]) -> str | None:
         if cause := _cause_of_name(ancestor.__module__, ancestor.__qualname__):
             return cause
     return None
-
-
-def _cause_of_named(name: str) -> str | None:
-    """The cause that a type's name in a traceback speaks of; its ancestors are known where its module is imported."""
-    module, _, own = name.rpartition(".")
-    kind = getattr(sys.modules.get(module or "builtins"), own, None)
-    return _cause_of_type(kind) if isinstance(kind, type) else _cause_of_name(module, own)
 
 
 def _cause_of_name(module: str, name: str) -> str | None:
@@ -217,13 +249,13 @@ def fingerprint_of(error: BaseException, message: str) -> str:
     Line numbers do not count, so that an edit elsewhere in the file keeps it; where there are no frames of
     the user's own, the message without its numbers, ids and quoted parts does.
     """
-    places = [f"{PurePath(file).name}:{function}" for file, _, function in _frames(error) if _is_own(file)]
-    parts = [_name(type(error)), *(places[-_FRAMES_MOST:] or [normalise(message)])]
-    return _digest(parts)
+    return _fingerprint(raised.of_error(error)[0], message)
 
 
-def _digest(parts: list[str]) -> str:
-    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+def _fingerprint(one: Raised, message: str) -> str:
+    own = [f"{PurePath(frame.file).name}:{frame.function}" for frame in one.own[-_FRAMES_MOST:]]
+    text = "\x1f".join([one.name, *(own or [normalise(message)])])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def bounded_trace(trace: str) -> str:
@@ -234,31 +266,6 @@ def bounded_trace(trace: str) -> str:
 def normalise(message: str) -> str:
     """``message`` without what differs from one occurrence to the next, on one line."""
     return " ".join(_VARIABLE.sub("#", message[:2000]).split())
-
-
-def _frames(error: BaseException) -> Iterator[tuple[str, int, str]]:
-    step = error.__traceback__
-    while step is not None:
-        code = step.tb_frame.f_code
-        yield code.co_filename, step.tb_lineno, code.co_name
-        step = step.tb_next
-
-
-def _own_frame(error: BaseException) -> str | None:
-    own = [entry for entry in _frames(error) if _is_own(entry[0])]
-    if not own:
-        return None
-    file, line, function = own[-1]
-    return f"{PurePath(file).name}:{line} in {function}"
-
-
-def _is_own(file: str) -> bool:
-    return not file.startswith(("<", *_LIBRARY)) and "site-packages" not in file
-
-
-def _name(kind: type[BaseException]) -> str:
-    module = _DAG_FILE.sub("", kind.__module__)
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
 def _bounded(text: str, most: int) -> str:

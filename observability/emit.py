@@ -33,6 +33,8 @@ _LONGEST_RECORD = 200_000
 """CloudWatch takes 262,118 bytes of an event; a longer record has its texts and lists cut."""
 _LONGEST_TEXT = 20_000
 _LONGEST_LIST = 200
+_SAID = ("airflow.cause", "event.reason", "error.type", "error.frame", "error.fingerprint")
+"""What the log line of an event says beside its message: who reads only the log gives the same verdict."""
 _sequence = itertools.count(1)
 _seen: OrderedDict[str, None] = OrderedDict()
 
@@ -100,7 +102,13 @@ def _record(event: Event, log: Callable[..., Any] | None) -> bool:
         _measure(use, document)
     if spec.log and log is not None:
         with contained("emit"):
-            log(spec.level, document["message"], **{"event.id": document["event.id"], "event.action": event.action})
+            said = {name: document[name] for name in _SAID if name in document}
+            log(
+                spec.level,
+                document["message"],
+                **{"event.id": document["event.id"], "event.action": event.action},
+                **said,
+            )
     return True
 
 

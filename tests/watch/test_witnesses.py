@@ -96,6 +96,7 @@ def words(*records):
     return words_in([{"timestamp": "t", "level": "info", **one} for one in records])
 
 
+SUPERVISOR = {"logger": "task", "level": "warning"}
 RAISED = {
     "event": "Task failed with exception",
     "error_detail": [
@@ -138,7 +139,13 @@ class TestLastWords:
     def test_a_signal(self):
         found = words(
             {"event": "working"},
-            {"event": "Process terminated by signal. Likely out of memory", "signal": -9, "signal_name": "SIGKILL"},
+            {
+                "event": "Process terminated by signal. Likely out of memory",
+                "signal": -9,
+                "signal_name": "SIGKILL",
+                **SUPERVISOR,
+                "level": "critical",
+            },
         )
         assert (found.cause, found.evidence["airflow.signal"], found.evidence["process.exit_code"]) == (
             "killed",
@@ -147,10 +154,13 @@ class TestLastWords:
         )
 
     def test_an_exit_code(self):
-        assert words({"event": "Process exited abnormally", "exit_code": 7}).evidence["process.exit_code"] == 7
+        assert (
+            words({"event": "Process exited abnormally", "exit_code": 7, **SUPERVISOR}).evidence["process.exit_code"]
+            == 7
+        )
 
     def test_an_exit_code_after_an_exception_is_its_consequence(self):
-        assert words(RAISED, {"event": "Process exited abnormally", "exit_code": 1}).cause == "app"
+        assert words(RAISED, {"event": "Process exited abnormally", "exit_code": 1, **SUPERVISOR}).cause == "app"
 
     def test_nothing_where_the_log_says_nothing(self):
         assert words({"event": "hello"}).cause is None

@@ -18,6 +18,7 @@ from observability.emit import emit
 from observability.events import Identity, TaskKilled
 from observability.relay.sinks.sink import Answer, Batch, joined
 from observability.relay.steps.memory import MemoryKills
+from observability.supervisor import ending_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,8 +31,6 @@ LAST_WORDS = re.compile(
     rb'"event":"(?:Process terminated by signal|Process exited abnormally|\\n\*{8,} Received SIGSEGV'
     rb"|Server indicated the task shouldn't be running anymore)"
 )
-_RUNNER_FAILED = (125, 126)
-"""With what ``_fork_main`` of Airflow's supervisor leaves when the runner, not the task, raised."""
 _OLD_NEWS_S = 172_800.0
 """Deaths longer ago than this are history: a relay that is new to an Airflow does not report them."""
 
@@ -73,8 +72,8 @@ def death_of(document: bytes) -> TaskKilled | None:
         fields = orjson.loads(document)
     except orjson.JSONDecodeError:
         return None
-    told = _told(fields)
-    if told is None:
+    ending = ending_of(fields) if isinstance(fields, dict) else None
+    if ending is None:
         return None
     return TaskKilled(
         identity=Identity(
@@ -85,46 +84,8 @@ def death_of(document: bytes) -> TaskKilled | None:
             map_index=fields["airflow.map_index"],
         ),
         time=datetime.fromisoformat(fields["@timestamp"].replace("Z", "+00:00")).astimezone(timezone.utc),
-        **told,
+        cause=ending.cause,
+        reason=ending.reason,
+        signal=ending.signal,
+        exit_code=ending.exit_code,
     )
-
-
-def _left_with(code: int) -> str:
-    if code in _RUNNER_FAILED:
-        return f"Airflow's task runner failed itself (exit code {code}): its traceback is in the log of the worker"
-    return f"the process left with exit code {code} and no report"
-
-
-def _told(fields: dict[str, Any]) -> dict[str, Any] | None:
-    said = str(fields.get("event", ""))
-    if said.startswith("Process terminated by signal") and "signal" in fields:
-        number, name = int(fields["signal"]), str(fields.get("signal_name") or fields["signal"])
-        return {
-            "cause": "killed",
-            "reason": f"the process was ended by {name}",
-            "signal": name,
-            "exit_code": -abs(number),
-        }
-    if said.startswith("Process exited abnormally"):
-        code = int(fields.get("exit_code", 1))
-        return {"cause": "killed", "reason": _left_with(code), "exit_code": code}
-    if said.startswith("Server indicated the task shouldn't be running anymore"):
-        detail = fields.get("detail")
-        state = detail.get("current_state") if isinstance(detail, dict) else None
-        if state in (None, "failed", "success", "skipped", "removed", "restarting"):
-            return {
-                "cause": "cancelled",
-                "reason": f"Airflow ended the task: its state had become {state or 'unknown'}",
-            }
-        return {
-            "cause": "lost_heartbeat",
-            "reason": f"Airflow no longer counted on this attempt: its state had become {state}",
-        }
-    if "SIGSEGV" in said and fields.get("level") == "critical":
-        return {
-            "cause": "killed",
-            "reason": "the process crashed: segmentation fault",
-            "signal": "SIGSEGV",
-            "exit_code": -11,
-        }
-    return None

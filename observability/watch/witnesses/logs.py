@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import signal
-import sysconfig
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +9,7 @@ import orjson
 
 from observability import causes
 from observability.catalog import CAUSES
+from observability.supervisor import ending_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,50 +19,8 @@ __all__ = ["LastWords", "last_words", "log_path", "words_in"]
 
 _TAIL_BYTES = 131_072
 _TAIL_LINES = 12
-_CAUSE = {
-    "AirflowTaskTimeout": "timeout",
-    "AirflowSensorTimeout": "timeout",
-    "TaskDeferralTimeout": "timeout",
-    "TaskDeferralError": "platform",
-    "MemoryError": "oom",
-    "ConnectionError": "dependency",
-    "ConnectionRefusedError": "dependency",
-    "ConnectionResetError": "dependency",
-    "ConnectTimeout": "dependency",
-    "ConnectError": "dependency",
-    "TimeoutError": "dependency",
-    "OperationalError": "dependency",
-    "ClientError": "dependency",
-    "HTTPError": "dependency",
-    "HTTPStatusError": "dependency",
-    "ReadTimeout": "dependency",
-    "ConnectionTimeout": "dependency",
-    "EndpointConnectionError": "dependency",
-    "NoCredentialsError": "dependency",
-    "InterfaceError": "dependency",
-    "gaierror": "dependency",
-    "SSLError": "dependency",
-    "SSLCertVerificationError": "dependency",
-    "AirflowNotFoundException": "dependency",
-    "AirflowRuntimeError": "platform",
-    "TimeoutExpired": "timeout",
-    "KeyboardInterrupt": "cancelled",
-    "JSONDecodeError": "data",
-    "ParserError": "data",
-    "EmptyDataError": "data",
-    "MergeError": "data",
-    "DataError": "data",
-    "SchemaError": "data",
-    "SchemaErrors": "data",
-    "ValidationError": "data",
-    "UnicodeDecodeError": "data",
-    "IntegrityError": "data",
-    "XComNotFound": "upstream",
-    "AirflowTaskTerminated": "killed",
-}
-_LIBRARY = tuple(
-    {path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_paths().get(name))}
-)
+_FAILED = ("task.failed", "task.retried")
+_TRIGGER_FAILED = "Trigger failed:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,69 +53,61 @@ def last_words(path: Path) -> LastWords:
 def words_in(records: Iterable[dict[str, Any]]) -> LastWords:
     """What these records of an attempt's log say, oldest first."""
     tail: list[str] = []
-    found = LastWords()
+    found, trigger = LastWords(), ""
     for record in records:
-        if not str(record.get("event", "")).startswith("::"):
-            tail.append(f"{record.get('timestamp', '')} {record.get('level', '')} {record.get('event', '')}".strip())
-        found = _by_exception(record) or _by_supervisor(record, found) or found
+        said = str(record.get("event", ""))
+        if not said.startswith("::"):
+            tail.append(f"{record.get('timestamp', '')} {record.get('level', '')} {said}".strip())
+        if said.startswith(_TRIGGER_FAILED):
+            trigger = said[len(_TRIGGER_FAILED) :]
+        found = _by_exception(record, trigger) or _by_callback(record, found) or _by_supervisor(record, found) or found
     return LastWords(found.cause, found.reason, {**found.evidence, "log_tail": tail[-_TAIL_LINES:]})
 
 
-def _by_exception(record: dict[str, Any]) -> LastWords | None:
-    details = record.get("error_detail")
-    if not isinstance(details, list) or not details or record.get("event") != "Task failed with exception":
+def _by_exception(record: dict[str, Any], trigger: str) -> LastWords | None:
+    """Airflow's own line about the error that ended the attempt; ``trigger`` is the traceback of its trigger."""
+    if record.get("event") != "Task failed with exception" or record.get("logger", "task") != "task":
         return None
-    last = details[0]
-    kind, text = str(last.get("exc_type", "Exception")), str(last.get("exc_value", ""))
-    named = next((_CAUSE[one["exc_type"]] for one in details if one.get("exc_type") in _CAUSE), "app")
-    frame = _own_frame(last.get("frames") or ())
-    evidence = {"error.type": kind, "error.message": text[:2000], "error.frame": frame}
-    evidence["error.fingerprint"] = _fingerprint(kind, text, frame)
-    reason = f"{kind}: {text.splitlines()[0][:300]}" if text else kind
-    return LastWords(named if named in CAUSES else "app", reason, evidence)
+    failure = causes.describe_detail(record.get("error_detail"))
+    if failure is not None and failure.error_type == "TaskDeferralError" and trigger.strip():
+        failure = causes.describe_trigger(trigger.replace("\n\n", "\n"))  # its lines, which end so, are joined by more
+    return _of_failure(failure) if failure is not None else None
+
+
+def _of_failure(failure: causes.Failure) -> LastWords:
+    evidence: dict[str, Any] = {
+        "error.type": failure.error_type,
+        "error.message": (failure.error_message or "")[:2000],
+        "error.frame": failure.frame or "",
+        "error.fingerprint": failure.fingerprint,
+    }
+    if failure.exit_code is not None:
+        evidence["process.exit_code"] = failure.exit_code
+    return LastWords(failure.cause, failure.reason, evidence)
+
+
+def _by_callback(record: dict[str, Any], before: LastWords) -> LastWords | None:
+    """The callback's own line: it had the exception itself, and so the last word about it."""
+    if record.get("event.action") not in _FAILED or record.get("airflow.cause") not in CAUSES:
+        return None
+    said: dict[str, Any] = {
+        name: str(record[name]) for name in ("error.type", "error.frame", "error.fingerprint") if name in record
+    }
+    reason = str(record.get("event.reason") or before.reason)
+    return LastWords(str(record["airflow.cause"]), reason, {**before.evidence, **said})
 
 
 def _by_supervisor(record: dict[str, Any], before: LastWords) -> LastWords | None:
-    said = str(record.get("event", ""))
-    if said.startswith("Process terminated by signal"):
-        number = abs(int(record.get("signal", 0)))
-        name = str(record.get("signal_name") or _signal_name(number))
-        evidence = {**before.evidence, "airflow.signal": name, "process.exit_code": -number}
-        if before.cause in {"timeout", "oom"}:
-            return LastWords(before.cause, before.reason, evidence)
-        return LastWords("killed", f"its process was ended by {name}", evidence)
-    if said.startswith("Process exited abnormally") and before.cause is None:
-        code = int(record.get("exit_code", 1))
-        return LastWords(
-            "killed", f"its process left with exit code {code} without reporting", {"process.exit_code": code}
-        )
-    return None
-
-
-def _own_frame(frames: Iterable[dict[str, Any]]) -> str:
-    own = [
-        frame
-        for frame in frames
-        if not str(frame.get("filename", "")).startswith(_LIBRARY) and "site-packages" not in frame["filename"]
-    ]
-    if not own:
-        return ""
-    last = own[-1]
-    return f"{str(last['filename']).rpartition('/')[2]}:{last.get('lineno')} in {last.get('name')}"
-
-
-def _fingerprint(kind: str, text: str, frame: str) -> str:
-    place = frame.partition(":")[0] + frame.rpartition(" in ")[2]
-    return hashlib.blake2b(
-        f"{kind}|{place}|{causes.normalise(text)}".encode("utf-8", "replace"), digest_size=8
-    ).hexdigest()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    ending = ending_of(record)
+    if ending is None:
+        return None
+    if ending.signal is None and before.cause is not None:
+        return None  # an exit code after an exception is its consequence
+    more = {"airflow.signal": ending.signal, "process.exit_code": ending.exit_code}
+    evidence = {**before.evidence, **{name: value for name, value in more.items() if value is not None}}
+    if before.cause in {"timeout", "oom"}:
+        return LastWords(before.cause, before.reason, evidence)
+    return LastWords(ending.cause, ending.reason, evidence)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

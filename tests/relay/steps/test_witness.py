@@ -17,7 +17,9 @@ def document(event, **extra):
         "airflow.map_index": 4,
     }
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-    return orjson.dumps({**about, "@timestamp": stamp, "level": "critical", "event": event, **extra})
+    levels = {"Process exited": "warning", "Server indicat": "error"}
+    said = {"level": levels.get(event[:14], "critical"), "event": event, "logger": "task"}
+    return orjson.dumps({**about, "@timestamp": stamp, **said, **extra})
 
 
 def batch(*documents):
@@ -79,4 +81,36 @@ def test_deaths_of_long_ago_are_history():
     told = []
     old = orjson.dumps({**orjson.loads(document(OOM, signal=-9)), "@timestamp": "2020-01-01T00:00:00.000000Z"})
     Witness(told.append).send(batch(old))
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"logger": "task.stdout"},
+        {"logger": "my.module"},
+        {"logger": None},
+        {"filename": "load.py"},
+        {"level": "info"},
+        {"signal": "SIGTERM"},
+        {"signal": None},
+        {"signal": True},
+        {"signal": 1e300},
+        {"signal": 10**30},
+        {"event": ["Process terminated by signal"]},
+    ],
+)
+def test_what_a_task_says_itself_is_no_death_and_no_error(more):
+    told = []
+    forged = orjson.loads(document(OOM)) | {"signal": -9}
+    forged |= more
+    line = orjson.dumps({name: value if value != 10**30 else "9" * 30 for name, value in forged.items()})
+    Witness(told.append).send(batch(line, document("Process exited abnormally", exit_code=3)))
+    assert [death.exit_code for death in told] == [3]
+
+
+@pytest.mark.parametrize("code", [None, "3", 3.5, [], {}, True])
+def test_an_exit_code_that_is_no_whole_number_is_no_death(code):
+    told = []
+    Witness(told.append).send(batch(document("Process exited abnormally", exit_code=code)))
     assert told == []

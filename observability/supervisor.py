@@ -1,0 +1,93 @@
+"""The last words of Airflow's supervisor: how the process of a task ended that did not report itself.
+
+Only its own lines count. They have the logger ``task``, the level that it uses and whole numbers; and they lack the
+``filename`` that every line of the task's own process has, so that a task cannot speak them by logging.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Ending", "ending_of"]
+
+_LOGGER, _FILE = "task", "supervisor.py"
+_RUNNER_FAILED = (125, 126)
+"""With what ``_fork_main`` of Airflow's supervisor leaves when the runner, not the task, raised."""
+_ENDED_STATES = (None, "failed", "success", "skipped", "removed", "restarting")
+"""States to which a person, or what cleared the task, can have brought it while it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the process ended: a cause of the catalogue, a sentence, the signal and the exit code (negative for one)."""
+
+    cause: str
+    reason: str
+    signal: str | None = None
+    exit_code: int | None = None
+
+
+def ending_of(line: Mapping[str, Any]) -> Ending | None:
+    """The ending that a line of a task's log tells of; None for every line that is no such word of the supervisor."""
+    said = line.get("event")
+    if line.get("logger") != _LOGGER or line.get("filename", _FILE) != _FILE or not isinstance(said, str):
+        return None
+    for start, levels, read in _WORDS:
+        if said.startswith(start) and line.get("level") in levels:
+            return read(line)
+    return None
+
+
+def _by_signal(line: Mapping[str, Any]) -> Ending | None:
+    number: Any = line.get("signal")
+    if not _is_whole(number):
+        return None
+    name = line.get("signal_name") or _name_of(abs(number))
+    return Ending("killed", f"the process was ended by {name}", str(name), -abs(number))
+
+
+def _by_exit_code(line: Mapping[str, Any]) -> Ending | None:
+    code = line.get("exit_code")
+    if not _is_whole(code):
+        return None
+    if code in _RUNNER_FAILED:
+        reason = f"Airflow's task runner failed itself (exit code {code}): its traceback is in the log of the worker"
+    else:
+        reason = f"the process left with exit code {code} and no report"
+    return Ending("killed", reason, exit_code=code)
+
+
+def _by_server(line: Mapping[str, Any]) -> Ending:
+    detail = line.get("detail")
+    state = detail.get("current_state") if isinstance(detail, dict) else None
+    if state in _ENDED_STATES:
+        return Ending("cancelled", f"Airflow ended the task: its state had become {state or 'unknown'}")
+    return Ending("lost_heartbeat", f"Airflow no longer counted on this attempt: its state had become {state}")
+
+
+def _by_segfault(_line: Mapping[str, Any]) -> Ending:
+    return Ending("killed", "the process crashed: segmentation fault", "SIGSEGV", -signal.SIGSEGV)
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and abs(number) < 1 << 31
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+_WORDS = (
+    ("Process terminated by signal", {"error", "critical"}, _by_signal),
+    ("Process exited abnormally", {"warning"}, _by_exit_code),
+    ("Server indicated the task shouldn't be running anymore", {"error"}, _by_server),
+    ("\n********", {"critical"}, _by_segfault),
+)
