@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "clean",
+    "dags_with",
     "due_incidents",
     "fact",
+    "first_time",
     "forget",
     "incident",
     "incidents",
@@ -200,11 +202,28 @@ def usual(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
     return list(connection.execute(_USUAL, about).scalars())
 
 
-def last_time(connection: Connection, measure: str, dag_id: str, subject: str | None = None) -> float | None:
-    """When a measure was last taken."""
+def last_time(
+    connection: Connection, measure: str, dag_id: str, subject: str | None = None, *, current: bool = False
+) -> float | None:
+    """When a measure was last taken; ``current``: without runs for a date that is long over, whose value is 0."""
     table = schema.history
     asked = select(func.max(table.c.time)).where(table.c.measure == measure, table.c.dag_id == dag_id)
+    asked = asked.where(table.c.value > 0) if current else asked
     return connection.execute(asked if subject is None else asked.where(table.c.subject == subject)).scalar()
+
+
+def dags_with(connection: Connection, measure: str, subject: str) -> list[str]:
+    """The DAGs of which a measure of this subject was taken."""
+    table = schema.history
+    asked = select(table.c.dag_id).where(table.c.measure == measure, table.c.subject == subject).distinct()
+    return list(connection.execute(asked).scalars())
+
+
+def first_time(connection: Connection, measure: str, dag_id: str, occasion: str) -> float | None:
+    """When a measure was first taken on an occasion."""
+    table = schema.history
+    where = (table.c.measure == measure, table.c.dag_id == dag_id, table.c.occasion == occasion)
+    return connection.execute(select(func.min(table.c.time)).where(*where)).scalar()
 
 
 def forget(connection: Connection, before: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, timezone
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -25,6 +25,7 @@ from observability.watch import book, schema
 from observability.watch.facts import CERTAIN, Fact, observed, seconds
 from observability.watch.incidents import key_of
 from observability.watch.ledger import read_cursor, write_cursor
+from observability.watch.pauses import Pauses
 from observability.watch.route import CONDITIONS, Deadline
 
 if TYPE_CHECKING:
@@ -33,12 +34,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
+    from observability.watch.incidents import Incident
+
 __all__ = ["Deadlines", "Standing", "beside_dag", "limit_of_usual"]
 
 _LOOKBACK_S = 7 * 86_400.0
 _OPEN_S = 30 * 86_400.0
 _START_WARNING_S = 3600.0
 _CURSOR_MOST = 200
+_DAYS_BACK = 15
+"""A start that was missed longer ago than this is forgotten."""
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -52,6 +57,7 @@ class Standing:
     reason: str
     run_id: str | None = None
     task_id: str | None = None
+    ended: float | None = None
 
 
 def _spans_question() -> Select[Any]:
@@ -98,14 +104,21 @@ class Deadlines:
     """The deadlines in force; ``dags`` is what is known of each DAG (owner, tags, deadlines declared beside it).
 
     ``blind``: what other hosts tell is not known now, so that nothing is called late which only they can tell of.
+    ``known``: Airflow has said which DAGs there are; a DAG that it runs not, on purpose, is neither late nor stale.
     """
 
     def __init__(
-        self, declared: Sequence[Deadline], dags: Mapping[str, Mapping[str, Any]], *, blind: bool = False
+        self,
+        declared: Sequence[Deadline],
+        dags: Mapping[str, Mapping[str, Any]],
+        *,
+        blind: bool = False,
+        known: bool | None = None,
     ) -> None:
-        self._dags = dags
+        self._dags, self._are_known = dags, bool(dags) if known is None else known
         self._known: list[str] | None = None
         declared = [*declared, *(one for dag_id, about in dags.items() for one in beside_dag(dag_id, about))]
+        self._names = {one.name for one in declared}
         self._all = [one for one in declared if not (blind and _is_told_by_events(one))]
 
     def check(self, connection: Connection, now: float) -> list[Fact]:
@@ -113,6 +126,7 @@ class Deadlines:
         facts: list[Fact] = []
         standing: set[str] = set()
         self._known = None  # asked once a look: it takes a look at the whole history
+        self._pauses = Pauses(connection, self._dags if self._are_known else None, now)
         for deadline in self._all:
             for one in self._standings(connection, deadline, now):
                 fact = self._fact(deadline, one, now)
@@ -122,22 +136,20 @@ class Deadlines:
         return [*facts, *self._recovered(connection, standing, now)]
 
     def _recovered(self, connection: Connection, standing: set[str], now: float) -> Iterator[Fact]:
-        names = {deadline.name for deadline in self._all}
+        judged = {deadline.name for deadline in self._all}
+        for one in book.live_incidents(connection, family="overdue"):
+            if one.dag_id and (why := self._pauses.starts_nothing(one.dag_id)):
+                yield Fact(family="overdue", sign="recovered", time=now, dag_id=one.dag_id, reason=why)
         for one in book.live_incidents(connection, family="deadline"):
-            if (one.told or one.held_by) and one.key not in standing and one.name in names:
-                about = Identity(
-                    dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")
-                )
-                due = one.evidence.get("deadline.due")
-                event = DeadlineRecovered(
-                    identity=about,
-                    deadline=one.name,
-                    reason="what was late has happened",
-                    due=datetime.fromisoformat(due) if due else None,
-                    lateness_ns=_lateness_ns(seconds(due), now) if due else None,
-                    witness="deadline",
-                )
-                yield observed(event, time=now)
+            if one.key in standing or not (one.told or one.held_by):
+                continue
+            idle = self._pauses.starts_nothing(one.dag_id) if one.dag_id else ""
+            why = idle or "what was late has happened"
+            if self._are_known and one.name not in self._names and one.evidence.get("deadline.declared"):
+                why = "it is declared no longer"
+            elif one.name not in judged and "no longer has" not in idle:
+                continue
+            yield _over(one, why, now)
 
     def _fact(self, deadline: Deadline, one: Standing, now: float) -> Fact:
         known = self._dags.get(one.dag_id or "", {})
@@ -165,35 +177,75 @@ class Deadlines:
             event,
             time=min(now, one.due) if one.state != "near" else now,
             certainty=CERTAIN,
-            evidence={"deadline.due": _moment(one.due)},
+            evidence={"deadline.due": _moment(one.due), "deadline.declared": True},
             about=about,
         )
 
     def _standings(self, connection: Connection, deadline: Deadline, now: float) -> Iterator[Standing]:
         if deadline.asset is not None:
-            yield from _asset(connection, deadline, now)
+            if not self._nobody_updates(connection, deadline.asset):
+                yield from _asset(connection, deadline, now)
             return
         if self._known is None:
-            self._known = _dag_ids(connection, self._dags)
+            self._known = sorted(self._dags) if self._are_known else _dag_ids(connection, self._dags)
+        starts = deadline.starts_by is not None or deadline.success_within is not None
         for dag_id in [dag_id for dag_id in self._known if fnmatchcase(dag_id, deadline.dag)]:
-            if deadline.run_finishes_within is not None:
-                yield from _lasting(connection, deadline, dag_id, now, "started", "ended", deadline.run_finishes_within)
-            elif deadline.task_finishes_within is not None:
-                yield from _lasting(
-                    connection, deadline, dag_id, now, "task_started", "task_ended", deadline.task_finishes_within
-                )
-            elif deadline.slower_than_usual is not None:
-                usual = book.usual(connection, "duration", dag_id, "")
-                if len(usual) >= deadline.history_least:
-                    limit = limit_of_usual(usual, deadline.slower_than_usual)[1]
-                    yield from _lasting(connection, deadline, dag_id, now, "started", "ended", limit, "than usual ")
-            elif deadline.starts_by is not None:
-                yield from _starts(connection, deadline, dag_id, now)
-            elif deadline.success_within is not None:
-                last = book.last_time(connection, "success", dag_id)
-                yield from _age(connection, deadline, dag_id, last, deadline.success_within, now, "no successful run")
-            else:
-                yield from _rows(connection, deadline, dag_id, now)
+            if not (self._pauses.starts_nothing(dag_id) if starts else self._pauses.stands_still(dag_id)):
+                yield from self._of_dag(connection, deadline, dag_id, now)
+
+    def _of_dag(self, connection: Connection, deadline: Deadline, dag_id: str, now: float) -> Iterator[Standing]:
+        if deadline.run_finishes_within is not None:
+            limit = deadline.run_finishes_within
+            late = _lasting(connection, deadline, dag_id, now, "started", "ended", limit)
+            yield from self._without_pauses(late, limit, deadline, now)
+        elif deadline.task_finishes_within is not None:
+            limit = deadline.task_finishes_within
+            yield from _lasting(connection, deadline, dag_id, now, "task_started", "task_ended", limit)
+        elif deadline.slower_than_usual is not None:
+            usual = book.usual(connection, "duration", dag_id, "")
+            if len(usual) >= deadline.history_least:
+                limit = limit_of_usual(usual, deadline.slower_than_usual)[1]
+                late = _lasting(connection, deadline, dag_id, now, "started", "ended", limit, "than usual ")
+                yield from self._without_pauses(late, limit, deadline, now)
+        elif deadline.starts_by is not None:
+            yield from _starts(connection, deadline, dag_id, now, self._pauses)
+        elif deadline.success_within is not None:
+            last = book.last_time(connection, "success", dag_id, current=True)
+            within = deadline.success_within
+            yield from _age(connection, deadline, dag_id, last, within, now, "no successful run", self._pauses)
+        else:
+            yield from _rows(connection, deadline, dag_id, now)
+
+    def _without_pauses(
+        self, standings: Iterator[Standing], limit: float, deadline: Deadline, now: float
+    ) -> Iterator[Standing]:
+        """The same, where a run is allowed the time in which its DAG was paused as well."""
+        for one in standings:
+            begun = one.due - limit
+            last = one.ended if one.ended is not None else now
+            due = one.due + self._pauses.within(str(one.dag_id), begun, last, draining=False)
+            if last >= due:
+                yield replace(one, due=due)
+            elif one.ended is None and deadline.warn < 1 and now >= due - limit * (1 - deadline.warn):
+                yield replace(one, state="near", due=due)
+
+    def _nobody_updates(self, connection: Connection, asset: str) -> bool:
+        """Whether every DAG that is known to have updated an asset is paused, draining or gone."""
+        producers = book.dags_with(connection, "asset_of", asset)
+        return bool(producers) and all(self._pauses.starts_nothing(dag_id) for dag_id in producers)
+
+
+def _over(one: Incident, why: str, now: float) -> Fact:
+    due = one.evidence.get("deadline.due")
+    event = DeadlineRecovered(
+        identity=Identity(dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")),
+        deadline=one.name,
+        reason=why,
+        due=datetime.fromisoformat(due) if due else None,
+        lateness_ns=_lateness_ns(seconds(due), now) if due else None,
+        witness="deadline",
+    )
+    return observed(event, time=now)
 
 
 def _is_told_by_events(deadline: Deadline) -> bool:
@@ -260,7 +312,7 @@ def _lasting(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
         run_id, task_id = occasion.partition("\x1f")[0], subject or None
         if last >= due:
             reason = f"{what} takes longer {than}than {timedelta(seconds=round(limit))}, it began at {_moment(start)}"
-            yield Standing("missed" if end is None else "over", dag_id, due, reason, run_id, task_id)
+            yield Standing("missed" if end is None else "over", dag_id, due, reason, run_id, task_id, end)
         elif end is None and deadline.warn < 1 and now >= start + limit * deadline.warn:
             yield Standing("near", dag_id, due, f"{what} is not done, and is due at {_moment(due)}", run_id, task_id)
 
@@ -274,24 +326,30 @@ def _spans(  # noqa: PLR0913, PLR0917 - one question about runs and tasks
     return [(row[0], row[1], row[2], row[3]) for row in connection.execute(_SPANS, {**about, **bounds})]
 
 
-def _starts(connection: Connection, deadline: Deadline, dag_id: str, now: float) -> Iterator[Standing]:
+def _starts(connection: Connection, deadline: Deadline, dag_id: str, now: float, pauses: Pauses) -> Iterator[Standing]:
+    """A day's run that has not begun; it stays missed until one begins, whatever the calendar says.
+
+    What was due before anybody looked is not judged; of the day before that, the first look at Airflow tells.
+    """
     zone = ZoneInfo(deadline.timezone)
-    local = datetime.fromtimestamp(now, timezone.utc).astimezone(zone)
-    if deadline.days and _DAYS[local.weekday()] not in deadline.days:
-        return
-    due = datetime.combine(local.date(), time.fromisoformat(str(deadline.starts_by)), zone).timestamp()
-    midnight = datetime.combine(local.date(), time(), zone).timestamp()
-    last = book.last_time(connection, "started", dag_id)
-    if last is not None and last >= midnight:
-        return
-    if now >= due:
-        yield Standing(
-            "missed", dag_id, due, f"no run has begun today, one was due by {deadline.starts_by} {deadline.timezone}"
-        )
-    elif deadline.warn < 1 and now >= due - _START_WARNING_S * (1 - deadline.warn):
-        yield Standing(
-            "near", dag_id, due, f"no run has begun today, one is due by {deadline.starts_by} {deadline.timezone}"
-        )
+    today = datetime.fromtimestamp(now, timezone.utc).astimezone(zone).date()
+    first = _first_looked(connection, f"deadline:{deadline.name}:{dag_id}", now)
+    last = book.last_time(connection, "started", dag_id, current=True)
+    for day in (today - timedelta(days=back) for back in range(_DAYS_BACK)):
+        if deadline.days and _DAYS[day.weekday()] not in deadline.days:
+            continue
+        midnight = datetime.combine(day, time(), zone).timestamp()
+        if last is not None and last >= midnight:
+            return
+        by = datetime.combine(day, time.fromisoformat(str(deadline.starts_by)), zone)
+        due = max(by.timestamp(), by.replace(fold=1).timestamp())
+        words = f"no run has begun on {day}, one %s due by {deadline.starts_by} {deadline.timezone}"
+        if now >= due:
+            if first <= due and not pauses.covers(dag_id, due):
+                yield Standing("missed", dag_id, due, words % "was")
+            return
+        if deadline.warn < 1 and now >= due - _START_WARNING_S * (1 - deadline.warn):
+            yield Standing("near", dag_id, due, words % "is")
 
 
 def _asset(connection: Connection, deadline: Deadline, now: float) -> Iterator[Standing]:
@@ -308,13 +366,15 @@ def _age(  # noqa: PLR0913, PLR0917 - one rule for assets and successes
     within: float,
     now: float,
     what: str,
+    pauses: Pauses | None = None,
 ) -> Iterator[Standing]:
     since = last if last is not None else _first_looked(connection, f"deadline:{deadline.name}:{dag_id or ''}", now)
-    due = since + within
+    paused = pauses.within(dag_id, since, now) if pauses and dag_id else 0.0
+    due = since + within + paused
     words = f"{what} since {_moment(since)}" if last is not None else f"{what} that is known"
     if now >= due:
         yield Standing("missed", dag_id, due, f"{words}; {timedelta(seconds=round(within))} are allowed")
-    elif deadline.warn < 1 and now >= since + within * deadline.warn:
+    elif deadline.warn < 1 and now >= due - within * (1 - deadline.warn):
         yield Standing("near", dag_id, due, f"{words}; it is due at {_moment(due)}")
 
 

@@ -25,6 +25,7 @@ from observability.watch import book, incidents, pending, schema
 from observability.watch.facts import Fact, merged
 from observability.watch.ledger import read_cursor
 from observability.watch.route import Match, matches, policy_for
+from observability.watch.runs import is_current
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -196,10 +197,18 @@ class Desk:
         """Remember when a run or an attempt ended: deadlines ask for it."""
         if fact.family == "run":
             book.record(connection, "ended", str(fact.dag_id), "", str(fact.run_id), fact.time, fact.time)
+            if lasted := float(fact.evidence.get("event.duration") or 0) / 1e9:  # it began while nobody looked
+                self._begin(connection, replace(fact, time=fact.time - lasted))
         elif fact.family == "task" and self._is_timed(fact):
             book.record(
                 connection, "task_ended", str(fact.dag_id), str(fact.task_id), _attempt(fact), fact.time, fact.time
             )
+
+    @staticmethod
+    def _begin(connection: Connection, fact: Fact) -> None:
+        """Remember a run's beginning; one for a date that is long over is worth nothing where today's is asked for."""
+        value = fact.time if is_current(fact) else 0.0
+        book.record(connection, "started", str(fact.dag_id), "", str(fact.run_id), fact.time, value)
 
     def _is_timed(self, fact: Fact) -> bool:
         """Whether a deadline may be about single tasks of this DAG; others need not be remembered one by one."""
@@ -255,7 +264,8 @@ class Desk:
         lasted = float(fact.evidence.get("event.duration", 0)) / 1e9
         if lasted:
             book.record(connection, "duration", dag_id, "", run_id, fact.time, lasted)
-        book.record(connection, "success", dag_id, "", run_id, fact.time, 1)
+        current = is_current(replace(fact, time=fact.time - lasted))
+        book.record(connection, "success", dag_id, "", run_id, fact.time, float(current))
         others = book.live_incidents(connection, dag_id=dag_id)
         if any(one.run_id == run_id and one.members for one in others):
             return
@@ -266,7 +276,7 @@ class Desk:
     def _note(self, connection: Connection, fact: Fact, now: float) -> None:
         dag_id, run_id = str(fact.dag_id or ""), str(fact.run_id or "")
         if fact.family == "run":
-            book.record(connection, "started", dag_id, "", run_id, fact.time, fact.time)
+            self._begin(connection, fact)
             overdue = book.latest_incident(connection, incidents.key_of(replace(fact, family="overdue")))
             if overdue is not None and overdue.live:
                 self._settle(connection, *incidents.resolve(overdue, now), now)
@@ -279,6 +289,7 @@ class Desk:
             book.record(connection, "task_started", dag_id, str(fact.task_id), _attempt(fact), fact.time, fact.time)
         elif fact.family == "asset":
             book.record(connection, "asset", "", fact.name, f"{run_id}:{fact.time}", fact.time, fact.time)
+            book.record(connection, "asset_of", dag_id, fact.name, fact.name, fact.time, fact.time)
         elif fact.family == "rows":
             rows = float(fact.evidence.get("etl.rows_out") or 0)
             subject = f"{fact.task_id}:{fact.name}"

@@ -254,8 +254,11 @@ class Watcher:
 
     def _check_deadlines(self, connection: Connection, now: float) -> None:
         began = time.monotonic()
-        known = self._looker.dags if self._looker else {}
-        deadlines = Deadlines(self._rules.rules.deadlines, known, blind=self._store.is_blind)
+        dags, known = self._looker.dags if self._looker else {}, False
+        if self._looker and not dags:  # it has not looked yet; a watcher before this one has
+            before = read_cursor(connection, "reconcile") or {}
+            dags, known = before.get("dags", {}), bool(before.get("slow_at"))
+        deadlines = Deadlines(self._rules.rules.deadlines, dags, blind=self._store.is_blind, known=known or bool(dags))
         self._desk.take(connection, deadlines.check(connection, now), now)
         self._deadlines_took_s = time.monotonic() - began
 

@@ -7,6 +7,7 @@ before it becomes visible. Facts are keyed, so what is seen twice counts once.
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -59,6 +60,8 @@ _ASKED_AGAIN = 10
 _LOOK_S = 3.0
 """A look ends its questions after so long, and tells what it has."""
 _EVENTS_BEFORE_S = 120.0
+_DAY_S = 86_400.0
+_BEGUN_MOST = 2000
 _TASKS = "/dags/~/dagRuns/~/taskInstances"
 _RUNS = "/dags/~/dagRuns"
 _TELLING_EVENTS = (
@@ -81,6 +84,7 @@ class Scene:
     silent: list[str] = field(default_factory=list)
     stuck: dict[str, list[Any]] = field(default_factory=dict)
     idle: dict[str, list[Any]] = field(default_factory=dict)
+    paused: dict[str, bool] = field(default_factory=dict)
     paused_until: int = 0
 
 
@@ -112,6 +116,8 @@ class Reconciler:
         listed = self._list_tasks(since)
         self._explained = {(one["dag_id"], one["dag_run_id"]) for one in listed if one["state"] == "failed"}
         facts = [*self._tasks(listed), *self._runs(since), *self._health(health, scene, now)]
+        if not scene.since:
+            facts += self._begun_before(now)
         if now - scene.slow_at >= _SLOW_S or scene.slow_at > now:
             facts += [*self._dag_list(scene, now), *self._imports(scene, now), *self._waiting(scene, now)]
             facts += self._auto_paused(scene, now)
@@ -256,6 +262,13 @@ class Reconciler:
             if run.get("start_date"):
                 yield replace(self._about_run(run, DagRunStarted), time=seconds(run["start_date"]))
 
+    def _begun_before(self, now: float) -> Iterator[Fact]:
+        """The runs that began in the day before the first look: a deadline may ask whether today's has."""
+        asked = {"start_date_gte": _iso(now - _DAY_S), "order_by": "-start_date"}
+        for run in itertools.islice(self._api.pages(_RUNS, "dag_runs", **asked), _BEGUN_MOST):
+            if run.get("start_date"):
+                yield replace(self._about_run(run, DagRunStarted), time=seconds(run["start_date"]))
+
     def _failed_run(self, run: dict[str, Any]) -> Fact:
         bare = self._about_run(run, DagRunFailed, reason="")
         before = self._known(bare.key)
@@ -280,7 +293,9 @@ class Reconciler:
             more = {"witness": "reconciler", "duration_ns": lasted, **more}
         when = seconds(run["end_date"] or run["start_date"] or _iso_now())
         event = kind(identity=self._identity(run), time=_datetime(when), discriminator=_moment_of(end), **more)
-        evidence = {"event.duration": lasted, "airflow.logical_date": run.get("logical_date")}
+        evidence = {"event.duration": lasted} | {
+            f"airflow.{name}": run[name] for name in ("logical_date", "run_after", "partition_key") if run.get(name)
+        }
         found = observed(
             event, time=when, certainty=certainty, evidence=evidence,
             about=self._about(run["dag_id"], run_type=run.get("run_type")),
@@ -350,7 +365,8 @@ class Reconciler:
     @staticmethod
     def _next_run(one: dict[str, Any], scene: Scene, now: float) -> tuple[str, float]:
         """When the next run is due, and since when we know: a catch-up is due long ago, and late only from now on."""
-        due = "" if one["is_paused"] or one.get("has_import_errors") else str(one.get("next_dagrun_run_after") or "")
+        idle = one["is_paused"] or _is_draining(one) or one.get("has_import_errors")
+        due = "" if idle else str(one.get("next_dagrun_run_after") or "")
         known, since = scene.dags.get(one["dag_id"], {}).get("next", ("", now))
         return due, since if known == due else now
 
@@ -363,6 +379,7 @@ class Reconciler:
     def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None, now: float) -> dict[str, Any]:
         """What is worth remembering of a DAG; its params are asked for when it has changed, and when it is its turn."""
         known = {"file": one.get("relative_fileloc"), "paused": one["is_paused"], **_about_dag(one, self._environment)}
+        known |= {"draining": True} if _is_draining(one) else {}
         mark = [one.get("bundle_version"), one.get("last_expired"), known["tags"], one.get("timetable_summary")]
         if before is not None and before.get("mark") == mark:
             kept = {"deadlines": before.get("deadlines", []), "asked": before.get("asked", 0.0)}
@@ -487,7 +504,20 @@ class Reconciler:
                 reason="too many runs failed in a row (max_consecutive_failed_dag_runs)",
             )
             yield observed(paused, time=seconds(event["when"]), certainty=CERTAIN, about=self._about(event["dag_id"]))
+            scene.paused[event["dag_id"]] = False
         scene.paused_until = newest
+        yield from self._unpaused(scene, now)
+
+    @staticmethod
+    def _unpaused(scene: Scene, now: float) -> Iterator[Fact]:
+        """DAGs that Airflow had paused and that run again; the list of DAGs may be older than the event."""
+        for dag_id, was_seen in list(scene.paused.items()):
+            if scene.dags.get(dag_id, {}).get("paused"):
+                scene.paused[dag_id] = True
+            elif was_seen:
+                del scene.paused[dag_id]
+                why = "it runs again" if dag_id in scene.dags else "Airflow no longer has the DAG"
+                yield Fact(family="paused", sign="recovered", time=now, dag_id=dag_id, reason=why)
 
     def _about(self, dag_id: str | None, **more: Any) -> dict[str, Any]:
         known = self.dags.get(dag_id or "", {})
@@ -512,6 +542,11 @@ def _is_settled(fact: Fact) -> bool:
 def _about_dag(one: dict[str, Any], environment: str) -> dict[str, Any]:
     owners = one.get("owners") or []
     return {"owner": ",".join(owners), "tags": [tag["name"] for tag in one.get("tags") or []], "env": environment}
+
+
+def _is_draining(one: dict[str, Any]) -> bool:
+    """Whether a DAG begins no run any more, and ends those that it has begun (Airflow 3.4)."""
+    return one.get("scheduling_state") == "draining" or bool(one.get("is_draining"))
 
 
 def _longest_unasked(dags: dict[str, dict[str, Any]]) -> set[str]:

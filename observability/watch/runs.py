@@ -1,0 +1,98 @@
+"""What a run was for, and whether the success of another one makes its failure good."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from observability.watch.facts import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from observability.watch.facts import Fact
+
+__all__ = ["RunMark", "is_current", "repairs"]
+
+_RUN_ID = re.compile(r"([a-z_]+?)__(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)")
+_LATE_S = 86_400.0
+"""A scheduled run that begins later than this after its time catches up; it is not the run of its day."""
+_OF_THE_DAY_S = 2 * 86_400.0
+"""A manual run for a date that is older than this is about that date."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunMark:
+    """A run to compare others with; ``date`` is its logical date, ``begun`` its beginning, in seconds since 1970."""
+
+    run_id: str
+    kind: str = ""
+    date: float | None = None
+    begun: float = 0.0
+    partition: str | None = None
+
+    @classmethod
+    def of(cls, fact: Fact, begun: float) -> RunMark:
+        """The run that ``fact`` is about; what the fact does not say, the run's id may."""
+        run_id = str(fact.run_id or "")
+        found = _RUN_ID.match(run_id)
+        kind = str(fact.about.get("run_type") or (found[1] if found else ""))
+        date = _moment(fact.evidence.get("airflow.logical_date"))
+        if date is None and found and kind in {"scheduled", "backfill"}:
+            date = _moment(found[2])
+        partition = fact.evidence.get("airflow.partition_key")
+        return cls(run_id, kind, date, begun, None if partition is None else str(partition))
+
+    @property
+    def is_of_a_date(self) -> bool:
+        """Whether it was about a date of its own, rather than about the present."""
+        if self.kind == "backfill":
+            return True
+        return self.kind == "manual" and self.date is not None and self.begun - self.date > _OF_THE_DAY_S
+
+    def as_json(self) -> dict[str, Any]:
+        """The mark as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunMark:
+        """The mark that :meth:`as_json` made the values from."""
+        return cls(**{name: values[name] for name in cls.__slots__ if name in values})
+
+
+def repairs(succeeded: RunMark, failed: RunMark) -> bool:
+    """Whether the success of one run makes the failure of another good.
+
+    The same run does, and one for the same date or partition. For an ordinary schedule the next run does as well; not
+    for a date of a backfill, nor for one of a catch-up, whose next run begins much sooner than its date is later.
+    """
+    if succeeded.run_id == failed.run_id:
+        return True
+    if failed.partition is not None or succeeded.partition is not None:
+        return succeeded.partition == failed.partition
+    if failed.date is not None and succeeded.date == failed.date:
+        return True
+    if failed.is_of_a_date or succeeded.is_of_a_date:
+        return False
+    if failed.date is None or succeeded.date is None or "manual" in {failed.kind, succeeded.kind}:
+        return True
+    later = succeeded.date - failed.date
+    return later > 0 and succeeded.begun - failed.begun >= later / 2
+
+
+def is_current(fact: Fact) -> bool:
+    """Whether a run that began at the time of ``fact`` is about the present: no backfill, no catch-up."""
+    mark = RunMark.of(fact, fact.time)
+    if mark.is_of_a_date:
+        return False
+    found = _RUN_ID.match(mark.run_id)
+    due = _moment(fact.evidence.get("airflow.run_after")) or (_moment(found[2]) if found else None)
+    return mark.kind != "scheduled" or due is None or fact.time - due <= _LATE_S
+
+
+def _moment(value: Any) -> float | None:
+    try:
+        return seconds(str(value)) if value else None
+    except ValueError:
+        return None
