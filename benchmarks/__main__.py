@@ -7,6 +7,7 @@ import platform
 import signal
 import sys
 import time
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 _MARK = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}
 
 
-def main(
+def main(  # noqa: PLR0913 - an option of the command line each
     name: Annotated[str, typer.Argument(help="A benchmark, or 'list'.")],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line instead of a table.")] = False,
     rounds: Annotated[int, typer.Option(help="Rounds of each contender.", min=1)] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Take the short form that tests take.")] = False,
+    kinds: Annotated[str, typer.Option(help="everywhere: findings or groups of them, with commas.")] = "",
+    stores: Annotated[str, typer.Option(help="everywhere: embedded, elasticsearch, cloudwatch; with commas.")] = "",
+    results: Annotated[Path | None, typer.Option(help="everywhere: a file of earlier results to go on from.")] = None,
 ) -> None:
     """Measure ours next to its peers, or list what can be measured."""
     if name == "list":
@@ -40,13 +44,17 @@ def main(
         raise typer.BadParameter(str(error)) from None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # or what it started would stay
     began = time.monotonic()
-    figures = run(Options(rounds=rounds, quick=quick))
+    figures = run(Options(rounds, quick, _words(kinds), _words(stores), results))
     met = all(figure.met is not False for figure in figures)
     if json:
         _print_line(name, figures, met=met, seconds=time.monotonic() - began)
     else:
         Console().print(_table(name, figures))
     raise typer.Exit(0 if met else 1)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _list(*, json: bool) -> None:

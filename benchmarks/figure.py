@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Figure", "Options", "Sample", "Target"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a benchmark is to run: rounds of each contender, and whether to take a short form (for tests)."""
+    """How a benchmark is to run: rounds of each contender, and whether to take a short form (for tests).
+
+    ``only`` names parts where a benchmark has some, ``stores`` the stores, ``results`` a file that is added to.
+    """
 
     rounds: int = 5
     quick: bool = False
+    only: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    results: Path | None = None
 
 
 @dataclass(frozen=True)

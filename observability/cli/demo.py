@@ -25,12 +25,14 @@ from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.keys import password
 from observability.cli.platform.layout import Layout
 from observability.cli.platform.ports import any_port
+from observability.cli.platform.room import is_full, require_room
 from observability.cli.platform.stores import backing, make_visible
 from observability.cli.showcase.books import notified, read_books
 from observability.cli.showcase.days import LAST_DAY, write_days
 from observability.cli.showcase.story import Story, Telling
 from observability.cli.showcase.summary import progress, show_summary, summary
 from observability.settings import get_settings
+from observability.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,13 +68,22 @@ def demo(
     begun = time.monotonic()
     if tied:
         processes.die_with_parent()
-    with backing(store):
-        _play(store, home, begun=begun, patience=patience, as_json=as_json)
-
-
-def _play(store: str, home: Path | None, *, begun: float, patience: float, as_json: bool) -> None:
-    console = Console(stderr=as_json, highlight=False)
     layout = Layout((home or Path(tempfile.mkdtemp(prefix="contrail-demo-"))).absolute())
+    layout.create()
+    require_room(layout)
+    try:
+        with backing(store):
+            _play(store, layout, begun=begun, patience=patience, as_json=as_json)
+    except (PlatformError, StoreError) as error:
+        if is_full(layout):
+            raise PlatformError(
+                f"the disk of {layout.home} is full: free space there, or name another folder by --home ({error})"
+            ) from error
+        raise
+
+
+def _play(store: str, layout: Layout, *, begun: float, patience: float, as_json: bool) -> None:
+    console = Console(stderr=as_json, highlight=False)
     settings = _settle(layout, store)
     write_days(layout.data / "input")
     console.print(f"Contrail's demo, in {layout.home}", soft_wrap=True)
@@ -107,7 +118,6 @@ def _look_at(layout: Layout, store: str) -> str:
 def _settle(layout: Layout, store: str) -> Settings:
     """Set the knobs of the demo in this process's environment, which the platform inherits."""
     statsd = str(any_port(socket.SOCK_DGRAM))
-    layout.create()
     os.environ.update(
         {
             "CONTRAIL_HOME": str(layout.home),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from observability.cli.diagnosis import delivery, host, scheduling, telling
+from observability.cli.diagnosis import delivery, host, hosts, scheduling, telling
 from observability.cli.diagnosis.link import Finding, Link, walk
 from observability.cli.platform.environment import join
 from observability.cli.platform.layout import Layout
@@ -56,7 +56,16 @@ def _links(*, channels: bool) -> list[Link]:
     """The chain; callbacks and logs come after the store, because it tells of them."""
     *airflow, callbacks, logs = scheduling.LINKS
     *watching, untested = telling.LINKS
-    return [*host.LINKS, *airflow, *delivery.LINKS, callbacks, logs, *watching, telling.TEST if channels else untested]
+    return [
+        *host.LINKS,
+        *airflow,
+        *delivery.LINKS,
+        *hosts.LINKS,
+        callbacks,
+        logs,
+        *watching,
+        telling.TEST if channels else untested,
+    ]
 
 
 def _show(findings: list[Finding]) -> None:

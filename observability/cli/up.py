@@ -19,7 +19,9 @@ from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.keeper import Keeper
 from observability.cli.platform.keys import USER, create_keys
 from observability.cli.platform.layout import Layout
+from observability.cli.platform.leftovers import end_leftovers
 from observability.cli.platform.ports import require_ports
+from observability.cli.platform.room import require_room
 from observability.cli.platform.state import PlatformState, is_running, read_state, take_lock
 from observability.settings import Settings, get_settings
 
@@ -47,7 +49,10 @@ def up(
     settings = get_settings()
     layout = Layout(settings.home.absolute())
     layout.create()
+    require_room(layout)
     lock = take_lock(layout)
+    if ended := end_leftovers(layout):
+        typer.echo(f"Ended {ended} processes that a killed platform of {layout.home} had left behind.")
     require_ports(settings)
     create_keys(layout, settings)
     console = Console(highlight=False)

@@ -65,9 +65,9 @@ def _hits(
 
 
 def _shards(ask: Callable[[str, str, Any], Any], stream: str) -> list[int | None]:
-    """The numbers of the shards; None alone where the cluster does not tell (a serverless one)."""
+    """The numbers of the shards that can answer; None alone where the cluster does not tell (a serverless one)."""
     try:
         copies = ask("GET", f"/{stream}/_search_shards?{_WHERE_IT_IS}", None)["shards"]
     except StoreError:
         return [None]
-    return sorted({group[0]["shard"] for group in copies})
+    return sorted({group[0]["shard"] for group in copies if group})  # one that is just made has no copy yet

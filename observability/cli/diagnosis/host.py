@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from observability.cli.diagnosis.link import Broken, Link, Off
+from observability.cli.diagnosis.whose import start
 from observability.cli.platform.layout import Layout
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _ROOM_BYTES = 1 << 30
 def _home(settings: Settings) -> str:
     home = settings.home.absolute()
     if not home.is_dir():
-        raise Off(f"{home} is not there: nothing of ours has run", "contrail up")
+        raise Off(f"{home} is not there: nothing of ours has run", start(settings, "contrail relay"))
     for folder in (home, settings.journal_directory):
         if folder.is_dir() and os.statvfs(folder).f_flag & os.ST_RDONLY:
             raise Broken(

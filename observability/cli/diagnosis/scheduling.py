@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from observability.cli.diagnosis.link import Broken, Link, Off
+from observability.cli.diagnosis.whose import airflow_command, is_ours
 from observability.store import Query, open_store
 from observability.watch.witnesses.api import AirflowApi, ApiError
 
@@ -32,7 +33,9 @@ _TELLING = ("task.started", "task.succeeded", "task.failed", "task.retried", "ta
 def _api_server(settings: Settings) -> str:
     told = _health(settings)
     if told["metadatabase"]["status"] != "healthy":
-        raise Broken("Airflow's metadata database does not answer the API server", "contrail airflow db check")
+        raise Broken(
+            "Airflow's metadata database does not answer the API server", airflow_command(settings, "db check")
+        )
     return settings.api_url
 
 
@@ -43,7 +46,8 @@ def _components(settings: Settings) -> str:
         if part.get("status") != "healthy":
             beat = part.get(f"latest_{key}_heartbeat") or "never"
             raise Broken(
-                f"Airflow's {name} is not healthy; its last heartbeat: {beat}", f"contrail status; start the {name}"
+                f"Airflow's {name} is not healthy; its last heartbeat: {beat}",
+                f"contrail status; start the {name}" if is_ours(settings) else f"start the {name}; see its own log",
             )
     return ", ".join(_COMPONENTS.values())
 
@@ -67,13 +71,21 @@ def _login(settings: Settings) -> str:
         version = _ask(settings, "/version")
     except ApiError as error:
         given = next((name for name in _LOGINS if os.environ.get(name)), "")
-        mend = (
-            f"correct or unset {given}"
-            if given
-            else "contrail airflow connections add airflow_api, or set " + _LOGINS[1]
-        )
+        mend = f"correct or unset {given}" if given else _how_to_log_in(settings)
         raise Broken(str(error), mend) from error
     return f"Airflow {version['version']}"
+
+
+def _how_to_log_in(settings: Settings) -> str:
+    if is_ours(settings):
+        return f"contrail airflow connections add airflow_api, or set {_LOGINS[1]}"
+    return f"set {_LOGINS[1]} and CONTRAIL_API_PASSWORD of a user of Airflow's who may read DAGs and logs"
+
+
+def _where(settings: Settings) -> str:
+    if is_ours(settings):
+        return "contrail up; or set CONTRAIL_WATCH__API_URL"
+    return "set CONTRAIL_WATCH__API_URL to the address of the API server, as this host reaches it"
 
 
 def _dags(settings: Settings) -> str:
@@ -122,7 +134,7 @@ def _last_task(settings: Settings) -> dict[str, Any]:
     found = _ask(settings, path, limit=20, order_by="-end_date", state=sorted(_ENDED)) or {}
     ran: list[dict[str, Any]] = [task for task in found.get("task_instances", []) if task.get("pid")]
     if not ran:
-        raise Off("no task has run yet", "contrail airflow dags trigger canary")
+        raise Off("no task has run yet", airflow_command(settings, "dags trigger <a DAG>"))
     return ran[0]
 
 
@@ -144,9 +156,7 @@ def _health(settings: Settings) -> dict[str, Any]:
         answer = httpx.get(f"{settings.api_url}/api/v2/monitor/health", timeout=5.0)
         told: dict[str, Any] = answer.raise_for_status().json()
     except (httpx.HTTPError, ValueError) as error:
-        raise Broken(
-            f"nothing answers at {settings.api_url} ({error})", "contrail up; or set CONTRAIL_WATCH__API_URL"
-        ) from error
+        raise Broken(f"nothing answers at {settings.api_url} ({error})", _where(settings)) from error
     return told
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from observability.cli.diagnosis.link import Broken
+from observability.cli.diagnosis.whose import start
+
+if TYPE_CHECKING:
+    from observability.settings import Settings
 
 __all__ = ["silent", "state_of"]
 
 _COMMANDS = {"relay": "contrail relay", "watcher": "contrail watch"}
 
 
-def silent(name: str, pid: Any, age_s: float) -> Broken:
+def silent(settings: Settings, name: str, pid: Any, age_s: float) -> Broken:
     """What to say of the relay or the watcher that was process ``pid`` and has been silent for so long."""
-    start = f"{_COMMANDS[name]} (contrail up starts it)"
+    command = start(settings, _COMMANDS[name])
     word = f"the {name} has been silent for {age_s:.0f} s"
     status = state_of(pid)
     if status in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}:
         return Broken(f"{word}: process {pid} is stopped by a signal", f"kill -CONT {pid}")
     if status:
-        return Broken(f"{word}, though process {pid} is there ({status})", f"kill -9 {pid}, then {start}")
-    return Broken(f"{word}: process {pid} is not there", start)
+        return Broken(f"{word}, though process {pid} is there ({status})", f"kill -9 {pid}, then {command}")
+    return Broken(f"{word}: process {pid} is not there", command)
 
 
 def state_of(pid: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from observability.cli.diagnosis.link import Broken, Link, Off
 from observability.cli.diagnosis.silence import silent
+from observability.cli.diagnosis.whose import start
 from observability.watch.errors import WatchError
 from observability.watch.ledger import Ledger
 from observability.watch.proof import read_beat
@@ -46,10 +47,10 @@ def _rules(settings: Settings) -> str:
 def _watcher(settings: Settings) -> str:
     told = read_beat(settings.home)
     if told is None:
-        raise Broken("no watcher has run", "contrail watch (contrail up starts it)")
+        raise Broken("no watcher has run", start(settings, "contrail watch"))
     age = float(str(told["age_s"]))
     if age > _SILENT_S:
-        raise silent("watcher", told["pid"], age)
+        raise silent(settings, "watcher", told["pid"], age)
     if not told["active"]:
         raise Broken(f"the watcher is not active: {told['detail']}", "contrail status")
     return f"process {told['pid']}"

@@ -1,0 +1,129 @@
+"""Every kind of finding on hosts that share nothing: does it reach every store, page, board, rule, alarm and person."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.everywhere_findings import FINDINGS, Finding, rules
+from benchmarks.everywhere_hosts import STORES, Hosts, separate_hosts
+from benchmarks.everywhere_places import PLACES, Places, about_controls
+from benchmarks.figure import Figure, Options, Sample, Target
+from observability.store import StoreError
+from observability.store.cluster import ClusterError
+
+Cells = dict[str, dict[str, bool | None]]
+_GROUPS = ("deadlines", "tasks", "files", "components", "api")
+_QUICK = ("exception", "sigkill", "deadline few_rows", "asset updated", "scheduler silent")
+_CONTROLS = ("way_fine", "way_retry_then_success", "late_control")
+
+
+def run(options: Options) -> list[Figure]:
+    """Make the chosen findings happen, ask every place, and print a table of kinds and places.
+
+    ``options.only`` names findings or groups; ``options.stores`` the stores; with ``options.results`` (a file) what is
+    good there is not tried again, and what is found is added.
+    """
+    known: Cells = json.loads(options.results.read_text()) if options.results and options.results.exists() else {}
+    chosen = [one for one in _chosen(options) if not _is_good(known.get(one.name))]
+    stores = options.stores or STORES
+    wrong: list[str] = []
+    if chosen:
+        with (
+            tempfile.TemporaryDirectory(prefix="everywhere-") as folder,
+            separate_hosts(Path(folder), rules(), stores) as hosts,
+        ):
+            found, missing, wrong = _try(hosts, chosen, stores)
+        known |= found
+        if options.results:
+            options.results.write_text(json.dumps(known, indent=1))
+    else:
+        missing = {}
+    Console(stderr=True, width=180).print(_table(known))
+    cells = [(name, place, there) for name, row in known.items() for place, there in row.items() if there is not None]
+    bad = [f"{name} at {place}" for name, place, there in cells if not there]
+    notes = {"missing": bad, "why": missing, "table": known, "said of the healthy": wrong}
+    return [
+        Figure("cells that show the finding", "cells", Sample((len(cells) - len(bad),)),
+               targets=(Target(at_least=len(cells)),), notes={"cells": len(cells), **notes}),
+        Figure("places that call a healthy DAG ill", "places", Sample((len(wrong),)), targets=(Target(at_most=0),)),
+    ]  # fmt: skip
+
+
+def _chosen(options: Options) -> list[Finding]:
+    only = options.only or (_QUICK if options.quick else ())
+    return [one for one in FINDINGS if not only or one.name in only or one.group in only]
+
+
+def _is_good(row: dict[str, bool | None] | None) -> bool:
+    return row is not None and all(there is not False for there in row.values())
+
+
+def _try(hosts: Hosts, chosen: list[Finding], stores: tuple[str, ...]) -> tuple[Cells, dict[str, str], list[str]]:
+    places = Places(hosts, stores)
+    found: Cells = {}
+    missing: dict[str, str] = {}
+    for control in _CONTROLS:
+        _begin_control(hosts, control)
+    for group in _GROUPS:
+        mine = [one for one in chosen if one.group == group]
+        if mine:
+            _settle(hosts, places, mine, found, missing)
+    places.begin_round()
+    return found, missing, about_controls(places)
+
+
+def _begin_control(hosts: Hosts, dag_id: str) -> None:
+    from benchmarks.everywhere_findings import _run
+
+    _run(hosts, dag_id)
+
+
+def _settle(hosts: Hosts, places: Places, mine: list[Finding], found: Cells, missing: dict[str, str]) -> None:
+    """Make the findings of a group happen, and ask until each place shows them or their patience is over."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        begun = [pool.submit(one.begin, hosts) for one in mine]
+        found |= {one.name: dict.fromkeys(PLACES, False) for one in mine}
+        waiting = list(mine)
+        while waiting:
+            time.sleep(2)
+            places.begin_round()
+            for one in waiting:
+                _ask(places, one, found[one.name])
+            over = time.monotonic() - began
+            waiting = [one for one in waiting if not _is_good(found[one.name]) and over < one.within_s]
+        for one in mine:
+            if one.end is not None:
+                one.end(hosts)
+        for each in begun:
+            each.cancel()
+    places.begin_round()
+    for one in mine:
+        for place, there in found[one.name].items():
+            if there is False:
+                missing[f"{one.name} at {place}"] = places.why_not(one, place)
+
+
+def _ask(places: Places, one: Finding, row: dict[str, bool | None]) -> None:
+    """Ask in the order in which news travels: what has no event yet is nowhere else, but for a message."""
+    for place in PLACES:
+        if row[place] is False:
+            try:
+                row[place] = places.ask(one, place)
+            except (StoreError, ClusterError) as error:  # it is asked again
+                Console(stderr=True).print(f"{one.name} at {place}: {error}", style="dim")
+
+
+def _table(cells: Cells) -> Table:
+    table = Table("finding", *PLACES, title="Everywhere")
+    for name, row in cells.items():
+        words = {True: "[green]yes[/]", False: "[red]NO[/]", None: "-"}
+        table.add_row(name, *(words[row[place]] for place in PLACES))
+    return table

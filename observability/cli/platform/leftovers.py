@@ -1,0 +1,52 @@
+"""Processes that a killed platform left behind: ended before the next one of the same home starts.
+
+When keeper and supervisor are killed together, nobody is left to end the scheduler's idle workers. They are known by
+their session, which is that of a component of the last platform, and by their environment, which names its home.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+
+from observability.cli.platform import processes
+from observability.cli.platform.state import read_state
+
+if TYPE_CHECKING:
+    from observability.cli.platform.layout import Layout
+
+__all__ = ["end_leftovers", "leftovers"]
+
+_GRACE_S = 3.0
+
+
+def end_leftovers(layout: Layout) -> int:
+    """End them, politely first; how many there were. The caller holds the platform's lock."""
+    found = leftovers(layout)
+    for process in found:
+        with suppress(psutil.Error):
+            process.terminate()
+    processes.end(lambda: leftovers(layout), grace_s=_GRACE_S, reap=processes.reap)
+    return len(found)
+
+
+def leftovers(layout: Layout) -> list[psutil.Process]:
+    """What still runs of the last platform of this home."""
+    state = read_state(layout)
+    if state is None:
+        return []
+    sessions = {state.keeper, state.supervisor, *(part.pid for part in state.components.values() if part.pid)}
+    return [process for process in psutil.process_iter() if _is_one(process, sessions, layout)]
+
+
+def _is_one(process: psutil.Process, sessions: set[int], layout: Layout) -> bool:
+    try:
+        if os.getsid(process.pid) not in sessions or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        known = process.environ()
+    except (psutil.Error, OSError):
+        return False
+    return known.get("CONTRAIL_HOME") == str(layout.home) and known.get("AIRFLOW_HOME") == str(layout.airflow_home)
