@@ -31,9 +31,11 @@ help: ## Show the targets
 # --- the platform ------------------------------------------------------------------------------------------------
 
 $(VENV)/.ready: requirements.lock pyproject.toml
+	@PYTHON=$(PYTHON) .ci/tools demo
 	$(call install,requirements.lock)
 
 $(VENV)/.ready-dev: requirements-dev.lock pyproject.toml
+	@PYTHON=$(PYTHON) .ci/tools demo
 	$(call install,requirements-dev.lock)
 	touch $(VENV)/.ready
 
@@ -56,8 +58,9 @@ status: $(VENV)/.ready ## Show the health of each component
 # --- the house ---------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.ready-dev ## Run the whole suite [ARGS="-k relay"]
-	@exec $(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: $(VENV)/.ready-dev ## Set up what the tests need, and run the whole suite [ARGS="-k relay"]
+	@PYTHON=$(PYTHON) .ci/tools test
+	exec $(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.ready-dev ## Check style

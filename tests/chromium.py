@@ -10,6 +10,7 @@ import sys
 
 import httpx
 from airflow_platform import wait_until
+from programs import NEEDED, why_not
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as expect
@@ -57,9 +58,9 @@ def logged_in(url, home):
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000"):
         options.add_argument(argument)
-    binary, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or driver_path is None:
-        raise LookupError("no chromium: apt-get install chromium chromium-driver")
+    if reason := why_not("browser"):
+        raise LookupError(reason)
+    binary, driver_path = map(shutil.which, NEEDED["browser"][0])
     options.binary_location = binary
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
     try:

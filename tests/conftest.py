@@ -23,6 +23,7 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402 - the environment first
+from programs import NEEDED, why_not  # noqa: E402
 
 pytest_plugins = (
     "observability.testing.fixtures",
@@ -37,3 +38,12 @@ pytest_plugins = (
 def told(contrail):
     """A function that returns the documents of all events emitted in this test, in order."""
     return contrail.events
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a program that is not installed, before anything is started for it."""
+    reasons = {mark: why_not(mark) for mark in NEEDED}
+    for item in items:
+        for mark, reason in reasons.items():
+            if reason and item.get_closest_marker(mark) is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))

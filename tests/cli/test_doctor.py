@@ -178,7 +178,7 @@ def test_a_clock_is_right_as_far_as_an_answer_can_tell_however_long_it_takes(cha
 
 def test_of_a_whole_chain_nothing_is_broken_or_unknown(chain):
     states = {name: one.state for name, one in chain.findings().items()}
-    off = {"statsd", "templates", "boards", "panels", "callbacks", "logs", "channels"}
+    off = {"hosts", "statsd", "templates", "boards", "panels", "callbacks", "logs", "channels"}
     assert {name: state for name, state in states.items() if name not in off} == dict.fromkeys(
         [name for name in states if name not in off], "ok"
     )
@@ -390,7 +390,7 @@ def test_metrics_that_are_not_airflows_do_not_count_as_airflows(chain, monkeypat
 def test_what_a_broken_link_hides_is_not_called_broken(chain):
     stop_airflow(chain)
     hidden = {name for name, one in chain.findings().items() if one.state == "unknown"}
-    assert hidden == {"components", "clock", "login", "dags", "plugin", "callbacks", "logs", "metrics"}
+    assert hidden == {"components", "clock", "login", "dags", "plugin", "callbacks", "logs", "metrics", "hosts"}
 
 
 def test_every_broken_link_has_a_command_that_mends_it(chain):

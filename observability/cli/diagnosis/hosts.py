@@ -27,7 +27,7 @@ def _hosts(settings: Settings) -> str:
     """Airflow names the hosts of its running jobs; a relay tells how far behind it is, wherever it runs."""
     api = AirflowApi(settings.api_url)
     try:
-        running = api.get("/jobs", limit=100, is_alive=True) or {}
+        running = api.get("/jobs", limit=100, is_alive=True, order_by="-latest_heartbeat") or {}
     except ApiError as error:
         raise Off(f"Airflow does not tell where its components run: {error}") from error
     finally:
