@@ -106,6 +106,15 @@ chaos: $(VENV)/.ready-dev ## Run the long chaos and load tests as well
 soak: $(VENV)/.ready-dev ## Keep 40 DAGs up for three hours and compare what is shown with what happened [MINUTES=15]
 	@SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m benchmarks soak
 
+.PHONY: fuzz
+fuzz: $(VENV)/.ready-dev ## Throw bytes at each parser of the relay, guided by coverage [RUNS=10000000] [TARGET=log_lines]
+	@while read -r target share; do
+	  test -z "$(TARGET)" || test "$$target" = "$(TARGET)" || continue
+	  echo "$$target: $$(( $(or $(RUNS),10000000) * share / 100 )) executions"
+	  $(BIN)/python tests/relay/fuzz/run.py $$target -runs=$$(( $(or $(RUNS),10000000) * share / 100 )) \
+	    -verbosity=0 -print_final_stats=1 2>&1 | grep -E 'executed|ERROR|Exception|Error' || exit 1
+	done <<< $$'journal_frames 30\ndatagrams 20\nnames_of_files 20\nstatsd_spool 14\ntailed_journal 10\nlog_lines 5\ntailed_log 1'
+
 .PHONY: matrix
 matrix: $(VENV)/.ready-dev ## Try each Airflow, Python and client that we say we work with (needs a package registry)
 	@exec $(BIN)/python -m pytest -m slow --timeout 1800 tests/production/test_matrix.py $(ARGS)

@@ -141,6 +141,7 @@ def _bytes(file: TailedFile, cursor: Cursor, most: int) -> bytes:
         found = os.fstat(descriptor)
         if (found.st_dev, found.st_ino) != (file.device, file.inode):
             raise Replaced(f"{file.readable} is another file now")
+        most = most if cursor.offset else max(most, HEAD_BYTES)
         data = os.pread(descriptor, most + back, cursor.offset - back)
     finally:
         os.close(descriptor)

@@ -8,13 +8,12 @@ across its files, is the line's time in ns; the last three digits keep lines of 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from observability.relay.sources.file import TailedFile
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
     "origin_of",
     "place",
     "second_of",
+    "text_time",
     "time_in",
 ]
 
@@ -43,7 +43,8 @@ _LEVEL = re.compile(
     r"|[} ](DEBUG|INFO|WARNING|ERROR|CRITICAL) - |\b(DEBUG|INFO|WARNING|ERROR|CRITICAL):"
 )
 _NEW_ENTRY = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|\[(?:debug|info|warning|error|critical) *\]")
-_JSON_LEVEL = re.compile(rb'"level":"(debug|info|warning|error|critical)"')
+_FIRST_BYTES = b" \t[{\x1b0123456789DIWEC"
+"""With what a line begins that may begin an entry."""
 _HEAD_BYTES = 200
 _DAY_NS = 86_400 * 10**9
 _EARLIEST, _LATEST = 631_152_000, 7_258_118_400
@@ -59,20 +60,25 @@ class Entry(NamedTuple):
     level: str
 
 
+OwnTime = Callable[[bytes, "TailedFile"], tuple[tuple[str, int] | None, str]]
+
+
 class Times:
     """The times of the lines of one chunk, which begins at byte ``offset`` of ``file``.
 
     ``before`` gives up to :data:`CONTINUED_BYTES` of what stands in the file before the chunk; it is called only
-    where the chunk begins inside an entry.
+    where the chunk begins inside an entry. ``own`` gives a line's own time and level.
     """
 
-    def __init__(self, file: TailedFile, chunk: bytes, offset: int, before: Callable[[], bytes]) -> None:
+    def __init__(self, file: TailedFile, chunk: bytes, offset: int, before: Callable[[], bytes], own: OwnTime) -> None:
+        self._own = own
         self._file = file
         self._chunk = chunk
         self._offset = offset
         self._before = before
         self._entry: Entry | None = None
         self._expected = -1
+        self._at_the_top = False
 
     def dated(self, when: tuple[str, int], line: bytes, start: int, level: str) -> Entry:
         """The entry that a line with a time of its own begins."""
@@ -84,19 +90,25 @@ class Times:
         """The entry that a line without a time of its own belongs to, seen from that line."""
         entry = _level_entry(line, start, self._file)
         if entry is None:
-            entry = self._entry if start == self._expected else self._found_before(start)
+            entry = self._entry if self._follows(start) else self._found_before(start)
         self._entry, self._expected = entry, start + len(line) + 1
         if entry is not None and entry.start == start:
             return entry
         if entry is not None and 0 <= start - entry.start <= CONTINUED_BYTES:
-            later = entry.ns + ((start - entry.start) >> 6) + 1
+            later = entry.ns + start - entry.start
             return Entry(entry.when, later, start, entry.level)
-        if entry is not None and entry.start > start:
-            return Entry(entry.when, max(entry.ns - ((entry.start - start) >> 6) - 1, 0), start, "info")
-        return _read_at(self._file, start, "info")
+        seen = _read_at(self._file, start, "info")
+        return seen._replace(ns=start) if self._at_the_top else seen  # a banner stands before what has a time
+
+    def _follows(self, start: int) -> bool:
+        """Tell whether nothing but blank lines stands between the line that was last asked about and byte ``start``."""
+        if self._expected < 0 or start < self._expected:
+            return False
+        between = self._chunk[self._expected - self._offset : start - self._offset]
+        return not between or between.isspace()
 
     def _found_before(self, start: int) -> Entry | None:
-        """The last dated line before byte ``start``; at the top of a file, the first one behind it."""
+        """The last line before byte ``start`` that begins an entry."""
         at = start - self._offset
         seen = self._chunk[max(0, at - CONTINUED_BYTES) : at]
         if len(seen) < CONTINUED_BYTES and self._offset:
@@ -105,22 +117,15 @@ class Times:
         end = len(seen)
         while end > 0:
             begin = seen.rfind(b"\n", 0, end - 1) + 1
-            if begin or base == 0:
+            if (begin or base == 0) and seen[begin] in _FIRST_BYTES:
                 line = seen[begin : end - 1]
-                entry = _entry(line, base + begin, self._file) or _level_entry(line, base + begin, self._file)
-                if entry is not None:
+                when, level = self._own(line, self._file)
+                if when is not None:
+                    return Entry(when[0], place(when[1], base + begin), base + begin, level)
+                if (entry := _level_entry(line, base + begin, self._file)) is not None:
                     return entry
             end = begin
-        return self._first_behind(at) if base == 0 else None
-
-    def _first_behind(self, at: int) -> Entry | None:
-        begin = self._chunk.find(b"\n", at) + 1
-        while 0 < begin < min(len(self._chunk), at + CONTINUED_BYTES):
-            end = self._chunk.find(b"\n", begin)
-            line = self._chunk[begin : end if end >= 0 else len(self._chunk)]
-            if entry := _entry(line, self._offset + begin, self._file):
-                return entry
-            begin = end + 1
+        self._at_the_top = base == 0
         return None
 
 
@@ -163,16 +168,9 @@ def level_of(line: bytes) -> str | None:
     return next(filter(None, found.groups())).lower() if found else None
 
 
-def _entry(line: bytes, start: int, file: TailedFile) -> Entry | None:
-    when = time_in(_head(line), file)
-    if when is None:
-        return None
-    if line.startswith(START):
-        named = _JSON_LEVEL.search(line, 0, _HEAD_BYTES)
-        level = named[1].decode() if named else "info"
-    else:
-        level = level_of(line) or "info"
-    return Entry(when[0], place(when[1], start), start, level)
+def text_time(line: bytes, file: TailedFile) -> tuple[tuple[str, int] | None, str]:
+    """The time at the start of a line of text (or of torn JSON) and its level."""
+    return time_in(_head(line), file), level_of(line) or "info"
 
 
 def _level_entry(line: bytes, start: int, file: TailedFile) -> Entry | None:

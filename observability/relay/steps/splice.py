@@ -17,13 +17,13 @@ import orjson
 from observability.relay.steps.identify import document_id
 from observability.relay.steps.line_time import (
     ANSI,
-    START,
     Entry,
     Times,
     level_of,
     origin_of,
     place,
     second_of,
+    text_time,
     time_in,
 )
 from observability.relay.steps.own_keys import is_unusual, stored_name
@@ -80,7 +80,7 @@ def splice(file: TailedFile, chunk: bytes, offset: int, before: Callable[[], byt
     ``before`` gives what stands in the file before the chunk, for lines that continue an entry there.
     """
     out = Spliced()
-    times = Times(file, chunk, offset, before)
+    times = Times(file, chunk, offset, before, _own_time)
     identity, here = b"%b-%%d" % (file.ids or file.identity).encode(), offset
     prefix = file.stream.prefix + b'"offset":'
     guard = is_unusual if is_unusual(chunk) else None
@@ -130,7 +130,7 @@ def add_pieces(  # noqa: PLR0913, PLR0917 - a place in a file
 
 def entry_of(file: TailedFile, line: bytes, start: int, before: Callable[[], bytes]) -> Entry:
     """The entry that a line belongs to, of which ``line`` is at least the beginning."""
-    return _entry_of(None, line, start, Times(file, line, start, before), file)
+    return _entry_of(None, line, start, Times(file, line, start, before, _own_time), file)
 
 
 def repair(document: bytes, prefix: bytes) -> bytes | None:
@@ -174,20 +174,22 @@ def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int, times: Times
 
 
 def _entry_of(fields: dict[str, Any] | None, line: bytes, offset: int, times: Times, file: TailedFile) -> Entry:
-    level = "info"
-    when = None
-    if fields is not None:
-        level = str(named).lower() if isinstance(named := fields.get("level"), str) else "info"
-        dates = (time_in(value, file) for key in _TIME_KEYS if isinstance(value := fields.get(key), str))
-        when = next(filter(None, dates), None)
-    else:
-        level = level_of(line) or "info"
-        at = len(START) if line.startswith(START) else 0
-        when = time_in(ANSI.sub("", line[at : at + 200].decode("utf-8", "replace")), file)
+    when, level = _json_time(fields, file) if fields is not None else text_time(line, file)
     if when is not None:
         return times.dated((when[0], place(when[1], offset)), line, offset, level)
     entry = times.undated(line, offset)
     return entry._replace(level=level) if fields is not None or level_of(line) else entry
+
+
+def _own_time(line: bytes, file: TailedFile) -> tuple[tuple[str, int] | None, str]:
+    fields = _fields(line) if len(line) <= MOST_LINE_BYTES else None
+    return _json_time(fields, file) if fields is not None else text_time(line, file)
+
+
+def _json_time(fields: dict[str, Any], file: TailedFile) -> tuple[tuple[str, int] | None, str]:
+    level = str(named).lower() if isinstance(named := fields.get("level"), str) else "info"
+    dates = (time_in(value, file) for key in _TIME_KEYS if isinstance(value := fields.get(key), str))
+    return next(filter(None, dates), None), level
 
 
 def _json_document(file: TailedFile, entry: Entry, fields: dict[str, Any]) -> bytes | None:

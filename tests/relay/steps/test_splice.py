@@ -3,6 +3,7 @@ import pytest
 from relay_lines import TASK, line
 
 from observability.relay.steps import splice as steps
+from observability.relay.steps.own_keys import user_keys
 from observability.relay.steps.splice import MOST_LINE_BYTES, repair, splice
 
 
@@ -140,3 +141,95 @@ def test_a_percent_sign_in_a_name_is_just_a_percent_sign(logs):
 def test_the_time_of_the_first_line_is_exact_to_the_nanosecond_unit():
     assert steps.origin_of(b'{"timestamp":"2026-11-23T17:31:38.791151Z"') == 1795455098791151000
     assert steps.origin_of(b"  ____ banner") == 0
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        rb'"airflow\u002edag_id":"other"',
+        rb'"\u0061irflow.dag_id":"other"',
+        rb'"log\u005fid":"other"',
+        b'"airflow.dag_id" : "other"',
+        b' \t"airflow.dag_id":"other"',
+        b'"airflow":{"dag_id":"other"}',
+        b'"airflow":[{"dag_id":"other"}]',
+        b'"host":{"name":"other"}',
+        b'"log":{"file":{"path":"other"}}',
+        b'"airflow.dag_id":"a","airflow.dag_id":"b"',
+        b'"airflow.Dag-Id.x":"other"',
+    ],
+)
+def test_however_a_key_of_ours_is_spelled_there_is_one_identity(logs, forged):
+    content = b'{"timestamp":"2026-01-31T12:00:00.000000Z","event":"x",' + forged + b"}\n"
+    made, [document] = documents(logs, content)
+    assert made.rewritten == 1
+    assert (document["airflow.dag_id"], document["host.name"], document["log.file.path"]) == ("flights", "host", TASK)
+    assert not isinstance(document.get("airflow"), (dict, list))
+    assert made.documents[0].count(b'"airflow.dag_id"') == 1
+    given = orjson.loads(content)
+    assert user_keys(document).items() >= {name: given[name] for name in given if name != "timestamp"}.items()
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["offset", "offset_total", "log_id", "log_id_x", "host.name", "host.ip", "service.port", "airflow.x", "_x",
+     "extra.offset", "extra.extra.offset", "extra.mine", "log.file.size", "data_stream.type", "timestamp_ms"],
+)  # fmt: skip
+def test_reading_back_drops_what_we_added_and_no_key_of_the_user(logs, key):
+    _, [document] = documents(logs, line("x", **{key: "theirs", "rows": 1}))
+    assert user_keys(document) == {**orjson.loads(line("x")), key: "theirs", "rows": 1}
+
+
+PLAIN = b"""2026-01-31T10:00:00.123456Z [error    ] import failed of the row 2013-01-01T00:00:00
+Traceback (most recent call last):
+  File "x.py", line 1, in f
+
+ValueError: 2013-05-05 12:00:00 is no date
+2026-01-31T10:00:05.000000Z [info     ] well again
+"""
+
+
+@pytest.mark.parametrize("cut", [0, 82, 90, 117, 150])
+def test_a_traceback_has_the_time_and_level_of_its_entry_wherever_it_is_cut(logs, cut):
+    name = "dag_processor/2026-01-31/dags/x.py.log"
+    logs.write(PLAIN, name)
+    file = logs.tailed(name)
+    cut = PLAIN.find(b"\n", cut) + 1 if cut else 0
+    found = [
+        orjson.loads(document)
+        for start, chunk in ((0, PLAIN[:cut]), (cut, PLAIN[cut:]))
+        for document in splice(file, chunk, start, lambda start=start: PLAIN[:start]).documents
+    ]
+    assert [document["@timestamp"] for document in found] == ["2026-01-31T10:00:00.123456Z"] * 4 + [
+        "2026-01-31T10:00:05.000000Z"
+    ]
+    assert [document["level"] for document in found] == ["error"] * 4 + ["info"]
+    assert [document["offset"] for document in found] == sorted({document["offset"] for document in found})
+
+
+def test_a_time_of_the_data_is_data_and_comes_back(logs):
+    content = (
+        line("first")
+        + b'{"timestamp":"2013-01-01T00:00:00.000000Z","level":"info","event":"a row"}\n'
+        + line("last", 5)
+    )
+    _, found = documents(logs, content)
+    assert [document["@timestamp"][:4] for document in found] == ["2026"] * 3
+    assert user_keys(found[1])["timestamp"] == "2013-01-01T00:00:00.000000Z"
+    assert [document["offset"] for document in found] == sorted(document["offset"] for document in found)
+
+
+@pytest.mark.parametrize("filling", ['"', "\x01", "é", "\ud800"])
+def test_the_pieces_of_a_long_line_fit_every_sink_with_prefix_and_escapes(logs, filling):
+    name = TASK.replace("load", "t" * 240).replace("flights", "d" * 240)
+    content = (
+        b"not json "
+        + filling.encode("utf-8", "surrogatepass") * (2_000_000 // len(filling.encode("utf-8", "surrogatepass")))
+        + b"\n"
+    )
+    logs.write(content, name)
+    made = splice(logs.tailed(name), content, 0)
+    assert max(map(len, made.documents)) <= 1_048_550
+    found = [orjson.loads(document) for document in made.documents]
+    assert "".join(one["event"] for one in found) == content[:-1].decode("utf-8", "replace")
+    assert len({one["@timestamp"] for one in found}) == 1

@@ -1,0 +1,34 @@
+"""Fuzz one target, guided by coverage: ``python tests/relay/fuzz/run.py TARGET [libFuzzer options]``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3])]
+with atheris.instrument_imports(include=["observability"]):
+    from corpus import CORPUS, TOKENS
+    from targets import TARGETS
+
+
+def main() -> None:
+    """Run until the given number of executions is reached or a law is broken."""
+    name, *options = sys.argv[1:]
+    folder = Path(tempfile.mkdtemp(prefix="contrail-corpus-"))
+    for number, seed in enumerate(CORPUS[name]):
+        folder.joinpath(str(number)).write_bytes(seed)
+    words = folder.with_suffix(".dict")
+    words.write_text("".join(f'"{escaped(token)}"\n' for token in TOKENS))
+    atheris.Setup([sys.argv[0], f"-dict={words}", "-max_len=4096", *options, str(folder)], TARGETS[name])
+    atheris.Fuzz()
+
+
+def escaped(token: bytes) -> str:
+    return "".join(rf"\x{byte:02x}" for byte in token)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The short form of the fuzzers: every seed, and some thousand changes of each target's seeds."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+from corpus import CORPUS, TOKENS
+from targets import TARGETS
+
+ROUNDS = 1_500
+
+
+@pytest.mark.parametrize(("target", "seed"), [(name, seed) for name, seeds in CORPUS.items() for seed in seeds])
+def test_what_has_broken_something_before_holds_the_laws(target, seed):
+    TARGETS[target](seed)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_changes_of_it_hold_the_laws(target):
+    chance = random.Random(target)
+    for _ in range(ROUNDS):
+        TARGETS[target](changed(chance.choice(CORPUS[target]), CORPUS[target], chance))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@given(data=st.binary(max_size=300) | st.lists(st.sampled_from(TOKENS), max_size=30).map(b"".join))
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_hold_the_laws(target, data):
+    TARGETS[target](data)
+
+
+def changed(data: bytes, others: tuple[bytes, ...], chance: random.Random) -> bytes:
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randint(0, len(data))
+        end = min(len(data), at + chance.randint(0, 12))
+        what = chance.randrange(5)
+        if what == 0:
+            data = data[:at] + data[end:]
+        elif what == 1:
+            data = data[:at] + chance.choice(TOKENS) + data[at:]
+        elif what == 2 and data:
+            at = min(at, len(data) - 1)
+            data = data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+        elif what == 3:
+            data = data[:at] + chance.choice(others) + data[end:]
+        else:
+            data = data[:at] + data[at:end] * chance.randint(2, 40) + data[end:]
+    return data[:8_192]
