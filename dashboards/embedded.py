@@ -1,7 +1,7 @@
 """Boards as plain data for the pages of our own plugin: each panel with the query that it asks of a store.
 
-``where`` and ``datasets`` are what :class:`observability.store.store.Query` takes; documents that have a field of
-``without`` are left out. A page then adds up ``field`` by ``aggregate`` for each combination of ``by``.
+``where`` and ``datasets`` are what :class:`observability.store.store.Query` takes. A page then adds up ``field`` by
+``aggregate`` for each combination of ``by``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from dashboards.panels import Board, Panel, source_of
 from dashboards.signals import Question, Ratio, Signal, conditions, measure, unit
 
 __all__ = ["boards"]
-
-_NEVER_HAPPENED = {"events": ["canary.probe"]}
 
 
 def boards() -> dict[str, Any]:
@@ -69,7 +67,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 
 def _source(source: str) -> dict[str, Any]:
-    return {"datasets": list(DATA_VIEWS[source][1]), "without": _NEVER_HAPPENED.get(source, [])}
+    return {"datasets": list(DATA_VIEWS[source][1])}
 
 
 def _question(question: Question) -> dict[str, Any]:

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import fields
 
 from observability import catalog
-from observability.emit import emit
+from observability.emit import PROBES, emit
 from observability.events import CanaryMissing, CanaryVerified, by_action
-from observability.store.store import Query, StoreError
+from observability.store.store import Query, StoreError, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from observability.events import Event
+    from observability.settings import Settings
     from observability.store.store import Store
 
-__all__ = ["Arrival", "arrival", "await_arrival", "report", "send_round"]
+__all__ = ["Arrival", "arrival", "ask", "await_arrival", "report", "send_round"]
 
 _SAMPLES: dict[str, Any] = {"str": "canary", "int": 1}
 _VALUES: dict[str, Any] = {"cause": "platform", "severity": "info", "kind": "test", "incident_state": "resolved"}
-_DATASETS = sorted({spec.dataset for spec in catalog.EVENTS.values()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,8 @@ def send_round(number: int) -> int:
 
 def arrival(store: Store, number: int, since: datetime) -> Arrival:
     """What ``store`` has of round ``number``, which was sent after ``since``."""
-    found: dict[str, int] = {}
     try:
-        for dataset in _DATASETS:
-            found |= store.count(Query(dataset, {"canary.probe": number}, since=since), by="event.action")
+        found = store.count(Query(PROBES, {"canary.probe": number}, since=since), by="event.action")
     except StoreError as error:
         return Arrival(trouble=f"the store cannot be asked: {error}")
     return Arrival(
@@ -76,12 +74,38 @@ def await_arrival(store: Store, number: int, since: datetime, *, timeout_s: floa
     return time.monotonic_ns() - began
 
 
-def report(number: int, found: Arrival, took_ns: int | None, log: Callable[..., Any] | None = None) -> None:
-    """Emit what became of round ``number``."""
+def ask(settings: Settings, number: int, since: datetime, *, wait_s: float = 0.0) -> tuple[Arrival, int | None]:
+    """What the store in use has of round ``number``, and the ns that it took where it came within ``wait_s``.
+
+    A store that cannot be opened is trouble of the round, no error of the task that asks.
+    """
+    try:
+        store = open_store(settings)
+    except Exception as error:  # noqa: BLE001 - a client library's fault, too, is a store that cannot be asked
+        return Arrival(trouble=f"the store cannot be opened: {type(error).__name__}: {error}"), None
+    try:
+        took_ns = await_arrival(store, number, since, timeout_s=wait_s) if wait_s else None
+        return arrival(store, number, since), took_ns
+    finally:
+        store.close()
+
+
+def report(number: int, found: Arrival, took_ns: int | None, logger: Any = None) -> None:
+    """Emit what became of round ``number``; ``logger`` has a method for each level, as every logger of a task has."""
+    log = None if logger is None else _by_level(logger)
     if found.complete:
         emit(CanaryVerified(sequence=number, duration_ns=took_ns), log=log)
     else:
         emit(CanaryMissing(sequence=number, reason=str(found)), log=log)
+
+
+def _by_level(logger: Any) -> Callable[..., Any]:
+    """A task's logger takes a number where ours takes a word, so a level is a method of both."""
+
+    def log(level: str, message: str, **keys: Any) -> None:
+        getattr(logger, level)(message, **keys)
+
+    return log
 
 
 def _sample(kind: type[Event], number: int) -> Event:

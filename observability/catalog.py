@@ -185,7 +185,7 @@ FIELDS: dict[str, FieldSpec] = {
     "telemetry.reason": FieldSpec("keyword", "Why records were lost or contained."),
     "telemetry.count": FieldSpec("long", "How many."),
     "canary.sequence": FieldSpec("long", "Number of the canary round."),
-    "canary.probe": FieldSpec("long", "Canary round this sample is for. It never happened: what counts or alerts leaves it out."),
+    "canary.probe": FieldSpec("long", "Canary round that this sample is for; it stands in a data stream of its own, for it never happened."),
     # metric documents
     "metric.name": FieldSpec("keyword", "Name of the metric, a key of METRICS or of Airflow's registry."),
     "metric.type": FieldSpec("keyword", "counter, gauge, timer or set."),
@@ -224,6 +224,7 @@ DATASETS: dict[str, Dataset] = {
     "airflow.component": Dataset("logs", "airflow.component", "Lines of Airflow's components.", 14),
     "etl.event": Dataset("logs", "etl.event", "Events: what happened to runs, tasks and data.", 365),
     "contrail.alert": Dataset("logs", "contrail.alert", "Incidents and notifications.", 365),
+    "contrail.probe": Dataset("logs", "contrail.probe", "The canary's samples: events that never happened.", 3),
     "airflow.statsd": Dataset("metrics", "airflow.statsd", "Metric series, one document per interval.", 90),
 }
 

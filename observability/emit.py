@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     from observability.events import Document, Event
 
-__all__ = ["emit", "forget", "is_recorded", "journal", "report_losses"]
+__all__ = ["PROBES", "emit", "forget", "is_recorded", "journal", "report_losses"]
 
+PROBES = "contrail.probe"
+"""The data stream of the canary's samples, so that nothing that counts or alerts has to leave them out."""
 _SEEN_MOST = 10_000
 _LONGEST_RECORD = 200_000
 """CloudWatch takes 262,118 bytes of an event; a longer record has its texts and lists cut."""
@@ -94,7 +96,7 @@ def _record(event: Event, log: Callable[..., Any] | None) -> bool:
     if not redact.is_clean(record):
         document = redact.document(document)
         record = to_json(document)
-    journal().append(spec.dataset, record)
+    journal().append(spec.dataset if event.probe is None else PROBES, record)
     _remember(document["event.id"])
     if event.probe is not None:
         return True

@@ -108,7 +108,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
     ``discriminator`` tells apart facts of one kind about one identity (a step's name, a run's end);
     ``time`` is when it happened, now where it is not given. ``probe`` makes it a sample of its kind for
-    that round of the canary: carried and stored like any other, but neither counted, logged nor alerted.
+    that round of the canary: carried like any other, into a data stream of its own, and neither counted nor logged.
     """
 
     action: ClassVar[str]

@@ -1,11 +1,13 @@
 """The canary through the real path: journal, relay, embedded store."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import structlog
 
 from observability import catalog
-from observability.canary import arrival, await_arrival, report, send_round
+from observability.canary import Arrival, arrival, ask, await_arrival, report, send_round
 from observability.emit import journal
 from observability.events import Identity
 from observability.identity import bound
@@ -61,7 +63,7 @@ def test_samples_are_not_counted_as_facts_and_feed_no_metric(carried, monkeypatc
     with bound(ABOUT):
         send_round(9)
     assert sent == []
-    documents = list(carried().documents(Query("etl.event", {"event.action": "task.failed"})))
+    documents = list(carried().documents(Query("contrail.probe", {"event.action": "task.failed"})))
     assert [document["canary.probe"] for document in documents] == [9]
 
 
@@ -73,12 +75,35 @@ def test_what_a_round_found_is_a_fact(carried):
     assert missing["canary.sequence"] == 7
 
 
-def test_the_watcher_passes_over_samples():
-    from observability.watch.facts import from_document
+def test_samples_stand_in_a_stream_of_their_own(carried):
+    with bound(ABOUT):
+        send_round(70)
+    store = carried()
+    assert store.count(Query("contrail.probe")) == {"": len(catalog.EVENTS)}
+    assert [store.count(Query(name)).get("", 0) for name in ("etl.event", "contrail.alert")] == [0, 0]
 
-    document = {
-        "event.action": "task.failed", "@timestamp": "2026-01-01T00:00:00Z", "airflow.dag_id": "canary",
-        "airflow.cause": "app", "event.reason": "x", "airflow.run_id": "r", "airflow.task_id": "t",
-    }  # fmt: skip
-    assert from_document(document) is not None
-    assert from_document(document | {"canary.probe": 1}) is None
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_round_is_told_by_the_logger_of_a_task(carried, complete):
+    lines = []
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(), processors=[lambda _, level, line: _kept(lines, level, line)]
+    )
+    logger = logger.bind()
+    with bound(replace(ABOUT, run_id=f"told by a logger, {complete}")):
+        report(8 + complete, Arrival() if complete else Arrival(missing=("task.failed",)), 5, logger)
+    assert [line["level"] for line in lines] == ["info" if complete else "error"]
+
+
+def _kept(lines, level, line):
+    lines.append({**line, "level": level})
+    raise structlog.DropEvent
+
+
+def test_a_store_that_cannot_be_opened_is_trouble_of_the_round(monkeypatch):
+    def unreachable(_settings):
+        raise OSError("no route")
+
+    monkeypatch.setattr("observability.canary.open_store", unreachable)
+    found, took = ask(get_settings(), 7, SINCE, wait_s=1)
+    assert (found.trouble, took) == ("the store cannot be opened: OSError: no route", None)

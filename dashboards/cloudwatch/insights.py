@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from dashboards.panels import signals_of, source_of
+from dashboards.panels import signals_of
 from dashboards.signals import Conditions, Question, Ratio, Signal, conditions, measure
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def saved_query(saved: Saved, airflow_url: str, groups: tuple[str, ...] = ()) ->
     page = _EVENT_PAGE if saved.source == "events" else _LINE_PAGE
     columns = [_quoted(column) for column in saved.columns if column != "airflow.run_path"]
     shown = ", ".join(["@timestamp", *columns, f'concat("{airflow_url}/", {page}) as airflow'])
-    steps = [f"fields {shown}", _having(saved.where, saved.source), "sort @timestamp desc", "limit 200"]
+    steps = [f"fields {shown}", _having(saved.where), "sort @timestamp desc", "limit 200"]
     return _lines(groups, steps)
 
 
@@ -66,17 +66,14 @@ def _quoted(field: str) -> str:
 
 def _filter(panel: Panel) -> str:
     wanted = list(dict.fromkeys(conditions(signal) for signal in signals_of(panel)))
-    source = source_of(panel)
     if len(wanted) == 1:
-        return _having(wanted[0], source)
+        return _having(wanted[0])
     text = " or ".join(f"({_all(one)})" for one in wanted)
-    return _having((), source, text)
+    return _having((), text)
 
 
-def _having(wanted: Conditions, source: str, text: str = "") -> str:
+def _having(wanted: Conditions, text: str = "") -> str:
     parts = [f"({text})"] if text else [_all(wanted)] if wanted else []
-    if source == "events":
-        parts.append("not ispresent(`canary.probe`)")
     return f"filter {' and '.join(parts)}" if parts else ""
 
 

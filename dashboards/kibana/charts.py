@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.kibana.colours import AMBER, mapping, steps
-from dashboards.kibana.columns import Columns, columns_of, kql, only_real, order, static_value, terms, time_buckets
+from dashboards.kibana.columns import Columns, columns_of, kql, order, static_value, terms, time_buckets
 from dashboards.names import object_id
 from dashboards.panels import Panel, same_conditions, signals_of, source_of
 from dashboards.signals import Signal, conditions
@@ -43,8 +43,8 @@ def lens(panel: Panel) -> dict[str, Any]:
 def _query(panel: Panel) -> str:
     texts = list(dict.fromkeys(kql(conditions(signal)) for signal in signals_of(panel)))
     if "" in texts:
-        return only_real(source_of(panel), "")
-    return only_real(source_of(panel), texts[0] if len(texts) == 1 else " or ".join(f"({text})" for text in texts))
+        return ""
+    return texts[0] if len(texts) == 1 else " or ".join(f"({text})" for text in texts)
 
 
 def _answers(panel: Panel) -> Columns:

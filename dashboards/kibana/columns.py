@@ -8,7 +8,7 @@ from dashboards.names import heading
 from dashboards.signals import Question, Ratio, Signal, conditions, measure, parts, unit
 from observability import catalog
 
-__all__ = ["Columns", "columns_of", "kql", "only_real", "order", "static_value", "terms", "time_buckets"]
+__all__ = ["Columns", "columns_of", "kql", "order", "static_value", "terms", "time_buckets"]
 
 Columns = dict[str, dict[str, Any]]
 
@@ -27,7 +27,6 @@ _OPERATIONS = {
 _PERCENT = {"p95": 95, "median": 50, "p5": 5}
 _PLAIN = {"count", "last", "average"}
 """Written as the data view writes the field: Kibana was not seen to format these itself."""
-_REAL = "not canary.probe : *"
 _DURATIONS = {"ns": "nanoseconds", "ms": "milliseconds", "s": "seconds"}
 
 
@@ -39,13 +38,6 @@ def kql(wanted: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
 def _values(values: tuple[str, ...]) -> str:
     quoted = [f'"{value}"' for value in values]
     return quoted[0] if len(quoted) == 1 else f"({' or '.join(quoted)})"
-
-
-def only_real(source: str, query: str) -> str:
-    """``query`` without the canary's probes, which are events that never happened."""
-    if source != "events":
-        return query
-    return f"({query}) and {_REAL}" if query else _REAL
 
 
 def columns_of(name: str, question: Question, *, filtered: bool) -> Columns:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboards.boards import BOARDS, SAVED
 from dashboards.kibana.charts import lens
-from dashboards.kibana.columns import kql, only_real
+from dashboards.kibana.columns import kql
 from dashboards.names import DATA_VIEWS, Names, index_pattern, object_id, stable_uuid
 from observability import catalog
 
@@ -102,7 +102,7 @@ def _formats(names: Names) -> dict[str, Any]:
 def _search(saved: Saved) -> SavedObject:
     index = "kibanaSavedObjectMeta.searchSourceJSON.index"
     source = {
-        "query": {"query": only_real(saved.source, kql(saved.where)), "language": "kuery"},
+        "query": {"query": kql(saved.where), "language": "kuery"},
         "filter": [],
         "indexRefName": index,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dashboards.kibana.columns import kql, only_real
+from dashboards.kibana.columns import kql
 from dashboards.names import PREFIX, Names, object_id, stable_uuid
 from dashboards.signals import UnknownName, metric_spec
 from observability import catalog
@@ -54,7 +54,7 @@ def rule_query(spec: AlertRule) -> tuple[str, str, str, str]:
         return "metrics", kql(_wanted(spec, name)), aggregate, "metric.value"
     uses = {use.metric: use.field for use in catalog.EVENTS[spec.event].metrics}
     added = None if spec.absent else uses.get(spec.metric or "")
-    query = only_real("events", kql((("event.action", (spec.event,)),)))
+    query = kql((("event.action", (spec.event,)),))
     return ("events", query, "sum", added) if added else ("events", query, "count", "")
 
 

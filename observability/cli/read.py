@@ -213,8 +213,7 @@ def _line(document: Document) -> str:
 
 def _event(document: Document) -> str:
     about = [str(document[key]) for key in ("airflow.dag_id", "airflow.run_id", "airflow.task_id") if key in document]
-    sample = " (a sample of the canary's: it did not happen)" if "canary.probe" in document else ""
-    text = f"{document.get('event.action', ''):<22} {document.get('message', '')}{sample}"
+    text = f"{document.get('event.action', ''):<22} {document.get('message', '')}"
     return _styled(document, str(document.get("log.level", "")), "/".join(about) or "-", text)
 
 

@@ -143,7 +143,7 @@ _EVIDENCE = (
 def from_document(document: Document) -> Fact | None:
     """The fact in a document of a journal or store; None for what is of no concern here, or found by a watcher."""
     spec = catalog.EVENTS.get(str(document.get("event.action", "")))
-    if spec is None or spec.incident is None or "canary.probe" in document:
+    if spec is None or spec.incident is None:
         return None
     if is_of_a_watcher(document):
         return None

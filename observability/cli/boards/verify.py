@@ -163,13 +163,13 @@ def _answered(store: Store, asked: dict[str, Any], since: datetime, until: datet
         seen.add(key)
         for dataset in asked["datasets"]:
             query = Query(dataset, {field: tuple(values) for field, values in part["where"].items()}, since, until)
-            if any(_counts(document, needed, asked["without"]) for document in store.documents(query)):
+            if any(_counts(document, needed) for document in store.documents(query)):
                 return True
     return False
 
 
-def _counts(document: Document, needed: list[str], without: list[str]) -> bool:
-    return all(document.get(field) is not None for field in needed) and not any(field in document for field in without)
+def _counts(document: Document, needed: list[str]) -> bool:
+    return all(document.get(field) is not None for field in needed)
 
 
 def _verdict(board: str, panel: Panel, number: int, refused: str) -> Verdict:

@@ -112,7 +112,7 @@ def _losses(settings: Settings) -> int:
     store = open_store(settings)
     try:
         lost = store.documents(Query("contrail.alert", where={"event.action": "telemetry.lost"}))
-        return sum(int(each.get("telemetry.count") or 0) for each in lost if "canary.probe" not in each)
+        return sum(int(each.get("telemetry.count") or 0) for each in lost)
     except StoreError:
         return 0
     finally:

@@ -66,7 +66,7 @@ class View:
             measures=tuple((one.get("aggregate", "count"), one.get("field", "")) for one in parts),
             by=tuple(panel.get("by", ())),
             bucket_s=bucket_s,
-            without=(*panel["without"], *([] if self.dags is None else [_CLOSED])),
+            without=() if self.dags is None else (_CLOSED,),
             dags=self.dags,
             homeless=self.dags is None or set(panel["datasets"]) <= _OPEN_TO_ALL,
         )
