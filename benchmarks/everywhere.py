@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -87,7 +88,7 @@ def _begin_control(hosts: Hosts, dag_id: str) -> None:
 
 def _settle(hosts: Hosts, places: Places, mine: list[Finding], found: Cells, missing: dict[str, str]) -> None:
     """Make the findings of a group happen, and ask until each place shows them or their patience is over."""
-    began = time.monotonic()
+    began, patience = time.monotonic(), max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / 2)
     with ThreadPoolExecutor(8) as pool:
         begun = [pool.submit(one.begin, hosts) for one in mine]
         found |= {one.name: dict.fromkeys(PLACES, False) for one in mine}
@@ -98,7 +99,7 @@ def _settle(hosts: Hosts, places: Places, mine: list[Finding], found: Cells, mis
             for one in waiting:
                 _ask(places, one, found[one.name])
             over = time.monotonic() - began
-            waiting = [one for one in waiting if not _is_good(found[one.name]) and over < one.within_s]
+            waiting = [one for one in waiting if not _is_good(found[one.name]) and over < patience * one.within_s]
         for one in mine:
             if one.end is not None:
                 one.end(hosts)
@@ -106,6 +107,7 @@ def _settle(hosts: Hosts, places: Places, mine: list[Finding], found: Cells, mis
             each.cancel()
     places.begin_round()
     for one in mine:
+        _ask(places, one, found[one.name])
         for place, there in found[one.name].items():
             if there is False:
                 missing[f"{one.name} at {place}"] = places.why_not(one, place)

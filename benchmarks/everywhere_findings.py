@@ -46,7 +46,7 @@ class Finding:
 
 def rules() -> str:
     """The watcher's rules: short thresholds, a deadline of each kind, and a channel that nobody answers."""
-    soon = datetime.now(timezone.utc) + timedelta(minutes=6)
+    soon = datetime.now(timezone.utc) + timedelta(minutes=4)
     deadlines = [
         {"name": "run", "dag": "late_run", "run_finishes_within": "6s", "warn": 0.5},
         {"name": "task", "dag": "late_task", "task": "work", "task_finishes_within": "6s", "warn": 0.5},
@@ -207,7 +207,7 @@ FINDINGS: tuple[Finding, ...] = (
         ("everywhere://late/asset",),
     ),
     Finding(
-        "deadline comes near", "deadlines", "deadline.approached", {"airflow.dag_id": "late_run"}, _nothing, 120,
+        "deadline comes near", "deadlines", "deadline.approached", {"airflow.dag_id": "late_success"}, _nothing, 120,
         told=False,
     ),
     Finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -54,6 +55,16 @@ def test_the_relay_knows_the_copy_as_the_components_log(component):
         "airflow.component",
         True,
     )
+
+
+def test_what_a_deadlines_callback_says_on_a_worker_is_a_workers_log_about_that_run():
+    name = "executor_callbacks/late/manual__2026-11-27T03:01:33+00:00/01a21af3-7ca9-720f-a3d5-5c9ed5ecede5"
+    stream = log_stream(name, "host", "test")
+    assert stream.dataset == "airflow.component"
+    assert json.loads(stream.prefix[:-1] + b"}") == {
+        "airflow.component": "worker", "airflow.dag_id": "late", "airflow.run_id": "manual__2026-11-27T03:01:33+00:00",
+        "host.name": "host", "service.name": "airflow", "service.environment": "test", "log.file.path": name,
+    }  # fmt: skip
 
 
 def test_the_exit_status_is_the_components(run):

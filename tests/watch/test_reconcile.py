@@ -43,6 +43,7 @@ class Airflow:
         self.tasks, self.runs, self.dags, self.events, self.errors = [], [], [DAG], [], []
         self.beats = dict(BEATS)
         self.params = {}
+        self.assets, self.updates, self.forbidden = [], [], ""
         self.failing = 0
         self.has_task = True
         self.date = ""
@@ -58,6 +59,8 @@ class Airflow:
             return httpx.Response(500, text="database is locked")
         if request.headers.get("Authorization") != "Bearer secret-token":
             return httpx.Response(401)
+        if self.forbidden and path.startswith(self.forbidden):
+            return httpx.Response(403)
         found = self.found(path, request.url.params)
         headers = {"Date": self.date} if self.date else {}
         return httpx.Response(404 if found is None else 200, json=found, headers=headers)
@@ -76,7 +79,12 @@ class Airflow:
             return {"task_id": "t"} if self.has_task else None
         if path.endswith("/dagRuns"):
             return {"dag_runs": [one for one in self.runs if one["state"] in states]}
-        lists = {"/dags": ("dags", self.dags), "/importErrors": ("import_errors", self.errors)}
+        lists = {
+            "/dags": ("dags", self.dags),
+            "/importErrors": ("import_errors", self.errors),
+            "/assets": ("assets", self.assets),
+            "/assets/events": ("asset_events", self.updates),
+        }
         if path == "/eventLogs":
             only = params.get("event")
             return {"event_logs": [one for one in self.events if only is None or one["event"] == only]}
@@ -348,3 +356,34 @@ def test_a_run_of_a_dag_that_a_person_paused_may_wait(airflow, reconciler):
     airflow.runs, airflow.dags, scene = [{**RUN, "state": "running"}], [{**DAG, "is_paused": True}], Scene()
     looks = [reconciler.look(scene, NOW + later) for later in (0, 100, 200, 300)]
     assert [fact for facts in looks for fact in facts if fact.family == "stuck"] == []
+
+
+def assets(facts):
+    return [(fact.name, fact.time) for fact in facts if fact.family == "asset"]
+
+
+def test_the_last_update_of_each_asset_is_known_from_the_first_look_on(airflow, reconciler):
+    airflow.assets = [
+        {"uri": "s3://a", "name": "a", "last_asset_event": {"id": 1, "timestamp": "2026-01-03T12:00:00Z"}},
+        {"uri": "s3://never", "name": "never", "last_asset_event": None},
+    ]
+    assert assets(reconciler.look(Scene(), NOW)) == [("s3://a", NOW - 6 * 86_400)]
+
+
+def test_an_update_that_no_relay_carried_is_known_all_the_same(airflow, reconciler):
+    scene = Scene()
+    reconciler.look(scene, NOW)
+    airflow.updates = [
+        {"uri": "s3://a", "name": "a", "timestamp": "2026-01-09T12:00:10Z", "source_dag_id": "load",
+         "source_run_id": "r1", "source_task_id": "t", "source_map_index": -1},
+        {"uri": None, "name": "by hand", "timestamp": "2026-01-09T12:00:11Z", "source_dag_id": None,
+         "source_run_id": None, "source_task_id": None, "source_map_index": -1},
+    ]  # fmt: skip
+    assert assets(reconciler.look(scene, NOW + 20)) == [("s3://a", NOW + 10), ("by hand", NOW + 11)]
+    asked = [params for path, params in airflow.asked if path == "/assets/events"]
+    assert [seconds(one["timestamp_gte"]) for one in asked] == [NOW - 30]
+
+
+def test_a_login_that_may_not_read_assets_sees_everything_else(airflow, reconciler):
+    airflow.forbidden, airflow.tasks = "/assets", [TASK]
+    assert ("task", "failed", "app") in told(reconciler.look(Scene(), NOW))

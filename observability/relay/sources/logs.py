@@ -3,7 +3,8 @@
 Task logs are ``dag_id=…/run_id=…/task_id=…[/map_index=…]/attempt=N.log`` (Airflow's default
 ``log_filename_template``), a trigger's part of one ``attempt=N.log.trigger.M.log``. Component logs are
 ``components/<component>.log``, ``dag_processor/<date>/<bundle>/<file>.log``, and the same below folders
-called ``scheduler``, ``triggerer``, ``api_server``, ``worker``.
+called ``scheduler``, ``triggerer``, ``api_server``, ``worker``. What a deadline's callback says on a worker is in
+``executor_callbacks/<dag>/<run>/<id>``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _ATTEMPT = re.compile(
     r"(?:/map_index=(?P<map_index>-?\d{1,9}))?/attempt=(?P<try_number>\d{1,9})\.log(?P<trigger>\.trigger\.[^/]+\.log)?",
     re.ASCII,
 )
+_CALLBACK = re.compile(r"executor_callbacks/(?P<dag_id>[^/]+)/(?P<run_id>.+)/[0-9a-f-]{36}")
 _COMPONENT = re.compile(r"(?:(?:.*/)?components/)?(?P<component>[a-z_-]+)(?:\.log|/.+\.log)")
 
 
@@ -41,9 +43,11 @@ def log_stream(name: str, host: str, environment: str) -> Stream | None:
             **about
         )
         return Stream(name, "airflow.task", group, _prefix(_attempt_fields(about), name, host, environment))
-    component = _component_of(name)
+    component, fields = _component_of(name), {}
+    if (callback := _CALLBACK.fullmatch(name)) is not None:
+        component, fields = "worker", {f"airflow.{key}": value for key, value in callback.groupdict().items()}
     if component is not None:
-        fields = {"airflow.component": component}
+        fields = {"airflow.component": component, **fields}
         return Stream(name, "airflow.component", f"{component}@{host}/{name}", _prefix(fields, name, host, environment))
     return None
 

@@ -39,6 +39,7 @@ from observability.events import (
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, GUESSED, SEEN, Fact, observed, seconds
 from observability.watch.witnesses.api import path_of
+from observability.watch.witnesses.assets import updated_assets
 from observability.watch.witnesses.diagnose import diagnose_run, diagnose_task
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
 
@@ -120,7 +121,7 @@ class Reconciler:
             facts += self._begun_before(now)
         if now - scene.slow_at >= _SLOW_S or scene.slow_at > now:
             facts += [*self._dag_list(scene, now), *self._imports(scene, now), *self._waiting(scene, now)]
-            facts += self._auto_paused(scene, now)
+            facts += [*self._auto_paused(scene, now), *updated_assets(self._api, scene.slow_at or None)]
             scene.slow_at = now
         if not self._cut:
             scene.since = now
