@@ -95,6 +95,7 @@ def _record(event: Event, log: Callable[..., Any] | None) -> bool:
         record = to_json(document)
     if not redact.is_clean(record):
         document = redact.document(document)
+        document["message"] = spec.message.format_map(_Words(document))  # the names in it stay, what is said is masked
         record = to_json(document)
     journal().append(spec.dataset if event.probe is None else PROBES, record)
     _remember(document["event.id"])

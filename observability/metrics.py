@@ -238,7 +238,8 @@ def _wire_name(kind: MetricType, key: _Key, who: Identity | None) -> str:
             _refuse(name, tag, allowed)
         else:
             tags[tag] = str(value)
-    return ",".join([_safe(name), *(f"{_safe(tag)}={_safe(redact.text(value))}" for tag, value in tags.items())])
+    shown = {tag: value if catalog.TAGS.get(tag) in redact.NAMES else redact.text(value) for tag, value in tags.items()}
+    return ",".join([_safe(name), *(f"{_safe(tag)}={_safe(value)}" for tag, value in shown.items())])
 
 
 def _refuse(name: str, tag: str, allowed: tuple[str, ...]) -> None:

@@ -1,65 +1,130 @@
 """Secrets and control characters, taken out of what is about to be written or sent.
 
-A secret is found by its value in any common encoding (:func:`add_secret`), by the name of its key, by its place
-(URL userinfo, ``password=…``, a bearer token, a private key), or by a pattern of ``[redaction]``. What is clean,
-which is nearly everything, costs one scan by one Aho-Corasick automaton.
+A secret is found by its value in any common encoding (:func:`add_secret`), by the name of its key
+(:mod:`observability.secrets_names`), by its looks or its place (:mod:`observability.secrets_rules`), or by a pattern of
+``[redaction]``. What is clean, which is nearly everything, costs one scan by one Aho-Corasick automaton. What is not
+takes time in proportion to its length, whatever it holds: a rule is tried only where the automaton found its literal.
 """
 
 from __future__ import annotations
 
-import base64
-import json
+import bisect
 import re
 import threading
+import time
 from datetime import datetime
 from functools import lru_cache
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, quote_plus
 
 import ahocorasick_rs
 
 from observability.catalog import FIELDS
 from observability.contain import count_loss, text_of
 from observability.encode import to_json
-from observability.settings import RedactionSettings, SettingsError, get_settings
+from observability.secrets_codes import BREAK, codes, has_pieces, pieces
+from observability.secrets_names import LITERALS, NAME_FILTER, is_secret_name
+from observability.secrets_rules import RULE_FILTER, RULES, USERINFO, compiled
+from observability.settings import RedactionSettings, SettingsError, get_settings, linear_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, MutableMapping
+    from collections.abc import Callable, MutableMapping
 
     from observability.events import Document
 
-__all__ = ["MASK", "add_secret", "document", "forget_secrets", "inert", "is_clean", "structlog_processor", "text"]
+__all__ = [
+    "MASK",
+    "NAMES",
+    "add_secret",
+    "document",
+    "forget_secrets",
+    "inert",
+    "is_clean",
+    "structlog_processor",
+    "text",
+]
 
 MASK = "***"
 """What stands where a secret was; Airflow's masker writes the same."""
 
 _SHORTEST = 3
 """A shorter value is masked by its key only: as a value it would be found in every other word."""
-_SHORTEST_CODE = 6
+_SHORTEST_LINE = 12
+"""A line of a secret of several lines is a secret of its own from this length on."""
+_SURE_PIECE = 12
+"""A piece of base64 of this length is a secret's wherever it stands."""
 _DEEPEST = 12
 _MOST_FAST = 2000
 """Patterns up to which the faster, larger form of the automaton is built; it takes milliseconds to build."""
-_KEYS = (
-    r"passw(?:or)?d|passphrase|secret|token(?!s|iz)|authorization|api[_-]?key|access[_-]?key|private[_-]?key|credential"
-    r"|cookie|keyfile"
+_FILTERED = 16
+"""So many bytes of each pattern stand in the filter of :func:`is_clean`: enough to be rare, and a small automaton."""
+_MOST_S = 2.0
+"""Processor time after which the rest of a text is masked unread: none has been seen to take a tenth of it."""
+_WINDOW = 262_144
+"""Bytes that are scanned at once, so that a text of many finds is no memory; and what the next window repeats."""
+_OVERLAP = 8192
+NAMES = frozenset(
+    {
+        *("@timestamp", "timestamp", "level", "log.level", "log_id", "offset", "filename", "lineno"),
+        *(
+            "event.id",
+            "event.action",
+            "event.kind",
+            "event.outcome",
+            "service.name",
+            "service.environment",
+            "host.name",
+        ),
+        *(
+            "trace.id",
+            "logger",
+            "log.logger",
+            "dag_id",
+            "task_id",
+            "run_id",
+            "ti_id",
+            "dag_run_id",
+            "error.fingerprint",
+            "incident.id",
+        ),
+        *(
+            "log.file.path",
+            "incident.severity",
+            "incident.state",
+            "notification.kind",
+            "notification.state",
+            "metric.name",
+        ),
+        *(
+            f"airflow.{name}"
+            for name in ("dag_id", "task_id", "run_id", "run_type", "ti_id", "operator", "pool", "queue")
+        ),
+        *(
+            f"airflow.{name}"
+            for name in ("owner", "team", "tags", "bundle", "dag_file", "component", "run_path", "cause")
+        ),
+        *(f"airflow.{name}" for name in ("state", "witness", "signal", "queue")),
+    }
 )
-_HINTS = (
-    *("passw", "passphrase", "secret", "token", "authorization", "credential", "cookie", "keyfile", "bearer", "eyj"),
-    *(f"{first}{between}key" for first in ("api", "access", "private") for between in ("", "_", "-", " ")),
+"""Fields with names that Airflow or we gave, and no free text. Who may see the DAG sees them anyway, so they stay, even
+where somebody's password is such an everyday word."""
+_KEEP = re.compile(rb"(?i)(?:null|none|nil|true|false|undefined|\*+|\.{3}|<[\w -]{1,32}>)\Z")
+"""Values that say that there is none."""
+_EDGE = re.compile(rb"(?s).*[^\w.-]")
+_RUN = re.compile(rb"[\w.-]*")
+_ASSIGNED = re.compile(
+    rb"(?i)\\{0,8}[\"']?\]?[ \t]{0,16}"
+    rb"(?:=>|:=|[:=]|%3d|\\{0,8}[\"'][ \t]{1,16}value[ \t]{0,4}=)"
+    rb"[ \t]{0,16}(?:[bru]{1,2}(?=\\{0,8}[\"']))?"
 )
-"""Where none of these stands, none of the patterns below can match."""
-_PLACES = (
-    re.compile(r"(://[^\s/:@\"'<>]*:)[^\s/\"'<>]+(?=@)"),
-    re.compile(r"(://)[^\s/:@\"'<>]{16,}(?=@)"),
-    re.compile(r"(?i)(bearer\s+)[\w.~+/=-]{6,}"),
-    re.compile(r"()\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]*"),
-    re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)"),
-)
-_GENERATED = frozenset(
-    {"@timestamp", "timestamp", "event.id", "event.action", "event.kind", "event.outcome", "log.level", "level"}
-)
-"""Fields that only we fill: never a secret, even where a secret is an everyday word."""
+_SCHEME = re.compile(rb"(?i)\\{0,8}[\"']?(?:bearer|basic|digest|token|negotiate|apikey)[ \t]{1,8}")
+_ARGUMENT = re.compile(rb"[ \t]{1,8}(?!-)|\\{0,8}[\"'],[ \t]{0,8}(?=\\{0,8}[\"'](?!-))")
+_ELEMENT = re.compile(rb"(?:\s[^<>]{0,256})?>(?=[^<]{1,4096}</)")
+_SPOKEN = re.compile(rb"[ \t]{1,8}(?=')")
+_QUOTE = re.compile(rb"\\{0,8}[\"']")
+_VALUE = re.compile(rb"[^\s\"'&,;)}\]\\<>|]+")
+_INNER = re.compile(rb"[^<]+")
+_COOKIES = re.compile(rb"[^\r\n\"'\\]+")
+_ARMOUR = re.compile(rb"(?i)-----BEGIN [A-Z0-9 ]{0,64}(?:PRIVATE KEY|PGP MESSAGE)(?: BLOCK)?-----")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")
 
 _secrets: dict[str, None] = {}
@@ -72,24 +137,30 @@ class _Ready:
     scan: Callable[[bytes], object]
 
 
-class _Rules(NamedTuple):
-    """What to look for, made ready.
+class _Found(NamedTuple):
+    """What a pattern of the automaton stands for: a form of a secret, a piece of one, or a hint."""
 
-    ``automaton`` finds all, overlaps included; ``edges`` says of each of its patterns whether the base64 digits
-    beside it belong to it, and None of a mere hint.
-    """
+    secret: bool = False
+    base64: bool = False
+    piece: bool = False
+    name: bool = False
+    armour: bool = False
+    rules: tuple[bytes, ...] = ()
+
+
+class _Rules(NamedTuple):
+    """What to look for, made ready: ``automaton`` finds all, overlaps included; ``found`` says what each pattern is."""
 
     automaton: ahocorasick_rs.BytesAhoCorasick
-    edges: list[bool | None]
-    keys: re.Pattern[str]
-    places: tuple[re.Pattern[str], ...]
-    patterns: tuple[re.Pattern[str], ...]
+    found: list[_Found]
+    keys: tuple[str, ...]
+    patterns: tuple[Any, ...]
 
 
 def add_secret(value: str) -> None:
     """Mask ``value``, and each line of it if it has several, in any encoding from now on."""
     lines = [line.strip() for line in value.splitlines() if not line.startswith("-----")]
-    wanted = [value, *(line for line in lines if len(line) > 2 * _SHORTEST_CODE)]
+    wanted = [value, *(line for line in lines if len(line) > _SHORTEST_LINE)]
     with _lock:
         known = len(_secrets)
         _secrets.update((found, None) for found in wanted if len(found) >= _SHORTEST)
@@ -113,14 +184,10 @@ def text(value: str) -> str:
     """``value`` without secrets."""
     rules = _rules()
     raw = value.encode("utf-8", "surrogatepass")
-    spans = rules.automaton.find_matches_as_indexes(raw.lower(), overlapping=True)
-    if spans:
-        value = _cut(raw, [_widened(raw, rules.edges[which], start, end) for which, start, end in spans])
-    if spans or ("@" in value and "://" in value):
-        for place in rules.places:
-            value = place.sub(rf"\1{MASK}", value)
+    if spans := _Search(rules, raw).spans():
+        value = _cut(raw, spans)
     for pattern in rules.patterns:
-        value = pattern.sub(MASK, value)
+        value = _without(pattern, value)
     return value
 
 
@@ -128,7 +195,7 @@ def document(value: Document) -> Document:
     """``value`` without secrets in its values, however deep, and in the names of fields that are not ours."""
     rules = _rules()
     return {
-        key if key in FIELDS else text(key): item if key in _GENERATED else _value(rules, key, item, 0)
+        key if key in FIELDS else text(key): item if key in NAMES else _value(rules, key, item, 0)
         for key, item in value.items()
     }
 
@@ -151,7 +218,7 @@ def inert(value: str, *, longest: int = 500) -> str:
 def _value(rules: _Rules, key: str, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if rules.keys.search(key) and not isinstance(value, (dict, list, tuple)):
+    if not isinstance(value, (dict, list, tuple)) and is_secret_name(key, rules.keys):
         return MASK
     if isinstance(value, (dict, list, tuple, set, frozenset)):
         return _collection(rules, key, value, depth + 1) if depth < _DEEPEST else text(text_of(value))
@@ -163,19 +230,177 @@ def _value(rules: _Rules, key: str, value: Any, depth: int) -> Any:
 def _collection(rules: _Rules, key: str, value: Any, depth: int) -> Any:
     if not isinstance(value, dict):
         return [_value(rules, key, item, depth) for item in value]
-    hidden = key if rules.keys.search(key) else ""
+    hidden = key if is_secret_name(key, rules.keys) else ""
     return {text(text_of(name)): _value(rules, hidden or text_of(name), item, depth) for name, item in value.items()}
 
 
-def _widened(raw: bytes, edge: bool | None, start: int, end: int) -> tuple[int, int]:
-    """The span with the base64 digits beside it that hold bits of the secret, too; empty for a mere hint."""
-    if edge is None:
-        return start, start
-    if edge:
-        start -= start > 0 and chr(raw[start - 1]).isalnum()
-        end += end < len(raw) and chr(raw[end]).isalnum()
-        while end < len(raw) and raw[end : end + 1] == b"=":
-            end += 1
+class _Search:
+    """The secrets in one text: spans of bytes, found from the hints that the automaton gives, in their order."""
+
+    def __init__(self, rules: _Rules, raw: bytes) -> None:
+        self.rules = rules
+        self.raw = raw
+        self.found: list[tuple[int, int]] = []
+        self.done = 0  # what a rule has masked is not looked at again
+        self.name_ends = 0  # a name that was read is not read again for each word in it
+        self.is_broken = False  # a piece of a secret's base64 was seen
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Where the secrets are, in any order, overlaps included."""
+        if self._hints(self.raw) and self.is_broken:
+            self._join_lines()
+        if b"@" in self.raw:
+            self._look_at_addresses()
+        return self.found
+
+    def _hints(self, raw: bytes) -> bool:
+        """Follow each hint; True unless there was no time to. What is a piece only is remembered."""
+        ends_at = time.thread_time() + _MOST_S
+        lower = raw.lower()
+        for window in range(0, len(raw) or 1, _WINDOW):
+            hints = self.rules.automaton.find_matches_as_indexes(
+                lower[window : window + _WINDOW + _OVERLAP], overlapping=True
+            )
+            hints.sort(key=_by_place)
+            for number, (which, start, end) in enumerate(hints):
+                if start < _WINDOW:
+                    self._follow(self.rules.found[which], window + start, window + end)
+                if not number % 1024 and time.thread_time() > ends_at:
+                    count_loss("redact", "too_slow")
+                    self.found.append((window + start, len(raw)))
+                    return False
+        return True
+
+    def _follow(self, what: _Found, start: int, end: int) -> None:
+        if what.secret:
+            self.found.append(_widened(self.raw, start, end) if what.base64 else (start, end))
+        if what.piece:
+            self.is_broken = True
+            if end - start >= _SURE_PIECE:
+                self.found.append(_widened(self.raw, start, end))
+        if start < self.done:
+            return
+        if what.armour and (begin := _ARMOUR.match(self.raw, start)):
+            stop = self.raw.find(b"-----END", begin.end())
+            self._mask(begin.end(), stop if stop >= 0 else len(self.raw))
+        for rule in what.rules:
+            if match := compiled(rule).match(self.raw, start):
+                self._mask(*match.span(match.lastindex or 0))
+                break
+        if what.name and end > self.name_ends:
+            self._read_name(start, end)
+
+    def _mask(self, start: int, end: int) -> None:
+        if end > start:
+            self.found.append((start, end))
+            self.done = max(self.done, end)
+
+    def _read_name(self, start: int, end: int) -> None:
+        """Mask the value of the name that ``start`` is in the middle of, if it has one and is a secret's."""
+        raw = self.raw
+        run = _RUN.match(raw, end)
+        self.name_ends = run.end() if run else end
+        before = raw[max(0, start - 64) : start]
+        edge = _EDGE.match(before)
+        begins = start - len(before) + (edge.end() if edge else 0)
+        name = raw[max(begins, self.name_ends - 256) : self.name_ends]
+        value = self._value_of(name, begins)
+        if value and is_secret_name(name.decode("utf-8", "replace"), self.rules.keys):
+            self._mask_value(name.lower(), *value)
+
+    def _value_of(self, name: bytes, begins: int) -> tuple[int, re.Pattern[bytes]] | None:
+        """Where the value of a name begins, and what it looks like where it has no quotes."""
+        raw, end = self.raw, self.name_ends
+        if match := _ASSIGNED.match(raw, end):
+            return match.end(), _VALUE
+        if name.startswith(b"-") and (match := _ARGUMENT.match(raw, end)):
+            return match.end(), _VALUE
+        if raw[begins - 1 : begins] in {b"<", b":"} and (match := _ELEMENT.match(raw, end)):
+            return match.end(), _INNER
+        if b"passw" in name[-10:].lower() and (match := _SPOKEN.match(raw, end)):
+            return match.end(), _VALUE
+        return None
+
+    def _mask_value(self, name: bytes, start: int, plain: re.Pattern[bytes]) -> None:
+        raw = self.raw
+        if scheme := _SCHEME.match(raw, start):
+            start = scheme.end()
+        if quoted := _QUOTE.match(raw, start):
+            end = raw.find(quoted[0], quoted.end(), quoted.end() + 4096)
+            while end > 0 and raw[end - 1 : end] == b"\\" and not quoted[0].startswith(b"\\"):
+                end = raw.find(quoted[0], end + 1, quoted.end() + 4096)
+            start = quoted.end()
+            if end >= 0:
+                self._mask_unless_kept(start, end)
+                return
+        if name.endswith((b"cookie", b"cookies")):
+            plain = _COOKIES
+        match = plain.match(raw, start)
+        is_folder = name in {b"pwd", b"oldpwd"} and raw[start : start + 1] in {b"/", b"~"}
+        if match and not is_folder:
+            self._mask_unless_kept(start, match.end())
+
+    def _mask_unless_kept(self, start: int, end: int) -> None:
+        if not _KEEP.match(self.raw, start, end):
+            self._mask(start, end)
+
+    def _look_at_addresses(self) -> None:
+        """Mask the passwords in addresses."""
+        place = self.raw.find(b"://")
+        while place >= 0:
+            for rule in USERINFO:
+                if match := compiled(rule).match(self.raw, place):
+                    if not _KEEP.match(self.raw, *match.span(1)):
+                        self.found.append(match.span(1))
+                    break
+            place = self.raw.find(b"://", place + 3)
+
+    def _join_lines(self) -> None:
+        """Mask base64 of a secret that line breaks run through: it is looked for in the text without them."""
+        kept, begins, total = [], [0], 0
+        shifts, last = [0], 0
+        for gap in BREAK.finditer(self.raw):
+            kept.append(self.raw[last : gap.start()])
+            total += gap.start() - last
+            begins.append(total)
+            shifts.append(shifts[-1] + gap.end() - gap.start())
+            last = gap.end()
+        if not last:
+            return
+        joined = b"".join([*kept, self.raw[last:]])
+        for which, start, end in self.rules.automaton.find_matches_as_indexes(joined.lower(), overlapping=True):
+            if self.rules.found[which].base64:
+                first, after = _widened(joined, start, end)
+                there = shifts[bisect.bisect_right(begins, first) - 1]
+                back = shifts[bisect.bisect_right(begins, after - 1) - 1]
+                self.found.append((first + there, after + back))
+
+
+def _by_place(hint: tuple[int, int, int]) -> tuple[int, int]:
+    return hint[1], -hint[2]
+
+
+def _without(pattern: Any, value: str) -> str:
+    """``value`` without what a person's own pattern finds, for as long as there is time; then without the rest."""
+    ends_at = time.thread_time() + _MOST_S
+    parts, last = [], 0
+    for match in pattern.finditer(value):
+        start, end = match.span()
+        if end > start:
+            parts += [value[last:start], MASK]
+            last = end
+        if time.thread_time() > ends_at:
+            count_loss("redact", "too_slow")
+            return "".join([*parts, MASK])
+    return "".join([*parts, value[last:]])
+
+
+def _widened(raw: bytes, start: int, end: int) -> tuple[int, int]:
+    """The span with the base64 digits beside it that hold bits of the secret, too."""
+    start -= start > 0 and chr(raw[start - 1]).isalnum()
+    end += end < len(raw) and chr(raw[end]).isalnum()
+    while end < len(raw) and raw[end : end + 1] == b"=":
+        end += 1
     return start, end
 
 
@@ -213,44 +438,40 @@ def _knobs() -> RedactionSettings:
 @lru_cache(maxsize=1)
 def _rules() -> _Rules:
     knobs = _knobs()
-    keys = "|".join([_KEYS, *(re.escape(key) for key in knobs.keys)])
-    found: dict[bytes, bool | None] = {hint.encode(): None for hint in (*_HINTS, *(key.lower() for key in knobs.keys))}
+    found: dict[bytes, _Found] = {}
+    for literal in (*LITERALS, *(key.lower() for key in knobs.keys)):
+        found[literal.encode()] = _Found(name=True)
+    found[b"-----begin"] = _Found(armour=True)
+    for rule in RULES:
+        for literal in rule.literals:
+            known = found.get(literal.encode(), _Found())
+            found[literal.encode()] = known._replace(rules=(*known.rules, rule.pattern))
     for secret in _secrets:
-        found.update((code.lower(), edge) for code, edge in _codes(secret))
-    assigned = re.compile(
-        rf"(?i)((?:{keys})[\w.-]*\\*[\"']?\s*[:=]\s*(?:b?\\*[\"'])?(?:(?:bearer|basic|digest|token)\s+)?)[^\s\"'&,;)}}\]\\]+"
-    )
-    kind = ahocorasick_rs.Implementation.DFA if len(found) < _MOST_FAST else None
-    filter_ = ahocorasick_rs.BytesAhoCorasick(list(found), ahocorasick_rs.MATCHKIND_LEFTMOST_FIRST, kind)
-    _ready.scan = bool if knobs.patterns else filter_.find_matches_as_indexes
-    return _Rules(
-        ahocorasick_rs.BytesAhoCorasick(list(found)),
-        list(found.values()),
-        re.compile(f"(?i){keys}"),
-        (*_PLACES, assigned),
-        tuple(re.compile(pattern) for pattern in knobs.patterns),
-    )
+        for code, is_base64 in codes(secret):
+            known = found.get(code.lower(), _Found())
+            found[code.lower()] = known._replace(secret=True, base64=is_base64)
+        for piece in pieces(secret):
+            known = found.get(piece.lower(), _Found())
+            found[piece.lower()] = known._replace(piece=True)
+    _ready.scan = bool if knobs.patterns else _scan(found, knobs.keys)
+    automaton = ahocorasick_rs.BytesAhoCorasick(list(found))
+    return _Rules(automaton, list(found.values()), knobs.keys, tuple(map(linear_pattern, knobs.patterns)))
 
 
-def _codes(secret: str) -> Iterator[tuple[bytes, bool]]:
-    """The forms in which ``secret`` may be written, each with whether it is base64 with shared digits at its edges."""
-    raw = secret.encode("utf-8", "surrogatepass")
-    texts = {secret, secret.upper(), secret.lower(), repr(secret)[1:-1], repr(raw)[2:-1]}
-    texts |= {quote(raw, safe=safe) for safe in ("", "/", "!#$%&'()*+,/:;=?@[]~")} | {quote_plus(raw)}
-    texts |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    for _ in range(2):  # a line is JSON, and a message in it may hold JSON
-        texts |= {json.dumps(found, ensure_ascii=False)[1:-1] for found in texts}
-    texts |= {escape(secret), escape(secret, quote=False)}
-    for found in texts:
-        yield found.encode("utf-8", "surrogatepass"), False
-    if len(raw) < _SHORTEST_CODE:
-        return
-    yield raw.hex().encode(), False
-    for shift in range(3):
-        code = base64.b64encode(b"\0" * shift + raw)
-        whole = (0, 2, 3)[shift], len(code.rstrip(b"=")) - ((shift + len(raw)) % 3 > 0)
-        yield code[slice(*whole)], True
-        yield code[slice(*whole)].translate(bytes.maketrans(b"+/", b"-_")), True
+def _scan(found: dict[bytes, _Found], keys: tuple[str, ...]) -> Callable[[bytes], object]:
+    """The scan of :func:`is_clean`: of every pattern a part that is rare, so that the automaton is small and fast."""
+    names = [name.encode() for name in (*NAME_FILTER, *(key.lower() for key in keys))]
+    rules = [literal.encode() for literal in (*RULE_FILTER, "-----begin")]
+    known = [
+        code[:_FILTERED]
+        for code, what in found.items()
+        if what.piece or (what.secret and not (what.base64 and has_pieces(code)))
+    ]
+    wanted = list(dict.fromkeys([*names, *rules, *known]))
+    kind = ahocorasick_rs.Implementation.DFA if len(wanted) < _MOST_FAST else None
+    return ahocorasick_rs.BytesAhoCorasick(
+        wanted, ahocorasick_rs.MATCHKIND_LEFTMOST_FIRST, kind
+    ).find_matches_as_indexes
 
 
 _ready = _Ready()

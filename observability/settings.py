@@ -36,6 +36,7 @@ __all__ = [
     "WatchSettings",
     "config_file",
     "get_settings",
+    "linear_pattern",
     "load_settings",
     "sections",
 ]
@@ -95,6 +96,29 @@ class StatsdSettings:
     flush_ms: int = knob(1000, "A process sends what it has aggregated this often, and when it ends.")
 
 
+def linear_pattern(pattern: str) -> Any:
+    """A person's regular expression as RE2 matches it: in time that grows as the text does.
+
+    Raises SettingsError where that cannot be, as with a look at what is around a match, or a reference back into it.
+    """
+    import re2  # only who has patterns pays for it
+
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise SettingsError(f"[redaction] patterns: {pattern!r} is no regular expression: {error}") from None
+    quiet = re2.Options()
+    quiet.log_errors = False
+    try:
+        return re2.compile(pattern, quiet)
+    except re2.error as error:
+        why = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise SettingsError(
+            f"[redaction] patterns: {pattern!r} cannot be matched in linear time: {why};"
+            " write it in the syntax of RE2 (https://github.com/google/re2/wiki/Syntax)"
+        ) from None
+
+
 @dataclass(frozen=True, slots=True)
 class RedactionSettings:
     """What is taken out of everything that is written, beside the secrets that Airflow knows."""
@@ -103,15 +127,12 @@ class RedactionSettings:
         (), "More words: the value of a key that contains one is masked, as with password, token, secret."
     )
     patterns: tuple[str, ...] = knob(
-        (), "Regular expressions of personal data to mask; a file only, a comma ends one in a variable."
+        (), "Regular expressions (RE2's syntax) of personal data to mask; a file only, a comma ends one in a variable."
     )
 
     def __post_init__(self) -> None:
         for pattern in self.patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise SettingsError(f"[redaction] patterns: {pattern!r} is no regular expression: {error}") from None
+            linear_pattern(pattern)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from observability.watch.incidents import Incident, Notice
     from observability.watch.route import Rules
 
-__all__ = ["Links", "Message", "compose", "digest", "plain"]
+__all__ = ["Links", "Message", "compose", "digest", "named", "plain"]
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _LINES_MOST = 12
@@ -96,7 +96,12 @@ class Message:
 
 def plain(value: object, limit: int = 500) -> str:
     """``value`` as one safe line: redacted, no control or direction characters, at most ``limit`` characters."""
-    text = _UNSAFE.sub(" ", redact.text(str(value)).replace("\n", " ").replace("\t", " ")).strip()
+    return named(redact.text(str(value)), limit)
+
+
+def named(value: object, limit: int = 500) -> str:
+    """A name that Airflow or we gave, as a safe line: never masked, even where a password is such an everyday word."""
+    text = _UNSAFE.sub(" ", str(value).replace("\n", " ").replace("\t", " ")).strip()
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -197,7 +202,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
     return Message(
         kind=notice.kind,
         severity=severity or incident.severity,
-        title=plain(f"{_WORD.get(notice.kind, '')}{what}: {incident.cause}", 200),
+        title=named(f"{_WORD.get(notice.kind, '')}{what}: {incident.cause}", 200),
         summary=plain(incident.reason),
         dedup_key=f"{incident.id}:{serial}",
         incident_id=incident.id,
@@ -210,21 +215,25 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         count=incident.count,
         environment=environment,
         time=_moment(incident.first_seen),
-        details=tuple((label, plain(value)) for label, value in _details(incident) if value not in (None, "")),
+        details=tuple((label, (named if label in _NAMED else plain)(value)) for label, value in _details(incident) if value not in (None, "")),
         log=tuple(plain(line, 300) for line in incident.evidence.get("log_tail", ())[-_LINES_MOST:]),
         links=links.to(incident),
     )
+
+
+_NAMED = frozenset({"Run", "Owner", "Affected"})
+"""Details that are names."""
 
 
 def _safe(incident: Incident) -> Incident:
     """The incident with names that can be shown: they come from outside like everything else."""
     return replace(
         incident,
-        dag_id=incident.dag_id and plain(incident.dag_id),
-        run_id=incident.run_id and plain(incident.run_id),
-        task_id=incident.task_id and plain(incident.task_id),
-        name=plain(incident.name),
-        key=plain(incident.key),
+        dag_id=incident.dag_id and named(incident.dag_id),
+        run_id=incident.run_id and named(incident.run_id),
+        task_id=incident.task_id and named(incident.task_id),
+        name=named(incident.name),
+        key=named(incident.key),
     )
 
 
@@ -273,8 +282,8 @@ def digest(messages: Sequence[Message], serial: str, environment: str) -> Messag
         kind="digest",
         severity=worst.severity,
         dag_id=messages[0].dag_id if len({message.dag_id for message in messages}) == 1 else None,
-        title=plain(f"{_number(len(messages), 'notice')} about {_number(len(dags), 'DAG')} in one"),
-        summary=plain(f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}", 1500),
+        title=named(f"{_number(len(messages), 'notice')} about {_number(len(dags), 'DAG')} in one"),
+        summary=named(f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}", 1500),
         dedup_key=serial,
         cause=worst.cause,
         count=sum(message.count for message in messages),

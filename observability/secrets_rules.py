@@ -1,0 +1,119 @@
+"""Secrets known by how they look: tokens of services with a prefix of their own, and places that hold nothing else.
+
+The prefixes, alphabets and lengths are facts from gitleaks' rules (https://github.com/gitleaks/gitleaks, v8, MIT
+License, Copyright 2019 Zachary Rice), of which those are taken that begin with letters of their own and that a data
+platform meets; a length here is about two thirds of theirs, so that a token that is cut is masked as well. The places
+are ours.
+
+A rule is tried only where one of its literals was found, and only from there on (``match``, never ``search``), and
+every repetition is of one class: it ends, or takes what it has read with it. So the time grows as the text does.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from observability.secrets_names import NAME_FILTER
+
+__all__ = ["RULES", "RULE_FILTER", "USERINFO", "Rule", "compiled"]
+
+
+@cache
+def compiled(pattern: bytes) -> re.Pattern[bytes]:
+    """A rule's pattern, compiled when it is tried first: few ever are."""
+    return re.compile(pattern)
+
+
+class Rule(NamedTuple):
+    """Literals (lower case) where the rule is tried, and what follows there; group 1 is the secret, or all of it."""
+
+    literals: tuple[str, ...]
+    pattern: bytes
+
+
+_ALNUM = "A-Za-z0-9"
+_WORD = r"\w-"
+_HEX = "A-Fa-f0-9"
+_BASE64 = "A-Za-z0-9+/="
+_TOKENS = (
+    ("AKIA", "A-Z2-7", 12), ("ASIA", "A-Z2-7", 12),
+    ("bedrock-api-key-", _BASE64, 20), ("LTAI", _ALNUM, 16),
+    ("ghp_", _ALNUM, 20), ("gho_", _ALNUM, 20), ("ghu_", _ALNUM, 20), ("ghs_", _ALNUM, 20), ("ghr_", _ALNUM, 20),
+    ("github_pat_", r"\w", 40),
+    ("glpat-", rf".{_WORD}", 16), ("glptt-", _HEX, 24), ("gldt-", _WORD, 16), ("glrt-", rf".{_WORD}", 16),
+    ("glcbt-", _WORD, 16),
+    ("_gitlab_session=", _ALNUM, 20),
+    ("xoxa-", _WORD, 8), ("xoxb-", _WORD, 8), ("xoxe-", _WORD, 8), ("xoxe.", rf".{_WORD}", 8), ("xoxo-", _WORD, 8),
+    ("xoxp-", _WORD, 8), ("xoxr-", _WORD, 8), ("xoxs-", _WORD, 8), ("xapp-", _WORD, 8),
+    ("AIza", _WORD, 24), ("GOCSPX-", _WORD, 20), ("ya29.", _WORD, 20),
+    ("sk_live_", _ALNUM, 10), ("sk_test_", _ALNUM, 10), ("sk_prod_", _ALNUM, 10),
+    ("rk_live_", _ALNUM, 10), ("rk_test_", _ALNUM, 10), ("rk_prod_", _ALNUM, 10), ("whsec_", _BASE64, 16),
+    ("sk-ant-", _WORD, 20), ("sk-proj-", _WORD, 20), ("sk-svcacct-", _WORD, 20), ("sk-admin-", _WORD, 20),
+    ("pplx-", _ALNUM, 24), ("hf_", "A-Za-z", 24),
+    ("AGE-SECRET-KEY-1", "A-Z0-9", 30),
+    ("dapi", "a-f0-9-", 24), ("doo_v1_", _HEX, 40), ("dop_v1_", _HEX, 40), ("dor_v1_", _HEX, 40),
+    ("dp.pt.", _ALNUM, 28), ("dt0c01.", rf"{_ALNUM}.", 40),
+
+
+    ("glc_", _BASE64, 32), ("glsa_", r"\w", 24),
+    ("ntn_", _ALNUM, 30), ("npm_", _ALNUM, 24),
+    ("sha256~", _WORD, 28), ("pscale_tkn_", rf"=.{_WORD}", 24), ("pscale_oauth_", rf"=.{_WORD}", 24),
+    ("pscale_pw_", rf"=.{_WORD}", 24), ("PMAK-", _WORD, 30),
+    ("pypi-AgE", _WORD, 30), ("rubygems_", _HEX, 30),
+    ("SG.", rf".={_WORD}", 40), ("xkeysib-", _WORD, 40), ("sntrys_", rf"_{_BASE64}", 30),
+    ("sntryu_", _HEX, 40),
+    ("shpat_", _HEX, 20), ("shpca_", _HEX, 20),
+    ("shppa_", _HEX, 20), ("shpss_", _HEX, 20), ("sgp_", rf"{_HEX}_", 26), ("sq0atp-", _WORD, 16),
+    ("sq0csp-", _WORD, 24),
+    ("hvs.", _WORD, 20), ("hvb.", _WORD, 40), ("dckr_pat_", _WORD, 16), ("PRIVATE-TOKEN:", rf". {_WORD}", 12),
+    ("NRAK-", "A-Z0-9", 18),
+    ("ATATT3", rf"={_WORD}", 40), ("ATBB", _ALNUM, 24),
+    ("ops_eyJ", _BASE64, 60),
+)  # fmt: skip
+_BODY = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
+"""No letter stands before a token, unless it is that of a line break in JSON."""
+
+
+def _token(prefix: str, alphabet: str, least: int) -> Rule:
+    return Rule((prefix.lower(),), _BODY + f"{re.escape(prefix)}[{alphabet}]{{{least},}}".encode())
+
+
+RULES: tuple[Rule, ...] = (
+    *(_token(*one) for one in _TOKENS),
+    # places
+    Rule(("eyj",), rb"(?:(?<![\w-])|(?<=\\[nrt]))eyJ[\w-]+\.eyJ[\w-]+(?:\.[\w-]*){1,3}"),
+    Rule(("bearer",), rb"(?i)bearer\s{1,8}([\w.~+/=-]{6,})"),
+    Rule(("sig=",), rb"(?i)(?<=[?&;])sig=([\w%+/=-]{8,})"),
+    Rule(("x-amz-signature", "x-goog-signature"), rb"(?i)x-(?:amz|goog)-signature(?:=|%3d)([\w%+/=-]{8,})"),
+    Rule(("signature=",), rb"(?i)signature=([a-f0-9]{32,})"),
+    Rule(("hooks.slack.com/",), rb"(?i)hooks\.slack\.com/(?:services|workflows|triggers)/([\w+/=-]{8,})"),
+    Rule(("/api/webhooks/",), rb"(?i)/api/(?:v\d{1,2}/)?webhooks/\d{1,24}/([\w-]{8,})"),
+    Rule(("webhook.office.com/",), rb"(?i)webhook\.office\.com/([\w@/-]{8,})"),
+    Rule(("api.telegram.org/bot",), rb"(?i)api\.telegram\.org/bot(\d{1,20}:[\w-]{8,})"),
+    Rule(("curl ",), rb"(?i)curl [^\r\n]{0,96}?(?:-u|--user)[= ]{1,3}[\"']?[^\s\"':]+:([^\s\"']+)"),
+    Rule(("identified by",), rb"(?i)identified by\s{1,8}(?:password\s{1,8})?\\{0,4}[\"']([^\"'\\]{1,256})"),
+)
+"""Every rule; those of one literal are tried in this order."""
+
+_SHORT = (
+    *("xox", "_v1_", "k_live_", "k_test_", "k_prod_", "pscale_", "shp", "sq0", "signature", "webhook", "eyj", "sntry"),
+    *("hvs.", "hvb.", "glp"),
+)
+RULE_FILTER: tuple[str, ...] = tuple(
+    dict.fromkeys(
+        next((short for short in _SHORT if short in literal), literal)
+        for rule in RULES
+        for literal in rule.literals
+        if not any(word in literal for word in NAME_FILTER)
+    )
+)
+"""Where none of these and no word of NAME_FILTER stands, no rule fits."""
+
+USERINFO: tuple[bytes, ...] = (
+    rb"://[^\s/:@\"'<>]*:([^\s/\"'<>]+)(?=@)",
+    rb"://[^\s/:@\"'<>]{1,256}:(?!\d{1,5}[/?#])([^\s\"'<>]{1,256})(?=@)",
+    rb"://([^\s/:@\"'<>]{16,})(?=@)",
+)
+"""The password in an address, one with a slash in it, and a long name alone, as in Sentry's; the first that fits."""
