@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Links", "Message", "compose", "digest", "named", "plain"]
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_NAME = re.compile(r"[\w.~:+@\[\]/,-]*")
+"""What Airflow takes for the name of a DAG, task or run, and several of them in a key."""
 _LINES_MOST = 12
 _RUNBOOKS = {
     "task": "task-failed",
@@ -96,12 +98,16 @@ class Message:
 
 def plain(value: object, limit: int = 500) -> str:
     """``value`` as one safe line: redacted, no control or direction characters, at most ``limit`` characters."""
-    return named(redact.text(str(value)), limit)
+    return _line(redact.text(str(value)), limit)
 
 
-def named(value: object, limit: int = 500) -> str:
-    """A name that Airflow or we gave, as a safe line: never masked, even where a password is such an everyday word."""
-    text = _UNSAFE.sub(" ", str(value).replace("\n", " ").replace("\t", " ")).strip()
+def named(value: str) -> str:
+    """A name as one safe line; what Airflow takes for a name stays, even where a password is such an everyday word."""
+    return _line(value) if _NAME.fullmatch(value) else plain(value)
+
+
+def _line(text: str, limit: int = 500) -> str:
+    text = _UNSAFE.sub(" ", text.replace("\n", " ").replace("\t", " ")).strip()
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -202,7 +208,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
     return Message(
         kind=notice.kind,
         severity=severity or incident.severity,
-        title=named(f"{_WORD.get(notice.kind, '')}{what}: {incident.cause}", 200),
+        title=_line(f"{_WORD.get(notice.kind, '')}{what}: {incident.cause}", 200),
         summary=plain(incident.reason),
         dedup_key=f"{incident.id}:{serial}",
         incident_id=incident.id,
@@ -215,13 +221,17 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         count=incident.count,
         environment=environment,
         time=_moment(incident.first_seen),
-        details=tuple((label, (named if label in _NAMED else plain)(value)) for label, value in _details(incident) if value not in (None, "")),
+        details=tuple(
+            (label, (named if label in _NAMED else plain)(str(value)))
+            for label, value in _details(incident)
+            if value not in (None, "")
+        ),
         log=tuple(plain(line, 300) for line in incident.evidence.get("log_tail", ())[-_LINES_MOST:]),
         links=links.to(incident),
     )
 
 
-_NAMED = frozenset({"Run", "Owner", "Affected"})
+_NAMED = frozenset({"Run", "Owner"})
 """Details that are names."""
 
 
@@ -282,8 +292,8 @@ def digest(messages: Sequence[Message], serial: str, environment: str) -> Messag
         kind="digest",
         severity=worst.severity,
         dag_id=messages[0].dag_id if len({message.dag_id for message in messages}) == 1 else None,
-        title=named(f"{_number(len(messages), 'notice')} about {_number(len(dags), 'DAG')} in one"),
-        summary=named(f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}", 1500),
+        title=_line(f"{_number(len(messages), 'notice')} about {_number(len(dags), 'DAG')} in one"),
+        summary=_line(f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}", 1500),
         dedup_key=serial,
         cause=worst.cause,
         count=sum(message.count for message in messages),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -190,3 +191,19 @@ def test_a_digest_about_one_dag_says_which():
     one = compose(Notice("opened", incident("dag1")), LINKS, "dev")
     said = digest([one, one], "serial", "dev")
     assert (said.title, said.dag_id) == ("2 notices about 1 DAG in one", "dag1")
+
+
+def test_a_name_stays_where_a_password_is_the_same_word_and_the_reason_is_masked():
+    redact.forget_secrets()
+    redact.add_secret("flights")
+    try:
+        one = replace(incident("flights"), name="flights", reason="no flights", evidence={"error.message": "flights!"})
+        message = compose(Notice(kind="opened", incident=one), LINKS, "dev")
+        assert message.title == "flights.flights: app"
+        assert (message.dag_id, message.task_id, message.run_id) == ("flights", "flights", "flights")
+        assert "/dags/flights/runs/flights/tasks/flights" in dict(message.links)["Airflow"]
+        assert message.summary == "no ***"
+        assert dict(message.details) | {"Error": ""} == {"Run": "flights", "Owner": "flights", "Error": ""}
+        assert dict(message.details)["Error"] == "***!"
+    finally:
+        redact.forget_secrets()
