@@ -105,4 +105,4 @@ def stable_uuid(name: str) -> str:
 def index_pattern(source: str) -> str:
     """The data streams of a source in every environment."""
     datasets = (catalog.DATASETS[name] for name in DATA_VIEWS[source][1])
-    return ",".join(f"{dataset.type}-{dataset.dataset}-*" for dataset in datasets)
+    return ",".join(dataset.stream("*") for dataset in datasets)

@@ -65,7 +65,7 @@ def _events() -> str:
     for action, spec in catalog.EVENTS.items():
         parts.append(f"## {action}\n\n{spec.description}\n")
         facts = [
-            ("Data stream", f"`{catalog.DATASETS[spec.dataset].type}-{spec.dataset}-<env>`"),
+            ("Data stream", f"`{catalog.DATASETS[spec.dataset].stream('<env>')}`"),
             ("Level, outcome", f"{spec.level}, {spec.outcome}"),
             ("Message", f"`{spec.message}`"),
             ("Fields of its own", _names(spec.fields)),

@@ -211,21 +211,35 @@ FIELDS: dict[str, FieldSpec] = {
 
 
 class Dataset(Struct, frozen=True):
-    """A data stream without its environment: ``<type>-<dataset>-<env>``."""
+    """What is kept together: a log group, a journal, and a data stream ``<type>-<dataset>-<env>``.
+
+    ``elsewhere`` is its name in Elasticsearch where another product owns the data stream that it would have.
+    """
 
     type: Literal["logs", "metrics"]
     dataset: str
     description: str
     retention_days: int
+    elsewhere: str = ""
+
+    @property
+    def template(self) -> str:
+        """The index template of its streams."""
+        return f"contrail-{self.elsewhere or self.dataset}"
+
+    def stream(self, environment: str) -> str:
+        """The data stream in Elasticsearch; of every environment for ``*``."""
+        return f"{self.type}-{self.elsewhere or self.dataset}-{environment}"
 
 
+# metrics-airflow.statsd-* belongs to Elastic's own Airflow integration.
 DATASETS: dict[str, Dataset] = {
     "airflow.task": Dataset("logs", "airflow.task", "Lines of task logs.", 30),
     "airflow.component": Dataset("logs", "airflow.component", "Lines of Airflow's components.", 14),
     "etl.event": Dataset("logs", "etl.event", "Events: what happened to runs, tasks and data.", 365),
     "contrail.alert": Dataset("logs", "contrail.alert", "Incidents and notifications.", 365),
     "contrail.probe": Dataset("logs", "contrail.probe", "The canary's samples: events that never happened.", 3),
-    "airflow.statsd": Dataset("metrics", "airflow.statsd", "Metric series, one document per interval.", 90),
+    "airflow.statsd": Dataset("metrics", "airflow.statsd", "Metric series, one document per interval.", 90, "contrail.statsd"),
 }
 
 

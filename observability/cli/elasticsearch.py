@@ -36,8 +36,9 @@ def setup(
     """Install templates and retention; say what the cluster cannot do."""
     console = Console(highlight=False, soft_wrap=True)
     try:
-        cluster = open_cluster(get_settings())
-        report = install(cluster, dry_run=dry_run)
+        settings = get_settings()
+        cluster = open_cluster(settings)
+        report = install(cluster, dry_run=dry_run, environment=settings.contrail.environment)
     except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
         console.print(f"elasticsearch setup: {error}", style="red", markup=False)
         raise typer.Exit(1) from error
@@ -45,16 +46,22 @@ def setup(
         console.print_json(json.dumps(asdict(report)))
     else:
         _show(console, report, dry_run=dry_run)
+    if report.in_the_way:
+        raise typer.Exit(1)
 
 
 def _show(console: Console, report: Report, *, dry_run: bool) -> None:
     console.print(f"Elasticsearch {report.version}, licence {report.license}", markup=False)
-    verb = "would install" if dry_run else "installed"
-    for what, names in ((verb, report.installed), ("unchanged", report.unchanged), ("rolled over", report.rolled_over)):
+    installed, rolled = ("would install", "would roll") if dry_run else ("installed", "rolled over")
+    for what, names in ((installed, report.installed), ("unchanged", report.unchanged), (rolled, report.rolled_over)):
         for name in names:
             console.print(f"  {what:13} {name}", markup=False)
     for what, why in report.left_out.items():
         console.print(f"  left out      {what}: {why}", markup=False)
+    for what, why in report.left_alone.items():
+        console.print(f"  left alone    {what}: {why}", markup=False)
+    for what, why in report.in_the_way.items():
+        console.print(f"  in the way    {what}: {why}", style="red", markup=False)
 
 
 def generate(folder: Path) -> list[Path]:

@@ -126,7 +126,7 @@ class ElasticsearchStore:
         """None when the store answers, else what is wrong with it and the remedy."""
         try:
             with _understood():
-                red = self._ask("GET", "/_cluster/health")["status"] == "red"
+                red = self._is_red()
                 templates = len(self._ask("GET", "/_index_template/contrail-*")["index_templates"])
         except StoreError as error:
             return str(error)
@@ -142,8 +142,17 @@ class ElasticsearchStore:
             self._cluster.close()
             self._cluster = None
 
+    def _is_red(self) -> bool:
+        """Whether a shard has no copy; a serverless cluster has no such question, and sees to that itself."""
+        try:
+            return bool(self._ask("GET", "/_cluster/health")["status"] == "red")
+        except StoreError as error:
+            if isinstance(error.__cause__, ClusterError) and "serverless" in str(error):
+                return False
+            raise
+
     def _stream(self, dataset: str) -> str:
-        return f"{catalog.DATASETS[dataset].type}-{dataset}-{self._environment}"
+        return catalog.DATASETS[dataset].stream(self._environment)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         for pause in (*_PAUSES_S, None):

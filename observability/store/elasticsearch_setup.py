@@ -1,22 +1,24 @@
 """Making an Elasticsearch ready: asks it what it can do, installs what it can use, says what it left out.
 
-Safe to run again: what stands there already in the same form is left alone. A data stream whose template
-changed is rolled over, because mappings of an existing index do not change.
+Safe to run again: what stands there already in the same form is left alone, and what a run that was cut off left open
+is finished by the next. A data stream of ours that an older template made is rolled over, because the mappings of an
+existing index do not change. Streams and templates of other people are named, never touched.
 """
 
 from __future__ import annotations
 
-import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from observability import catalog
 from observability.store import elasticsearch_templates as templates
 from observability.store.cluster import ClusterError
+from observability.store.elasticsearch_neighbours import other_templates, streams
 
 if TYPE_CHECKING:
     from observability.store.cluster import Cluster
+    from observability.store.elasticsearch_neighbours import Stream, Template
 
 __all__ = ["OldestServer", "Report", "install"]
 
@@ -31,7 +33,12 @@ class OldestServer(RuntimeError):  # noqa: N818 - says which
 
 @dataclass(slots=True)
 class Report:
-    """What :func:`install` found and did; ``left_out`` maps what is not there to the reason."""
+    """What :func:`install` found and did; the mappings give the reason for each name.
+
+    ``left_out``: what the cluster cannot do. ``left_alone``: what is other people's. ``in_the_way``: what is other
+    people's and keeps documents of ours from being stored as they should. With ``dry_run``, ``installed`` and
+    ``rolled_over`` are what would be.
+    """
 
     version: str
     license: str
@@ -39,29 +46,72 @@ class Report:
     unchanged: list[str] = field(default_factory=list)
     rolled_over: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    left_alone: dict[str, str] = field(default_factory=dict)
+    in_the_way: dict[str, str] = field(default_factory=dict)
 
 
-def install(cluster: Cluster, *, dry_run: bool = False) -> Report:
+def install(cluster: Cluster, *, dry_run: bool = False, environment: str = "") -> Report:
     """Install templates and retention. Raises ``ClusterError``, ``ClusterUnreachable`` or :class:`OldestServer`.
 
-    ``dry_run`` has the cluster check the mappings, and changes nothing.
+    ``dry_run`` has the cluster check the mappings, and changes nothing. What is in the way is looked for in the
+    streams of ``environment``; where that is not given, in those of any.
     """
-    report = _ask(cluster)
-    retention = _retention(cluster, report)
+    report, serverless = _ask(cluster)
+    retention = "lifecycle" if serverless else _retention(cluster, report)
     if retention == "ilm":
         for name, policy in templates.lifecycle_policies().items():
             _put(cluster, f"{_POLICY}/{name}", policy, report, dry_run=dry_run)
     for name, body in templates.component_templates().items():
         _put(cluster, f"{_COMPONENT}/{name}", body, report, dry_run=dry_run)
-    parts_changed = any(name.startswith(_COMPONENT) for name in report.installed)
-    for name, body in templates.index_templates(retention=retention).items():
-        changed = _put(cluster, f"{_INDEX}/{name}", body, report, dry_run=dry_run)
-        if (changed or parts_changed) and not dry_run:
-            _roll_over(cluster, body["index_patterns"][0], report)
+    others = other_templates(cluster)
+    for (name, body), dataset in zip(
+        templates.index_templates(retention=retention).items(), catalog.DATASETS.values(), strict=True
+    ):
+        _look_around(others, name, body["priority"], dataset.stream(environment or "*"), report)
+        wanted = body["template"]["mappings"]["_meta"]["digest"]
+        if _put(cluster, f"{_INDEX}/{name}", body, report, dry_run=dry_run):
+            wanted = ""
+        for stream in streams(cluster, dataset.stream("*")):
+            _bring_up_to_date(cluster, stream, wanted, dataset.stream(environment), report, dry_run=dry_run)
     return report
 
 
-def _ask(cluster: Cluster) -> Report:
+def _look_around(others: list[Template], ours: str, priority: int, stream: str, report: Report) -> None:
+    """Name the templates that win over ours, and those of products that observe Airflow too."""
+    for one in others:
+        about = f"{_INDEX}/{one.name}"
+        who = f"{', '.join(one.patterns)}, priority {one.priority}" + (f", of {one.owner}" if one.owner else "")
+        if one.covers(stream) and one.priority >= priority:
+            report.in_the_way[about] = (
+                f"it covers {stream} ({who}) and wins over {ours} (priority {priority}), so that documents are refused;"
+                f" give it a priority below {priority} or other patterns, then run setup again"
+            )
+        elif any("airflow" in pattern for pattern in one.patterns):
+            report.left_alone.setdefault(about, f"somebody else's ({who}); its streams stay as they are")
+
+
+def _bring_up_to_date(  # noqa: PLR0913 - each a fact of its own
+    cluster: Cluster, stream: Stream, wanted: str, mine: str, report: Report, *, dry_run: bool
+) -> None:
+    """Give a stream of ours that has other mappings than those of now a new backing index."""
+    if not stream.ours:
+        why = "somebody else's template made it; it stays as it is"
+        if stream.name == mine:
+            why = (
+                "somebody else's template made it, so that documents are refused; set another [contrail] environment,"
+                f" or give that template other patterns and POST /{stream.name}/_rollover"
+            )
+        (report.in_the_way if stream.name == mine else report.left_alone)[stream.name] = why
+        return
+    if stream.digest and stream.digest == wanted:
+        return
+    if not dry_run:
+        cluster.ask("POST", f"/{stream.name}/_rollover")
+    report.rolled_over.append(stream.name)
+
+
+def _ask(cluster: Cluster) -> tuple[Report, bool]:
+    """The report to begin with, and whether the server is a serverless one."""
     about = cluster.ask("GET", "/")
     version = str(about.get("version", {}).get("number", "0.0"))
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
@@ -71,7 +121,7 @@ def _ask(cluster: Cluster) -> Report:
         kind = str(cluster.ask("GET", "/_license")["license"]["type"])
     except ClusterError as error:
         kind = f"unknown (the server answers {error.status} to /_license)"
-    return Report(version, kind)
+    return Report(version, kind), about.get("version", {}).get("build_flavor") == "serverless"
 
 
 def _retention(cluster: Cluster, report: Report) -> str:
@@ -94,19 +144,41 @@ def _answers(cluster: Cluster, path: str, feature: str, report: Report) -> bool:
 
 
 def _put(cluster: Cluster, path: str, body: dict[str, Any], report: Report, *, dry_run: bool) -> bool:
-    """True where it was not there in this form."""
-    meta = body["policy"]["_meta"] if path.startswith(_POLICY) else body["_meta"]
-    meta["digest"] = hashlib.blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
-    if _installed_digest(cluster, path) == meta["digest"]:
-        report.unchanged.append(path)
-        return False
+    """Install ``body`` without the settings that the server does not allow; False where it is there in this form."""
+    installed = _installed_digest(cluster, path)
+    while True:
+        meta = body["policy"]["_meta"] if path.startswith(_POLICY) else body["_meta"]
+        meta.pop("digest", None)
+        meta["digest"] = templates.digest(body)
+        if installed == meta["digest"]:
+            report.unchanged.append(path)
+            return False
+        try:
+            _send(cluster, path, body, dry_run=dry_run)
+        except ClusterError as error:
+            if not (refused := _refused_settings(body, error)):
+                raise
+            for name in refused:
+                del body["template"]["settings"][name]
+                report.left_out[name] = f"the server does not allow this setting: {error}"
+            continue
+        report.installed.append(path)
+        return True
+
+
+def _send(cluster: Cluster, path: str, body: dict[str, Any], *, dry_run: bool) -> None:
     if not dry_run:
         cluster.ask("PUT", f"/{path}", body)
     elif path.startswith(_COMPONENT):
         probe = {"index_patterns": ["contrail-dry-run"], "priority": 999, "template": body["template"]}
         cluster.ask("POST", f"/{_INDEX}/_simulate", probe)
-    report.installed.append(path)
-    return True
+
+
+def _refused_settings(body: dict[str, Any], error: ClusterError) -> list[str]:
+    """The settings in ``body`` that an error of a managed or serverless server names."""
+    named = set(re.findall(r"[a-z_]+(?:\.[a-z_]+)+", str(error)))
+    settings = body.get("template", {}).get("settings", {})
+    return [name for name in settings if error.status == 400 and named & {name, name.removeprefix("index.")}]  # noqa: PLR2004 - HTTP
 
 
 def _installed_digest(cluster: Cluster, path: str) -> str:
@@ -123,11 +195,3 @@ def _installed_digest(cluster: Cluster, path: str) -> str:
         singular = kind[1:]
         meta = found[f"{singular}s"][0][singular].get("_meta", {})
     return str(meta.get("digest", ""))
-
-
-def _roll_over(cluster: Cluster, pattern: str, report: Report) -> None:
-    """Give each existing stream of the pattern a new backing index, with the mappings of now."""
-    known = cluster.ask("GET", f"/_resolve/index/{pattern}").get("data_streams", [])
-    for stream in known:
-        cluster.ask("POST", f"/{stream['name']}/_rollover")
-        report.rolled_over.append(stream["name"])

@@ -8,14 +8,17 @@ kept in the document and left out of the index.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from observability import catalog
 
 if TYPE_CHECKING:
     from observability.catalog import Dataset, FieldSpec
 
-__all__ = ["ALIASES", "component_templates", "index_templates", "lifecycle_policies"]
+__all__ = ["ALIASES", "MARK", "component_templates", "digest", "index_templates", "lifecycle_policies"]
 
 ALIASES: Final = {"log.level": "level", "message": "event", "log.logger": "logger"}
 """ECS names of what Airflow names its own way in its log lines."""
@@ -31,6 +34,16 @@ _LONGEST_KEYWORD: Final = 1024
 _AIRFLOWS_OWN: Final = frozenset({"log_id", "offset", "event", "level", "logger", "timestamp"})
 _PRIORITY: Final = 250
 """Above the templates that ship with Elasticsearch for logs-*-* and metrics-*-* (100)."""
+
+
+MARK: Final = {"managed_by": "contrail"}
+"""Stands in the mappings of each index that our templates make: it tells our streams from other people's."""
+
+
+def digest(*bodies: Any) -> str:
+    """16 hex digits that change with what is in the bodies."""
+    text = orjson.dumps(bodies, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 def component_templates() -> dict[str, Any]:
@@ -57,7 +70,11 @@ def index_templates(*, retention: str = "") -> dict[str, Any]:
 
     ``retention`` is how this cluster forgets: ``lifecycle`` (data stream lifecycle), ``ilm`` or ``""`` (it cannot).
     """
-    return {f"contrail-{name}": _index_template(spec, retention) for name, spec in catalog.DATASETS.items()}
+    made = {spec.template: _index_template(spec, retention) for spec in catalog.DATASETS.values()}
+    for body in made.values():
+        mark = MARK | {"digest": digest(component_templates(), body)}
+        body["template"]["mappings"] = {"subobjects": False, "_meta": mark}
+    return made
 
 
 def lifecycle_policies() -> dict[str, Any]:
@@ -76,7 +93,7 @@ def _index_template(spec: Dataset, retention: str) -> dict[str, Any]:
     if retention == "ilm":
         template["settings"] = {"index.lifecycle.name": _policy(spec)}
     return {
-        "index_patterns": [f"{spec.type}-{spec.dataset}-*"],
+        "index_patterns": [spec.stream("*")],
         "priority": _PRIORITY,
         "data_stream": {},
         "composed_of": ["contrail-settings", "contrail-mappings", kind],

@@ -140,12 +140,22 @@ def _templates(settings: Settings) -> str:
     from observability.store.elasticsearch_setup import OldestServer, install
 
     try:
-        report = install(open_cluster(settings), dry_run=True)
+        report = install(open_cluster(settings), dry_run=True, environment=settings.contrail.environment)
     except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
         raise Broken(f"Elasticsearch does not tell: {error}", "contrail elasticsearch setup") from error
+    for name, why in report.in_the_way.items():
+        raise Broken(
+            f"{name} is in the way: {why}",
+            "contrail elasticsearch setup --dry-run names all; then contrail relay replay",
+        )
     if report.installed:
         raise Broken(
             f"not as this version needs them: {', '.join(report.installed[:3])}", "contrail elasticsearch setup"
+        )
+    if report.rolled_over:
+        raise Broken(
+            f"streams with the mappings of an older version: {', '.join(report.rolled_over[:3])}",
+            "contrail elasticsearch setup",
         )
     return f"current, on Elasticsearch {report.version}"
 

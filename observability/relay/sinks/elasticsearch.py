@@ -58,8 +58,8 @@ _ONE_OF_THEM = frozenset({"action_request_validation_exception", "json_parse_exc
 
 
 def stream_name(dataset: str, environment: str) -> str:
-    """The data stream of a dataset of the catalogue: ``<type>-<dataset>-<environment>``."""
-    return f"{catalog.DATASETS[dataset].type}-{dataset}-{environment}"
+    """The data stream of a dataset of the catalogue."""
+    return catalog.DATASETS[dataset].stream(environment)
 
 
 class ElasticsearchSink:
@@ -114,9 +114,10 @@ class ElasticsearchSink:
 
     def _require_template(self, dataset: str) -> None:
         """Without its template a stream would become a plain index, with guessed types, for good."""
-        reply = self._post(f"/_index_template/contrail-{dataset}?filter_path=index_templates.name", None, "json", "GET")
+        template = catalog.DATASETS[dataset].template
+        reply = self._post(f"/_index_template/{template}?filter_path=index_templates.name", None, "json", "GET")
         if reply.status == 404:  # noqa: PLR2004 - HTTP
-            message = f"{self._url} has no template contrail-{dataset}; run `contrail elasticsearch setup`"
+            message = f"{self._url} has no template {template}; run `contrail elasticsearch setup`"
             raise SinkUnavailable(message)
         self._ready.add(dataset)
 
