@@ -8,6 +8,7 @@ Connections, named here by their id.
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import sys
@@ -67,7 +68,8 @@ class ContrailSettings:
         naming_rules.ENVIRONMENT,
     )
     public_url: str = knob(
-        "", "Address of the Airflow UI as people reach it, for links; empty: http://127.0.0.1:<airflow.port>."
+        "",
+        "Address of the Airflow UI as people reach it, for links; empty: Airflow's [api] base_url, else http://127.0.0.1:<airflow.port>.",
     )
     kibana_url: str = knob("", "Address of Kibana as people reach it, for links; empty: no such links.")
     kibana_connection_id: str = knob(
@@ -275,12 +277,26 @@ class Settings:
     @property
     def public_url(self) -> str:
         """Address of the Airflow UI for people, without a slash at its end."""
-        return (self.contrail.public_url or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
+        named = self.contrail.public_url or _airflow_base_url()
+        return (named or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
 
     @property
     def ledger_url(self) -> str:
         """SQLAlchemy URL of the incident ledger."""
         return self.watch.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
+
+
+def _airflow_base_url() -> str:
+    """``[api] base_url`` as Airflow has it, from its variable or its file, without importing Airflow; "" for none."""
+    if named := os.environ.get("AIRFLOW__API__BASE_URL"):
+        return named.strip()
+    file = Path(os.environ.get("AIRFLOW_CONFIG") or airflow_home() / "airflow.cfg").expanduser()
+    try:
+        found = configparser.ConfigParser(interpolation=None, strict=False)
+        found.read_string(file.read_text("utf-8"))
+        return found.get("api", "base_url", fallback="").strip()
+    except (OSError, UnicodeDecodeError, configparser.Error):
+        return ""
 
 
 def airflow_home() -> Path:

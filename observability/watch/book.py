@@ -33,7 +33,6 @@ __all__ = [
     "next_due",
     "record",
     "remember_fact",
-    "same_error_before",
     "save_incident",
     "shift",
     "suspects",
@@ -160,19 +159,6 @@ def shift(connection: Connection, seconds: float) -> None:
     for one in live_incidents(connection):
         waits = {name: getattr(one, name) for name in ("notify_at", "remind_at", "told_at")}
         save_incident(connection, replace(one, **{name: at and at + seconds for name, at in waits.items()}))
-
-
-def same_error_before(connection: Connection, one: Incident, most: int = 200) -> Incident | None:
-    """The last earlier incident of this DAG with the same fingerprint."""
-    fingerprint = one.evidence.get("error.fingerprint")
-    if not fingerprint:
-        return None
-    table = schema.incidents
-    asked = select(table.c.document).where(table.c.dag_id == one.dag_id, table.c.id != one.id)
-    for row in connection.execute(asked.order_by(table.c.first_seen.desc()).limit(most)).scalars():
-        if row["evidence"].get("error.fingerprint") == fingerprint:
-            return Incident.from_json(row)
-    return None
 
 
 def record(  # noqa: PLR0913, PLR0917 - each is a column of what it is about

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from observability import redact
+from observability.catalog import CAUSE_LABELS
+from observability.raised import Frame
+from observability.watch import render
+from observability.watch.fit import shorten
+from observability.watch.titles import title_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +32,8 @@ __all__ = ["Links", "Message", "compose", "digest", "named", "plain"]
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _NAME = re.compile(r"[\w.~:+@\[\]/,-]*")
 """What Airflow takes for the name of a DAG, task or run, and several of them in a key."""
-_LINES_MOST = 12
+_FRAME = re.compile(r'^ *File "([^"]+)", line (\d+), in (.+)\n( +(?!File ).*)?', re.MULTILINE)
+_LINES_MOST, _FRAMES_MOST = 12, 4
 _RUNBOOKS = {
     "task": "task-failed",
     "run": "dag-run-failed",
@@ -44,13 +51,27 @@ _RUNBOOKS = {
     "rules": "rules-broken",
 }
 _KILLED = {"killed", "oom", "lost_heartbeat"}
-_WORD = {
-    "opened": "",
-    "reminder": "still open: ",
-    "escalated": "nobody has taken it: ",
-    "resolved": "resolved: ",
-    "early_warning": "early warning: ",
-    "test": "test: ",
+_NEXT = {
+    "app": "Read the error at the frame above, mend the task, then clear it: what it blocks runs after it.",
+    "data": "Look at the rows or columns that broke the rule, mend the input or the rule, then clear the task.",
+    "dependency": "See whether the service answers again; if it does, clear the task.",
+    "timeout": "See in the log where the time went; give it more time or less to do, then clear the task.",
+    "oom": "Give the task more memory or smaller pieces, then clear it.",
+    "killed": "Find out who ended the process (a deployment, an eviction, the host), then clear the task.",
+    "lost_heartbeat": "See whether the worker's host is up, then clear the task.",
+    "stuck_queued": "See whether a worker runs for this queue, and whether the pool has free slots.",
+    "import": "Mend the DAG file; it is parsed again by itself.",
+    "deadline": "Open the run and see which task takes the time.",
+    "upstream": "Mend the task that failed first; the others follow.",
+    "platform": "Follow the runbook.",
+}
+_OWN_STEP = {
+    "component": "Start it again, and see its log for why it went: contrail status.",
+    "paused": "Mend what fails, then unpause the DAG.",
+    "overdue": "See whether the scheduler runs and the DAG is not paused.",
+    "delivery": "Correct the channel's address or Connection, then: contrail alerts test.",
+    "rules": "Correct the line that is named: contrail alerts check.",
+    "telemetry": "See the log of the process that is named: contrail doctor.",
 }
 
 
@@ -107,8 +128,8 @@ def named(value: str) -> str:
 
 
 def _line(text: str, limit: int = 500) -> str:
-    text = _UNSAFE.sub(" ", text.replace("\n", " ").replace("\t", " ")).strip()
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    """``text`` as one line without control or direction characters."""
+    return shorten(_UNSAFE.sub(" ", text.replace("\n", " ").replace("\t", " ")).strip(), limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,28 +152,50 @@ class Links:
             kibana=settings.contrail.kibana_url.rstrip("/"),
             cloudwatch_region=settings.cloudwatch.region if aws else "",
             cloudwatch_group=group,
-            runbooks=rules.runbooks or "docs/runbooks/",
+            runbooks=rules.runbooks,
         )
 
     def to(self, incident: Incident) -> tuple[tuple[str, str], ...]:
-        """(label, address) for an incident."""
-        found = [("Airflow", self._airflow(incident)), ("Kibana", self._kibana(incident))]
-        found += [("CloudWatch Logs", self._cloudwatch(incident)), ("Runbook", self.runbook(incident))]
-        return tuple((label, address) for label, address in found if address)
+        """(label, address) for an incident, the most useful first; only what a browser opens."""
+        found = [("Contrail", self._contrail(incident)), ("Airflow", self._airflow(incident))]
+        found += [("Kibana", self._kibana(incident)), ("CloudWatch Logs", self._cloudwatch(incident))]
+        found += [("Runbook", self.runbook(incident))]
+        return tuple((label, address) for label, address in found if render.is_web(address))
+
+    def home(self) -> tuple[tuple[str, str], ...]:
+        """(label, address) of what is about no incident."""
+        return (("Contrail", f"{self.airflow}/contrail/"),) if render.is_web(self.airflow) else ()
 
     def runbook(self, incident: Incident) -> str:
-        """Address of the page that says what to do."""
+        """Address of the page that says what to do; "" where it would lead nowhere."""
         page = "task-killed" if incident.cause in _KILLED else _RUNBOOKS.get(incident.family, "task-failed")
-        return f"{self.runbooks.rstrip('/')}/{page}.md"
+        given = str(incident.evidence.get("incident.runbook") or "")
+        if render.is_web(given):
+            return given
+        page = given if re.fullmatch(r"[a-z][a-z-]{2,40}", given) else page
+        base = self.runbooks.rstrip("/")
+        address = f"{base}/{page}.md" if base else f"{self.airflow}/contrail/runbooks/{page}"
+        return address if render.is_web(address) else ""
+
+    def _contrail(self, incident: Incident) -> str:
+        path = f"{self.airflow}/contrail"
+        if not self.airflow or not incident.dag_id:
+            return f"{path}/" if self.airflow else ""
+        path += f"/dags/{quote(incident.dag_id, safe='', errors='replace')}"
+        if incident.run_id:
+            path += f"/runs/{quote(incident.run_id, safe='', errors='replace')}"
+        if incident.task_id:
+            path += f"/tasks/{quote(incident.task_id, safe='', errors='replace')}"
+        return f"{path}?map_index={incident.map_index}" if incident.task_id and incident.map_index >= 0 else path
 
     def _airflow(self, incident: Incident) -> str:
-        if not incident.dag_id:
+        if not incident.dag_id or not self.airflow:
             return self.airflow
-        path = f"{self.airflow}/dags/{quote(incident.dag_id, safe='')}"
+        path = f"{self.airflow}/dags/{quote(incident.dag_id, safe='', errors='replace')}"
         if incident.run_id:
-            path += f"/runs/{quote(incident.run_id, safe='')}"
+            path += f"/runs/{quote(incident.run_id, safe='', errors='replace')}"
         if incident.run_id and incident.task_id:
-            path += f"/tasks/{quote(incident.task_id, safe='')}"
+            path += f"/tasks/{quote(incident.task_id, safe='', errors='replace')}"
             path += f"/mapped/{incident.map_index}" if incident.map_index >= 0 else ""
         return path
 
@@ -166,7 +209,7 @@ class Links:
         ]
         kuery = " and ".join(f'{name}: "{_kuery(value)}"' for name, value in asked if value)
         state = f"(query:(language:kuery,query:'{_rison(kuery)}'))"
-        return f"{self.kibana}/app/discover#/?_a={quote(state, safe='')}"
+        return f"{self.kibana}/app/discover#/?_a={quote(state, safe='', errors='replace')}"
 
     def _cloudwatch(self, incident: Incident) -> str:
         if not self.cloudwatch_region or not incident.dag_id:
@@ -195,20 +238,20 @@ def _insights(value: str) -> str:
 def _jsurl(value: str) -> str:
     """A string inside CloudWatch's console fragment: everything but letters, digits, ``-_.`` as ``*xx``."""
     return "".join(
-        c if c.isascii() and (c.isalnum() or c in "-_.") else "".join(f"*{b:02x}" for b in c.encode()) for c in value
+        c if c.isascii() and (c.isalnum() or c in "-_.") else "".join(f"*{b:02x}" for b in c.encode("utf-8", "replace"))
+        for c in value
     )
 
 
 def compose(notice: Notice, links: Links, environment: str, severity: str | None = None) -> Message:
     """The message for ``notice``."""
     incident = _safe(notice.incident)
-    what = _what(incident)
     attempt = incident.try_number if notice.kind == "reminder" else None
     serial = f"{notice.kind}:{notice.level}:{incident.told_at or 0:.3f}:{attempt or 0}:{incident.remind_at or 0:.3f}"
     return Message(
         kind=notice.kind,
         severity=severity or incident.severity,
-        title=_line(f"{_WORD.get(notice.kind, '')}{what}: {incident.cause}", 200),
+        title=_line(title_of(incident, notice.kind), 200),
         summary=plain(incident.reason),
         dedup_key=f"{incident.id}:{serial}",
         incident_id=incident.id,
@@ -218,25 +261,21 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         run_id=incident.run_id,
         task_id=incident.task_id,
         map_index=incident.map_index if incident.map_index >= 0 else None,
+        try_number=incident.try_number,
         count=incident.count,
         environment=environment,
         time=_moment(incident.first_seen),
-        details=tuple(
-            (label, (named if label in _NAMED else plain)(str(value)))
-            for label, value in _details(incident)
-            if value not in (None, "")
-        ),
-        log=tuple(plain(line, 300) for line in incident.evidence.get("log_tail", ())[-_LINES_MOST:]),
+        details=tuple((label, _line(str(value))) for label, value in _details(incident, notice.kind) if value),
+        log=() if notice.kind == "resolved" else _log(incident),
         links=links.to(incident),
+        pair=incident.id,
     )
 
 
-_NAMED = frozenset({"Run", "Owner"})
-"""Details that are names."""
-
-
 def _safe(incident: Incident) -> Incident:
-    """The incident with names that can be shown: they come from outside like everything else."""
+    """The incident with free text redacted and names that can be shown: they come from outside like everything else."""
+    texts = {name: _redacted(value) for name, value in incident.evidence.items()}
+    about = {name: named(value) if isinstance(value, str) else value for name, value in incident.about.items()}
     return replace(
         incident,
         dag_id=incident.dag_id and named(incident.dag_id),
@@ -244,35 +283,64 @@ def _safe(incident: Incident) -> Incident:
         task_id=incident.task_id and named(incident.task_id),
         name=named(incident.name),
         key=named(incident.key),
+        reason=redact.text(incident.reason),
+        evidence=texts,
+        about=about,
     )
 
 
-def _what(incident: Incident) -> str:
-    if incident.dag_id is None or incident.family in {"component", "import"}:
-        return incident.name or incident.family
-    member = "" if incident.map_index < 0 else f"[{incident.map_index}]"
-    what = f"{incident.dag_id}.{incident.task_id}{member}" if incident.task_id else incident.dag_id
-    return f"{what} ({incident.name})" if incident.family == "deadline" else what
+def _redacted(value: Any) -> Any:
+    return redact.text(value) if isinstance(value, str) else value
 
 
-def _details(incident: Incident) -> list[tuple[str, Any]]:
-    evidence = incident.evidence
-    failed = len(incident.members)
+def _log(incident: Incident) -> tuple[str, ...]:
+    return tuple(plain(line, 300) for line in incident.evidence.get("log_tail", ())[-_LINES_MOST:])
+
+
+def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
+    """What a person decides on, in the order in which it is asked; the first ones stay when a message is shortened."""
+    evidence, over = incident.evidence, kind == "resolved"
     error = ": ".join(str(evidence[name]) for name in ("error.type", "error.message") if evidence.get(name))
+    step = "" if over else _OWN_STEP.get(incident.family) or _NEXT.get(incident.cause, "")
+    lasted = timedelta(seconds=round((incident.resolved_at or incident.last_seen) - incident.first_seen))
     return [
-        ("Run", incident.run_id),
-        ("Attempt", incident.try_number),
-        ("Failed tasks", failed if failed > 1 else None),
-        ("Error", error),
-        ("At", evidence.get("error.frame")),
-        ("Exit code", evidence.get("process.exit_code")),
+        ("Cause", "" if incident.family in _OWN_STEP else CAUSE_LABELS.get(incident.cause, incident.cause)),
+        ("Since", _shown_moment(incident.first_seen)),
+        ("Lasted", str(lasted) if over else ""),
+        ("Error", "" if over else error),
+        ("At", "" if over else _frames(evidence)),
         ("Signal", evidence.get("airflow.signal")),
+        ("Exit code", evidence.get("process.exit_code")),
         ("Peak memory", _memory(evidence)),
-        ("Same error", evidence.get("same_error")),
-        ("Affected", evidence.get("affected")),
+        ("Blocks", evidence.get("affected")),
+        ("Same error", "" if over else evidence.get("same_error")),
+        ("Last success", "" if over else evidence.get("last_success")),
+        ("Next step", step),
+        ("Failed tasks", str(len(incident.members)) if len(incident.members) > 1 else ""),
+        ("Run", incident.run_id),
+        ("Attempt", str(incident.try_number) if incident.try_number and incident.try_number > 1 else ""),
         ("Owner", incident.about.get("owner")),
         ("Acknowledged by", incident.acknowledged_by),
+        ("More", f"contrail alerts show {incident.id[:8]}" if incident.id else ""),
     ]
+
+
+def _frames(evidence: Mapping[str, Any]) -> str:
+    """The user's own frames, the innermost first; Airflow's and libraries' are only counted."""
+    frames = _FRAME.findall(str(evidence.get("error.stack_trace") or ""))
+    own = [found for found in frames if Frame(found[0], int(found[1]), found[2]).is_own]
+    if not own:
+        return str(evidence.get("error.frame") or "")
+    shown = [f"{PurePath(file).name}:{line} in {name}" for file, line, name, _ in reversed(own)][:_FRAMES_MOST]
+    code = f": {own[-1][3].strip()}" if own[-1][3].strip() else ""
+    folded = len(frames) - len(own)
+    called = f", called from {', '.join(shown[1:])}" if len(shown) > 1 else ""
+    left = f" ({folded} frame{'s' if folded > 1 else ''} of Airflow and libraries left out)" if folded else ""
+    return f"{shown[0]}{code}{called}{left}"
+
+
+def _shown_moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _memory(evidence: Mapping[str, Any]) -> str | None:
@@ -282,7 +350,7 @@ def _memory(evidence: Mapping[str, Any]) -> str | None:
     return f"{peak / 2**20:.0f} MiB" + (f" of {limit / 2**20:.0f} MiB" if limit else "")
 
 
-def digest(messages: Sequence[Message], serial: str, environment: str) -> Message:
+def digest(messages: Sequence[Message], serial: str, environment: str, links: Links | None = None) -> Message:
     """One message for many that would have come too fast."""
     dags = sorted({message.dag_id or message.title for message in messages})
     kinds = {kind: sum(message.kind == kind for message in messages) for kind in sorted({m.kind for m in messages})}
@@ -298,6 +366,8 @@ def digest(messages: Sequence[Message], serial: str, environment: str) -> Messag
         cause=worst.cause,
         count=sum(message.count for message in messages),
         environment=environment,
+        pair=serial,
+        links=links.home() if links is not None else (),
         time=_moment(datetime.now(timezone.utc).timestamp()),
         incidents=tuple(
             {
@@ -309,6 +379,7 @@ def digest(messages: Sequence[Message], serial: str, environment: str) -> Messag
                 "map_index": m.map_index,
                 "cause": m.cause,
                 "count": m.count,
+                "title": m.title,
             }
             for m in messages
         ),

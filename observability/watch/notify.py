@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select, update
 
 from observability.watch import book, schema
+from observability.watch.memory import with_memory
 from observability.watch.messages import Links, Message, compose, digest
 from observability.watch.route import decide
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from observability.watch.incidents import Incident, Notice
+    from observability.watch.incidents import Notice
     from observability.watch.route import Rules
 
 __all__ = ["Teller", "enqueue"]
 
+_KEYED = {"pagerduty"}
 _STORM_WINDOW_S = 60.0
 _OVER_AFTER_S = 5.0
 _FLAP_WINDOW_S = 300.0
@@ -35,7 +37,7 @@ class Teller:
 
     def tell(self, connection: Connection, notice: Notice, now: float) -> tuple[str, ...]:
         """Queue ``notice`` for everybody who should hear of it; the channels it was queued for."""
-        incident = _with_memory(connection, notice.incident) if notice.kind == "opened" else notice.incident
+        incident = with_memory(connection, notice.incident) if notice.kind == "opened" else notice.incident
         decision = decide(self.rules, incident, now, notice.level)
         channels = decision.channels
         if notice.kind == "resolved":
@@ -47,9 +49,42 @@ class Teller:
             channels = self._around(incident.name, channels)
         message = compose(replace(notice, incident=incident), self.links, self.environment, decision.severity)
         for channel in channels:
+            if notice.kind == "resolved" and self._is_keyed(channel):
+                self._close(connection, channel, message, now)
+                continue
             state = "held" if self._too_many(connection, channel, incident.dag_id, now) else "pending"
             enqueue(connection, channel, message, now, state=state, fact_time=incident.last_seen)
+            if notice.kind == "resolved" and self.rules.channels[channel].type == "apprise":
+                self._close_digests(connection, channel, incident.id, now)
         return channels
+
+    def _is_keyed(self, channel: str) -> bool:
+        """Tell whether the service opens and closes alerts by a key."""
+        return channel in self.rules.channels and self.rules.channels[channel].type in _KEYED
+
+    def _close(self, connection: Connection, channel: str, resolved: Message, now: float) -> None:
+        """See to it that nothing stays open there: the alert itself, and every digest in which it was the last."""
+        table = schema.outbox
+        mine = (table.c.channel == channel, table.c.incident_id == resolved.incident_id)
+        connection.execute(update(table).where(*mine, table.c.state == "held").values(state="suppressed"))
+        alone = select(table.c.id).where(*mine, table.c.state.in_(("pending", "sending", "sent", "dead")))
+        if connection.execute(alone.limit(1)).first() is not None:
+            enqueue(connection, channel, resolved, now, fact_time=now)
+        self._close_digests(connection, channel, resolved.incident_id, now)
+
+    def _close_digests(self, connection: Connection, channel: str, incident_id: str, now: float) -> None:
+        """Say that a digest is over with the last of its incidents; an Apprise service without keys leaves it out."""
+        table = schema.outbox
+        mine = (table.c.channel == channel, table.c.incident_id == incident_id)
+        digests = select(table.c.folded_into).where(*mine, table.c.state == "folded").distinct()
+        for row in connection.execute(select(table.c.message).where(table.c.id.in_(digests))).scalars():
+            said = Message.from_json(row)
+            if said.kind == "digest" and not _any_live(connection, said):
+                over = replace(
+                    said, kind="resolved", title=f"Resolved: {said.title}", dedup_key=f"{said.dedup_key}:over",
+                    incident_id="", incidents=(), details=(), log=(),
+                )  # fmt: skip
+                enqueue(connection, channel, over, now, fact_time=now)
 
     def fold(self, connection: Connection, now: float) -> None:
         """Make one digest of what was held back, less often the longer it goes on."""
@@ -77,7 +112,10 @@ class Teller:
             select(table.c.id, table.c.message, table.c.fact_time).where(*mine).order_by(table.c.id)
         ).all()
         said = digest(
-            [Message.from_json(row[1]) for row in rows], f"digest:{rows[0][0]}-{rows[-1][0]}", self.environment
+            [Message.from_json(row[1]) for row in rows],
+            f"digest:{rows[0][0]}-{rows[-1][0]}",
+            self.environment,
+            self.links,
         )
         made = enqueue(connection, channel, said, now, fact_time=min(row[2] or now for row in rows))
         connection.execute(update(table).where(*mine).values(state="folded", folded_into=made))
@@ -137,12 +175,11 @@ def _as_many(connection: Connection, number: int, *where: Any) -> bool:
     return connection.execute(newest.limit(1).offset(number - 1)).first() is not None
 
 
-def _with_memory(connection: Connection, incident: Incident) -> Incident:
-    before = book.same_error_before(connection, incident)
-    if before is None:
-        return incident
-    words = f"seen before, last in run {before.run_id} (incident {before.id})"
-    return replace(incident, evidence={**incident.evidence, "same_error": words})
+def _any_live(connection: Connection, digest_: Message) -> bool:
+    """Tell whether one of the incidents that a digest stands for is still open."""
+    names = [str(one["incident_id"]) for one in digest_.incidents if one.get("incident_id")]
+    found = (book.incident(connection, name) for name in dict.fromkeys(names))
+    return any(one is not None and one.live for one in found)
 
 
 def _told_channels(connection: Connection, incident_id: str) -> list[str]:

@@ -77,7 +77,10 @@ def reclaim(ledger: Ledger) -> None:
 
 
 class Courier(threading.Thread):
-    """Brings out the messages of one channel until :meth:`stop`; ``report`` is told facts about the channel itself."""
+    """Brings out the messages of one channel until :meth:`stop`.
+
+    ``report`` is told facts about the channel itself; ``complete`` adds to a message what is known when it is sent.
+    """
 
     def __init__(  # noqa: PLR0913 - the parts of a courier
         self,
@@ -90,10 +93,11 @@ class Courier(threading.Thread):
         fallback: str | None,
         report: Callable[[Fact], None],
         emit: Callable[[Event], object],
+        complete: Callable[[Message], Message] = lambda message: message,
     ) -> None:
         super().__init__(name=f"courier-{name}", daemon=True)
         self.channel, self._spec, self._ledger, self._contacts, self._home = name, spec, ledger, contacts, home
-        self._fallback, self._report, self._emit = fallback, report, emit
+        self._fallback, self._report, self._emit, self._complete = fallback, report, emit, complete
         self._wake = threading.Event()
         self._over = threading.Event()
         self._sent: deque[float] = deque()
@@ -156,14 +160,14 @@ class Courier(threading.Thread):
 
     def _send(self, channel: Channel, parcel: Parcel) -> None:
         """Send it; where the service may have refused it for its size, its essentials once."""
-        resent = parcel.attempt > 1
+        resent, message = parcel.attempt > 1, self._complete(parcel.message)
         try:
-            channel.send(parcel.message, resent=resent)
+            channel.send(message, resent=resent)
         except ChannelRefused as error:
             if not error.perhaps_too_long:
                 raise
             try:
-                channel.send(essentials(parcel.message), resent=resent)
+                channel.send(essentials(message), resent=resent)
             except ChannelRefused:
                 raise error from None  # what was said of the whole message says more
             self._log.warning("a message was taken only in short", channel=self.channel, reason=str(error))
@@ -197,7 +201,7 @@ class Courier(threading.Thread):
         table = schema.outbox
         columns = (table.c.id, table.c.attempts, table.c.created, table.c.fact_time, table.c.message)
         due = select(*columns).where(
-            table.c.channel == self.channel, table.c.state == "pending", table.c.next_attempt <= now
+            table.c.channel == self.channel, table.c.state == "pending", table.c.next_attempt <= now, ~_overtakes()
         )
         with self._ledger.transaction() as connection:
             row = connection.execute(due.order_by(table.c.id).limit(1)).first()
@@ -290,6 +294,17 @@ class Courier(threading.Thread):
                 self._log.warning("a delivery waits for the ledger", channel=self.channel, reason=str(error))
                 if self._over.wait(_LEDGER_WAIT_S):
                     return
+
+
+def _overtakes() -> Any:
+    """The end of an incident, while an earlier message about it waits: arriving first, it would leave that one open."""
+    table, earlier = schema.outbox, schema.outbox.alias("earlier")
+    same = earlier.c.incident_id == table.c.incident_id
+    waits = earlier.c.state.in_(("pending", "sending"))
+    asked = select(earlier.c.id).where(
+        earlier.c.channel == table.c.channel, same, waits, earlier.c.id < table.c.id, table.c.kind == "resolved"
+    )
+    return asked.exists()
 
 
 def waiting(ledger: Ledger) -> dict[tuple[str, str], int]:

@@ -21,7 +21,7 @@ from observability.watch.channels.channel import ChannelError, ChannelUnavailabl
 from observability.watch.channels.guard import check_url, guarded_client
 from observability.watch.facts import CERTAIN, observed
 from observability.watch.ledger import read_cursor, write_cursor
-from observability.watch.messages import Message
+from observability.watch.messages import Links, Message
 from observability.watch.notify import enqueue
 
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["Proof", "read_beat", "trial"]
 
 _BEAT_S, _CALL_S = 1.0, 10.0
+NO_LINKS = Links()
+_TRIAL_DETAILS = (
+    ("Cause", "none, this is a test"),
+    ("Error", "a real message names the error here, with as much of its text as a line of this length holds " * 4),
+    ("Next step", "Nothing is to be done."),
+)
+_TRIAL_LOG = tuple(f"00:00:{number:02d} {'a real message has the end of the log here; ' * 6}" for number in range(12))
 
 
 class Proof:
@@ -73,7 +80,9 @@ class Proof:
         if now - last >= proof.canary_every:
             receiver = proof.canary_receiver or next(iter(teller.rules.receivers))
             for channel in teller.rules.receivers[receiver].channels:
-                enqueue(connection, channel, trial(f"canary:{now:.0f}", teller.environment, now), now)
+                enqueue(
+                    connection, channel, trial(f"canary:{now:.0f}", teller.environment, now, links=teller.links), now
+                )
             write_cursor(connection, "canary", now)
         return _missing(connection, proof.canary_within, now)
 
@@ -121,12 +130,14 @@ def _expect_success(client: httpx.Client, url: httpx.URL) -> None:
         raise ChannelUnavailable(f"{url.host} answered {status}")
 
 
-def trial(serial: str, environment: str, now: float, words: str = "this is a test; nothing is wrong") -> Message:
-    """A notice that says that it is a test."""
+def trial(
+    serial: str, environment: str, now: float, words: str = "this is a test; nothing is wrong", links: Links = NO_LINKS
+) -> Message:
+    """A notice that says that it is a test, as long as one about a killed task with the end of its log."""
     when = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Message(
-        kind="test", severity="info", title="test: Contrail can reach you", summary=words, dedup_key=serial,
-        environment=environment, time=when,
+        kind="test", severity="info", title="Test: Contrail can reach you", summary=words, dedup_key=serial,
+        environment=environment, time=when, details=_TRIAL_DETAILS, log=_TRIAL_LOG, pair=serial, links=links.home(),
     )  # fmt: skip
 
 

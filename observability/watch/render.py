@@ -42,7 +42,7 @@ def subject(message: Message) -> str:
 def text(message: Message, *, headed: bool = True) -> str:
     """Plain text; not ``headed`` where the service shows the title itself."""
     lines = [f"{subject(message)} [{message.severity}]"] if headed else []
-    lines += [message.summary] if message.summary else []
+    lines += _summary(message)
     lines += ["", *(f"{label}: {value}" for label, value in message.details)] if message.details else []
     lines += ["", "Last lines of the log:", *(f"  {line}" for line in message.log)] if message.log else []
     lines += ["", *members(message)] if message.incidents else []
@@ -61,7 +61,7 @@ def html(message: Message) -> str:
     blocks = "".join(f'<pre style="{_BLOCK}">{escape(chr(10).join(lines))}</pre>' for lines in shown if lines)
     links = " · ".join(f'<a href="{escape(address)}">{escape(label)}</a>' for label, address in _web(message))
     colour = _COLOUR_RESOLVED if message.kind == "resolved" else _COLOUR.get(message.severity, "#333")
-    summary = f'<p style="{_VALUE}">{escape(message.summary)}</p>' if message.summary else ""
+    summary = "".join(f'<p style="{_VALUE}">{escape(line)}</p>' for line in _summary(message))
     title = f'<h3 style="{_FONT};font-size:17px;color:{colour}">{escape(subject(message))}</h3>'
     return f'{title}{summary}{table}{blocks}<p style="{_VALUE}">{links}</p>'
 
@@ -69,7 +69,7 @@ def html(message: Message) -> str:
 def chat_html(message: Message, *, headed: bool = True) -> str:
     """HTML of the few elements that chat services know: bold, links, preformatted text, line breaks."""
     lines = [f"<b>{escape(subject(message))}</b>"] if headed else []
-    lines += [escape(message.summary)] if message.summary else []
+    lines += [escape(line) for line in _summary(message)]
     lines += [f"<b>{escape(label)}:</b> {escape(value)}" for label, value in message.details]
     lines += [escape(line) for line in members(message)]
     body = "<br/>".join(lines)
@@ -81,7 +81,7 @@ def chat_html(message: Message, *, headed: bool = True) -> str:
 def markdown(message: Message, *, headed: bool = True) -> str:
     """Markdown in which names and logs are text, never markup, a mention or a link."""
     parts = [f"**{_inert(subject(message))}**"] if headed else []
-    parts += [_inert(message.summary)] if message.summary else []
+    parts += [_inert(line) for line in _summary(message)]
     parts += ["\n".join(f"- {_inert(label)}: {_inert(value)}" for label, value in message.details)]
     parts += [_fenced(message.log)] if message.log else []
     parts += ["\n".join(f"- {_inert(line)}" for line in members(message))]
@@ -93,9 +93,10 @@ def slack(message: Message) -> dict[str, Any]:
     """Slack's Block Kit: the body of an incoming webhook, within Slack's limits."""
     icon = "✅" if message.kind == "resolved" else _ICON.get(message.severity, "")
     title = shorten(subject(message), _SLACK_HEADER)
+    said = " ".join(_summary(message)) or _first(message)
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
-        {"type": "section", "text": _mrkdwn(f"{icon} {_slack_cut(message.summary or '—', _SLACK_TEXT - 10)}")},
+        {"type": "section", "text": _mrkdwn(f"{icon} {_slack_cut(said, _SLACK_TEXT - 10)}")},
     ]
     for first in range(0, len(message.details), _SLACK_FIELDS):
         part = message.details[first : first + _SLACK_FIELDS]
@@ -116,9 +117,15 @@ def members(message: Message) -> list[str]:
     return [*shown, f"and {left} more: contrail alerts list"] if left else shown
 
 
+def _summary(message: Message) -> list[str]:
+    """The reason, where the title does not say it already."""
+    said = message.summary.rstrip(".…")
+    return [message.summary] if said and said not in message.title else []
+
+
 def is_web(address: str) -> bool:
     """Tell whether ``address`` may be a link: http or https, and nothing that could end its own markup."""
-    return address.startswith(("http://", "https://")) and not re.search(r"[\s<>\"'`\x00-\x1f\x7f]", address)
+    return address.startswith(("http://", "https://")) and not re.search(r"[\s<>\"`\x00-\x1f\x7f]", address)
 
 
 def _web(message: Message) -> list[tuple[str, str]]:
@@ -130,6 +137,11 @@ def _member(one: Mapping[str, object]) -> str:
         return str(one["title"])
     what = ".".join(str(part) for part in (one["dag_id"], one["task_id"]) if part) or "platform"
     return f"{what} {one['run_id'] or ''}".rstrip() + f": {CAUSE_LABELS.get(str(one['cause']), one['cause'])}"
+
+
+def _first(message: Message) -> str:
+    """What stands below Slack's header where the reason is in it: the first detail, or the kind."""
+    return ": ".join(message.details[0]) if message.details else message.kind
 
 
 def _mrkdwn(value: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from observability.events import RulesAccepted, RulesRejected
 from observability.store import open_store
 from observability.store.cluster import open_cluster
 from observability.watch import book, gauges, pending
+from observability.watch.context import TaskContext
 from observability.watch.deadlines import Deadlines
 from observability.watch.desk import Desk
 from observability.watch.facts import observed
@@ -26,6 +27,7 @@ from observability.watch.notify import Teller
 from observability.watch.outbox import Courier, fallback_for, reclaim
 from observability.watch.proof import Proof
 from observability.watch.seen import SeenEvents
+from observability.watch.witnesses.api import AirflowApi
 from observability.watch.witnesses.journal import JournalWitness
 from observability.watch.witnesses.kibana import KibanaWitness
 from observability.watch.witnesses.reconcile import Reconciler
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from observability.watch.facts import Fact
     from observability.watch.ledger import Ledger
     from observability.watch.rules_file import RulesFile
-    from observability.watch.witnesses.api import AirflowApi
 
 __all__ = ["Watcher"]
 
@@ -55,6 +56,7 @@ _REST = 4.0
 _KEEP_S = 90 * 86_400.0
 _JUMP_S = 10.0
 _LOOKBACK_S = 300.0
+_CONTEXT_S = 3.0
 """A watcher that is new to an Airflow tells of what happened this long before it came."""
 
 
@@ -87,6 +89,9 @@ class Watcher:
         self._due_at: float | None = None
         self._stepped_at = 0.0
         self._log = structlog.get_logger("contrail.watch")
+        self._context = TaskContext(
+            settings.log_folder, AirflowApi(settings.api_url, timeout_s=_CONTEXT_S) if api else None
+        )
         self._adopt_rules()
         self._proof = Proof(settings.home, contacts)
 
@@ -186,6 +191,7 @@ class Watcher:
         for witness in (*self._witnesses(), self._store):
             witness.stop()
         self._proof.close()
+        self._context.close()
         if self._active:
             try:
                 self._lease.release()
@@ -296,7 +302,7 @@ class Watcher:
         for name, spec in rules.channels.items():
             self._couriers[name] = Courier(
                 name, spec, self._ledger, self._contacts, self._settings.home,
-                fallback=fallback_for(rules, name), report=self._reports.put, emit=emit,
+                fallback=fallback_for(rules, name), report=self._reports.put, emit=emit, complete=self._context,
             )  # fmt: skip
             self._couriers[name].start()
 

@@ -72,7 +72,11 @@ def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_
     finally:
         watcher.stop()
         running.join()
-    assert sorted(one["title"] for one in told) == ["after.load: app", "before.load: app", "watch.desk: platform"]
+    assert sorted(one["title"] for one in told) == [
+        "1 observation was lost at watch.desk: ZeroDivisionError",
+        "after: load failed: ValueError: no",
+        "before: load failed: ValueError: no",
+    ]
 
 
 @pytest.mark.parametrize(

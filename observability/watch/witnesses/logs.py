@@ -10,15 +10,15 @@ import orjson
 from observability import causes
 from observability.catalog import CAUSES
 from observability.supervisor import ending_of
+from observability.watch.log_tail import tail_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["LastWords", "last_words", "log_path", "words_in"]
+__all__ = ["LastWords", "last_words", "log_path", "records_of", "words_in"]
 
 _TAIL_BYTES = 131_072
-_TAIL_LINES = 12
 _FAILED = ("task.failed", "task.retried")
 _TRIGGER_FAILED = "Trigger failed:"
 
@@ -40,28 +40,33 @@ def log_path(folder: Path, dag_id: str, run_id: str, task_id: str, map_index: in
 
 def last_words(path: Path) -> LastWords:
     """What the end of the log at ``path`` says; nothing where there is no such file."""
+    records = records_of(path)
+    return words_in(records) if records else LastWords()
+
+
+def records_of(path: Path) -> list[dict[str, Any]]:
+    """The last records of the log at ``path``, oldest first; none where it cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL_BYTES))
             lines = file.read().splitlines()
     except OSError:
-        return LastWords()
-    return words_in(record for line in lines if (record := _record(line)) is not None)
+        return []
+    return [record for line in lines if (record := _record(line)) is not None]
 
 
 def words_in(records: Iterable[dict[str, Any]]) -> LastWords:
     """What these records of an attempt's log say, oldest first."""
-    tail: list[str] = []
+    seen: list[dict[str, Any]] = []
     found, trigger = LastWords(), ""
     for record in records:
         said = str(record.get("event", ""))
-        if not said.startswith("::"):
-            tail.append(f"{record.get('timestamp', '')} {record.get('level', '')} {said}".strip())
+        seen.append(record)
         if said.startswith(_TRIGGER_FAILED):
             trigger = said[len(_TRIGGER_FAILED) :]
         found = _by_exception(record, trigger) or _by_callback(record, found) or _by_supervisor(record, found) or found
-    return LastWords(found.cause, found.reason, {**found.evidence, "log_tail": tail[-_TAIL_LINES:]})
+    return LastWords(found.cause, found.reason, {**found.evidence, "log_tail": tail_of(seen)})
 
 
 def _by_exception(record: dict[str, Any], trigger: str) -> LastWords | None:

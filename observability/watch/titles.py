@@ -1,0 +1,194 @@
+"""The title of a message: a sentence that says what happened to what, and how bad it is. One function per kind."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from observability.catalog import CAUSE_LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from observability.watch.incidents import Incident
+
+__all__ = ["members_of", "subject_of", "title_of"]
+
+_PREFIX = {"reminder": "Still open: ", "escalated": "Not acknowledged: ", "resolved": "Resolved: ", "test": "Test: "}
+_COMPONENTS = {
+    "api-server": "API server", "dag-processor": "DAG processor", "scheduler": "Scheduler", "triggerer": "Triggerer",
+    "worker": "Worker", "relay": "Relay", "watcher": "Watcher",
+}  # fmt: skip
+_BEAT = re.compile(r"its last heartbeat was (\d+) s ago")
+_LOST = re.compile(r"(\d+) observations lost at .+?: (.+)")
+_ROWS = re.compile(r"step (.+) of (.+) wrote (\d+) rows: (.+)", re.DOTALL)
+
+
+def title_of(incident: Incident, kind: str = "opened", now: float | None = None) -> str:
+    """The title of a notice of ``kind`` about ``incident``; ``now`` is what a deadline is compared with."""
+    say = _BY_FAMILY.get(incident.family, _other)
+    moment = incident.last_seen if now is None else now
+    return f"{_PREFIX.get(kind, '')}{say(incident, kind, moment)}".rstrip(": ")
+
+
+def subject_of(incident: Incident) -> str:
+    """The thing that an incident is about, as a table or a list names it."""
+    if incident.family == "component":
+        return _component(incident)
+    if incident.dag_id is None or incident.family == "import":
+        return incident.name or incident.family
+    what = f"{incident.dag_id}: {_task(incident)}" if incident.task_id else incident.dag_id
+    return f"{what} ({incident.name})" if incident.family == "deadline" and incident.name else what
+
+
+def members_of(incident: Incident) -> str:
+    """How many tasks have failed, where that is more than one: ``30 mapped tasks``, ``and 2 other tasks``."""
+    mapped = [one for one in incident.members if one.startswith(f"{incident.task_id}[")]
+    others = len(incident.members) - max(1, len(mapped))
+    parts = [f"{len(mapped)} mapped tasks"] if len(mapped) > 1 else []
+    parts += [f"and {others} other task{'s' if others > 1 else ''}"] if others > 0 else []
+    return " ".join(parts)
+
+
+def _failed_task(one: Incident, _kind: str, _now: float) -> str:
+    what, many = f"{one.dag_id}: {_task(one)}", members_of(one)
+    counted = f" ({many})" if many else ""
+    if one.cause == "oom":
+        return f"{what} ran out of memory{_peak(one)}{counted}"
+    if one.cause == "killed" and not one.evidence.get("error.type"):
+        name = one.evidence.get("airflow.signal")
+        code = one.evidence.get("process.exit_code")
+        left = f"left with exit code {code} without a word" if code else "was killed"
+        how = f"was killed by {name}" if name else left
+        return f"{what} {how}{counted}"
+    if one.cause == "lost_heartbeat":
+        return f"{what} was lost: its worker stopped reporting{counted}"
+    if one.cause == "stuck_queued":
+        return f"{what} failed: no worker took it{counted}"
+    if one.cause == "cancelled":
+        return f"{what} was {_short(one.reason) or 'ended by a person'}{counted}"
+    return f"{what} failed{_because(one)}{counted}"
+
+
+def _failed_run(one: Incident, _kind: str, _now: float) -> str:
+    if one.cause == "cancelled":
+        return f"{one.dag_id}: run was {_short(one.reason) or 'ended by a person'}"
+    if one.cause == "timeout":
+        return f"{one.dag_id}: run took too long: {_short(one.reason)}"
+    return f"{one.dag_id}: run failed{_because(one)}"
+
+
+def _stuck(one: Incident, _kind: str, _now: float) -> str:
+    what = f"{one.dag_id}: {_task(one) if one.task_id else 'run'}"
+    return f"{what} is stuck: {_short(re.sub(r'^it has been ', '', one.reason))}"
+
+
+def _overdue(one: Incident, _kind: str, _now: float) -> str:
+    return f"{one.dag_id} did not start: {_short(one.reason)}"
+
+
+def _gone(one: Incident, _kind: str, _now: float) -> str:
+    return f"{one.dag_id} is gone from Airflow: {_short(one.reason)}"
+
+
+def _paused(one: Incident, _kind: str, _now: float) -> str:
+    number = one.evidence.get("failed_runs")
+    return f"{one.dag_id} was paused by Airflow after {f'{number} failed runs' if number else 'too many failed runs'}"
+
+
+def _broken_file(one: Incident, _kind: str, _now: float) -> str:
+    return f"{one.name.rpartition('/')[2] or 'A DAG file'} cannot be loaded{_because(one)}"
+
+
+def _columns(one: Incident, _kind: str, _now: float) -> str:
+    return f"{one.dag_id}: columns of {one.name or 'an input'} changed: {_short(one.reason)}"
+
+
+def _deadline(one: Incident, kind: str, now: float) -> str:
+    due = one.evidence.get("deadline.due")
+    what = one.dag_id or one.name
+    if found := _ROWS.fullmatch(one.reason):
+        return f"{what}: {found[2]} wrote {found[3]} rows, {_short(found[4])}"
+    verb = "may miss" if one.early and kind in {"early_warning", "opened"} else "missed"
+    name = f" {one.name}" if one.name and one.name != what else ""
+    task = f": {_task(one)}" if one.task_id else ""
+    times = _times(due, now) if due else _short(one.reason)
+    return f"{what}{task} {verb} its deadline{name}: {times}"
+
+
+def _component_down(one: Incident, _kind: str, _now: float) -> str:
+    beat = _BEAT.match(one.reason)
+    why = f"no heartbeat for {beat[1]} s" if beat else _short(one.reason)
+    rest = one.reason.partition("; ")[2] if beat else ""
+    return f"{_component(one)} is down: {why}{f', {_short(rest)}' if rest else ''}"
+
+
+def _channel(one: Incident, _kind: str, _now: float) -> str:
+    return f"Channel {one.name} does not take messages: {_short(one.reason)}"
+
+
+def _rules(one: Incident, _kind: str, _now: float) -> str:
+    return f"The alert rules cannot be used: {_short(one.reason)}"
+
+
+def _rule(one: Incident, _kind: str, _now: float) -> str:
+    said = one.evidence.get("title") or one.name or "A rule of Kibana"
+    return f"{said}: {_short(one.reason)}"
+
+
+def _lost(one: Incident, _kind: str, _now: float) -> str:
+    found = _LOST.fullmatch(_short(one.reason))
+    count = int(found[1]) if found else one.evidence.get("telemetry.count")
+    why = found[2] if found else _short(one.reason)
+    many = "1 observation was" if count == 1 else f"{count} observations were" if count else "Observations were"
+    return f"{many} lost at {one.name}: {why}"
+
+
+def _canary(one: Incident, _kind: str, _now: float) -> str:
+    return f"The canary did not arrive: {_short(one.reason)}"
+
+
+def _other(one: Incident, _kind: str, _now: float) -> str:
+    return f"{subject_of(one)}: {_short(one.reason) or CAUSE_LABELS.get(one.cause, one.cause)}"
+
+
+_BY_FAMILY: dict[str, Callable[[Incident, str, float], str]] = {
+    "task": _failed_task, "run": _failed_run, "stuck": _stuck, "overdue": _overdue, "dag": _gone, "paused": _paused,
+    "import": _broken_file, "data": _columns, "deadline": _deadline, "component": _component_down, "delivery": _channel,
+    "rules": _rules, "rule": _rule, "telemetry": _lost, "canary": _canary,
+}  # fmt: skip
+
+
+def _task(one: Incident) -> str:
+    return f"{one.task_id}[{one.map_index}]" if one.map_index >= 0 else str(one.task_id)
+
+
+def _component(one: Incident) -> str:
+    return _COMPONENTS.get(one.name, one.name.capitalize() or "A component")
+
+
+def _because(one: Incident) -> str:
+    reason = _short(one.reason)
+    return f": {reason}" if reason else f": {CAUSE_LABELS.get(one.cause, one.cause)}"
+
+
+def _short(reason: str) -> str:
+    """The first line of a reason, without the full stop."""
+    return reason.strip().partition("\n")[0].strip().rstrip(".")[:140]
+
+
+def _peak(one: Incident) -> str:
+    peak, limit = one.evidence.get("airflow.peak_rss"), one.evidence.get("airflow.memory_limit")
+    if not peak:
+        return ""
+    return f" ({peak / 2**20:.0f} MiB{f' of {limit / 2**20:.0f} MiB' if limit else ''})"
+
+
+def _times(due: Any, now: float) -> str:
+    """``due 06:00, now 06:12``, with the day where it is not today's; UTC."""
+    when = datetime.fromisoformat(str(due).replace("Z", "+00:00"))
+    here = datetime.fromtimestamp(now, timezone.utc)
+    same = when.astimezone(timezone.utc).date() == here.date()
+    form = "%H:%M" if same else "%Y-%m-%d %H:%M"
+    return f"due {when.astimezone(timezone.utc).strftime(form)}, now {here.strftime(form)} UTC"

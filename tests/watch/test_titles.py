@@ -1,0 +1,82 @@
+"""A title says what happened to what, and how bad it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from observability import catalog
+from observability.watch.incidents import Incident
+from observability.watch.titles import _BY_FAMILY, title_of
+
+NOW = 1_767_247_920.0  # 2026-01-01 06:12:00 UTC
+
+
+def incident(family="task", **more):
+    given = {
+        "id": "i", "key": "k", "state": "open", "family": family, "severity": "error", "cause": "app", "reason": "",
+        "certainty": 3, "first_seen": NOW, "last_seen": NOW, "dag_id": "flights_daily", "count": 1, **more,
+    }  # fmt: skip
+    return Incident(**given)
+
+
+PARTS = tuple(f"load[{number}]" for number in range(30))
+SAID = [
+    (incident("component", name="scheduler", dag_id=None, reason="its last heartbeat was 32 s ago", cause="platform"),
+     "Scheduler is down: no heartbeat for 32 s"),
+    (incident("component", name="triggerer", reason="its last heartbeat was 40 s ago; 3 deferred tasks wait for it"),
+     "Triggerer is down: no heartbeat for 40 s, 3 deferred tasks wait for it"),
+    (incident(task_id="load", map_index=0, members=PARTS, reason="ValueError: part 0 fails"),
+     "flights_daily: load[0] failed: ValueError: part 0 fails (30 mapped tasks)"),
+    (incident(task_id="load", members=("load", "check"), reason="ValueError: no"),
+     "flights_daily: load failed: ValueError: no (and 1 other task)"),
+    (incident(task_id="load", cause="killed", reason="its process was ended by SIGKILL",
+              evidence={"airflow.signal": "SIGKILL"}), "flights_daily: load was killed by SIGKILL"),
+    (incident(task_id="load", cause="oom", evidence={"airflow.peak_rss": 2**30, "airflow.memory_limit": 2**30}),
+     "flights_daily: load ran out of memory (1024 MiB of 1024 MiB)"),
+    (incident(task_id="load", cause="lost_heartbeat"), "flights_daily: load was lost: its worker stopped reporting"),
+    (incident(task_id="load", cause="cancelled", reason="marked failed by ann"),
+     "flights_daily: load was marked failed by ann"),
+    (incident("run", cause="timeout", reason="it ran 92 s, its dagrun_timeout is 60 s"),
+     "flights_daily: run took too long: it ran 92 s, its dagrun_timeout is 60 s"),
+    (incident("paused", evidence={"failed_runs": 3}), "flights_daily was paused by Airflow after 3 failed runs"),
+    (incident("deadline", evidence={"deadline.due": "2026-01-01T06:00:00Z"}),
+     "flights_daily missed its deadline: due 06:00, now 06:12 UTC"),
+    (incident("deadline", name="daily", early=True, evidence={"deadline.due": "2026-01-01T06:30:00Z"}),
+     "flights_daily may miss its deadline daily: due 06:30, now 06:12 UTC"),
+    (incident("deadline", reason="step load of load wrote 12 rows: at least 500 are expected"),
+     "flights_daily: load wrote 12 rows, at least 500 are expected"),
+    (incident("stuck", task_id="load", reason="it has been queued for 184 s in pool default_pool"),
+     "flights_daily: load is stuck: queued for 184 s in pool default_pool"),
+    (incident("import", name="dags/flights.py", reason="SyntaxError: invalid syntax"),
+     "flights.py cannot be loaded: SyntaxError: invalid syntax"),
+    (incident("telemetry", name="relay", reason="3 observations lost at relay: DiskFull"),
+     "3 observations were lost at relay: DiskFull"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "said"), SAID, ids=[said for _, said in SAID])
+def test_a_title_is_a_sentence(one, said):
+    assert title_of(one) == said
+
+
+def test_every_kind_of_incident_has_a_title_of_its_own():
+    remembered_only = {"rows", "asset"}
+    assert set(catalog.INCIDENT_KINDS) - remembered_only - set(_BY_FAMILY) == set()
+
+
+@pytest.mark.parametrize("family", [*catalog.INCIDENT_KINDS, "something new"])
+@pytest.mark.parametrize("cause", catalog.CAUSES)
+def test_a_title_needs_no_evidence_and_shows_no_tag(family, cause):
+    said = title_of(incident(family, cause=cause, name="subject", task_id="load"))
+    assert "None" not in said
+    assert not said.endswith((f": {cause}", ": "))
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"), [("reminder", "Still open: "), ("resolved", "Resolved: "), ("escalated", "Not acknowledged: ")]
+)
+def test_a_later_message_says_what_became_of_it(kind, start):
+    assert (
+        title_of(incident(task_id="load", reason="ValueError: no"), kind)
+        == f"{start}flights_daily: load failed: ValueError: no"
+    )
