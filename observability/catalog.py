@@ -148,6 +148,7 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.peak_rss": FieldSpec("long", "Highest resident memory of the attempt.", "bytes"),
     "airflow.memory_limit": FieldSpec("long", "Memory limit of the attempt, where there is one.", "bytes"),
     "airflow.cpu_time": FieldSpec("long", "Processor time of the attempt.", "ns"),
+    "airflow.extra": FieldSpec("object", "Keys of a log line beyond [elasticsearch] mapped_keys, each with its value."),
     "airflow.signal": FieldSpec("keyword", "Signal that ended the process."),
     # data outcomes
     "etl.step": FieldSpec("keyword", "Name of the measured step."),

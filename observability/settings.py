@@ -187,6 +187,9 @@ class ElasticsearchSettings:
     compat_with: int = knob(0, "Major version of an older server (8); 0: ask the server.")
     request_timeout_s: float = knob(30.0, "A request that takes longer is tried again.")
     compress: bool = knob(False, "Compress what is sent (gzip): a slow network gains, a local one loses.")
+    mapped_keys: int = knob(
+        200, "Most keys of log lines that become fields; the rest is kept and searchable in airflow.extra."
+    )
 
 
 @dataclass(frozen=True, slots=True)

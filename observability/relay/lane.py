@@ -547,7 +547,7 @@ def _mend(batch: Batch, refused: Rejected) -> bytes | None:
 def _batch(file: TailedFile, stretch: Stretch, *, resent: bool) -> Batch:
     return Batch(
         file.stream.dataset, file.stream.name, file.stream.group,
-        stretch.spliced.ids, stretch.spliced.documents, resent, file.stream.prefix,
+        stretch.spliced.ids, stretch.spliced.documents, resent, file.stream.prefix, stretch.raw,
     )  # fmt: skip
 
 

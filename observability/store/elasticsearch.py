@@ -13,6 +13,7 @@ from observability.store.cluster import Cluster, ClusterError, ClusterUnreachabl
 from observability.store.elasticsearch_arrivals import arrivals
 from observability.store.elasticsearch_tables import aggregated, refused_to
 from observability.store.elasticsearch_templates import ALIASES
+from observability.store.extra_keys import unpack
 from observability.store.store import StoreError
 from observability.store.tables import queries
 
@@ -58,7 +59,7 @@ class ElasticsearchStore:
         """The matching documents, streamed, oldest first. Raises ``StoreError``."""
         with _understood():
             for hit in self._hits(query, _filters(query), {}):
-                yield hit["_source"]
+                yield unpack(hit["_source"])
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
         """The matching documents, and those that arrive later, until the caller stops.
@@ -67,12 +68,12 @@ class ElasticsearchStore:
         arrival, whatever the clocks of the writers say.
         """
         seen = self._newest(query)
-        yield from (hit["_source"] for hit in self._hits(query, _filters(query), seen))
+        yield from (unpack(hit["_source"]) for hit in self._hits(query, _filters(query), seen))
         unlimited = replace(query, limit=None, newest=False)
         while True:
             time.sleep(poll_s)
             fresh = {"bool": {"must_not": [_up_to(index, number) for index, number in seen.items()]}}
-            yield from (hit["_source"] for hit in self._hits(unlimited, [*_filters(query), fresh], seen))
+            yield from (unpack(hit["_source"]) for hit in self._hits(unlimited, [*_filters(query), fresh], seen))
 
     def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
         """The matching documents in the order in which they arrived, after ``position``, which moves with them."""

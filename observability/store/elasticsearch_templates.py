@@ -130,7 +130,7 @@ def _mapping(name: str, spec: FieldSpec) -> dict[str, Any]:
     if spec.type == "keyword":
         return {"type": "keyword", "ignore_above": _LONGEST_KEYWORD}
     if spec.type == "object":
-        return {"type": "flattened"}
+        return {"type": "flattened", "ignore_above": _LONGEST_KEYWORD}
     if name == "@timestamp":
         return {"type": "date", "ignore_malformed": False}
     return {"type": spec.type}

@@ -18,6 +18,7 @@ import orjson
 from observability import catalog
 from observability.credentials import CredentialsError
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
+from observability.relay.steps.key_budget import KeyBudget
 from observability.store.cluster import Cluster, ClusterUnreachable, Reply, open_cluster
 from observability.store.elasticsearch_templates import ALIASES
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ElasticsearchSink", "open_sink", "stream_name"]
 
+_LINES: Final = frozenset({"airflow.task", "airflow.component"})
 _STORED: Final = "stored"
 _DUPLICATE: Final = "duplicate"
 _CREATED = b'"status":201'
@@ -68,14 +70,21 @@ class ElasticsearchSink:
     name = "elasticsearch"
 
     def __init__(
-        self, connect: Callable[[], Cluster], environment: str, *, sleep: Callable[[float], object] = time.sleep
+        self,
+        connect: Callable[[], Cluster],
+        environment: str,
+        *,
+        mapped_keys: int = 200,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
+        self._keys = KeyBudget(mapped_keys)
         self._connect = connect
         self._environment = environment
         self._sleep = sleep
         self._cluster: Cluster | None = None
         self._settled: dict[bytes, str] = {}
         self._relabelled: dict[bytes, bytes] = {}
+        self._moved: set[bytes] = set()
         self._failures: Counter[bytes] = Counter()
         self._ready: set[str] = set()
 
@@ -83,6 +92,9 @@ class ElasticsearchSink:
         """Create the documents of the batch that are not in the stream yet. Raises :class:`SinkUnavailable`."""
         if batch.dataset not in self._ready:
             self._require_template(batch.dataset)
+        if batch.dataset in _LINES:
+            packed = self._keys.packed(batch.lines, batch.documents)
+            self._relabelled.update((batch.ids[place], document) for place, document in packed)
         stream = stream_name(batch.dataset, self._environment)
         todo: Sequence[int] = range(len(batch.ids))
         if batch.resent or self._settled:
@@ -104,7 +116,9 @@ class ElasticsearchSink:
         ids = [key for batch in batches for key in batch.ids]
         documents = [document for batch in batches for document in batch.documents]
         resent = any(batch.resent for batch in batches)
-        return self.send(Batch(batches[0].dataset, batches[0].source, batches[0].group, ids, documents, resent))
+        lines = b"\n".join(batch.lines for batch in batches) if all(batch.lines for batch in batches) else b""
+        first = batches[0]
+        return self.send(Batch(first.dataset, first.source, first.group, ids, documents, resent, lines=lines))
 
     def close(self) -> None:
         """Close the connections."""
@@ -173,8 +187,10 @@ class ElasticsearchSink:
                 self._settled[batch.ids[index]] = _STORED
             elif status == 409:  # noqa: PLR2004 - HTTP: there is one with this id
                 self._settled[batch.ids[index]] = _DUPLICATE
-            elif _ALIAS in _why(error) and batch.ids[index] not in self._relabelled:
-                self._relabelled[batch.ids[index]] = _relabel(batch.documents[index])
+            elif _ALIAS in _why(error) and batch.ids[index] not in self._moved:
+                given = self._relabelled.get(batch.ids[index], batch.documents[index])
+                self._relabelled[batch.ids[index]] = _relabel(given)
+                self._moved.add(batch.ids[index])
                 reason = _why(error)
             elif status in _OUR_FAULT and error.get("type") not in _STATE_OF_THE_CLUSTER:
                 self._settled[batch.ids[index]] = _why(error)
@@ -218,10 +234,11 @@ class ElasticsearchSink:
         return [hit["_id"].encode() for hit in found.get("hits", {}).get("hits", ())]
 
     def _answer(self, batch: Batch) -> Answer:
+        self._relabelled.clear()
+        self._moved.clear()
         if not self._settled:
             return Answer(len(batch.ids))
         outcomes = [self._settled.pop(key, _STORED) for key in batch.ids]
-        self._relabelled.clear()
         self._failures.clear()
         rejected = [Rejected(at, why) for at, why in enumerate(outcomes) if why not in {_STORED, _DUPLICATE}]
         return Answer(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
@@ -229,7 +246,11 @@ class ElasticsearchSink:
 
 def open_sink(settings: Settings) -> ElasticsearchSink:
     """The sink of ``[elasticsearch]``."""
-    return ElasticsearchSink(lambda: open_cluster(settings), settings.contrail.environment)
+    return ElasticsearchSink(
+        lambda: open_cluster(settings),
+        settings.contrail.environment,
+        mapped_keys=settings.elasticsearch.mapped_keys,
+    )
 
 
 def _body(batch: Batch, todo: Sequence[int], relabelled: dict[bytes, bytes]) -> bytes:

@@ -22,7 +22,7 @@ class Batch:
     ``group`` names what order must be kept within (a try's log, a component's log, the journal) and
     ``source`` the file, relative to the log folder or the journal. ``resent`` is True where part of it
     may have been stored before: after a crash or a lost reply. ``prefix`` is what most of the documents
-    begin with, for a sink that stores it once.
+    begin with, for a sink that stores it once, ``lines`` what they were made of, for a quick look at all of it.
     """
 
     dataset: str
@@ -32,6 +32,7 @@ class Batch:
     documents: list[bytes]
     resent: bool = False
     prefix: bytes = b""
+    lines: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["is_unusual", "stored_name", "user_keys"]
+__all__ = ["ADDED", "is_unusual", "stored_name", "user_keys"]
 
-_ADDED = frozenset(
+ADDED = frozenset(
     {
         "@timestamp",
         "airflow.component",
@@ -57,7 +57,7 @@ def stored_name(key: str, value: Any = None) -> str:
     bare = key
     while bare.startswith(_EXTRA):
         bare = bare[len(_EXTRA) :]
-    is_ours = bare in _ADDED or bare == "timestamp" or bare.startswith("airflow.")
+    is_ours = bare in ADDED or bare == "timestamp" or bare.startswith("airflow.")
     return f"{_EXTRA}{key}" if is_ours or (bare in _PARENTS and isinstance(value, (dict, list))) else key
 
 
@@ -65,7 +65,7 @@ def user_keys(document: dict[str, Any]) -> dict[str, Any]:
     """The keys of a stored line without what we added, under the names that the user gave them."""
     found: dict[str, Any] = {}
     for name, value in document.items():
-        if name in _ADDED:
+        if name in ADDED:
             continue
         bare = name.removeprefix(_EXTRA)
         found[bare if bare != name and stored_name(bare, value) == name else name] = value
