@@ -333,7 +333,10 @@ class Desk:
 
     def _root(self, connection: Connection, incident: Incident) -> Incident | None:
         """The live incident that explains this one."""
-        if incident.family in {"stuck", "overdue"}:
+        if incident.family == "overdue":  # only the scheduler begins runs; if it is back and the run is not, it is told
+            silent = book.live_incidents(connection, family="component")
+            return next((one for one in silent if one.name == "scheduler"), None)
+        if incident.family == "stuck":
             told = [one for one in book.live_incidents(connection, family=incident.family) if one.told]
             silent = book.live_incidents(connection, family="component")
             return silent[0] if silent and len(told) >= _NAMED_MOST else None

@@ -112,16 +112,16 @@ class Looker(threading.Thread):
             self.problem = f"Airflow's API was not understood: {type(error).__name__}: {error}"
             structlog.get_logger("contrail.watch").exception(self.problem)
             return
-        self.problem, self._since, self._heard = "", time.monotonic(), True
+        self.problem, self._since, self._heard = self._reconciler.problem, time.monotonic(), True
         with self._lock:
             self._output = (facts, asdict(scene))
 
     def _about_silence(self, now: float) -> list[Fact]:
-        """An API server that gives no whole account, for whatever reason, is a silent component."""
+        """An API server that does not answer at all is a silent component; one that answers in part is not."""
         self._tells_silent = self._told_silent
         if self.problem and time.monotonic() - self._since > _API_PATIENCE_S:
             self._tells_silent = True
-        elif self._heard and not self.problem:
+        elif self._heard and time.monotonic() - self._since <= _API_PATIENCE_S:
             self._tells_silent = False
         if self._tells_silent == self._told_silent:
             return []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["AirflowApi", "ApiError", "ApiUnavailable", "path_of"]
 
 _PAGE = 100
+_MOST_PAGES = 1000
+_BRIEF_S = 5.0
 _CLOCKS_AGREE_S = 2.0
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 401, 403, 404, 500
 
@@ -76,15 +78,30 @@ class AirflowApi:
         self.answered = time.monotonic()
         return answer
 
+    def once(self, path: str, **params: Any) -> Any:
+        """Like :meth:`get`, asked once and not for long: for a question about one thing, which may be asked again."""
+        try:
+            answer = self._send(path, params, timeout_s=_BRIEF_S)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == _NOT_FOUND:
+                return None
+            raise ApiError(f"{self.url}{path} answered {error.response.status_code}") from error
+        except (httpx.HTTPError, ValueError) as error:
+            raise ApiUnavailable(f"{self.url}{path} does not answer: {type(error).__name__}: {error}") from error
+        self.answered = time.monotonic()
+        return answer
+
     def pages(self, path: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Every element of a listing; ``order_by`` should be given, so that pages do not shift."""
-        offset = 0
-        while True:
-            page = (self.get(path, limit=_PAGE, offset=offset, **params) or {}).get(key, [])
-            yield from page
+        for number in range(_MOST_PAGES):
+            answer = self.get(path, limit=_PAGE, offset=number * _PAGE, **params)
+            page = [] if answer is None else answer.get(key) if isinstance(answer, dict) else None
+            if not isinstance(page, list):
+                raise ApiError(f"{self.url}{path} answered without the list {key!r}")
+            yield from (row for row in page if isinstance(row, dict))
             if len(page) < _PAGE:
                 return
-            offset += _PAGE
+        raise ApiError(f"{self.url}{path} has no end after {_MOST_PAGES * _PAGE} rows")
 
     def silent_s(self, now_monotonic: float) -> float:
         """Seconds since it last answered; infinite if it never did."""
@@ -94,13 +111,14 @@ class AirflowApi:
         """Let go of connections."""
         self._http.close()
 
-    def _send(self, path: str, params: dict[str, Any]) -> Any:
+    def _send(self, path: str, params: dict[str, Any], timeout_s: float | None = None) -> Any:
+        more: dict[str, Any] = {} if timeout_s is None else {"timeout": timeout_s}
         if "Authorization" not in self._http.headers:
             self._log_in()
-        answer = self._http.get(f"/api/v2{path}", params=params)
+        answer = self._http.get(f"/api/v2{path}", params=params, **more)
         if answer.status_code == _UNAUTHORIZED:
             self._log_in()
-            answer = self._http.get(f"/api/v2{path}", params=params)
+            answer = self._http.get(f"/api/v2{path}", params=params, **more)
         self.ahead_s = _ahead(answer.headers.get("Date"), time.time())
         return answer.raise_for_status().json()
 

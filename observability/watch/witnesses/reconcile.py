@@ -6,11 +6,13 @@ before it becomes visible. Facts are keyed, so what is seen twice counts once.
 
 from __future__ import annotations
 
+import copy
 import heapq
 import itertools
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from observability import causes
@@ -38,13 +40,14 @@ from observability.events import (
 )
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, GUESSED, SEEN, Fact, observed, seconds
+from observability.watch.witnesses.alone import ODD_ANSWERS, Questions
 from observability.watch.witnesses.api import path_of
 from observability.watch.witnesses.assets import updated_assets
-from observability.watch.witnesses.diagnose import diagnose_run, diagnose_task
+from observability.watch.witnesses.diagnose import Verdict, diagnose_run, diagnose_task
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from observability.events import Event
@@ -63,6 +66,8 @@ _LOOK_S = 3.0
 _EVENTS_BEFORE_S = 120.0
 _DAY_S = 86_400.0
 _BEGUN_MOST = 2000
+_EVIDENCE_TRIES = 6
+_UNTOLD = "it failed, and Airflow's answers do not say why"
 _TASKS = "/dags/~/dagRuns/~/taskInstances"
 _RUNS = "/dags/~/dagRuns"
 _TELLING_EVENTS = (
@@ -102,68 +107,123 @@ class Reconciler:
         self._events_since = self._until = 0.0
         self._explained: set[tuple[str, str]] = set()
         self._cut = False
+        self._slow_tried = 0.0
+        self._questions = Questions()
+        self._again: dict[str, tuple[dict[str, Any], int]] = {}
+        """Failures that were told without all their evidence, and how often each was asked about again."""
+
+    @property
+    def problem(self) -> str:
+        """What Airflow does not tell at present, as a sentence; empty where it tells everything."""
+        failed = self._questions.failed
+        return "; ".join(f"{about}: {why}" for about, why in list(failed.items())[:3])
 
     def look(self, scene: Scene, now: float, known: Callable[[str], Fact | None] = lambda _key: None) -> list[Fact]:
-        """What happened since ``scene``, which is moved on. Raises ApiError.
+        """What happened since ``scene``, which is moved on. Raises ApiError where Airflow does not answer at all.
 
-        ``known`` tells the fact with a key: what is known for sure is not looked into again.
+        Each listing, and each question about one thing, fails alone: what cannot be had now is counted, told with what
+        is known, and asked about again. ``known`` tells the fact with a key: what is known for sure is not looked
+        into again.
         """
         self._known, self._events_of, self._cut = known, {}, False
         self._until = time.monotonic() + _LOOK_S
+        self._questions.begin()
         health = self._api.get("/monitor/health") or {}
         now += self._api.ahead_s  # what Airflow wrote down is by its own clock
         since = scene.since - _OVERLAP_S if scene.since else now - _LOOKBACK_S
         self.dags, self._events_since = scene.dags, since - _EVENTS_BEFORE_S
-        listed = self._list_tasks(since)
-        self._explained = {(one["dag_id"], one["dag_run_id"]) for one in listed if one["state"] == "failed"}
-        facts = [*self._tasks(listed), *self._runs(since), *self._health(health, scene, now)]
+        facts: list[Fact] = []
+        self._part("components", self._health(health, scene, now), scene, facts)
+        whole = self._part("failed tasks", self._tasks(since), scene, facts)
+        whole = self._part("runs", self._runs(since), scene, facts) and whole
         if not scene.since:
-            facts += self._begun_before(now)
-        if now - scene.slow_at >= _SLOW_S or scene.slow_at > now:
-            facts += [*self._dag_list(scene, now), *self._imports(scene, now), *self._waiting(scene, now)]
-            facts += [*self._auto_paused(scene, now), *updated_assets(self._api, scene.slow_at or None)]
-            scene.slow_at = now
-        if not self._cut:
+            self._part("earlier runs", self._begun_before(now), scene, facts)
+        if now - max(scene.slow_at, self._slow_tried) >= _SLOW_S or self._slow_tried > now or scene.slow_at > now:
+            self._slow_tried = now
+            self._part("DAGs", self._dag_list(scene, now), scene, facts)
+            self._part("import errors", self._imports(scene, now), scene, facts)
+            self._part("waiting tasks", self._waiting(scene, now), scene, facts)
+            assets = iter(updated_assets(self._api, scene.slow_at or None))
+            done = self._part("assets", assets, scene, facts)
+            if self._part("paused DAGs", self._auto_paused(scene, now), scene, facts) and done:
+                scene.slow_at = now
+        if whole and not self._cut:
             scene.since = now
         return facts
+
+    def _part(self, name: str, found: Iterator[Fact], scene: Scene, facts: list[Fact]) -> bool:
+        """Add what one listing tells to ``facts``; False where it failed, and then ``scene`` is as it was."""
+        if self._questions.rests(name):
+            return False
+        before = {part: copy.copy(value) for part, value in vars(scene).items()}
+        try:
+            facts.extend(found)
+        except ODD_ANSWERS as error:
+            vars(scene).update(before)
+            self._questions.note(name, error)
+            return False
+        self._questions.forgive(name)
+        return True
+
+    def _one(self, about: str, found: Callable[[], Iterable[Fact]]) -> list[Fact]:
+        """The facts about one row of a listing; none where the row cannot be understood."""
+        return self._questions.row(about, lambda: list(found()), [])
 
     def confirm(self, suspects: list[Fact]) -> Iterator[Fact]:
         """What Airflow says of attempts whose death was reported, where it knows already. Raises ApiError."""
         self._events_of = {}
         self._events_since = min((fact.time for fact in suspects), default=0.0) - _EVENTS_BEFORE_S
+        self._questions.begin()
         for fact in suspects:
-            mapped = (fact.map_index,) if fact.map_index >= 0 else ()
-            run = ("dags", str(fact.dag_id), "dagRuns", str(fact.run_id))
-            one = self._api.get(path_of(*run, "taskInstances", str(fact.task_id), *mapped))
-            if one is None and "/" in str(fact.run_id):
-                continue  # Airflow's own routes end at a slash, quoted or not: it cannot be asked about this run
-            if one is None:  # its run was deleted, and with it the question
-                yield replace(fact, sign="dismissed", witness="reconciler")
-            elif one["state"] == "failed" and one["try_number"] == fact.try_number:
-                yield self._failed_task(one)
-            elif one["state"] in {"up_for_retry", "success", "removed"} or one["try_number"] > (fact.try_number or 0):
-                yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
+            yield from self._one(f"death {fact.key}", partial(self._confirm, fact))
+
+    def _confirm(self, fact: Fact) -> Iterator[Fact]:
+        mapped = (fact.map_index,) if fact.map_index >= 0 else ()
+        run = ("dags", str(fact.dag_id), "dagRuns", str(fact.run_id))
+        one = self._api.get(path_of(*run, "taskInstances", str(fact.task_id), *mapped))
+        if one is None and "/" in str(fact.run_id):
+            return  # Airflow's own routes end at a slash, quoted or not: it cannot be asked about this run
+        if one is None:  # its run was deleted, and with it the question
+            yield replace(fact, sign="dismissed", witness="reconciler")
+        elif one["state"] == "failed" and one["try_number"] == fact.try_number:
+            yield self._failed_task(one)
+        elif one["state"] in {"up_for_retry", "success", "removed"} or one["try_number"] > (fact.try_number or 0):
+            yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
 
     def _list_tasks(self, since: float) -> list[dict[str, Any]]:
         asked = {"updated_at_gte": _iso(since), "state": ["failed", "up_for_retry", "removed"], "order_by": "id"}
         return list(self._api.pages(_TASKS, "task_instances", **asked))
 
-    def _tasks(self, listed: list[dict[str, Any]]) -> Iterator[Fact]:
-        """What is new of ``listed``, as much of it as can be looked into in time; the rest is left to the next look."""
+    def _tasks(self, since: float) -> Iterator[Fact]:
+        """What is new of tasks, as much of it as can be looked into in time; the rest is left to the next look."""
+        listed = self._list_tasks(since)
+        self._explained = {(str(one.get("dag_id")), str(one.get("dag_run_id"))) for one in listed
+                           if one.get("state") == "failed"}  # fmt: skip
         looked_into = 0
         for one in listed:
-            if one["state"] == "removed":
-                yield from self._removed(one)
-                continue
-            if one["state"] != "failed":
-                yield self._about_task(one, "dismissed", {})
-                continue
-            before = self._known(self._about_task(one, "failed", {}).key)
-            if before is None or not _is_settled(before):
+            if one.get("state") == "failed" and not self._is_settled_already(one):
                 if looked_into and time.monotonic() > self._until:
                     self._cut = True
                     continue
                 looked_into += 1
+            yield from self._one(_name_of(one), partial(self._about_listed, one))
+        for one, _ in list(self._again.values()):
+            if not self._questions.rests(f"evidence of {_name_of(one)}"):
+                yield from self._one(_name_of(one), lambda one=one: [self._failed_task(one)])  # type: ignore[misc]
+
+    def _is_settled_already(self, one: dict[str, Any]) -> bool:
+        try:
+            before = self._known(self._about_task(one, "failed", {}).key)
+        except ODD_ANSWERS:
+            return False
+        return before is not None and _is_settled(before)
+
+    def _about_listed(self, one: dict[str, Any]) -> Iterator[Fact]:
+        if one["state"] == "removed":
+            yield from self._removed(one)
+        elif one["state"] != "failed":
+            yield self._about_task(one, "dismissed", {})
+        else:
             yield self._failed_task(one)
 
     def _removed(self, one: dict[str, Any]) -> Iterator[Fact]:
@@ -184,18 +244,30 @@ class Reconciler:
     def _failed_task(self, one: dict[str, Any]) -> Fact:
         bare = self._about_task(one, "failed", {})
         before = self._known(bare.key)
-        if before is not None and _is_settled(before):
+        if before is not None and _is_settled(before) and bare.key not in self._again:
             return bare
+        about = f"evidence of {_name_of(one)}"
         path = log_path(
             self._folder, one["dag_id"], one["dag_run_id"], one["task_id"], one["map_index"], one["try_number"]
         )
         words = last_words(path)
+        none = LastWords()
         if not words.evidence and one.get("start_date"):
-            words = self._words_by_api(one)
-        verdict = diagnose_task(one, self._events(one), words)
+            words = self._questions.ask(about, partial(self._words_by_api, one), none)
+        events = self._questions.ask(f"event log of {_name_of(one)}", partial(self._events, one), None)
+        self._ask_again(bare.key, one, complete=words is not none and events is not None)
+        judge = partial(diagnose_task, one, events or [], words)
+        unknown = Verdict("app", _UNTOLD, GUESSED, words.evidence)
+        verdict = self._questions.row(f"cause of {_name_of(one)}", judge, unknown)
         return self._about_task(
             one, "failed", verdict.evidence, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
         )
+
+    def _ask_again(self, key: str, one: dict[str, Any], *, complete: bool) -> None:
+        """Remember a failure whose evidence could not be had, so that it is asked for a few times more."""
+        tries = self._again.pop(key, (one, 0))[1]
+        if not complete and tries < _EVIDENCE_TRIES and len(self._again) < _BEGUN_MOST:
+            self._again[key] = (one, tries + 1)
 
     def _about_task(self, one: dict[str, Any], sign: Any, evidence: dict[str, Any], **more: Any) -> Fact:
         """A fact about an attempt; ``dismissed`` needs no event, for it only says that another was wrong."""
@@ -233,7 +305,7 @@ class Reconciler:
         """The last words as Airflow serves them: the log may lie elsewhere."""
         task = ("dags", one["dag_id"], "dagRuns", one["dag_run_id"], "taskInstances", one["task_id"])
         path = path_of(*task, "logs", one["try_number"])
-        said = self._api.get(path, map_index=one["map_index"], full_content="true") or {}
+        said = _mapping(self._api.once(path, map_index=one["map_index"], full_content="true")) or {}
         content = said.get("content", [])
         return (
             words_in(line for line in content if isinstance(line, dict)) if isinstance(content, list) else LastWords()
@@ -255,20 +327,22 @@ class Reconciler:
     def _runs(self, since: float) -> Iterator[Fact]:
         asked = {"updated_at_gte": _iso(since), "state": ["failed", "success"], "order_by": "id"}
         for run in self._api.pages(_RUNS, "dag_runs", **asked):
-            if run["state"] == "failed":
-                yield self._failed_run(run)
-            else:
-                yield self._about_run(run, DagRunSucceeded)
+            yield from self._one(_name_of(run), partial(self._ended_run, run))
         for run in self._api.pages(_RUNS, "dag_runs", updated_at_gte=_iso(since), state=["running"], order_by="id"):
-            if run.get("start_date"):
-                yield replace(self._about_run(run, DagRunStarted), time=seconds(run["start_date"]))
+            yield from self._one(_name_of(run), partial(self._begun_run, run))
+
+    def _ended_run(self, run: dict[str, Any]) -> Iterator[Fact]:
+        yield self._failed_run(run) if run["state"] == "failed" else self._about_run(run, DagRunSucceeded)
+
+    def _begun_run(self, run: dict[str, Any]) -> Iterator[Fact]:
+        if run.get("start_date"):
+            yield replace(self._about_run(run, DagRunStarted), time=seconds(run["start_date"]))
 
     def _begun_before(self, now: float) -> Iterator[Fact]:
         """The runs that began in the day before the first look: a deadline may ask whether today's has."""
         asked = {"start_date_gte": _iso(now - _DAY_S), "order_by": "-start_date"}
         for run in itertools.islice(self._api.pages(_RUNS, "dag_runs", **asked), _BEGUN_MOST):
-            if run.get("start_date"):
-                yield replace(self._about_run(run, DagRunStarted), time=seconds(run["start_date"]))
+            yield from self._one(_name_of(run), partial(self._begun_run, run))
 
     def _failed_run(self, run: dict[str, Any]) -> Fact:
         bare = self._about_run(run, DagRunFailed, reason="")
@@ -278,12 +352,21 @@ class Reconciler:
         if (run["dag_id"], run["dag_run_id"]) in self._explained:
             return self._about_run(run, DagRunFailed, cause="upstream", reason="a task of it failed")
         path = path_of("dags", run["dag_id"], "dagRuns", run["dag_run_id"], "taskInstances")
-        tasks = list(self._api.pages(path, "task_instances", order_by="id"))
-        details = self._api.get(path_of("dags", run["dag_id"], "details")) or {}
-        verdict = diagnose_run(run, tasks, self._events({**run, "task_id": None}), details.get("dag_run_timeout"))
+        name, ask = _name_of(run), self._questions.ask
+        listed = partial(self._api.pages, path, "task_instances", order_by="id")
+        tasks: list[dict[str, Any]] = []
+        tasks = ask(f"tasks of {name}", lambda: list(listed()), tasks)
+        details = ask(f"details of DAG {run['dag_id']}", partial(self._details, run["dag_id"]), None) or {}
+        events = ask(f"event log of {name}", lambda: self._events({**run, "task_id": None}), None)
+        judge = partial(diagnose_run, run, tasks, events or [], details.get("dag_run_timeout"))
+        verdict = self._questions.row(f"cause of {name}", judge, Verdict("platform", _UNTOLD, GUESSED))
         return self._about_run(
             run, DagRunFailed, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
         )
+
+    def _details(self, dag_id: str) -> dict[str, Any] | None:
+        """A DAG's details, None where Airflow has no such DAG."""
+        return _mapping(self._api.once(path_of("dags", dag_id, "details")))
 
     def _about_run(self, run: dict[str, Any], kind: Any, **more: Any) -> Fact:
         """The fact that a run began, ended well or failed; the event's id is the one that the listener gives it."""
@@ -304,24 +387,34 @@ class Reconciler:
         return replace(found, witness="reconciler")
 
     def _health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
-        limit = self._thresholds().component_silent
         for key, name in _COMPONENTS.items():
-            beat = (told.get(key) or {}).get(f"latest_{key}_heartbeat")
-            if beat is None:
-                continue
-            age = now - seconds(beat)
+            yield from self._one(f"health of the {name}", partial(self._health_of, key, name, told, scene, now))
+
+    def _health_of(self, key: str, name: str, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
+        said = told.get(key) or {}
+        beat = said.get(f"latest_{key}_heartbeat")
+        if beat is None and said.get("status") != "unhealthy":
+            return  # it never ran
+        age = now - seconds(beat) if beat is not None else None
+        if age is not None:
             gauges.heartbeat(name, age)
-            if age > limit:
-                yield self._silent(name, f"its last heartbeat was {age:.0f} s ago", now)
-                scene.silent = [*{*scene.silent, name}]
-            elif name in scene.silent:
-                scene.silent.remove(name)
-                event = ComponentRecovered(identity=Identity(component=name), reason="it has a heartbeat again")
-                yield observed(event, time=now)
+        if age is None:  # Airflow 3.4 forgets the heartbeat of one that was stopped
+            yield self._silent(name, "it was stopped: it has no heartbeat any more", now)
+            scene.silent = [*{*scene.silent, name}]
+        elif age > self._thresholds().component_silent:
+            yield self._silent(name, f"its last heartbeat was {age:.0f} s ago", now)
+            scene.silent = [*{*scene.silent, name}]
+        elif name in scene.silent:
+            scene.silent = [one for one in scene.silent if one != name]
+            event = ComponentRecovered(identity=Identity(component=name), reason="it has a heartbeat again")
+            yield observed(event, time=now)
 
     def _silent(self, name: str, reason: str, now: float) -> Fact:
         state = {"triggerer": "deferred", "scheduler": "scheduled"}.get(name)
-        waiting = list(self._api.pages(_TASKS, "task_instances", state=[state], order_by="id")) if state else []
+        listed = partial(self._api.pages, _TASKS, "task_instances", state=[state], order_by="id")
+        waiting: list[dict[str, Any]] = []
+        if state:
+            waiting = self._questions.ask(f"tasks that wait for the {name}", lambda: list(listed()), waiting)
         evidence: dict[str, Any] = {}
         if waiting:
             evidence["affected"] = ", ".join(f"{one['dag_id']}.{one['task_id']}" for one in waiting[:10])
@@ -344,24 +437,22 @@ class Reconciler:
             yield self._dag(event, now, {"file": file})
         for dag_id in [name for name in found if name not in scene.dags and scene.slow_at]:
             yield self._dag(DagReturned(identity=Identity(dag_id=dag_id), reason="it is parsed again"), now)
-        for dag_id, one in found.items():
-            if scene.dags.get(dag_id, {}).get("paused") and not one["is_paused"]:
-                yield self._dag(DagUnpaused(identity=self._identity(one), reason="it is no longer paused"), now)
-        overdue_after = self._thresholds().overdue
-        waits = {dag_id: self._next_run(one, scene, now) for dag_id, one in found.items()}
-        for dag_id, (due, since) in waits.items():
-            one = found[dag_id]
-            if due and now - max(seconds(due), since) > overdue_after and self._has_room(one):
-                overdue = DagRunOverdue(
-                    identity=self._identity({"dag_id": dag_id}), reason=f"the run that was due at {due} has not begun"
-                )
-                yield observed(overdue, time=now, certainty=SEEN, about=_about_dag(one, self._environment))
         before, turn = scene.dags, _longest_unasked(scene.dags)
-        scene.dags = {
-            name: {**self._known_dag(one, None if name in turn else before.get(name), now), "next": waits[name]}
-            for name, one in found.items()
-        }
-        self.dags = scene.dags
+        listed: dict[str, dict[str, Any]] = {}
+        for dag_id, one in found.items():
+            yield from self._one(f"next run of DAG {dag_id}", partial(self._overdue, one, scene, now))
+            known = None if dag_id in turn else before.get(dag_id)
+            ask = partial(self._known_dag, one, known, scene, now)
+            listed[dag_id] = self._questions.row(f"DAG {dag_id}", ask, {}) or {**before.get(dag_id, {"paused": True})}
+        scene.dags = self.dags = listed
+
+    def _overdue(self, one: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
+        due, since = self._next_run(one, scene, now)
+        late = bool(due) and now - max(seconds(due), since) > self._thresholds().overdue
+        if late and self._has_room(one):
+            reason = f"the run that was due at {due} has not begun"
+            overdue = DagRunOverdue(identity=self._identity({"dag_id": one["dag_id"]}), reason=reason)
+            yield observed(overdue, time=now, certainty=SEEN, about=_about_dag(one, self._environment))
 
     @staticmethod
     def _next_run(one: dict[str, Any], scene: Scene, now: float) -> tuple[str, float]:
@@ -374,18 +465,28 @@ class Reconciler:
     def _has_room(self, one: dict[str, Any]) -> bool:
         """Whether the DAG may begin another run: one that has as many as it may is not late."""
         most = one.get("max_active_runs") or 16
-        active = self._api.get(path_of("dags", one["dag_id"], "dagRuns"), state=["running"], limit=1) or {}
+        asked = self._api.once(path_of("dags", one["dag_id"], "dagRuns"), state=["running"], limit=1)
+        active = _mapping(asked) or {}
         return int(active.get("total_entries", 0)) < most
 
-    def _known_dag(self, one: dict[str, Any], before: dict[str, Any] | None, now: float) -> dict[str, Any]:
+    def _known_dag(
+        self, one: dict[str, Any], before: dict[str, Any] | None, scene: Scene, now: float
+    ) -> dict[str, Any]:
         """What is worth remembering of a DAG; its params are asked for when it has changed, and when it is its turn."""
         known = {"file": one.get("relative_fileloc"), "paused": one["is_paused"], **_about_dag(one, self._environment)}
         known |= {"draining": True} if _is_draining(one) else {}
+        known["next"] = self._next_run(one, scene, now)
         mark = [one.get("bundle_version"), one.get("last_expired"), known["tags"], one.get("timetable_summary")]
         if before is not None and before.get("mark") == mark:
             kept = {"deadlines": before.get("deadlines", []), "asked": before.get("asked", 0.0)}
             return {**known, "mark": mark, **kept}
-        params = (self._api.get(path_of("dags", one["dag_id"], "details")) or {}).get("params") or {}
+        ask = partial(self._details, one["dag_id"])
+        answer = self._questions.ask(f"details of DAG {one['dag_id']}", ask, None)
+        if answer is None and before is None:
+            before = scene.dags.get(one["dag_id"])
+        if answer is None:
+            return {**known, "mark": None, "deadlines": (before or {}).get("deadlines", []), "asked": 0.0}
+        params = answer.get("params") or {}
         declared = params.get("contrail_deadlines") or {}
         deadlines = declared.get("value", []) if isinstance(declared, dict) else []
         return {**known, "mark": mark, "deadlines": deadlines, "asked": now}
@@ -395,36 +496,43 @@ class Reconciler:
         return observed(event, time=now, certainty=SEEN, evidence=evidence, about=self._about(dag_id))
 
     def _imports(self, scene: Scene, now: float) -> Iterator[Fact]:
-        found = {one["filename"]: one for one in self._api.pages("/importErrors", "import_errors", order_by="id")}
+        listed = self._api.pages("/importErrors", "import_errors", order_by="id")
+        found = {str(one["filename"]): one for one in listed if "filename" in one}
         for name, one in found.items():
-            last = str(one["stack_trace"]).strip().rpartition("\n")[2]
-            lost = [dag_id for dag_id, about in scene.dags.items() if about.get("file") == name]
-            evidence = {"error.stack_trace": one["stack_trace"][-4000:], "affected": ", ".join(lost[:20])}
-            event = DagImportFailed(
-                identity=self._identity({"dag_id": lost[0]}) if lost else None,
-                time=_datetime(seconds(one["timestamp"])),
-                reason=last,
-                stack_trace=causes.bounded_trace(str(one["stack_trace"])),
-                file_path=name,
-            )
-            yield observed(
-                event, time=seconds(one["timestamp"]), certainty=CERTAIN, evidence=evidence,
-                about=self._about(lost[0]) if lost else {"env": self._environment},
-            )  # fmt: skip
+            yield from self._one(f"import error of {name}", partial(self._import_error, name, one, scene))
         for name in [name for name in scene.broken if name not in found]:
             yield observed(DagImportRepaired(reason="the file parses again", file_path=name), time=now)
-        scene.broken = {name: one["timestamp"] for name, one in found.items()}
+        scene.broken = {name: str(one.get("timestamp")) for name, one in found.items()}
+
+    def _import_error(self, name: str, one: dict[str, Any], scene: Scene) -> Iterator[Fact]:
+        last = str(one["stack_trace"]).strip().rpartition("\n")[2]
+        lost = [dag_id for dag_id, about in scene.dags.items() if about.get("file") == name]
+        evidence = {"error.stack_trace": one["stack_trace"][-4000:], "affected": ", ".join(lost[:20])}
+        event = DagImportFailed(
+            identity=self._identity({"dag_id": lost[0]}) if lost else None,
+            time=_datetime(seconds(one["timestamp"])),
+            reason=last,
+            stack_trace=causes.bounded_trace(str(one["stack_trace"])),
+            file_path=name,
+        )
+        yield observed(
+            event, time=seconds(one["timestamp"]), certainty=CERTAIN, evidence=evidence,
+            about=self._about(lost[0]) if lost else {"env": self._environment},
+        )  # fmt: skip
 
     def _waiting(self, scene: Scene, now: float) -> Iterator[Fact]:
         limit = self._thresholds().queued
         stuck: dict[str, list[Any]] = {}
         active = list(self._api.pages(_TASKS, "task_instances", state=list(_ACTIVE), order_by="id"))
-        yield from self._idle({(one["dag_id"], one["dag_run_id"]) for one in active}, scene, now)
-        for one in [one for one in active if one["state"] in {"queued", "scheduled"}]:
+        under_way = {(str(one.get("dag_id")), str(one.get("dag_run_id"))) for one in active}
+        yield from self._idle(under_way, scene, now)
+        for one in [one for one in active if one.get("state") in {"queued", "scheduled"}]:
             since = one.get("queued_when") if one["state"] == "queued" else one.get("scheduled_when")
             if since is None:
                 continue
-            waited = now - seconds(since)
+            waited = self._questions.row(f"wait of {_name_of(one)}", partial(_waited, one, since, now), None)
+            if waited is None:
+                continue
             event = TaskStuck(
                 identity=self._identity(one),
                 cause="stuck_queued",
@@ -457,7 +565,8 @@ class Reconciler:
         """
         oldest: dict[str, dict[str, Any]] = {}
         for run in self._api.pages(_RUNS, "dag_runs", state=["running"], order_by="run_after"):
-            oldest.setdefault(run["dag_id"], run)
+            if "dag_id" in run and "dag_run_id" in run:
+                oldest.setdefault(run["dag_id"], run)
         before, scene.idle = scene.idle, {}
         for dag_id, run in oldest.items():
             if (dag_id, run["dag_run_id"]) in active or scene.dags.get(dag_id, {}).get("paused", True):
@@ -465,9 +574,10 @@ class Reconciler:
             key = f"{dag_id}\x1f{run['dag_run_id']}"
             since, told = before.get(key, [now, False])
             if now - since >= self._thresholds().queued:
-                waiting = self._never_scheduled(dag_id, run["dag_run_id"])
-                told = bool(waiting)
-                if told:
+                ask = partial(self._never_scheduled, dag_id, run["dag_run_id"])
+                waiting = self._questions.ask(f"tasks of {_name_of(run)}", ask, None)
+                told = told if waiting is None else bool(waiting)
+                if waiting:
                     reason = f"it runs, and {', '.join(waiting[:5])} has waited {now - since:.0f} s to be scheduled"
                     yield self._stuck(DagRunStuck(identity=self._identity(run), reason=reason), now)
             scene.idle[key] = [since, told]
@@ -495,22 +605,23 @@ class Reconciler:
         for event in self._api.pages(
             "/eventLogs", "event_logs", event="paused", after=_iso(since), order_by="event_log_id"
         ):
-            number = int(event["event_log_id"])
-            if number <= scene.paused_until:
-                continue
-            newest = max(newest, number)
-            paused = DagAutoPaused(
-                identity=self._identity({"dag_id": event["dag_id"]}),
-                time=_datetime(seconds(event["when"])),
-                reason="too many runs failed in a row (max_consecutive_failed_dag_runs)",
-            )
-            yield observed(paused, time=seconds(event["when"]), certainty=CERTAIN, about=self._about(event["dag_id"]))
-            scene.paused[event["dag_id"]] = False
+            number = int(event.get("event_log_id") or 0)
+            if number > scene.paused_until:
+                newest = max(newest, number)
+                yield from self._one(f"event {number}", partial(self._paused, event, scene))
         scene.paused_until = newest
         yield from self._unpaused(scene, now)
 
-    @staticmethod
-    def _unpaused(scene: Scene, now: float) -> Iterator[Fact]:
+    def _paused(self, event: dict[str, Any], scene: Scene) -> Iterator[Fact]:
+        paused = DagAutoPaused(
+            identity=self._identity({"dag_id": event["dag_id"]}),
+            time=_datetime(seconds(event["when"])),
+            reason="too many runs failed in a row (max_consecutive_failed_dag_runs)",
+        )
+        yield observed(paused, time=seconds(event["when"]), certainty=CERTAIN, about=self._about(event["dag_id"]))
+        scene.paused[event["dag_id"]] = False
+
+    def _unpaused(self, scene: Scene, now: float) -> Iterator[Fact]:
         """DAGs that Airflow had paused and that run again; the list of DAGs may be older than the event."""
         for dag_id, was_seen in list(scene.paused.items()):
             if scene.dags.get(dag_id, {}).get("paused"):
@@ -518,12 +629,33 @@ class Reconciler:
             elif was_seen:
                 del scene.paused[dag_id]
                 why = "it runs again" if dag_id in scene.dags else "Airflow no longer has the DAG"
-                yield Fact(family="paused", sign="recovered", time=now, dag_id=dag_id, reason=why)
+                event = DagUnpaused(identity=self._identity({"dag_id": dag_id}), reason=why)
+                yield observed(event, time=now)
 
     def _about(self, dag_id: str | None, **more: Any) -> dict[str, Any]:
         known = self.dags.get(dag_id or "", {})
         about = {name: known.get(name) for name in ("owner", "tags", "env")} | {"env": self._environment} | more
         return {name: value for name, value in about.items() if value}
+
+
+def _mapping(answer: Any) -> dict[str, Any] | None:
+    """An answer that must be an object. Raises TypeError."""
+    if answer is not None and not isinstance(answer, dict):
+        raise TypeError(f"an object was asked for, and a {type(answer).__name__} came")
+    return answer
+
+
+def _name_of(one: dict[str, Any]) -> str:
+    """What a row of a listing is about, for people and for counting."""
+    names = ("dag_id", "dag_run_id", "task_id", "map_index", "try_number")
+    return " ".join(str(one[name]) for name in names if one.get(name) not in (None, -1))
+
+
+def _waited(one: dict[str, Any], since: str, now: float) -> float:
+    """How long a row of a task waits; a row without what a fact needs is told apart from one that is whole."""
+    for name in ("dag_id", "dag_run_id", "task_id", "map_index", "try_number", "pool"):
+        one[name]
+    return now - seconds(since)
 
 
 def _is_about(event: dict[str, Any], one: dict[str, Any]) -> bool:

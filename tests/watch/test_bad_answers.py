@@ -1,0 +1,218 @@
+"""One bad answer of Airflow, whatever it is, hides nothing else."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tenacity import Retrying, stop_after_attempt
+
+from observability.contain import take_losses
+from observability.watch.route import Thresholds
+from observability.watch.witnesses.api import AirflowApi
+from observability.watch.witnesses.reconcile import Reconciler, Scene
+
+NOW = 1_767_960_000.0
+
+
+def ago(seconds):
+    return datetime.fromtimestamp(NOW - seconds, timezone.utc).isoformat()
+
+
+def task(dag, state="failed"):
+    return {
+        "dag_id": dag, "dag_run_id": "r1", "task_id": "t", "map_index": -1, "try_number": 1, "state": state,
+        "hostname": "h", "duration": 3.0, "start_date": ago(40), "end_date": ago(30), "operator_name": "X",
+        "pool": "default_pool", "queued_when": ago(900), "scheduled_when": ago(900),
+    }  # fmt: skip
+
+
+def run(dag):
+    return {
+        "dag_id": dag, "dag_run_id": "r2", "state": "failed", "start_date": ago(60), "end_date": ago(29),
+        "duration": 31.0, "run_type": "manual", "logical_date": None, "run_after": ago(60),
+    }  # fmt: skip
+
+
+def dag(name):
+    return {
+        "dag_id": name, "is_paused": False, "has_import_errors": False, "owners": ["ann"], "tags": [],
+        "relative_fileloc": f"{name}.py", "next_dagrun_run_after": None, "bundle_version": None, "last_expired": None,
+        "timetable_summary": None, "max_active_runs": 16,
+    }  # fmt: skip
+
+
+class Airflow:
+    """An API server that tells of two DAGs; what is asked by ``bad`` is answered by ``answers``."""
+
+    def __init__(self, bad=None, answer=None):
+        self.bad, self.bad_answer = bad, answer
+        self.asked = []
+
+    def answer(self, request):
+        path = request.url.path.removeprefix("/api/v2")
+        if path == "/auth/token":
+            return httpx.Response(201, json={"access_token": "secret-token"})
+        self.asked.append(path)
+        if self.bad is not None and re.search(self.bad, path):
+            return self.bad_answer()
+        found = self.found(path, request.url.params)
+        return httpx.Response(404 if found is None else 200, json=found)
+
+    def found(self, path, params):  # noqa: PLR0911 - one for each path
+        states = params.get_list("state")
+        if path == "/monitor/health":
+            return {"scheduler": {"latest_scheduler_heartbeat": ago(600), "status": "unhealthy"}}
+        if "/logs/" in path:
+            return {"content": [{"event": "Task failed with exception", "logger": "task",
+                                 "error_detail": [{"exc_type": "MemoryError", "exc_value": ""}]}]}  # fmt: skip
+        if re.search(r"/taskInstances$", path):
+            rows = [task(name) for name in ("bad", "good")]
+            return {"task_instances": [one for one in rows if not states or one["state"] in states]}
+        if re.search(r"/dags/~/dagRuns$", path):
+            return {"dag_runs": [run(name) for name in ("bad", "good") if "failed" in states]}
+        if re.search(r"/dagRuns$", path):
+            return {"dag_runs": [], "total_entries": 0}
+        if path.endswith("/details"):
+            return {**dag("x"), "params": {}, "dag_run_timeout": None}
+        if path == "/dags":
+            return {"dags": [dag(name) for name in ("bad", "good")]}
+        if path == "/importErrors":
+            broken = {"filename": "broken.py", "timestamp": ago(10), "stack_trace": "SyntaxError: x"}
+            return {"import_errors": [{**broken, "import_error_id": 1}]}
+        return {"event_logs": [], "pools": [], "total_entries": 0}
+
+
+def look(airflow, folder, monkeypatch=None):
+    api = AirflowApi("http://airflow")
+    api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow.answer))
+    api._retrying = Retrying(stop=stop_after_attempt(1), reraise=True)
+    reconciler = Reconciler(api, folder, Thresholds, "test")
+    return reconciler.look(Scene(), NOW), reconciler
+
+
+def told(facts):
+    return {(fact.family, fact.sign, fact.dag_id or fact.name) for fact in facts}
+
+
+ALL = {
+    ("component", "failed", "scheduler"), ("task", "failed", "bad"), ("task", "failed", "good"),
+    ("run", "failed", "bad"), ("run", "failed", "good"), ("import", "failed", "broken.py"),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch):
+    monkeypatch.setenv("CONTRAIL_API_USERNAME", "watcher")
+    monkeypatch.setenv("CONTRAIL_API_PASSWORD", "hunter2")
+    yield
+    take_losses()
+
+
+def of(status, text="no"):
+    return lambda: httpx.Response(status, text=text)
+
+
+def slow():
+    raise httpx.ReadTimeout("too slow")
+
+
+BAD = {
+    "bad request": of(400, "Select a region and index for this task instance"), "forbidden": of(403), "gone": of(410),
+    "unprocessable": of(422), "error": of(500), "away": of(503), "empty": of(200, ""), "cut": of(200, '{"content": ['),
+    "null": of(200, "null"), "list": of(200, "[]"), "number": of(200, "7"), "wrong types": of(200, '{"content": 5}'),
+    "slow": slow,
+}  # fmt: skip
+OF_ONE_OBJECT = ("/dags/bad/dagRuns/r1/taskInstances/t/logs", "/dags/bad/details", "/dags/bad/dagRuns/r2/taskInstances",
+                 "/dags/bad/")  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", BAD)
+@pytest.mark.parametrize("path", OF_ONE_OBJECT)
+def test_a_bad_answer_about_one_object_hides_no_failure_at_all(tmp_path, path, answer):
+    facts, _ = look(Airflow(path, BAD[answer]), tmp_path)
+    assert told(facts) >= ALL
+    [good] = [fact for fact in facts if (fact.family, fact.dag_id) == ("task", "good")]
+    assert good.cause == "oom"
+
+
+LISTINGS = {
+    r"^/dags/~/dagRuns/~/taskInstances$": "task", r"^/dags/~/dagRuns$": "run", r"^/dags$": "dag",
+    r"^/importErrors$": "import", r"^/eventLogs$": "paused",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [name for name in BAD if name != "null"])
+@pytest.mark.parametrize("path", LISTINGS)
+def test_a_listing_that_fails_stops_no_other(tmp_path, path, answer):
+    facts, reconciler = look(Airflow(path, BAD[answer]), tmp_path)
+    assert told(facts) >= {one for one in ALL if one[0] != LISTINGS[path]}
+    assert reconciler.problem
+    assert sum(take_losses().values()) >= 1
+
+
+def test_what_could_not_be_asked_is_asked_again_and_then_known(tmp_path, monkeypatch):
+    airflow = Airflow("/logs/", of(400))
+    clock = [1000.0]
+    monkeypatch.setattr("observability.watch.witnesses.alone.time.monotonic", lambda: clock[0])
+    api = AirflowApi("http://airflow")
+    api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow.answer))
+    reconciler, scene, seen = Reconciler(api, tmp_path, Thresholds, "test"), Scene(), {}
+    for _ in range(3):
+        facts = reconciler.look(scene, NOW, seen.get)
+        seen |= {fact.key: fact for fact in facts}
+        clock[0] += 1
+    assert len([path for path in airflow.asked if "/logs/" in path]) == 2  # once for each, then they rest
+    airflow.bad = None
+    clock[0] += 60
+    facts = reconciler.look(scene, NOW + 300, seen.get)
+    causes = {fact.dag_id: fact.cause for fact in facts if fact.family == "task"}
+    assert causes == {"bad": "oom", "good": "oom"}
+    airflow.asked.clear()
+    reconciler.look(scene, NOW + 305, seen.get)
+    assert [path for path in airflow.asked if "/logs/" in path] == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["content", "params", "task_instances", "state", "event", "total_entries"]), inner
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(OF_ONE_OBJECT), value=JSON, status=st.sampled_from([200, 200, 200, 400, 404, 409, 500]))
+def test_no_answer_about_one_object_hides_anothers_failure(tmp_path, path, value, status):
+    facts, _ = look(Airflow(path, lambda: httpx.Response(status, json=value)), tmp_path)
+    assert told(facts) >= {one for one in ALL if one[2] != "bad"}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=st.dictionaries(st.sampled_from([*task("x")]), JSON, max_size=4))
+def test_no_row_of_a_listing_hides_the_next(tmp_path, row):
+    class Odd(Airflow):
+        def found(self, path, params):
+            found = super().found(path, params)
+            for key in ("task_instances", "dag_runs", "dags", "import_errors", "event_logs"):
+                if isinstance(found, dict) and found.get(key):
+                    found[key] = [row, {**found[key][0], **row}, *found[key]]
+            return found
+
+    facts, _ = look(Odd(), tmp_path)
+    assert told(facts) >= {one for one in ALL if one[0] in {"task", "run", "import"} and one[2] != "bad"}
+
+
+def test_one_that_does_not_answer_at_all_is_said_so(tmp_path):
+    from observability.watch.witnesses.api import ApiUnavailable
+
+    with pytest.raises(ApiUnavailable):
+        look(Airflow("/", of(503)), tmp_path)
