@@ -8,21 +8,25 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.everywhere_findings import FINDINGS, Finding, rules
+from benchmarks.everywhere_findings import CONTROLS, FINDINGS, Finding, rules, start_run
 from benchmarks.everywhere_hosts import STORES, Hosts, separate_hosts
 from benchmarks.everywhere_places import PLACES, Places, about_controls
 from benchmarks.figure import Figure, Options, Sample, Target
 from observability.store import StoreError
 from observability.store.cluster import ClusterError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 Cells = dict[str, dict[str, bool | None]]
 _GROUPS = ("deadlines", "tasks", "files", "components", "api")
-_QUICK = ("exception", "sigkill", "deadline few_rows", "asset updated", "scheduler silent")
-_CONTROLS = ("way_fine", "way_retry_then_success", "late_control")
+_QUICK = ("exception", "sigkill", "deadline few_rows", "asset updated")
+_AT_ONCE = 9
 
 
 def run(options: Options) -> list[Figure]:
@@ -35,17 +39,21 @@ def run(options: Options) -> list[Figure]:
     chosen = [one for one in _chosen(options) if not _is_good(known.get(one.name))]
     stores = options.stores or STORES
     wrong: list[str] = []
+    missing: dict[str, str] = {}
     if chosen:
         with (
             tempfile.TemporaryDirectory(prefix="everywhere-") as folder,
             separate_hosts(Path(folder), rules(), stores) as hosts,
         ):
-            found, missing, wrong = _try(hosts, chosen, stores)
-        known |= found
-        if options.results:
-            options.results.write_text(json.dumps(known, indent=1))
-    else:
-        missing = {}
+            places = Places(hosts, stores)
+            for control in CONTROLS:
+                start_run(hosts, control)
+            for part in _parts(chosen):
+                _settle(hosts, places, part, known, missing)
+                if options.results:
+                    options.results.write_text(json.dumps(known, indent=1))
+            places.begin_round()
+            wrong = about_controls(places)
     Console(stderr=True, width=180).print(_table(known))
     cells = [(name, place, there) for name, row in known.items() for place, there in row.items() if there is not None]
     bad = [f"{name} at {place}" for name, place, there in cells if not there]
@@ -66,24 +74,12 @@ def _is_good(row: dict[str, bool | None] | None) -> bool:
     return row is not None and all(there is not False for there in row.values())
 
 
-def _try(hosts: Hosts, chosen: list[Finding], stores: tuple[str, ...]) -> tuple[Cells, dict[str, str], list[str]]:
-    places = Places(hosts, stores)
-    found: Cells = {}
-    missing: dict[str, str] = {}
-    for control in _CONTROLS:
-        _begin_control(hosts, control)
+def _parts(chosen: list[Finding]) -> Iterator[list[Finding]]:
+    """What is made to happen together: a group, or as much of it as six slots of workers take at once."""
     for group in _GROUPS:
         mine = [one for one in chosen if one.group == group]
-        if mine:
-            _settle(hosts, places, mine, found, missing)
-    places.begin_round()
-    return found, missing, about_controls(places)
-
-
-def _begin_control(hosts: Hosts, dag_id: str) -> None:
-    from benchmarks.everywhere_findings import _run
-
-    _run(hosts, dag_id)
+        size = _AT_ONCE if group == "tasks" else max(1, len(mine))
+        yield from (mine[start : start + size] for start in range(0, len(mine), size))
 
 
 def _settle(hosts: Hosts, places: Places, mine: list[Finding], found: Cells, missing: dict[str, str]) -> None:

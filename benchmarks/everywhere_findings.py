@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from benchmarks.everywhere_hosts import Hosts
 
-__all__ = ["CONTROLS", "FINDINGS", "Finding", "rules"]
+__all__ = ["CONTROLS", "FINDINGS", "Finding", "rules", "start_run"]
 
 CONTROLS = ("late_control", "way_fine", "way_retry_then_success")
 """DAGs of which nothing may be said anywhere."""
@@ -62,7 +62,7 @@ def rules() -> str:
     return json.dumps(
         {
             "timing": {"storm_messages": 5000, "flap_messages": 5000},
-            "thresholds": {"queued": "25s", "overdue": "15s", "component_silent": "20s"},
+            "thresholds": {"queued": "40s", "overdue": "15s", "component_silent": "20s"},
             "channels": {
                 "file": {"type": "file", "rate_per_minute": 10000},
                 "nobody": {"type": "webhook", "url": "env:NOBODY", "allow": ["127.0.0.1"]},
@@ -77,7 +77,7 @@ def rules() -> str:
     )
 
 
-def _run(hosts: Hosts, dag_id: str, **conf: Any) -> str:
+def start_run(hosts: Hosts, dag_id: str, **conf: Any) -> str:
     """Unpause a DAG once it is parsed, and start a run of it; the run's id."""
     until(lambda: hosts.call("GET", f"/dags/{dag_id}"), 120)
     hosts.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
@@ -98,24 +98,24 @@ def _state(hosts: Hosts, dag_id: str, run_id: str, *states: str) -> None:
 def _way(name: str, **more: Any) -> Finding:
     """One of the ways to fail of ``failing_dags/ways.py``, by a run of it."""
     dag_id = f"way_{name}"
-    given = {"action": "task.failed", "begin": lambda hosts: _run(hosts, dag_id), **more}
+    given = {"action": "task.failed", "begin": lambda hosts: start_run(hosts, dag_id), **more}
     return Finding(name, "tasks", where={"airflow.dag_id": dag_id}, **given)
 
 
 def _late(name: str, action: str = "deadline.missed", **more: Any) -> Finding:
     dag_id = f"late_{name}"
-    given = {"begin": lambda hosts: _run(hosts, dag_id, seconds=14), **more}
+    given = {"begin": lambda hosts: start_run(hosts, dag_id, seconds=14), **more}
     return Finding(f"deadline {name}", "deadlines", action, {"airflow.dag_id": dag_id}, **given)
 
 
 def _by_hand(hosts: Hosts) -> None:
-    run_id = _run(hosts, "way_by_hand")
+    run_id = start_run(hosts, "way_by_hand")
     _state(hosts, "way_by_hand", run_id, "running")
     hosts.call("PATCH", f"/dags/way_by_hand/dagRuns/{run_id}/taskInstances/work", json={"new_state": "failed"})
 
 
 def _deadlock(hosts: Hosts) -> None:
-    run_id = _run(hosts, "way_deadlock")
+    run_id = start_run(hosts, "way_deadlock")
     _ended(hosts, "way_deadlock", run_id)
     asked = {
         "dry_run": False, "only_failed": False, "task_ids": ["numbers"], "include_downstream": True,
@@ -126,7 +126,7 @@ def _deadlock(hosts: Hosts) -> None:
 
 def _auto_paused(hosts: Hosts) -> None:
     for _ in range(2):
-        _ended(hosts, "way_auto_paused", _run(hosts, "way_auto_paused"))
+        _ended(hosts, "way_auto_paused", start_run(hosts, "way_auto_paused"))
 
 
 def _several(dag_id: str, usual: dict[str, Any], unusual: dict[str, Any]) -> Callable[[Hosts], None]:
@@ -134,8 +134,8 @@ def _several(dag_id: str, usual: dict[str, Any], unusual: dict[str, Any]) -> Cal
 
     def begin(hosts: Hosts) -> None:
         for _ in range(4):
-            _ended(hosts, dag_id, _run(hosts, dag_id, **usual))
-        _run(hosts, dag_id, **unusual)
+            _ended(hosts, dag_id, start_run(hosts, dag_id, **usual))
+        start_run(hosts, dag_id, **unusual)
 
     return begin
 
@@ -158,7 +158,7 @@ def _frozen(service: str, host: str, before: str = "") -> Callable[[Hosts], None
             until(lambda: hosts.call("GET", f"/dags/{before}"), 120)
             hosts.call("PATCH", f"/dags/{before}", json={"is_paused": False})
         elif before:
-            _state(hosts, before, _run(hosts, before), "deferred")
+            _state(hosts, before, start_run(hosts, before), "deferred")
         hosts.signal(service, host, signal.SIGSTOP)
 
     return begin
@@ -175,12 +175,34 @@ def _silent(component: str, service: str, host: str, before: str = "", within_s:
     )  # fmt: skip
 
 
+def _waits_for_ever(hosts: Hosts) -> None:
+    """A run whose task may not begin before that of the run before succeeds, which has failed."""
+    for day in (1, 2):
+        until(lambda: hosts.call("GET", "/dags/late_waits"), 120)
+        hosts.call("PATCH", "/dags/late_waits", json={"is_paused": False})
+        asked = {"logical_date": f"2026-01-0{day}T00:00:00Z", "conf": {}}
+        answer = hosts.call("POST", "/dags/late_waits/dagRuns", json=asked)
+        if day == 1:
+            _ended(hosts, "late_waits", str((answer or {}).get("dag_run_id", "")))
+
+
+def _break_rules(hosts: Hosts) -> None:
+    path = hosts.home / "watch" / "rules.yaml"
+    path.with_suffix(".kept").write_text(path.read_text())
+    path.write_text("routes: [")
+
+
+def _mend_rules(hosts: Hosts) -> None:
+    path = hosts.home / "watch" / "rules.yaml"
+    path.with_suffix(".kept").replace(path)
+
+
 def _nothing(_hosts: Hosts) -> None:
     """Another finding makes it happen."""
 
 
 def _store_fresh_then_late(hosts: Hosts) -> None:
-    _ended(hosts, "late_asset", _run(hosts, "late_asset"))
+    _ended(hosts, "late_asset", start_run(hosts, "late_asset"))
 
 
 def _starts_nothing(hosts: Hosts) -> None:
@@ -192,14 +214,14 @@ def _recovers(hosts: Hosts) -> None:
     """The run that was missing comes: once the deadline is said to be missed."""
     until(lambda: any("late_success" in str(one.get("dag_id")) for one in hosts.messages()), 200, 1)
     time.sleep(1)
-    _run(hosts, "late_success")
+    start_run(hosts, "late_success")
 
 
 FINDINGS: tuple[Finding, ...] = (
     *(_late(name, within_s=120) for name in ("run", "task", "airflow")),
     _late("start", begin=_starts_nothing, within_s=480),
     _late("slow", begin=_several("late_slow", {"seconds": 1}, {"seconds": 45}), within_s=240),
-    _late("few_rows", begin=lambda hosts: _run(hosts, "late_few_rows", rows=5)),
+    _late("few_rows", begin=lambda hosts: start_run(hosts, "late_few_rows", rows=5)),
     _late("odd_rows", begin=_several("late_odd_rows", {"rows": 1000}, {"rows": 3}), within_s=240),
     _late("success", begin=_starts_nothing, within_s=150),
     Finding(
@@ -219,11 +241,11 @@ FINDINGS: tuple[Finding, ...] = (
     ),
     Finding(
         "schema drift", "deadlines", "schema.drifted", {"airflow.dag_id": "late_drift"},
-        lambda hosts: _run(hosts, "late_drift") and None,
+        lambda hosts: start_run(hosts, "late_drift") and None,
     ),
     Finding(
         "rows rejected", "deadlines", "rows.rejected", {"airflow.dag_id": "late_rejected"},
-        lambda hosts: _run(hosts, "late_rejected") and None, told=False,
+        lambda hosts: start_run(hosts, "late_rejected") and None, told=False,
     ),
     _way("exception"),
     _way("retry_then_failure"),
@@ -260,8 +282,13 @@ FINDINGS: tuple[Finding, ...] = (
     Finding("DAG auto-paused", "files", "dag.auto_paused", {"airflow.dag_id": "way_auto_paused"}, _auto_paused, 150),
     Finding(
         "channel fails", "files", "notification.failed", {"notification.channel": "nobody"},
-        lambda hosts: _run(hosts, "late_channel") and None, 120, ("nobody",),
+        lambda hosts: start_run(hosts, "late_channel") and None, 120, ("nobody",),
     ),
+    Finding(
+        "channel broken", "files", "channel.broken", {"notification.channel": "nobody"}, _nothing, 150, ("nobody",)
+    ),
+    Finding("rules rejected", "files", "rules.rejected", {}, _break_rules, 60, ("rules.yaml",), end=_mend_rules),
+    Finding("run waits for ever", "files", "dag_run.stuck", {"airflow.dag_id": "late_waits"}, _waits_for_ever, 150),
     _silent("triggerer", "triggerer", "trig", "way_deferred"),
     _silent("dag-processor", "dag-processor", "dagproc"),
     _silent("scheduler", "scheduler", "sched", "way_never_started", 120),

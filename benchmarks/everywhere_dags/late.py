@@ -87,6 +87,14 @@ with late("rejected"):
 
     work()
 
+with late("waits"):
+
+    @task(depends_on_past=True)
+    def work(dag_run=None):
+        raise ValueError("the next run waits for this one for ever")
+
+    work()
+
 with late("channel"):
 
     @task

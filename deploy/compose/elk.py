@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from observability.store.cluster import PRIVILEGES
+
 __all__ = ["ROLE", "set_up"]
 
 ROLE = {
@@ -19,11 +21,11 @@ ROLE = {
     "indices": [
         {
             "names": ["logs-airflow.*", "logs-etl.*", "logs-contrail.*", "metrics-airflow.*"],
-            "privileges": ["create_doc", "auto_configure", "read", "view_index_metadata"],
+            "privileges": list(PRIVILEGES),
         }
     ],
 }
-"""Append and read, in our own data streams; what is installed there is installed by the service ``elk-setup``."""
+"""Append, refresh and read, in our own data streams; what is there is installed by the service ``elk-setup``."""
 
 
 @retry(

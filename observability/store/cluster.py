@@ -19,7 +19,10 @@ from observability.credentials import Credentials, resolve
 if TYPE_CHECKING:
     from observability.settings import Settings
 
-__all__ = ["Cluster", "ClusterError", "ClusterUnreachable", "Reply", "open_cluster"]
+__all__ = ["PRIVILEGES", "Cluster", "ClusterError", "ClusterUnreachable", "Reply", "open_cluster"]
+
+PRIVILEGES = ("auto_configure", "create_doc", "maintenance", "read", "view_index_metadata")
+"""What relay and watcher need on our data streams: append, refresh after a lost reply, look up, ask for shards."""
 
 
 class ClusterUnreachable(RuntimeError):  # noqa: N818 - a state, not a mistake of the caller
