@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from observability.catalog import DATASETS
 from observability.store.cluster import PRIVILEGES
 
 __all__ = ["ROLE", "set_up"]
@@ -20,7 +21,7 @@ ROLE = {
     "cluster": ["monitor"],
     "indices": [
         {
-            "names": ["logs-airflow.*", "logs-etl.*", "logs-contrail.*", "metrics-airflow.*"],
+            "names": sorted(one.stream("*") for one in DATASETS.values()),
             "privileges": list(PRIVILEGES),
         }
     ],

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from topology import COMMANDS
 
+from observability.catalog import DATASETS
 from observability.cli.platform.environment import read_env_file
 from observability.relay.sources.logs import log_stream
 from observability.settings import load_settings
@@ -241,6 +242,7 @@ def test_the_user_of_elasticsearch_may_append_and_read_and_no_more():
             "maintenance",  # to refresh, where a reply was lost and what arrived is looked up
         }  # fmt: skip
         assert not [name for name in part["names"] if name in {"*", "logs-*", "metrics-*"}]
+        assert set(part["names"]) == {spec.stream("*") for spec in DATASETS.values()}
 
 
 def test_users_of_elasticsearch_are_set_by_its_security_api():
