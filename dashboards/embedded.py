@@ -13,6 +13,8 @@ from dashboards.kibana.colours import tones
 from dashboards.names import DATA_VIEWS, heading
 from dashboards.panels import Board, Panel, source_of
 from dashboards.signals import Question, Ratio, Signal, conditions, measure, unit
+from dashboards.words import WORDS
+from observability import catalog
 
 __all__ = ["boards"]
 
@@ -44,10 +46,16 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "width": panel.size[0],
         "height": panel.size[1],
         "quiet": panel.quiet.reason if panel.quiet else "",
+        "note": panel.note,
     }
     if panel.kind == "search":
         saved = next(one for one in SAVED if one.key == panel.saved)
-        asked = {"where": _where(saved.where), "columns": list(saved.columns)}
+        asked = {
+            "where": _where(saved.where),
+            "columns": list(saved.columns),
+            "headings": [heading(column) for column in saved.columns],
+            "units": [catalog.FIELDS[column].unit or catalog.FIELDS[column].type for column in saved.columns],
+        }
         return {**shown, **_source(saved.source), **asked}
     return {
         **shown,
@@ -56,12 +64,15 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "by": list(panel.by),
         "headings": [heading(field) for field in panel.by],
         "tones": tones(panel.by[-1]) if panel.by else {},
+        "words": {field: WORDS[field] for field in panel.by if field in WORDS},
         "top": panel.top,
         "sort": panel.sort,
         "rising": panel.rising,
         "limits": list(panel.limits or ()),
         "line": list(panel.line or ()),
         "opens": panel.opens,
+        "wide_range": panel.wide_range,
+        "sparse": panel.sparse,
         "alone": panel.alone,
     }
 

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from observability import catalog
 
-__all__ = ["DATA_VIEWS", "PREFIX", "Account", "Names", "heading", "index_pattern", "object_id", "stable_uuid"]
+__all__ = [
+    "DATA_VIEWS",
+    "HEADINGS",
+    "PREFIX",
+    "Account",
+    "Names",
+    "heading",
+    "index_pattern",
+    "object_id",
+    "spaced",
+    "stable_uuid",
+]
 
 PREFIX = "contrail"
 """Start of every id that is ours: nothing else in a Kibana or an account is touched."""
@@ -20,12 +31,12 @@ DATA_VIEWS: dict[str, tuple[str, tuple[str, ...]]] = {
 """The sources of signals: the data view's name and the datasets behind it."""
 
 
-_HEADINGS = {
+HEADINGS = {
     "airflow.cause": "Cause",
     "airflow.component": "Component",
     "airflow.dag_file": "File",
     "airflow.operator": "Operator",
-    "airflow.run_path": "Run",
+    "airflow.run_path": "Page",
     "airflow.signal": "Signal",
     "airflow.state": "State",
     "airflow.try_number": "Try",
@@ -53,12 +64,31 @@ _HEADINGS = {
     "telemetry.sink": "Sink",
     "telemetry.stage": "Where",
     "telemetry.stream": "Stream",
+    "process.exit_code": "Exit code",
+    "airflow.asset": "Asset",
+    "airflow.dag_id": "DAG",
+    "airflow.dag_task": "Task",
+    "airflow.log_page": "Page",
+    "airflow.cpu_time": "CPU time",
+    "airflow.map_index": "Map",
+    "airflow.peak_rss": "Memory",
+    "airflow.owner": "Owner",
+    "airflow.pool": "Pool",
+    "airflow.run_id": "Run",
+    "airflow.task_id": "Task",
+    "error.message": "Message",
+    "event": "Line",
+    "event.duration": "Duration",
+    "event.reason": "Reason",
+    "incident.count": "Times",
+    "incident.runbook": "Runbook",
+    "incident.state": "State",
 }
 
 
 def heading(field: str) -> str:
     """What a column or an axis is called that shows a field; its description where that is short enough."""
-    return _HEADINGS.get(field) or catalog.FIELDS[field].description.partition("(")[0].strip(" .")
+    return HEADINGS.get(field) or catalog.FIELDS[field].description.partition("(")[0].strip(" .")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +98,12 @@ class Names:
     airflow_url: str = "http://127.0.0.1:8080"
     runbook_url: str = "docs/runbooks"
     alert_index: str = "contrail-kibana-alerts"
+    space: str = ""
+    """Kibana's space; ids of rules, connectors and saved objects are unique across spaces, so they name it."""
+
+    def uuid(self, name: str) -> str:
+        """The UUID of a rule or connector in this space."""
+        return stable_uuid(f"{self.space}:{name}" if self.space else name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +131,11 @@ class Account:
 def object_id(name: str) -> str:
     """Id of a saved object, the same in every build."""
     return f"{PREFIX}-{name}"
+
+
+def spaced(identity: str, space: str) -> str:
+    """An id of ours as it is in a space of Kibana; the default space adds nothing."""
+    return f"{PREFIX}-{space}:{identity.removeprefix(f'{PREFIX}-')}" if space else identity
 
 
 def stable_uuid(name: str) -> str:

@@ -43,6 +43,9 @@ class Panel:
     ``opens`` is the board that a click on a value opens, with filters and time. ``size`` is in a grid
     of 48 columns. The values of ``by`` are the ``top`` by question number ``sort``, lowest first if ``rising``.
     ``alone``: the board's controls do not apply, because its documents lack their fields.
+    ``note`` says what a reader must know to read it.
+    ``sparse``: it has a value now and then (a run a day), so its points are joined; else a gap stays a gap.
+    ``wide_range``: its values differ by powers of ten, so that one DAG that catches up would flatten the rest.
     """
 
     key: str
@@ -58,6 +61,9 @@ class Panel:
     opens: str = ""
     size: tuple[int, int] = (24, 10)
     alone: bool = False
+    sparse: bool = False
+    wide_range: bool = False
+    note: str = ""
     quiet: Quiet | None = None
     saved: str = ""
 

@@ -66,6 +66,7 @@ def _in_boards() -> Iterator[str]:
         )
         if panel.opens and panel.opens not in keys:
             yield f"{title}: opens {panel.opens!r}, which is no board"
+        yield from _carried(title, panel)
         for name in panel.quiet.filled_by if panel.quiet else ():
             if name not in catalog.EVENTS and name not in catalog.METRICS and name not in catalog.AIRFLOW_METRICS:
                 yield f"{title}: is filled by {name!r}, which is neither event nor metric"
@@ -75,6 +76,15 @@ def _in_boards() -> Iterator[str]:
         )
     for saved in SAVED:
         yield from (f"search {saved.title}: column {name!r}" for name in saved.columns if name not in catalog.FIELDS)
+
+
+def _carried(title: str, panel: Panel) -> Iterator[str]:
+    """A click carries every value of the panel's split along: the board that it opens must know them all."""
+    target = next((board for board in BOARDS if board.key == panel.opens), None)
+    known = {control.field for control in target.controls} if target else set(panel.by)
+    for field in panel.by:
+        if field not in known:
+            yield f"{title}: a click carries {field!r} to board {panel.opens!r}, which has no list of it"
 
 
 def _in_rules() -> Iterator[str]:

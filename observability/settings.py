@@ -72,6 +72,10 @@ class ContrailSettings:
         "Address of the Airflow UI as people reach it, for links; empty: Airflow's [api] base_url, else http://127.0.0.1:<airflow.port>.",
     )
     kibana_url: str = knob("", "Address of Kibana as people reach it, for links; empty: no such links.")
+    runbook_url: str = knob(
+        "",
+        "Address under which people reach the pages of docs/runbooks/, for links; empty: their path in the repository.",
+    )
     kibana_connection_id: str = knob(
         "",
         "Airflow Connection (host, login, password, extra {api_key, ca_certs}) that installs boards; empty: kibana_url.",

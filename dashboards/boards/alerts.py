@@ -6,30 +6,43 @@ from dashboards.boards import asked
 from dashboards.panels import Board, Control, Panel, Quiet, Row
 from dashboards.signals import events, metric
 
-_STATES = ("incident.opened", "incident.acknowledged", "incident.escalated", "incident.resolved")
+_ITSELF = ("channel.broken", "channel.recovered", "rules.rejected", "rules.accepted")
 _TOLD = ("notification.sent", "notification.failed")
 _NOBODY = Quiet("Nobody acknowledged an incident.", ("incident.acknowledged",))
+_NONE_OPEN = Quiet("No incident of this severity was open.", ("incident.opened",))
+_OPEN_LIMITS = {"critical": (0.5, 1.0), "error": (1.0, 3.0), "warning": (1.0, 10.0), "info": (10.0, 100.0)}
 _OPEN_STILL = Quiet("No incident was resolved.", ("incident.resolved",))
 
 _INCIDENTS = Row(
     "What was wrong?",
-    "Incidents, not messages: repeats are folded into one. What was opened and is neither acknowledged nor "
+    "Incidents, not messages: repeats are counted in one. What was opened and is neither acknowledged nor "
     "resolved is waiting for you.",
     (
-        Panel(
-            key="open",
-            title="Open now",
-            kind="table",
-            by=("incident.severity",),
-            alone=True,
-            size=(16, 6),
-            questions=(metric("Open", "contrail.incident.open", aggregate="last"),),
+        *(
+            Panel(
+                key=f"open-{severity}",
+                title=f"Open now: {severity}",
+                kind="number",
+                alone=True,
+                size=(12, 6),
+                limits=limits,
+                quiet=_NONE_OPEN,
+                questions=(
+                    metric(
+                        f"Open now: {severity}",
+                        "contrail.incident.open",
+                        where=(("incident.severity", (severity,)),),
+                        aggregate="last",
+                    ),
+                ),
+            )
+            for severity, limits in _OPEN_LIMITS.items()
         ),
         Panel(
             key="opened",
             title="Opened",
             kind="number",
-            size=(8, 6),
+            size=(12, 6),
             quiet=asked.NO_INCIDENT,
             questions=(events("Opened", "incident.opened", series=metric("Opened", "contrail.incident.opened")),),
         ),
@@ -37,7 +50,7 @@ _INCIDENTS = Row(
             key="resolved",
             title="Resolved",
             kind="number",
-            size=(8, 6),
+            size=(12, 6),
             quiet=_OPEN_STILL,
             questions=(
                 events("Resolved", "incident.resolved", series=metric("Resolved", "contrail.incident.resolved")),
@@ -47,7 +60,7 @@ _INCIDENTS = Row(
             key="to-acknowledge",
             title="Median time to acknowledge",
             kind="number",
-            size=(8, 6),
+            size=(12, 6),
             quiet=_NOBODY,
             questions=(events("To acknowledge", "incident.acknowledged", aggregate="median", field="incident.age"),),
         ),
@@ -55,7 +68,7 @@ _INCIDENTS = Row(
             key="to-recover",
             title="Median time to recover",
             kind="number",
-            size=(8, 6),
+            size=(12, 6),
             quiet=_OPEN_STILL,
             questions=(events("To recover", "incident.resolved", aggregate="median", field="incident.age"),),
         ),
@@ -65,20 +78,10 @@ _INCIDENTS = Row(
             kind="bars",
             by=("event.action",),
             quiet=asked.NO_INCIDENT,
-            questions=(events("Incidents", *_STATES),),
+            questions=(events("Incidents", *asked.INCIDENT_STATES),),
+            size=(48, 9),
         ),
-        Panel(
-            key="latest",
-            title="Incidents",
-            kind="table",
-            by=("incident.key", "incident.severity", "airflow.cause"),
-            quiet=asked.NO_INCIDENT,
-            questions=(
-                events("Changes", *_STATES),
-                events("Occurrences", *_STATES, aggregate="max", field="incident.count"),
-                events("Last change", *_STATES, aggregate="max", field="@timestamp"),
-            ),
-        ),
+        Panel(key="latest", title="Incidents", kind="search", saved="incidents", size=(48, 14)),
     ),
 )
 
@@ -90,7 +93,7 @@ _NOISE = Row(
             key="noisiest",
             title="Noisiest DAGs",
             kind="ranking",
-            by=("airflow.dag_id", "airflow.cause"),
+            by=("airflow.dag_id",),
             quiet=asked.NO_INCIDENT,
             questions=(events("Incidents", "incident.opened"),),
             opens="dag",
@@ -167,6 +170,30 @@ _DELIVERY = Row(
                 events("Last", "notification.failed", aggregate="max", field="@timestamp"),
             ),
             quiet=Quiet("Every channel took what it was given.", ("notification.failed",)),
+        ),
+        Panel(
+            key="itself",
+            title="What stands in the way of alerts",
+            kind="table",
+            by=("event.action",),
+            size=(24, 8),
+            questions=(
+                events("Times", *_ITSELF),
+                events("Last", *_ITSELF, aggregate="max", field="@timestamp"),
+            ),
+            quiet=Quiet("Every channel and the file of rules can be used.", ("channel.broken", "rules.rejected")),
+        ),
+        Panel(
+            key="rules",
+            title="Kibana's rules that saw what the watcher had not",
+            kind="table",
+            by=("rule.id", "event.action"),
+            size=(24, 8),
+            questions=(
+                events("Times", "rule.fired", "rule.recovered"),
+                events("Last", "rule.fired", "rule.recovered", aggregate="max", field="@timestamp"),
+            ),
+            quiet=Quiet("No rule of Kibana found anything that the watcher had not seen.", ("rule.fired",)),
         ),
     ),
 )

@@ -17,7 +17,8 @@ RUN_ENDS = ("dag_run.succeeded", "dag_run.failed")
 TASK_ENDS = ("task.succeeded", "task.failed", "task.skipped")
 ATTEMPT_ENDS = (*TASK_ENDS, "task.retried")
 """One event an attempt: ``task.killed`` says how a process died, and the attempt's end is told beside it."""
-STANDSTILLS = ("dag_run.overdue", "task.stuck", "dag.auto_paused", "dag.vanished")
+STANDSTILLS = ("dag_run.overdue", "dag_run.stuck", "task.stuck", "task.removed", "dag.auto_paused", "dag.vanished")
+INCIDENT_STATES = ("incident.opened", "incident.acknowledged", "incident.escalated", "incident.resolved")
 BAD_ATTEMPTS = ("task.failed", "task.retried")
 
 _FAILED = (("airflow.state", ("failed",)),)

@@ -54,7 +54,7 @@ _RUNS = Row(
             kind="heatmap",
             by=("airflow.dag_id",),
             limits=(0.05, 0.2),
-            opens="run",
+            top=20,
             questions=(Ratio("Failed", asked.RUNS_FAILED, asked.RUNS),),
             size=(24, 12),
         ),
@@ -65,7 +65,7 @@ _RUNS = Row(
             by=("airflow.task_id",),
             limits=(0.05, 0.2),
             questions=(Ratio("Failed", events("Bad", *asked.BAD_ATTEMPTS), events("All", *_ATTEMPT_ENDED)),),
-            opens="run",
+            note="Choose one DAG: names of tasks repeat.",
             size=(24, 12),
         ),
     ),
@@ -80,6 +80,7 @@ _DURATION = Row(
             key="band",
             title="Run duration and its usual band",
             kind="line",
+            sparse=True,
             size=(24, 12),
             questions=(
                 events("p95", *asked.RUN_ENDS, aggregate="p95", field="event.duration"),
@@ -95,6 +96,7 @@ _DURATION = Row(
             by=("airflow.dag_id", "airflow.task_id"),
             opens="run",
             sort=2,
+            top=20,
             size=(24, 12),
             questions=(
                 events("Attempts", *_ATTEMPT_ENDED),
@@ -108,7 +110,8 @@ _DURATION = Row(
 
 _WHY = Row(
     "Why did it fail?",
-    "Attempts that failed, by cause; a retried attempt is not a failed task. The same fingerprint is the same error.",
+    "Attempts that failed, by cause, then the errors and their messages. A retried attempt is not counted as a failed "
+    "task.",
     (
         Panel(
             key="retries",
@@ -116,9 +119,8 @@ _WHY = Row(
             kind="bars",
             by=("event.action",),
             quiet=asked.NO_FAILURE,
-            opens="run",
             questions=(events("Attempts", *asked.BAD_ATTEMPTS),),
-            size=(18, 10),
+            size=(28, 10),
         ),
         Panel(
             key="causes",
@@ -126,18 +128,19 @@ _WHY = Row(
             kind="donut",
             by=("airflow.cause",),
             quiet=asked.NO_FAILURE,
-            size=(10, 10),
+            size=(20, 10),
             questions=(events("Failed attempts", *asked.BAD_ATTEMPTS),),
         ),
         Panel(
             key="errors",
             title="Errors",
             kind="table",
-            by=("error.type", "error.frame", "error.fingerprint"),
+            by=("airflow.cause", "error.type", "error.frame"),
             quiet=asked.NO_FAILURE,
             questions=(events("Times", *asked.BAD_ATTEMPTS), asked.LAST_SEEN),
-            size=(20, 10),
+            size=(48, 10),
         ),
+        Panel(key="failures", title="The latest failures", kind="search", saved="failures", size=(48, 14)),
     ),
 )
 
@@ -151,6 +154,7 @@ _LANDING = Row(
             kind="line",
             by=("deadline.name",),
             quiet=asked.NO_LATE,
+            sparse=True,
             questions=(
                 events("Late by", "deadline.missed", "deadline.approached", aggregate="max", field="deadline.lateness"),
             ),

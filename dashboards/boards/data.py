@@ -27,8 +27,8 @@ _NO_DRIFT = Quiet("No input changed its columns.", ("schema.drifted",))
 
 _ROWS = Row(
     "Is it complete?",
-    "Every measured step counts, so a row that three steps passed on counts three times. A line that parts from "
-    "its shadow of a week before is missing or doubled data.",
+    "Every measured step counts, so a row that three steps passed on counts three times. If this week's line leaves "
+    "last week's, rows are missing or duplicated.",
     (
         Panel(key="rows-out", title="Rows out of all steps", kind="number", questions=(_OUT,), size=(12, 6)),
         Panel(key="rows-in", title="Rows into all steps", kind="number", questions=(_IN,), size=(12, 6)),
@@ -53,6 +53,7 @@ _ROWS = Row(
             key="usual",
             title="Rows written against a week before",
             kind="line",
+            sparse=True,
             size=(24, 10),
             questions=(
                 _OUT,
@@ -80,7 +81,7 @@ _CLEAN = Row(
             kind="ranking",
             by=("etl.rule",),
             quiet=asked.NO_REJECT,
-            size=(16, 10),
+            size=(24, 10),
             questions=(
                 events(
                     "Rejected",
@@ -97,7 +98,7 @@ _CLEAN = Row(
             kind="bars",
             by=("etl.rule",),
             quiet=asked.NO_REJECT,
-            size=(16, 10),
+            size=(24, 10),
             questions=(events("Rejected", "rows.rejected", aggregate="sum", field="etl.rows_rejected"),),
         ),
         Panel(
@@ -106,21 +107,11 @@ _CLEAN = Row(
             kind="table",
             by=("etl.table", "etl.columns_added"),
             quiet=_NO_DRIFT,
-            size=(16, 10),
+            size=(24, 8),
             questions=(
                 events("Times", "schema.drifted"),
                 events("Last", "schema.drifted", aggregate="max", field="@timestamp"),
             ),
-        ),
-        Panel(
-            key="failed-steps",
-            title="Steps that failed",
-            kind="table",
-            by=("airflow.dag_id", "etl.step", "error.type"),
-            size=(24, 8),
-            quiet=Quiet("No measured step raised.", ("step.failed",)),
-            questions=(events("Times", "step.failed"),),
-            opens="run",
         ),
         Panel(
             key="gone",
@@ -130,6 +121,15 @@ _CLEAN = Row(
             quiet=_NO_DRIFT,
             size=(24, 8),
             questions=(events("Times", "schema.drifted"),),
+        ),
+        Panel(
+            key="failed-steps",
+            title="Steps that failed",
+            kind="table",
+            by=("airflow.dag_id", "etl.step", "error.type"),
+            size=(48, 8),
+            quiet=Quiet("No measured step raised.", ("step.failed",)),
+            questions=(events("Times", "step.failed"),),
         ),
     ),
 )
@@ -144,15 +144,28 @@ _FRESH = Row(
             kind="line",
             by=("etl.table",),
             size=(24, 10),
+            sparse=True,
+            wide_range=True,
+            note="On a logarithmic axis: a DAG that catches up reads data that is years old.",
             questions=(events("Age", "step.measured", aggregate="max", field="etl.watermark_age"),),
             quiet=Quiet("No step said which moment its data covers.", ("step.measured",)),
+        ),
+        Panel(
+            key="step-time",
+            title="Step duration, p95",
+            kind="line",
+            by=("etl.step",),
+            sparse=True,
+            size=(24, 10),
+            questions=(events("p95", "step.measured", aggregate="p95", field="event.duration"),),
         ),
         Panel(
             key="tables",
             title="Tables",
             kind="table",
             by=("etl.table", "airflow.dag_id"),
-            size=(24, 10),
+            top=20,
+            size=(48, 10),
             questions=(
                 _OUT,
                 _REJECTED,
@@ -165,17 +178,9 @@ _FRESH = Row(
             title="Assets updated",
             kind="ranking",
             by=("airflow.asset",),
-            size=(24, 8),
+            size=(48, 8),
             questions=(events("Updates", "asset.updated"),),
             quiet=Quiet("No task has an asset as its outlet.", ("asset.updated",)),
-        ),
-        Panel(
-            key="step-time",
-            title="Step duration, p95",
-            kind="line",
-            by=("etl.step",),
-            size=(24, 8),
-            questions=(events("p95", "step.measured", aggregate="p95", field="event.duration"),),
         ),
     ),
 )

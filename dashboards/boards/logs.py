@@ -22,7 +22,7 @@ _LINES = Row(
             kind="donut",
             by=("airflow.component",),
             questions=(logs("Lines"),),
-            size=(12, 10),
+            size=(24, 10),
         ),
         Panel(
             key="loggers",
@@ -30,7 +30,7 @@ _LINES = Row(
             kind="ranking",
             by=("logger",),
             questions=(logs("Errors", where=_BAD),),
-            size=(12, 10),
+            size=(48, 9),
             quiet=Quiet("Nobody logged an error.", ("task.failed",)),
         ),
         Panel(key="lines", title="Lines", kind="search", saved="logs", size=(48, 20)),
@@ -47,6 +47,41 @@ LOGS = Board(
 )
 
 SAVED = (
+    Saved(
+        "attempts",
+        "Contrail: attempts",
+        "events",
+        (
+            "airflow.dag_id",
+            "airflow.task_id",
+            "airflow.map_index",
+            "airflow.try_number",
+            "airflow.state",
+            "event.duration",
+            "airflow.peak_rss",
+            "airflow.cpu_time",
+            "process.exit_code",
+            "airflow.run_path",
+            "airflow.run_id",
+        ),
+        (("event.action", asked.ATTEMPT_ENDS),),
+    ),
+    Saved(
+        "incidents",
+        "Contrail: incidents",
+        "events",
+        (
+            "incident.severity",
+            "event.action",
+            "airflow.dag_id",
+            "airflow.cause",
+            "incident.count",
+            "event.reason",
+            "airflow.run_path",
+            "incident.runbook",
+        ),
+        (("event.action", asked.INCIDENT_STATES),),
+    ),
     Saved(
         "logs",
         "Contrail: all logs",

@@ -76,8 +76,8 @@ _NOW = Row(
 
 _FAILING = Row(
     "What is failing?",
-    "Outcomes over time, then the DAGs and tasks behind the red, with their cause. Retried attempts are no "
-    "failed tasks.",
+    "Outcomes over time, then the causes, DAGs and tasks behind the red. A retried attempt is not counted as a "
+    "failed task.",
     (
         Panel(
             key="run-outcomes",
@@ -85,7 +85,6 @@ _FAILING = Row(
             kind="bars",
             questions=(asked.RUNS,),
             by=("event.outcome",),
-            opens="dag",
         ),
         Panel(
             key="task-outcomes",
@@ -93,17 +92,16 @@ _FAILING = Row(
             kind="bars",
             questions=(asked.TASKS,),
             by=("airflow.state",),
-            opens="dag",
         ),
         Panel(
             key="failing-dags",
-            title="Failing DAGs by cause",
+            title="Failing DAGs",
             kind="ranking",
-            by=("airflow.dag_id", "airflow.cause"),
+            by=("airflow.dag_id",),
             opens="dag",
             questions=(events("Failed attempts", *asked.BAD_ATTEMPTS),),
             quiet=asked.NO_FAILURE,
-            size=(18, 12),
+            size=(14, 12),
         ),
         Panel(
             key="causes",
@@ -118,11 +116,12 @@ _FAILING = Row(
             key="failing-tasks",
             title="Failing tasks",
             kind="table",
-            by=("airflow.dag_id", "airflow.task_id", "airflow.cause"),
+            by=("airflow.dag_id", "airflow.task_id"),
+            top=20,
             questions=(events("Failed attempts", *asked.BAD_ATTEMPTS), asked.LAST_SEEN),
             quiet=asked.NO_FAILURE,
             opens="run",
-            size=(20, 12),
+            size=(24, 12),
         ),
     ),
 )
@@ -138,7 +137,7 @@ _LATE = Row(
             kind="bars",
             by=("event.action",),
             quiet=asked.NO_LATE,
-            size=(12, 10),
+            size=(24, 10),
             questions=(events("Deadlines", "deadline.missed", "deadline.approached", "deadline.recovered"),),
         ),
         Panel(
@@ -151,7 +150,7 @@ _LATE = Row(
                 events("Missed", "deadline.missed"),
                 events("Most late", "deadline.missed", aggregate="max", field="deadline.lateness"),
             ),
-            size=(12, 10),
+            size=(24, 10),
         ),
         Panel(
             key="standing",
@@ -159,7 +158,7 @@ _LATE = Row(
             kind="table",
             by=("airflow.dag_id", "event.action"),
             quiet=asked.NO_STANDSTILL,
-            size=(12, 10),
+            size=(24, 10),
             questions=(
                 events("Times", *asked.STANDSTILLS),
                 events("Last", *asked.STANDSTILLS, aggregate="max", field="@timestamp"),
@@ -177,7 +176,7 @@ _LATE = Row(
                 events("Good runs", "dag_run.succeeded"),
                 events("Last good run", "dag_run.succeeded", aggregate="max", field="@timestamp"),
             ),
-            size=(12, 10),
+            size=(24, 10),
         ),
     ),
 )
@@ -226,7 +225,7 @@ _AIRFLOW = Row(
             size=(16, 10),
             questions=(
                 metric("Queued", "executor.queued_tasks"),
-                metric("Running", "executor.running_tasks"),
+                metric("Running, busiest pool", "pool.running_slots"),
                 metric("Starving", "scheduler.tasks.starving"),
             ),
         ),
@@ -238,6 +237,8 @@ _AIRFLOW = Row(
             alone=True,
             size=(16, 10),
             questions=(metric("Delay, p95", "dagrun.schedule_delay"),),
+            wide_range=True,
+            note="On a logarithmic axis: a DAG that catches up is late by years.",
             quiet=Quiet("No run was started by its schedule.", ("dagrun.schedule_delay",)),
         ),
         Panel(
@@ -281,7 +282,8 @@ _TELEMETRY = Row(
         Panel(
             key="records",
             title="Records by result",
-            kind="bars",
+            kind="line",
+            note="Emitted and stored should lie on each other.",
             by=("telemetry.result",),
             alone=True,
             size=(12, 8),

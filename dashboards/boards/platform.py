@@ -70,9 +70,10 @@ _SCHEDULER = Row(
             title="Executor slots",
             kind="line",
             size=(16, 10),
+            note="LocalExecutor always reports 0 running tasks; see the running slots by pool.",
             questions=(
                 metric("Open", "executor.open_slots", aggregate="min"),
-                metric("Running", "executor.running_tasks"),
+                metric("Running, if remote", "executor.running_tasks"),
                 metric("Queued", "executor.queued_tasks"),
             ),
         ),
@@ -89,11 +90,19 @@ _SCHEDULER = Row(
         ),
         Panel(
             key="pools",
-            title="Pool slots in use",
-            kind="area",
+            title="Running slots by pool",
+            kind="line",
             by=("airflow.pool",),
             size=(16, 10),
-            questions=(metric("Running", "pool.running_slots"), metric("Queued", "pool.queued_slots")),
+            questions=(metric("Running", "pool.running_slots"),),
+        ),
+        Panel(
+            key="pools-queued",
+            title="Queued slots by pool",
+            kind="line",
+            by=("airflow.pool",),
+            size=(16, 10),
+            questions=(metric("Queued", "pool.queued_slots"),),
         ),
         Panel(
             key="triggers",
@@ -111,6 +120,8 @@ _SCHEDULER = Row(
             kind="line",
             by=("airflow.dag_id",),
             size=(16, 10),
+            wide_range=True,
+            note="On a logarithmic axis: a DAG that catches up is late by years.",
             questions=(metric("p95", "dagrun.first_task_scheduling_delay"),),
         ),
         Panel(
@@ -135,8 +146,9 @@ _RELAY = Row(
     (
         Panel(
             key="records",
-            title="Records by stream and result",
-            kind="bars",
+            title="Records by result",
+            kind="line",
+            note="Emitted and stored should lie on each other.",
             by=("telemetry.result",),
             size=(16, 10),
             questions=(metric("Records", "contrail.relay.records"),),

@@ -6,38 +6,20 @@ from dashboards.boards import asked
 from dashboards.panels import Board, Panel, Quiet, Row
 from dashboards.signals import events
 
-_ALL = ("task.started", *asked.ATTEMPT_ENDS, "task.killed")
-
 _ATTEMPTS = Row(
     "What happened?",
-    "Choose a DAG and a run above. Attempts in the order of time; each row of the table is one attempt and "
-    "links to its page in Airflow.",
+    "Choose a DAG and a run above. Each row of the table is one attempt, the newest first, and links to its page in "
+    "Airflow.",
     (
         Panel(
             key="timeline",
-            title="Attempts on the time line",
+            title="Attempts by the time they ended",
             kind="bars",
             by=("event.action",),
             size=(48, 8),
-            questions=(events("Attempts", *_ALL),),
+            questions=(events("Attempts", *asked.ATTEMPT_ENDS),),
         ),
-        Panel(
-            key="attempts",
-            title="Attempts",
-            kind="table",
-            top=50,
-            sort=1,
-            size=(48, 12),
-            by=("airflow.run_path", "airflow.task_id", "airflow.try_number", "airflow.state"),
-            questions=(
-                events("Events", *asked.ATTEMPT_ENDS),
-                events("Ended", *asked.ATTEMPT_ENDS, aggregate="max", field="@timestamp"),
-                events("Duration", *asked.ATTEMPT_ENDS, aggregate="max", field="event.duration"),
-                events("Peak memory", *asked.ATTEMPT_ENDS, aggregate="max", field="airflow.peak_rss"),
-                events("Processor time", *asked.ATTEMPT_ENDS, aggregate="max", field="airflow.cpu_time"),
-                events("Exit code", *asked.ATTEMPT_ENDS, aggregate="max", field="process.exit_code"),
-            ),
-        ),
+        Panel(key="attempts", title="Attempts", kind="search", saved="attempts", size=(48, 14)),
     ),
 )
 
@@ -49,6 +31,7 @@ _DATA = Row(
             key="rows",
             title="Rows by step",
             kind="table",
+            top=20,
             by=("airflow.task_id", "etl.step", "etl.table"),
             size=(32, 10),
             questions=(
@@ -72,8 +55,7 @@ _DATA = Row(
 
 _ERROR = Row(
     "What went wrong?",
-    "The error with the last frame of the user's own code. The same fingerprint is the same error as before; "
-    "then the log itself.",
+    "The error with the last frame of your own code, then the log itself.",
     (
         Panel(
             key="errors",
@@ -81,7 +63,8 @@ _ERROR = Row(
             kind="table",
             size=(48, 8),
             quiet=asked.NO_FAILURE,
-            by=("airflow.task_id", "airflow.cause", "error.type", "error.frame", "error.fingerprint"),
+            top=20,
+            by=("airflow.task_id", "airflow.cause", "error.type", "error.frame"),
             questions=(events("Times", *asked.BAD_ATTEMPTS), asked.LAST_SEEN),
         ),
         Panel(

@@ -6,15 +6,17 @@ from typing import Any
 
 from dashboards.kibana.colours import AMBER, mapping, steps
 from dashboards.kibana.columns import Columns, columns_of, kql, order, static_value, terms, time_buckets
+from dashboards.kibana.runtime import DAG_TASK
 from dashboards.names import object_id
 from dashboards.panels import Panel, same_conditions, signals_of, source_of
-from dashboards.signals import Signal, conditions
+from dashboards.signals import Signal, conditions, measure
 
 __all__ = ["lens"]
 
 _SERIES = {"line": "line", "area": "area_stacked", "bars": "bar_stacked"}
-_SHIFTED = "3h"
-"""A shift must be a multiple of the interval, so the interval is fixed where there is one."""
+_WIDTHS = {"date": 150, "number": 130}
+"""Pixels of a table's column: the words get what is left."""
+_DAG_AND_TASK = {"airflow.dag_id", "airflow.task_id"}
 
 
 def lens(panel: Panel) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def lens(panel: Panel) -> dict[str, Any]:
     view = object_id(source_of(panel))
     return {
         "title": panel.title,
-        "description": f"Empty is good: {panel.quiet.reason}" if panel.quiet else "",
+        "description": _description(panel),
         "type": "lens",
         "visualizationType": chart,
         "references": [
@@ -40,17 +42,28 @@ def lens(panel: Panel) -> dict[str, Any]:
     }
 
 
+def _description(panel: Panel) -> str:
+    quiet = f"Empty is good: {panel.quiet.reason}" if panel.quiet else ""
+    return f"{panel.note} {quiet}".strip()
+
+
 def _query(panel: Panel) -> str:
+    """The documents of all signals; where one field is measured, only those that have it make a line or a row."""
     texts = list(dict.fromkeys(kql(conditions(signal)) for signal in signals_of(panel)))
     if "" in texts:
         return ""
-    return texts[0] if len(texts) == 1 else " or ".join(f"({text})" for text in texts)
+    whole = texts[0] if len(texts) == 1 else " or ".join(f"({text})" for text in texts)
+    fields = {measure(signal)[1] for signal in signals_of(panel)}
+    if panel.by and len(fields) == 1 and (field := fields.pop()) not in {"", "@timestamp", "metric.value"}:
+        whole = f"({whole}) and {field} : *"
+    return whole
 
 
 def _answers(panel: Panel) -> Columns:
+    """The metric columns. A layer that ignores global filters loses the panel's query too, so its columns filter."""
     columns: Columns = {}
     for number, question in enumerate(panel.questions):
-        columns |= columns_of(f"q{number}", question, filtered=not same_conditions(panel))
+        columns |= columns_of(f"q{number}", question, filtered=panel.alone or not same_conditions(panel))
     return columns
 
 
@@ -63,13 +76,19 @@ def _splits(panel: Panel) -> Columns:
     sortable = isinstance(question, Signal) and question.aggregate != "last"
     return {
         f"by{number}": terms(
-            field,
+            _asked_field(panel, field),
             order_by=f"q{panel.sort}" if sortable else None,
-            size=panel.top if number == 0 else min(panel.top, 5),
+            size=panel.top,
             rising=panel.rising,
         )
         for number, field in enumerate(panel.by)
     }
+
+
+def _asked_field(panel: Panel, field: str) -> str:
+    """A click on a task's name carries that cell alone, so where it opens a board the cell holds the DAG as well."""
+    is_task = panel.opens and field == "airflow.task_id" and set(panel.by) >= _DAG_AND_TASK
+    return DAG_TASK if is_task else field
 
 
 def _layer(panel: Panel, columns: Columns) -> dict[str, Any]:
@@ -83,17 +102,41 @@ def _layer(panel: Panel, columns: Columns) -> dict[str, Any]:
 
 
 def _number(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    columns = _answers(panel)
+    columns["q0"]["label"] = panel.title
+    for column in columns.values():
+        if column["operationType"] == "sum":
+            column["params"]["emptyAsNull"] = False  # nothing lost is 0, not "N/A"
     state: dict[str, Any] = {"layerId": "main", "layerType": "data", "metricAccessor": "q0"}
-    if panel.by:
-        state |= {"breakdownByAccessor": "by0", "maxCols": 4}
     if panel.limits:
-        state["palette"] = steps(panel.limits)
-    return {"main": _layer(panel, _splits(panel) | _answers(panel))}, "lnsMetric", state
+        state["palette"] = steps(panel.limits, tiles=True)
+    trend = {"trend": time_buckets(), **_copies(columns)}
+    state |= {
+        "trendlineLayerId": "trend",
+        "trendlineLayerType": "metricTrendline",
+        "trendlineTimeAccessor": "trend",
+        "trendlineMetricAccessor": "t_q0",
+    }
+    layers = {"main": _layer(panel, columns), "trend": _layer(panel, trend) | {"linkToLayers": ["main"]}}
+    return layers, "lnsMetric", state
+
+
+def _copies(columns: Columns) -> Columns:
+    """The same columns under names of their own, as a layer that is drawn behind a number wants them."""
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: renamed(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [renamed(inner) for inner in value]
+        return f"t_{value}" if isinstance(value, str) and value in columns else value
+
+    return {f"t_{name}": renamed(column) for name, column in columns.items()}
 
 
 def _over_time(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    shifted = any(signal.shift for signal in signals_of(panel))
-    columns = {"x": time_buckets(_SHIFTED if shifted else "auto"), **_splits(panel), **_answers(panel)}
+    """Values first, time inside each: so the list is the top of the whole time, and a gap in one line stays one."""
+    columns = {**_splits(panel), "x": time_buckets(), **_answers(panel)}
     return _xy(panel, _SERIES[panel.kind], columns, split="by0" if panel.by else "")
 
 
@@ -122,14 +165,20 @@ def _xy(panel: Panel, series: str, columns: Columns, split: str) -> tuple[dict[s
     if panel.line:
         layers["limit"] = _layer(panel, {"limit": static_value(*panel.line)})
         drawn.append(_limit())
-    state = {
-        "legend": {"isVisible": True, "position": "right"},
+    title = panel.questions[0].title if len(panel.questions) == 1 else ""
+    state: dict[str, Any] = {
+        "legend": {"isVisible": True, "position": "bottom", "shouldTruncate": False},
         "valueLabels": "hide",
-        "fittingFunction": "None",
+        "fittingFunction": "Linear" if panel.sparse else "None",
         "preferredSeriesType": series,
-        "axisTitlesVisibilitySettings": {"x": False, "yLeft": True, "yRight": True},
+        "axisTitlesVisibilitySettings": {"x": False, "yLeft": bool(title), "yRight": False},
+        "valuesInLegend": panel.kind in _SERIES,
         "layers": drawn,
     }
+    if title:
+        state["yTitle"] = title
+    if panel.wide_range:
+        state["yLeftScale"] = "log"
     return layers, "lnsXY", state
 
 
@@ -152,8 +201,11 @@ def _table(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
     columns = _splits(panel) | _answers(panel)
     shown: list[dict[str, Any]] = [{"columnId": name} for name in (*_splits(panel), *_shown(panel))]
     for entry in shown:
-        if columns[entry["columnId"]]["dataType"] == "date":
-            entry["width"] = 220
+        column = columns[entry["columnId"]]
+        if not column["isBucketed"]:
+            entry["width"] = _WIDTHS[column["dataType"]]
+            if panel.limits and entry["columnId"] == f"q{panel.sort}":
+                entry |= {"colorMode": "cell", "palette": steps(panel.limits, tiles=True)}
     state = {
         "layerId": "main",
         "layerType": "data",
@@ -168,7 +220,7 @@ def _table(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
 
 
 def _heatmap(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    columns = {"x": time_buckets(), "y": terms(panel.by[0], order_by=None, size=20), **_answers(panel)}
+    columns = {"x": time_buckets(), "y": terms(panel.by[0], order_by=None, size=panel.top), **_answers(panel)}
     grid = {
         "type": "heatmap_grid",
         "isCellLabelVisible": False,
@@ -184,7 +236,7 @@ def _heatmap(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
         "xAccessor": "x",
         "yAccessor": "y",
         "valueAccessor": "q0",
-        "legend": {"isVisible": True, "position": "right", "type": "heatmap_legend"},
+        "legend": {"isVisible": True, "position": "bottom", "type": "heatmap_legend"},
         "gridConfig": grid,
     }
     if panel.limits:
@@ -201,7 +253,8 @@ def _donut(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
         "numberDisplay": "percent",
         "categoryDisplay": "default",
         "legendDisplay": "show",
-        "legendPosition": "right",
+        "legendPosition": "bottom",
+        "truncateLegend": False,
         "nestedLegend": False,
     }
     if colours := mapping(panel.by[0]):

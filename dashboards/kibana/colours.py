@@ -7,6 +7,8 @@ from typing import Any
 __all__ = ["AMBER", "mapping", "steps", "tones"]
 
 GREEN, AMBER, RED, BLUE, GREY, DARK = "#209280", "#D6BF57", "#CC5642", "#6092C0", "#98A2B3", "#7B000B"
+_TILES = "#9FD8C8", "#F5DD8F", "#F3A698"
+"""Green, amber and red to write upon: the number on them stays readable."""
 
 _VALUES: dict[str, dict[str, str]] = {
     "event.outcome": {"success": GREEN, "failure": RED, "unknown": GREY},
@@ -74,9 +76,9 @@ def mapping(field: str) -> dict[str, Any] | None:
     }
 
 
-def steps(limits: tuple[float, float], accessor: str = "") -> dict[str, Any]:
-    """Green below the first limit, amber from it, red from the second; both ends are open."""
-    colours = (GREEN, AMBER, RED)
+def steps(limits: tuple[float, float], accessor: str = "", *, tiles: bool = False) -> dict[str, Any]:
+    """Green below the first limit, amber from it, red from the second; both ends are open. ``tiles``: to write upon."""
+    colours = _TILES if tiles else (GREEN, AMBER, RED)
     palette: dict[str, Any] = {
         "type": "palette",
         "name": "custom",

@@ -101,7 +101,7 @@ def number_format(measured_in: str) -> dict[str, Any] | None:
         return {"id": "percent", "params": {"decimals": 1}}
     if measured_in in {"date", "text"}:
         return None
-    return {"id": "number", "params": {"decimals": 0, "compact": True}}
+    return {"id": "number", "params": {"decimals": 0, "compact": False}}
 
 
 def _ratio(name: str, question: Ratio, *, filtered: bool) -> Columns:
@@ -152,8 +152,11 @@ def time_buckets(interval: str = "auto") -> dict[str, Any]:
 
 
 def terms(field: str, *, order_by: str | None, size: int, rising: bool = False) -> dict[str, Any]:
-    """The values of a field: the ``size`` first by the column ``order_by``, by their name where it is None."""
-    numeric = catalog.FIELDS[field].type in {"long", "double"}
+    """The values of a field: the ``size`` first by the column ``order_by``, by their name where it is None.
+
+    The rest is shown as "Other": a list that is cut says so.
+    """
+    numeric = field in catalog.FIELDS and catalog.FIELDS[field].type in {"long", "double"}
     ranked = {"type": "alphabetical"} if order_by is None else {"type": "column", "columnId": order_by}
     return {
         "label": heading(field),
@@ -167,7 +170,7 @@ def terms(field: str, *, order_by: str | None, size: int, rising: bool = False) 
             "size": size,
             "orderBy": ranked,
             "orderDirection": "asc" if rising else "desc",
-            "otherBucket": False,
+            "otherBucket": True,
             "missingBucket": False,
             "parentFormat": {"id": "terms"},
             "include": [],

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from dashboards.boards import BOARDS, SAVED
 from dashboards.kibana.charts import lens
 from dashboards.kibana.columns import kql
-from dashboards.names import DATA_VIEWS, Names, index_pattern, object_id, stable_uuid
+from dashboards.kibana.runtime import LOG_PAGE, runtime_fields
+from dashboards.names import DATA_VIEWS, HEADINGS, Names, index_pattern, object_id, spaced, stable_uuid
+from dashboards.words import WORDS
 from observability import catalog
 
 if TYPE_CHECKING:
@@ -25,28 +27,49 @@ SavedObject = dict[str, Any]
 _VERSION = "8.12.2"
 _TYPE_VERSIONS = {"dashboard": "8.9.0", "index-pattern": "8.0.0", "search": "8.0.0"}
 _COLUMNS = 48
-_RUN_PATH = {
-    "type": "keyword",
-    "script": {
-        "source": "if (doc['airflow.task_id'].size() > 0 && doc['airflow.run_id'].size() > 0) {"
-        " emit('dags/' + doc['airflow.dag_id'].value + '/runs/'"
-        " + doc['airflow.run_id'].value.replace(':', '%3A').replace('+', '%2B')"
-        " + '/tasks/' + doc['airflow.task_id'].value); }"
-    },
+_LINKS_HEIGHT, _HEADER_HEIGHT = 2, 3
+_WORDY = {"event", "event.reason", "error.message"}
+_WIDTHS = {
+    "level": 80,
+    "airflow.try_number": 60,
+    "airflow.map_index": 80,
+    "airflow.state": 110,
+    "event.duration": 110,
+    "airflow.peak_rss": 110,
+    "airflow.cpu_time": 110,
+    "process.exit_code": 100,
+    "airflow.log_page": 130,
+    "airflow.run_path": 130,
+    "airflow.dag_id": 170,
 }
-"""Log lines do not carry the path of their page: it is computed for those that are shown."""
-_HEADER_HEIGHT = 4
+"""Pixels of a search's columns; what people read takes the rest."""
 _BY_TIME_OR_BAR = {"line", "area", "bars", "ranking"}
 """Charts on which a click was seen to open the drill-downs."""
 
 
 def saved_objects(names: Names) -> list[SavedObject]:
     """Everything, in the order in which it can be imported."""
-    return [
+    objects = [
         *(_data_view(source, names) for source in DATA_VIEWS),
         *(_search(saved) for saved in SAVED),
         *(_dashboard(board) for board in BOARDS),
     ]
+    return [_in_space(item, names.space) for item in objects]
+
+
+def _in_space(item: SavedObject, space: str) -> SavedObject:
+    """The object under the ids of a space: Kibana gives a second copy of an id another one, and links go astray."""
+    if not space:
+        return item
+    references = [{**one, "id": spaced(one["id"], space)} for one in item["references"]]
+    moved = {**item, "id": spaced(item["id"], space), "references": references}
+    if "panelsJSON" in item["attributes"]:
+        panels = json.loads(item["attributes"]["panelsJSON"])
+        for panel in panels:
+            for one in panel["embeddableConfig"].get("attributes", {}).get("references", []):
+                one["id"] = spaced(one["id"], space)
+        moved["attributes"] = {**item["attributes"], "panelsJSON": json.dumps(panels, ensure_ascii=False)}
+    return moved
 
 
 def ndjson(objects: list[SavedObject]) -> str:
@@ -71,16 +94,16 @@ def _data_view(source: str, names: Names) -> SavedObject:
         "name": DATA_VIEWS[source][0],
         "timeFieldName": "@timestamp",
         "fields": "[]",
-        "fieldAttrs": "{}",
+        "fieldAttrs": json.dumps({field: {"customLabel": label} for field, label in HEADINGS.items()}),
         "sourceFilters": "[]",
         "typeMeta": "{}",
-        "fieldFormatMap": json.dumps(_formats(names)),
-        "runtimeFieldMap": json.dumps({"airflow.run_path": _RUN_PATH} if source == "logs" else {}),
+        "fieldFormatMap": json.dumps(_formats(names, source)),
+        "runtimeFieldMap": json.dumps(runtime_fields(source)),
     }
     return _object("index-pattern", source, attributes, [])
 
 
-def _formats(names: Names) -> dict[str, Any]:
+def _formats(names: Names, source: str) -> dict[str, Any]:
     def url(template: str, label: str) -> dict[str, Any]:
         shown = {"type": "a", "urlTemplate": template, "labelTemplate": label, "openLinkInCurrentTab": False}
         return {"id": "url", "params": shown}
@@ -92,11 +115,24 @@ def _formats(names: Names) -> dict[str, Any]:
         "rows": {"id": "number", "params": {"pattern": "0,0"}},
     }
     formats = {name: by_unit[spec.unit] for name, spec in catalog.FIELDS.items() if spec.unit in by_unit}
-    return formats | {
-        "airflow.dag_id": url(f"{names.airflow_url}/dags/{{{{value}}}}", "{{value}}"),
-        "airflow.run_path": url(f"{names.airflow_url}/{{{{rawValue}}}}", "open in Airflow"),
-        "incident.runbook": url("{{rawValue}}", "runbook"),
-    }
+    formats |= {field: _lookup(words) for field, words in WORDS.items()}
+    if source != "logs":
+        formats["@timestamp"] = {"id": "date", "params": {"pattern": "MMM D, HH:mm:ss"}}
+        formats["etl.watermark"] = {"id": "date", "params": {"pattern": "MMM D, YYYY HH:mm"}}
+    pages = [LOG_PAGE] if source == "logs" else ["airflow.run_path"]
+    return (
+        formats
+        | {page: url(f"{names.airflow_url}/{{{{rawValue}}}}", "open in Airflow") for page in pages}
+        | {
+            "airflow.dag_id": url(f"{names.airflow_url}/dags/{{{{value}}}}", "{{value}}"),
+            "incident.runbook": url("{{rawValue}}", "runbook"),
+        }
+    )
+
+
+def _lookup(words: dict[str, str]) -> dict[str, Any]:
+    entries = [{"key": value, "value": label} for value, label in words.items()]
+    return {"id": "static_lookup", "params": {"lookupEntries": entries, "unknownKeyValue": None}}
 
 
 def _search(saved: Saved) -> SavedObject:
@@ -106,16 +142,17 @@ def _search(saved: Saved) -> SavedObject:
         "filter": [],
         "indexRefName": index,
     }
+    columns = [LOG_PAGE if saved.source == "logs" and one == "airflow.run_path" else one for one in saved.columns]
     attributes = {
         "title": saved.title,
         "description": "",
-        "columns": list(saved.columns),
+        "columns": columns,
         "sort": [["@timestamp", "desc"]],
         "hideChart": False,
         "timeRestore": False,
         "isTextBasedQuery": False,
-        "rowHeight": 1,
-        "grid": {"columns": {saved.columns[0]: {"width": 120}}},
+        "rowHeight": 2,
+        "grid": {"columns": {one: {"width": _WIDTHS.get(one, 140)} for one in columns if one not in _WORDY}},
         "kibanaSavedObjectMeta": {"searchSourceJSON": json.dumps(source)},
     }
     references = [{"name": index, "type": "index-pattern", "id": object_id(saved.source)}]
@@ -162,8 +199,8 @@ _Drawn = tuple[dict[str, Any], list[dict[str, str]]]
 
 
 def _placed(board: Board) -> Iterator[tuple[str, _Drawn, dict[str, int]]]:
-    yield "links", _links(board), {"x": 0, "y": 0, "w": _COLUMNS, "h": 3}
-    bottom = 3
+    yield "links", _links(board), {"x": 0, "y": 0, "w": _COLUMNS, "h": _LINKS_HEIGHT}
+    bottom = _LINKS_HEIGHT
     for number, row in enumerate(board.rows):
         yield f"row-{number}", _header(row.title, row.text), {"x": 0, "y": bottom, "w": _COLUMNS, "h": _HEADER_HEIGHT}
         bottom += _HEADER_HEIGHT
@@ -183,7 +220,12 @@ def _panel(board: Board, panel: Panel) -> _Drawn:
         return {"type": "search", "title": panel.title, "embeddableConfig": {"enhancements": {}}}, [reference]
     attributes = lens(panel)
     events, references = _drilldowns(board, panel)
-    config = {"attributes": attributes, "enhancements": {"dynamicActions": {"events": events}} if events else {}}
+    config: dict[str, Any] = {
+        "attributes": attributes,
+        "enhancements": {"dynamicActions": {"events": events}} if events else {},
+    }
+    if panel.kind == "number":
+        config["hidePanelTitles"] = True
     shown = {"type": "lens", "title": panel.title, "embeddableConfig": config}
     return shown, [*attributes["references"], *references]
 
@@ -221,10 +263,10 @@ def _header(title: str, text: str) -> _Drawn:
         "description": "",
         "type": "markdown",
         "uiState": {},
-        "params": {"fontSize": 12, "openLinksInNewTab": False, "markdown": text},
+        "params": {"fontSize": 12, "openLinksInNewTab": False, "markdown": f"**{title}** {text}"},
         "data": {"aggs": [], "searchSource": {}},
     }
-    config = {"savedVis": state, "enhancements": {}}
+    config = {"savedVis": state, "enhancements": {}, "hidePanelTitles": True}
     return {"type": "visualization", "title": title, "embeddableConfig": config}, []
 
 
@@ -247,7 +289,7 @@ def _links(board: Board) -> _Drawn:
         )
         references.append({"name": name, "type": "dashboard", "id": object_id(other.key)})
     attributes = {"title": "Boards", "description": "", "layout": "horizontal", "links": entries}
-    config = {"attributes": attributes, "enhancements": {}}
+    config = {"attributes": attributes, "enhancements": {}, "hidePanelTitles": True}
     return {"type": "links", "title": "Boards", "embeddableConfig": config}, references
 
 
@@ -265,8 +307,6 @@ def _controls(board: Board) -> tuple[dict[str, Any], list[dict[str, str]]]:
         panels[key] = _control(key, "optionsListControl", len(panels), _chooser(control))
         reference = f"controlGroup_{key}:optionsListDataView"
         references.append({"name": reference, "type": "index-pattern", "id": object_id(source)})
-    key = stable_uuid(f"{board.key}:control:time")
-    panels[key] = _control(key, "timeSlider", len(panels), {"title": "Time"})
     ignore = dict.fromkeys(("ignoreFilters", "ignoreQuery", "ignoreTimerange", "ignoreValidations"), False)
     group = {
         "chainingSystem": "HIERARCHICAL",

@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dashboards.kibana.columns import kql
-from dashboards.names import PREFIX, Names, object_id, stable_uuid
+from dashboards.names import PREFIX, Names, object_id, spaced
 from dashboards.signals import UnknownName, metric_spec
 from observability import catalog
 
 if TYPE_CHECKING:
     from observability.catalog import AlertRule
 
-__all__ = ["CONNECTORS", "connectors", "rule_problems", "rule_query", "rules", "threshold"]
+__all__ = ["CONNECTORS", "GROUPS", "connectors", "group_field", "rule_problems", "rule_query", "rules", "threshold"]
 
-CONNECTORS = {"server-log": stable_uuid("connector:server-log"), "index": stable_uuid("connector:index")}
+CONNECTORS = ("server-log", "index")
+GROUPS = {"dag-import-failed": "log.file.path"}
+"""Rules that the catalogue groups by no tag, and the field that says which thing it is."""
 _MATCHED, _OVER = "query matched", "recovered"
 _MOST_GROUPS = 100
 
@@ -26,8 +28,12 @@ _MOST_GROUPS = 100
 def connectors(names: Names) -> dict[str, dict[str, Any]]:
     """Bodies of the connectors by their id."""
     return {
-        CONNECTORS["server-log"]: {"name": "Contrail: server log", "connector_type_id": ".server-log", "config": {}},
-        CONNECTORS["index"]: {
+        _connector("server-log", names): {
+            "name": "Contrail: server log",
+            "connector_type_id": ".server-log",
+            "config": {},
+        },
+        _connector("index", names): {
             "name": "Contrail: alert index",
             "connector_type_id": ".index",
             "config": {"index": names.alert_index, "refresh": True, "executionTimeField": "@timestamp"},
@@ -35,9 +41,13 @@ def connectors(names: Names) -> dict[str, dict[str, Any]]:
     }
 
 
+def _connector(key: str, names: Names) -> str:
+    return names.uuid(f"connector:{key}")
+
+
 def rules(names: Names) -> dict[str, dict[str, Any]]:
     """Bodies of the rules by their id."""
-    return {stable_uuid(f"rule:{key}"): _rule(key, spec, names) for key, spec in catalog.RULES.items()}
+    return {names.uuid(f"rule:{key}"): _rule(key, spec, names) for key, spec in catalog.RULES.items()}
 
 
 def rule_query(spec: AlertRule) -> tuple[str, str, str, str]:
@@ -96,19 +106,26 @@ def _rule(key: str, spec: AlertRule, names: Names) -> dict[str, Any]:
         "enabled": True,
         "tags": [PREFIX, key, spec.severity],
         "schedule": {"interval": "1m"},
-        "params": _parameters(spec),
+        "params": _parameters(key, spec, names),
         "actions": _actions(key, spec, names),
     }
 
 
-def _parameters(spec: AlertRule) -> dict[str, Any]:
+def group_field(key: str, spec: AlertRule) -> str:
+    """The field that a rule is grouped by; '' for one about silence, which has no documents to group."""
+    if spec.absent:
+        return ""
+    return catalog.TAGS[spec.group_by] if spec.group_by else GROUPS.get(key, "")
+
+
+def _parameters(key: str, spec: AlertRule, names: Names) -> dict[str, Any]:
     source, query, aggregate, field = rule_query(spec)
-    grouped = spec.group_by is not None and not spec.absent
+    grouped = group_field(key, spec)
     return {
         "searchType": "searchSource",
         "searchConfiguration": {
             "query": {"query": query, "language": "kuery"},
-            "index": object_id(source),
+            "index": spaced(object_id(source), names.space),
             "filter": [],
         },
         "timeField": "@timestamp",
@@ -121,37 +138,75 @@ def _parameters(spec: AlertRule) -> dict[str, Any]:
         "aggType": aggregate,
         **({"aggField": field} if field else {}),
         "groupBy": "top" if grouped else "all",
-        **({"termField": catalog.TAGS[spec.group_by or ""], "termSize": _MOST_GROUPS} if grouped else {}),
+        **({"termField": grouped, "termSize": _MOST_GROUPS} if grouped else {}),
     }
 
 
 def _actions(key: str, spec: AlertRule, names: Names) -> list[dict[str, Any]]:
-    runbook = f"{names.runbook_url}/{spec.runbook}.md"
+    runbook = f"{names.runbook_url.rstrip('/')}/{spec.runbook}.md"
+    about = "{{alert.id}}" if group_field(key, spec) else spec.title
     document = {
         "rule": key,
         "group": "{{alert.actionGroup}}",
-        "alert": "{{alert.id}}",
-        "group_by": spec.group_by or "",
-        "value": "{{context.value}}",
+        "alert": about,
+        "group_by": spec.group_by or GROUPS.get(key, ""),
+        "value": _value(spec),
+        "limit": _limit(spec),
         "severity": spec.severity,
         "runbook": runbook,
         "title": spec.title,
+        "link": "{{{context.link}}}",
+        "rule_url": "{{{rule.url}}}",
         "kibana_rule_id": "{{rule.id}}",
     }
     level = "error" if spec.severity in {"error", "critical"} else "warn"
-    said = {"level": level, "message": f"{spec.title}: {{{{alert.id}}}} has {{{{context.value}}}}; see {runbook}"}
-    over = {"level": "info", "message": f"{spec.title}: {{{{alert.id}}}} is over"}
+    words = f"{spec.title}: {about}: {_value(spec)} ({_limit(spec)} in {spec.window_s // 60} min); see {runbook}"
+    over = {"level": "info", "message": f"{spec.title}: {about} is over"}
     return [
-        _action("server-log", _MATCHED, said),
-        _action("index", _MATCHED, {"documents": [document]}),
-        _action("server-log", _OVER, over),
-        _action("index", _OVER, {"documents": [document]}),
+        _action("server-log", _MATCHED, {"level": level, "message": words}, names),
+        _action("index", _MATCHED, {"documents": [document]}, names),
+        _action("server-log", _OVER, over, names),
+        _action("index", _OVER, {"documents": [document]}, names),
     ]
 
 
-def _action(connector: str, group: str, params: dict[str, Any]) -> dict[str, Any]:
+_UNITS = {"ms": ((3_600_000, "h"), (60_000, "min"), (1000, "s"))}
+"""Parts of a unit, the largest first: a rule's values are written in the largest that its limit reaches."""
+
+
+def _scale(spec: AlertRule) -> tuple[int, str]:
+    """What a rule's value is divided by, and the unit that it then has."""
+    source, _, _, field = rule_query(spec)
+    measured = metric_spec(spec.metric).unit if spec.metric and source == "metrics" and field else ""
+    parts = _UNITS.get(measured)
+    if parts is None:
+        return 1, measured
+    return next((part for part in parts if spec.above >= part[0]), (1, measured))
+
+
+def _value(spec: AlertRule) -> str:
+    """The value with its unit, worked out by Kibana's own Mustache."""
+    divisor, word = _scale(spec)
+    if divisor == 1:
+        return f"{{{{context.value}}}} {word or _counted(spec)}"
+    return f"{{{{#EvalMath}}}}round(context.value / {divisor}, 1){{{{/EvalMath}}}} {word}"
+
+
+def _limit(spec: AlertRule) -> str:
+    divisor, word = _scale(spec)
+    return f"{'below' if spec.absent else 'above'} {threshold(spec) / divisor:g} {word or _counted(spec)}".rstrip()
+
+
+def _counted(spec: AlertRule) -> str:
+    """What a count counts, where it has no unit."""
+    if spec.event is None:
+        return "documents" if spec.absent else ""
+    return "rows" if spec.event == "rows.rejected" else "events"
+
+
+def _action(connector: str, group: str, params: dict[str, Any], names: Names) -> dict[str, Any]:
     return {
-        "id": CONNECTORS[connector],
+        "id": _connector(connector, names),
         "group": group,
         "params": params,
         "frequency": {"summary": False, "notify_when": "onActionGroupChange", "throttle": None},

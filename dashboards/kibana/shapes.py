@@ -19,28 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BEYOND", "beyond", "rule_shapes", "shapes"]
 
-_ANY_COLUMN = "a filter belongs to any column; it was seen on counts and last values"
-_FEWEST = "the fewest free slots are what matters; the maximum, its twin in Lens, was seen"
-_OLDEST = "the DAG whose last good run is the longest ago comes first"
-_ANY_AGGREGATE = "the rule's other aggregates are documented beside the average, which was accepted and ran"
 BEYOND: dict[str, str] = {
-    "column[max].filter": _ANY_COLUMN,
-    "column[min].filter": _ANY_COLUMN,
-    "column[sum].filter": _ANY_COLUMN,
-    "column[min]": _FEWEST,
-    "lnsXY shows min": _FEWEST,
-    "column[percentile].timeShift": "last week's median; a shifted sum was seen",
-    'column[terms].dataType="number"': "one row per attempt needs its number; only words were split by",
-    'column[terms].params.orderDirection="asc"': _OLDEST,
-    'lnsDatatable.attributes.state.visualization.sorting.direction="asc"': _OLDEST,
-    'format[duration].params.fromUnit="milliseconds"': "Airflow's and our metrics are in ms; nanoseconds were seen",
-    'format[duration].params.fromUnit="seconds"': "the loop duration is in seconds; nanoseconds were seen",
-    "lnsDatatable opens DASHBOARD_TO_DASHBOARD_DRILLDOWN": "from a row of a table to its DAG or run; bars were clicked",
-    ".es-query.params.aggField": _ANY_AGGREGATE,
-    '.es-query.params.aggType="max"': _ANY_AGGREGATE,
-    '.es-query.params.aggType="sum"': _ANY_AGGREGATE,
-    '.es-query.params.groupBy="all"': "silence has no documents to group by",
-    '.es-query.params.thresholdComparator="<"': "silence is fewer than one",
+    "lnsMetric shows last_value": "asked by top_metrics, which was seen over an emulated answer only",
 }
 """Words that no rendered example has (nor their longer forms), and why they are used all the same."""
 

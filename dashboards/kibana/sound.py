@@ -36,13 +36,19 @@ _ALLOWED = {
     "last_value": {"keyword", "date", *_NUMBERS},
     "unique_count": {"keyword", "date", *_NUMBERS},
 }
+_COMPUTED = {"formula", "math", "static_value"}
+"""Columns that ask Elasticsearch nothing of their own."""
 _UNSORTABLE = {"formula", "last_value", "math", "static_value"}
 
 
 def faults(objects: list[SavedObject], mapping: Mapping[str, str]) -> list[str]:
     """Every fault of ``objects``, one sentence each; ``mapping`` is field → Elasticsearch type."""
     known = Counter((item["type"], item["id"]) for item in objects)
+    computed = {name: kind for item in objects for name, kind in _runtime(item).items()}
+    twice = sorted(set(computed) & set(mapping))
+    mapping = {**computed, **mapping}
     found = [f"{kind} {name} is there {number} times" for (kind, name), number in known.items() if number > 1]
+    found += [f"runtime field {name} has the name of a mapped field: Kibana would never compute it" for name in twice]
     indices: Counter[str] = Counter()
     for item in objects:
         found += [f"{item['id']}: {fault}" for fault in _object(item, set(known), mapping)]
@@ -54,6 +60,12 @@ def faults(objects: list[SavedObject], mapping: Mapping[str, str]) -> list[str]:
         if number > 1
     ]
     return found
+
+
+def _runtime(item: SavedObject) -> dict[str, str]:
+    if item["type"] != "index-pattern":
+        return {}
+    return {name: field["type"] for name, field in json.loads(item["attributes"]["runtimeFieldMap"]).items()}
 
 
 def _object(item: SavedObject, known: set[tuple[str, str]], mapping: Mapping[str, str]) -> Iterator[str]:
@@ -150,10 +162,20 @@ def _lens(panel: dict[str, Any], references: set[str], mapping: Mapping[str, str
         if f"{panel['panelIndex']}:{reference}" not in references:
             yield f"layer {name} is not among the dashboard's references"
         yield from _columns(layer, mapping)
+        if layer.get("ignoreGlobalFilters"):
+            yield from _unfiltered(name, layer)
     columns = {column for layer in layers.values() for column in layer["columns"]}
     for accessor in _accessors(attributes["state"]["visualization"]):
         if accessor not in columns:
             yield f"the chart shows column {accessor}, which no layer has"
+
+
+def _unfiltered(name: str, layer: dict[str, Any]) -> Iterator[str]:
+    for key, column in layer["columns"].items():
+        if column["isBucketed"] or column["operationType"] in _COMPUTED:
+            continue
+        if not column.get("filter", {}).get("query", "").strip():
+            yield f"layer {name} ignores global filters, the panel's query with them, and column {key} has no filter"
 
 
 def _accessors(state: Any) -> Iterator[str]:

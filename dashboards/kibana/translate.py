@@ -1,6 +1,7 @@
 """From a saved object back to the Elasticsearch searches that Kibana would send for it, and the rows it would show.
 
 It reads the saved object itself, never the boards it was made from: what is executed is what was shipped.
+A layer with ``ignoreGlobalFilters`` is asked without the panel's own query, because Kibana drops both together.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Asked:
 
 def searches(objects: list[SavedObject], since: datetime, until: datetime) -> Iterator[Asked]:
     """Every search of every panel of every dashboard, over the same stretch of time."""
-    views = {item["id"]: item["attributes"]["title"] for item in objects if item["type"] == "index-pattern"}
+    views = {item["id"]: item["attributes"] for item in objects if item["type"] == "index-pattern"}
     saved = {item["id"]: item for item in objects if item["type"] == "search"}
     for item in objects:
         if item["type"] != "dashboard":
@@ -55,10 +56,11 @@ def searches(objects: list[SavedObject], since: datetime, until: datetime) -> It
                 yield Asked(board, title, *_saved(saved[targets[name]], views, since, until))
 
 
+_Views = dict[str, dict[str, Any]]
 _Search = tuple[str, dict[str, Any], dict[str, dict[str, Any]], tuple[str, ...]]
 
 
-def _saved(item: SavedObject, views: dict[str, str], since: datetime, until: datetime) -> _Search:
+def _saved(item: SavedObject, views: _Views, since: datetime, until: datetime) -> _Search:
     source = json.loads(item["attributes"]["kibanaSavedObjectMeta"]["searchSourceJSON"])
     index = next(ref["id"] for ref in item["references"] if ref["name"] == source["indexRefName"])
     body = {
@@ -68,10 +70,11 @@ def _saved(item: SavedObject, views: dict[str, str], since: datetime, until: dat
         "aggs": {column: {"filter": {"exists": {"field": column}}} for column in item["attributes"]["columns"]},
     }
     columns = {column: {"operationType": "count", "filter": True} for column in item["attributes"]["columns"]}
-    return views[index], body, columns, tuple(columns)
+    view = views[index]
+    return view["title"], body | _computed(view), columns, tuple(columns)
 
 
-def _lens(attributes: dict[str, Any], views: dict[str, str], since: datetime, until: datetime) -> Iterator[_Search]:
+def _lens(attributes: dict[str, Any], views: _Views, since: datetime, until: datetime) -> Iterator[_Search]:
     views_of = {reference["name"]: reference["id"] for reference in attributes["references"]}
     query = attributes["state"]["query"]["query"]
     for name, layer in attributes["state"]["datasourceStates"]["formBased"]["layers"].items():
@@ -86,11 +89,15 @@ def _lens(attributes: dict[str, Any], views: dict[str, str], since: datetime, un
             body = {
                 "size": 0,
                 "track_total_hits": True,
-                "query": _selected([query], start, end),
+                "query": _selected([] if layer.get("ignoreGlobalFilters") else [query], start, end),
                 "aggs": _aggregations(wanted, columns, end - start),
             }
-            index = views[views_of[f"indexpattern-datasource-layer-{name}"]]
-            yield index, body, {key: columns[key] for key in wanted}, tuple(wanted)
+            view = views[views_of[f"indexpattern-datasource-layer-{name}"]]
+            yield view["title"], body | _computed(view), {key: columns[key] for key in wanted}, tuple(wanted)
+
+
+def _computed(view: dict[str, Any]) -> dict[str, Any]:
+    return {"runtime_mappings": json.loads(view["runtimeFieldMap"])}
 
 
 def _is_asked(column: dict[str, Any]) -> bool:

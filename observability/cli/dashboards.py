@@ -91,9 +91,10 @@ def verify(
         raise typer.Exit(1)
 
 
-def names_of(settings: Settings) -> Names:
-    """The addresses that links lead to, by the settings."""
-    return Names(airflow_url=settings.public_url)
+def names_of(settings: Settings, space: str = "") -> Names:
+    """The addresses that links lead to, by the settings, and the space of Kibana."""
+    runbooks = settings.contrail.runbook_url or Names().runbook_url
+    return Names(airflow_url=settings.public_url, runbook_url=runbooks, space=space)
 
 
 def _into_kibana(settings: Settings, space: str) -> Changes:
@@ -101,7 +102,7 @@ def _into_kibana(settings: Settings, space: str) -> Changes:
 
     client = kibana.open_kibana(settings, space)
     try:
-        return kibana.install(client, names_of(settings))
+        return kibana.install(client, names_of(settings, space))
     finally:
         client.close()
 

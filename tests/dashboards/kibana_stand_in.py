@@ -75,6 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body):
         path = self.path.partition("?")[0]
+        space = re.match(r"/s/([a-z0-9_-]+)(?=/)", path)
+        self.space = space[1] if space else "default"
+        path = path.removeprefix(space[0]) if space else path
         if self.command != "GET" and "kbn-xsrf" not in self.headers:
             raise RefusedError(400, "Request must contain a kbn-xsrf header.")
         if path == "/api/status":
@@ -90,7 +93,11 @@ class _Handler(BaseHTTPRequestHandler):
         raise RefusedError(404, "Not Found")
 
     def _export(self, asked):
-        found = [item for (kind, _), item in self.server.objects.items() if kind in asked["type"]]
+        found = [
+            item
+            for (kind, _), item in self.server.objects.items()
+            if kind in asked["type"] and item.get("namespaces", ["default"]) == [self.space]
+        ]
         if not found:
             raise RefusedError(400, "No objects found to export")
         return "\n".join(json.dumps(item) for item in found).encode()
@@ -116,13 +123,17 @@ class _Handler(BaseHTTPRequestHandler):
             if (item["type"], item["id"]) in self.server.objects and "overwrite=true" not in self.path:
                 errors.append({"type": item["type"], "id": item["id"], "error": {"type": "conflict"}})
                 continue
-            self.server.objects[item["type"], item["id"]] = _as_stored(item)
+            there = self.server.objects.get((item["type"], item["id"]))
+            if there is not None and there.get("namespaces", ["default"]) != [self.space]:
+                item = {**item, "id": str(uuid.uuid4()), "originId": item["id"]}  # noqa: PLW2901 - as Kibana does
+            self.server.objects[item["type"], item["id"]] = {**_as_stored(item), "namespaces": [self.space]}
         self.server.writes.append(("import", len(items)))
         return {"success": not errors, "successCount": len(items) - len(errors), "errors": errors}
 
     def _thing(self, kind, there, identity, body):
+        elsewhere = identity in there and there[identity].get("_space", self.space) != self.space
         if self.command == "GET":
-            if identity not in there:
+            if identity not in there or elsewhere:
                 raise RefusedError(404, f"Saved object [{kind}/{identity}] not found")
             return there[identity]
         given = json.loads(body)
@@ -131,12 +142,12 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             raise RefusedError(400, "Predefined IDs are only allowed for UUIDs") from None
         if self.command == "POST" and identity in there:
-            raise RefusedError(409, "Conflict")
+            raise RefusedError(409, f"Saved object [{kind}/{identity}] conflict")
         if self.command == "PUT" and identity not in there:
             raise RefusedError(404, "Not Found")
         _CHECKS[kind](given, there.get(identity), self.server.connectors, update=self.command == "PUT")
         self.server.writes.append((self.command, given["name"]))
-        there[identity] = _with_own_fields({**there.get(identity, {}), **given})
+        there[identity] = _with_own_fields({**there.get(identity, {}), **given, "_space": self.space})
         return there[identity]
 
 

@@ -5,15 +5,18 @@ Against a stand-in of Kibana's recorded behaviour (see ``kibana_stand_in``), whi
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from kibana_stand_in import KibanaStandIn
 from typer.testing import CliRunner
 
 from dashboards.kibana import rules as rule_bodies
 from dashboards.names import Names
+from observability import catalog
 from observability.cli.boards.changes import InstallError
 from observability.cli.boards.kibana import Kibana, install, open_kibana
-from observability.cli.dashboards import app
+from observability.cli.dashboards import app, names_of
 from observability.credentials import Credentials
 from observability.settings import get_settings, load_settings
 
@@ -37,7 +40,7 @@ def test_a_first_installation_creates_everything(server, kibana):
 
     assert {change for change, _, _ in changes.lines} == {"created"}
     assert len(changes.lines) == len(server.objects) + len(server.connectors) + len(server.rules)
-    assert len(server.rules) == 13
+    assert len(server.rules) == len(catalog.RULES)
     assert len(server.connectors) == 2
 
 
@@ -92,7 +95,7 @@ def test_every_rule_tells_the_server_log_and_the_alert_index_when_it_starts_and_
     bodies = rule_bodies.rules(Names()).values()
 
     told = {(action["group"], action["id"]) for body in bodies for action in body["actions"]}
-    assert told == {(group, one) for group in ("query matched", "recovered") for one in rule_bodies.CONNECTORS.values()}
+    assert told == {(group, one) for group in ("query matched", "recovered") for one in rule_bodies.connectors(Names())}
 
 
 def test_a_document_of_the_alert_index_names_the_rule_the_group_and_the_runbook():
@@ -105,12 +108,129 @@ def test_a_document_of_the_alert_index_names_the_rule_the_group_and_the_runbook(
             "group": "{{alert.actionGroup}}",
             "alert": "{{alert.id}}",
             "group_by": "dag_id",
-            "value": "{{context.value}}",
+            "value": "{{context.value}} events",
+            "limit": "above 0 events",
             "severity": "error",
             "runbook": "docs/runbooks/task-failed.md",
             "title": "A task failed for good",
+            "link": "{{{context.link}}}",
+            "rule_url": "{{{rule.url}}}",
             "kibana_rule_id": "{{rule.id}}",
         }
+    ]
+
+
+def test_every_rule_says_which_thing_it_is_about_or_its_own_name():
+    bodies = rule_bodies.rules(Names())
+    for key, spec in catalog.RULES.items():
+        body = next(body for body in bodies.values() if key in body["tags"])
+        (document,) = next(a for a in body["actions"] if "documents" in a["params"])["params"]["documents"]
+        grouped = body["params"]["groupBy"] == "top"
+        assert document["alert"] == ("{{alert.id}}" if grouped else spec.title)
+        assert grouped is not spec.absent, key
+
+
+def test_a_value_has_the_unit_of_its_limit():
+    bodies = rule_bodies.rules(Names())
+    values = {
+        body["tags"][1]: (document["value"], document["limit"])
+        for body in bodies.values()
+        for action in body["actions"]
+        for document in action["params"].get("documents", [])
+    }
+
+    assert values["data-stale"] == ("{{#EvalMath}}round(context.value / 3600000, 1){{/EvalMath}} h", "above 48 h")
+    assert values["relay-lag"] == ("{{#EvalMath}}round(context.value / 60000, 1){{/EvalMath}} min", "above 5 min")
+    assert values["rows-rejected"] == ("{{context.value}} rows", "above 1000 rows")
+
+
+def test_runbooks_are_addresses_where_the_setting_names_one(tmp_path):
+    settings = load_settings(
+        environ={
+            "CONTRAIL_CONTRAIL__HOME": str(tmp_path),
+            "CONTRAIL_CONTRAIL__RUNBOOK_URL": "https://books.example/run/",
+        }
+    )
+
+    told = [
+        document["runbook"]
+        for body in rule_bodies.rules(names_of(settings)).values()
+        for action in body["actions"]
+        for document in action["params"].get("documents", [])
+    ]
+    assert "https://books.example/run/task-failed.md" in told
+    assert all(one.startswith("https://books.example/run/") for one in told)
+
+
+def test_two_spaces_have_ids_of_their_own_and_a_second_run_changes_nothing_in_either(server):
+    for space in ("", "ops", "data-eng"):
+        client = Kibana(Credentials(url=server.url), space=space)
+        first = install(client, Names(space=space))
+        second = install(client, Names(space=space))
+        client.close()
+        assert {change for change, _, _ in first.lines} == {"created"}
+        assert {change for change, _, _ in second.lines} == {"unchanged"}
+
+    assert len(server.rules) == 3 * len(catalog.RULES)
+
+
+def first_column(panels):
+    panel = next(one for one in panels if one["type"] == "lens")
+    return next(
+        iter(
+            panel["embeddableConfig"]["attributes"]["state"]["datasourceStates"]["formBased"]["layers"]["main"][
+                "columns"
+            ].values()
+        )
+    )
+
+
+def with_filter(panels):
+    first_column(panels)["filter"] = {"query": "airflow.dag_id: x", "language": "kuery"}
+
+
+def without_a_key(panels):
+    first_column(panels).pop("customLabel")
+
+
+def one_panel_less(panels):
+    panels.pop()
+
+
+def empty_things(panels):
+    panels[0]["embeddableConfig"]["timeRange"] = None
+    panels[1]["embeddableConfig"]["savedVis"]["data"]["aggs"] = []
+    panels[2]["version"] = "8.17.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "becomes"),
+    [(with_filter, "updated"), (without_a_key, "updated"), (one_panel_less, "updated"), (empty_things, "unchanged")],
+)
+def test_a_board_that_somebody_edited_is_changed_back_and_one_that_kibana_rewrote_is_not(
+    server, kibana, change, becomes
+):
+    install(kibana, Names())
+    stored = server.objects["dashboard", "contrail-dag"]
+    panels = json.loads(stored["attributes"]["panelsJSON"])
+    change(panels)
+    stored["attributes"]["panelsJSON"] = json.dumps(panels)
+
+    changes = install(kibana, Names())
+
+    assert [change for change, what, _ in changes.lines if what == "dashboard Contrail: DAG"] == [becomes]
+    assert {change for change, _, _ in install(kibana, Names()).lines} == {"unchanged"}
+
+
+def test_a_filter_that_somebody_added_to_a_rule_is_taken_away(server, kibana):
+    install(kibana, Names())
+    rule = next(rule for rule in server.rules.values() if "task-failed" in rule["tags"])
+    rule["params"]["searchConfiguration"]["filter"] = [{"query": {"match_phrase": {"airflow.dag_id": "x"}}}]
+
+    changes = install(kibana, Names())
+
+    assert [what for change, what, _ in changes.lines if change == "updated"] == [
+        "rule Contrail: A task failed for good"
     ]
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 
+from dashboards import uses
+from dashboards.boards import BOARDS
 from dashboards.kibana.objects import ndjson, saved_objects
+from dashboards.kibana.runtime import DAG_TASK, LOG_PAGE, runtime_fields
 from dashboards.kibana.sound import faults
 from dashboards.names import Names
 from observability import catalog
@@ -47,8 +51,10 @@ def test_links_lead_to_the_airflow_of_the_installation():
         item for item in saved_objects(Names(airflow_url="https://airflow.example")) if item["type"] == "index-pattern"
     ]
 
-    formats = [json.loads(view["attributes"]["fieldFormatMap"])["airflow.run_path"] for view in views]
-    assert {one["params"]["urlTemplate"] for one in formats} == {"https://airflow.example/{{rawValue}}"}
+    formats = [json.loads(view["attributes"]["fieldFormatMap"]) for view in views]
+    pages = {name: one for found in formats for name, one in found.items() if name in {"airflow.run_path", LOG_PAGE}}
+    assert set(pages) == {"airflow.run_path", LOG_PAGE}
+    assert {one["params"]["urlTemplate"] for one in pages.values()} == {"https://airflow.example/{{rawValue}}"}
 
 
 def no_view(panel):
@@ -105,6 +111,90 @@ def test_a_broken_panel_is_found(objects, change, said):
     change_panel(board(objects, "operations"), "Run outcomes", change)
 
     assert any(said in fault for fault in faults(objects, MAPPING))
+
+
+def lens_panels(objects):
+    for item in objects:
+        if item["type"] == "dashboard":
+            for panel in json.loads(item["attributes"]["panelsJSON"]):
+                if panel["type"] == "lens":
+                    yield item["id"], panel
+
+
+def test_a_layer_that_ignores_global_filters_is_refused_without_a_filter_on_each_of_its_columns(objects):
+    alone = {panel.title for board in BOARDS for panel in board.panels if panel.alone}
+    for title in sorted(alone):
+        fresh = copy.deepcopy(objects)
+        item = next(
+            item
+            for item in fresh
+            if item["type"] == "dashboard"
+            and f'"title": "{title}"' in item["attributes"]["panelsJSON"]
+            and '"ignoreGlobalFilters": true' in item["attributes"]["panelsJSON"]
+        )
+
+        def unfiltered(panel):
+            for column in layer(panel)["columns"].values():
+                column.pop("filter", None)
+
+        change_panel(item, title, unfiltered)
+        assert any("ignores global filters" in fault for fault in faults(fresh, MAPPING)), title
+
+
+def test_a_runtime_field_with_the_name_of_a_mapped_field_is_refused(objects):
+    assert not set(runtime_fields("logs")) & set(MAPPING)
+    view = next(item for item in objects if item["id"] == "contrail-logs" and item["type"] == "index-pattern")
+    view["attributes"]["runtimeFieldMap"] = json.dumps({"airflow.run_path": runtime_fields("logs")[LOG_PAGE]})
+
+    assert any("Kibana would never compute it" in fault for fault in faults(objects, MAPPING))
+
+
+def test_no_list_of_values_is_cut_without_saying_so(objects):
+    splits = [
+        (board, panel["title"], column)
+        for board, panel in lens_panels(objects)
+        for column in layer(panel)["columns"].values()
+        if column["operationType"] == "terms"
+    ]
+
+    assert splits
+    assert [(board, title) for board, title, column in splits if not column["params"]["otherBucket"]] == []
+
+
+def test_no_number_is_rounded_to_thousands(objects):
+    formats = [
+        column["params"]["format"]
+        for _, panel in lens_panels(objects)
+        for column in layer(panel)["columns"].values()
+        if column.get("params", {}).get("format", {}).get("id") == "number"
+    ]
+
+    assert formats
+    assert {one["params"]["compact"] for one in formats} == {False}
+
+
+def test_a_click_carries_only_what_the_board_that_it_opens_has_a_list_of(monkeypatch):
+    panel = next(panel for board in BOARDS for panel in board.panels if panel.key == "failing-dags")
+    changed = replace(panel, by=("airflow.dag_id", "airflow.cause"))
+    board = next(board for board in BOARDS if panel in board.panels)
+    rows = tuple(
+        replace(row, panels=tuple(changed if one is panel else one for one in row.panels)) for row in board.rows
+    )
+    monkeypatch.setattr(uses, "BOARDS", tuple(replace(one, rows=rows) if one is board else one for one in BOARDS))
+
+    assert [line for line in uses.unknown_names() if "a click carries 'airflow.cause' to board 'dag'" in line]
+
+
+def test_a_click_on_a_task_carries_its_dag_too(objects):
+    tables = {
+        panel["title"]: [column["sourceField"] for column in layer(panel)["columns"].values() if column["isBucketed"]]
+        for _, panel in lens_panels(objects)
+        if panel["embeddableConfig"]["enhancements"]
+        and panel["embeddableConfig"]["attributes"]["visualizationType"] == "lnsDatatable"
+    }
+
+    assert tables["Failing tasks"] == ["airflow.dag_id", DAG_TASK]
+    assert all("airflow.task_id" not in fields for fields in tables.values())
 
 
 def test_a_reference_to_nothing_is_found(objects):

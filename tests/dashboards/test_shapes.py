@@ -94,7 +94,7 @@ def other_state_key(_, __, state):
 
 
 def other_panel_key(panels, _, __):
-    panels[0]["embeddableConfig"]["hidePanelTitles"] = True
+    panels[0]["embeddableConfig"]["hidden"] = True
 
 
 def other_chart(_, attributes, __):

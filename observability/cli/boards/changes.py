@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Change", "Changes", "InstallError", "contains"]
+__all__ = ["Change", "Changes", "InstallError", "contains", "is_same"]
 
 Change = Literal["created", "updated", "unchanged", "left out"]
 
@@ -27,6 +27,32 @@ class Changes:
     def count(self, change: Change) -> int:
         """How many things had this change."""
         return sum(1 for line in self.lines if line[0] == change)
+
+
+def is_same(theirs: Any, ours: Any) -> bool:
+    """Whether a thing is as we set it: what was added to it, changed or taken away is a difference.
+
+    Kibana leaves out what is empty and adds empty things of its own, so those are no difference; 1 equals 1.0.
+    """
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = {*ours, *theirs}
+        return all(is_same(theirs.get(key), ours.get(key)) for key in keys)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(theirs) == len(ours) and all(is_same(one, other) for one, other in zip(theirs, ours, strict=True))
+    if _is_nothing(theirs) and _is_nothing(ours):
+        return True
+    return type(theirs) in _alike(ours) and bool(theirs == ours)
+
+
+def _is_nothing(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_nothing(inner) for inner in value.values())
+    return value is None or value is False or value in ("", [])
+
+
+def _alike(value: Any) -> tuple[type, ...]:
+    """A number may come back as another kind of number; True is none."""
+    return (int, float) if type(value) in (int, float) else (type(value),)
 
 
 def contains(theirs: Any, ours: Any) -> bool:

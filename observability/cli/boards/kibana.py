@@ -1,6 +1,7 @@
 """Saved objects, connectors and rules into a running Kibana, 8.12 or newer.
 
 Safe to repeat: what is there and equal is left alone, what differs is updated, nothing is ever deleted.
+What somebody added by hand inside a board or a rule of ours is a difference too, and is changed back and said.
 A rule that somebody disabled stays disabled.
 """
 
@@ -8,12 +9,13 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 
 from dashboards.kibana.objects import ndjson, saved_objects
 from dashboards.kibana.rules import connectors, rules
-from observability.cli.boards.changes import Changes, InstallError, contains
+from observability.cli.boards.changes import Changes, InstallError, is_same
 from observability.credentials import Credentials, resolve
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Kibana:
         if key := credentials.extra.get("api_key"):
             headers["authorization"] = f"ApiKey {key}"
         login = (credentials.login, credentials.password) if credentials.login and not key else None
-        self._base = credentials.url.rstrip("/") + (f"/s/{space}" if space else "")
+        self._base = credentials.url.rstrip("/") + (f"/s/{quote(space, safe='')}" if space else "")
         self._http = httpx.Client(
             headers=headers,
             auth=login,
@@ -105,7 +107,7 @@ def _saved_objects(kibana: Kibana, names: Names, changes: Changes) -> None:
     for item in ours:
         what = f"{item['type']} {item['attributes'].get('name') or item['attributes']['title']}"
         known = there.get((item["type"], item["id"]))
-        if known is not None and contains(_parsed(known), _parsed(item)):
+        if known is not None and is_same(_parsed(known), _parsed(item)):
             changes.add("unchanged", what)
         else:
             fresh.append(("created" if known is None else "updated", what))
@@ -133,7 +135,8 @@ def _exported(kibana: Kibana) -> dict[tuple[str, str], dict[str, Any]]:
 
 def _parsed(item: dict[str, Any]) -> dict[str, Any]:
     """What counts of a saved object, with the JSON inside its strings read: white space is no difference."""
-    references = sorted(item["references"], key=lambda reference: reference["name"])
+    kept = [{key: one[key] for key in ("id", "name", "type")} for one in item["references"]]
+    references = sorted(kept, key=lambda reference: reference["name"])
     return {"attributes": _read(item["attributes"]), "references": references}
 
 
@@ -160,11 +163,21 @@ def _put(kibana: Kibana, kind: str, path: str, body: dict[str, Any], changes: Ch
     if answer.is_error:
         raise InstallError(f"Kibana: {what} cannot be read: {answer.status_code} {_reason(answer)}")
     lasting = {key: value for key, value in body.items() if key not in _FIXED[kind]}
-    if contains(answer.json(), lasting):
+    there = answer.json()
+    if all(is_same(_own(there.get(key)), _own(value)) for key, value in lasting.items()):
         changes.add("unchanged", what)
         return
     kibana.told("PUT", path, json=lasting)
     changes.add("updated", what)
+
+
+def _own(value: Any) -> Any:
+    """A rule's key as it was sent: Kibana adds an id and a type to each action."""
+    if isinstance(value, list):
+        return [_own(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _own(inner) for key, inner in value.items() if key not in {"uuid", "connector_type_id"}}
+    return value
 
 
 def _reason(answer: httpx.Response) -> str:
