@@ -123,8 +123,9 @@ class Watched:
 
 
 def failure(dag: str, run: str, when: float | None = None) -> dict[str, Any]:
-    """The document of a task that failed for good."""
+    """The document of a task that failed for good, each run by an error of its own: alike they are one incident."""
     moment = datetime.fromtimestamp(when or time.time(), timezone.utc)
     about = Identity(dag_id=dag, run_id=run, task_id="load", try_number=1, map_index=-1, owner="bench")
-    event = TaskFailed(identity=about, time=moment, cause="app", reason="ValueError: no", error_type="ValueError")
+    reason = {"reason": "ValueError: no", "error_type": "ValueError", "fingerprint": f"{run}"}
+    event = TaskFailed(identity=about, time=moment, cause="app", **reason)
     return event.document()

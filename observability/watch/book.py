@@ -37,6 +37,7 @@ __all__ = [
     "shift",
     "suspects",
     "usual",
+    "whole_incident",
 ]
 
 _USUAL = (
@@ -72,10 +73,20 @@ def remember_fact(connection: Connection, seen: Fact, incident_id: str | None) -
 def incident(connection: Connection, incident_id: str) -> Incident | None:
     """The incident with this id, or the only one whose id starts so."""
     table = schema.incidents
+    exact = connection.execute(select(table.c.document).where(table.c.id == incident_id)).scalar()
+    if exact is not None:
+        return Incident.from_json(exact)
     found = (
         connection.execute(select(table.c.document).where(table.c.id.like(f"{incident_id}%")).limit(2)).scalars().all()
     )
     return Incident.from_json(found[0]) if len(found) == 1 else None
+
+
+def whole_incident(connection: Connection, one: Incident | None) -> Incident | None:
+    """The incident that ``one`` has become a part of, else ``one``."""
+    while one is not None and one.merged_into:
+        one = incident(connection, one.merged_into)
+    return one
 
 
 def latest_incident(connection: Connection, key: str) -> Incident | None:
@@ -124,7 +135,7 @@ def incidents(
 ) -> list[Incident]:
     """Incidents seen since then, newest first."""
     table = schema.incidents
-    asked = select(table.c.document).where(table.c.last_seen >= since, table.c.state != "dismissed")
+    asked = select(table.c.document).where(table.c.last_seen >= since, table.c.state.not_in(("dismissed", "merged")))
     if wanted := list(states):
         asked = asked.where(table.c.state.in_(wanted))
     rows = connection.execute(asked.order_by(table.c.last_seen.desc()).limit(limit)).scalars()

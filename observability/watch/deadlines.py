@@ -177,7 +177,8 @@ class Deadlines:
             event,
             time=min(now, one.due) if one.state != "near" else now,
             certainty=CERTAIN,
-            evidence={"deadline.due": _moment(one.due), "deadline.declared": True},
+            evidence={"deadline.due": _moment(one.due), "deadline.declared": True}
+            | ({"deadline.asset": deadline.asset} if deadline.asset else {}),
             about=about,
         )
 

@@ -22,10 +22,20 @@ from observability.events import (
     TaskFailed,
 )
 from observability.watch import book, incidents, pending, schema
+from observability.watch.alike import (
+    RUN_FAMILIES,
+    error_of,
+    failed_members,
+    is_alike,
+    joined,
+    marked,
+    repaired,
+    task_recovered,
+)
 from observability.watch.facts import Fact, merged
 from observability.watch.ledger import read_cursor
-from observability.watch.route import Match, matches, policy_for
-from observability.watch.runs import is_current
+from observability.watch.route import Match, decide, matches, policy_for
+from observability.watch.runs import RunMark, is_current
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Desk"]
 
-_RUN_FAMILIES = {"task", "run", "stuck", "overdue"}
 _ONCE = {"task", "run"}
 _OTHERS_FIRST_S = 30.0
 """So long a process that saw a failure itself has to emit it, before the watcher, which found it later, does."""
@@ -50,6 +59,7 @@ _CLOCKS_AGREE_S = 60.0
 _CANNOT_BE_TOLD_S = 60.0
 _BEGUN_MOST = 10_000
 """Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
+_BEGINS_RUNS = {"scheduler", "dag-processor"}
 _NAMED_MOST = 3
 """So many DAGs that wait for a silent component are named; the others are held back until it is heard of."""
 _QUIET_S = {"telemetry": 3600.0, "data": 86_400.0}
@@ -68,6 +78,9 @@ class Desk:
         self.suspicious = True
         """Whether there may be something to ask Airflow about; a desk before this one may have left some."""
         self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._joined: set[str] = set()
+        self._told: dict[str, dict[tuple[str | None, str, str], str]] = {}
+        """Of each DAG, the incident that people know of each error; what it says is looked at before it is used."""
 
     def take(self, connection: Connection, facts: Iterable[Fact], now: float) -> None:
         """Apply what witnesses saw."""
@@ -85,6 +98,7 @@ class Desk:
         self, connection: Connection, now: float, *, airflow_silent_s: float = 0.0, careful: bool = False
     ) -> None:
         """Apply the time: first notices, escalations, reminders, digests; ``careful`` after a round that failed."""
+        self._joined.clear()
         for incident in book.due_incidents(connection, now):
             if not careful:
                 self._elapse_one(connection, incident, now, airflow_silent_s)
@@ -99,12 +113,55 @@ class Desk:
         self.teller.fold(connection, now)
 
     def _elapse_one(self, connection: Connection, incident: Incident, now: float, airflow_silent_s: float) -> None:
+        if incident.id in self._joined:  # it was read before another became a part of it
+            incident = book.incident(connection, incident.id) or incident
         if held := self._held(connection, incident, now):
             book.save_incident(connection, _put_off(incident, *held, now))
+            return
+        if self._joins(connection, incident, now) or self._reminds_elsewhere(connection, incident, now):
             return
         policy = policy_for(self.teller.rules, incident, now)
         changed, notices = incidents.elapse(incident, now, policy, airflow_silent_s=airflow_silent_s)
         self._settle(connection, changed, notices, now)
+
+    def _joins(self, connection: Connection, incident: Incident, now: float) -> bool:
+        """Make what is about to be told a part of what people know, if it is more of the same."""
+        due = incident.notify_at is not None and incident.notify_at <= now
+        if not due or incident.told or incident.state == "suspected" or incident.family not in RUN_FAMILIES:
+            return False
+        told = self._told.get(str(incident.dag_id))
+        if told is None:
+            live = book.live_incidents(connection, dag_id=incident.dag_id)
+            told = {error_of(one): one.id for one in live if one.told == "opened"}
+            self._told[str(incident.dag_id)] = told
+        known = book.incident(connection, told.get(error_of(incident), "")) if error_of(incident) in told else None
+        if known is None or not is_alike(incident, known):
+            return False
+        for one in joined(known, incident):
+            book.save_incident(connection, one)
+        self._joined.add(known.id)
+        return True
+
+    def _reminds_elsewhere(self, connection: Connection, incident: Incident, now: float) -> bool:
+        """Whether an older incident of the same DAG reminds the same people; then this one need not, whatever it is."""
+        reminds = incident.remind_at is not None and incident.remind_at <= now and incident.notify_at is None
+        if not reminds or incident.family not in RUN_FAMILIES:
+            return False
+        policy = policy_for(self.teller.rules, incident, now)
+        if incident.level < len(policy.escalate_after):
+            return False
+        heard_by = decide(self.teller.rules, incident, now).channels
+        for one in book.live_incidents(connection, dag_id=incident.dag_id):
+            if one.id == incident.id:
+                return False
+            rank = ("info", "warning", "error", "critical").index
+            open_too = one.family in RUN_FAMILIES and one.state == "open" and one.told == "opened"
+            if not open_too or rank(one.severity) < rank(incident.severity):
+                continue
+            if decide(self.teller.rules, one, now).channels == heard_by:
+                book.save_incident(connection, replace(incident, remind_at=now + policy.remind_every_s))
+                return True
+        return False
 
     def quiet(self, connection: Connection, now: float) -> None:
         """Resolve what has no recovery of its own and has not been seen for long."""
@@ -164,13 +221,14 @@ class Desk:
             book.remember_fact(connection, *stale)
             return
         seen = merged(known[0], fact) if known and known[0].family in _ONCE else fact
-        last = book.latest_incident(connection, incidents.key_of(fact))
+        last = _last_about(connection, fact)
         policy = policy_for(self.teller.rules, last, now)
         if fact.family == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
-            changed = incidents.ended(last, fact, now, policy)
+            changed = _marked(connection, incidents.ended(last, fact, now, policy), fact)
             book.save_incident(connection, changed)
         else:
             changed, notices = incidents.observe(last, seen, now, policy)
+            changed = _marked(connection, changed, seen)
             self._settle(connection, changed, notices, now)
         book.remember_fact(connection, seen, changed.id)
         self._emit_finding(connection, seen, changed, now)
@@ -183,6 +241,7 @@ class Desk:
         if known.sign in {"attempt", "dismissed"}:
             return (replace(both, sign=known.sign), incident_id) if fact.sign == "suspected" else None
         incident = book.incident(connection, incident_id) if incident_id else None
+        incident = book.whole_incident(connection, incident)
         if incident is None or not incident.live:
             once = fact.family in _ONCE or (fact.family == "deadline" and fact.run_id is not None)
             return (both, incident_id) if once and known.sign in {"failed", "recovered"} else None
@@ -190,6 +249,7 @@ class Desk:
             return None
         policy = policy_for(self.teller.rules, incident, now)
         changed = replace(incidents.refine(incident, both, now, policy), last_seen=max(incident.last_seen, fact.time))
+        changed = _marked(connection, changed, both)
         self._settle(connection, changed, [], now)
         return both, incident_id
 
@@ -233,15 +293,15 @@ class Desk:
         self._mark_end(connection, fact)
         if fact.family == "task" and book.fact(connection, fact.key) is not None:
             self._dismissed(connection, replace(fact, sign="dismissed"))
-        incident = book.latest_incident(connection, incidents.key_of(fact))
-        if incident is not None and incident.live and not _is_older(fact, incident):
-            changed, notices = incidents.recover(incident, fact, now)
+        incident = book.whole_incident(connection, book.latest_incident(connection, incidents.key_of(fact)))
+        if fact.family == "run":
+            self._run_succeeded(connection, fact, now)
+        elif incident is not None and incident.live and not _is_older(fact, incident):
+            changed, notices = incidents.recover(task_recovered(incident, fact), fact, now)
             self._settle(connection, changed, notices, now)
             self._emit_over(connection, fact, incident, now, resolved=not changed.live)
         elif incident is not None and not incident.live:  # it went with another part of its incident
             self._emit_over(connection, fact, incident, now, resolved=False)
-        if fact.family == "run":
-            self._run_succeeded(connection, fact, now)
 
     def _emit_over(self, connection: Connection, fact: Fact, incident: Incident, now: float, *, resolved: bool) -> None:
         """Have the event emitted that something is right again, if it was wrong: the incident, or a part of it."""
@@ -267,11 +327,18 @@ class Desk:
         current = is_current(replace(fact, time=fact.time - lasted))
         book.record(connection, "success", dag_id, "", run_id, fact.time, float(current))
         others = book.live_incidents(connection, dag_id=dag_id)
-        if any(one.run_id == run_id and one.members for one in others):
-            return
+        if any(failed_members(one, run_id) for one in others):
+            return  # it went on past a failure; that repairs nothing
+        success, why = RunMark.of(fact, fact.time - lasted), f"run {run_id} succeeded"
         for one in others:
-            if one.family in _RUN_FAMILIES and one.run_id != run_id and one.first_seen <= fact.time - lasted:
-                self._settle(connection, *incidents.resolve(one, now), now)
+            if one.family == "overdue" and one.first_seen <= fact.time - lasted:
+                self._settle(connection, *incidents.resolve(one, now, why), now)
+            elif one.family in RUN_FAMILIES:
+                left = repaired(one, success, fact.time)
+                if not left.runs:
+                    self._settle(connection, *incidents.resolve(left, now, why), now)
+                elif left.runs != one.runs:
+                    book.save_incident(connection, left)
 
     def _note(self, connection: Connection, fact: Fact, now: float) -> None:
         dag_id, run_id = str(fact.dag_id or ""), str(fact.run_id or "")
@@ -304,6 +371,8 @@ class Desk:
             kind = {"opened": IncidentOpened, "escalated": IncidentEscalated}.get(notice.kind)
             if kind is not None:
                 self._emit(connection, _event(kind, changed, now), now)
+        if changed.live and changed.told == "opened" and str(changed.dag_id) in self._told:
+            self._told[str(changed.dag_id)][error_of(changed)] = changed.id
         if changed.state == "resolved" and changed.told == "opened":
             self._emit(connection, _event(IncidentResolved, changed, now), now)
 
@@ -313,7 +382,7 @@ class Desk:
             return None
         if silence := self._silence(connection, incident, now):
             return silence
-        if (root := self._root(connection, incident)) is not None and incident.told == "":
+        if (root := self._root(connection, incident)) is not None and incident.told != "opened":
             return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
         return None
 
@@ -344,10 +413,43 @@ class Desk:
             broken = book.live_incidents(connection, family="import")
             file = f"/{incident.evidence.get('file')}"
             return next((one for one in broken if f"/{one.name}".endswith(file)), None)
-        if incident.family == "deadline" and incident.run_id:
-            run = book.latest_incident(connection, f"run:{incident.dag_id}:{incident.run_id}")
-            return run if run is not None and run.live and run.told else None
+        if incident.family == "deadline":
+            return self._failure_before(connection, incident)
         return None
+
+    @staticmethod
+    def _failure_before(connection: Connection, late: Incident) -> Incident | None:
+        """The failure that people were told of, and that a missed deadline only follows from."""
+        if late.run_id:
+            key = f"run:{late.dag_id}:{late.run_id}"
+            found = [book.whole_incident(connection, book.latest_incident(connection, key))]
+        elif late.dag_id:
+            found = [*book.live_incidents(connection, dag_id=late.dag_id)]
+        else:
+            asset = str(late.evidence.get("deadline.asset"))
+            producers = book.dags_with(connection, "asset_of", asset)
+            found = [one for dag_id in producers for one in book.live_incidents(connection, dag_id=dag_id)]
+        if not late.run_id:  # what begins nothing explains every run that has not begun
+            found += [one for one in book.live_incidents(connection, family="component") if one.name in _BEGINS_RUNS]
+        families = {*RUN_FAMILIES, "overdue", "import", "dag", "paused", "component"}
+        return next((one for one in found if one and one.live and one.told and one.family in families), None)
+
+
+def _last_about(connection: Connection, fact: Fact) -> Incident | None:
+    """The live incident about the fact, else the last; a run that joined another's incident is followed to that."""
+    last = book.latest_incident(connection, incidents.key_of(fact))
+    whole = book.whole_incident(connection, last)
+    if whole is None or whole is last or not whole.live or fact.family != "task":
+        return whole
+    known = {member.partition("[")[0] for member in whole.members}
+    return whole if fact.task_id in known else last  # another task than the ones that people know of
+
+
+def _marked(connection: Connection, incident: Incident, fact: Fact) -> Incident:
+    if not fact.run_id:
+        return incident
+    begun = book.first_time(connection, "started", str(fact.dag_id), fact.run_id)
+    return marked(incident, fact, fact.time if begun is None else begun)
 
 
 def _confirms(known: Fact, fact: Fact) -> bool:

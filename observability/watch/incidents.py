@@ -34,7 +34,7 @@ __all__ = [
     "resolve",
 ]
 
-State: TypeAlias = Literal["suspected", "open", "acknowledged", "resolved", "dismissed"]
+State: TypeAlias = Literal["suspected", "open", "acknowledged", "resolved", "dismissed", "merged"]
 Kind: TypeAlias = Literal["opened", "reminder", "escalated", "resolved", "early_warning", "test", "digest"]
 
 _RANK = ("info", "warning", "error", "critical")
@@ -55,7 +55,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """One thing that is wrong. ``notify_at`` is None once it has been told; times are seconds since 1970."""
+    """One thing that is wrong. ``notify_at`` is None once it has been told; times are seconds since 1970.
+
+    ``runs`` has a mark for each run that is still broken (:mod:`observability.watch.alike`), ``run_count`` counts all
+    that failed so, ``last_run`` is the last of them, and ``merged_into`` the incident that it became a part of.
+    """
 
     id: str
     key: str
@@ -88,11 +92,15 @@ class Incident:
     members: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    runs: Mapping[str, Any] = field(default_factory=dict)
+    run_count: int = 0
+    last_run: str | None = None
+    merged_into: str = ""
 
     @property
     def live(self) -> bool:
-        """Neither resolved nor dismissed."""
-        return self.state not in {"resolved", "dismissed"}
+        """Neither resolved nor dismissed, nor a part of another."""
+        return self.state not in {"resolved", "dismissed", "merged"}
 
     @property
     def due(self) -> float | None:
@@ -222,7 +230,10 @@ def _confirmed(incident: Incident, fact: Fact, now: float, policy: Policy) -> In
 def _tried_again(incident: Incident, fact: Fact) -> bool:
     """A task that was told about has been run again, and failed again."""
     same = (fact.task_id, fact.map_index) == (incident.task_id, incident.map_index)
-    higher = (fact.try_number or 0) > (incident.try_number or 0)
+    before = incident.try_number
+    if fact.run_id != incident.run_id:
+        before = incident.runs.get(str(fact.run_id), {}).get("try") or fact.try_number
+    higher = (fact.try_number or 0) > (before or 0)
     return fact.family == "task" and fact.sign == "failed" and same and higher and incident.told == "opened"
 
 
@@ -231,7 +242,8 @@ def refine(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incide
     changed = incident
     if fact.sign == "failed" and (incident.state == "suspected" or fact.key in incident.suspects):
         changed = _confirmed(incident, fact, now, policy)
-    if (fact.task_id, fact.map_index, fact.family) != (changed.task_id, changed.map_index, changed.family):
+    mine = (changed.task_id, changed.map_index, changed.family, changed.run_id)
+    if (fact.task_id, fact.map_index, fact.family, fact.run_id) != mine:
         return changed
     evidence = (
         {**fact.evidence, **changed.evidence}
@@ -274,14 +286,15 @@ def recover(incident: Incident, fact: Fact, now: float) -> tuple[Incident, list[
         return incident, []
     if fact.family == "run" and fact.run_id == incident.run_id and incident.members:
         return incident, []  # the run went on past the failure; that is no repair
-    return resolve(incident, now)
+    return resolve(incident, now, fact.reason)
 
 
-def resolve(incident: Incident, now: float) -> tuple[Incident, list[Notice]]:
-    """The incident is over; who was told of it is told so."""
+def resolve(incident: Incident, now: float, why: str = "") -> tuple[Incident, list[Notice]]:
+    """The incident is over; who was told of it is told so, and ``why``."""
     if not incident.live:
         return incident, []
     over = replace(incident, state="resolved", resolved_at=now, notify_at=None, remind_at=None)
+    over = replace(over, evidence={**over.evidence, "resolved_by": why}) if why else over
     return over, [Notice("resolved", over)] if incident.told else []
 
 

@@ -297,6 +297,10 @@ def _log(incident: Incident) -> tuple[str, ...]:
     return tuple(plain(line, 300) for line in incident.evidence.get("log_tail", ())[-_LINES_MOST:])
 
 
+def _last_run(incident: Incident) -> str:
+    return f"{incident.last_run}, {_shown_moment(incident.last_seen)}" if incident.run_count > 1 else ""
+
+
 def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
     """What a person decides on, in the order in which it is asked; the first ones stay when a message is shortened."""
     evidence, over = incident.evidence, kind == "resolved"
@@ -313,6 +317,9 @@ def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
         ("Exit code", evidence.get("process.exit_code")),
         ("Peak memory", _memory(evidence)),
         ("Blocks", evidence.get("affected")),
+        ("Runs that failed so", str(incident.run_count) if incident.run_count > 1 else ""),
+        ("Last of them", _last_run(incident)),
+        ("Resolved by", evidence.get("resolved_by") if over else ""),
         ("Same error", "" if over else evidence.get("same_error")),
         ("Last success", "" if over else evidence.get("last_success")),
         ("Next step", step),

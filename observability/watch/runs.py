@@ -31,6 +31,7 @@ class RunMark:
     date: float | None = None
     begun: float = 0.0
     partition: str | None = None
+    catches_up: bool = False
 
     @classmethod
     def of(cls, fact: Fact, begun: float) -> RunMark:
@@ -41,15 +42,17 @@ class RunMark:
         date = _moment(fact.evidence.get("airflow.logical_date"))
         if date is None and found and kind in {"scheduled", "backfill"}:
             date = _moment(found[2])
+        due = _moment(fact.evidence.get("airflow.run_after")) or (_moment(found[2]) if found else None)
+        late = kind == "scheduled" and due is not None and begun - due > _LATE_S
         partition = fact.evidence.get("airflow.partition_key")
-        return cls(run_id, kind, date, begun, None if partition is None else str(partition))
+        return cls(run_id, kind, date, begun, None if partition is None else str(partition), late)
 
     @property
     def is_of_a_date(self) -> bool:
         """Whether it was about a date of its own, rather than about the present."""
-        if self.kind == "backfill":
-            return True
-        return self.kind == "manual" and self.date is not None and self.begun - self.date > _OF_THE_DAY_S
+        if self.kind == "manual":
+            return self.date is not None and abs(self.begun - self.date) > _OF_THE_DAY_S
+        return self.kind == "backfill" or self.catches_up
 
     def as_json(self) -> dict[str, Any]:
         """The mark as JSON values."""
@@ -83,12 +86,7 @@ def repairs(succeeded: RunMark, failed: RunMark) -> bool:
 
 def is_current(fact: Fact) -> bool:
     """Whether a run that began at the time of ``fact`` is about the present: no backfill, no catch-up."""
-    mark = RunMark.of(fact, fact.time)
-    if mark.is_of_a_date:
-        return False
-    found = _RUN_ID.match(mark.run_id)
-    due = _moment(fact.evidence.get("airflow.run_after")) or (_moment(found[2]) if found else None)
-    return mark.kind != "scheduled" or due is None or fact.time - due <= _LATE_S
+    return not RunMark.of(fact, fact.time).is_of_a_date
 
 
 def _moment(value: Any) -> float | None:

@@ -330,11 +330,16 @@ def test_a_broken_file_has_one_name_by_its_full_path_and_by_its_bundles(office):
     assert [kind for kind, *_ in office.said()] == ["opened", "resolved"]
 
 
+def other(run, **more):
+    """A failure by an error of its own: what fails alike in many runs is one incident."""
+    return failed(run=run, evidence={"error.fingerprint": run}, **more)
+
+
 @pytest.mark.parametrize("failures", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_a_storm_of_failures_over_50_dags_is_at_most_60_messages(ledger, failures):
     office, each = Office(ledger), failures // 60 + 1
     for second in range(60):
-        office.see(*(failed(dag=f"dag{n % 50}", run=f"r{second}-{n}", time=office.now) for n in range(each)))
+        office.see(*(other(dag=f"dag{n % 50}", run=f"r{second}-{n}", time=office.now) for n in range(each)))
         office.pass_time(1, step=0.5)
     office.pass_time(120)
     assert len(office.said("pending")) <= 60
@@ -355,7 +360,7 @@ def test_what_a_storm_leaves_is_told_soon_after_its_end(office):
 
 def test_a_storm_does_not_begin_anew_each_minute_while_it_lasts(office):
     for second in range(180):
-        office.see(*(failed(dag=f"dag{n}", run=f"r{second}-{n}", time=office.now) for n in range(3)))
+        office.see(*(other(dag=f"dag{n}", run=f"r{second}-{n}", time=office.now) for n in range(3)))
         office.pass_time(1)
     office.pass_time(400)
     office.see(failed(dag="later", time=office.now))
@@ -376,9 +381,11 @@ def test_a_dag_that_flaps_is_damped(office):
 def test_the_same_error_as_before_is_said(office):
     office.see(failed(evidence={"error.fingerprint": "f1"}))
     office.pass_time(5)
-    office.see(failed(run="r2", evidence={"error.fingerprint": "f1"}))
+    office.see(run_ended("recovered", run="r2", time=office.now))
+    office.see(failed(run="r3", evidence={"error.fingerprint": "f1"}, time=office.now))
     office.pass_time(5)
-    assert "last in run r1" in dict(office.messages()[1].details)["Same error"]
+    assert [one.kind for one in office.messages()] == ["opened", "resolved", "opened"]
+    assert "last in run r1" in dict(office.messages()[2].details)["Same error"]
 
 
 def test_a_run_that_failed_by_a_task_waits_for_the_witness_of_that_task(office):

@@ -1,0 +1,264 @@
+"""What goes on failing in the same way is one incident, and only what repairs it resolves it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+
+import pytest
+from sqlalchemy import select
+from watch_office import RULES, Office, failed, run_ended
+
+from benchmarks import weekend
+from observability.watch import schema
+from observability.watch.facts import Fact
+from observability.watch.ledger import Ledger
+
+HOUR = 3600
+CALM = RULES.replace("escalate: [{after: 30m, receiver: chief}]", "escalate: []")
+
+
+@pytest.fixture
+def office(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield Office(ledger, CALM)
+    ledger.close()
+
+
+def sent(office):
+    table = schema.outbox
+    with office.ledger.transaction() as connection:
+        return Counter(connection.execute(select(table.c.kind).where(table.c.state.in_(("pending", "sent")))).scalars())
+
+
+def live(office):
+    return [one for one in office.incidents() if one.live]
+
+
+def fails(office, run, error="f1", task="t", dag="load", **more):
+    evidence = {"error.type": "E", "error.fingerprint": error, **more.pop("evidence", {})}
+    office.see(failed(dag=dag, run=run, task=task, time=office.now, evidence=evidence, **more))
+    office.see(run_ended("failed", dag=dag, run=run, time=office.now + 1, reason="a task of it failed"))
+
+
+def succeeds(office, run, lasted=0.0, dag="load", **more):
+    evidence = {"event.duration": int(lasted * 1e9), **more.pop("evidence", {})}
+    office.see(run_ended("recovered", dag=dag, run=run, time=office.now, evidence=evidence, **more))
+
+
+def test_what_fails_alike_in_each_run_is_one_incident_with_a_count_and_a_last_time(office):
+    for hour in range(30):
+        fails(office, f"r{hour}")
+        office.pass_time(HOUR, step=300)
+    (one,) = live(office)
+    assert (one.count, one.run_count, one.last_run) == (30, 30, "r29")
+    assert one.last_seen >= office.now - HOUR
+    assert sent(office)["opened"] == 1
+    assert sent(office)["reminder"] in {7, 8}
+    details = dict([one for one in office.messages() if one.kind == "reminder"][-1].details)
+    assert int(details["Runs that failed so"]) >= 28
+    office.now += HOUR
+    succeeds(office, "r30")
+    assert sent(office)["resolved"] == 1
+    assert dict(office.messages()[-1].details)["Resolved by"] == "run r30 succeeded"
+    assert live(office) == []
+
+
+def test_half_a_day_is_a_handful_of_messages_whatever_the_number_of_runs():
+    hourly, often = weekend.messages(1, HOUR, 12), weekend.messages(1, 300, 12)
+    assert hourly == often
+    assert (hourly["opened"], hourly["reminder"]) in {(1, 2), (1, 3)}
+    assert hourly.total() <= 4
+
+
+@pytest.mark.parametrize(
+    "more", [{"error": "f2"}, {"task": "u"}, {"cause": "oom"}], ids=["another error", "another task", "another cause"]
+)
+def test_another_failure_is_told_again_and_they_remind_as_one(office, more):
+    fails(office, "r0")
+    office.pass_time(HOUR, step=60)
+    fails(office, "r1", **more)
+    office.pass_time(HOUR, step=60)
+    for run in range(2, 10):
+        fails(office, f"r{run}", **(more if run % 2 else {}))
+        office.pass_time(HOUR, step=60)
+    assert sent(office)["opened"] == 2
+    assert sent(office)["reminder"] == 2
+    succeeds(office, "r10")
+    assert sent(office)["resolved"] == 2
+
+
+def test_a_second_task_of_a_later_run_is_told_and_one_that_people_know_is_not(office):
+    for run in ("r0", "r1"):
+        fails(office, run, task="a")
+        office.pass_time(60)
+        office.see(failed(run=run, task="b", time=office.now, evidence={"error.fingerprint": "fb"}))
+        office.pass_time(60)
+    assert [task for kind, _, task, _ in office.said() if kind == "opened"] == ["a"]
+    office.see(failed(run="r1", task="c", time=office.now, evidence={"error.fingerprint": "fc"}))
+    office.pass_time(60)
+    assert [task for kind, _, task, _ in office.said() if kind == "opened"] == ["a", "c"]
+
+
+def test_a_reason_without_a_fingerprint_is_compared_without_its_numbers(office):
+    for run, lasted in (("r0", 3601), ("r1", 3777)):
+        reason = f"it ran {lasted} s, its dagrun_timeout is 3600 s"
+        office.see(run_ended("failed", run=run, time=office.now, cause="timeout", reason=reason, certainty=3))
+        office.pass_time(HOUR, step=60)
+    assert sent(office) == {"opened": 1}
+
+
+def test_an_acknowledged_incident_takes_what_fails_alike_in_silence(office):
+    fails(office, "r0")
+    office.pass_time(60)
+    with office.ledger.transaction(lock=True) as connection:
+        office.desk.acknowledge(connection, office.incidents_in(connection)[0], "me", office.now)
+    for run in range(1, 9):
+        fails(office, f"r{run}")
+        office.pass_time(HOUR, step=60)
+    assert sent(office) == {"opened": 1}
+
+
+def test_a_death_that_airflow_confirms_joins_and_one_that_it_dismisses_does_not(office):
+    death = {"cause": "killed", "certainty": 2, "reason": "its process was ended by SIGKILL"}
+    for run in ("r0", "r1", "r2"):
+        office.see(failed(run=run, sign="suspected", witness="relay", time=office.now, **death))
+        office.pass_time(2)
+        sign = "dismissed" if run == "r2" else "failed"
+        office.see(failed(run=run, sign=sign, witness="reconciler", time=office.now, **death))
+        office.pass_time(HOUR, step=60)
+    assert [(one.count, one.run_count) for one in live(office)] == [(2, 2)]
+    assert sent(office)["opened"] == 1
+
+
+def test_a_run_that_joined_and_fails_again_after_a_person_cleared_it_is_a_reminder(office):
+    for run in ("r0", "r1"):
+        fails(office, run)
+        office.pass_time(60)
+    office.see(failed(run="r1", try_number=2, time=office.now, evidence={"error.fingerprint": "f1"}))
+    office.pass_time(60)
+    assert sent(office) == {"opened": 1, "reminder": 1}
+
+
+def test_an_optional_task_that_fails_in_each_run_is_one_incident_until_a_run_without_it(office):
+    for hour in range(20):
+        office.see(failed(run=f"r{hour}", time=office.now, evidence={"error.fingerprint": "f1"}))
+        succeeds(office, f"r{hour}")
+        office.pass_time(HOUR, step=300)
+    assert sent(office)["opened"] == 1
+    assert sent(office)["resolved"] == 0
+    succeeds(office, "r20")
+    assert sent(office)["resolved"] == 1
+
+
+def march(day):
+    return f"2026-03-{day:02}T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("kind", ["backfill", "scheduled"], ids=["backfill", "catch-up"])
+def test_a_failed_day_is_repaired_by_that_day_alone(office, kind):
+    office.now = datetime(2026, 7, 1, tzinfo=timezone.utc).timestamp()
+    for day in range(1, 8):
+        run, more = (
+            f"{kind}__{march(day)}",
+            {"about": {"run_type": kind}, "evidence": {"airflow.logical_date": march(day)}},
+        )
+        if day in {3, 5}:
+            fails(office, run, **more)
+        else:
+            succeeds(office, run, **more)
+        office.pass_time(120)
+    assert sent(office) == {"opened": 1}
+    (one,) = live(office)
+    assert sorted(one.runs) == [f"{kind}__{march(3)}", f"{kind}__{march(5)}"]
+    office.pass_time(HOUR, step=60)
+    succeeds(office, "scheduled__2026-07-01T00:00:00+00:00", evidence={"airflow.logical_date": "2026-07-01T00:00:00Z"})
+    office.pass_time(60)
+    assert sent(office)["resolved"] == 0
+    succeeds(office, "by hand", about={"run_type": "manual"}, evidence={"airflow.logical_date": march(3)})
+    assert sent(office)["resolved"] == 0
+    office.see(failed(run=f"{kind}__{march(5)}", sign="recovered", try_number=2, time=office.now))
+    succeeds(office, f"{kind}__{march(5)}", about={"run_type": kind})
+    assert sent(office)["resolved"] == 1
+    assert dict(office.messages()[-1].details)["Resolved by"] == f"run {kind}__{march(5)} succeeded"
+
+
+@pytest.mark.parametrize(
+    ("broken", "good", "is_repaired"),
+    [
+        ({"run_type": "scheduled"}, {"run_type": "scheduled"}, True),
+        ({"run_type": "scheduled"}, {"run_type": "manual"}, True),
+        ({"run_type": "scheduled"}, {"run_type": "backfill"}, False),
+        ({"run_type": "asset_triggered"}, {"run_type": "asset_triggered"}, True),
+        ({"run_type": "asset_triggered", "key": "de"}, {"run_type": "asset_triggered", "key": "fr"}, False),
+        ({"run_type": "asset_triggered", "key": "de"}, {"run_type": "asset_triggered", "key": "de"}, True),
+        ({"run_type": "asset_triggered", "key": "de"}, {"run_type": "scheduled"}, False),
+        ({"run_type": "manual"}, {"run_type": "scheduled"}, True),
+    ],
+    ids=str,
+)
+def test_what_repairs_what(office, broken, good, is_repaired):
+    def about(given):
+        evidence = {"airflow.partition_key": given["key"]} if "key" in given else {}
+        return {"about": {"run_type": given["run_type"]}, "evidence": evidence}
+
+    fails(office, "bad", **about(broken))
+    office.pass_time(60)
+    succeeds(office, "good", **about(good))
+    assert bool(sent(office)["resolved"]) is is_repaired
+
+
+def test_a_schedule_that_is_on_time_is_repaired_by_its_next_run_and_not_by_one_that_began_before(office):
+    office.now = datetime(2026, 7, 1, tzinfo=timezone.utc).timestamp()
+
+    def run(hours):
+        return f"scheduled__{datetime.fromtimestamp(office.now - hours * HOUR, timezone.utc).isoformat()}"
+
+    fails(office, run(0))
+    office.pass_time(600, step=10)
+    succeeds(office, run(1), lasted=1200)
+    assert sent(office)["resolved"] == 0
+    office.pass_time(HOUR - 600, step=60)
+    succeeds(office, run(0))
+    assert sent(office)["resolved"] == 1
+
+
+DEADLINES = [
+    {"name": "d:load", "run_id": None},
+    {"name": "d:load:r0", "run_id": "r0"},
+]
+
+
+@pytest.mark.parametrize("late", DEADLINES, ids=["of the DAG", "of the run"])
+@pytest.mark.parametrize("sign", ["warned", "failed"])
+def test_a_failure_that_was_told_needs_no_deadline_notice_after_it(office, late, sign):
+    fails(office, "r0")
+    office.pass_time(60)
+    miss = {"family": "deadline", "sign": sign, "cause": "deadline", "reason": "late", "certainty": 3, **late}
+    office.see(Fact(time=office.now, dag_id="load", **miss))
+    office.pass_time(HOUR, step=60)
+    assert sent(office) == {"opened": 1}
+    office.see(Fact(time=office.now, dag_id="load2", **miss))
+    office.pass_time(60)
+    assert sum(sent(office).values()) == 2
+
+
+def test_an_asset_whose_dag_failed_needs_no_notice_of_its_age(office):
+    office.see(Fact(family="asset", sign="noted", time=office.now, dag_id="load", run_id="r", name="s3://x"))
+    fails(office, "r0")
+    office.pass_time(60)
+    office.see(Fact(family="deadline", sign="failed", time=office.now, cause="deadline", reason="stale", certainty=3,
+                    name="fresh", evidence={"deadline.asset": "s3://x"}))  # fmt: skip
+    office.pass_time(60)
+    assert sent(office) == {"opened": 1}
+
+
+def test_an_early_warning_before_the_failure_is_all_that_is_said_of_the_deadline(office):
+    due = {"family": "deadline", "cause": "deadline", "certainty": 3, "dag_id": "load", "name": "d", "reason": "late"}
+    office.see(Fact(sign="warned", time=office.now, **due))
+    office.pass_time(60)
+    fails(office, "r0")
+    office.pass_time(60)
+    office.see(Fact(sign="failed", time=office.now, **due))
+    office.pass_time(HOUR, step=60)
+    assert sent(office) == {"early_warning": 1, "opened": 1}
