@@ -15,18 +15,20 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import func, select
 
+from observability.catalog import CAUSE_LABELS
 from observability.cli import silences
 from observability.cli.moments import iso, moment_of
 from observability.settings import get_settings
 from observability.watch import book, schema
 from observability.watch.desk import Desk
 from observability.watch.errors import WatchError
-from observability.watch.incidents import Incident
+from observability.watch.incidents import Incident, Kind, Notice
 from observability.watch.ledger import Ledger
-from observability.watch.messages import Links, Message, plain
+from observability.watch.messages import Links, Message, compose, plain
 from observability.watch.notify import Teller, enqueue
 from observability.watch.pending import emit_all
 from observability.watch.proof import trial
+from observability.watch.render import text
 from observability.watch.route import decide, json_schema
 from observability.watch.rules_file import RulesFile, find_rules
 
@@ -91,8 +93,8 @@ def list_incidents(
     table = _table("id", "state", "severity", "what", "cause", "count", "last seen", "owner")
     for one in found:
         table.add_row(
-            one.id[:8], one.state, one.severity, _what(one), one.cause, str(one.count), _ago(one.last_seen),
-            plain(one.about.get("owner") or ""),
+            one.id[:8], one.state, one.severity, _what(one), CAUSE_LABELS.get(one.cause, one.cause),
+            str(one.count), _ago(one.last_seen), plain(one.about.get("owner") or ""),
         )  # fmt: skip
     _print(table if found else "Nothing is wrong.")
 
@@ -109,10 +111,7 @@ def show(incident_id: str, as_json: _Json = False) -> None:
     if as_json:
         _print_json(document)
         return
-    for name, value in document.items():
-        if value not in (None, "", [], {}):
-            shown = json.dumps(value, indent=2, default=str) if isinstance(value, (list, dict)) else plain(value)
-            typer.echo(f"{name}: {shown}")
+    typer.echo(_shown(one, told), nl=False)
 
 
 @app.command()
@@ -216,7 +215,8 @@ def explain(  # noqa: PLR0913 - a command has that many options
     if as_json:
         _print_json(said)
         return
-    typer.echo(f"{dag} ({cause}, owner {about.get('owner') or 'unknown'}) → {', '.join(decision.channels)}")
+    about_it = f"{CAUSE_LABELS.get(cause, cause)}, owner {about.get('owner') or 'unknown'}"
+    typer.echo(f"{dag} ({about_it}) → {', '.join(decision.channels)}")
     for line in decision.why:
         typer.echo(f"  {line}")
     for step in steps:
@@ -299,6 +299,17 @@ def _incident(one: Incident) -> dict[str, Any]:
         "failed_tasks": list(one.members),
         "runbook": links.runbook(one),
     }
+
+
+def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
+    """The incident for a person: what its message says, where it stands, and who was told what."""
+    kind: Kind = "resolved" if one.state == "resolved" else "opened"
+    message = compose(Notice(kind, one), _desk().teller.links, get_settings().contrail.environment)
+    held = [f"Not told yet: {plain(one.held_by)}"] if one.held_by else []
+    state = f"{one.state}, seen {one.count} time{'s' if one.count != 1 else ''}, last {_ago(one.last_seen)}"
+    sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in told]
+    lines = [text(message).rstrip(), "", f"State: {state}", *held, *(["", "Who was told:", *sent] if sent else [])]
+    return "\n".join(lines) + "\n"
 
 
 def _known(dag_id: str) -> dict[str, Any]:

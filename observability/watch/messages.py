@@ -174,7 +174,7 @@ class Links:
             return given
         page = given if re.fullmatch(r"[a-z][a-z-]{2,40}", given) else page
         base = self.runbooks.rstrip("/")
-        address = f"{base}/{page}.md" if base else f"{self.airflow}/contrail/runbooks/{page}"
+        address = f"{base}/{page}.md" if base else f"{self.airflow}/contrail/runbooks?page={page}"
         return address if render.is_web(address) else ""
 
     def _contrail(self, incident: Incident) -> str:

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
 from observability import catalog
-from observability.airflow.ui import answers, boards, words
+from observability.airflow.ui import answers, boards, runbooks, words
 from observability.airflow.ui.readable_store import ReadableStore
 from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader
 from observability.settings import get_settings
@@ -55,6 +55,7 @@ def create_app() -> FastAPI:
     app.middleware("http")(_harden)
     app.exception_handler(StoreError)(_store_is_down)
     app.get("/", response_class=HTMLResponse)(_overview)
+    app.get("/runbooks", response_class=HTMLResponse)(_runbook)
     app.get("/boards/{board}", response_class=HTMLResponse)(_board)
     app.get("/boards/{board}/panels/{panel}", response_class=HTMLResponse)(_panel)
     for path, rights, page in (  # a run's id may hold a slash, and a server takes %2F for one
@@ -102,6 +103,13 @@ def _panel(request: Request, store: Readable, board: str, panel: str, hours: Hou
     drawn = _known(boards.find_panel(found, panel), f"there is no panel {panel!r} on the board {board!r}")
     view = boards.View.of(found, hours, request.query_params)
     return _page(request, "panel.html", page=boards.shown(store, view, drawn), view=view)
+
+
+def _runbook(request: Request, _user: GetUserDep, page: str = "task-failed") -> Response:
+    found = runbooks.runbook(page)
+    if found is None:
+        raise HTTPException(404, f"there is no runbook {page!r}")
+    return _page(request, "runbook.html", title=found[0], body=found[1], all=runbooks.names())
 
 
 def _known(found: dict[str, Any] | None, why: str) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from observability.cli.diagnosis.link import Broken, Link, Off
 from observability.cli.diagnosis.silence import silent
 from observability.cli.diagnosis.whose import start
+from observability.proxies import is_loopback
 from observability.watch.errors import WatchError
 from observability.watch.ledger import Ledger
 from observability.watch.proof import read_beat
@@ -42,6 +44,20 @@ def _rules(settings: Settings) -> str:
     except WatchError as error:
         raise Broken(str(error), f"contrail alerts check {path}") from error
     return f"{path or 'built in'}: {len(rules.channels)} channels"
+
+
+def _links(settings: Settings) -> str:
+    """People elsewhere cannot open a link to 127.0.0.1."""
+    rules = RulesFile(find_rules(settings)).rules
+    away = sorted({name for name, one in rules.channels.items() if one.type not in {"file", "log"}})
+    host = urlsplit(settings.public_url).hostname or ""
+    if away and is_loopback(host):
+        raise Broken(
+            f"the links of messages lead to {settings.public_url}, which only this machine opens; "
+            f"{', '.join(away)} tell people elsewhere",
+            "set CONTRAIL_CONTRAIL__PUBLIC_URL, or Airflow's [api] base_url, to the address that people open",
+        )
+    return settings.public_url
 
 
 def _watcher(settings: Settings) -> str:
@@ -78,6 +94,7 @@ def _channels(_settings: Settings) -> str:
 LINKS = (
     Link("ledger", _ledger, ("home",)),
     Link("rules", _rules),
+    Link("links", _links, ("rules",)),
     Link("watcher", _watcher, ("home", "ledger", "rules")),
     Link("channels", _untested),
 )
