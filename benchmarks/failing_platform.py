@@ -58,7 +58,7 @@ WAYS = (
     Way("retry_then_failure"),
     Way("fail_exception"),
     Way("execution_timeout", ("timeout",)),
-    Way("sigkill", ("killed", "oom")),
+    Way("sigkill", ("killed",)),
     Way("sigkill_retried", alerts=0),
     Way("oom", ("oom",)),
     Way("segfault", ("killed",)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Usage", "memory_limit", "usage"]
+__all__ = ["Usage", "memory_events_file", "memory_limit", "oom_kills", "usage"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _NO_LIMIT = 1 << 60
@@ -66,6 +66,35 @@ def _limit_files_of(lines: list[str]) -> list[Path]:
             here = root / place.lstrip("/")
             files += [folder / name for folder in (here, *here.parents) if folder.is_relative_to(root)]
     return files
+
+
+def memory_events_file() -> Path | None:
+    """Where the kernel counts what it did to the memory of this process's cgroup; None where it does not."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text("ascii").splitlines()
+    except OSError:
+        return None
+    return next((path for path in _events_files_of(lines) if path.is_file()), None)
+
+
+def _events_files_of(lines: list[str]) -> list[Path]:
+    files = []
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if not controllers:
+            files.append(_CGROUPS / place.lstrip("/") / "memory.events")
+        elif controllers == "memory":
+            files.append(_CGROUPS / "memory" / place.lstrip("/") / "memory.oom_control")
+    return files
+
+
+def oom_kills(path: Path) -> int | None:
+    """How many processes of a cgroup were killed for memory so far; None where the file does not say."""
+    try:
+        lines = path.read_text("ascii").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _read(path: Path) -> int | None:

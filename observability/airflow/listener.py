@@ -15,7 +15,7 @@ import structlog
 from airflow.listeners import hookimpl
 from sqlalchemy.orm import object_session
 
-from observability import callbacks, causes, identity, metrics
+from observability import attempts, callbacks, causes, identity, metrics
 from observability.airflow.masking import follow_masks
 from observability.contain import contained
 from observability.emit import emit, report_losses
@@ -45,6 +45,7 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
         context = {"ti": task_instance, "dag_run": _run_of(task_instance)}
         about = identify(context)
         identity.bind(about)
+        attempts.note_start(about)
         follow_masks()
         if about.trace_id:
             structlog.contextvars.bind_contextvars(**{"trace.id": about.trace_id})
@@ -128,6 +129,8 @@ def on_new_dag_import_error(filename: str, stacktrace: str) -> None:
 def before_stopping(component: Any) -> None:  # noqa: ARG001
     """Send what is still held: a task process leaves by ``os._exit``, and nothing of ours runs after this."""
     with contained(_STAGE):
+        if (about := identity.current()) is not None and about.task_id is not None:
+            attempts.note_end(about)
         report_losses()
         metrics.flush()
 

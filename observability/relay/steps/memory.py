@@ -1,7 +1,7 @@
 """Remember when the kernel ended a process of this host for its memory.
 
 The host's own counter says so (``oom_kill`` in ``/proc/vmstat``, Linux 4.13; kills by a cgroup's limit count,
-too). It names no process, so a death by SIGKILL is put down to memory when the counter rose just before it.
+too). It names no process, so it is a remark beside a death by SIGKILL, and never its cause.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from msgspec.structs import replace
 
+from observability import attempts
 from observability.emit import emit
 from observability.events import Identity, TaskKilled
 from observability.relay.sinks.sink import Answer, Batch, joined
@@ -61,8 +62,20 @@ class Witness:
         self._memory.close()
 
     def _with_cause(self, death: TaskKilled, when: float) -> TaskKilled:
-        if death.signal == "SIGKILL" and self._memory.near(when):
-            return replace(death, cause="oom", reason="the kernel ended the process for the memory it used (SIGKILL)")
+        """With ``oom`` only where the task's own cgroup says so; what else is known of memory is a remark."""
+        if death.signal != "SIGKILL" or death.identity is None:
+            attempts.note_end(death.identity or Identity())
+            return death
+        found = attempts.died(death.identity)
+        if found.answer == "killed":
+            limit = f", whose limit is {found.limit >> 20} MiB" if found.limit else ""
+            reason = f"the kernel killed it for memory (SIGKILL): so counts its own cgroup{limit}"
+            return replace(death, cause="oom", reason=reason, memory_limit=found.limit)
+        if found.answer == "shared":
+            remark = f"a process of its cgroup, which {found.tasks} tasks share, was killed for memory since it began"
+            return replace(death, reason=f"{death.reason}; {remark}")
+        if found.answer == "unknown" and self._memory.near(when):
+            return replace(death, reason=f"{death.reason}; the host killed something for memory at that time")
         return death
 
 
