@@ -129,6 +129,7 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.run_type": FieldSpec("keyword", "scheduled, manual, backfill, asset_triggered …"),
     "airflow.try_number": FieldSpec("long", "Attempt, from 1."),
     "airflow.map_index": FieldSpec("long", "Index of a mapped task, -1 where it is not mapped."),
+    "airflow.iteration": FieldSpec("keyword", "Iteration of a task loop as its log's path names it: 0, 1, a fork 0.2."),
     "airflow.ti_id": FieldSpec("keyword", "Task instance (UUID)."),
     "airflow.logical_date": FieldSpec("date", "Logical date of the run, absent where it has none."),
     "airflow.operator": FieldSpec("keyword", "Class of the operator."),

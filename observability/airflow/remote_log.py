@@ -122,7 +122,8 @@ def as_written(document: Document) -> str:
 
 
 def _attempt(about: dict[str, Any]) -> dict[str, str | int]:
-    return {f"airflow.{name}": about[name] for name in ("dag_id", "task_id", "run_id", "map_index", "try_number")}
+    names = ("dag_id", "task_id", "run_id", "map_index", "try_number", "iteration")
+    return {f"airflow.{name}": about[name] for name in names if name in about}
 
 
 def _documents(settings: Settings, attempt: dict[str, str | int]) -> Iterator[Document]:

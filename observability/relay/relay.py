@@ -203,7 +203,9 @@ class Relay:
                 self._tell()
                 time.sleep(0.01)
             if complete and now == before and all(lane.idle_since >= looked for lane in self.lanes):
-                return True
+                if not self._report_losses():
+                    return True
+                now = ()  # what was just told is on disk, and is to be delivered as well
             before = now
             if time.monotonic() > deadline:
                 return False
@@ -284,13 +286,16 @@ class Relay:
                 out.append(("contrail.relay.lag_ms", "gauge", age_s * 1000, {**sink, "stream": stream}))
         return out
 
-    def _report_losses(self) -> None:
+    def _report_losses(self) -> bool:
+        """Tell what was lost since the last call; True where something was told."""
+        told = False
         for (stage, reason), number in take_losses().items():
             discriminator = f"relay:{os.getpid()}:{time.time_ns()}"
             try:
-                emit(TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=discriminator))
+                told |= emit(TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=discriminator))
             except OSError:
                 count_loss(stage, reason, number)
+        return told
 
     def _measure(self, now: float) -> None:
         """What waits for each sink and what it refused, also while its worker is held up."""

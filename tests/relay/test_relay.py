@@ -15,6 +15,7 @@ import orjson
 import pytest
 from relay_lines import TASK, expected, line, stored
 
+from observability.contain import take_losses
 from observability.journal import Journal
 from observability.relay.relay import Relay, RelayError, read_status
 from observability.store import Query, open_store
@@ -156,7 +157,7 @@ def test_a_killed_task_is_told_as_an_event_exactly_once(settings, logs):
     logs.write(
         b'{"timestamp":"'
         + stamp
-        + b'","level":"critical","event":"Process terminated by signal. Likely","signal":-9}\n'
+        + b'","level":"critical","event":"Process terminated by signal. Likely","logger":"task","signal":-9}\n'
     )
     for _ in range(3):
         Relay(settings, statsd=False).run(once=True)
@@ -356,3 +357,18 @@ def test_logs_that_follow_another_template_are_named_with_the_remedy(settings, l
     assert "log_filename_template" in warning
     assert read_status(settings.home)["unknown"] == [str(path)]
     assert len(stored(settings.store_path)) == 1
+
+
+def test_files_that_fit_no_template_are_counted_without_a_limit_and_told_once(settings, logs):
+    for number in range(70):
+        logs.write(line("x"), f"dag_id=d/run_id=r/task_id=t/step={number}/attempt=1.log")
+    logs.write(line("good"))
+    take_losses()
+    for told in (70, 0):
+        relay = Relay(settings, statsd=False)
+        assert relay.run(once=True, patience_s=20)
+        status = read_status(settings.home)
+        assert (status["unknown_files"], len(status["unknown"]), status["unknown_told"]) == (70, 20, 70)
+        take_losses()
+        journals = b"".join(path.read_bytes() for path in settings.journal_directory.glob("*.journal"))
+        assert journals.count(b'"telemetry.reason":"log files of a name that fits no known template"') == 1, told

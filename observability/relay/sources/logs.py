@@ -1,7 +1,8 @@
 """Airflow's log folder: which files are logs, and what their lines are about.
 
 Task logs are ``dag_id=…/run_id=…/task_id=…[/map_index=…]/attempt=N.log`` (Airflow's default
-``log_filename_template``), a trigger's part of one ``attempt=N.log.trigger.M.log``. Component logs are
+``log_filename_template``), a trigger's part of one ``attempt=N.log.trigger.M.log``. In a task loop ``pass=P`` names
+the iteration, and ``map=I`` the index inside it. Component logs are
 ``components/<component>.log``, ``dag_processor/<date>/<bundle>/<file>.log``, and the same below folders
 called ``scheduler``, ``triggerer``, ``api_server``, ``worker``. What a deadline's callback says on a worker is in
 ``executor_callbacks/<dag>/<run>/<id>``.
@@ -27,7 +28,8 @@ __all__ = ["attempt_of", "log_stream"]
 
 _ATTEMPT = re.compile(
     r"dag_id=(?P<dag_id>[^/]+)/run_id=(?P<run_id>.+)/task_id=(?P<task_id>[^/]+)"
-    r"(?:/map_index=(?P<map_index>-?\d{1,9}))?/attempt=(?P<try_number>\d{1,9})\.log(?P<trigger>\.trigger\.[^/]+\.log)?",
+    r"(?:/map_index=(?P<map_index>-?\d{1,9}))?(?:/pass=(?P<iteration>\d{1,9}(?:\.\d{1,9})*))?(?:/map=(?P<map>-?\d{1,9}))?"
+    r"/attempt=(?P<try_number>\d{1,9})\.log(?P<trigger>\.trigger\.[^/]+\.log)?",
     re.ASCII,
 )
 _CALLBACK = re.compile(r"executor_callbacks/(?P<dag_id>[^/]+)/(?P<run_id>.+)/[0-9a-f-]{36}")
@@ -42,6 +44,8 @@ def log_stream(name: str, host: str, environment: str) -> Stream | None:
         group = "dag_id={dag_id}/run_id={run_id}/task_id={task_id}/map_index={map_index}/attempt={try_number}".format(
             **about
         )
+        if "iteration" in about:
+            group += f"/pass={about['iteration']}"
         return Stream(name, "airflow.task", group, _prefix(_attempt_fields(about), name, host, environment))
     component, fields = _component_of(name), {}
     if (callback := _CALLBACK.fullmatch(name)) is not None:
@@ -62,13 +66,15 @@ def attempt_of(name: str) -> dict[str, Any] | None:
     match = _ATTEMPT.fullmatch(name)
     if match is None:
         return None
+    loop = {"iteration": match["iteration"]} if match["iteration"] else {}
     return {
         "dag_id": match["dag_id"],
         "run_id": match["run_id"],
         "task_id": match["task_id"],
-        "map_index": int(match["map_index"] or -1),
+        "map_index": int(match["map"] or match["map_index"] or -1),
         "try_number": int(match["try_number"]),
         "component": "triggerer" if match["trigger"] else "task",
+        **loop,
     }
 
 
@@ -94,6 +100,7 @@ def _attempt_fields(about: dict[str, Any]) -> dict[str, Any]:
         "airflow.try_number": about["try_number"],
         "airflow.map_index": about["map_index"],
         "airflow.component": about["component"],
+        **({"airflow.iteration": about["iteration"]} if "iteration" in about else {}),
         "log_id": "{dag_id}-{task_id}-{run_id}-{map_index}-{try_number}".format(**about),
     }
 
