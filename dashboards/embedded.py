@@ -54,6 +54,8 @@ def _panel(panel: Panel) -> dict[str, Any]:
             "where": _where(saved.where),
             "columns": list(saved.columns),
             "headings": [heading(column) for column in saved.columns],
+            "words": _words(saved.columns),
+            "tones": {value: tone for column in saved.columns for value, tone in tones(column).items()},
             "units": [catalog.FIELDS[column].unit or catalog.FIELDS[column].type for column in saved.columns],
         }
         return {**shown, **_source(saved.source), **asked}
@@ -64,7 +66,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "by": list(panel.by),
         "headings": [heading(field) for field in panel.by],
         "tones": tones(panel.by[-1]) if panel.by else {},
-        "words": {field: WORDS[field] for field in panel.by if field in WORDS},
+        "words": _words(panel.by),
         "top": panel.top,
         "sort": panel.sort,
         "rising": panel.rising,
@@ -75,6 +77,10 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "sparse": panel.sparse,
         "alone": panel.alone,
     }
+
+
+def _words(fields: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    return {field: WORDS[field] for field in fields if field in WORDS}
 
 
 def _source(source: str) -> dict[str, Any]:

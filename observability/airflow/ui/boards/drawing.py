@@ -64,12 +64,19 @@ def series(page: Shown) -> dict[str, Any]:
     panel = page.panel
     unit = panel["questions"][0]["unit"]
     tones = _tones(page, [line.label for line in page.lines])
+    words: dict[str, str] = panel.get("words", {}).get(panel["by"][-1], {}) if panel["by"] else {}
     return {
         "kind": panel["kind"],
         "unit": _CHART_UNITS.get(unit, unit),
         "times": page.times,
+        "wide": bool(panel.get("wide_range")),
+        "sparse": bool(panel.get("sparse")),
         "lines": [
-            {"label": line.label, "tone": tones[line.label], "values": [drawn(value, unit) for value in line.values]}
+            {
+                "label": words.get(line.label, line.label),
+                "tone": tones[line.label],
+                "values": [drawn(value, unit) for value in line.values],
+            }
             for line in page.lines
         ],
         "limit": panel["line"],

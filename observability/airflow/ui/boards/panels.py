@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from observability.store import Query
@@ -18,7 +18,8 @@ __all__ = ["Line", "Shown", "shown"]
 Answer: TypeAlias = "dict[Key, Any]"
 """A value for each combination of fields and stretch of time."""
 
-_INNER = 5
+_YOUNG, _MARGIN, _LEAST_HOURS = 0.5, 1.1, 0.25
+"""A chart that is empty for more than half of its time begins shortly before its first value."""
 _STEPS_S = (60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400)
 _STRETCHES = 60
 _LINES = 50
@@ -78,6 +79,18 @@ def _rows(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
 
 
 def _over_time(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
+    """Lines over the time shown; where only its last part holds anything, that part alone, in finer steps."""
+    drawn = _lines(store, view, panel)
+    begun = next(
+        (time for index, time in enumerate(drawn.times) if any(line.values[index] for line in drawn.lines)), None
+    )
+    if begun is None:
+        return drawn
+    hours = max(_LEAST_HOURS, (view.now.timestamp() - begun) / 3600 * _MARGIN)
+    return _lines(store, replace(view, hours=hours), panel) if hours < view.hours * _YOUNG else drawn
+
+
+def _lines(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     step = next((step for step in _STEPS_S if view.hours * 3600 / step <= _STRETCHES), _STEPS_S[-1])
     end = int(view.now.timestamp()) // step * step
     start = int(view.now.timestamp() - view.hours * 3600) // step * step
@@ -176,7 +189,7 @@ def _rank(value: Any) -> tuple[int, float, str]:
 
 
 def _top(keys: list[tuple[str, ...]], order: Answer, panel: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The keys of the ``top`` values of the first field, and of each the first few combinations of the others."""
+    """The keys of the ``top`` values of the first field, and of each as many of the others."""
     inside: dict[str, list[tuple[str, ...]]] = {}
     for key in keys:
         inside.setdefault(key[0], []).append(key)
@@ -185,7 +198,7 @@ def _top(keys: list[tuple[str, ...]], order: Answer, panel: dict[str, Any]) -> l
         firsts = sorted(totals, key=lambda first: -totals[first])
     else:
         firsts = list(inside)
-    most = _INNER ** (len(panel["by"]) - 1)
+    most = int(panel["top"]) ** (len(panel["by"]) - 1)
     kept = {key for first in firsts[: panel["top"]] for key in inside[first][:most]}
     return [key for key in keys if key in kept]
 

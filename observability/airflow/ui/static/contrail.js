@@ -57,22 +57,24 @@
 
   // Bars and areas stand on each other: each is drawn from nothing to the sum of itself and those below, the tallest first.
   const drawSeries = (node) => {
-    const { kind, unit, times, lines, limit } = JSON.parse(node.dataset.series);
+    const { kind, unit, times, lines, limit, wide, sparse } = JSON.parse(node.dataset.series);
     const stacked = kind !== "line", show = (value) => (value == null ? "–" : (written[unit] ?? plain)(value));
     const sums = times.map(() => 0);
     const heights = lines.map((line) => (stacked ? line.values.map((value, index) => { sums[index] += value ?? 0; return kind === "bars" && !value ? null : sums[index]; }) : line.values));
     const tones = { good: "--good", warn: "--warn", bad: "--bad", dire: "--dire", calm: "--c0", faint: "--faint" };
     const series = lines.map((line, index) => {
-      const stroke = colour(tones[line.tone] ?? `--${line.tone}`), value = (_, __, ___, at) => show(at == null ? null : line.values[at]);
-      if (!stacked) return { label: line.label, stroke, width: 2, spanGaps: false, points: { show: line.values.filter((one) => one != null).length < 30, size: 5 }, value, index };
+      const stroke = colour(tones[line.tone] ?? `--${line.tone}`), last = line.values.findLast((one) => one != null), value = (_, __, ___, at) => show(at == null ? last : line.values[at]);
+      if (!stacked) return { label: line.label, stroke, width: 2, spanGaps: sparse, points: { show: line.values.filter((one) => one != null).length < 30, size: 5 }, value, index };
       return { label: line.label, stroke, fill: stroke, width: 1, points: { show: false }, value, index, ...(kind === "bars" ? { paths: uPlot.paths.bars({ size: [0.8, 40] }) } : {}) };
     });
     const order = stacked ? [...series].reverse() : series;
     const data = [times, ...order.map((one) => heights[one.index])];
     if (limit.length) { order.push({ label: limit[1], stroke: colour("--warn"), dash: [6, 4], width: 2, points: { show: false }, value: () => "" }); data.push(times.map(() => limit[0])); }
+    // A DAG that catches up is late by years: on an axis of powers of ten the others can still be read.
+    const logarithmic = wide && lines.every((line) => line.values.every((one) => one == null || one > 0));
     new uPlot({
       width: node.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
-      scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
+      scales: { y: logarithmic ? { distr: 3 } : { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
       axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64 })],
       series: [{ label: "UTC", value: (_, at) => (at == null ? "" : `${utc(at, 5, 16)} UTC`) }, ...order],
     }, data, node);
