@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 
@@ -339,6 +341,53 @@ def test_every_alarm_watches_a_metric_under_dimensions_that_were_really_received
         watched[name] = (measured["MetricName"], tuple(sorted(dimensions.items())))
 
     assert {name: one for name, one in watched.items() if one not in known} == {}
+
+
+_COMPARE = {
+    "GreaterThanThreshold": lambda value, limit: value > limit,
+    "LessThanThreshold": lambda value, limit: value < limit,
+}
+NOT_SET_OFF = {"relay-lag": "the drill's relay keeps up", "scheduler-heartbeat-absent": "its metric is Airflow's"}
+
+
+def judged(client, account, alarm):
+    """What CloudWatch would say: the alarm's own statistic of the metrics received, compared as the alarm says."""
+    now = datetime.now(timezone.utc)
+    points = client("cloudwatch").get_metric_statistics(
+        Namespace=alarm["Namespace"],
+        MetricName=alarm["MetricName"],
+        Dimensions=alarm["Dimensions"],
+        Statistics=[alarm["Statistic"]],
+        StartTime=now - timedelta(hours=3),
+        EndTime=now + timedelta(minutes=1),
+        Period=alarm["Period"],
+    )["Datapoints"]
+    if not points:
+        return "ALARM" if alarm["TreatMissingData"] == "breaching" else "OK"
+    compare = _COMPARE[alarm["ComparisonOperator"]]
+    return "ALARM" if any(compare(point[alarm["Statistic"]], alarm["Threshold"]) for point in points) else "OK"
+
+
+@pytest.mark.aws
+def test_an_alarms_own_expression_over_what_the_drills_sent_is_alarm_and_over_nothing_only_silence_is(drills_on_moto):
+    client, account = drills_on_moto
+    alarms = {name: alarm for name, alarm in metric_alarms(account).items() if "MetricName" in alarm}
+    keys = {name: name.removeprefix(account.name("")) for name in alarms}
+    nowhere = replace(account, environment="nobody-sends-here")
+
+    fired = {keys[name] for name, alarm in alarms.items() if judged(client, account, alarm) == "ALARM"}
+    silent = {
+        name.removeprefix(nowhere.name(""))
+        for name, alarm in metric_alarms(nowhere).items()
+        if "MetricName" in alarm and judged(client, nowhere, alarm) == "ALARM"
+    }
+
+    absent = {key for key, rule in catalog.RULES.items() if rule.absent}
+    assert {key for key in keys.values() if key not in NOT_SET_OFF} - fired - absent == set()
+    assert "relay-lag" not in fired
+    assert "canary-silent" not in fired
+    heartbeats = {key for key in keys.values() if key.startswith("component-silent")}
+    assert silent == absent | heartbeats
 
 
 def test_the_metrics_that_cloudwatch_makes_itself_are_those_of_the_filters(account):
