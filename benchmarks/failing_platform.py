@@ -274,10 +274,10 @@ def alerts_of(way: Way, failing: Failing, sent: list[dict[str, Any]]) -> list[di
     """The messages that told of this way: of its last run, or of its component."""
     opened = [one for one in sent if one["kind"] in {"opened", "reminder", "escalated", "digest"}]
     if way.component:
-        return [one for one in opened if one["title"].startswith(way.component)]
+        return [one for one in opened if one["incident_key"] == f"component:{way.component}"]
     mine = [one for one in opened if one["dag_id"] == f"way_{way.name}"]
     if way.name == "import_error":
-        return [one for one in opened if "broken_later" in one["title"]]
+        return [one for one in opened if one["incident_key"].endswith("broken_later.py")]
     if way.name == "auto_paused":
         return [one for one in mine if one["run_id"] is None]
     last = failing.runs.get(way.name, [None])[-1]

@@ -18,8 +18,9 @@ def lost(number, **more):
 def test_losses_are_counted_and_the_canarys_sample_of_one_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
     settings = load_settings()
-    documents = [lost(3), lost(4), lost(1, **{"canary.probe": 7})]
     with closing(open_sink("embedded", settings)) as sink:
-        sink.send(Batch("contrail.alert", "contrail.alert-x.journal", "journal", [b"3", b"4", b"1"], documents))
+        sink.send(Batch("contrail.alert", "contrail.alert-x.journal", "journal", [b"3", b"4"], [lost(3), lost(4)]))
+        sample = lost(1, **{"canary.probe": 7})
+        sink.send(Batch("contrail.probe", "contrail.probe-x.journal", "journal", [b"1"], [sample]))
     (tmp_path / "relay.status.json").write_text(json.dumps({"sinks": {}}))
     assert look_at_delivery(settings).losses == 7
