@@ -167,6 +167,8 @@ def test_a_user_without_rights_is_told_what_is_missing(airflow, reconciler, monk
         ("failed", 1, [("task", "failed", "app")]),
         ("up_for_retry", 1, [("task", "dismissed", "platform")]),
         ("success", 1, [("task", "dismissed", "platform")]),
+        ("skipped", 1, [("task", "dismissed", "platform")]),
+        ("upstream_failed", 1, [("task", "dismissed", "platform")]),
         ("running", 2, [("task", "dismissed", "platform")]),
         ("running", 1, []),
         (None, 1, [("task", "dismissed", "platform")]),

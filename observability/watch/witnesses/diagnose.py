@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,28 @@ _BY_HAND = {
     "bulk_dag_runs",
 }
 _DAY_S = 86_400.0
+_WORDS_MOST = 300
+_EXECUTOR = (
+    ("oom", re.compile(r"OOM[- ]?Killed|\bexit code:? ?137\b.*memory|memory limit", re.IGNORECASE)),
+    (
+        "killed",
+        re.compile(r"\bevict(ed|ion)\b|\bpreempt(ed|ion|ing)\b|DeadlineExceeded|node (was )?shut ?down", re.IGNORECASE),
+    ),
+    (
+        "platform",
+        re.compile(
+            r"ErrImagePull|ImagePullBackOff|InvalidImageName|image not found|manifest unknown"
+            r"|CreateContainer(Config)?Error|CrashLoopBackOff|FailedMount|Unschedulable"
+            r"|CannotPullContainerError|exceeded quota",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "lost_heartbeat",
+        re.compile(r"WorkerLost(Error)?|worker (was )?lost|NodeLost|pod (was )?deleted|PodNotFound", re.IGNORECASE),
+    ),
+)
+"""What Kubernetes, Celery and ECS say of a pod, worker or task that is gone, and the cause that it stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +68,8 @@ def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest fir
     if (hand := _hand(mine, one)) is not None:
         return Verdict("cancelled", f"marked failed by {hand.get('owner') or 'somebody'}", CERTAIN, evidence)
     said = {event["event"]: event for event in mine}
+    if (executor := _executor_words(mine, words)) is not None:
+        return Verdict(*executor, SEEN, {**evidence, "executor": executor[1]})
     if "stuck in queued tries exceeded" in said:
         return Verdict(
             "stuck_queued", str(said["stuck in queued tries exceeded"].get("extra") or ""), CERTAIN, evidence
@@ -58,6 +83,20 @@ def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest fir
     if one.get("start_date") is None:
         return Verdict("platform", "it was failed before it began", GUESSED, evidence)
     return Verdict("app", "it failed, and its log does not say why", GUESSED, evidence)
+
+
+def _executor_words(events: Sequence[dict[str, Any]], words: LastWords) -> tuple[str, str] | None:
+    """The cause and the words of an executor that lost a pod or worker: from Airflow's event log, or the task's own."""
+    if "error.type" in words.evidence:
+        return None
+    texts = [str(event.get("extra") or "") for event in events if event["event"] not in _BY_HAND]
+    lines = () if words.cause else words.evidence.get("log_tail") or ()  # what the supervisor says is surer
+    for text in (*reversed(texts), *reversed(lines)):
+        told = text.rpartition("Extra info:")[2].strip() or text
+        for cause, pattern in _EXECUTOR:
+            if pattern.search(told):
+                return cause, " ".join(told.split())[:_WORDS_MOST]
+    return None
 
 
 def _concerns(event: dict[str, Any], one: dict[str, Any]) -> bool:

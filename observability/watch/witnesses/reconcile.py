@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import heapq
 import itertools
+import os
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -45,6 +46,7 @@ from observability.watch.witnesses.api import path_of
 from observability.watch.witnesses.assets import updated_assets
 from observability.watch.witnesses.diagnose import Verdict, diagnose_run, diagnose_task
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
+from observability.watch.witnesses.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -74,6 +76,8 @@ _TELLING_EVENTS = (
     "heartbeat timeout", "state mismatch", "stuck in queued tries exceeded", "fail task", "patch_task_instance",
     "patch_task_group_instances", "patch_dag_run", "bulk_task_instances", "bulk_dag_runs",
 )  # fmt: skip
+_NO_FAILURE = {"up_for_retry", "success", "removed", "skipped", "upstream_failed"}
+"""States in which an attempt ended without a failure, by itself or by a person's hand."""
 _ACTIVE = ("queued", "scheduled", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 _COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processor": "dag-processor"}
@@ -90,6 +94,7 @@ class Scene:
     silent: list[str] = field(default_factory=list)
     stuck: dict[str, list[Any]] = field(default_factory=dict)
     idle: dict[str, list[Any]] = field(default_factory=dict)
+    full: dict[str, float] = field(default_factory=dict)
     paused: dict[str, bool] = field(default_factory=dict)
     paused_until: int = 0
 
@@ -187,7 +192,7 @@ class Reconciler:
             yield replace(fact, sign="dismissed", witness="reconciler")
         elif one["state"] == "failed" and one["try_number"] == fact.try_number:
             yield self._failed_task(one)
-        elif one["state"] in {"up_for_retry", "success", "removed"} or one["try_number"] > (fact.try_number or 0):
+        elif one["state"] in _NO_FAILURE or one["try_number"] > (fact.try_number or 0):
             yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
 
     def _list_tasks(self, since: float) -> list[dict[str, Any]]:
@@ -465,7 +470,8 @@ class Reconciler:
     def _has_room(self, one: dict[str, Any]) -> bool:
         """Whether the DAG may begin another run: one that has as many as it may is not late."""
         most = one.get("max_active_runs") or 16
-        asked = self._api.once(path_of("dags", one["dag_id"], "dagRuns"), state=["running"], limit=1)
+        counted = {"state": ["running", "queued"], "run_type": ["scheduled", "manual", "asset_triggered"], "limit": 1}
+        asked = self._api.once(path_of("dags", one["dag_id"], "dagRuns"), **counted)
         active = _mapping(asked) or {}
         return int(active.get("total_entries", 0)) < most
 
@@ -475,6 +481,7 @@ class Reconciler:
         """What is worth remembering of a DAG; its params are asked for when it has changed, and when it is its turn."""
         known = {"file": one.get("relative_fileloc"), "paused": one["is_paused"], **_about_dag(one, self._environment)}
         known |= {"draining": True} if _is_draining(one) else {}
+        known |= {name: one[name] for name in ("max_active_tasks",) if one.get(name) is not None}
         known["next"] = self._next_run(one, scene, now)
         mark = [one.get("bundle_version"), one.get("last_expired"), known["tags"], one.get("timetable_summary")]
         if before is not None and before.get("mark") == mark:
@@ -526,17 +533,19 @@ class Reconciler:
         active = list(self._api.pages(_TASKS, "task_instances", state=list(_ACTIVE), order_by="id"))
         under_way = {(str(one.get("dag_id")), str(one.get("dag_run_id"))) for one in active}
         yield from self._idle(under_way, scene, now)
+        room = self._room(active, scene, now)
         for one in [one for one in active if one.get("state") in {"queued", "scheduled"}]:
             since = one.get("queued_when") if one["state"] == "queued" else one.get("scheduled_when")
             if since is None:
                 continue
             waited = self._questions.row(f"wait of {_name_of(one)}", partial(_waited, one, since, now), None)
-            if waited is None:
-                continue
+            if waited is None or (free := self._free_since(one, room)) == now:
+                continue  # it waits rightly
+            waited = min(waited, now - free)
             event = TaskStuck(
                 identity=self._identity(one),
                 cause="stuck_queued",
-                reason=f"it has been {one['state']} for {waited:.0f} s in pool {one['pool']}",
+                reason=_waits(one, waited, room.words(one)),
                 state=one["state"],
             )
             fact = self._stuck(event, now)
@@ -556,7 +565,22 @@ class Reconciler:
                 gone = {"dag_id": dag_id, "dag_run_id": run_id, "task_id": task_id, "map_index": map_index}
                 about = self._identity({**gone, "try_number": attempt, "pool": pool})
                 yield self._stuck(TaskUnstuck(identity=about, reason="it waits no longer"), now)
-        scene.stuck = stuck
+        scene.stuck, scene.full = stuck, room.full
+
+    def _room(self, active: list[dict[str, Any]], scene: Scene, now: float) -> Room:
+        """What is free; the pools are asked for when something waits for one."""
+        pools: list[dict[str, Any]] = []
+        if any(one.get("state") == "scheduled" for one in active):
+            pools = self._questions.ask("pools", lambda: list(self._api.pages("/pools", "pools", order_by="id")), [])
+        known = os.environ.get("AIRFLOW__CORE__PARALLELISM", "")
+        parallelism = int(known) if known.isdecimal() else None
+        return Room(pools, active, scene.dags, scene.full, now=now, parallelism=parallelism)
+
+    def _free_since(self, one: dict[str, Any], room: Room) -> float:
+        """Since when nothing hinders a task; one that is queued has its slot already."""
+        if one["state"] != "scheduled":
+            return 0.0
+        return self._questions.row(f"room of {_name_of(one)}", partial(room.free_since, one), 0.0)
 
     def _idle(self, active: set[tuple[str, str]], scene: Scene, now: float) -> Iterator[Fact]:
         """Runs that go on though none of their tasks does: Airflow 3 lets one wait for ever for an earlier run.
@@ -680,6 +704,11 @@ def _about_dag(one: dict[str, Any], environment: str) -> dict[str, Any]:
 def _is_draining(one: dict[str, Any]) -> bool:
     """Whether a DAG begins no run any more, and ends those that it has begun (Airflow 3.4)."""
     return one.get("scheduling_state") == "draining" or bool(one.get("is_draining"))
+
+
+def _waits(one: dict[str, Any], waited: float, pool: str) -> str:
+    said = f"it has been {one['state']} for {waited:.0f} s in pool {one['pool']}"
+    return f"{said}, {pool}" if pool else said
 
 
 def _longest_unasked(dags: dict[str, dict[str, Any]]) -> set[str]:

@@ -1,0 +1,88 @@
+"""Room for a task: the limits of Airflow that make it wait rightly, and when each of them was last used up.
+
+A task waits rightly while its pool has too few open slots, its run or its task as many instances under way as may be,
+or the executor is full. A limit that is free for a moment between two tasks is not gone: the wait is counted from when
+it was last seen used up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Room"]
+
+_UNDER_WAY = ("queued", "running", "restarting")
+_ENDLESS = -1
+
+
+class Room:
+    """What is free at one look. ``full`` says when each limit was last seen used up; it is moved on, and kept.
+
+    ``pools`` and ``dags`` are as the API lists them, ``active`` are the task instances that have not ended.
+    """
+
+    def __init__(  # noqa: PLR0913 - what the API told at one look
+        self,
+        pools: Sequence[Mapping[str, Any]],
+        active: Sequence[Mapping[str, Any]],
+        dags: Mapping[str, Mapping[str, Any]],
+        full: dict[str, float],
+        *,
+        now: float,
+        parallelism: int | None = None,
+    ) -> None:
+        self._pools = {str(pool.get("name")): pool for pool in pools}
+        self._dags, self._before, self._now, self._parallelism = dags, full, now, parallelism
+        under_way = [one for one in active if one.get("state") in _UNDER_WAY]
+        self._all = len(under_way)
+        self._of_run = Counter((one.get("dag_id"), one.get("dag_run_id")) for one in under_way)
+        self._of_task = Counter((one.get("dag_id"), one.get("task_id")) for one in under_way)
+        self.full: dict[str, float] = {}
+
+    def free_since(self, one: Mapping[str, Any]) -> float:
+        """Since when nothing hinders a scheduled task; now while something does, 0 when nothing ever did."""
+        since = 0.0
+        for limit, used_up in self._limits(one).items():
+            if used_up:
+                self.full[limit] = self._now
+            elif limit in self._before:
+                self.full[limit] = self._before[limit]
+            since = max(since, self.full.get(limit, 0.0))
+        return since
+
+    def words(self, one: Mapping[str, Any]) -> str:
+        """What a person should know of the task's pool."""
+        pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)
+        if pool is None:
+            return "which does not exist" if self._pools else ""
+        if 0 < int(pool["slots"]) < need:
+            return f"which has {pool['slots']} slots, and it needs {need}"
+        if int(pool["slots"]) == _ENDLESS:
+            return ""
+        return f"which has {pool['open_slots']} of {pool['slots']} slots open"
+
+    def _limits(self, one: Mapping[str, Any]) -> dict[str, bool]:
+        """The limits that a task is under, by a name that others under them share, and whether each is used up."""
+        dag_id, run_id = one["dag_id"], one["dag_run_id"]
+        dag = self._dags.get(dag_id, {})
+        most = dag.get("max_active_tasks")
+        return {
+            **self._pool_limit(one),
+            f"paused:{dag_id}": bool(dag.get("paused")),
+            f"run:{dag_id}:{run_id}": most is not None and self._of_run[dag_id, run_id] >= int(most),
+            # max_active_tis_per_dag is in no answer of the API: another instance that is under way speaks for it
+            f"task:{dag_id}:{one['task_id']}": self._of_task[dag_id, one["task_id"]] > 0,
+            "executor": self._parallelism is not None and self._all >= self._parallelism,
+        }
+
+    def _pool_limit(self, one: Mapping[str, Any]) -> dict[str, bool]:
+        pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)
+        if pool is None or 0 < int(pool["slots"]) < need:
+            return {}  # nobody will ever give it so many
+        if int(pool["slots"]) == _ENDLESS:
+            return {}
+        return {f"pool:{pool['name']}:{need}": int(pool["open_slots"]) < need}
