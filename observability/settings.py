@@ -153,6 +153,9 @@ class RelaySettings:
     log_folder: str = knob(
         "", "Airflow's base_log_folder; empty: $AIRFLOW__LOGGING__BASE_LOG_FOLDER or $AIRFLOW_HOME/logs."
     )
+    history_days: int = knob(
+        0, "A log that did not change for more days when it is first seen is left out; 0: all logs are carried."
+    )
     poll_ms: int = knob(200, "How often files are looked at for new lines.")
     batch_bytes: int = knob(1_048_576, "Most bytes read from one file and sent in one request.")
     statsd_host: str = knob("127.0.0.1", "Address the StatsD listener binds.")

@@ -84,7 +84,8 @@ class Source:
 class Inventory:
     """The files of ``sources`` as of the last :meth:`refresh`, in ``files``."""
 
-    def __init__(self, sources: Sequence[Source], readers: Sequence[Reader]) -> None:
+    def __init__(self, sources: Sequence[Source], readers: Sequence[Reader], *, history_s: float = 0.0) -> None:
+        self._history_s = history_s
         self.files: tuple[TailedFile, ...] = ()
         self.round = 0
         self.unreadable: dict[str, str] = {}
@@ -234,6 +235,8 @@ class Inventory:
             file.look(found)
             return
         if file is None and self._finished.holds(stamp_of(found)):
+            return
+        if file is None and source.spool is not None and 0 < self._history_s < time.time() - found.st_mtime:
             return
         stream = source.stream_of(os.path.relpath(entry.path, source.folder.root))
         if stream is None:

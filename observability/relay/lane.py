@@ -223,6 +223,7 @@ class Lane(threading.Thread):
         moved = False
         groups: dict[str, _Group] = {}
         files = [file for file in self._inventory().files if self._carries(file)]
+        files.sort(key=_changed, reverse=True)  # what happens now goes before what is history
         for file in files:
             if self._stopping.is_set():
                 return moved
@@ -506,6 +507,10 @@ class Lane(threading.Thread):
 
     def _pause(self, seconds: float) -> None:
         self._stopping.wait(seconds)
+
+
+def _changed(file: TailedFile) -> float:
+    return file.changed
 
 
 def error_wait(wished_s: float | None, waits: Iterator[float]) -> float:

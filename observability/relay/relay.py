@@ -89,6 +89,7 @@ class Relay:
                 Source(settings.journal_directory, journal_stream),
             ],
             self.lanes,
+            history_s=86_400.0 * settings.relay.history_days,
         )
         knobs = settings.relay
         self.bounds = Bounds(

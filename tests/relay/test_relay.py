@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -372,3 +373,16 @@ def test_files_that_fit_no_template_are_counted_without_a_limit_and_told_once(se
         take_losses()
         journals = b"".join(path.read_bytes() for path in settings.journal_directory.glob("*.journal"))
         assert journals.count(b'"telemetry.reason":"log files of a name that fits no known template"') == 1, told
+
+
+def test_what_is_history_by_the_setting_is_left_out_and_is_no_loss(settings, logs):
+    old = logs.write(line("old"), TASK.replace("load", "old"))
+    os.utime(old, (time.time() - 40 * 86_400,) * 2)
+    logs.write(line("new"))
+    take_losses()
+    some = replace(settings, relay=replace(settings.relay, history_days=30))
+    assert Relay(some, statsd=False).run(once=True, patience_s=20)
+    assert [path for path, _ in stored(settings.store_path)] == [TASK]
+    assert take_losses() == {}
+    assert Relay(settings, statsd=False).run(once=True, patience_s=20)
+    assert len(stored(settings.store_path)) == 2
