@@ -455,6 +455,7 @@ INCIDENT_KINDS: dict[str, IncidentKind] = {
     "rules": IncidentKind("The file of alert rules.", "log.file.path", by_subject=True),
     "rule": IncidentKind("A rule of Kibana that fired.", "rule.id"),
     "telemetry": IncidentKind("Observations that were lost.", "telemetry.stage", by_subject=True),
+    "sink": IncidentKind("A sink that takes no records from a relay, or refuses some.", "telemetry.stage", by_subject=True),
     "canary": IncidentKind("The canary.", by_subject=True),
     "rows": IncidentKind("Rows of a step; remembered, never an incident.", "etl.step"),
     "asset": IncidentKind("Updates of an asset; remembered, never an incident.", "airflow.asset"),
@@ -768,6 +769,16 @@ EVENTS: dict[str, EventSpec] = {
         ("telemetry.stream", "telemetry.sink", "telemetry.stage", "telemetry.reason", "telemetry.count"),
         (MetricUse("contrail.telemetry.losses", "telemetry.count"),), log=False, alert="warning",
         incident=IncidentUse("telemetry", "firing"),
+    ),
+    "sink.failed": EventSpec(
+        "contrail.alert", "error", "failure", "{telemetry_stage}: {event_reason}",
+        "A sink takes no records from a relay, or refuses documents for good.",
+        ("telemetry.sink", "telemetry.stage", "telemetry.count", "airflow.cause", "event.reason", "airflow.witness"), (), log=False,
+        alert="error", incident=IncidentUse("sink", "firing"),
+    ),
+    "sink.recovered": EventSpec(
+        "contrail.alert", "info", "success", "{telemetry_stage}: {event_reason}", "A sink takes records from a relay again.",
+        ("telemetry.sink", "telemetry.stage", *_OVER), (), log=False, incident=IncidentUse("sink", "resolved"),
     ),
     "canary.verified": EventSpec(
         "etl.event", "info", "success", "Canary {canary_sequence} arrived", "The last canary's events are in the store.",

@@ -52,6 +52,8 @@ __all__ = [
     "RulesAccepted",
     "RulesRejected",
     "SchemaDrifted",
+    "SinkFailed",
+    "SinkRecovered",
     "StepFailed",
     "StepMeasured",
     "TaskFailed",
@@ -581,6 +583,25 @@ class TelemetryLost(Event, frozen=True, kw_only=True):
     lost: int
     stream: str | None = None
     sink: str | None = None
+
+
+class SinkFailed(_Finding, frozen=True, kw_only=True):
+    """A sink takes no records, or refuses some for good; ``stage`` names sink, host and which of the two."""
+
+    action: ClassVar[str] = "sink.failed"
+    stage: str
+    sink: str
+    lost: int | None = None
+    witness: str = "relay"
+
+
+class SinkRecovered(_Over, frozen=True, kw_only=True):
+    """A sink takes records again, or refuses no more of them; ``duration_ns`` is how long it did not."""
+
+    action: ClassVar[str] = "sink.recovered"
+    stage: str
+    sink: str
+    witness: str = "relay"
 
 
 class CanaryVerified(Event, frozen=True, kw_only=True):

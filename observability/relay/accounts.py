@@ -50,6 +50,8 @@ class Account:
     trouble_since: float = 0.0
     remark: str = ""
     dead_letters: int = 0
+    refused: int = 0
+    last_refusal: str = ""
     refusals: dict[str, Refusals] = field(default_factory=dict)
     _recent: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -84,6 +86,8 @@ class Account:
 
     def judged(self, stream: str, taken: int, refused: int, reason: str) -> str:
         """Note how many documents of a stream were taken and refused; a sentence where that changes what is said."""
+        self.refused += refused
+        self.last_refusal = reason or self.last_refusal
         run = self.refusals.get(stream)
         if taken:
             was_loud = run is not None and run.number >= _LOUD

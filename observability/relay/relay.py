@@ -25,6 +25,7 @@ from observability.events import TelemetryLost
 from observability.journal import Journal
 from observability.private import make_file, make_folder, replace_file
 from observability.relay.accounts import Waiting
+from observability.relay.alarms import SinkAlarms
 from observability.relay.backlog import Backlog
 from observability.relay.bounds import Bounds
 from observability.relay.checkpoint import Checkpoint, open_checkpoint
@@ -82,6 +83,7 @@ class Relay:
         self.spool = Spool(self.home / "spool")
         self.lanes = [self._lane(name) for name in dict.fromkeys(settings.relay.sinks)]
         self.lanes.append(self._witness())
+        self._alarms = SinkAlarms(self.home / "relay.alarms.json") if statsd else None
         self._backlogs = [Backlog(lane) for lane in self.lanes]
         self.inventory = Inventory(
             [
@@ -184,6 +186,8 @@ class Relay:
             with contained("relay.status"):
                 self._write_status(state="running")
                 self._report_losses()
+                if self._alarms:
+                    self._alarms.look([lane.account for lane in self.lanes[:-1]], time.time())
 
     def _drain(self, patience_s: float, limit_s: float, *, steady: bool) -> bool:
         limit = time.monotonic() + limit_s

@@ -18,6 +18,7 @@ from botocore.credentials import CredentialProvider, CredentialResolver, Refresh
 
 from observability import catalog, redact
 from observability.credentials import resolve
+from observability.proxies import spare_loopback
 
 if TYPE_CHECKING:
     from observability.credentials import Credentials
@@ -50,6 +51,7 @@ def logs_client(settings: Settings) -> Any:
 
 def aws_client(service: str, connection_id: str, config: Config, *, region: str = "", endpoint_url: str = "") -> Any:
     """A client of ``service`` as the Airflow Connection says, renewed with it; without one, by AWS's own chain."""
+    spare_loopback()  # botocore reads the proxy from the environment itself
     session = botocore.session.get_session()
     extra: dict[str, Any] = {}
     if connection_id:

@@ -10,11 +10,13 @@ import gzip
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import orjson
 import urllib3
 
 from observability.credentials import Credentials, resolve
+from observability.proxies import proxy_for
 
 if TYPE_CHECKING:
     from observability.settings import Settings
@@ -66,7 +68,10 @@ class Cluster:
         options: dict[str, Any] = {"timeout": timeout, "retries": False, "maxsize": 4, "block": True}
         if self.url.startswith("https"):
             options |= _tls(credentials)
-        self._pool = urllib3.connection_from_url(self.url, **options)
+        self._pool: Any = None
+        self._manager = _through_a_proxy(self.url, options)
+        if self._manager is None:
+            self._pool = urllib3.connection_from_url(self.url, **options)
 
     def send(self, method: str, path: str, body: bytes | None = None, *, media: str = "json") -> Reply:
         """One request, whatever the answer. Raises :class:`ClusterUnreachable` when there is none."""
@@ -76,7 +81,10 @@ class Cluster:
             if self._compress:
                 body, headers = gzip.compress(body, 1), headers | {"content-encoding": "gzip"}
         try:
-            reply = self._pool.urlopen(method, self._prefix + path, body=body, headers=headers)
+            if self._manager is not None:
+                reply = self._manager.urlopen(method, self.url + path, body=body, headers=headers, redirect=False)
+            else:
+                reply = self._pool.urlopen(method, self._prefix + path, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:
             raise ClusterUnreachable(f"{self.url} gave no whole answer: {error}") from error
         return Reply(reply.status, reply.headers, reply.data)
@@ -94,7 +102,10 @@ class Cluster:
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        if self._manager is not None:
+            self._manager.clear()
+        else:
+            self._pool.close()
 
 
 def open_cluster(settings: Settings) -> Cluster:
@@ -104,6 +115,17 @@ def open_cluster(settings: Settings) -> Cluster:
     return Cluster(
         credentials, timeout_s=knobs.request_timeout_s, compat_with=knobs.compat_with, compress=knobs.compress
     )
+
+
+def _through_a_proxy(url: str, options: dict[str, Any]) -> urllib3.ProxyManager | None:
+    """What asks the proxy that the environment names for this address; None for a direct connection."""
+    where = urllib3.util.parse_url(url)
+    proxy = proxy_for(where.scheme or "http", where.hostname or "", where.port)
+    if proxy is None:
+        return None
+    login = urllib3.util.parse_url(proxy).auth
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
 
 
 def _authorization(credentials: Credentials) -> dict[str, str]:

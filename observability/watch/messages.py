@@ -46,6 +46,7 @@ _RUNBOOKS = {
     "component": "component-silent",
     "telemetry": "telemetry-lost",
     "delivery": "notification-failed",
+    "sink": "sink-failed",
     "canary": "canary-silent",
     "data": "schema-drifted",
     "rules": "rules-broken",

@@ -20,7 +20,7 @@ __all__ = ["FAMILIES", "glob_mistake", "mistakes", "remarks", "unused_keys"]
 
 FAMILIES = (
     "task", "run", "stuck", "overdue", "import", "dag", "paused", "deadline", "component", "telemetry", "delivery",
-    "canary", "data", "rules", "rule",
+    "sink",    "canary", "data", "rules", "rule",
 )  # fmt: skip
 """What an incident can be about."""
 _WITH_TASK = {"task", "stuck", "deadline", "component", "rule"}

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from fault_proxy import FaultProxy
 
 from observability.credentials import Credentials
 from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable
@@ -175,3 +176,34 @@ def test_a_real_server_understands_the_older_version(elasticsearch_url):
 
     assert cluster.ask("GET", "/")["tagline"] == "You Know, for Search"
     cluster.close()
+
+
+class ForwardProxy(FaultProxy):
+    """A proxy that answers for any address, and remembers which."""
+
+    def __init__(self):
+        super().__init__("http://unused", ())
+        self.asked = []
+
+    def pass_on(self, request):
+        self.asked.append((request.path, request.headers.get("proxy-authorization")))
+        body = b'{"through":"the proxy"}'
+        request.send_response(200)
+        request.send_header("content-length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+
+def test_a_cluster_elsewhere_is_asked_through_the_proxy_and_one_on_this_machine_never(monkeypatch):
+    with ForwardProxy() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy.url.replace("http://", "http://ann:p%40ss@"))
+        monkeypatch.setenv("no_proxy", "es.inside")
+        outside = Cluster(Credentials(url="http://es.example:9200/below"))
+        assert outside.ask("GET", "/_license?x=1") == {"through": "the proxy"}
+        outside.close()
+        assert proxy.asked == [("http://es.example:9200/below/_license?x=1", "Basic YW5uOnBAc3M=")]
+        for url in ("http://127.0.0.1:9", "http://localhost:9", "http://es.inside:9"):
+            with pytest.raises(ClusterUnreachable):
+                Cluster(Credentials(url=url), timeout_s=1).ask("GET", "/")
+        assert len(proxy.asked) == 1

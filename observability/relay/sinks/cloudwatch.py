@@ -15,6 +15,7 @@ import orjson
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from observability.credentials import CredentialsError
+from observability.private import make_folder, replace_file
 from observability.relay.sinks.put_log_events import (
     FURTHEST_AHEAD_MS,
     MOST_BYTES,
@@ -68,6 +69,8 @@ class CloudWatchSink:
         self._client: Any = None
         self._body = b""
         self._opened = clock()
+        self._notes = settings.home / "checkpoints" / "cloudwatch-groups.json"
+        self._unkept = self._unfinished()
         self._unsure: dict[tuple[str, str], float] = {}
         self._newest: dict[tuple[str, str], int] = {}
         self._settled: dict[bytes, str] = {}
@@ -79,6 +82,8 @@ class CloudWatchSink:
         if len(self._settled) + len(self._absent) > _REMEMBERED_MOST:  # batches that never came again
             self._settled.clear()
             self._absent.clear()
+        for group in sorted(self._unkept):
+            self._keep(group)
         todo = list(range(len(batch.ids)))
         if self._settled:
             todo = [index for index in todo if batch.ids[index] not in self._settled]
@@ -180,10 +185,29 @@ class CloudWatchSink:
 
     def _create(self, group: str, stream: str) -> None:
         if not self._made("create_log_stream", logGroupName=group, logStreamName=stream):
+            # Noted before the group is there: whatever ends us between the calls, the next try goes on.
+            self._note(self._unfinished() | {group})
             self._made("create_log_group", logGroupName=group)
-            days = next((one for one in RETENTIONS if one >= self._settings.cloudwatch.retention_days), RETENTIONS[-1])
-            self._made("put_retention_policy", logGroupName=group, retentionInDays=days)
+            self._keep(group)
             self._made("create_log_stream", logGroupName=group, logStreamName=stream)
+
+    def _keep(self, group: str) -> None:
+        """Set the retention of a group that we made."""
+        days = next((one for one in RETENTIONS if one >= self._settings.cloudwatch.retention_days), RETENTIONS[-1])
+        if self._made("put_retention_policy", logGroupName=group, retentionInDays=days):
+            self._note(self._unfinished() - {group})
+
+    def _unfinished(self) -> set[str]:
+        """The groups that were made, or about to be, and have no retention yet."""
+        try:
+            return set(orjson.loads(self._notes.read_bytes()))
+        except (OSError, orjson.JSONDecodeError):
+            return set()
+
+    def _note(self, groups: set[str]) -> None:
+        self._unkept = groups
+        make_folder(self._notes.parent)
+        replace_file(self._notes, orjson.dumps(sorted(groups)))
 
     def _made(self, call: str, **named: Any) -> bool:
         """False where what it should be made in is not there."""

@@ -38,9 +38,10 @@ def _keys(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
 
 
-def settings_for(url):
+def settings_for(url, home=""):
     return load_settings(
         environ={
+            "CONTRAIL_CONTRAIL__HOME": str(home),
             "CONTRAIL_CONTRAIL__ENVIRONMENT": "test",
             "CONTRAIL_CLOUDWATCH__CONNECTION_ID": "",
             "CONTRAIL_CLOUDWATCH__REGION": "eu-central-1",
@@ -49,8 +50,8 @@ def settings_for(url):
     )
 
 
-def connected(url, timeout_s=5.0, without=""):
-    settings = settings_for(url)
+def connected(url, timeout_s=5.0, without="", home=""):
+    settings = settings_for(url, home)
 
     def connect():
         client = logs_client(settings)
@@ -459,3 +460,27 @@ def test_a_line_with_raw_control_characters_and_one_that_is_no_json_arrive_as_th
 
     assert answer.stored == 3
     assert batch.documents[1].decode() in fake.messages()
+
+
+@pytest.mark.parametrize("ended", ["failed", "killed"])
+def test_a_group_whose_retention_could_not_be_set_gets_it_at_the_next_try(ended, tmp_path):
+    with StrictCloudWatch() as fake:
+        sink = connected(fake.url, home=tmp_path)
+        real = sink._made
+        calls = []
+
+        def made(call, **named):
+            calls.append(call)
+            if call == "put_retention_policy" and calls.count(call) == 1:
+                raise SinkUnavailable("it failed once") if ended == "failed" else KeyboardInterrupt
+            return real(call, **named)
+
+        sink._made = made
+        with pytest.raises((SinkUnavailable, KeyboardInterrupt)):
+            sink.send(lines(0, 3))
+        assert list(fake.groups.values()) == [None]
+        again = sink if ended == "failed" else connected(fake.url, home=tmp_path)
+        again.send(replace(lines(0, 3), resent=True))
+
+    assert list(fake.groups.values()) == [30]
+    assert numbers(fake) == [0, 1, 2]

@@ -1,0 +1,87 @@
+"""When a relay reports a sink: it takes no records for a while, refuses each document of a stream, or some for good.
+
+What was reported is kept on disk, so that a relay that is started again reports the end of it too.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from observability.emit import emit
+from observability.events import SinkFailed, SinkRecovered
+from observability.private import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from observability.relay.accounts import Account
+
+__all__ = ["SinkAlarms"]
+
+_PATIENCE_S = 30.0
+_QUIET_S = 600.0
+"""Dead letters that have not grown for so long are no incident any more; they stay until they are replayed."""
+
+
+class SinkAlarms:
+    """Emits ``sink.failed`` and ``sink.recovered`` for the accounts of one relay."""
+
+    def __init__(self, path: Path, *, patience_s: float = _PATIENCE_S, quiet_s: float = _QUIET_S) -> None:
+        self._path = path
+        self._patience_s, self._quiet_s = patience_s, quiet_s
+        self._host = socket.gethostname()
+        self._firing: dict[str, float] = _read(path)
+        self._refused: dict[str, int] = {}
+        self._grew: dict[str, float] = {}
+
+    def look(self, accounts: Iterable[Account], now: float) -> None:
+        """Report what has begun and what is over."""
+        for account in accounts:
+            stage = f"{account.sink} of {self._host}"
+            why = account.refusing
+            if account.trouble and now - account.trouble_since >= self._patience_s:
+                why = f"it takes no records: {account.trouble}"
+            over = not account.trouble and not why
+            self._report(account.sink, stage, why, over, "it takes records again", now)
+            self._look_at_dead_letters(account, f"{stage}: dead letters", now)
+
+    def _look_at_dead_letters(self, account: Account, stage: str, now: float) -> None:
+        grown = account.refused - self._refused.get(account.sink, 0)
+        if grown > 0:
+            self._refused[account.sink] = account.refused
+            self._grew[account.sink] = now
+        why = f"{grown} documents were refused for good; the last: {account.last_refusal}" if grown > 0 else ""
+        if account.refusing:  # reported of the sink itself already
+            why = ""
+        quiet = now - self._grew.setdefault(account.sink, now) >= self._quiet_s
+        over = not why and (quiet or account.dead_letters == 0)
+        said = "they were sent again" if account.dead_letters == 0 else "no more documents are refused"
+        self._report(account.sink, stage, why, over, said, now, grown)
+
+    def _report(  # noqa: PLR0913, PLR0917 - one statement with its parts
+        self, sink: str, stage: str, why: str, over: bool, said: str, now: float, lost: int = 0
+    ) -> None:
+        if why and stage not in self._firing:
+            emit(SinkFailed(stage=stage, sink=sink, reason=why, lost=lost or None, discriminator=f"{stage}:{now}"))
+            self._firing[stage] = now
+        elif over and stage in self._firing:
+            lasted = max(0, int((now - self._firing[stage]) * 1e9))
+            emit(SinkRecovered(stage=stage, sink=sink, reason=said, duration_ns=lasted, discriminator=f"{stage}:{now}"))
+            del self._firing[stage]
+        else:
+            return
+        replace_file(self._path, orjson.dumps(self._firing))
+
+
+def _read(path: Path) -> dict[str, float]:
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    now = time.time()
+    return {str(stage): min(float(since), now) for stage, since in found.items()} if isinstance(found, dict) else {}

@@ -1,0 +1,68 @@
+"""When a relay reports a sink, and that it is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from observability.relay.accounts import Account
+from observability.relay.alarms import SinkAlarms
+
+
+@pytest.fixture
+def account():
+    return Account("elasticsearch")
+
+
+@pytest.fixture
+def alarms(tmp_path):
+    return SinkAlarms(tmp_path / "alarms.json")
+
+
+def actions(told):
+    return [(one["event.action"], one["event.reason"]) for one in told()]
+
+
+def test_a_sink_that_is_away_for_a_while_is_reported_once_and_when_it_is_over(told, account, alarms, tmp_path):
+    account.ill("connection refused")
+    began = account.trouble_since
+    alarms.look([account], began + 29)
+    assert actions(told) == []
+    for later in (30, 31, 90):
+        alarms.look([account], began + later)
+    down = ("sink.failed", "it takes no records: connection refused")
+    assert actions(told) == [down]
+    account.well()
+    restarted = SinkAlarms(tmp_path / "alarms.json")
+    restarted.look([account], began + 100)
+    restarted.look([account], began + 101)
+    assert actions(told) == [down, ("sink.recovered", "it takes records again")]
+    assert told()[0]["telemetry.stage"] == told()[1]["telemetry.stage"]
+
+
+def test_a_stream_that_is_refused_altogether_is_reported_at_once(told, account, alarms):
+    account.judged("airflow.task", 0, 100, "strict_dynamic_mapping_exception")
+    alarms.look([account], 1000.0)
+    [(action, why)] = actions(told)
+    assert (action, "each of the last 100 documents of airflow.task was refused" in why) == ("sink.failed", True)
+
+
+def test_dead_letters_that_grow_are_reported_until_they_are_sent_again(told, account, alarms):
+    alarms.look([account], 1000.0)
+    account.add([("etl.event", "rejected", 3), ("etl.event", "stored", 9)])
+    account.judged("etl.event", 9, 3, "too large")
+    account.dead_letters = 3
+    alarms.look([account], 1001.0)
+    alarms.look([account], 1100.0)
+    grown = ("sink.failed", "3 documents were refused for good; the last: too large")
+    assert (actions(told), told()[0]["telemetry.count"]) == ([grown], 3)
+    account.dead_letters = 0
+    alarms.look([account], 1101.0)
+    assert actions(told) == [grown, ("sink.recovered", "they were sent again")]
+
+
+def test_dead_letters_of_long_ago_are_no_news(told, account, alarms):
+    account.totals["etl.event", "rejected"] = 500  # by a relay before this one
+    account.dead_letters = 500
+    for moment in (1000.0, 1001.0, 5000.0):
+        alarms.look([account], moment)
+    assert actions(told) == []
