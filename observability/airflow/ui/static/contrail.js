@@ -63,7 +63,7 @@
     const heights = lines.map((line) => (stacked ? line.values.map((value, index) => { sums[index] += value ?? 0; return kind === "bars" && !value ? null : sums[index]; }) : line.values));
     const tones = { good: "--good", warn: "--warn", bad: "--bad", dire: "--dire", calm: "--c0", faint: "--faint" };
     const series = lines.map((line, index) => {
-      const stroke = colour(tones[line.tone] ?? `--${line.tone}`), last = line.values.findLast((one) => one != null), value = (_, __, ___, at) => show(at == null ? last : line.values[at]);
+      const stroke = colour(tones[line.tone] ?? `--${line.tone}`), last = kind === "bars" ? line.values.reduce((sum, one) => sum + (one ?? 0), 0) : line.values.findLast((one) => one != null), value = (_, __, ___, at) => show(at == null ? last : line.values[at]);
       if (!stacked) return { label: line.label, stroke, width: 2, spanGaps: sparse, points: { show: line.values.filter((one) => one != null).length < 30, size: 5 }, value, index };
       return { label: line.label, stroke, fill: stroke, width: 1, points: { show: false }, value, index, ...(kind === "bars" ? { paths: uPlot.paths.bars({ size: [0.8, 40] }) } : {}) };
     });
@@ -75,7 +75,7 @@
     new uPlot({
       width: node.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       scales: { y: logarithmic ? { distr: 3 } : { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
-      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64 })],
+      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64 })],
       series: [{ label: "UTC", value: (_, at) => (at == null ? "" : `${utc(at, 5, 16)} UTC`) }, ...order],
     }, data, node);
   };
