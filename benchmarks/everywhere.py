@@ -27,6 +27,8 @@ Cells = dict[str, dict[str, bool | None]]
 _GROUPS = ("deadlines", "tasks", "files", "components", "api")
 _QUICK = ("exception", "sigkill", "deadline few_rows", "asset updated")
 _AT_ONCE = 9
+_PATIENT = 2.0
+"""On a machine that is busy with other things a finding may take so many times as long."""
 
 
 def run(options: Options) -> list[Figure]:
@@ -84,7 +86,7 @@ def _parts(chosen: list[Finding]) -> Iterator[list[Finding]]:
 
 def _settle(hosts: Hosts, places: Places, mine: list[Finding], found: Cells, missing: dict[str, str]) -> None:
     """Make the findings of a group happen, and ask until each place shows them or their patience is over."""
-    began, patience = time.monotonic(), max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / 2)
+    began, patience = time.monotonic(), min(_PATIENT, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / 2))
     with ThreadPoolExecutor(8) as pool:
         begun = [pool.submit(one.begin, hosts) for one in mine]
         found |= {one.name: dict.fromkeys(PLACES, False) for one in mine}
