@@ -236,6 +236,10 @@ class AirflowSettings:
     port: int = knob(8080, "Port of the API server and UI.")
     dags_folder: str = knob("", "DAGs folder; empty: the repository's dags/.")
     parallelism: int = knob(2, "Task processes at once.")
+    task_logs_to_stdout: bool = knob(
+        True,
+        "Whether a component repeats its tasks' lines on its stdout, as Airflow does; false where that is kept and shipped.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

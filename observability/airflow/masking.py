@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from observability import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["follow_masks"]
 
@@ -30,10 +31,30 @@ def follow_masks() -> None:
     """From now on, mask what Airflow masks in this process, and what it knows already; again changes nothing."""
     for masker in _maskers():
         if not isinstance(masker.patterns, _Shared):
-            shared = _Shared()
-            for pattern in masker.patterns:
-                shared.add(pattern)
-            masker.patterns = shared
+            _share(masker)
+        if not hasattr(masker.reset_masker, "__wrapped__"):
+            masker.reset_masker = _resetting(masker)
+
+
+def _share(masker: Any) -> None:
+    shared = _Shared()
+    for pattern in masker.patterns:
+        shared.add(pattern)
+    masker.patterns = shared
+
+
+def _resetting(masker: Any) -> Callable[[], None]:
+    """What forgets the secrets of one task before the next: Airflow's own, and ours with it; then both learn again."""
+    theirs = masker.reset_masker
+
+    @wraps(theirs)
+    def reset() -> None:
+        theirs()
+        redact.forget_secrets()
+        for each in _maskers():
+            _share(each)
+
+    return reset
 
 
 def _maskers() -> Iterator[Any]:

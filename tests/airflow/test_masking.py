@@ -34,3 +34,14 @@ def test_airflows_own_masking_goes_on(request):
     masker = sdk._secrets_masker()
     masker.add_mask("still-masked-by-airflow")
     assert masker.redact("it is still-masked-by-airflow") == "it is ***"
+
+
+@pytest.mark.parametrize("module", [core, sdk])
+def test_a_supervisor_that_forgets_the_secrets_of_one_task_masks_those_of_the_next(module, request):
+    before, after = f"before-{request.node.name}", f"after-{request.node.name}"
+    follow_masks()
+    masker = module._secrets_masker()
+    masker.add_mask(before)
+    masker.reset_masker()
+    masker.add_mask(after)
+    assert redact.text(f"{before} {after}") == f"{before} ***"
