@@ -41,6 +41,8 @@ _ACTIONS = {
     "rules.accepted": "Alert rules are in force again",
     "rules.rejected": "Alert rules cannot be used",
     "schema.drifted": "Columns changed",
+    "sink.failed": "Sink takes no records",
+    "sink.recovered": "Sink works again",
     "step.failed": "Step failed",
     "step.measured": "Step measured",
     "task.failed": "Failed",

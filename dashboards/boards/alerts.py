@@ -6,7 +6,7 @@ from dashboards.boards import asked
 from dashboards.panels import Board, Control, Panel, Quiet, Row
 from dashboards.signals import events, metric
 
-_ITSELF = ("channel.broken", "channel.recovered", "rules.rejected", "rules.accepted")
+_ITSELF = ("channel.broken", "channel.recovered", "rules.rejected", "rules.accepted", "sink.failed", "sink.recovered")
 _TOLD = ("notification.sent", "notification.failed")
 _NOBODY = Quiet("Nobody acknowledged an incident.", ("incident.acknowledged",))
 _NONE_OPEN = Quiet("No incident of this severity was open.", ("incident.opened",))
