@@ -69,7 +69,7 @@ class RulesText:
             self._refuse_depth(text)
             self._tree: Any = yaml.compose(text, Loader=_Loader)
             self._refuse_doubles(self._tree, (), set())
-            values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            values = _Loader(text).get_single_data()
         except yaml.YAMLError as error:
             raise self._not_yaml(error) from error
         if not isinstance(values, dict):

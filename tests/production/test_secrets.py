@@ -54,8 +54,8 @@ def drain():
 def message(shown):
     about = Incident(
         id="i", key="k", state="open", family="task", severity="error", cause="app", reason=shown, certainty=3,
-        first_seen=0.0, last_seen=0.0, count=1, dag_id=shown, run_id=shown, task_id="t", about={"owner": shown},
-        evidence={"error.message": shown, "log_tail": [shown]},
+        first_seen=0.0, last_seen=0.0, count=1, dag_id="d", run_id="r", task_id="t", about={"owner": "o"},
+        evidence={"error.message": shown, "log_tail": [shown], "affected": shown, "last_success": shown},
     )
     links = Links(airflow="http://a", kibana="", cloudwatch_region="", cloudwatch_group="", runbooks="https://r")
     return compose(Notice("opened", about), links, "dev")
@@ -69,7 +69,7 @@ for number, (secret, forms) in enumerate(planted.items()):
             raise ValueError(shown)
         except ValueError as error:
             log.exception("failed")
-            about = Identity(dag_id="d", task_id="t", run_id=f"{number}-{name}", try_number=1, owner=shown)
+            about = Identity(dag_id="d", task_id="t", run_id=f"{number}-{name}", try_number=1, owner="o")
             emit(TaskFailed(identity=about, cause="app", reason=str(error), stack_trace=f"Traceback: {shown}"))
             emit(StepFailed(identity=about, step=shown, discriminator=name, error_message=shown))
         metrics.increment(f"own.{number}", 1, step=shown)
