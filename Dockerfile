@@ -18,7 +18,9 @@ USER root
 # An empty airflow.cfg keeps Airflow from writing one, since the root file system is read-only.
 RUN install -d -o airflow -g 0 -m 0770 \
       /var/lib/contrail /opt/airflow/logs /opt/airflow/data \
-      /keys /keys/airflow /keys/postgres /keys/valkey /keys/elastic \
+      /keys /keys/all /keys/init /keys/api-server /keys/scheduler /keys/dag-processor /keys/triggerer /keys/worker \
+      /keys/relay /keys/watcher /keys/postgres /keys/valkey /keys/elasticsearch /keys/elk-users /keys/elk-setup \
+      /keys/kibana /keys/kibana-setup /keys/cloudwatch-setup \
  && install -o airflow -g 0 -m 0440 /dev/null /opt/airflow/airflow.cfg
 COPY --from=build --chown=airflow:0 /home/airflow/.local /home/airflow/.local
 COPY --chown=airflow:0 dags /opt/airflow/dags

@@ -1,4 +1,6 @@
-"""Give Elasticsearch its users: Kibana's own, and one for Contrail that may do what relay and readers need and no more.
+"""Give Elasticsearch its users: Kibana's own, and one of Contrail for each of relay and readers, set-up, and boards.
+
+Each may do what its services need and no more. The superuser's password is read here and by the server itself only.
 
 Run once by the service ``elk-users``; safe to run again.
 """
@@ -15,18 +17,31 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from observability.catalog import DATASETS
 from observability.store.cluster import PRIVILEGES
 
-__all__ = ["ROLE", "set_up"]
+__all__ = ["ROLE", "SETUP_ROLE", "USERS", "set_up"]
+
+_STREAMS = sorted(one.stream("*") for one in DATASETS.values())
 
 ROLE = {
     "cluster": ["monitor"],
     "indices": [
         {
-            "names": sorted(one.stream("*") for one in DATASETS.values()),
+            "names": _STREAMS,
             "privileges": list(PRIVILEGES),
         }
     ],
 }
 """Append, refresh and read, in our own data streams; what is there is installed by the service ``elk-setup``."""
+SETUP_ROLE = {
+    "cluster": ["monitor", "manage_index_templates", "manage_ilm"],
+    "indices": [{"names": _STREAMS, "privileges": ["manage"]}],
+}
+"""Templates, retention, and a rollover of our own data streams, as docs/stores.md says."""
+USERS = {
+    "contrail": ["contrail"],
+    "contrail_setup": ["contrail_setup"],
+    "contrail_boards": ["kibana_admin", "contrail"],
+}
+"""User → roles. Kibana's rules ask with the rights of who installed them, so that one reads our streams as well."""
 
 
 @retry(
@@ -37,19 +52,21 @@ def _wait(client: httpx.Client) -> None:
 
 
 def set_up(client: httpx.Client, passwords: dict[str, str]) -> None:
-    """Set the password of kibana_system, and create the role and the user contrail."""
+    """Set the password of kibana_system, and create Contrail's roles and users."""
     _wait(client)
-    for path, body in (
-        ("/_security/user/kibana_system/_password", {"password": passwords["kibana_system"]}),
-        ("/_security/role/contrail", ROLE),
-        ("/_security/user/contrail", {"password": passwords["contrail"], "roles": ["contrail"]}),
-    ):
+    put = {
+        "/_security/user/kibana_system/_password": {"password": passwords["kibana_system"]},
+        "/_security/role/contrail": ROLE,
+        "/_security/role/contrail_setup": SETUP_ROLE,
+        **{f"/_security/user/{user}": {"password": passwords[user], "roles": roles} for user, roles in USERS.items()},
+    }
+    for path, body in put.items():
         client.put(path, json=body).raise_for_status()
 
 
 def main(keys: Path, url: str) -> None:
     """Read the passwords and talk to the cluster at ``url``."""
-    passwords = {name: (keys / name).read_text("utf-8") for name in ("elastic", "kibana_system", "contrail")}
+    passwords = {name: (keys / name).read_text("utf-8") for name in ("elastic", "kibana_system", *USERS)}
     trust = ssl.create_default_context(cafile=str(keys / "ca.crt"))
     with httpx.Client(base_url=url, auth=("elastic", passwords["elastic"]), verify=trust, timeout=60) as client:
         set_up(client, passwords)

@@ -1,8 +1,10 @@
-"""Make the secrets and certificates of the compose deployment where they are not there yet.
+"""Make the secrets and certificates of the compose deployment once, and hand each reader its own.
 
-``first_start.py <keys folder>``. Each subfolder is a volume that only those services mount which need it.
-Files belong to the user of this process and are readable by its group (0440), since the images of Airflow,
-PostgreSQL, Valkey and Elasticsearch run as different users of group 0. What is there is kept.
+``first_start.py <keys folder>``. ``all`` holds the originals, and no other service mounts it. Each other subfolder
+is the volume of one service. It holds what that service reads and nothing else, made anew from the originals at each
+run. Files belong to the user of this process and are readable by its group (0440), since the images of Airflow,
+PostgreSQL, Valkey and Elasticsearch run as different users of group 0. An original that is there is kept. So are the
+Connections and Variables that people have put into a reader's ``connections.json`` or ``variables.json``.
 """
 
 from __future__ import annotations
@@ -24,72 +26,121 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = ["make"]
 
-KEYS = "/keys"
-"""Where the services mount the folders that they may see."""
-
 _VALID = timedelta(days=730)
 _SERVERS = ("elasticsearch", "kibana")
+_TOKENS = {"jwt_secret": 64, "api_secret_key": 64, "admin": 18, "watcher": 18}
+_DATABASES = ("airflow", "contrail", "warehouse")
+_SEARCH = ("elastic", "kibana_system", "contrail", "contrail_setup", "contrail_boards", "encryption")
+_PEOPLES = ("connections.json", "variables.json")
+"""What people may add to: their entries stay, ours follow the originals."""
 
 
 def make(keys: Path) -> None:
     """Fill the folders below ``keys``."""
-    airflow, postgres, valkey, elastic = (keys / name for name in ("airflow", "postgres", "valkey", "elastic"))
-    for folder in (airflow, postgres, valkey, elastic):
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    _keep(airflow / "fernet_key", base64.urlsafe_b64encode(os.urandom(32)).decode())
-    for name in ("jwt_secret", "api_secret_key"):
-        _keep(airflow / name, secrets.token_urlsafe(64))
-    admin = json.loads(_keep(airflow / "passwords.json", json.dumps({"admin": secrets.token_urlsafe(18)})))["admin"]
-    database = {
-        name: _keep(postgres / name, secrets.token_hex(24))
-        for name in ("superuser", "airflow", "contrail", "warehouse")
-    }
-    broker = _keep(valkey / "password", secrets.token_hex(24))
-    search = {
-        name: _keep(elastic / name, secrets.token_hex(24))
-        for name in ("elastic", "kibana_system", "contrail", "encryption")
-    }
-    _certificates(elastic)
-    _keep(airflow / "ca.crt", (elastic / "ca.crt").read_text("ascii"))
-
-    airflow_database = f"postgresql+psycopg2://airflow:{database['airflow']}@postgres:5432/airflow"
-    _keep(airflow / "sql_alchemy_conn", airflow_database)
-    _keep(airflow / "result_backend", f"db+{airflow_database}")
-    _keep(airflow / "broker_url", f"redis://:{quote(broker)}@valkey:6379/0")
-    _keep(airflow / "pgpass", f"postgres:5432:contrail:contrail:{database['contrail']}\n", mode=0o400)
-    _keep(airflow / "connections.json", json.dumps(_connections(database, search, admin), indent=2))
-    setup = {"login": "elastic", "password": search["elastic"]}
-    _keep(
-        elastic / "connections.json",
-        json.dumps(
-            {
-                "elasticsearch_setup": _https("elasticsearch", 9200) | setup,
-                "kibana_setup": _https("kibana", 5601) | setup,
-            }
-        ),
-    )
+    one = _originals(keys / "all")
+    for reader, files in _readers(one).items():
+        _hand(keys / reader, files)
 
 
-def _https(server: str, port: int) -> dict[str, object]:
-    """A Connection that trusts our authority only."""
-    extra = json.dumps({"ca_certs": f"{KEYS}/airflow/ca.crt"})
-    return {"conn_type": "http", "schema": "https", "host": server, "port": port, "extra": extra}
+def _originals(folder: Path) -> dict[str, str]:
+    """Name of the file → its content, made where it is not there."""
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    made = {"fernet_key": _keep(folder / "fernet_key", base64.urlsafe_b64encode(os.urandom(32)).decode())}
+    for name, length in _TOKENS.items():
+        made[name] = _keep(folder / name, secrets.token_urlsafe(length))
+    for name in ("postgres", *(f"postgres_{name}" for name in _DATABASES), "valkey", *_SEARCH):
+        made[name] = _keep(folder / name, secrets.token_hex(24))
+    _certificates(folder)
+    for name in ("ca.crt", *(f"{server}.{kind}" for server in _SERVERS for kind in ("crt", "key"))):
+        made[name] = (folder / name).read_text("ascii")
+    return made
 
 
-def _connections(database: dict[str, str], search: dict[str, str], admin: str) -> dict[str, dict[str, object]]:
+def _readers(one: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Service → what it sees at /keys: the name of each file and its content."""
+    airflow = f"postgresql+psycopg2://airflow:{one['postgres_airflow']}@postgres:5432/airflow"
+    database = {"sql_alchemy_conn": airflow}
+    fernet = {"fernet_key": one["fernet_key"]}
+    jwt = {"jwt_secret": one["jwt_secret"]}
+    broker = {"broker_url": f"redis://:{quote(one['valkey'])}@valkey:6379/0", "result_backend": f"db+{airflow}"}
+    authority = {"ca.crt": one["ca.crt"]}
+    known = _connections(one)
+
+    def connections(*names: str) -> dict[str, str]:
+        return {"connections.json": json.dumps({name: known[name] for name in names}, indent=2)}
+
+    passwords = json.dumps({name: one[name] for name in ("admin", "watcher")})
+    code_of_dags = connections("warehouse")
+    return {
+        "init": database | fernet,
+        "api-server": database | fernet | jwt | authority | connections("elasticsearch_default")
+        | {"api_secret_key": one["api_secret_key"], "passwords.json": passwords},
+        "scheduler": database | fernet | jwt | broker,
+        "dag-processor": database | fernet | code_of_dags,
+        "triggerer": database | fernet | code_of_dags,
+        "worker": database | broker | code_of_dags,
+        "relay": authority | connections("elasticsearch_default"),
+        "watcher": authority | connections("elasticsearch_default", "airflow_api")
+        | {"variables.json": "{}", "pgpass": f"postgres:5432:contrail:contrail:{one['postgres_contrail']}\n"},
+        "postgres": {"superuser": one["postgres"], **{name: one[f"postgres_{name}"] for name in _DATABASES}},
+        "valkey": {"password": one["valkey"]},
+        "elasticsearch": authority | _of(one, "elastic", "elasticsearch.crt", "elasticsearch.key"),
+        "elk-users": authority | _of(one, *(name for name in _SEARCH if name != "encryption")),
+        "elk-setup": authority | connections("elasticsearch_setup"),
+        "kibana": authority | _of(one, "kibana_system", "encryption", "kibana.crt", "kibana.key"),
+        "kibana-setup": authority | connections("kibana_setup"),
+        "cloudwatch-setup": connections(),
+    }  # fmt: skip
+
+
+def _of(one: dict[str, str], *names: str) -> dict[str, str]:
+    return {name: one[name] for name in names}
+
+
+def _connections(one: dict[str, str]) -> dict[str, dict[str, object]]:
     return {
         "warehouse": {
             "conn_type": "postgres", "host": "postgres", "port": 5432, "schema": "warehouse",
-            "login": "warehouse", "password": database["warehouse"],
+            "login": "warehouse", "password": one["postgres_warehouse"],
         },
         "airflow_api": {
             "conn_type": "http", "schema": "http", "host": "api-server", "port": 8080,
-            "login": "admin", "password": admin,
+            "login": "watcher", "password": one["watcher"],
         },
-        "elasticsearch_default": {
-            **_https("elasticsearch", 9200), "login": "contrail", "password": search["contrail"],
-        },
+        "elasticsearch_default": _https("elasticsearch", 9200, "contrail", one),
+        "elasticsearch_setup": _https("elasticsearch", 9200, "contrail_setup", one),
+        "kibana_setup": _https("kibana", 5601, "contrail_boards", one),
     }  # fmt: skip
+
+
+def _https(server: str, port: int, login: str, one: dict[str, str]) -> dict[str, object]:
+    """A Connection that trusts our authority only; the name of a user is that of the file with the password."""
+    extra = json.dumps({"ca_certs": "/keys/ca.crt"})
+    at = {"conn_type": "http", "schema": "https", "host": server, "port": port, "extra": extra}
+    return at | {"login": login, "password": one[login]}
+
+
+def _hand(folder: Path, files: dict[str, str]) -> None:
+    """Have ``folder`` hold these files and no other."""
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = folder / name
+        if name in _PEOPLES and path.exists():
+            content = json.dumps(json.loads(path.read_text("utf-8")) | json.loads(content), indent=2)  # noqa: PLW2901
+        _replace(path, content, 0o400 if name == "pgpass" else 0o440)  # libpq refuses a file that its group may read
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in files:
+            path.unlink()
+
+
+def _replace(path: Path, content: str, mode: int) -> None:
+    """Put ``content`` there at once, so that a reader never sees half of it."""
+    if path.exists() and path.read_text("utf-8") == content:
+        return
+    beside = path.with_name(f".{path.name}")
+    beside.unlink(missing_ok=True)
+    _keep(beside, content, mode)
+    beside.replace(path)
 
 
 def _keep(path: Path, value: str, mode: int = 0o440) -> str:
