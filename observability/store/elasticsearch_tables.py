@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability import catalog
 from observability.store.tables import PERCENTILES, spread
+from observability.store.tallies import check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ def aggregated(ask: Ask, filters: list[Any], search: Callable[[dict[str, Any]], 
         page = answer.get("aggregations", {}).get("rows", {})
         for bucket in page.get("buckets", ()):
             table[_key(ask, bucket["key"])] = _values(ask, bucket, bucket["doc_count"])
+        check_rows(len(table), "Elasticsearch cannot answer")
         after = page.get("after_key")
         if after is None:
             return spread(table, ask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Any
 
 from observability.store.tables import PERCENTILES, percentile, spread
@@ -81,7 +82,7 @@ def _kind(share: float) -> type:
         """Gathers the values of one group."""
 
         def __init__(self) -> None:
-            self._values: list[float] = []
+            self._values = array("d")
 
         def step(self, value: float | None) -> None:
             if value is not None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import statistics
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from observability.store.store import Query
+from observability.store.tallies import Tallies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from observability.events import Document
 
@@ -53,14 +53,18 @@ def queries(ask: Ask) -> Iterator[Query]:
 
 
 def tabulated(documents: Iterable[Document], ask: Ask) -> Table:
-    """The table of documents that answer :func:`queries`, counted here: for a store that cannot count."""
-    rows: dict[Key, list[Document]] = {}
+    """The table of documents that answer :func:`queries`, counted while they are read: for a store that cannot count.
+
+    Raises ``StoreError`` when more would have to be held than ``tallies.py`` allows.
+    """
+    tallies = Tallies(ask.measures)
     for document in documents:
         if _counts(document, ask):
             when = str(document["@timestamp"])
             key = (*_stretch(when, ask.bucket_s), *(_text(document[name]) for name in ask.by))
-            rows.setdefault(key, []).append(document)
-    return spread({key: tuple(_measure(found, *one) for one in ask.measures) for key, found in rows.items()}, ask)
+            tallies.add(key, when, [document.get(field) if field else 1 for _, field in ask.measures])
+    shares = {name: lambda values, share=share: percentile(values, share) for name, share in PERCENTILES.items()}
+    return spread(dict(tallies.rows(shares)), ask)
 
 
 def spread(table: Table, ask: Ask) -> Table:
@@ -75,7 +79,7 @@ def spread(table: Table, ask: Ask) -> Table:
     return rows
 
 
-def percentile(values: list[float], share: float) -> float:
+def percentile(values: Iterable[float], share: float) -> float:
     """The value below which ``share`` of the values are, between two of them in proportion."""
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
@@ -91,15 +95,6 @@ def _counts(document: Document, ask: Ask) -> bool:
     if any(name in document for name in ask.without):
         return False
     return all(document.get(name) is not None for name in ask.by)
-
-
-def _measure(documents: list[Document], aggregate: str, field: str) -> Any:
-    found = [
-        (str(document["@timestamp"]), document.get(field) if field else 1)
-        for document in documents
-        if not field or document.get(field) is not None
-    ]
-    return _AGGREGATES[aggregate](found) if found else None
 
 
 def _joined(one: tuple[Any, ...], other: tuple[Any, ...], measures: Measures) -> tuple[Any, ...]:
@@ -142,20 +137,4 @@ def _listed(part: str) -> list[Any]:
     return found if isinstance(found, list) else [part]
 
 
-def _numbers(found: list[tuple[str, Any]]) -> list[Any]:
-    return [value for _, value in found]
-
-
 _ADD = {"count", "sum"}
-_AGGREGATES: dict[str, Callable[[list[tuple[str, Any]]], Any]] = {
-    "count": len,
-    "sum": lambda found: sum(_numbers(found)),
-    "average": lambda found: statistics.fmean(_numbers(found)),
-    "max": lambda found: max(_numbers(found)),
-    "min": lambda found: min(_numbers(found)),
-    "unique": lambda found: len(set(_numbers(found))),
-    "last": lambda found: max(found)[1],
-    "p95": lambda found: percentile(_numbers(found), PERCENTILES["p95"]),
-    "median": lambda found: percentile(_numbers(found), PERCENTILES["median"]),
-    "p5": lambda found: percentile(_numbers(found), PERCENTILES["p5"]),
-}
