@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from observability import catalog
 from observability.credentials import CredentialsError
 from observability.store.aws import group_name, logs_client, stream_name
 from observability.store.elasticsearch_templates import ALIASES
+from observability.store.following import arriving
 from observability.store.tables import queries, tabulated
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ _PATH = (("airflow.dag_id", "dag_id={}/"), ("airflow.run_id", "run_id={}/"), ("a
 _OVERLAP = timedelta(minutes=5)
 """A line can carry a time this much older than one that was read before it, and is still followed."""
 _SWEEP_S, _REST = 300.0, 20.0
-_REMEMBERED = 100_000
+_FOLLOWED_SWEEP_S = 2.0
+_TAKEN_IN_S = 600.0
+"""Our clock and the service's differ by less, else it refuses our signatures; so long a line may wait to be found."""
+_MOST_BYTES, _DOCUMENT = 256 * 1024 * 1024, 1024
+"""What the newest documents of an answer may take, and what one takes beside its texts."""
 _SERIES = frozenset({"metric.name", "metric.tags", *catalog.TAGS.values()})
 
 
@@ -46,34 +51,29 @@ class CloudWatchStore:
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, oldest first. Raises ``StoreError``."""
-        found = (document for _, document in self._matching(query))
+        found = (document for _, _, document in self._matching(query))
         if query.limit is None:
             yield from found
         elif query.newest:
-            yield from deque(found, query.limit)
+            yield from _last(found, query.limit)
         else:
             yield from (document for _, document in zip(range(query.limit), found, strict=False))
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
-        """The matching documents, and those that arrive later, until the caller stops."""
-        seen: OrderedDict[str, None] = OrderedDict()
-        newest = query.since
-        first = True
-        while True:
-            since = newest and (newest if first else newest - _OVERLAP)
-            fresh = []
-            for key, document in self._matching(replace(query, since=since)):
-                if key not in seen:
-                    seen[key] = None
-                    fresh.append(document)
-                    newest = max(filter(None, (newest, _when(document))), default=None)
-            while len(seen) > _REMEMBERED:
-                seen.popitem(last=False)
-            if first and query.limit is not None:
-                fresh = fresh[-query.limit :] if query.newest else fresh[: query.limit]
-            yield from fresh
-            first = False
-            time.sleep(poll_s)
+        """The matching documents, and those that arrive later, until the caller stops.
+
+        What is recent is read each time. What arrives with an older time is found by reading everything again,
+        which takes a twentieth of the time at most; what is new there is told by the moment CloudWatch took it in.
+        """
+        following = _Following(query)
+        read: Iterator[Document] = following.given(self._matching(following.next()))
+        if query.limit is not None and query.newest:
+            read = _last(read, query.limit)
+        elif query.limit is not None:
+            first = query.limit
+            read = (document for number, document in enumerate(read) if number < first)
+        yield from read
+        yield from arriving(lambda: following.given(self._matching(following.next())), poll_s)
 
     def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
         """The matching documents after ``position``, which moves with them; CloudWatch knows no order of arrival.
@@ -86,7 +86,7 @@ class CloudWatchStore:
         newest = float(position.get("newest", 0.0))
         recent = datetime.fromtimestamp(newest, timezone.utc) - _OVERLAP
         since = query.since if sweep else max(filter(None, (query.since, recent)))
-        for _, document in self._matching(replace(query, since=since)):
+        for _, _, document in self._matching(replace(query, since=since)):
             if (when := _when(document)) is not None:
                 newest = max(newest, min(when.timestamp(), began))
             yield document
@@ -98,7 +98,7 @@ class CloudWatchStore:
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""
         number: Counter[str] = Counter()
-        for _, document in self._matching(query):
+        for _, _, document in self._matching(query):
             value = "" if by is None else _field(document, query.dataset, by)
             for one in value if isinstance(value, list) else [value]:
                 number["" if one is None else str(one)] += 1
@@ -136,7 +136,8 @@ class CloudWatchStore:
             self._client.close()
             self._client = None
 
-    def _matching(self, query: Query) -> Iterator[tuple[str, Document]]:
+    def _matching(self, query: Query) -> Iterator[tuple[str, float, Document]]:
+        """Identity, the second at which CloudWatch took it in, and document."""
         limits: dict[str, Any] = {}
         if query.since is not None:
             limits["startTime"] = int(query.since.timestamp() * 1000)
@@ -145,7 +146,7 @@ class CloudWatchStore:
         for event in self._events(group_name(self._settings, query.dataset), limits):
             document = _document(event["message"])
             if _matches(document, query):
-                yield event["eventId"], document
+                yield event["eventId"], event["ingestionTime"] / 1000, document
 
     def _events(self, group: str, limits: dict[str, Any]) -> Iterator[Any]:
         from observability.store.store import StoreError
@@ -168,9 +169,64 @@ class CloudWatchStore:
             token = {"nextToken": page["nextToken"]}
 
 
+class _Following:
+    """How far a reader that follows has come: by time, by the moment of arrival, and by identity near both."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = replace(query, limit=None, newest=False)
+        self._newest: float | None = None
+        self._complete_to = 0.0
+        self._known: dict[str, float] = {}
+        self._sweep_at = 0.0
+
+    def next(self) -> Query:
+        """The question of the next round: everything, or what is recent."""
+        self._began = time.time()
+        self._sweeps = self._newest is None or self._began >= self._sweep_at
+        if self._sweeps or self._newest is None:
+            return self._query
+        recent = datetime.fromtimestamp(self._newest, timezone.utc) - _OVERLAP
+        return replace(self._query, since=max(filter(None, (self._query.since, recent))))
+
+    def given(self, found: Iterator[tuple[str, float, Document]]) -> Iterator[Document]:
+        """Those of a round that were not given before; a round that fails is read again."""
+        newest = self._newest or 0.0
+        for identity, taken_in, document in found:
+            if (when := _when(document)) is not None:
+                newest = max(newest, min(when.timestamp(), self._began))
+            if taken_in < self._complete_to or identity in self._known:
+                continue
+            if taken_in >= self._began - _TAKEN_IN_S or self._newest is not None:
+                self._known[identity] = taken_in
+            yield document
+        self._newest = newest or None
+        if self._sweeps:
+            self._complete_to = self._began - _TAKEN_IN_S
+            self._known = {key: moment for key, moment in self._known.items() if moment >= self._complete_to}
+            self._sweep_at = time.time() + max(_FOLLOWED_SWEEP_S, _REST * (time.time() - self._began))
+
+
 def open_store(settings: Settings) -> CloudWatchStore:
     """The store of ``[cloudwatch]``."""
     return CloudWatchStore(lambda: logs_client(settings), settings)
+
+
+def _last(documents: Iterator[Document], number: int) -> Iterator[Document]:
+    """The last ``number`` documents. Raises ``StoreError`` where they are too many bytes to be held."""
+    from observability.store.store import StoreError
+
+    kept: deque[tuple[int, Document]] = deque()
+    held = 0
+    for document in documents:
+        size = sum(len(value) for value in document.values() if isinstance(value, str)) + _DOCUMENT
+        kept.append((size, document))
+        held += size - (kept.popleft()[0] if len(kept) > number else 0)
+        if held > _MOST_BYTES:
+            raise StoreError(
+                f"CloudWatch cannot answer: the newest {number} documents take more than {_MOST_BYTES >> 20} MiB;"
+                " choose a shorter time or fewer documents"
+            )
+    yield from (document for _, document in kept)
 
 
 def _stream_prefix(query: Query) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from observability import catalog
 from observability.credentials import CredentialsError
 from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable, open_cluster
-from observability.store.elasticsearch_arrivals import arrivals
+from observability.store.elasticsearch_arrivals import arrivals, mark
 from observability.store.elasticsearch_tables import aggregated, refused_to
 from observability.store.elasticsearch_templates import ALIASES
 from observability.store.extra_keys import unpack
+from observability.store.following import Known, arriving
 from observability.store.store import StoreError
 from observability.store.tables import queries
 
@@ -30,6 +30,8 @@ __all__ = ["ElasticsearchStore", "open_store"]
 
 _PAGE = 5000
 _KEEP = "2m"
+_SETTLES_S = 10.0
+"""So long after the last new document, those are looked for that have a lower number and became visible later."""
 _MOST_VALUES = 10_000
 _LINES = ("airflow.task", "airflow.component")
 _ONE_TRY = frozenset({"airflow.dag_id", "airflow.task_id", "airflow.run_id", "airflow.try_number"})
@@ -58,27 +60,43 @@ class ElasticsearchStore:
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, streamed, oldest first. Raises ``StoreError``."""
         with _understood():
-            for hit in self._hits(query, _filters(query), {}):
+            for hit in self._hits(query, _filters(query)):
                 yield unpack(hit["_source"])
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
         """The matching documents, and those that arrive later, until the caller stops.
 
-        New is what has a higher sequence number in its index than anything seen there: the order of
-        arrival, whatever the clocks of the writers say.
+        What is new is told by the order of arrival, whatever the clocks of the writers say; each ``_id`` comes once.
         """
-        seen = self._newest(query)
-        yield from (unpack(hit["_source"]) for hit in self._hits(query, _filters(query), seen))
-        unlimited = replace(query, limit=None, newest=False)
-        while True:
-            time.sleep(poll_s)
-            fresh = {"bool": {"must_not": [_up_to(index, number) for index, number in seen.items()]}}
-            yield from (unpack(hit["_source"]) for hit in self._hits(unlimited, [*_filters(query), fresh], seen))
+        stream, filters = self._stream(query.dataset), _filters(query)
+        position: Position = {}
+        known = Known()
+        with _understood():
+            there, floors = mark(self._ask, stream, filters, position)
+            for hit in self._hits(query, filters):
+                if hit["_seq_no"] > floors.get(hit["_index"], -1):
+                    known.is_new(hit["_id"])
+                yield unpack(hit["_source"])
+        for identity in there if query.limit is not None else ():
+            known.is_new(identity)  # left out by the limit
+        looked = time.monotonic()
+
+        def read() -> Iterator[Document]:
+            nonlocal looked
+            again = time.monotonic() - looked < _SETTLES_S
+            with _understood():
+                for hit in arrivals(self._ask, stream, filters, position, again=again):
+                    if known.is_new(hit["_id"]):
+                        looked = time.monotonic()
+                        yield unpack(hit["_source"])
+
+        yield from arriving(read, poll_s)
 
     def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
         """The matching documents in the order in which they arrived, after ``position``, which moves with them."""
         with _understood():
-            yield from arrivals(self._ask, self._stream(query.dataset), _filters(query), position)
+            for hit in arrivals(self._ask, self._stream(query.dataset), _filters(query), position):
+                yield unpack(hit["_source"])
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""
@@ -168,16 +186,13 @@ class ElasticsearchStore:
                 time.sleep(pause)
         raise AssertionError  # the loop ends inside
 
-    def _hits(self, query: Query, filters: list[Any], seen: dict[str, int]) -> Iterator[Any]:
-        """The hits in order; ``seen`` learns the highest sequence number of each index."""
+    def _hits(self, query: Query, filters: list[Any]) -> Iterator[Any]:
         descending = query.newest and query.limit is not None
         pages = self._pages(query, filters, descending=descending)
         if descending:
             pages = iter([list(reversed([hit for page in pages for hit in page]))])
         for page in pages:
-            for hit in page:
-                seen[hit["_index"]] = max(seen.get(hit["_index"], -1), hit["_seq_no"])
-                yield hit
+            yield from page
 
     def _pages(self, query: Query, filters: list[Any], *, descending: bool) -> Iterator[list[Any]]:
         stream = self._stream(query.dataset)
@@ -204,16 +219,8 @@ class ElasticsearchStore:
                     return
                 left, after = None if left is None else left - len(hits), hits[-1]["sort"]
         finally:
-            self._ask("DELETE", "/_pit", {"id": moment})
-
-    def _newest(self, query: Query) -> dict[str, int]:
-        aggregation = {
-            "by": {"terms": {"field": "_index", "size": 1000}, "aggs": {"top": {"max": {"field": "_seq_no"}}}}
-        }
-        path = f"/{self._stream(query.dataset)}/_search?{_WHERE_IT_IS}"
-        answer = self._ask("POST", path, {"size": 0, "aggs": aggregation})
-        buckets = answer.get("aggregations", {}).get("by", {}).get("buckets", ())
-        return {bucket["key"]: int(bucket["top"]["value"]) for bucket in buckets}
+            with suppress(StoreError):  # it ends by itself after _KEEP
+                self._ask("DELETE", "/_pit", {"id": moment})
 
 
 def open_store(settings: Settings) -> ElasticsearchStore:
@@ -253,10 +260,6 @@ def _having(dataset: str, field: str, wanted: str | int | tuple[str | int, ...])
     if (spec := catalog.FIELDS.get(name)) is not None and spec.type == "text":
         return {"bool": {"should": [{"match_phrase": {name: value}} for value in values], "minimum_should_match": 1}}
     return {"terms": {name: values}}
-
-
-def _up_to(index: str, number: int) -> dict[str, Any]:
-    return {"bool": {"filter": [{"term": {"_index": index}}, {"range": {"_seq_no": {"lte": number}}}]}}
 
 
 def _iso(moment: datetime) -> str:

@@ -6,6 +6,7 @@ are written at once: so what is new is read together with some that was read bef
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from observability.store.store import StoreError
@@ -13,10 +14,9 @@ from observability.store.store import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from observability.events import Document
     from observability.store.store import Position
 
-__all__ = ["arrivals"]
+__all__ = ["arrivals", "mark"]
 
 _PAGE = 1000
 _UNSETTLED = 64
@@ -26,24 +26,54 @@ _WHOLE = "allow_partial_search_results=false"
 
 
 def arrivals(
-    ask: Callable[[str, str, Any], Any], stream: str, filters: list[Any], position: Position
-) -> Iterator[Document]:
-    """What arrived in ``stream`` after ``position``: shard → index → highest number seen; it is moved on."""
-    for shard in _shards(ask, stream):
+    ask: Callable[[str, str, Any], Any], stream: str, filters: list[Any], position: Position, *, again: bool = False
+) -> Iterator[Any]:
+    """The hits that arrived in ``stream`` after ``position``: shard → index → highest number seen; it is moved on.
+
+    Some that were seen come too when there are new ones; with ``again`` also when there are none.
+    """
+    for shard in _shards(ask, stream, known=bool(position.keys() - {str(None)})):
         seen: dict[str, int] = position.setdefault(str(shard), {})
-        preference = f"&preference=_shards:{shard}" if shard is not None else ""
-        path = f"/{stream}/_search?{_WHOLE}&{_WHERE_IT_IS}{preference}"
-        if not _hits(ask, path, filters, seen, size=1):
+        path = _path(stream, shard)
+        if not again and not _hits(ask, path, filters, seen, size=1):
             continue
-        reached = {index: max(number - _UNSETTLED, -1) for index, number in seen.items()}
+        reached = _settled(seen)
         while page := _hits(ask, path, filters, reached, size=_PAGE):
             for hit in page:
                 index, number = hit["_index"], hit["_seq_no"]
                 reached[index] = number
                 seen[index] = max(seen.get(index, -1), number)
-                yield hit["_source"]
+                yield hit
             if len(page) < _PAGE:
                 break
+
+
+def mark(
+    ask: Callable[[str, str, Any], Any], stream: str, filters: list[Any], position: Position
+) -> tuple[list[str], dict[str, int]]:
+    """Move an empty ``position`` to what is there now.
+
+    Returns the ids of those documents that the next :func:`arrivals` may give again, and for each index the number
+    above which documents may be given that are not among them.
+    """
+    aggregation = {"by": {"terms": {"field": "_index", "size": 1000}, "aggs": {"top": {"max": {"field": "_seq_no"}}}}}
+    body = {"size": 0, "query": {"bool": {"filter": filters}}, "aggs": aggregation}
+    floors: dict[str, int] = {}
+    for shard in _shards(ask, stream, known=False):
+        buckets = ask("POST", _path(stream, shard), body).get("aggregations", {}).get("by", {}).get("buckets", ())
+        seen = position[str(shard)] = {bucket["key"]: int(bucket["top"]["value"]) for bucket in buckets}
+        for index, number in _settled(seen).items():
+            floors[index] = min(floors.get(index, number), number)
+    return [hit["_id"] for hit in arrivals(ask, stream, filters, deepcopy(position), again=True)], floors
+
+
+def _path(stream: str, shard: int | None) -> str:
+    preference = f"&preference=_shards:{shard}" if shard is not None else ""
+    return f"/{stream}/_search?{_WHOLE}&{_WHERE_IT_IS}{preference}"
+
+
+def _settled(seen: dict[str, int]) -> dict[str, int]:
+    return {index: max(number - _UNSETTLED, -1) for index, number in seen.items()}
 
 
 def _hits(
@@ -64,10 +94,15 @@ def _hits(
     return found
 
 
-def _shards(ask: Callable[[str, str, Any], Any], stream: str) -> list[int | None]:
-    """The numbers of the shards that can answer; None alone where the cluster does not tell (a serverless one)."""
+def _shards(ask: Callable[[str, str, Any], Any], stream: str, *, known: bool) -> list[int | None]:
+    """The numbers of the shards that can answer; None alone where the cluster does not tell (a serverless one).
+
+    Where numbers are ``known`` already, a cluster that does not tell is one that is away: raises ``StoreError``.
+    """
     try:
         copies = ask("GET", f"/{stream}/_search_shards?{_WHERE_IT_IS}", None)["shards"]
     except StoreError:
+        if known:
+            raise
         return [None]
     return sorted({group[0]["shard"] for group in copies if group})  # one that is just made has no copy yet

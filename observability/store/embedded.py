@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from observability.store.embedded_tables import add_percentiles, statement, table_of
+from observability.store.following import Known, arriving
 from observability.store.schema import damaged, open_reader
+from observability.store.tallies import MOST_ROWS, check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,10 @@ _FROM = {
     "events": ("events r", "r.document", "r.at, r.seq"),
     "metrics": ("metrics r join series s using (series)", "r.document", "r.at, r.seq"),
 }
+_IDENTITY = {"logs": "s.identity || '-' || r.position", "events": "r.id", "metrics": "r.id"}
 _PAGE = 2000
+_REUSED = 64
+"""The highest numbers may be given again, when the documents that had them were past their retention."""
 
 
 class EmbeddedStore:
@@ -53,6 +57,7 @@ class EmbeddedStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._file = 0
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, streamed, oldest first."""
@@ -60,16 +65,35 @@ class EmbeddedStore:
             yield document
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
-        """The matching documents, and those that arrive later, until the caller stops."""
+        """The matching documents, and those that arrive later, until the caller stops.
+
+        Another file at the same path is read from its beginning; of what it holds, only what was not given is given.
+        """
+        began = datetime.now(timezone.utc)
         seen = self._newest(query)
-        yield from self.documents(query)
-        unlimited = replace(query, limit=None, newest=False)
-        while True:
-            time.sleep(poll_s)
+        known = Known()
+        recent = [key for key, _, _ in self._arrived(query, max(seen - _REUSED, 0), seen)]
+        for key, document in self._rows(query, after=(0, seen)):
+            known.is_new(key)
+            yield document
+        for key in recent:
+            known.is_new(key)  # those that the limit left out
+
+        def read() -> Iterator[Document]:
+            nonlocal query, seen
+            if self._is_replaced():
+                self.close()
+                seen = 0
+                if query.limit is not None and (query.since is None or query.since < began):
+                    query = replace(query, since=began)  # the history was not wanted
             upto = self._newest(query)
-            for _, document in self._rows(unlimited, after=(seen, upto)) if upto > seen else ():
-                yield document
+            for key, seq, document in self._arrived(query, max(min(seen, upto) - _REUSED, 0), upto):
+                if known.is_new(key):
+                    yield document
+                seen = max(seen, seq)
             seen = upto
+
+        yield from arriving(read, poll_s)
 
     def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
         """The matching documents in the order in which they arrived, after ``position``, which moves with them."""
@@ -108,7 +132,9 @@ class EmbeddedStore:
             period, limits = self._period(kind, datasets, ask.since, ask.until)
             grouped = ", ".join(str(number + 1) for number in range(bool(ask.bucket_s) + len(ask.by)))
             sql = f"select {columns} from {source} where {' and '.join(filter(None, (period, conditions)))}"  # noqa: S608
-            rows = self._all(sql + (f" group by {grouped}" if grouped else ""), [*limits, *values])
+            limit = f" limit {MOST_ROWS + 1}"
+            rows = self._all(sql + (f" group by {grouped}" if grouped else "") + limit, [*limits, *values])
+            check_rows(len(rows), f"{self._path} cannot answer")
             found |= table_of(rows, ask)
         return found
 
@@ -132,17 +158,25 @@ class EmbeddedStore:
             self._connection.close()
             self._connection = None
 
-    def _rows(self, query: Query, after: tuple[int, int] | None) -> Iterator[tuple[int, Document]]:
+    def _arrived(self, query: Query, after: int, upto: int) -> Iterator[tuple[str, int, Document]]:
+        """Identity, number and document of what matches, in the order of arrival."""
+        table, where, values = self._where(query, (after, upto))
+        source, document, _ = _FROM[table]
+        sql = f"select {_IDENTITY[table]}, r.seq, {document} from {source} where {where} order by r.seq"  # noqa: S608
+        yield from ((str(key), seq, _load(text)) for key, seq, text in self._stream(sql, values))
+
+    def _rows(self, query: Query, after: tuple[int, int] | None) -> Iterator[tuple[str, Document]]:
+        """Identity and document of what matches, oldest first."""
         table, where, values = self._where(query, after)
         source, document, order = _FROM[table]
         limit = "" if query.limit is None else f" limit {int(query.limit)}"
         if query.newest and query.limit is not None:
             order = ", ".join(f"{part} desc" for part in order.split(", "))
-        sql = f"select r.seq, {document} from {source} where {where} order by {order}{limit}"  # noqa: S608
+        sql = f"select {_IDENTITY[table]}, {document} from {source} where {where} order by {order}{limit}"  # noqa: S608
         if query.newest and query.limit is not None:
-            yield from ((seq, _load(text)) for seq, text in reversed(self._all(sql, values)))
+            yield from ((str(key), _load(text)) for key, text in reversed(self._all(sql, values)))
             return
-        yield from ((seq, _load(text)) for seq, text in self._stream(sql, values))
+        yield from ((str(key), _load(text)) for key, text in self._stream(sql, values))
 
     def _stream(self, sql: str, values: list[Any]) -> Iterator[Any]:
         """The rows, a page at a time."""
@@ -199,8 +233,16 @@ class EmbeddedStore:
         except sqlite3.DatabaseError as error:
             raise damaged(self._path, error) from error
 
+    def _is_replaced(self) -> bool:
+        """Tell whether another file is at the path than the one that is open."""
+        try:
+            return self._path.stat().st_ino != self._file
+        except FileNotFoundError:
+            return False
+
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
+            self._file = self._path.stat().st_ino if self._path.is_file() else 0
             self._connection = open_reader(self._path)
             add_percentiles(self._connection)
         return self._connection
