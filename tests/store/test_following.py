@@ -85,6 +85,10 @@ class Follower:
                 break
         return sorted(self.seen)
 
+    def stop_after_one_more(self):
+        """End the thread with the line that comes next."""
+        self._ends.set()
+
     def end(self, settings, dag):
         """Await one more line, which arrives last, and end; return how often each line came."""
         fill(settings, lines(dag, 99, [0]))
@@ -159,6 +163,7 @@ def test_lines_that_arrive_while_the_first_are_read_come_once(settings, dag, fol
 
     expected = [f"{number}.{n}" for number in (1, 2) for n in range(100)] + [f"3.{n}" for n in range(20)]
     assert [reader.took(220) for reader in readers] == [sorted(expected)] * 2
+    readers[1].stop_after_one_more()
     assert readers[0].end(settings, dag) == once(*expected)
 
 
