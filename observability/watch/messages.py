@@ -73,6 +73,7 @@ _OWN_STEP = {
     "delivery": "Correct the channel's address or Connection, then: contrail alerts test.",
     "rules": "Correct the line that is named: contrail alerts check.",
     "telemetry": "See the log of the process that is named: contrail doctor.",
+    "sink": "See why the store refuses: contrail doctor. Nothing is lost as long as the disk has room.",
 }
 
 

@@ -145,6 +145,10 @@ def _lost(one: Incident, _kind: str, _now: float) -> str:
     return f"{many} lost at {one.name}: {why}"
 
 
+def _sink(one: Incident, _kind: str, _now: float) -> str:
+    return f"Records do not reach {one.name or 'a sink'}: {_short(one.reason)}"
+
+
 def _canary(one: Incident, _kind: str, _now: float) -> str:
     return f"The canary did not arrive: {_short(one.reason)}"
 
@@ -156,7 +160,8 @@ def _other(one: Incident, _kind: str, _now: float) -> str:
 _BY_FAMILY: dict[str, Callable[[Incident, str, float], str]] = {
     "task": _failed_task, "run": _failed_run, "stuck": _stuck, "overdue": _overdue, "dag": _gone, "paused": _paused,
     "import": _broken_file, "data": _columns, "deadline": _deadline, "component": _component_down, "delivery": _channel,
-    "rules": _rules, "rule": _rule, "telemetry": _lost, "canary": _canary,
+    "rules": _rules, "rule": _rule, "telemetry": _lost, "sink": _sink,
+    "canary": _canary,
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from datetime import datetime, timedelta, timezone
 
 import orjson
 import pytest
@@ -20,6 +21,7 @@ from observability.store.elasticsearch_setup import install
 
 pytestmark = pytest.mark.elasticsearch
 
+_BEGAN = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 _RELAY = """
 import sys
 from observability.relay.relay import Relay
@@ -40,7 +42,7 @@ def write(path, start, stop):
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as log:
         for number in range(start, stop):
-            stamp = f"2026-03-01T12:{number // 60 % 60:02}:{number % 60:02}.000000Z"
+            stamp = (_BEGAN + timedelta(seconds=number)).isoformat(timespec="microseconds").replace("+00:00", "Z")
             log.write(
                 orjson.dumps({"timestamp": stamp, "level": "info", "event": f"line {number}", "n": number}) + b"\n"
             )
