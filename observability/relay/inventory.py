@@ -455,9 +455,15 @@ def _is_rewritten(file: TailedFile, entry: Entry) -> bool:
     return line is not None and identify(file.stream.name, line, file.generation) != file.identity
 
 
+NOT_CARRIED = frozenset(f"components/{name}.log" for name in ("console", "migration", "platform"))
+"""Logs of starting and stopping the platform: they are written also when no relay runs."""
+
+
 def looks_like_a_log(name: str) -> bool:
     """Tell whether a file of the log folder is one of Airflow's by the look of its name."""
     base = name.rpartition("/")[2]
+    if name in NOT_CARRIED:
+        return False
     return base.endswith(".log") or ".log." in base or name.startswith(("dag_id=", "executor_callbacks/"))
 
 

@@ -103,6 +103,8 @@ def drills():
             frame="broken.py:1 in <module>",
         ),
         events.ComponentSilent(identity=events.Identity(component="scheduler"), reason="its heartbeat is 90 s old"),
+        events.ChannelBroken(channel="chat", reason="it answered 404"),
+        events.RuleFired(rule_id="data-stale: drills", reason="121 h, above 48 h"),
         events.TelemetryLost(
             stage="relay", lost_reason="rejected", lost=3, stream="airflow.task", sink="elasticsearch"
         ),

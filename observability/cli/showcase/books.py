@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.catalog import DATASETS
 from observability.journal import frames
+from observability.relay.inventory import NOT_CARRIED
 from observability.store import Query, open_store
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from observability.settings import Settings
 
 __all__ = ["Books", "Pair", "notified", "read_books"]
-
-_NOT_CARRIED = ("migration.log", "platform.log", "console.log")
-"""Logs of starting and stopping: written also when no relay runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,8 @@ def notified(settings: Settings) -> set[tuple[str, str, str]]:
 
 
 def _log_lines(folder: Path) -> int:
-    files = {path.resolve() for path in folder.rglob("*.log") if path.name not in _NOT_CARRIED and path.is_file()}
+    carried = (path for path in folder.rglob("*.log") if str(path.relative_to(folder)) not in NOT_CARRIED)
+    files = {path.resolve() for path in carried if path.is_file()}
     return sum(_lines(path) for path in files)
 
 
