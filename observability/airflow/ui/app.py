@@ -39,7 +39,7 @@ _RIGHTS = {entity: Depends(requires_access_dag("GET", entity)) for entity in LOG
 """Airflow's own check of each right to the DAG that a route names."""
 _templates = Jinja2Templates(_HERE / "templates")
 _templates.env.filters.update(words.FILTERS | boards.FILTERS)
-_templates.env.globals.update(causes=catalog.CAUSES)
+_templates.env.globals.update(causes=catalog.CAUSES, labels=catalog.CAUSE_LABELS)
 _stores = threading.local()
 
 MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
