@@ -58,7 +58,7 @@ def test_a_person_who_clicks_on_a_red_square_reads_the_cause(browser, site):
     tabs[0].click()
     enter_frame(browser)
     verdict = wait_for(browser, By.CSS_SELECTOR, ".verdict").text
-    assert "Cause: app" in verdict
+    assert "Cause: error in the task's code" in verdict
     assert "this drill raises" in verdict
     assert "failure_drills.py:" in verdict
     browser.switch_to.default_content()
@@ -67,7 +67,7 @@ def test_a_person_who_clicks_on_a_red_square_reads_the_cause(browser, site):
 def test_the_overview_leads_to_the_task_that_fails(browser, site):
     browser.get(f"{site[0]}/contrail/")
     browser.find_element(By.LINK_TEXT, "exception").click()
-    assert "Cause: app" in wait_for(browser, By.CSS_SELECTOR, ".verdict").text
+    assert "Cause: error in the task's code" in wait_for(browser, By.CSS_SELECTOR, ".verdict").text
 
 
 def test_the_link_to_airflow_leaves_the_frame(browser, site):
