@@ -59,6 +59,8 @@ class World:
         )
 
     def catch_up(self):
+        """Look at every file: how long ago a slow machine looked last is no matter."""
+        self.inventory.wake()
         self.reader.catch_up(self.inventory)
 
     def sweep(self):
@@ -70,6 +72,14 @@ class World:
     def lines(self):
         assert len(set(self.reader.read)) == len(self.reader.read)
         return len(self.reader.read)
+
+    def comes_to(self, number):
+        """Catch up until ``number`` lines were read and once more; on a busy machine a round leaves files for later."""
+        deadline = time.monotonic() + 10
+        while self.lines < number and time.monotonic() < deadline:
+            self.catch_up()
+        self.catch_up()
+        return self.lines == number
 
 
 @pytest.fixture
@@ -85,7 +95,7 @@ def test_new_files_folders_and_lines_are_found(world):
     world.logs.write(line("d"), "dag_id=new/run_id=r/task_id=t/map_index=3/attempt=1.log.trigger.7.log")
     world.logs.write(line("e"), "dag_processor/2026-01-31/dags/x.py.log")
     world.catch_up()
-    assert world.lines == 5
+    assert world.comes_to(5)
 
 
 def test_what_is_no_log_and_what_is_a_link_is_left_alone(world):
@@ -93,7 +103,7 @@ def test_what_is_no_log_and_what_is_a_link_is_left_alone(world):
     path = world.logs.write(line("a"), "dag_processor/2026-01-31/x.py.log")
     (world.logs.root / "dag_processor" / "latest").symlink_to(path.parent)
     world.catch_up()
-    assert world.lines == 1
+    assert world.comes_to(1)
 
 
 @pytest.mark.parametrize("first", [line("first"), BANNER])
@@ -105,7 +115,7 @@ def test_rotation_by_renaming_loses_and_doubles_nothing(world, first):
         world.logs.write(line("read after the rename", rotation), SCHEDULER)
         path.rename(path.with_name(f"scheduler.log.{rotation + 1}"))
     world.catch_up()
-    assert world.lines == 60
+    assert world.comes_to(60)
 
 
 def test_rotation_by_copy_and_truncate_loses_and_doubles_nothing(world):
@@ -116,7 +126,7 @@ def test_rotation_by_copy_and_truncate_loses_and_doubles_nothing(world):
         shutil.copy2(path, path.with_name(f"scheduler.log.{rotation + 1}"))
         os.truncate(path, 0)
     world.catch_up()
-    assert (world.lines, world.reader.lost_bytes) == (40, 0)
+    assert (world.comes_to(40), world.reader.lost_bytes) == (True, 0)
 
 
 def test_a_log_that_was_copied_emptied_and_filled_to_the_same_size_is_another(world):
@@ -129,7 +139,7 @@ def test_a_log_that_was_copied_emptied_and_filled_to_the_same_size_is_another(wo
     world.catch_up()
     world.sweep()
     world.catch_up()
-    assert (world.lines, world.reader.lost_bytes) == (2, 0)
+    assert (world.comes_to(2), world.reader.lost_bytes) == (True, 0)
 
 
 def test_a_log_that_is_filled_anew_between_its_discovery_and_its_first_reading_is_another(world):
@@ -142,7 +152,7 @@ def test_a_log_that_is_filled_anew_between_its_discovery_and_its_first_reading_i
         read(file, Cursor(file.identity), 65_536)
     world.catch_up()
     world.catch_up()
-    assert world.lines == 3
+    assert world.comes_to(3)
 
 
 def test_a_copy_is_read_where_the_truncated_original_is_deleted_before_it_was_looked_at(world):
@@ -153,7 +163,7 @@ def test_a_copy_is_read_where_the_truncated_original_is_deleted_before_it_was_lo
     path.unlink()
     world.sweep()
     world.catch_up()
-    assert (world.lines, world.reader.lost_bytes) == (1, 0)
+    assert (world.comes_to(1), world.reader.lost_bytes) == (True, 0)
 
 
 def test_a_daemon_that_starts_anew_over_its_old_log_is_a_new_file(world):
@@ -164,7 +174,7 @@ def test_a_daemon_that_starts_anew_over_its_old_log_is_a_new_file(world):
     world.catch_up()
     world.restart()
     world.catch_up()
-    assert world.lines == 4
+    assert world.comes_to(4)
 
 
 def test_a_file_deleted_before_it_was_read_is_read_from_the_spool(world):
@@ -173,7 +183,7 @@ def test_a_file_deleted_before_it_was_read_is_read_from_the_spool(world):
     world.logs.write(line("b"))
     path.unlink()
     world.catch_up()
-    assert (world.lines, world.reader.lost_bytes) == (2, 0)
+    assert (world.comes_to(2), world.reader.lost_bytes) == (True, 0)
 
 
 def test_a_file_deleted_while_no_relay_ran_is_read_from_the_spool(world):
@@ -183,7 +193,7 @@ def test_a_file_deleted_while_no_relay_ran_is_read_from_the_spool(world):
     path.unlink()
     world.restart()
     world.catch_up()
-    assert world.lines == 2
+    assert world.comes_to(2)
 
 
 def test_what_can_be_saved_nowhere_is_counted(world, monkeypatch):
@@ -196,7 +206,7 @@ def test_what_can_be_saved_nowhere_is_counted(world, monkeypatch):
     path.unlink()
     world.sweep()
     world.sweep()
-    assert (world.lines, world.reader.lost_bytes) == (1, len(line("b")))
+    assert (world.comes_to(1), world.reader.lost_bytes) == (True, len(line("b")))
     assert world.spool.refused > 0
 
 
@@ -209,7 +219,7 @@ def test_a_file_that_is_done_leaves_memory_and_spool_and_comes_back_when_it_grow
     assert (world.inventory.files, list(world.spool.held())) == ((), [])
     world.logs.write(line("b"))
     world.catch_up()
-    assert world.lines == 2
+    assert world.comes_to(2)
 
 
 def test_an_inode_used_again_is_another_file(world):
@@ -224,7 +234,7 @@ def test_an_inode_used_again_is_another_file(world):
     if again.stat().st_ino != inode:
         pytest.skip("this file system did not use the inode again")
     world.catch_up()
-    assert world.lines == 2
+    assert world.comes_to(2)
 
 
 def test_a_first_line_without_end_waits_and_is_not_given_another_identity(world):
@@ -232,7 +242,7 @@ def test_a_first_line_without_end_waits_and_is_not_given_another_identity(world)
     world.catch_up()
     world.logs.write(line("a")[10:])
     world.catch_up()
-    assert world.lines == 1
+    assert world.comes_to(1)
 
 
 def test_a_file_that_cannot_be_read_is_named_and_stops_no_other(world, monkeypatch):
@@ -243,7 +253,7 @@ def test_a_file_that_cannot_be_read_is_named_and_stops_no_other(world, monkeypat
         os, "open", lambda path, *rest: _refuse() if str(path).endswith("attempt=1.log") else real(path, *rest)
     )
     world.catch_up()
-    assert world.lines == 1
+    assert world.comes_to(1)
     assert list(world.inventory.unreadable.values()) == ["Permission denied"]
 
 
@@ -258,7 +268,7 @@ def test_files_without_end_are_taken_in_by_and_by(world, monkeypatch):
         assert len(world.inventory.files) <= 10
         world.catch_up()
         rounds += 1
-    assert world.lines == 35
+    assert world.comes_to(35)
 
 
 def _refuse(*_args, **_options):
@@ -272,7 +282,7 @@ def test_a_name_too_long_for_one_file_name_is_held_in_folders(world):
     path.unlink()
     world.restart()
     world.catch_up()
-    assert world.lines == 1
+    assert world.comes_to(1)
     assert [held[0] for held in world.spool.held()] == [name]
 
 
@@ -283,7 +293,7 @@ def test_an_old_log_that_is_sent_at_once_needs_no_second_name(world, monkeypatch
     monkeypatch.setattr(world.spool, "hold", lambda file: pytest.fail(f"{file.path} was linked"))
     world.catch_up()
     world.inventory.refresh()
-    assert world.lines == 1
+    assert world.comes_to(1)
 
 
 def test_what_was_read_by_an_earlier_process_is_not_opened_again(world, monkeypatch):
@@ -302,7 +312,7 @@ def test_what_was_read_by_an_earlier_process_is_not_opened_again(world, monkeypa
     world.inventory.refresh()
     assert [path for path in opened if "run_id=3" not in path] == []
     world.catch_up()
-    assert world.lines == 6
+    assert world.comes_to(6)
 
 
 def test_what_is_fresh_is_held_though_there_is_no_room(world, monkeypatch):
@@ -321,7 +331,7 @@ def test_what_is_fresh_is_held_though_there_is_no_room(world, monkeypatch):
     world.catch_up()
     world.sweep()
     world.catch_up()
-    assert (world.lines, world.reader.lost_bytes) == (16, 0)
+    assert (world.comes_to(16), world.reader.lost_bytes) == (True, 0)
 
 
 def test_a_file_is_gone_when_neither_its_name_nor_its_content_is_here(world):
