@@ -22,6 +22,12 @@ _COMPONENTS = {
 }  # fmt: skip
 _BEAT = re.compile(r"its last heartbeat was (\d+) s ago")
 _LOST = re.compile(r"(\d+) observations lost at .+?: (.+)")
+_EXECUTOR = re.compile(
+    r"Executor (\w+).* reported that the task instance <.+> finished with state (\w+), "
+    r"but the task instance's state attribute is (\w+)\.?(?:.* Extra info: (.+))?",
+    re.DOTALL,
+)
+"""The words of Airflow's scheduler for a task whose process ended without a word (airflow/jobs/scheduler_job_runner)."""
 _ROWS = re.compile(r"step (.+) of (.+) wrote (\d+) rows: (.+)", re.DOTALL)
 
 
@@ -180,6 +186,9 @@ def _because(one: Incident) -> str:
 
 def _short(reason: str) -> str:
     """The first line of a reason, without the full stop."""
+    if found := _EXECUTOR.match(reason.strip()):
+        more = f": {_short(found[4])}" if found[4] else ""
+        return f"{found[1]} reports {found[2]}, Airflow had it {found[3]}{more}"
     return reason.strip().partition("\n")[0].strip().rstrip(".")[:140]
 
 

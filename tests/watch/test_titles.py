@@ -20,7 +20,16 @@ def incident(family="task", **more):
 
 
 PARTS = tuple(f"load[{number}]" for number in range(30))
+MISMATCH = (
+    "Executor LocalExecutor(parallelism=3) reported that the task instance <TaskInstance: flights_daily.load r "
+    "[queued] ti_id=01a21f76> finished with state failed, but the task instance's state attribute is queued. "
+    "Learn more: https://airflow.apache.org/docs/apache-airflow/stable/troubleshooting.html"
+)
 SAID = [
+    (incident(task_id="load", cause="platform", reason=MISMATCH),
+     "flights_daily: load failed: LocalExecutor reports failed, Airflow had it queued"),
+    (incident(task_id="load", cause="platform", reason=f"{MISMATCH} Extra info: ImagePullBackOff"),
+     "flights_daily: load failed: LocalExecutor reports failed, Airflow had it queued: ImagePullBackOff"),
     (incident("component", name="scheduler", dag_id=None, reason="its last heartbeat was 32 s ago", cause="platform"),
      "Scheduler is down: no heartbeat for 32 s"),
     (incident("component", name="triggerer", reason="its last heartbeat was 40 s ago; 3 deferred tasks wait for it"),
