@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figure import Figure, Options, Sample, Target
-from benchmarks.soak_oracle import Verdict, settle, verdict
+from benchmarks.soak_oracle import Verdict, resume, settle, verdict
 from benchmarks.soaking import RESTARTED, Soaking, before_midnight, can_shift_the_clock
 
 _LONG_MINUTES, _SHORT_MINUTES = 180.0, 15.0
@@ -44,6 +44,7 @@ def run(options: Options) -> list[Figure]:
             soaking.shift_s += _NEXT_DAY_S
             began = soaking.now
         with soaking.running() as api:
+            resume(api)
             _let_run(soaking, (minutes - first_day) * 60, restarts=False)
             settle(soaking, api)
             tomorrow = verdict(soaking, api, since=began)
