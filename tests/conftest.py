@@ -40,10 +40,17 @@ def told(contrail):
     return contrail.events
 
 
+SHARED = ("platform", "demo", "elasticsearch_node", "elasticsearch_url", "postgresql_server")
+"""Fixtures that start a server for the whole session: their tests stay in one process, so that each starts once."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Skip what needs a program that is not installed, before anything is started for it."""
+    """Skip what needs a program that is not installed, and say which tests go to one process of several."""
     reasons = {mark: why_not(mark) for mark in NEEDED}
     for item in items:
         for mark, reason in reasons.items():
             if reason and item.get_closest_marker(mark) is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
+        shared = next((name for name in SHARED if name in item.fixturenames), None)
+        item.add_marker(pytest.mark.xdist_group(shared or item.path.name))
