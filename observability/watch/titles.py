@@ -27,7 +27,7 @@ _EXECUTOR = re.compile(
     r"but the task instance's state attribute is (\w+)\.?(?:.* Extra info: (.+))?",
     re.DOTALL,
 )
-"""The words of Airflow's scheduler for a task whose process ended without a word (airflow/jobs/scheduler_job_runner)."""
+"""The scheduler writes this for a task whose process ended without a word (airflow.jobs.scheduler_job_runner)."""
 _ROWS = re.compile(r"step (.+) of (.+) wrote (\d+) rows: (.+)", re.DOTALL)
 
 
