@@ -98,6 +98,7 @@ class Names:
     airflow_url: str = "http://127.0.0.1:8080"
     runbook_url: str = "docs/runbooks"
     alert_index: str = "contrail-kibana-alerts"
+    index_prefix: str = ""
     space: str = ""
     """Kibana's space; ids of rules, connectors and saved objects are unique across spaces, so they name it."""
 
@@ -143,7 +144,7 @@ def stable_uuid(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PREFIX}:{name}"))
 
 
-def index_pattern(source: str) -> str:
+def index_pattern(source: str, prefix: str = "") -> str:
     """The data streams of a source in every environment."""
     datasets = (catalog.DATASETS[name] for name in DATA_VIEWS[source][1])
-    return ",".join(dataset.stream("*") for dataset in datasets)
+    return ",".join(dataset.stream("*", prefix) for dataset in datasets)

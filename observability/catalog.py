@@ -224,14 +224,13 @@ class Dataset(Struct, frozen=True):
     retention_days: int
     elsewhere: str = ""
 
-    @property
-    def template(self) -> str:
-        """The index template of its streams."""
-        return f"contrail-{self.elsewhere or self.dataset}"
+    def template(self, prefix: str = "") -> str:
+        """The index template of its streams; ``prefix`` is ``[elasticsearch] index_prefix``."""
+        return f"{prefix}contrail-{self.elsewhere or self.dataset}"
 
-    def stream(self, environment: str) -> str:
+    def stream(self, environment: str, prefix: str = "") -> str:
         """The data stream in Elasticsearch; of every environment for ``*``."""
-        return f"{self.type}-{self.elsewhere or self.dataset}-{environment}"
+        return f"{prefix}{self.type}-{self.elsewhere or self.dataset}-{environment}"
 
 
 # metrics-airflow.statsd-* belongs to Elastic's own Airflow integration.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["ENVIRONMENT", "INDEX", "LOG_GROUP_PREFIX", "NAMESPACE", "Rule", "one_of"]
+__all__ = ["ENVIRONMENT", "INDEX", "INDEX_PREFIX", "LOG_GROUP_PREFIX", "NAMESPACE", "Rule", "one_of"]
 
 
 class Rule(NamedTuple):
@@ -42,6 +42,12 @@ INDEX = Rule(
     re.compile(r"(?:(?!\.{1,2}$)[a-z0-9.][a-z0-9._+-]{0,254})?"),
     "must be 1 to 255 lower-case letters, digits, '.', '_', '-' or '+', and begin with a letter, digit or '.',"
     " because it is the name of an index",
+)
+
+INDEX_PREFIX = Rule(
+    re.compile(r"(?:[a-z0-9][a-z0-9._-]{0,49})?"),
+    "must be at most 50 lower-case letters, digits, '.', '_' or '-', and begin with a letter or digit,"
+    " because it begins the names of data streams, templates and policies",
 )
 
 

@@ -191,6 +191,11 @@ class ElasticsearchSettings:
         "elasticsearch_default", "Airflow Connection: host, port, schema, login, password, extra {api_key, ca_certs}."
     )
     url: str = knob("", "Address without credentials, where there is no Connection.")
+    index_prefix: str = knob(
+        "",
+        "Begins the name of each data stream, template and policy of ours, as in acme-; run setup and install the boards again.",
+        naming_rules.INDEX_PREFIX,
+    )
     compat_with: int = knob(0, "Major version of an older server (8); 0: ask the server.")
     request_timeout_s: float = knob(30.0, "A request that takes longer is tried again.")
     compress: bool = knob(False, "Compress what is sent (gzip): a slow network gains, a local one loses.")
@@ -293,6 +298,11 @@ class Settings:
         """Address of the Airflow UI for people, without a slash at its end."""
         named = self.contrail.public_url or _airflow_base_url()
         return (named or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
+
+    @property
+    def alert_index(self) -> str:
+        """The index that Kibana's rules write to."""
+        return self.watch.kibana_alerts or f"{self.elasticsearch.index_prefix}contrail-kibana-alerts"
 
     @property
     def ledger_url(self) -> str:

@@ -30,16 +30,17 @@ def embedded(tmp_path_factory):
     return {"CONTRAIL_CONTRAIL__HOME": str(tmp_path_factory.mktemp("store")), "CONTRAIL_STORE__BACKEND": "embedded"}
 
 
-def elasticsearch(url):
+def elasticsearch(url, *, index_prefix=""):
     from observability.store.cluster import open_cluster
     from observability.store.elasticsearch_setup import install
 
     environ = {
         "CONTRAIL_ELASTICSEARCH__URL": url,
         "CONTRAIL_CONTRAIL__ENVIRONMENT": f"s{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_ELASTICSEARCH__INDEX_PREFIX": index_prefix,
         "CONTRAIL_STORE__BACKEND": "elasticsearch",
     }
-    install(open_cluster(load_settings(environ=environ)))
+    install(open_cluster(load_settings(environ=environ)), prefix=index_prefix)
     return environ
 
 

@@ -90,7 +90,7 @@ def _object(kind: str, name: str, attributes: dict[str, Any], references: list[d
 
 def _data_view(source: str, names: Names) -> SavedObject:
     attributes = {
-        "title": index_pattern(source),
+        "title": index_pattern(source, names.index_prefix),
         "name": DATA_VIEWS[source][0],
         "timeFieldName": "@timestamp",
         "fields": "[]",

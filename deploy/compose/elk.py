@@ -7,6 +7,7 @@ Run once by the service ``elk-users``; safe to run again.
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ from observability.store.cluster import PRIVILEGES
 
 __all__ = ["ROLE", "SETUP_ROLE", "USERS", "set_up"]
 
-_STREAMS = sorted(one.stream("*") for one in DATASETS.values())
+_PREFIX = os.environ.get("CONTRAIL_ELASTICSEARCH__INDEX_PREFIX", "")
+_STREAMS = sorted(one.stream("*", _PREFIX) for one in DATASETS.values())
 
 ROLE = {
     "cluster": ["monitor"],

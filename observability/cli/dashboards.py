@@ -94,7 +94,13 @@ def verify(
 def names_of(settings: Settings, space: str = "") -> Names:
     """The addresses that links lead to, by the settings, and the space of Kibana."""
     runbooks = settings.contrail.runbook_url or Names().runbook_url
-    return Names(airflow_url=settings.public_url, runbook_url=runbooks, space=space)
+    return Names(
+        airflow_url=settings.public_url,
+        runbook_url=runbooks,
+        alert_index=settings.alert_index,
+        index_prefix=settings.elasticsearch.index_prefix,
+        space=space,
+    )
 
 
 def _into_kibana(settings: Settings, space: str) -> Changes:
@@ -120,7 +126,8 @@ def _verdicts(settings: Settings, since: datetime, until: datetime) -> list[Verd
     if settings.store.backend == "elasticsearch":
         from observability.store.cluster import open_cluster
 
-        return asking.verify_elasticsearch(open_cluster(settings), settings.contrail.environment, since, until)
+        environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+        return asking.verify_elasticsearch(open_cluster(settings), environment, since, until, prefix=prefix)
     if settings.store.backend == "cloudwatch":
         from observability.cli.boards import cloudwatch
 

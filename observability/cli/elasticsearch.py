@@ -38,7 +38,8 @@ def setup(
     try:
         settings = get_settings()
         cluster = open_cluster(settings)
-        report = install(cluster, dry_run=dry_run, environment=settings.contrail.environment)
+        environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+        report = install(cluster, dry_run=dry_run, environment=environment, prefix=prefix)
     except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
         console.print(f"elasticsearch setup: {error}", style="red", markup=False)
         raise typer.Exit(1) from error

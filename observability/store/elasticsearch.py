@@ -52,8 +52,9 @@ _WHOLE = "allow_partial_search_results=false"
 class ElasticsearchStore:
     """The cluster behind ``connect``, which is called at the first question."""
 
-    def __init__(self, connect: Callable[[], Cluster], environment: str) -> None:
+    def __init__(self, connect: Callable[[], Cluster], environment: str, prefix: str = "") -> None:
         self._connect = connect
+        self._prefix = prefix
         self._environment = environment
         self._cluster: Cluster | None = None
 
@@ -146,7 +147,7 @@ class ElasticsearchStore:
         try:
             with _understood():
                 red = self._is_red()
-                templates = len(self._ask("GET", "/_index_template/contrail-*")["index_templates"])
+                templates = len(self._ask("GET", f"/_index_template/{self._prefix}contrail-*")["index_templates"])
         except StoreError as error:
             return str(error)
         if red:
@@ -171,7 +172,7 @@ class ElasticsearchStore:
             raise
 
     def _stream(self, dataset: str) -> str:
-        return catalog.DATASETS[dataset].stream(self._environment)
+        return catalog.DATASETS[dataset].stream(self._environment, self._prefix)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         for pause in (*_PAUSES_S, None):
@@ -225,7 +226,8 @@ class ElasticsearchStore:
 
 def open_store(settings: Settings) -> ElasticsearchStore:
     """The store of ``[elasticsearch]``."""
-    return ElasticsearchStore(lambda: open_cluster(settings), settings.contrail.environment)
+    environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+    return ElasticsearchStore(lambda: open_cluster(settings), environment, prefix)
 
 
 @contextmanager

@@ -44,15 +44,15 @@ class Stream:
     digest: str
 
 
-def other_templates(cluster: Cluster) -> list[Template]:
-    """The index templates that are not ours, strongest first."""
+def other_templates(cluster: Cluster, prefix: str = "") -> list[Template]:
+    """The index templates that are not ours, strongest first; those of a Contrail with another ``prefix`` are not."""
     try:
         found = cluster.ask("GET", "/_index_template/*")["index_templates"]
     except ClusterError as error:
         if error.status == 404:  # noqa: PLR2004 - HTTP
             return []
         raise
-    others = [_template(str(one.get("name", "")), one["index_template"]) for one in found if not _is_ours(one)]
+    others = [_template(str(one.get("name", "")), one["index_template"]) for one in found if not _is_ours(one, prefix)]
     return sorted(others, key=lambda one: -one.priority)
 
 
@@ -87,10 +87,10 @@ def _looks_like_ours(mappings: dict[str, Any]) -> bool:
     return mappings.get("subobjects") is False and {"etl.step", "canary.probe"} <= set(mappings.get("properties", {}))
 
 
-def _is_ours(one: dict[str, Any]) -> bool:
+def _is_ours(one: dict[str, Any], prefix: str) -> bool:
     meta = one["index_template"].get("_meta") or {}
     # A digest is what every version of ours left, also those that a test changed.
-    return str(one.get("name", "")).startswith(_OURS) and (
+    return str(one.get("name", "")).startswith(prefix + _OURS) and (
         meta.get("managed_by") == MARK["managed_by"] or "digest" in meta
     )
 

@@ -50,29 +50,29 @@ class Report:
     in_the_way: dict[str, str] = field(default_factory=dict)
 
 
-def install(cluster: Cluster, *, dry_run: bool = False, environment: str = "") -> Report:
+def install(cluster: Cluster, *, dry_run: bool = False, environment: str = "", prefix: str = "") -> Report:
     """Install templates and retention. Raises ``ClusterError``, ``ClusterUnreachable`` or :class:`OldestServer`.
 
     ``dry_run`` has the cluster check the mappings, and changes nothing. What is in the way is looked for in the
-    streams of ``environment``; where that is not given, in those of any.
+    streams of ``environment``; where that is not given, in those of any. ``prefix`` begins every name.
     """
     report, serverless = _ask(cluster)
     retention = "lifecycle" if serverless else _retention(cluster, report)
     if retention == "ilm":
-        for name, policy in templates.lifecycle_policies().items():
+        for name, policy in templates.lifecycle_policies(prefix).items():
             _put(cluster, f"{_POLICY}/{name}", policy, report, dry_run=dry_run)
-    for name, body in templates.component_templates().items():
+    for name, body in templates.component_templates(prefix).items():
         _put(cluster, f"{_COMPONENT}/{name}", body, report, dry_run=dry_run)
-    others = other_templates(cluster)
+    others = other_templates(cluster, prefix)
     for (name, body), dataset in zip(
-        templates.index_templates(retention=retention).items(), catalog.DATASETS.values(), strict=True
+        templates.index_templates(retention=retention, prefix=prefix).items(), catalog.DATASETS.values(), strict=True
     ):
-        _look_around(others, name, body["priority"], dataset.stream(environment or "*"), report)
+        _look_around(others, name, body["priority"], dataset.stream(environment or "*", prefix), report)
         wanted = body["template"]["mappings"]["_meta"]["digest"]
         if _put(cluster, f"{_INDEX}/{name}", body, report, dry_run=dry_run):
             wanted = ""
-        for stream in streams(cluster, dataset.stream("*")):
-            _bring_up_to_date(cluster, stream, wanted, dataset.stream(environment), report, dry_run=dry_run)
+        for stream in streams(cluster, dataset.stream("*", prefix)):
+            _bring_up_to_date(cluster, stream, wanted, dataset.stream(environment, prefix), report, dry_run=dry_run)
     return report
 
 

@@ -46,9 +46,9 @@ def digest(*bodies: Any) -> str:
     return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
-def component_templates() -> dict[str, Any]:
+def component_templates(prefix: str = "") -> dict[str, Any]:
     """The parts that index templates are made of, by name."""
-    return {
+    parts = {
         "contrail-settings": {"template": {"settings": _settings()}, "_meta": _meta("What every data stream has.")},
         "contrail-mappings": {
             "template": {"mappings": {"subobjects": False, "date_detection": False, "dynamic_templates": _unknown()}},
@@ -63,40 +63,42 @@ def component_templates() -> dict[str, Any]:
             "_meta": _meta("Documents that Contrail wrote."),
         },
     }
+    return {f"{prefix}{name}": body for name, body in parts.items()}
 
 
-def index_templates(*, retention: str = "") -> dict[str, Any]:
+def index_templates(*, retention: str = "", prefix: str = "") -> dict[str, Any]:
     """One template per data stream, by name.
 
     ``retention`` is how this cluster forgets: ``lifecycle`` (data stream lifecycle), ``ilm`` or ``""`` (it cannot).
+    ``prefix`` begins the names of streams, templates and policies.
     """
-    made = {spec.template: _index_template(spec, retention) for spec in catalog.DATASETS.values()}
+    made = {spec.template(prefix): _index_template(spec, retention, prefix) for spec in catalog.DATASETS.values()}
     for body in made.values():
-        mark = MARK | {"digest": digest(component_templates(), body)}
+        mark = MARK | {"digest": digest(component_templates(prefix), body)}
         body["template"]["mappings"] = {"subobjects": False, "_meta": mark}
     return made
 
 
-def lifecycle_policies() -> dict[str, Any]:
+def lifecycle_policies(prefix: str = "") -> dict[str, Any]:
     """One index lifecycle policy per retention period, by name."""
     return {
-        _policy(spec): {"policy": {"phases": _phases(spec), "_meta": _meta("Rolls over, then forgets.")}}
+        _policy(spec, prefix): {"policy": {"phases": _phases(spec), "_meta": _meta("Rolls over, then forgets.")}}
         for spec in catalog.DATASETS.values()
     }
 
 
-def _index_template(spec: Dataset, retention: str) -> dict[str, Any]:
+def _index_template(spec: Dataset, retention: str, prefix: str) -> dict[str, Any]:
     kind = "contrail-lines" if spec.dataset in _LINES else "contrail-events"
     template: dict[str, Any] = {}
     if retention == "lifecycle":
         template["lifecycle"] = {"data_retention": f"{spec.retention_days}d"}
     if retention == "ilm":
-        template["settings"] = {"index.lifecycle.name": _policy(spec)}
+        template["settings"] = {"index.lifecycle.name": _policy(spec, prefix)}
     return {
-        "index_patterns": [spec.stream("*")],
+        "index_patterns": [spec.stream("*", prefix)],
         "priority": _PRIORITY,
         "data_stream": {},
-        "composed_of": ["contrail-settings", "contrail-mappings", kind],
+        "composed_of": [f"{prefix}{part}" for part in ("contrail-settings", "contrail-mappings", kind)],
         "template": template,
         "_meta": _meta(spec.description),
     }
@@ -147,8 +149,8 @@ def _unknown() -> list[dict[str, Any]]:
     ]
 
 
-def _policy(spec: Dataset) -> str:
-    return f"contrail-{spec.retention_days}d"
+def _policy(spec: Dataset, prefix: str) -> str:
+    return f"{prefix}contrail-{spec.retention_days}d"
 
 
 def _phases(spec: Dataset) -> dict[str, Any]:

@@ -252,6 +252,22 @@ def test_the_user_of_elasticsearch_may_append_and_read_and_no_more():
         assert set(part["names"]) == {spec.stream("*") for spec in DATASETS.values()}
 
 
+def test_the_roles_follow_the_index_prefix_of_a_company():
+    code = "import elk; print(*(name for role in (elk.ROLE, elk.SETUP_ROLE) for name in role['indices'][0]['names']))"
+    environ = {**os.environ, "CONTRAIL_ELASTICSEARCH__INDEX_PREFIX": "acme-", "PYTHONPATH": str(ROOT)}
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "deploy/compose",
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert set(answer.stdout.split()) == {spec.stream("*", "acme-") for spec in DATASETS.values()}
+
+
 def test_users_of_elasticsearch_are_set_by_its_security_api():
     import elk
     import httpx

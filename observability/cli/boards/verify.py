@@ -58,11 +58,13 @@ class Verdict:
     reason: str
 
 
-def verify_elasticsearch(cluster: Cluster, environment: str, since: datetime, until: datetime) -> list[Verdict]:
+def verify_elasticsearch(
+    cluster: Cluster, environment: str, since: datetime, until: datetime, *, prefix: str = ""
+) -> list[Verdict]:
     """Run the searches of every panel of the saved objects over the data streams of one environment."""
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
     refused: dict[tuple[str, str], str] = {}
-    for asked in searches(saved_objects(Names()), since, until):
+    for asked in searches(saved_objects(Names(index_prefix=prefix)), since, until):
         place = asked.board, asked.panel
         index = re.sub(r"-\*(?=,|$)", f"-{environment}", asked.index)
         path = f"/{quote(index, safe=',*')}/_search?ignore_unavailable=true&allow_no_indices=true"

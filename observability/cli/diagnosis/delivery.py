@@ -140,7 +140,8 @@ def _templates(settings: Settings) -> str:
     from observability.store.elasticsearch_setup import OldestServer, install
 
     try:
-        report = install(open_cluster(settings), dry_run=True, environment=settings.contrail.environment)
+        environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+        report = install(open_cluster(settings), dry_run=True, environment=environment, prefix=prefix)
     except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
         raise Broken(f"Elasticsearch does not tell: {error}", "contrail elasticsearch setup") from error
     for name, why in report.in_the_way.items():

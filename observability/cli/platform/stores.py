@@ -66,12 +66,13 @@ def _elasticsearch() -> Iterator[None]:
 
 def _use_elasticsearch(url: str) -> None:
     from observability.credentials import Credentials
+    from observability.settings import load_settings
     from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable
     from observability.store.elasticsearch_setup import OldestServer, install
 
     cluster = Cluster(Credentials(url=url))
     try:
-        install(cluster)
+        install(cluster, prefix=load_settings().elasticsearch.index_prefix)
     except (ClusterError, ClusterUnreachable, OldestServer) as error:
         raise PlatformError(f"Elasticsearch at {url} cannot be used: {error}") from error
     finally:

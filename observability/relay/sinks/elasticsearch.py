@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from observability.settings import Settings
 
-__all__ = ["ElasticsearchSink", "open_sink", "stream_name"]
+__all__ = ["ElasticsearchSink", "open_sink"]
 
 _LINES: Final = frozenset({"airflow.task", "airflow.component"})
 _STORED: Final = "stored"
@@ -59,11 +59,6 @@ _ONE_OF_THEM = frozenset({"action_request_validation_exception", "json_parse_exc
 """Errors of a whole request that one of its documents can cause."""
 
 
-def stream_name(dataset: str, environment: str) -> str:
-    """The data stream of a dataset of the catalogue."""
-    return catalog.DATASETS[dataset].stream(environment)
-
-
 class ElasticsearchSink:
     """The cluster behind ``connect``, which is called when the first batch comes, and again after a failure of it."""
 
@@ -74,12 +69,14 @@ class ElasticsearchSink:
         connect: Callable[[], Cluster],
         environment: str,
         *,
+        prefix: str = "",
         mapped_keys: int = 200,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._keys = KeyBudget(mapped_keys)
         self._connect = connect
         self._environment = environment
+        self._prefix = prefix
         self._sleep = sleep
         self._cluster: Cluster | None = None
         self._settled: dict[bytes, str] = {}
@@ -95,7 +92,7 @@ class ElasticsearchSink:
         if batch.dataset in _LINES:
             packed = self._keys.packed(batch.lines, batch.documents)
             self._relabelled.update((batch.ids[place], document) for place, document in packed)
-        stream = stream_name(batch.dataset, self._environment)
+        stream = catalog.DATASETS[batch.dataset].stream(self._environment, self._prefix)
         todo: Sequence[int] = range(len(batch.ids))
         if batch.resent or self._settled:
             todo = self._unsettled(stream, batch)
@@ -128,7 +125,7 @@ class ElasticsearchSink:
 
     def _require_template(self, dataset: str) -> None:
         """Without its template a stream would become a plain index, with guessed types, for good."""
-        template = catalog.DATASETS[dataset].template
+        template = catalog.DATASETS[dataset].template(self._prefix)
         reply = self._post(f"/_index_template/{template}?filter_path=index_templates.name", None, "json", "GET")
         if reply.status == 404:  # noqa: PLR2004 - HTTP
             message = f"{self._url} has no template {template}; run `contrail elasticsearch setup`"
@@ -249,6 +246,7 @@ def open_sink(settings: Settings) -> ElasticsearchSink:
     return ElasticsearchSink(
         lambda: open_cluster(settings),
         settings.contrail.environment,
+        prefix=settings.elasticsearch.index_prefix,
         mapped_keys=settings.elasticsearch.mapped_keys,
     )
 
