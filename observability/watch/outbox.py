@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import func, insert, select, update
 
+from observability.emit import is_recorded
 from observability.events import ChannelBroken, ChannelRecovered, Identity, NotificationFailed, NotificationSent
-from observability.watch import book, schema
+from observability.watch import book, pending, schema
 from observability.watch.channels import ChannelRefused, ChannelUnavailable, open_channel
 from observability.watch.facts import CERTAIN, observed
 from observability.watch.fit import essentials
@@ -44,6 +45,8 @@ _LONG_REST_S, _REST_MOST_S = 30.0, 3600.0
 """A service that wants to be left alone for longer than the first is as good as down."""
 _IDLE_S = 1.0
 _LEDGER_WAIT_S = 1.0
+_EMIT_HERE_S = 5.0
+"""The watcher emits an event of a courier only if the courier, which was killed, has not done so by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ class Courier(threading.Thread):
         self._rest_until = 0.0
         self._open: Channel | None = None
         self._failures = 0
+        self._is_first = True
+        """Whether nothing was delivered yet: a courier before this one may have reported that the channel is broken."""
         self._log = structlog.get_logger("contrail.watch")
 
     def wake(self) -> None:
@@ -213,16 +218,20 @@ class Courier(threading.Thread):
 
     def _done(self, parcel: Parcel, now: float) -> None:
         table = schema.outbox
-        self._mark(parcel, state="sent", sent=now, error=None)
+        event = _event(NotificationSent, self.channel, parcel, parcel.message.summary, now)
+        self._mark(parcel, event, state="sent", sent=now, error=None)
         with self._ledger.transaction() as connection:  # what this one stood in for need not be said again
             replaced = select(table.c.folded_into).where(table.c.id == parcel.id).scalar_subquery()
             twin = (table.c.id == replaced, table.c.state == "pending")
             connection.execute(update(table).where(*twin).values(state="folded", folded_into=parcel.id))
-        if self._failures >= _TROUBLE_AFTER:
-            event = ChannelRecovered(channel=self.channel, reason="it takes messages again")
-            self._report(observed(event, time=now))
-        self._failures = 0
-        self._emit(_event(NotificationSent, self.channel, parcel, parcel.message.summary, now))
+            broken = self._is_first and any(
+                one.name == self.channel for one in book.live_incidents(connection, family="delivery")
+            )
+        if broken or self._failures >= _TROUBLE_AFTER:
+            over = ChannelRecovered(channel=self.channel, reason="it takes messages again")
+            self._report(observed(over, time=now))
+        self._failures, self._is_first = 0, False
+        self._say(event)
 
     def _failed(self, parcel: Parcel, reason: str, wish_s: float | None, now: float) -> None:
         reason = book.clean(reason)
@@ -234,16 +243,18 @@ class Courier(threading.Thread):
             self._rest_until = now + min(wish_s, _REST_MOST_S)
         if (wish_s or 0.0) > _LONG_REST_S:
             self._failures = max(self._failures, _TROUBLE_AFTER - 1)
-        self._mark(parcel, state="pending", error=reason, next_attempt=now + wait)
+        event = _event(NotificationFailed, self.channel, parcel, reason, now)
+        self._mark(parcel, event, state="pending", error=reason, next_attempt=now + wait)
         self._count_failure(parcel, reason, now)
-        self._emit(_event(NotificationFailed, self.channel, parcel, reason, now))
+        self._say(event)
 
     def _dead(self, parcel: Parcel, reason: str, now: float) -> None:
         reason = book.clean(reason)
-        self._mark(parcel, state="dead", error=reason)
+        event = _event(NotificationFailed, self.channel, parcel, reason, now, delivery="dead")
+        self._mark(parcel, event, state="dead", error=reason)
         self._failures = max(self._failures, _TROUBLE_AFTER - 1)
         self._count_failure(parcel, reason, now)
-        self._emit(_event(NotificationFailed, self.channel, parcel, reason, now, delivery="dead"))
+        self._say(event)
 
     def _count_failure(self, parcel: Parcel, reason: str, now: float) -> None:
         self._failures += 1
@@ -283,17 +294,31 @@ class Courier(threading.Thread):
                 )
             )
 
-    def _mark(self, parcel: Parcel, **values: Any) -> None:
+    def _mark(self, parcel: Parcel, event: Event | None = None, **values: Any) -> None:
+        """Write down what became of a parcel, and in the same transaction the event that says so."""
         table = schema.outbox
         while True:
             try:
                 with self._ledger.transaction() as connection:
                     connection.execute(update(table).where(table.c.id == parcel.id).values(**values))
+                    if event is not None:
+                        pending.add(connection, event, time.time() + _EMIT_HERE_S)
                 return
             except LedgerUnavailable as error:  # it was sent; that must be written down before anything else
                 self._log.warning("a delivery waits for the ledger", channel=self.channel, reason=str(error))
                 if self._over.wait(_LEDGER_WAIT_S):
                     return
+
+    def _say(self, event: Event) -> None:
+        """Emit an event that stands in the ledger, and delete it there once it stands in the journal."""
+        self._emit(event)
+        if not is_recorded(event.id):
+            return
+        try:
+            with self._ledger.transaction() as connection:
+                pending.delete_recorded(connection, [event.id])
+        except LedgerUnavailable as error:  # the watcher finds that it stands in the journal, and deletes it
+            self._log.warning("an event that was emitted stays in the ledger", reason=str(error))
 
 
 def _overtakes() -> Any:

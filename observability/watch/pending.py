@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from observability.events import Event
 
-__all__ = ["add", "drop", "due", "emit_all"]
+__all__ = ["add", "delete_recorded", "drop", "due", "emit_all"]
 
 _KINDS = by_action()
 _MOST = 500
@@ -57,7 +57,12 @@ def emit_all(transaction: Callable[[], AbstractContextManager[Connection]], even
     recorded = [name for name, event in events.items() if is_recorded(event.id)]
     if recorded:
         with transaction() as connection:
-            connection.execute(delete(schema.events).where(schema.events.c.id.in_(recorded)))
+            delete_recorded(connection, recorded)
+
+
+def delete_recorded(connection: Connection, names: list[str]) -> None:
+    """Delete the events with these ids, which stand in the journal."""
+    connection.execute(delete(schema.events).where(schema.events.c.id.in_(names)))
 
 
 def _event(row: dict[str, Any]) -> Event:

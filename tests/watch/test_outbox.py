@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 
+import orjson
 import pytest
+from airflow_platform import wait_until
 from sqlalchemy import select
+from watch_office import RULES
 from webhook_server import Receiver
 
+from observability.events import ChannelBroken
+from observability.journal import frames
 from observability.watch import schema
 from observability.watch.channels.channel import Contact
 from observability.watch.channels.webhook import retry_after, sign, verify
-from observability.watch.messages import Message
-from observability.watch.notify import enqueue
+from observability.watch.desk import Desk
+from observability.watch.facts import observed
+from observability.watch.ledger import Ledger
+from observability.watch.messages import Links, Message
+from observability.watch.notify import Teller, enqueue
 from observability.watch.outbox import Courier, backoff, reclaim
-from observability.watch.route import ChannelSpec
+from observability.watch.route import ChannelSpec, parse_rules
 
 
 class Nobody:
@@ -443,3 +454,73 @@ def test_a_contact_never_shows_its_secrets():
     shown = repr(Contact(host="h", password="hunter2", uri="slack://T0KEN", extra={"key": "T0KEN"}))
     assert "hunter2" not in shown
     assert "T0KEN" not in shown
+
+
+def test_a_courier_that_is_hired_anew_says_that_a_channel_which_broke_before_takes_messages_again(office, hook):
+    broken = observed(ChannelBroken(channel="hook", reason="503"))
+    desk = Desk(Teller(parse_rules(RULES, "rules"), Links(), "test"))
+    with office.ledger.transaction(lock=True) as connection:
+        desk.take(connection, [broken], time.time())
+    courier = office.courier()  # the rules were read again, or the watcher started again
+    for number in range(2):
+        office.put(message(number))
+        courier.step(time.time())
+    assert [(fact.family, fact.sign, fact.name) for fact in office.facts] == [("delivery", "recovered", "hook")]
+
+
+_KILLED_HERE = """
+import os, signal, sys, time
+from pathlib import Path
+from observability.watch.ledger import Ledger
+from observability.watch.messages import Message
+from observability.watch.notify import enqueue
+from observability.watch.outbox import Courier
+from observability.watch.route import ChannelSpec
+
+home = Path(sys.argv[1])
+ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+message = Message(
+    kind="opened", severity="error", title="t", summary="s", dedup_key="k1", incident_id="i", dag_id="load"
+)
+with ledger.transaction(lock=True) as connection:
+    enqueue(connection, "file", message, time.time())
+die = lambda _event: os.kill(os.getpid(), signal.SIGKILL)
+courier = Courier("file", ChannelSpec(type="file"), ledger, None, home, fallback=None, report=print, emit=die)
+courier.step(time.time())
+"""
+
+
+def test_a_courier_that_is_killed_when_it_has_marked_a_message_loses_no_event(tmp_path):
+    from benchmarks.watched import Watched
+
+    watched = Watched(tmp_path / "home")
+    killed = subprocess.run([sys.executable, "-c", _KILLED_HERE, watched.home], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(watched.said()) == 1
+    watched.start()
+    try:
+        wait_until(lambda: sent_by(watched.home), within=60)
+        ledger = Ledger(f"sqlite:///{watched.home / 'ledger.db'}")
+        wait_until(lambda: not waiting_events(ledger), within=60)
+        ledger.close()
+        assert sent_by(watched.home) == ["load"]
+        assert len(watched.said()) == 1
+    finally:
+        watched.stop()
+
+
+def waiting_events(ledger):
+    """The events that stand in the ledger to be emitted."""
+    with ledger.transaction() as connection:
+        return connection.execute(select(schema.events.c.id)).all()
+
+
+def sent_by(home):
+    """The DAGs of each ``notification.sent`` in the journal."""
+    documents = [
+        orjson.loads(frame.document)
+        for path in (home / "journal").glob("*.journal")
+        for frame in frames(path.read_bytes())
+        if frame.document
+    ]
+    return [one["airflow.dag_id"] for one in documents if one.get("event.action") == "notification.sent"]
