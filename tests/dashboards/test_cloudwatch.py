@@ -15,7 +15,7 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
-from filled import carried, emit_drills
+from filled import carried
 
 from dashboards.build import ROOT
 from dashboards.cloudwatch.alarms import GROUPS, metric_alarms
@@ -290,10 +290,8 @@ def demo_on_moto(demo, aws_environ, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drills_on_moto(aws_environ, tmp_path_factory):
-    home = tmp_path_factory.mktemp("drills-moto")
-    emit_drills(home)
-    return received(home, tmp_path_factory.mktemp("drills-moto-relay"), aws_environ)
+def drills_on_moto(drills, aws_environ, tmp_path_factory):
+    return received(drills, tmp_path_factory.mktemp("drills-moto-relay"), aws_environ)
 
 
 @pytest.mark.aws

@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from filled import carried, emit_drills
+from filled import carried
 
 from dashboards.kibana.kql import to_query
 from dashboards.kibana.objects import saved_objects
@@ -61,10 +61,8 @@ def demo_on_node(demo, templates, elasticsearch_url, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drills_on_node(templates, elasticsearch_url, tmp_path_factory):
-    home = tmp_path_factory.mktemp("drills")
-    emit_drills(home)
-    cluster, environment = deployment(home, tmp_path_factory.mktemp("drills-node"), elasticsearch_url)
+def drills_on_node(drills, templates, elasticsearch_url, tmp_path_factory):
+    cluster, environment = deployment(drills, tmp_path_factory.mktemp("drills-node"), elasticsearch_url)
     yield cluster, environment
     cluster.close()
 
