@@ -40,7 +40,7 @@ _PARSING = Row(
             key="broken",
             title="Files that do not parse",
             kind="table",
-            by=("log.file.path", "error.frame"),
+            by=("log.file.path",),
             size=(48, 7),
             questions=(
                 events("Times", "dag.import_failed"),
@@ -218,7 +218,7 @@ _RELAY = Row(
             key="lost",
             title="What was lost",
             kind="table",
-            by=("telemetry.stage", "telemetry.reason", "telemetry.stream"),
+            by=("telemetry.stage", "telemetry.reason"),
             size=(24, 8),
             questions=(
                 events("Lost", "telemetry.lost", aggregate="sum", field="telemetry.count"),

@@ -239,6 +239,9 @@ def test_an_installation_leaves_the_alarms_of_others_alone(settings):
     ] == ["theirs"]
 
 
+_PUT_AT_ONCE = 500
+
+
 def emf(settings, client):
     """The metrics in the log events that arrived: (name, dimensions) of each directive, as CloudWatch reads EMF."""
     group = f"{settings.cloudwatch.log_group_prefix}/{settings.contrail.environment}/airflow.statsd"
@@ -269,18 +272,13 @@ def received(home, folder, aws_environ):
     settings = carried(home, folder, environ)
     client, region = open_aws(settings)
     watch = client("cloudwatch")
-    for name, dimensions, values in {key[:2]: key for key in emf(settings, client)}.values():
-        value = values[-1] if isinstance(values, list) else values
-        watch.put_metric_data(
-            Namespace=settings.cloudwatch.namespace,
-            MetricData=[
-                {
-                    "MetricName": name,
-                    "Value": value,
-                    "Dimensions": [{"Name": tag, "Value": word} for tag, word in dimensions],
-                }
-            ],
-        )
+    data = [
+        {"MetricName": name, "Value": value, "Dimensions": [{"Name": tag, "Value": word} for tag, word in dimensions]}
+        for name, dimensions, values in emf(settings, client)
+        for value in set(values if isinstance(values, list) else [values])
+    ]
+    for start in range(0, len(data), _PUT_AT_ONCE):
+        watch.put_metric_data(Namespace=settings.cloudwatch.namespace, MetricData=data[start : start + _PUT_AT_ONCE])
     return client, account_of(settings, Names(), region)
 
 
