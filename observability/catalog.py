@@ -175,7 +175,7 @@ FIELDS: dict[str, FieldSpec] = {
     "incident.age": FieldSpec("long", "From first seen to this event.", "ns"),
     "incident.runbook": FieldSpec("keyword", "Address of the runbook."),
     "notification.channel": FieldSpec("keyword", "Channel it went to."),
-    "notification.kind": FieldSpec("keyword", "opened, reminder, escalated, resolved, early_warning, test."),
+    "notification.kind": FieldSpec("keyword", "opened, update, reminder, escalated, resolved, early_warning, digest, test."),
     "notification.state": FieldSpec("keyword", "sent, failed or dead."),
     "notification.attempts": FieldSpec("long", "Tries so far."),
     "rule.id": FieldSpec("keyword", "A rule of Kibana and what it fired for (ECS): a key of RULES, then the group."),

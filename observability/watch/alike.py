@@ -42,7 +42,7 @@ def marked(incident: Incident, fact: Fact, begun: float) -> Incident:
         return incident
     known = incident.runs.get(fact.run_id, {})
     mark = {**RunMark.of(fact, begun).as_json(), "failed": fact.time, "members": [], "try": None}
-    mark |= {name: value for name, value in known.items() if value not in (None, "")}
+    mark |= {name: value for name, value in known.items() if value not in (None, "") and name != "cleared"}
     if fact.family == "task":
         mark["members"] = list(dict.fromkeys([*mark["members"], _member(fact)]))
         mark["try"] = max(mark["try"] or 0, fact.try_number or 0) or None

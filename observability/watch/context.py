@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskContext"]
 
-_KINDS = {"opened", "reminder", "escalated"}
+_KINDS = {"opened", "update", "reminder", "escalated"}
 _COUNTED = re.compile(r" \(\d+ mapped tasks\)$")
 _SHOWN = 5
 _REST_S = 30.0
@@ -89,7 +89,7 @@ class TaskContext:
         if failed <= 1 or total <= 1:
             return one
         title = f"{_COUNTED.sub('', one.title)} ({failed} of {total} mapped)"
-        return replace(one, title=title, count=max(one.count, failed))
+        return replace(one, title=title, count=max(one.count, failed), failed=failed)
 
     def _blocked(self, one: Message) -> Message:
         """With the tasks that cannot run because of it."""

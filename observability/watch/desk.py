@@ -34,8 +34,10 @@ from observability.watch.alike import (
 )
 from observability.watch.facts import Fact, merged
 from observability.watch.ledger import read_cursor
-from observability.watch.route import Match, decide, matches, policy_for
+from observability.watch.reminders import due_together, is_due, put_off
+from observability.watch.route import Match, matches, policy_for
 from observability.watch.runs import RunMark, is_current
+from observability.watch.withdrawals import cleared, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,7 +64,8 @@ _BEGUN_MOST = 10_000
 _BEGINS_RUNS = {"scheduler", "dag-processor"}
 _NAMED_MOST = 3
 """So many DAGs that wait for a silent component are named; the others are held back until it is heard of."""
-_QUIET_S = {"telemetry": 3600.0, "data": 86_400.0}
+_QUIET_S = {"telemetry": 3600.0, "data": 86_400.0, "dag": 86_400.0}
+_TAKEN_AS_MEANT = {"dag": "nobody: it was gone for a day, and is taken as meant to be"}
 
 
 class Desk:
@@ -91,6 +94,14 @@ class Desk:
                 self._recovered(connection, fact, now)
             elif fact.sign in {"attempt", "dismissed"}:
                 self._dismissed(connection, fact)
+            elif fact.sign == "withdrawn":
+                for changed, is_over in list(withdrawn(connection, fact, now)):
+                    over = incidents.resolve(changed, now, fact.reason) if is_over else (changed, [])
+                    self._settle(connection, *over, now)
+            elif fact.sign == "cleared":
+                policy = policy_for(self.teller.rules, None, now)
+                for changed in list(cleared(connection, fact, now, policy)):
+                    book.save_incident(connection, changed)
             else:
                 self._wrong(connection, fact, now)
 
@@ -98,7 +109,7 @@ class Desk:
         self, connection: Connection, now: float, *, airflow_silent_s: float = 0.0, careful: bool = False
     ) -> None:
         """Apply the time: first notices, escalations, reminders, digests; ``careful`` after a round that failed."""
-        self._joined.clear()
+        self._joined.clear()  # those that were changed together with another one of this round
         for incident in book.due_incidents(connection, now):
             if not careful:
                 self._elapse_one(connection, incident, now, airflow_silent_s)
@@ -113,13 +124,18 @@ class Desk:
         self.teller.fold(connection, now)
 
     def _elapse_one(self, connection: Connection, incident: Incident, now: float, airflow_silent_s: float) -> None:
-        if incident.id in self._joined:  # it was read before another became a part of it
+        if incident.id in self._joined:  # it was read before that
             incident = book.incident(connection, incident.id) or incident
+            if incident.due is None or incident.due > now:
+                return
         if held := self._held(connection, incident, now):
             book.save_incident(connection, _put_off(incident, *held, now))
             return
-        if self._joins(connection, incident, now) or self._reminds_elsewhere(connection, incident, now):
+        if self._joins(connection, incident, now) or self._reminds(connection, incident, now):
             return
+        if incident.settles_at is not None and incident.settles_at <= now:
+            said = self.teller.said_members(connection, incident.id)
+            incident = replace(incident, said_members=max(incident.said_members, said))
         policy = policy_for(self.teller.rules, incident, now)
         changed, notices = incidents.elapse(incident, now, policy, airflow_silent_s=airflow_silent_s)
         self._settle(connection, changed, notices, now)
@@ -142,37 +158,34 @@ class Desk:
         self._joined.add(known.id)
         return True
 
-    def _reminds_elsewhere(self, connection: Connection, incident: Incident, now: float) -> bool:
-        """Whether an older incident of the same DAG reminds the same people; then this one need not, whatever it is."""
-        reminds = incident.remind_at is not None and incident.remind_at <= now and incident.notify_at is None
-        if not reminds or incident.family not in RUN_FAMILIES:
+    def _reminds(self, connection: Connection, incident: Incident, now: float) -> bool:
+        """Settle a reminder that is due where another one stands for it, or where many go in one message."""
+        if not is_due(incident, now):
             return False
+        if (later := put_off(connection, self.teller.rules, incident, now)) is not None:
+            book.save_incident(connection, later)
+            return True
         policy = policy_for(self.teller.rules, incident, now)
-        if incident.level < len(policy.escalate_after):
+        if incidents.escalates(incident, policy):
             return False
-        heard_by = decide(self.teller.rules, incident, now).channels
-        for one in book.live_incidents(connection, dag_id=incident.dag_id):
-            if one.id == incident.id:
-                return False
-            rank = ("info", "warning", "error", "critical").index
-            open_too = one.family in RUN_FAMILIES and one.state == "open" and one.told == "opened"
-            if not open_too or rank(one.severity) < rank(incident.severity):
-                continue
-            if decide(self.teller.rules, one, now).channels == heard_by:
-                book.save_incident(connection, replace(incident, remind_at=now + policy.remind_every_s))
-                return True
-        return False
+        together = due_together(connection, self.teller.rules, incident, now)
+        for one in [one for one in together if self._held(connection, one, now) is None]:
+            policy = policy_for(self.teller.rules, one, now)
+            changed, notices = incidents.elapse(replace(one, remind_at=now), now, policy)
+            self._settle(connection, changed, [replace(notice, with_others=True) for notice in notices], now)
+            self._joined.add(one.id)
+        return bool(together)
 
     def quiet(self, connection: Connection, now: float) -> None:
         """Resolve what has no recovery of its own and has not been seen for long."""
         for family, wait in _QUIET_S.items():
             for incident in book.live_incidents(connection, family=family):
                 if incident.last_seen < now - wait:
-                    self._settle(connection, *incidents.resolve(incident, now), now)
+                    self._settle(connection, *incidents.resolve(incident, now, _TAKEN_AS_MEANT.get(family, "")), now)
 
     def acknowledge(self, connection: Connection, incident: Incident, who: str, now: float) -> Incident:
         """A person takes the incident."""
-        changed = incidents.acknowledge(incident, who, now)
+        changed = incidents.acknowledge(incident, who, now, policy_for(self.teller.rules, incident, now))
         if changed is not incident:
             book.save_incident(connection, changed)
             self._emit(connection, _event(IncidentAcknowledged, changed, now), now)
@@ -334,9 +347,9 @@ class Desk:
             if one.family == "overdue" and one.first_seen <= fact.time - lasted:
                 self._settle(connection, *incidents.resolve(one, now, why), now)
             elif one.family in RUN_FAMILIES:
-                left = repaired(one, success, fact.time)
+                left, deed = repaired(one, success, fact.time), one.runs.get(run_id, {}).get("cleared")
                 if not left.runs:
-                    self._settle(connection, *incidents.resolve(left, now, why), now)
+                    self._settle(connection, *incidents.resolve(left, now, f"{why} after {deed}" if deed else why), now)
                 elif left.runs != one.runs:
                     book.save_incident(connection, left)
 

@@ -33,9 +33,12 @@ __all__ = [
     "seconds",
 ]
 
-Sign: TypeAlias = Literal["failed", "suspected", "attempt", "dismissed", "recovered", "warned", "noted"]
+Sign: TypeAlias = Literal[
+    "failed", "suspected", "attempt", "dismissed", "withdrawn", "cleared", "recovered", "warned", "noted"
+]
 """``failed``: final. ``suspected``: to be confirmed by Airflow. ``attempt``: will be tried again.
-``dismissed``: a suspicion that proved wrong. ``recovered``: what was wrong is right. ``warned``: not yet
+``dismissed``: a suspicion that proved wrong. ``withdrawn``: a person set it to another state, or deleted it.
+``cleared``: a person had it run again. ``recovered``: what was wrong is right. ``warned``: not yet
 wrong. ``noted``: nothing wrong, but worth remembering (rows, assets, runs that began)."""
 
 _SIGNS: dict[str, Sign] = {"firing": "failed", "resolved": "recovered"}

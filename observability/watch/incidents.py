@@ -26,6 +26,7 @@ __all__ = [
     "dismiss",
     "elapse",
     "ended",
+    "escalates",
     "key_of",
     "observe",
     "postpone",
@@ -35,10 +36,14 @@ __all__ = [
 ]
 
 State: TypeAlias = Literal["suspected", "open", "acknowledged", "resolved", "dismissed", "merged"]
-Kind: TypeAlias = Literal["opened", "reminder", "escalated", "resolved", "early_warning", "test", "digest"]
+Kind: TypeAlias = Literal["opened", "update", "reminder", "escalated", "resolved", "early_warning", "test", "digest"]
 
 _RANK = ("info", "warning", "error", "critical")
 _MOST_MEMBERS = 1000
+_NOT_REMINDED = {"dag"}
+"""What is told once: a DAG that is gone stays gone, and may well be meant to be."""
+_GROWN_LEAST, _GROWN_TIMES = 3, 2
+"""An incident has grown when so many tasks failed, and so many times as many as people were told of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,8 @@ class Policy:
     fold_wait_s: float = 3.0
     suspect_wait_s: float = 60.0
     remind_every_s: float = 4 * 3600.0
+    remind_acknowledged_s: float = 48 * 3600.0
+    settle_s: float = 120.0
     escalate_after: tuple[float, ...] = ()
 
 
@@ -59,6 +66,7 @@ class Incident:
 
     ``runs`` has a mark for each run that is still broken (:mod:`observability.watch.alike`), ``run_count`` counts all
     that failed so, ``last_run`` is the last of them, and ``merged_into`` the incident that it became a part of.
+    ``said_members`` is how many failed tasks people were told of, ``settles_at`` when more of them are counted.
     """
 
     id: str
@@ -96,6 +104,8 @@ class Incident:
     run_count: int = 0
     last_run: str | None = None
     merged_into: str = ""
+    said_members: int = 0
+    settles_at: float | None = None
 
     @property
     def live(self) -> bool:
@@ -105,7 +115,8 @@ class Incident:
     @property
     def due(self) -> float | None:
         """When time alone next changes it."""
-        moments = [moment for moment in (self.notify_at, self.remind_at) if moment is not None]
+        waits = (self.notify_at, self.remind_at, self.settles_at)
+        moments = [moment for moment in waits if moment is not None]
         return min(moments) if moments and self.live else None
 
     def as_json(self) -> dict[str, Any]:
@@ -120,11 +131,15 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should be told; ``level`` is the step of the escalation."""
+    """Something a person should be told; ``level`` is the step of the escalation.
+
+    ``with_others``: it belongs into one message with the reminders of other incidents.
+    """
 
     kind: Kind
     incident: Incident
     level: int = 0
+    with_others: bool = False
 
 
 def key_of(fact: Fact) -> str:
@@ -149,10 +164,13 @@ def observe(incident: Incident | None, fact: Fact, now: float, policy: Policy) -
         severity=max(incident.severity, fact.severity, key=_RANK.index),
         members=_with_member(incident.members, fact),
     )
+    if incident.told == "opened" and len(changed.members) > len(incident.members):
+        changed = replace(changed, settles_at=now + policy.settle_s)
     if fact.sign == "suspected":
         return replace(changed, suspects=(*changed.suspects, fact.key)), []
     changed = _confirmed(changed, fact, now, policy)
-    if again or (incident.early and not changed.early and incident.told):
+    worse = incident.state == "acknowledged" and changed.severity != incident.severity
+    if again or worse or (incident.early and not changed.early and incident.told):
         return replace(_rooted(changed, fact), notify_at=now + policy.group_wait_s), []
     return changed, []
 
@@ -263,8 +281,8 @@ def ended(incident: Incident, run: Fact, now: float, policy: Policy) -> Incident
 
     It stays among the suspects: Airflow's own word, which is asked for, need not be waited for, but ends the wait.
     """
-    if incident.state != "suspected":
-        return incident
+    if incident.state != "suspected":  # nothing more can fail in it, so that the count is known
+        return incident if incident.settles_at is None else replace(incident, settles_at=now + policy.evidence_wait_s)
     about = {**run.about, **incident.about}
     return replace(incident, state="open", about=about, notify_at=now + policy.evidence_wait_s)
 
@@ -293,16 +311,17 @@ def resolve(incident: Incident, now: float, why: str = "") -> tuple[Incident, li
     """The incident is over; who was told of it is told so, and ``why``."""
     if not incident.live:
         return incident, []
-    over = replace(incident, state="resolved", resolved_at=now, notify_at=None, remind_at=None)
+    over = replace(incident, state="resolved", resolved_at=now, notify_at=None, remind_at=None, settles_at=None)
     over = replace(over, evidence={**over.evidence, "resolved_by": why}) if why else over
     return over, [Notice("resolved", over)] if incident.told else []
 
 
-def acknowledge(incident: Incident, who: str, now: float) -> Incident:
-    """Somebody has taken it: no reminders and no escalation from here."""
+def acknowledge(incident: Incident, who: str, now: float, policy: Policy) -> Incident:
+    """Somebody has taken it: no escalation from here, and reminders only now and then, so that it is not forgotten."""
     if incident.state != "open":
         return incident
-    return replace(incident, state="acknowledged", acknowledged_at=now, acknowledged_by=who, remind_at=None)
+    again = None if incident.family in _NOT_REMINDED else now + policy.remind_acknowledged_s
+    return replace(incident, state="acknowledged", acknowledged_at=now, acknowledged_by=who, remind_at=again)
 
 
 def postpone(incident: Incident, until: float, why: str) -> Incident:
@@ -320,9 +339,25 @@ def elapse(
         return _suspicion(incident, now, policy, airflow_silent_s)
     if incident.notify_at is not None and incident.notify_at <= now:
         return _told(incident, now, policy)
-    if incident.state == "open" and incident.remind_at is not None and incident.remind_at <= now:
+    if incident.settles_at is not None and incident.settles_at <= now:
+        return _grown(incident)
+    if incident.remind_at is not None and incident.remind_at <= now:
         return _reminded(incident, now, policy)
     return incident, []
+
+
+def escalates(incident: Incident, policy: Policy) -> bool:
+    """Whether the next reminder goes to further people."""
+    return incident.state == "open" and incident.level < len(policy.escalate_after)
+
+
+def _grown(incident: Incident) -> tuple[Incident, list[Notice]]:
+    """Say how many tasks failed, once that is known and many more than was said."""
+    number, said = len(incident.members), incident.said_members
+    if number < max(_GROWN_LEAST, _GROWN_TIMES * said):
+        return replace(incident, settles_at=None), []
+    grown = replace(incident, settles_at=None, said_members=number)
+    return grown, [Notice("update", grown)]
 
 
 def _suspicion(incident: Incident, now: float, policy: Policy, silent_s: float) -> tuple[Incident, list[Notice]]:
@@ -336,26 +371,27 @@ def _suspicion(incident: Incident, now: float, policy: Policy, silent_s: float) 
 def _told(incident: Incident, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
     kind: Kind = "early_warning" if incident.early else "reminder" if incident.told == "opened" else "opened"
     told = replace(
-        incident, notify_at=None, told_at=now, held_by="", told="early_warning" if incident.early else "opened"
-    )
-    if told.state == "open":
-        told = replace(told, remind_at=_next_reminder(told, now, policy))
-    return told, [Notice(kind, told)]
+        incident, notify_at=None, told_at=now, held_by="", told="early_warning" if incident.early else "opened",
+        said_members=len(incident.members),
+    )  # fmt: skip
+    return replace(told, remind_at=_next_reminder(told, now, policy)), [Notice(kind, told)]
 
 
 def _reminded(incident: Incident, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
-    if incident.level < len(policy.escalate_after):
+    if escalates(incident, policy):
         raised = replace(incident, level=incident.level + 1)
         raised = replace(raised, remind_at=_next_reminder(raised, now, policy))
         return raised, [Notice("escalated", raised, raised.level)]
-    again = replace(incident, remind_at=now + policy.remind_every_s)
+    again = replace(incident, remind_at=_next_reminder(incident, now, policy), held_by="")
     return again, [Notice("reminder", again)]
 
 
-def _next_reminder(incident: Incident, now: float, policy: Policy) -> float:
-    if incident.level < len(policy.escalate_after):
+def _next_reminder(incident: Incident, now: float, policy: Policy) -> float | None:
+    if escalates(incident, policy):
         return (incident.told_at or now) + policy.escalate_after[incident.level]
-    return now + policy.remind_every_s
+    if incident.family in _NOT_REMINDED:
+        return None
+    return now + (policy.remind_every_s if incident.state == "open" else policy.remind_acknowledged_s)
 
 
 def _with_member(members: tuple[str, ...], fact: Fact) -> tuple[str, ...]:

@@ -14,15 +14,17 @@ from observability.events import ComponentRecovered, ComponentSilent, Identity
 from observability.watch import schema
 from observability.watch.facts import CERTAIN, Fact, observed
 from observability.watch.ledger import read_cursor, write_cursor
+from observability.watch.withdrawals import open_runs
 from observability.watch.witnesses.api import ApiError
 from observability.watch.witnesses.reconcile import scene_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy.engine import Connection
 
     from observability.settings import Settings
+    from observability.watch.witnesses.people import OpenRun
     from observability.watch.witnesses.reconcile import Reconciler
 
 __all__ = ["Confirmer", "Looker"]
@@ -41,7 +43,7 @@ class Looker(threading.Thread):
         self._every_s, self._reconciler = settings.watch.reconcile_s, reconciler
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._input: tuple[Any, dict[str, Fact]] | None = None
+        self._input: tuple[Any, dict[str, Fact], list[OpenRun]] | None = None
         self._output: tuple[list[Fact], dict[str, Any]] | None = None
         self.problem = ""
         self._since = time.monotonic()
@@ -50,7 +52,7 @@ class Looker(threading.Thread):
         """None: a watcher before this one may have told."""
         self._tells_silent: bool | None = None
         self._taken: tuple[list[Fact], dict[str, Any]] | None = None
-        self._prepared: tuple[Any, dict[str, Fact]] | None = None
+        self._prepared: tuple[Any, dict[str, Fact], list[OpenRun]] | None = None
 
     @property
     def dags(self) -> dict[str, dict[str, Any]]:
@@ -77,7 +79,8 @@ class Looker(threading.Thread):
     def prepare(self, connection: Connection, now: float) -> None:
         """Make ready what the next look begins with."""
         if self._input is None:
-            self._prepared = (read_cursor(connection, "reconcile"), _known_since(connection, now))
+            known = _known_since(connection, now)
+            self._prepared = (read_cursor(connection, "reconcile"), known, open_runs(connection, now))
 
     def settle(self) -> None:
         """The transaction stands: forget what was found, and ask what was made ready."""
@@ -100,10 +103,10 @@ class Looker(threading.Thread):
             self._look(*given)
             self._over.wait(self._every_s)
 
-    def _look(self, remembered: Any, known: dict[str, Fact]) -> None:
+    def _look(self, remembered: Any, known: dict[str, Fact], still_open: Sequence[OpenRun] = ()) -> None:
         scene = scene_from(remembered)
         try:
-            facts = self._reconciler.look(scene, time.time(), known.get)
+            facts = self._reconciler.look(scene, time.time(), known.get, still_open)
         except ApiError as error:
             self.problem = str(error)
             structlog.get_logger("contrail.watch").warning("Airflow's API did not answer", reason=str(error))

@@ -82,7 +82,7 @@ class Message:
     """What a person is told. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address).
 
     ``incidents`` are those of a digest, with ``more`` that are not listed; ``pair`` is the key under which a service
-    that opens and closes alerts finds this one again.
+    that opens and closes alerts finds this one again. ``failed`` is how many tasks of the run it says have failed.
     """
 
     kind: str
@@ -107,6 +107,7 @@ class Message:
     more: int = 0
     pair: str = ""
     try_number: int | None = None
+    failed: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The message as JSON values."""
@@ -250,6 +251,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
     incident = _safe(notice.incident)
     attempt = incident.try_number if notice.kind == "reminder" else None
     serial = f"{notice.kind}:{notice.level}:{incident.told_at or 0:.3f}:{attempt or 0}:{incident.remind_at or 0:.3f}"
+    serial += f":{incident.said_members}" if notice.kind == "update" else ""
     return Message(
         kind=notice.kind,
         severity=severity or incident.severity,
@@ -271,6 +273,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         log=() if notice.kind == "resolved" else _log(incident),
         links=links.to(incident),
         pair=incident.id,
+        failed=len(incident.members),
     )
 
 
@@ -365,11 +368,14 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
     kinds = {kind: sum(message.kind == kind for message in messages) for kind in sorted({m.kind for m in messages})}
     worst = max(messages, key=lambda message: ("info", "warning", "error", "critical").index(message.severity))
     shown = ", ".join(dags[:20]) + (f" and {len(dags) - 20} more" if len(dags) > 20 else "")  # noqa: PLR2004 - a screenful
+    title = f"{_number(len(messages), 'notice')} about {_number(len(dags), 'DAG')} in one"
+    if set(kinds) == {"reminder"}:
+        title = f"Still open: {_number(len(messages), 'incident')} in {_number(len(dags), 'DAG')}"
     return Message(
         kind="digest",
         severity=worst.severity,
         dag_id=messages[0].dag_id if len({message.dag_id for message in messages}) == 1 else None,
-        title=_line(f"{_number(len(messages), 'notice')} about {_number(len(dags), 'DAG')} in one"),
+        title=_line(title),
         summary=_line(f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}", 1500),
         dedup_key=serial,
         cause=worst.cause,

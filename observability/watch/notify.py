@@ -52,7 +52,9 @@ class Teller:
             if notice.kind == "resolved" and self._is_keyed(channel):
                 self._close(connection, channel, message, now)
                 continue
-            state = "held" if self._too_many(connection, channel, incident.dag_id, now) else "pending"
+            many = notice.with_others or self._too_many(connection, channel, incident.dag_id, now)
+            again = notice.kind in {"reminder", "update"} and self._is_keyed(channel)  # it changes what is there
+            state = "held" if many and not again else "pending"
             enqueue(connection, channel, message, now, state=state, fact_time=incident.last_seen)
             if notice.kind == "resolved" and self.rules.channels[channel].type == "apprise":
                 self._close_digests(connection, channel, incident.id, now)
@@ -93,8 +95,16 @@ class Teller:
         for channel in connection.execute(held).scalars().all():
             if channel not in self.rules.channels:
                 continue
-            if now >= _next_digest(connection, channel, now) or self._is_over(connection, channel, now):
+            due = now >= _next_digest(connection, channel, now) or self._is_over(connection, channel, now)
+            if due or _only_reminders(connection, channel):
                 self._fold(connection, channel, now)
+
+    @staticmethod
+    def said_members(connection: Connection, incident_id: str) -> int:
+        """How many failed tasks of an incident people were told of: it may have been counted while it was sent."""
+        table = schema.outbox
+        rows = connection.execute(select(table.c.message).where(table.c.incident_id == incident_id)).scalars()
+        return max((int(row.get("failed") or 0) for row in rows), default=0)
 
     def _is_over(self, connection: Connection, channel: str, now: float) -> bool:
         """Whether a storm has ended: what it left need not wait as long as what goes on."""
@@ -173,6 +183,13 @@ def _as_many(connection: Connection, number: int, *where: Any) -> bool:
     table = schema.outbox
     newest = select(table.c.id).where(*where).order_by(table.c.created.desc())
     return connection.execute(newest.limit(1).offset(number - 1)).first() is not None
+
+
+def _only_reminders(connection: Connection, channel: str) -> bool:
+    """Whether all that is held back was gathered to go together; nothing more comes that is worth a wait."""
+    table = schema.outbox
+    others = select(table.c.id).where(table.c.channel == channel, table.c.state == "held", table.c.kind != "reminder")
+    return connection.execute(others.limit(1)).first() is None
 
 
 def _any_live(connection: Connection, digest_: Message) -> bool:

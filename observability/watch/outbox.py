@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -151,7 +151,7 @@ class Courier(threading.Thread):
         try:
             if self._open is None:
                 self._open = open_channel(self.channel, self._spec, self._contacts, self._home)
-            self._send(self._open, parcel)
+            parcel = self._send(self._open, parcel)
         except ChannelUnavailable as error:
             self._failed(parcel, str(error), error.retry_after_s, time.time())
         except ChannelRefused as error:
@@ -163,8 +163,8 @@ class Courier(threading.Thread):
             self._done(parcel, time.time())
         return True
 
-    def _send(self, channel: Channel, parcel: Parcel) -> None:
-        """Send it; where the service may have refused it for its size, its essentials once."""
+    def _send(self, channel: Channel, parcel: Parcel) -> Parcel:
+        """Send it, or its essentials where the service may have refused it for its size; return what was sent."""
         resent, message = parcel.attempt > 1, self._complete(parcel.message)
         try:
             channel.send(message, resent=resent)
@@ -176,6 +176,7 @@ class Courier(threading.Thread):
             except ChannelRefused:
                 raise error from None  # what was said of the whole message says more
             self._log.warning("a message was taken only in short", channel=self.channel, reason=str(error))
+        return replace(parcel, message=message)
 
     def _put_back(self) -> None:
         table = schema.outbox
@@ -219,7 +220,8 @@ class Courier(threading.Thread):
     def _done(self, parcel: Parcel, now: float) -> None:
         table = schema.outbox
         event = _event(NotificationSent, self.channel, parcel, parcel.message.summary, now)
-        self._mark(parcel, event, state="sent", sent=now, error=None)
+        said = book.clean(parcel.message.as_json())
+        self._mark(parcel, event, state="sent", sent=now, error=None, message=said)
         with self._ledger.transaction() as connection:  # what this one stood in for need not be said again
             replaced = select(table.c.folded_into).where(table.c.id == parcel.id).scalar_subquery()
             twin = (table.c.id == replaced, table.c.state == "pending")

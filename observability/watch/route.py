@@ -400,6 +400,13 @@ class Timing(_Strict):
     fold_wait: Duration = Field(default=3.0, description="A failed run waits so long for the task that explains it.")
     suspect_wait: Duration = Field(default=60.0, description="A death that Airflow cannot confirm is told after this.")
     remind_every: Duration = Field(default=4 * 3600.0, description="Open and not acknowledged: told again.")
+    remind_acknowledged: Duration = Field(default=48 * 3600.0, description="Open and acknowledged: told again.")
+    settle: Duration = Field(
+        default=120.0, description="No further task failed for so long: many more than was told are counted."
+    )
+    digest_reminders: int = Field(
+        default=5, ge=2, description="So many reminders that are due about the same time become one digest."
+    )
     storm_messages: int = Field(
         default=40, ge=1, description="More messages than this to a channel in a minute become digests."
     )
@@ -578,5 +585,7 @@ def policy_for(rules: Rules, incident: Incident | None, now: float) -> Policy:
         fold_wait_s=timing.fold_wait,
         suspect_wait_s=timing.suspect_wait,
         remind_every_s=timing.remind_every,
+        remind_acknowledged_s=timing.remind_acknowledged,
+        settle_s=timing.settle,
         escalate_after=steps,
     )

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["members_of", "subject_of", "title_of"]
 
-_PREFIX = {"reminder": "Still open: ", "escalated": "Not acknowledged: ", "resolved": "Resolved: ", "test": "Test: "}
+_PREFIX = {
+    "reminder": "Still open: ", "escalated": "Not acknowledged: ", "resolved": "Resolved: ", "test": "Test: ",
+    "update": "Update: ",
+}  # fmt: skip
 _COMPONENTS = {
     "api-server": "API server", "dag-processor": "DAG processor", "scheduler": "Scheduler", "triggerer": "Triggerer",
     "worker": "Worker", "relay": "Relay", "watcher": "Watcher",

@@ -262,3 +262,58 @@ def test_an_early_warning_before_the_failure_is_all_that_is_said_of_the_deadline
     office.see(Fact(sign="failed", time=office.now, **due))
     office.pass_time(HOUR, step=60)
     assert sent(office) == {"early_warning": 1, "opened": 1}
+
+
+def test_reminders_of_many_dags_are_one_message_and_those_of_a_few_are_their_own(office):
+    for dags in (range(4), range(4, 20)):
+        for dag in dags:
+            fails(office, "r0", dag=f"dag{dag}")
+            office.pass_time(120, step=30)
+        if len(dags) == 4:
+            office.pass_time(4 * HOUR, step=60)
+            assert sent(office) == {"opened": 4, "reminder": 4}
+    before = sent(office)["opened"]
+    office.pass_time(12 * HOUR, step=60)
+    assert sent(office)["opened"] == before
+    assert sent(office)["reminder"] == 4
+    assert sent(office)["digest"] in {3, 4}
+    last = office.messages()[-1]
+    assert last.title == "Still open: 20 incidents in 20 DAGs"
+    assert len(last.incidents) == 20
+
+
+def test_many_that_fail_after_the_first_message_are_counted_in_a_second_one_once(office):
+    def instances(numbers):
+        office.see(*(failed(map_index=number, time=office.now) for number in numbers))
+
+    instances(range(1))
+    office.pass_time(5)
+    for first in range(1, 100, 11):
+        instances(range(first, first + 11))
+        office.pass_time(20)
+    assert sent(office) == {"opened": 1}
+    office.see(run_ended("failed", time=office.now))
+    office.pass_time(600)
+    assert [one.kind for one in office.messages()] == ["opened", "update"]
+    assert office.messages()[-1].title == "Update: load: t[0] failed: ValueError: no (100 mapped tasks)"
+    assert office.messages()[-1].failed == 100
+    assert office.messages()[-1].pair == office.messages()[0].pair
+
+
+def test_a_count_that_was_said_when_the_message_was_sent_is_not_said_again(office):
+    office.see(failed(map_index=0, time=office.now))
+    office.pass_time(2)
+    said = {**office.messages()[0].as_json(), "failed": 30}
+    with office.ledger.transaction(lock=True) as connection:  # as the courier writes down what it sent
+        connection.execute(schema.outbox.update().values(message=said))
+    office.see(*(failed(map_index=number, time=office.now) for number in range(1, 30)))
+    office.pass_time(600)
+    assert sent(office) == {"opened": 1}
+
+
+def test_a_second_task_that_fails_later_is_counted_and_no_message_of_its_own(office):
+    office.see(failed(task="a", time=office.now))
+    office.pass_time(60)
+    office.see(failed(task="b", time=office.now))
+    office.pass_time(600)
+    assert sent(office) == {"opened": 1}

@@ -42,19 +42,21 @@ from observability.events import (
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, GUESSED, SEEN, Fact, observed, seconds
 from observability.watch.witnesses.alone import ODD_ANSWERS, Questions
-from observability.watch.witnesses.api import path_of
+from observability.watch.witnesses.api import ApiUnavailable, path_of
 from observability.watch.witnesses.assets import updated_assets
 from observability.watch.witnesses.diagnose import Verdict, diagnose_run, diagnose_task
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
+from observability.watch.witnesses.people import People
 from observability.watch.witnesses.room import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from observability.events import Event
     from observability.watch.route import Thresholds
     from observability.watch.witnesses.api import AirflowApi
+    from observability.watch.witnesses.people import OpenRun
 
 __all__ = ["Reconciler", "Scene", "scene_from"]
 
@@ -80,6 +82,7 @@ _NO_FAILURE = {"up_for_retry", "success", "removed", "skipped", "upstream_failed
 """States in which an attempt ended without a failure, by itself or by a person's hand."""
 _ACTIVE = ("queued", "scheduled", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+_LIMITS = ("max_active_tasks", "max_consecutive_failed_dag_runs")
 _COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processor": "dag-processor"}
 
 
@@ -114,6 +117,7 @@ class Reconciler:
         self._cut = False
         self._slow_tried = 0.0
         self._questions = Questions()
+        self._people = People(api, self._questions)
         self._again: dict[str, tuple[dict[str, Any], int]] = {}
         """Failures that were told without all their evidence, and how often each was asked about again."""
 
@@ -123,27 +127,38 @@ class Reconciler:
         failed = self._questions.failed
         return "; ".join(f"{about}: {why}" for about, why in list(failed.items())[:3])
 
-    def look(self, scene: Scene, now: float, known: Callable[[str], Fact | None] = lambda _key: None) -> list[Fact]:
+    def look(
+        self,
+        scene: Scene,
+        now: float,
+        known: Callable[[str], Fact | None] = lambda _key: None,
+        open_runs: Sequence[OpenRun] = (),
+    ) -> list[Fact]:
         """What happened since ``scene``, which is moved on. Raises ApiError where Airflow does not answer at all.
 
         Each listing, and each question about one thing, fails alone: what cannot be had now is counted, told with what
         is known, and asked about again. ``known`` tells the fact with a key: what is known for sure is not looked
-        into again.
+        into again. ``open_runs`` are asked about, for a person may have ended them.
         """
         self._known, self._events_of, self._cut = known, {}, False
         self._until = time.monotonic() + _LOOK_S
         self._questions.begin()
-        health = self._api.get("/monitor/health") or {}
+        health = self._api.get("/monitor/health")
+        if health is None:  # then "not found" says nothing of a run or a DAG either
+            raise ApiUnavailable(f"{self._api.url} has no Airflow API: set [watch] api_url to its address")
         now += self._api.ahead_s  # what Airflow wrote down is by its own clock
         since = scene.since - _OVERLAP_S if scene.since else now - _LOOKBACK_S
         self.dags, self._events_since = scene.dags, since - _EVENTS_BEFORE_S
         facts: list[Fact] = []
         self._part("components", self._health(health, scene, now), scene, facts)
+        slow = now - max(scene.slow_at, self._slow_tried) >= _SLOW_S or self._slow_tried > now or scene.slow_at > now
+        deeds = self._people.did(open_runs, after=_iso(since), now=now - self._api.ahead_s, in_turn=slow)
+        self._part("people's deeds", deeds, scene, facts)
         whole = self._part("failed tasks", self._tasks(since), scene, facts)
         whole = self._part("runs", self._runs(since), scene, facts) and whole
         if not scene.since:
             self._part("earlier runs", self._begun_before(now), scene, facts)
-        if now - max(scene.slow_at, self._slow_tried) >= _SLOW_S or self._slow_tried > now or scene.slow_at > now:
+        if slow:
             self._slow_tried = now
             self._part("DAGs", self._dag_list(scene, now), scene, facts)
             self._part("import errors", self._imports(scene, now), scene, facts)
@@ -437,6 +452,8 @@ class Reconciler:
     def _dag_list(self, scene: Scene, now: float) -> Iterator[Fact]:
         found = {one["dag_id"]: one for one in self._api.pages("/dags", "dags", order_by="dag_id")}
         for dag_id in [name for name in scene.dags if name not in found]:
+            if self._questions.row(f"deletion of DAG {dag_id}", partial(self._was_deleted, dag_id, now), False):
+                continue  # a person did it, who need not be told
             file = scene.dags[dag_id].get("file")
             event = DagVanished(identity=self._identity({"dag_id": dag_id}), reason="no file contains it any more")
             yield self._dag(event, now, {"file": file})
@@ -450,6 +467,11 @@ class Reconciler:
             ask = partial(self._known_dag, one, known, scene, now)
             listed[dag_id] = self._questions.row(f"DAG {dag_id}", ask, {}) or {**before.get(dag_id, {"paused": True})}
         scene.dags = self.dags = listed
+
+    def _was_deleted(self, dag_id: str, now: float) -> bool:
+        """Whether a person has deleted a DAG that is gone; one whose file is gone Airflow still knows by its id."""
+        asked = {"event": "delete_dag", "dag_id": dag_id, "after": _iso(now - _DAY_S), "order_by": "event_log_id"}
+        return any(True for _ in self._api.pages("/eventLogs", "event_logs", **asked))
 
     def _overdue(self, one: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         due, since = self._next_run(one, scene, now)
@@ -481,7 +503,7 @@ class Reconciler:
         """What is worth remembering of a DAG; its params are asked for when it has changed, and when it is its turn."""
         known = {"file": one.get("relative_fileloc"), "paused": one["is_paused"], **_about_dag(one, self._environment)}
         known |= {"draining": True} if _is_draining(one) else {}
-        known |= {name: one[name] for name in ("max_active_tasks",) if one.get(name) is not None}
+        known |= {name: one[name] for name in _LIMITS if one.get(name) is not None}
         known["next"] = self._next_run(one, scene, now)
         mark = [one.get("bundle_version"), one.get("last_expired"), known["tags"], one.get("timetable_summary")]
         if before is not None and before.get("mark") == mark:
@@ -637,12 +659,16 @@ class Reconciler:
         yield from self._unpaused(scene, now)
 
     def _paused(self, event: dict[str, Any], scene: Scene) -> Iterator[Fact]:
+        limit = scene.dags.get(event["dag_id"], {}).get("max_consecutive_failed_dag_runs")
+        counted = f"{limit} runs" if limit else "too many runs"
         paused = DagAutoPaused(
             identity=self._identity({"dag_id": event["dag_id"]}),
             time=_datetime(seconds(event["when"])),
-            reason="too many runs failed in a row (max_consecutive_failed_dag_runs)",
+            reason=f"{counted} failed in a row (max_consecutive_failed_dag_runs)",
         )
-        yield observed(paused, time=seconds(event["when"]), certainty=CERTAIN, about=self._about(event["dag_id"]))
+        when, evidence = seconds(event["when"]), {"failed_runs": limit} if limit else {}
+        about = self._about(event["dag_id"])
+        yield observed(paused, time=when, certainty=CERTAIN, evidence=evidence, about=about)
         scene.paused[event["dag_id"]] = False
 
     def _unpaused(self, scene: Scene, now: float) -> Iterator[Fact]:

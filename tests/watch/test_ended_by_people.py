@@ -1,0 +1,324 @@
+"""What a person sets to another state, clears or deletes is no longer a failure, and its message says who ended it."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from sqlalchemy import select
+from watch_office import RULES, Office, failed, run_ended
+
+from observability.watch import book, schema
+from observability.watch.deadlines import Deadlines
+from observability.watch.facts import Fact
+from observability.watch.ledger import Ledger, write_cursor
+from observability.watch.route import Deadline, Thresholds
+from observability.watch.withdrawals import open_runs
+from observability.watch.witnesses.api import AirflowApi, ApiUnavailable
+from observability.watch.witnesses.reconcile import Reconciler, Scene
+
+HOUR = 3600.0
+CALM = RULES.replace("escalate: [{after: 30m, receiver: chief}]", "escalate: []")
+DAG = {"dag_id": "load", "is_paused": False, "owners": [], "tags": [], "relative_fileloc": "load.py"}
+
+
+class Airflow:
+    """An Airflow with runs, tasks and an event log, in which people may do things; asked by a real reconciler."""
+
+    def __init__(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("CONTRAIL_API_TOKEN", "a-token-of-the-test")
+        self.runs, self.tasks, self.deeds, self.dags = {"r1": "failed"}, {"t": ("failed", 1)}, [], ["load"]
+        self.asked = []
+        api = AirflowApi("http://airflow")
+        api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(self.answer))
+        self.reconciler = Reconciler(api, tmp_path, Thresholds, "test")
+        self.scene = Scene(since=1.0, dags={"load": {"file": "load.py"}})
+
+    def answer(self, request):
+        path, params = request.url.path.removeprefix("/api/v2"), request.url.params
+        self.asked.append(path)
+        found = self.found(path, params)
+        return httpx.Response(404 if found is None else 200, json=found)
+
+    def found(self, path, params):
+        if path == "/monitor/health":
+            return {"scheduler": {}}
+        if path == "/eventLogs":
+            wanted = params.get_list("included_events") or [params.get("event")]
+            return {"event_logs": [deed for deed in reversed(self.deeds) if deed["event"] in wanted]}
+        if path == "/dags":
+            return {"dags": [DAG for name in self.dags if name == "load"]}
+        if one := re.fullmatch(r"/dags/load/dagRuns/([^/]+)(/taskInstances(?:/([^/]+))?)?(?:/(\d+))?", path):
+            return self.run(*one.groups(), params)
+        if path in {"/dags/load", "/dags/load/details"}:
+            return DAG if self.dags else None
+        listed = path.rpartition("/")[2]
+        name = {"taskInstances": "task_instances", "dagRuns": "dag_runs", "importErrors": "import_errors"}.get(listed)
+        return {name or listed: [], "asset_events": []}
+
+    def run(self, run_id, tasks, task_id, index, params):
+        if run_id not in self.runs:
+            return None
+        if tasks is None:
+            return {"dag_id": "load", "dag_run_id": run_id, "state": self.runs[run_id]}
+        known = {name: self.task(name) for name in self.tasks}
+        if task_id is not None:
+            return known.get(f"{task_id}[{index}]" if index else task_id)
+        return {"task_instances": [one for one in known.values() if one["state"] in params.get_list("state")]}
+
+    def task(self, name):
+        task_id, _, index = name.partition("[")
+        state, attempt = self.tasks[name]
+        number = int(index.rstrip("]")) if index else -1
+        return {"task_id": task_id, "state": state, "try_number": attempt, "map_index": number}
+
+    def deed(self, event, run_id="r1", extra=""):
+        one = {"dag_id": "load", "run_id": run_id, "event": event, "owner": "ann", "extra": extra}
+        self.deeds.append({**one, "event_log_id": len(self.deeds) + 1, "when": "2026-01-09T12:00:00Z"})
+
+
+class Bureau(Office):
+    """An office whose reconciler looks at such an Airflow."""
+
+    def __init__(self, ledger, airflow):
+        super().__init__(ledger, CALM)
+        self.airflow = airflow
+
+    def look(self, *, slow=True):
+        with self.ledger.transaction(lock=True) as connection:
+            known = open_runs(connection, self.now)
+        self.airflow.scene.slow_at = self.airflow.reconciler._slow_tried = 0.0 if slow else self.now
+        self.see(*self.airflow.reconciler.look(self.airflow.scene, self.now, open_runs=known))
+
+    def told(self):
+        return [(one.kind, dict(one.details).get("Resolved by", "")) for one in self.messages()]
+
+
+@pytest.fixture
+def airflow(tmp_path, monkeypatch):
+    return Airflow(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def bureau(tmp_path, airflow):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield Bureau(ledger, airflow)
+    ledger.close()
+
+
+def fail(bureau, run="r1", *tasks):
+    for task in tasks or ("t",):
+        task_id, _, index = task.partition("[")
+        number = int(index.rstrip("]")) if index else -1
+        bureau.see(failed(run=run, task=task_id, map_index=number, time=bureau.now))
+    bureau.see(run_ended("failed", run=run, time=bureau.now))
+    bureau.pass_time(5)
+
+
+_OUT = "t was taken out of the run by Airflow: the DAG no longer has it"
+DEEDS = {
+    "set to success": (("patch_task_instance",), {"t": ("success", 1)}, "failed", "t was set to success by ann"),
+    "set to skipped": (("patch_task_instance",), {"t": ("skipped", 1)}, "failed", "t was set to skipped by ann"),
+    "set in bulk": (("bulk_task_instances", None), {"t": ("skipped", 1)}, "failed", "t was set to skipped by ann"),
+    "taken out": ((), {"t": ("removed", 1)}, "failed", _OUT),
+    "instance deleted": (("delete_task_instance",), {}, "failed", "t was deleted by ann"),
+    "run set to success": (
+        ("patch_dag_run", "r1", '{"state": "success"}'), {"t": ("failed", 1)}, "success",
+        "run r1 was set to success by ann",
+    ),
+    "run deleted": (("delete_dag_run",), {}, None, "run r1 was deleted by ann"),
+    "run deleted in the database": ((), {}, None, "run r1 was deleted"),
+    "DAG deleted": (("delete_dag", None), {}, None, "the DAG was deleted by ann"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_a_failure_that_a_person_ends_is_resolved_with_words_that_say_so(bureau, airflow, deed):
+    done, tasks, run, words = deed
+    fail(bureau)
+    bureau.look()
+    assert bureau.told() == [("opened", "")]
+    if done:
+        airflow.deed(*done)
+    airflow.tasks, airflow.runs = tasks, {"r1": run} if run else {}
+    bureau.look(slow=not done)
+    bureau.look()
+    assert bureau.told() == [("opened", ""), ("resolved", words)]
+    bureau.see(failed(time=bureau.now - 5))  # another host's word of it comes late
+    bureau.pass_time(9 * HOUR, step=60)
+    assert len(bureau.told()) == 2
+
+
+def test_a_note_on_a_run_that_goes_on_past_a_failure_repairs_nothing(bureau, airflow):
+    fail(bureau)
+    airflow.runs = {"r1": "success"}
+    airflow.deed("patch_dag_run", extra='{"note": "known"}')
+    bureau.look()
+    assert bureau.told() == [("opened", "")]
+
+
+def test_one_of_several_failed_tasks_that_is_set_leaves_the_others_open(bureau, airflow):
+    fail(bureau, "r1", "t[0]", "t[1]", "u")
+    airflow.tasks = {"t[0]": ("skipped", 1), "t[1]": ("failed", 1), "u": ("failed", 1)}
+    airflow.deed("patch_task_instance")
+    bureau.look()
+    assert [one.live for one in bureau.incidents()] == [True]
+    airflow.tasks = dict.fromkeys(airflow.tasks, ("success", 1))
+    bureau.look()
+    assert bureau.told()[-1] == ("resolved", "u was set to success by ann")
+
+
+def test_one_of_several_broken_runs_that_is_deleted_leaves_the_others_open(bureau, airflow):
+    airflow.runs = {"r1": "failed", "r2": "failed"}
+    fail(bureau, "r1")
+    fail(bureau, "r2")
+    airflow.deed("delete_dag_run", "r1")
+    del airflow.runs["r1"]
+    bureau.look()
+    assert [sorted(one.runs) for one in bureau.incidents() if one.live] == [["r2"]]
+    airflow.deed("delete_dag_run", "r2")
+    airflow.runs = {}
+    bureau.look()
+    assert bureau.told() == [("opened", ""), ("resolved", "run r2 was deleted by ann")]
+
+
+def test_what_was_cleared_waits_for_its_outcome_and_says_who_cleared_it(bureau, airflow):
+    fail(bureau)
+    bureau.pass_time(3.9 * HOUR, step=60)
+    airflow.deed("post_clear_task_instances")
+    airflow.tasks, airflow.runs = {"t": ("running", 2)}, {"r1": "running"}
+    bureau.look()
+    bureau.look()
+    bureau.pass_time(3 * HOUR, step=60)
+    assert bureau.told() == [("opened", "")]
+    (one,) = bureau.incidents()
+    assert one.held_by == "t was cleared by ann, and is not done"
+    bureau.see(failed(sign="recovered", try_number=2, time=bureau.now))
+    bureau.see(run_ended("recovered", time=bureau.now))
+    assert bureau.told()[1:] == [("resolved", "run r1 succeeded after t was cleared by ann")]
+
+
+@pytest.mark.parametrize("later", ["it fails again", "nothing becomes of it"])
+def test_what_was_cleared_in_vain_is_told_again(bureau, airflow, later):
+    fail(bureau)
+    airflow.deed("post_clear_task_instances")
+    airflow.tasks = {"t": ("queued", 2)}
+    bureau.look()
+    if later == "it fails again":
+        bureau.see(failed(try_number=2, time=bureau.now))
+        bureau.pass_time(10)
+    else:
+        bureau.pass_time(4.1 * HOUR, step=60)
+    assert [kind for kind, _ in bureau.told()] == ["opened", "reminder"]
+
+
+def test_a_run_that_is_deleted_while_it_runs_misses_no_deadline(bureau, airflow):
+    rules = [Deadline(name="due", dag="load", run_finishes_within="1h"),
+             Deadline(name="task", dag="load", task="t", task_finishes_within="1h")]  # fmt: skip
+    bureau.desk.teller = type(bureau.desk.teller)(
+        bureau.desk.teller.rules.model_copy(update={"deadlines": rules}), bureau.desk.teller.links, "test"
+    )
+    airflow.runs, airflow.tasks = {"r1": "running"}, {"t": ("running", 1)}
+    bureau.see(Fact(family="run", sign="noted", time=bureau.now, dag_id="load", run_id="r1"))
+    bureau.see(failed(sign="noted", time=bureau.now))
+    bureau.look()
+    airflow.runs = {}
+    airflow.deed("delete_dag_run")
+    bureau.look(slow=False)
+    bureau.now += 2 * HOUR
+    with bureau.ledger.transaction(lock=True) as connection:
+        late = Deadlines(rules, {"load": {}}).check(connection, bureau.now)
+    assert [one.sign for one in late if one.sign != "recovered"] == []
+
+
+def test_a_deadline_that_was_missed_by_a_run_that_is_deleted_is_over(bureau, airflow):
+    airflow.runs = {"r1": "running"}
+    bureau.see(Fact(family="deadline", sign="failed", time=bureau.now, cause="deadline", reason="late", certainty=3,
+                    dag_id="load", run_id="r1", name="due"))  # fmt: skip
+    bureau.pass_time(5)
+    airflow.runs = {}
+    bureau.look()
+    assert bureau.told() == [("opened", ""), ("resolved", "run r1 was deleted")]
+
+
+def test_a_dag_that_is_gone_is_told_once_and_taken_as_meant_after_a_day(bureau, airflow):
+    airflow.dags = [""]
+    bureau.look()
+    bureau.pass_time(24.5 * HOUR, step=600)
+    assert [kind for kind, _ in bureau.told()] == ["opened"]
+    with bureau.ledger.transaction(lock=True) as connection:
+        bureau.desk.quiet(connection, bureau.now)
+    assert bureau.told()[1:] == [("resolved", "nobody: it was gone for a day, and is taken as meant to be")]
+
+
+@pytest.mark.parametrize("told_before", [False, True])
+def test_a_dag_that_a_person_deletes_is_no_news_and_ends_what_was_told_of_it(bureau, airflow, told_before):
+    if told_before:
+        airflow.dags = [""]
+        bureau.look()
+        bureau.pass_time(5)
+    airflow.deed("delete_dag", None)
+    airflow.dags = []
+    bureau.look()
+    bureau.pass_time(60)
+    wanted = [("opened", ""), ("resolved", "the DAG was deleted by ann")] if told_before else []
+    assert bureau.told() == wanted
+
+
+def test_a_dag_that_is_paused_reminds_as_rarely_as_what_somebody_has_taken(bureau):
+    fail(bureau)
+    with bureau.ledger.transaction(lock=True) as connection:
+        write_cursor(connection, "reconcile", {"dags": {"load": {"paused": True}}})
+    bureau.pass_time(47 * HOUR, step=600)
+    assert [kind for kind, _ in bureau.told()] == ["opened"]
+    bureau.pass_time(3 * HOUR, step=600)
+    assert [kind for kind, _ in bureau.told()] == ["opened", "reminder"]
+
+
+@pytest.mark.parametrize("change", ["time", "another attempt", "worse", "many more"])
+def test_what_somebody_has_taken_speaks_again_when_it_changes_or_is_forgotten(bureau, change):
+    fail(bureau)
+    with bureau.ledger.transaction(lock=True) as connection:
+        bureau.desk.acknowledge(connection, book.incidents(connection)[0], "ann", bureau.now)
+    bureau.pass_time(47 * HOUR, step=600)
+    assert [kind for kind, _ in bureau.told()] == ["opened"]
+    if change == "another attempt":
+        bureau.see(failed(try_number=2, time=bureau.now))
+    elif change == "worse":
+        bureau.see(failed(task="u", severity="critical", time=bureau.now))
+    elif change == "many more":
+        bureau.see(*(failed(task=f"u{number}", time=bureau.now) for number in range(5)))
+    bureau.pass_time(2 * HOUR if change == "time" else 600, step=60)
+    assert [kind for kind, _ in bureau.told()] == ["opened", "update" if change == "many more" else "reminder"]
+    assert [one.state for one in bureau.incidents()] == ["acknowledged"]
+
+
+def test_what_is_gone_is_asked_about_in_turn_and_not_all_at_once(bureau, airflow):
+    airflow.runs = {f"r{number}": "failed" for number in range(40)}
+    for run in airflow.runs:
+        fail(bureau, run)
+    airflow.asked.clear()
+    bureau.look()
+    assert sum(bool(re.fullmatch(r"/dags/load/dagRuns/r\d+", path)) for path in airflow.asked) == 10
+    airflow.runs = {}
+    for _ in range(4):
+        bureau.look()
+    assert bureau.told()[-1][0] == "resolved"
+
+
+def test_a_proxy_that_finds_nothing_deletes_nothing(bureau, airflow):
+    fail(bureau)
+    airflow.found = lambda *_: None
+    with pytest.raises(ApiUnavailable, match="has no Airflow API"):
+        bureau.look()
+    assert [(one.family, one.live) for one in bureau.incidents()] == [("task", True)]
+
+
+def test_what_ended_is_written_down_as_an_event_once(bureau, airflow):
+    fail(bureau)
+    airflow.runs = {}
+    bureau.look()
+    with bureau.ledger.transaction() as connection:
+        documents = connection.execute(select(schema.events.c.document)).scalars().all()
+    assert [one["action"] for one in documents].count("incident.resolved") == 1
