@@ -1,7 +1,7 @@
 """The last words of Airflow's supervisor: how the process of a task ended that did not report itself.
 
 Only its own lines count. They have the logger ``task``, the level that it uses and whole numbers; and they lack the
-``filename`` that every line of the task's own process has, so that a task cannot speak them by logging.
+``filename`` and the ids that the lines of the task's own process have, so that a task cannot speak them by logging.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Ending", "ending_of"]
+__all__ = ["Ending", "ending_of", "is_of_task"]
 
 _LOGGER, _FILE = "task", "supervisor.py"
+_BOUND = ("ti_id", "try_number", "task_id")
+"""What Airflow binds to each line of a task's own process, whatever logger or keys the task chooses."""
 _RUNNER_FAILED = (125, 126)
 """With what ``_fork_main`` of Airflow's supervisor leaves when the runner, not the task, raised."""
 _ENDED_STATES = (None, "failed", "success", "skipped", "removed", "restarting")
@@ -37,10 +39,17 @@ def ending_of(line: Mapping[str, Any]) -> Ending | None:
     said = line.get("event")
     if line.get("logger") != _LOGGER or line.get("filename", _FILE) != _FILE or not isinstance(said, str):
         return None
+    if is_of_task(line):
+        return None
     for start, levels, read in _WORDS:
         if said.startswith(start) and line.get("level") in levels:
             return read(line)
     return None
+
+
+def is_of_task(line: Mapping[str, Any]) -> bool:
+    """True where the task's own process printed or logged this line of its log."""
+    return str(line.get("logger")).startswith("task.std") or any(name in line for name in _BOUND)
 
 
 def _by_signal(line: Mapping[str, Any]) -> Ending | None:

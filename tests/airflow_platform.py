@@ -91,10 +91,9 @@ def end_with_us(command, *arguments, env):
         assert waits.wait(60) == 0
 
 
-@pytest.fixture(scope="session")
-def platform(tmp_path_factory):
-    """A platform that is up and healthy, with the one DAG ``long``."""
-    home = tmp_path_factory.mktemp("platform")
+@contextmanager
+def started_platform(home, **more):
+    """A platform that is up and healthy with the DAGs of ``cli/platform/dags``, down again behind the block."""
     port, statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
     environment = clean_environment(
         CONTRAIL_HOME=str(home),
@@ -102,6 +101,7 @@ def platform(tmp_path_factory):
         CONTRAIL_AIRFLOW__DAGS_FOLDER=str(Path(__file__).parent / "cli" / "platform" / "dags"),
         CONTRAIL_RELAY__STATSD_PORT=statsd,
         CONTRAIL_STATSD__PORT=statsd,
+        **more,
     )
     running = Platform(environment, Layout(home), f"http://127.0.0.1:{port}")
     started = subprocess.run(
@@ -109,6 +109,13 @@ def platform(tmp_path_factory):
     )
     assert started.returncode == 0, started.stderr
     with end_with_us(CONTRAIL, "down", env=environment):
+        yield running
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory):
+    """A platform that is up and healthy, with the one DAG ``long``."""
+    with started_platform(tmp_path_factory.mktemp("platform")) as running:
         yield running
 
 

@@ -16,7 +16,7 @@ from airflow.listeners import hookimpl
 from sqlalchemy.orm import object_session
 
 from observability import attempts, callbacks, causes, identity, metrics
-from observability.airflow.echo import stop_echo
+from observability.airflow.echo import mask_echo
 from observability.airflow.masking import follow_masks
 from observability.contain import contained
 from observability.emit import emit, report_losses
@@ -40,9 +40,9 @@ _PARSERS = ("airflow.dag_processing.", "airflow.models.dagbag")
 
 @hookimpl
 def on_starting(component: Any) -> None:  # noqa: ARG001 - Airflow's signature
-    """Keep what tasks say out of the component's own log, before it starts the first of them."""
+    """Mask what tasks say in the component's own log, or keep it out, before it starts the first of them."""
     with contained(_STAGE):
-        stop_echo()
+        mask_echo()
 
 
 @hookimpl

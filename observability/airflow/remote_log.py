@@ -18,6 +18,7 @@ from airflow.configuration import conf
 from airflow.utils.state import State
 
 from observability.airflow.catch_up import deliver, deliver_beside, resolve_in_process
+from observability.airflow.echo import mask_echo_where_loaded
 from observability.airflow.lent_connections import lent_connections
 from observability.contain import contained
 from observability.redact import structlog_processor
@@ -48,8 +49,15 @@ _OF_A_TRIGGER = ".trigger."
 class ContrailLogIO:
     """Airflow's ``RemoteLogIO`` and ``RemoteLogStreamIO``; makes no connection before it is asked."""
 
-    processors: tuple[Any, ...] = (structlog_processor,)
-    """Steps that Airflow adds to its pipeline after its own masker: forms of a secret that the masker does not know."""
+    @property
+    def processors(self) -> tuple[Any, ...]:
+        """Steps that Airflow adds behind its own masker: forms of a secret that the masker does not know.
+
+        Airflow asks for them where a process begins to supervise a task; from then on its echo is masked as well.
+        """
+        with contained("echo"):
+            mask_echo_where_loaded()
+        return (structlog_processor,)
 
     @cached_property
     def connection_id(self) -> str | None:

@@ -10,6 +10,7 @@ from observability.contain import own_fault
 from observability.journal import frames
 from observability.relay.sources.file import READ_FLAGS
 from observability.relay.sources.journal import record_id
+from observability.relay.steps.component_lines import masked, without_echo
 from observability.relay.steps.identify import HEAD_BYTES, identify
 from observability.relay.steps.line_time import CONTINUED_BYTES
 from observability.relay.steps.splice import MOST_LINE_BYTES, PIECE_BYTES, Spliced, add_pieces, entry_of, splice
@@ -27,6 +28,7 @@ _HEAD_BYTES = 256
 TAIL_BYTES = 32
 """So many bytes before a cursor are kept with it, to know the file again."""
 _MOST_RECORD_BYTES = 16_777_216
+_COMPONENTS = "airflow.component"
 
 
 class Replaced(Exception):  # noqa: N818 - a state of the file
@@ -106,9 +108,10 @@ def read(
 def _parsed(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Stretch | None:
     if not file.stream.prefix:
         return _records(cursor, chunk, end, final=final)
-    if file.ids:
-        return _kept(file, cursor, chunk[:end])
-    return _lines(file, cursor, chunk, end, final=final)
+    stretch = _kept(file, cursor, chunk[:end]) if file.ids else _lines(file, cursor, chunk, end, final=final)
+    if stretch is not None and file.stream.dataset == _COMPONENTS:
+        stretch.spliced.documents = masked(stretch.spliced.documents, file.stream.prefix)
+    return stretch
 
 
 def _line_by_line(file: TailedFile, cursor: Cursor, chunk: bytes) -> Stretch:
@@ -176,7 +179,10 @@ def _lines(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: b
     elif end == 0 and not (final and chunk):
         return None
     stop = len(chunk) if final else max(end, start)
-    out.extend(splice(file, chunk[start:stop], cursor.offset + start, lambda: _before(file, cursor.offset + start)))
+    text = chunk[start:stop]
+    if file.stream.dataset == _COMPONENTS:
+        text = without_echo(text, file.stream.prefix)
+    out.extend(splice(file, text, cursor.offset + start, lambda: _before(file, cursor.offset + start)))
     return Stretch(_moved(cursor, chunk[:stop]), chunk[:stop], out)
 
 
@@ -209,7 +215,8 @@ def _kept(file: TailedFile, cursor: Cursor, chunk: bytes) -> Stretch | None:
     before = b""
     for offset, line in kept_lines(chunk):
         here = before
-        out.extend(splice(file, line, offset, lambda here=here: here))  # type: ignore[misc]
+        text = without_echo(line, file.stream.prefix) if file.stream.dataset == _COMPONENTS else line
+        out.extend(splice(file, text, offset, lambda here=here: here))  # type: ignore[misc]
         before = (before + line + b"\n")[-CONTINUED_BYTES:]
     return Stretch(_moved(cursor, chunk), chunk, out)
 

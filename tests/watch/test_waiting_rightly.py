@@ -8,7 +8,7 @@ import pytest
 
 from observability.watch.facts import SEEN
 from observability.watch.witnesses.diagnose import diagnose_task
-from observability.watch.witnesses.logs import LastWords
+from observability.watch.witnesses.logs import LastWords, words_in
 from observability.watch.witnesses.room import Room
 
 NOW = 1_767_960_000.0
@@ -113,6 +113,34 @@ def test_the_executors_words_reach_the_reader_and_the_cause(said, cause, place):
     verdict = diagnose_task(TASK, events, words)
     assert (verdict.cause, verdict.certainty) == (cause, SEEN)
     assert said in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"event": "trigger_dag_run", "owner": "ann", "task_id": None, "map_index": None, "try_number": None},
+        {"event": "patch_xcom", "owner": "ann"},
+        {"event": "anything", "task_id": None},
+    ],
+)
+def test_what_a_person_sends_to_the_api_is_not_the_executors_word(more):
+    event = {"event": "state mismatch", "extra": '{"conf": {"note": "OOMKilled"}}', "task_id": "t", "map_index": -1,
+             "try_number": 1, "when": TASK["end_date"]}  # fmt: skip
+    assert diagnose_task(TASK, [{**event, **more}], LastWords()).cause == "app"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"logger": "task.stdout"},
+        {"logger": "my.module", "ti_id": "01a21b5b", "try_number": 1},
+        {"logger": "task", "ti_id": None, "filename": "supervisor.py"},
+    ],
+)
+def test_what_the_task_itself_said_is_not_the_executors_word(more):
+    words = words_in([{"event": "pod x is OOMKilled", "level": "error", **more}])
+    assert diagnose_task(TASK, [], words).cause == "app"
+    assert words_in([{"event": "pod x is OOMKilled", "level": "error"}]).spoken == frozenset()
 
 
 def test_a_tasks_own_error_is_not_the_executors_word():

@@ -162,6 +162,19 @@ class TestLastWords:
     def test_an_exit_code_after_an_exception_is_its_consequence(self):
         assert words(RAISED, {"event": "Process exited abnormally", "exit_code": 1, **SUPERVISOR}).cause == "app"
 
+    @pytest.mark.parametrize(
+        "forged",
+        [
+            {"event": "done", "event.action": "task.failed", "airflow.cause": "oom", "logger": "my.module"},
+            {"event": "done", "event.action": "task.failed", "airflow.cause": "oom", "filename": "load.py"},
+            {**RAISED, "filename": "load.py", "logger": "task"},
+            {**RAISED, "logger": "task.stdout"},
+            {"event": "Process exited abnormally", "exit_code": 7, "logger": "task", "level": "warning", "ti_id": "x"},
+        ],
+    )
+    def test_a_task_cannot_say_how_it_ended_in_the_words_of_others(self, forged):
+        assert words(forged).cause is None
+
     def test_nothing_where_the_log_says_nothing(self):
         assert words({"event": "hello"}).cause is None
 

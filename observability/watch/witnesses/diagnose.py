@@ -89,14 +89,20 @@ def _executor_words(events: Sequence[dict[str, Any]], words: LastWords) -> tuple
     """The cause and the words of an executor that lost a pod or worker: from Airflow's event log, or the task's own."""
     if "error.type" in words.evidence:
         return None
-    texts = [str(event.get("extra") or "") for event in events if event["event"] not in _BY_HAND]
-    lines = () if words.cause else words.evidence.get("log_tail") or ()  # what the supervisor says is surer
+    texts = [str(event.get("extra") or "") for event in events if _is_by_executor(event)]
+    lines = [] if words.cause else words.evidence.get("log_tail") or []  # what the supervisor says is surer
+    lines = [line for line in lines if line not in words.spoken]  # a task can print anything
     for text in (*reversed(texts), *reversed(lines)):
         told = text.rpartition("Extra info:")[2].strip() or text
         for cause, pattern in _EXECUTOR:
             if pattern.search(told):
                 return cause, " ".join(told.split())[:_WORDS_MOST]
     return None
+
+
+def _is_by_executor(event: dict[str, Any]) -> bool:
+    """True where no person is behind it; what people send to the API, a run's conf included, is in the same log."""
+    return not event.get("owner") and event.get("task_id") is not None
 
 
 def _concerns(event: dict[str, Any], one: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import orjson
 
 from observability import causes
 from observability.catalog import CAUSES
-from observability.supervisor import ending_of
+from observability.supervisor import ending_of, is_of_task
 from observability.watch.log_tail import tail_of
 
 if TYPE_CHECKING:
@@ -25,11 +25,15 @@ _TRIGGER_FAILED = "Trigger failed:"
 
 @dataclass(frozen=True, slots=True)
 class LastWords:
-    """How an attempt ended by its own log: the cause if it says so, a sentence, ECS fields, the last lines."""
+    """How an attempt ended by its own log: the cause if it says so, a sentence, ECS fields, the last lines.
+
+    ``spoken`` are those of the last lines that the task itself said, so that they are nobody else's word.
+    """
 
     cause: str | None = None
     reason: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+    spoken: frozenset[str] = frozenset()
 
 
 def log_path(folder: Path, dag_id: str, run_id: str, task_id: str, map_index: int, attempt: int) -> Path:  # noqa: PLR0913, PLR0917 - each is a column of what it is about
@@ -63,15 +67,16 @@ def words_in(records: Iterable[dict[str, Any]]) -> LastWords:
     for record in records:
         said = str(record.get("event", ""))
         seen.append(record)
-        if said.startswith(_TRIGGER_FAILED):
+        if said.startswith(_TRIGGER_FAILED) and record.get("logger", "task") == "task":
             trigger = said[len(_TRIGGER_FAILED) :]
         found = _by_exception(record, trigger) or _by_callback(record, found) or _by_supervisor(record, found) or found
-    return LastWords(found.cause, found.reason, {**found.evidence, "log_tail": tail_of(seen)})
+    spoken = frozenset(tail_of(record for record in seen if is_of_task(record)))
+    return LastWords(found.cause, found.reason, {**found.evidence, "log_tail": tail_of(seen)}, spoken)
 
 
 def _by_exception(record: dict[str, Any], trigger: str) -> LastWords | None:
     """Airflow's own line about the error that ended the attempt; ``trigger`` is the traceback of its trigger."""
-    if record.get("event") != "Task failed with exception" or record.get("logger", "task") != "task":
+    if record.get("event") != "Task failed with exception" or not _is_by(record, "task", "task_runner.py"):
         return None
     failure = causes.describe_detail(record.get("error_detail"))
     if failure is not None and failure.error_type == "TaskDeferralError" and trigger.strip():
@@ -95,11 +100,18 @@ def _by_callback(record: dict[str, Any], before: LastWords) -> LastWords | None:
     """The callback's own line: it had the exception itself, and so the last word about it."""
     if record.get("event.action") not in _FAILED or record.get("airflow.cause") not in CAUSES:
         return None
+    if not _is_by(record, "observability", "callbacks.py"):
+        return None
     said: dict[str, Any] = {
         name: str(record[name]) for name in ("error.type", "error.frame", "error.fingerprint") if name in record
     }
     reason = str(record.get("event.reason") or before.reason)
     return LastWords(str(record["airflow.cause"]), reason, {**before.evidence, **said})
+
+
+def _is_by(record: dict[str, Any], logger: str, file: str) -> bool:
+    """True where this logger in this file wrote it: a task can choose the name of a logger, but not where it logs."""
+    return (record.get("logger", logger), record.get("filename", file)) == (logger, file)
 
 
 def _by_supervisor(record: dict[str, Any], before: LastWords) -> LastWords | None:
