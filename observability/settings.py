@@ -161,6 +161,10 @@ class RelaySettings:
     statsd_host: str = knob("127.0.0.1", "Address the StatsD listener binds.")
     statsd_port: int = knob(8125, "UDP port of it.")
     statsd_interval_s: float = knob(10.0, "Metrics are aggregated over this many seconds.")
+    statsd_prefix: str = knob(
+        "",
+        "Airflow's [metrics] statsd_prefix, which is taken off names; empty: what Airflow's configuration here says.",
+    )
     statsd_forward: str = knob("", "host:port of another StatsD server that gets a copy; empty: none.")
     series_budget: int = knob(2000, "Most series of one metric per interval; the rest is folded into one and counted.")
     spool_limit_bytes: int = knob(2_147_483_648, "Most disk held for records not yet acknowledged by every sink.")
@@ -296,7 +300,7 @@ class Settings:
     @property
     def public_url(self) -> str:
         """Address of the Airflow UI for people, without a slash at its end."""
-        named = self.contrail.public_url or _airflow_base_url()
+        named = self.contrail.public_url or _airflow_option("api", "base_url")
         return (named or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
 
     @property
@@ -305,22 +309,32 @@ class Settings:
         return self.watch.kibana_alerts or f"{self.elasticsearch.index_prefix}contrail-kibana-alerts"
 
     @property
+    def log_filename_template(self) -> str:
+        """Airflow's template of the names of task logs where its configuration here has one, else ""."""
+        return _airflow_option("logging", "log_filename_template")
+
+    @property
+    def statsd_prefix(self) -> str:
+        """What Airflow puts before the names of its metrics, without the dot; "" for nothing."""
+        return self.relay.statsd_prefix or _airflow_option("metrics", "statsd_prefix", "airflow")
+
+    @property
     def ledger_url(self) -> str:
         """SQLAlchemy URL of the incident ledger."""
         return self.watch.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
 
 
-def _airflow_base_url() -> str:
-    """``[api] base_url`` as Airflow has it, from its variable or its file, without importing Airflow; "" for none."""
-    if named := os.environ.get("AIRFLOW__API__BASE_URL"):
+def _airflow_option(section: str, key: str, default: str = "") -> str:
+    """An option as Airflow has it, from its variable or its file, without importing Airflow."""
+    if (named := os.environ.get(f"AIRFLOW__{section}__{key}".upper())) is not None:
         return named.strip()
     file = Path(os.environ.get("AIRFLOW_CONFIG") or airflow_home() / "airflow.cfg").expanduser()
     try:
         found = configparser.ConfigParser(interpolation=None, strict=False)
         found.read_string(file.read_text("utf-8"))
-        return found.get("api", "base_url", fallback="").strip()
+        return found.get(section, key, fallback=default).replace("%%", "%").strip()
     except (OSError, UnicodeDecodeError, configparser.Error):
-        return ""
+        return default
 
 
 def airflow_home() -> Path:

@@ -167,9 +167,11 @@ class Relay:
             return
         self._told_unknown += fresh
         count_loss("relay.files", "log files of a name that fits no known template", fresh)
+        named = f" (it is {one!r} here)" if (one := self.settings.log_filename_template) else ""
         self._say(
             f"relay: does not carry {fresh} log files such as {next(iter(self.inventory.unknown), '?')}: their names"
-            " are not those of a task's or a component's log; keep Airflow's own [logging] log_filename_template"
+            " are not those of a task's or a component's log;"
+            f" keep Airflow's own [logging] log_filename_template{named}"
         )
 
     def _remember(self) -> None:
@@ -268,6 +270,7 @@ class Relay:
             spool=self.home / "statsd",
             interval_s=knobs.statsd_interval_s,
             budget=knobs.series_budget,
+            prefix=self.settings.statsd_prefix,
             forward=knobs.statsd_forward,
             environment=self.settings.contrail.environment,
             own=self._own_metrics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter, deque
 from dataclasses import replace
@@ -38,6 +39,9 @@ _TAKEN_IN_S = 600.0
 """Our clock and the service's differ by less, else it refuses our signatures; so long a line may wait to be found."""
 _MOST_BYTES, _DOCUMENT = 256 * 1024 * 1024, 1024
 """What the newest documents of an answer may take, and what one takes beside its texts."""
+_VALUE = 200
+"""Bytes that a counted value takes at the most, beside its text."""
+_MOST_SERIES = 1_000_000
 _SERIES = frozenset({"metric.name", "metric.tags", *catalog.TAGS.values()})
 
 
@@ -98,10 +102,15 @@ class CloudWatchStore:
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""
         number: Counter[str] = Counter()
+        held = 0
         for _, _, document in self._matching(query):
             value = "" if by is None else _field(document, query.dataset, by)
             for one in value if isinstance(value, list) else [value]:
-                number["" if one is None else str(one)] += 1
+                name = "" if one is None else str(one)
+                held += 0 if name in number else _VALUE + 4 * len(name)
+                number[name] += 1
+            if held > _MOST_BYTES:
+                raise _too_much(f"the values of {by} take more than {_MOST_BYTES >> 20} MiB")
         return dict(sorted(number.items())) if by is not None else {"": number[""]}
 
     def table(self, ask: Ask) -> Table:
@@ -112,13 +121,14 @@ class CloudWatchStore:
         """How many metric series (name and tags) the store holds."""
         from observability.store.store import Query
 
-        documents = self.documents(Query("airflow.statsd"))
-        return len(
-            {
-                orjson.dumps({k: v for k, v in one.items() if k in _SERIES}, option=orjson.OPT_SORT_KEYS)
-                for one in documents
-            }
-        )
+        known: set[int] = set()
+        for document in self.documents(Query("airflow.statsd")):
+            about = {key: value for key, value in document.items() if key in _SERIES}
+            text = orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
+            known.add(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big"))
+            if len(known) > _MOST_SERIES:
+                raise _too_much(f"there are more than {_MOST_SERIES} series")
+        return len(known)
 
     def health(self) -> str | None:
         """None when the store answers, else what is wrong with it and the remedy."""
@@ -209,6 +219,12 @@ class _Following:
 def open_store(settings: Settings) -> CloudWatchStore:
     """The store of ``[cloudwatch]``."""
     return CloudWatchStore(lambda: logs_client(settings), settings)
+
+
+def _too_much(what: str) -> Exception:
+    from observability.store.store import StoreError
+
+    return StoreError(f"CloudWatch cannot answer: {what}, so the rest was not read; choose a shorter time, or one DAG")
 
 
 def _last(documents: Iterator[Document], number: int) -> Iterator[Document]:

@@ -123,6 +123,11 @@ def _through_a_proxy(url: str, options: dict[str, Any]) -> urllib3.ProxyManager 
     proxy = proxy_for(where.scheme or "http", where.hostname or "", where.port)
     if proxy is None:
         return None
+    if not proxy.lower().startswith(("http://", "https://")):
+        raise ClusterUnreachable(
+            f"{url} cannot be reached by {urllib3.util.parse_url(proxy).scheme}, only through an HTTP proxy;"
+            " name one by HTTPS_PROXY, or spare the host by NO_PROXY"
+        )
     login = urllib3.util.parse_url(proxy).auth
     headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
     return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)

@@ -113,6 +113,11 @@ class ElasticsearchStore:
                 return {"": answer["hits"]["total"]["value"]}
             if "aggregations" not in answer:
                 return {}
+            if answer["aggregations"]["by"]["sum_other_doc_count"]:
+                raise StoreError(
+                    f"Elasticsearch cannot answer: {by} has more than {_MOST_VALUES} values;"
+                    " choose a shorter time, or one DAG"
+                )
             none = answer["aggregations"]["none"]["doc_count"]
             buckets = answer["aggregations"]["by"]["buckets"]
             return ({"": none} if none else {}) | {

@@ -387,6 +387,16 @@ def test_metrics_that_are_not_airflows_do_not_count_as_airflows(chain, monkeypat
     assert [link for link, _, _ in Chain(home, chain.airflow).broken()] == ["metrics"]
 
 
+def test_the_prefix_that_the_relay_does_not_take_off_is_named_with_the_remedy(chain, monkeypatch):
+    monkeypatch.setattr(Chain, "metric", "acme.scheduler_heartbeat")
+    home = chain.home.with_name("other")
+    home.mkdir(mode=0o700)
+    [(link, why, mend)] = Chain(home, chain.airflow).broken()
+    assert link == "metrics"
+    assert "arrive as acme.scheduler_heartbeat" in why
+    assert "CONTRAIL_RELAY__STATSD_PREFIX=acme" in mend
+
+
 def test_what_a_broken_link_hides_is_not_called_broken(chain):
     stop_airflow(chain)
     hidden = {name for name, one in chain.findings().items() if one.state == "unknown"}

@@ -348,14 +348,15 @@ def test_a_store_that_was_put_back_to_an_older_state_gets_what_it_lacks(settings
     assert len(stored(settings.store_path)) == 3
 
 
-def test_logs_that_follow_another_template_are_named_with_the_remedy(settings, logs):
+def test_logs_that_follow_another_template_are_named_with_the_remedy(settings, logs, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__LOGGING__LOG_FILENAME_TEMPLATE", "{{ ti.dag_id }}/{{ ti.task_id }}/{{ ts }}/1.log")
     said = []
     path = logs.write(line("one"), "flights/load/2026-01-31T00:00:00/1.log")
     logs.write(line("two"))
     assert Relay(settings, statsd=False, say=said.append).run(once=True)
     [warning] = [text for text in said if "does not carry" in text]
     assert str(path) in warning
-    assert "log_filename_template" in warning
+    assert "log_filename_template (it is '{{ ti.dag_id }}/{{ ti.task_id }}/{{ ts }}/1.log' here)" in warning
     assert read_status(settings.home)["unknown"] == [str(path)]
     assert len(stored(settings.store_path)) == 1
 

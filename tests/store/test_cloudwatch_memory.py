@@ -154,6 +154,33 @@ def test_the_newest_lines_are_bounded_in_bytes(monkeypatch):
         list(store_of(LongLog(60)).documents(Query("airflow.task", limit=9000, newest=True)))
 
 
+def test_counting_by_a_field_holds_its_values_and_no_line():
+    found, peak = peak_of(lambda: store_of(LongLog(60)).count(Query("airflow.task"), by="airflow.dag_id"))
+
+    assert found == dict.fromkeys(("dag0", "dag1", "dag2"), 20 * PAGE)
+    assert peak < 6 * MIB
+
+
+def test_values_that_are_too_many_to_count_are_refused_while_they_are_read(monkeypatch):
+    monkeypatch.setattr(stores, "_MOST_BYTES", MIB)
+    log = LongLog(60, text=lambda number: f"{number}" * 200)
+
+    with pytest.raises(
+        StoreError, match="the values of event take more than 1 MiB, so the rest was not read; choose a"
+    ):
+        store_of(log).count(Query("airflow.task"), by="event")
+    assert log.read < 20
+
+
+def test_series_that_are_too_many_are_refused_while_they_are_read(monkeypatch):
+    store = store_of(LongLog(60))
+    assert store.series() == 3
+
+    monkeypatch.setattr(stores, "_MOST_SERIES", 2)
+    with pytest.raises(StoreError, match="there are more than 2 series, so the rest was not read; choose a shorter"):
+        store_of(LongLog(60)).series()
+
+
 def test_the_embedded_store_bounds_its_rows_too(monkeypatch, tmp_path_factory):
     settings = load_settings(environ=embedded(tmp_path_factory))
     fill(settings, journal("etl.event", [{"event.action": "task.failed", "airflow.dag_id": f"d{n}"} for n in range(9)]))

@@ -207,3 +207,14 @@ def test_a_cluster_elsewhere_is_asked_through_the_proxy_and_one_on_this_machine_
             with pytest.raises(ClusterUnreachable):
                 Cluster(Credentials(url=url), timeout_s=1).ask("GET", "/")
         assert len(proxy.asked) == 1
+
+
+@pytest.mark.parametrize("proxy", ["socks5://proxy.corp:1080", "socks5h://proxy.corp:1080", "SOCKS4://proxy.corp"])
+def test_a_socks_proxy_is_refused_with_the_remedy(monkeypatch, proxy):
+    for name in ("https_proxy", "http_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+
+    with pytest.raises(ClusterUnreachable, match="name one by HTTPS_PROXY, or spare the host by NO_PROXY"):
+        Cluster(Credentials(url="https://es.example:9200"))
+    Cluster(Credentials(url="https://127.0.0.1:9200")).close()

@@ -53,7 +53,8 @@ def _log_files(settings: Settings) -> str:
     if number := told.get("unknown_files", 0):
         examples = ", ".join(told.get("unknown", [])[:3])
         raise Broken(
-            f"{number} log files are not carried, because their names fit no template that Contrail knows: {examples}",
+            f"{number} log files are not carried, because their names fit no template that Contrail knows: {examples}"
+            + (f"; Airflow's log_filename_template is {one!r}" if (one := settings.log_filename_template) else ""),
             "set Airflow's [logging] log_filename_template back to its default, or report the names",
         )
     return f"every log below {settings.log_folder} is carried"
@@ -83,11 +84,25 @@ def _metrics(settings: Settings) -> str:
     )
     if _counted(settings, query):
         return "Airflow's own metrics arrive"
+    if prefixes := _foreign_prefixes(settings, now):
+        raise Broken(
+            f"Airflow's metrics arrive as {prefixes[0]}.scheduler_heartbeat, and the relay takes off"
+            f" {settings.statsd_prefix!r}",
+            f"set CONTRAIL_RELAY__STATSD_PREFIX={prefixes[0]} where the relay runs, and restart it",
+        )
     how = "set AIRFLOW__METRICS__STATSD_ON=True, host and port"
     before = replace(query, since=now - _LATELY)
     if not is_ours(settings) and not _counted(settings, before):
         raise Off("no metric of Airflow's own has arrived: they are optional, and fill the operations board", how)
     raise Broken("no metric of Airflow's own arrived within five minutes", how)
+
+
+def _foreign_prefixes(settings: Settings, now: datetime) -> list[str]:
+    """What stands before the name of the scheduler's heartbeat where it is not what the relay takes off."""
+    with closing(open_store(settings)) as store:
+        names = store.count(Query("airflow.statsd", since=now - _RECENT), by="metric.name")
+    beats = (name.rpartition(".")[0] for name in names if name.endswith(".scheduler_heartbeat"))
+    return sorted(filter(None, beats))
 
 
 def _sinks(settings: Settings) -> str:

@@ -1,7 +1,8 @@
 """The StatsD socket: reads datagrams, adds them up, writes each interval's series to the metric journal.
 
 Understood are plain StatsD (``name:1|c``), DogStatsD (``name:1:2|ms|@0.5|#tag:value``) and Influx tags
-(``name,tag=value:1|c``). Airflow's prefix ``airflow.`` is taken off. What cannot be read is counted, never guessed.
+(``name,tag=value:1|c``). Airflow's ``[metrics] statsd_prefix`` is taken off, and ``airflow.`` too.
+What cannot be read is counted, never guessed.
 A sample belongs to the interval in which it came, whatever its own timestamp (``|T``); DogStatsD's events and
 service checks are no metrics and are counted apart.
 
@@ -85,6 +86,7 @@ class Statsd(threading.Thread):
         spool: Path | None = None,
         interval_s: float = 10.0,
         budget: int = 2000,
+        prefix: str = "airflow",
         forward: str = "",
         environment: str = "dev",
         own: Callable[[], list[tuple[str, str, float, dict[str, str]]]] = list,
@@ -98,6 +100,7 @@ class Statsd(threading.Thread):
         self._journal = journal
         self._interval_s = interval_s
         self._own = own
+        self._prefixes = tuple(f"{one.strip('.')}." for one in dict.fromkeys((prefix, "airflow")) if one.strip("."))
         self._common: dict[str, Any] = {
             "service.name": "airflow",
             "service.environment": environment,
@@ -309,7 +312,7 @@ class Statsd(threading.Thread):
         if len(head) + len(kind) > _MOST_HEAD_BYTES:
             return None
         try:
-            shape = _parsed(head.decode(), kind)
+            shape = _parsed(head.decode(), kind, self._prefixes)
         except (UnicodeDecodeError, ValueError):
             return None
         self._shapes_bytes += 3 * (len(head) + len(kind)) + _SHAPE_OVERHEAD
@@ -350,11 +353,11 @@ def _add(series: Series, value: bytes, weight: float, *, steps: bool = True) -> 
         series.total += number * weight
 
 
-def _parsed(head: str, rest: bytes) -> _Shape:
+def _parsed(head: str, rest: bytes, prefixes: tuple[str, ...]) -> _Shape:
     code, *options = rest.split(b"|")
     kind = _KINDS.get(code.strip())
     name, _, influx = head.partition(",")
-    name = name.removeprefix("airflow.")
+    name = name.removeprefix(next((one for one in prefixes if name.startswith(one)), ""))
     if kind is None or not _NAME.fullmatch(name):
         raise ValueError(head)
     tags = [tuple(map(_unescaped, pair.partition("=")[::2])) for pair in _INFLUX_COMMA.split(influx)] if influx else []

@@ -12,6 +12,7 @@ from observability.contain import take_losses
 from observability.journal import Journal, frames
 from observability.relay import series
 from observability.relay.sources.statsd import Statsd, StatsdUnavailable
+from observability.settings import load_settings
 
 
 @pytest.fixture
@@ -353,3 +354,55 @@ def test_an_interval_that_cannot_be_recovered_is_set_aside_and_those_behind_it_a
     assert b'"metric.name":"later"' in b"".join(path.read_bytes() for path in journal.glob("*.journal"))
     assert [path.suffix for path in spool.iterdir()] == [".unreadable"]
     assert take_losses()["relay.statsd", "unreadable spool"] == 1
+
+
+@pytest.mark.parametrize(
+    ("prefix", "sent"),
+    [
+        ("acme", [b"acme.scheduler_heartbeat:1|c", b"airflow.scheduler_heartbeat:1|c", b"scheduler_heartbeat:1|c"]),
+        (
+            "acme.prod.airflow",
+            [b"acme.prod.airflow.scheduler_heartbeat:1|c,", b"acme.prod.airflow.scheduler_heartbeat,env=x:1|c"],
+        ),
+        ("", [b"scheduler_heartbeat:1|c"]),
+    ],
+)
+def test_airflows_prefix_is_taken_off_whatever_it_is(tmp_path, prefix, sent):
+    statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=60, prefix=prefix)
+    for datagram in sent:
+        statsd.take(datagram.rstrip(b","))
+
+    assert {name for name, _ in samples(statsd, tmp_path)} - {"contrail.telemetry.folded_series"} == {
+        "scheduler_heartbeat"
+    }
+    statsd.close()
+
+
+def test_airflows_own_client_with_another_prefix_fills_the_same_series(tmp_path, monkeypatch):
+    """As Airflow makes its client: the prefix of its configuration, read by the relay from the same place."""
+    from statsd import StatsClient
+
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_PREFIX", "acme")
+    settings = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
+    statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=60, prefix=settings.statsd_prefix)
+    client = StatsClient("127.0.0.1", statsd.port, prefix="acme")
+    client.incr("scheduler_heartbeat")
+    client.gauge("pool.open_slots", 3)
+    client.close()
+    deadline = time.monotonic() + 30
+    while statsd._receive() == 0 or len(statsd.aggregate._series) < 2:
+        assert time.monotonic() < deadline
+
+    assert {"scheduler_heartbeat", "pool.open_slots"} <= {name for name, _ in samples(statsd, tmp_path)}
+    statsd.close()
+
+
+def test_the_prefix_is_airflows_own_unless_the_relay_is_told_another(tmp_path, monkeypatch):
+    monkeypatch.delenv("AIRFLOW__METRICS__STATSD_PREFIX", raising=False)
+    (tmp_path / "airflow.cfg").write_text("[metrics]\nstatsd_prefix = corp\n")
+    monkeypatch.setenv("AIRFLOW_CONFIG", str(tmp_path / "airflow.cfg"))
+
+    assert load_settings(environ={}).statsd_prefix == "corp"
+    assert load_settings(environ={"CONTRAIL_RELAY__STATSD_PREFIX": "own"}).statsd_prefix == "own"
+    monkeypatch.setenv("AIRFLOW_CONFIG", str(tmp_path / "none.cfg"))
+    assert load_settings(environ={}).statsd_prefix == "airflow"
