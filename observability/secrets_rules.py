@@ -55,8 +55,8 @@ _TOKENS = (
     ("AGE-SECRET-KEY-1", "A-Z0-9", 30),
     ("dapi", "a-f0-9-", 24), ("doo_v1_", _HEX, 40), ("dop_v1_", _HEX, 40), ("dor_v1_", _HEX, 40),
     ("dp.pt.", _ALNUM, 28), ("dt0c01.", rf"{_ALNUM}.", 40),
-
-
+    ("glft-", _WORD, 16), ("glagent-", _WORD, 32), ("gloas-", _WORD, 40), ("glsoat-", _WORD, 16),
+    ("HRKU-", _WORD, 40), ("lin_api_", _ALNUM, 26), ("figd_", _WORD, 26),
     ("glc_", _BASE64, 32), ("glsa_", r"\w", 24),
     ("ntn_", _ALNUM, 30), ("npm_", _ALNUM, 24),
     ("sha256~", _WORD, 28), ("pscale_tkn_", rf"=.{_WORD}", 24), ("pscale_oauth_", rf"=.{_WORD}", 24),
