@@ -141,6 +141,7 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.bundle": FieldSpec("keyword", "DAG bundle."),
     "airflow.dag_file": FieldSpec("keyword", "Name of the DAG's file, without its folder and ending."),
     "airflow.component": FieldSpec("keyword", "Who wrote it, one of COMPONENTS."),
+    "airflow.hostname": FieldSpec("keyword", "Host of the component that it is about, where there is one on each host."),
     "airflow.run_path": FieldSpec("keyword", "Path of the run or task in the Airflow UI, for links."),
     "airflow.cause": FieldSpec("keyword", "Why it failed, a key of CAUSES."),
     "airflow.state": FieldSpec("keyword", "State that it reached."),
@@ -330,6 +331,7 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.relay.lag_bytes": MetricSpec("gauge", "bytes", "Bytes on disk not yet acknowledged.", ("stream", "sink", "env")),
     "contrail.relay.lag_ms": MetricSpec("gauge", "ms", "Age of the oldest byte not yet acknowledged.", ("stream", "sink", "env")),
     "contrail.relay.rss_bytes": MetricSpec("gauge", "bytes", "Memory of the relay.", ("env",)),
+    "contrail.relay.up": MetricSpec("gauge", "relays", "1 while a relay runs, 0 when it was told to end; by host.name.", ("env",)),
     "contrail.relay.dead_letters": MetricSpec("gauge", "records", "Records in the dead-letter files.", ("sink", "env")),
     "contrail.telemetry.losses": MetricSpec("counter", "records", "Observations lost or contained, by stage and reason.", ("stage", "reason", "env")),
     "contrail.telemetry.folded_series": MetricSpec("counter", "series", "Series folded together by the budget.", ("stream", "env")),
@@ -432,11 +434,13 @@ class IncidentKind(Struct, frozen=True):
 
     Observations of one kind are told apart by DAG, run, task, map index, attempt and ``subject``, the field that names
     what has no DAG id. With ``by_subject`` they are told apart by it alone, and the rest says whom it concerns.
+    ``place`` is a field that tells two of one subject apart, where a document has it.
     """
 
     description: str
     subject: str = ""
     by_subject: bool = False
+    place: str = ""
 
 
 INCIDENT_KINDS: dict[str, IncidentKind] = {
@@ -449,7 +453,7 @@ INCIDENT_KINDS: dict[str, IncidentKind] = {
     "import": IncidentKind("A DAG file that does not parse.", "log.file.path", by_subject=True),
     "data": IncidentKind("An input whose columns changed.", "etl.table"),
     "deadline": IncidentKind("A deadline.", "deadline.name"),
-    "component": IncidentKind("A component of Airflow.", "airflow.component", by_subject=True),
+    "component": IncidentKind("A component of Airflow or ours.", "airflow.component", by_subject=True, place="airflow.hostname"),
     "delivery": IncidentKind("A channel that takes no messages.", "notification.channel", by_subject=True),
     "rules": IncidentKind("The file of alert rules.", "log.file.path", by_subject=True),
     "rule": IncidentKind("A rule of Kibana that fired.", "rule.id"),
@@ -667,12 +671,12 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "component.silent": EventSpec(
         "contrail.alert", "critical", "failure", "{airflow_component} is silent: {event_reason}", "A component stopped its heartbeat.",
-        ("airflow.cause", "event.reason", "airflow.witness"), (MetricUse("contrail.component.silent"),), log=False, alert="critical",
+        (*_FINDING, "airflow.hostname"), (MetricUse("contrail.component.silent"),), log=False, alert="critical",
         incident=IncidentUse("component", "firing"),
     ),
     "component.recovered": EventSpec(
         "contrail.alert", "info", "success", "{airflow_component} is back: {event_reason}", "A silent component has a heartbeat again.",
-        _OVER, (MetricUse("contrail.component.downtime_ms", "event.duration", 1e-6),), log=False,
+        (*_OVER, "airflow.hostname"), (MetricUse("contrail.component.downtime_ms", "event.duration", 1e-6),), log=False,
         incident=IncidentUse("component", "resolved"),
     ),
     "task.unstuck": EventSpec(

@@ -451,15 +451,17 @@ class DeadlineRecovered(_Deadline, frozen=True, kw_only=True):
 
 
 class ComponentSilent(_Finding, frozen=True, kw_only=True):
-    """A component of Airflow or Contrail stopped its heartbeat."""
+    """A component of Airflow or Contrail stopped its heartbeat; ``hostname`` where there is one on each host."""
 
     action: ClassVar[str] = "component.silent"
+    hostname: str | None = None
 
 
 class ComponentRecovered(_Over, frozen=True, kw_only=True):
     """A silent component has a heartbeat again; ``duration_ns`` is how long it was known to be silent."""
 
     action: ClassVar[str] = "component.recovered"
+    hostname: str | None = None
 
 
 class ChannelBroken(_Finding, frozen=True, kw_only=True):
@@ -627,6 +629,7 @@ _FIELD: dict[str, str] = {
     "cause": "airflow.cause",
     "state": "airflow.state",
     "witness": "airflow.witness",
+    "hostname": "airflow.hostname",
     "asset": "airflow.asset",
     "peak_rss": "airflow.peak_rss",
     "memory_limit": "airflow.memory_limit",

@@ -279,7 +279,8 @@ class Relay:
     def _own_metrics(self) -> list[tuple[str, str, float, dict[str, str]]]:
         env, now = self.settings.contrail.environment, time.time()
         out: list[tuple[str, str, float, dict[str, str]]] = [
-            ("contrail.relay.rss_bytes", "gauge", self._process.memory_info().rss, {"env": env})
+            ("contrail.relay.rss_bytes", "gauge", self._process.memory_info().rss, {"env": env}),
+            ("contrail.relay.up", "gauge", 0 if self._stopping.is_set() else 1, {"env": env}),
         ]
         for lane in self.lanes[:-1]:
             sink = {"sink": lane.account.sink, "env": env}

@@ -186,7 +186,6 @@ def _fact(document: Document, spec: catalog.EventSpec, use: catalog.IncidentUse)
     cause = str(document.get("airflow.cause") or "platform")
     if action == "task.failed" and cause == "lost_heartbeat" and document.get("airflow.witness") not in OWN_WITNESSES:
         sign = "suspected"  # Airflow asks for this callback also while retries remain
-    subject = catalog.INCIDENT_KINDS[use.kind].subject
     return Fact(
         family=use.kind,
         sign=sign,
@@ -201,11 +200,17 @@ def _fact(document: Document, spec: catalog.EventSpec, use: catalog.IncidentUse)
         task_id=document.get("airflow.task_id"),
         map_index=int(document.get("airflow.map_index", -1)),
         try_number=document.get("airflow.try_number"),
-        name=str(document.get(subject, "")) if subject else "",
+        name=_name(document, catalog.INCIDENT_KINDS[use.kind]),
         evidence={name: document[name] for name in _EVIDENCE if name in document},
         about={word: _plain(document[name]) for word, name in _ABOUT.items() if name in document},
         event_id=str(document.get("event.id") or ""),
     )
+
+
+def _name(document: Document, kind: catalog.IncidentKind) -> str:
+    """The subject of a document; with its place, where there is one in each place."""
+    name = str(document.get(kind.subject, "")) if kind.subject else ""
+    return f"{name} of {document[kind.place]}" if kind.place in document else name
 
 
 def is_of_a_watcher(document: Document) -> bool:

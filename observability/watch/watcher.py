@@ -253,6 +253,9 @@ class Watcher:
         self._desk.take(connection, self._proof.round(connection, self._desk.teller, now), now)
         if self._due("gauges", now, _GAUGES_S):
             gauges.open_incidents(connection)
+            gauges.heartbeat("watcher", 0.0)
+            if self._api and self._api.answered is not None:
+                gauges.heartbeat("api-server", self._api.silent_s(time.monotonic()))
         if self._due("quiet", now, _HOUR_S):
             self._desk.quiet(connection, now)
             book.forget(connection, now - _KEEP_S)

@@ -22,6 +22,7 @@ from observability.credentials import CredentialsError
 from observability.store.store import Query, StoreError
 from observability.watch.facts import CERTAIN, Fact, from_document, is_of_a_watcher
 from observability.watch.ledger import read_cursor, write_cursor
+from observability.watch.witnesses.relays import RelayHosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,8 @@ LATEST_S = 86_400.0
 """An event that arrives later than this after it happened is history."""
 _CURSOR = "store"
 _DATASETS = ("etl.event", "contrail.alert")
+_RELAYS = "relays"
+"""Where what is known of the relays stands, beside the positions of the datasets."""
 _POLL_S = 1.0
 _AGAIN_S = 5.0
 """A store that does not answer is asked again after so long."""
@@ -61,6 +64,7 @@ class StoreSource(threading.Thread):
         super().__init__(name="store", daemon=True)
         self._connect = connect
         self._store: Store | None = None
+        self._relays = RelayHosts()
         self._over, self._answered = threading.Event(), threading.Event()
         self._wanted = threading.Event()
         self._lock = threading.Lock()
@@ -183,6 +187,7 @@ class StoreSource(threading.Thread):
                     facts.append(fact)
                 if len(facts) >= _MOST and "sweep_at" not in position:
                     break
+        facts += self._relays.look(self._store, positions.setdefault(_RELAYS, {}))
         return facts, positions
 
     def _about_silence(self, now: float) -> list[Fact]:

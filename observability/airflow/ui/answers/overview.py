@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.answers.incidents import open_incidents, still_open
 from observability.airflow.ui.answers.reading import RUN_ENDED, causes, events_of
+from observability.store.tables import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ _BROKEN = (
     "dag.auto_paused",
     "task.stuck",
 )
+_LATELY = timedelta(minutes=10)
 _NOBODYS = ("component.silent", "component.recovered", "telemetry.lost")
 """What everybody may read: it is about no DAG, and holds nothing of anybody's code."""
 
@@ -40,6 +42,7 @@ class Overview:
     late: list[Document]
     tiles: dict[str, int]
     causes: dict[str, int]
+    watched: list[str]
 
 
 def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, *, hours: int = 24) -> Overview:
@@ -61,7 +64,7 @@ def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, 
         alerts, "deadline.missed", "deadline.recovered", ("airflow.dag_id", "deadline.name", "airflow.run_id")
     )
     incidents = open_incidents(alerts)
-    silent = still_open(alerts, "component.silent", "component.recovered", ("airflow.component",))
+    silent = still_open(alerts, "component.silent", "component.recovered", ("airflow.component", "airflow.hostname"))
     lost = sum(
         int(document.get("telemetry.count", 0)) for document in alerts if document["event.action"] == "telemetry.lost"
     )
@@ -73,7 +76,15 @@ def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, 
         "tasks failed": len(failed),
         "observations lost": lost,
     }
-    return Overview(broken, incidents, silent, late, tiles, causes(failed))
+    return Overview(broken, incidents, silent, late, tiles, causes(failed), _watched(store))
+
+
+def _watched(store: Readable) -> list[str]:
+    """The components whose heartbeat the watcher has looked at lately; none where it does not look at all."""
+    until = datetime.now(timezone.utc)
+    wanted = {"metric.name": ("contrail.component.heartbeat_age_ms",)}
+    ask = Ask(("airflow.statsd",), wanted, until - _LATELY, until + _LATELY, by=("airflow.component",))
+    return sorted(str(component) for (component,) in store.table(ask))
 
 
 def _still_broken(ended: Iterable[Document]) -> list[Document]:

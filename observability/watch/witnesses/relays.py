@@ -1,0 +1,117 @@
+"""The relays of all hosts, by what arrives of them in the store: one that stands still can say nothing itself.
+
+A relay sends ``contrail.relay.up`` with each interval of its metrics, 1 while it runs and 0 when it was told to end.
+A host is silent when the newest of them no longer becomes newer. That is judged by this process's own clock, so the
+clocks of the hosts need not agree.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from observability.events import ComponentRecovered, ComponentSilent, Identity
+from observability.store.store import StoreError
+from observability.store.tables import Ask
+from observability.watch import gauges
+from observability.watch.facts import CERTAIN, observed
+
+if TYPE_CHECKING:
+    from observability.store.store import Store
+    from observability.watch.facts import Fact
+
+__all__ = ["EVERY_HOST", "RelayHosts", "last_words"]
+
+EVERY_HOST = "every host"
+_UP = "contrail.relay.up"
+_EVERY_S = 5.0
+_BUCKET_S = 5
+_WINDOW = timedelta(minutes=10)
+_SILENT_S = 75.0
+"""Seven intervals of metrics: a relay that is merely slow has sent something by then."""
+_FORGOTTEN_S = 86_400.0
+
+
+def last_words(store: Store, since: datetime, bucket_s: int = _BUCKET_S) -> dict[str, tuple[float, bool]]:
+    """By host: when its relay last said that it is there (to ``bucket_s`` seconds), and whether it was told to end."""
+    until = datetime.now(timezone.utc) + timedelta(hours=1)
+    ask = Ask(
+        ("airflow.statsd",), {"metric.name": (_UP,)}, since, until, (("min", "metric.value"),), ("host.name",), bucket_s
+    )
+    found: dict[str, tuple[float, bool]] = {}
+    for (began, host), (least,) in sorted(store.table(ask).items()):
+        found[str(host)] = (float(began), least == 0)
+    return found
+
+
+class RelayHosts:
+    """Judges the relays of all hosts; what it must remember is in the mapping that :meth:`look` gets and changes."""
+
+    def __init__(self, *, every_s: float = _EVERY_S, silent_s: float = _SILENT_S) -> None:
+        self._every_s, self._silent_s = every_s, silent_s
+        self._looked: float | None = None
+        self._trouble = ""
+        self._moved: dict[str, float] = {}
+        """By host: when something new was last seen of it, by the clock of this process."""
+
+    def look(self, store: Store, known: dict[str, Any]) -> list[Fact]:
+        """Which relays have fallen silent, and which are back; nothing where the store does not tell of metrics."""
+        now = time.monotonic()
+        if self._looked is not None and now - self._looked < self._every_s:
+            return []
+        self._looked = now
+        try:
+            found = last_words(store, datetime.now(timezone.utc) - _WINDOW)
+        except StoreError as error:
+            self._say(str(error))
+            return []
+        self._say("")
+        hosts: dict[str, float] = known.setdefault("hosts", {})
+        for host, (newest, ended) in found.items():
+            if ended:
+                hosts.pop(host, None)
+            elif newest > hosts.get(host, 0.0):
+                hosts[host], self._moved[host] = newest, now
+        for host in [one for one, newest in hosts.items() if time.time() - newest > _FORGOTTEN_S]:
+            del hosts[host]
+        ages = {host: now - self._moved.setdefault(host, now) for host in hosts}
+        if ages:
+            gauges.heartbeat("relay", max(ages.values()))
+        silent = {host for host, age in ages.items() if age >= self._silent_s}
+        if len(silent) > 1 and len(silent) == len(hosts):
+            silent = {EVERY_HOST}
+        return self._changes(known, silent)
+
+    def _say(self, trouble: str) -> None:
+        """Log when the relays can no longer be judged, and when they can again; not at each look."""
+        if trouble and not self._trouble:
+            structlog.get_logger("contrail.watch").warning("relays cannot be judged", reason=trouble)
+        self._trouble = trouble
+        if trouble:  # what comes after a gap says nothing about the time before
+            self._moved.clear()
+
+    def _changes(self, known: dict[str, Any], silent: set[str]) -> list[Fact]:
+        before, now = set(known.get("silent", [])), time.time()
+        known["silent"] = sorted(silent)
+        facts = [
+            observed(
+                ComponentSilent(
+                    identity=Identity(component="relay"),
+                    hostname=host,
+                    reason=f"nothing has arrived from it for {self._silent_s:.0f} s: it stands still, was killed or "
+                    "cannot deliver, or its host is gone; what is written there waits on its disk",
+                ),
+                time=now,
+                certainty=CERTAIN,
+            )
+            for host in sorted(silent - before)
+        ]
+        for host in sorted(before - silent):
+            is_back = host == EVERY_HOST or host in known["hosts"]
+            why = "records arrive from it again" if is_back else "it was told to end, or its host was taken away"
+            back = ComponentRecovered(identity=Identity(component="relay"), hostname=host, reason=why)
+            facts.append(observed(back, time=now))
+        return facts

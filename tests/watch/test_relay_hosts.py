@@ -1,0 +1,129 @@
+"""A relay that stands still, is killed or is told to end, seen by what arrives of it in the store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from airflow_platform import clean_environment, wait_until
+
+from observability.settings import load_settings
+from observability.store import open_store
+from observability.watch.facts import observed
+from observability.watch.witnesses import relays
+from observability.watch.witnesses.relays import EVERY_HOST, RelayHosts
+
+_AS_HOST = """
+import runpy, socket, sys
+host = sys.argv.pop()
+socket.gethostname = lambda: host
+runpy.run_module("observability.cli.relay", run_name="__main__")
+"""
+
+
+class Hosts:
+    """Real relays, each with a host's name and a home of its own, and one store that they share."""
+
+    def __init__(self, folder):
+        self.folder, self.store_path, self.running = folder, folder / "store.db", {}
+        self.store = None
+
+    def start(self, host):
+        home = self.folder / host
+        (home / "logs").mkdir(parents=True, exist_ok=True)
+        environ = clean_environment(
+            CONTRAIL_HOME=str(home), CONTRAIL_STORE__PATH=str(self.store_path), CONTRAIL_RELAY__STATSD_PORT="0",
+            CONTRAIL_RELAY__STATSD_INTERVAL_S="0.2", CONTRAIL_RELAY__LOG_FOLDER=str(home / "logs"),
+        )  # fmt: skip
+        self.running[host] = subprocess.Popen([sys.executable, "-c", _AS_HOST, host], env=environ)
+
+    def send(self, host, number):
+        os.kill(self.running[host].pid, number)
+
+    def heard(self, *hosts):
+        """Wait until each of these has said something."""
+        wait_until(self.store_path.exists, within=60)
+        if self.store is None:
+            self.store = open_store(load_settings(environ={"CONTRAIL_STORE__PATH": str(self.store_path)}))
+        since = datetime.now(timezone.utc) - timedelta(minutes=5)
+        wait_until(lambda: set(hosts) <= set(relays.last_words(self.store, since, 1)), within=60)
+
+    def close(self):
+        for process in self.running.values():
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+        if self.store is not None:
+            self.store.close()
+
+
+@pytest.fixture
+def hosts(tmp_path, monkeypatch):
+    monkeypatch.setattr(relays, "_BUCKET_S", 1)
+    made = Hosts(tmp_path)
+    yield made
+    made.close()
+
+
+def look_until(judge, store, known, *expected):
+    """The facts of looks, until those that are expected have come."""
+    found = []
+
+    def look():
+        found.extend((fact.sign, fact.name) for fact in judge.look(store, known))
+        return len(found) >= len(expected)
+
+    wait_until(look, within=60)
+    assert found == list(expected)
+
+
+def test_a_relay_that_is_held_is_silent_until_it_goes_on_and_one_that_was_told_to_end_is_not(hosts):
+    for host in ("one", "two", "three"):
+        hosts.start(host)
+    hosts.heard("one", "two", "three")
+    judge, known = RelayHosts(every_s=0, silent_s=5), {}
+    assert judge.look(hosts.store, known) == []
+    hosts.send("one", signal.SIGSTOP)
+    hosts.send("three", signal.SIGTERM)
+    assert hosts.running["three"].wait(30) == 0
+    look_until(judge, hosts.store, known, ("failed", "relay of one"))
+    assert judge.look(hosts.store, known) == []  # once
+    hosts.send("one", signal.SIGCONT)
+    look_until(judge, hosts.store, known, ("recovered", "relay of one"))
+    assert sorted(known["hosts"]) == ["one", "two"]
+
+
+def test_hosts_that_fall_silent_together_are_one_finding_which_a_new_watcher_remembers(hosts):
+    for host in ("one", "two"):
+        hosts.start(host)
+    hosts.heard("one", "two")
+    judge, known = RelayHosts(every_s=0, silent_s=3), {}
+    judge.look(hosts.store, known)
+    for host in ("one", "two"):
+        hosts.send(host, signal.SIGKILL)
+        hosts.running[host].wait(30)
+    look_until(judge, hosts.store, known, ("failed", f"relay of {EVERY_HOST}"))
+    heir = RelayHosts(every_s=0, silent_s=3)
+    time.sleep(0.1)
+    hosts.start("one")
+    look_until(heir, hosts.store, known, ("recovered", f"relay of {EVERY_HOST}"))
+
+
+def test_a_silent_relay_is_an_incident_of_its_host(office):
+    from observability.events import ComponentRecovered, ComponentSilent, Identity
+
+    for host in ("one", "two"):
+        silent = ComponentSilent(identity=Identity(component="relay"), hostname=host, reason="nothing has arrived")
+        office.see(observed(silent, time=office.now, certainty=3))
+    office.pass_time(5)
+    back = ComponentRecovered(identity=Identity(component="relay"), hostname="one", reason="it is back")
+    office.see(observed(back, time=office.now))
+    assert sorted((one.name, one.state) for one in office.incidents()) == [
+        ("relay of one", "resolved"),
+        ("relay of two", "open"),
+    ]
