@@ -4,12 +4,13 @@
 ARG AIRFLOW_IMAGE=apache/airflow:3.3.2-python3.12
 
 FROM ${AIRFLOW_IMAGE} AS build
-COPY --chown=airflow:0 requirements-production.lock /tmp/requirements.lock
+COPY --chown=airflow:0 requirements/production.lock /tmp/requirements.lock
 RUN pip install --no-cache-dir --no-deps --require-hashes --requirement /tmp/requirements.lock
 WORKDIR /tmp/contrail
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
 COPY --chown=airflow:0 observability ./observability
 COPY --chown=airflow:0 dashboards ./dashboards
+COPY --chown=airflow:0 docs/runbooks ./docs/runbooks
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM ${AIRFLOW_IMAGE}

@@ -30,13 +30,13 @@ help: ## Show the targets
 
 # --- the platform ------------------------------------------------------------------------------------------------
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+$(VENV)/.ready: requirements/demo.lock pyproject.toml
 	@PYTHON=$(PYTHON) .ci/tools demo
-	$(call install,requirements.lock)
+	$(call install,requirements/demo.lock)
 
-$(VENV)/.ready-dev: requirements-dev.lock pyproject.toml
+$(VENV)/.ready-dev: requirements/dev.lock pyproject.toml
 	@PYTHON=$(PYTHON) .ci/tools demo
-	$(call install,requirements-dev.lock)
+	$(call install,requirements/dev.lock)
 	touch $(VENV)/.ready
 
 .PHONY: demo
@@ -125,20 +125,22 @@ bench: $(VENV)/.ready-dev ## Take a figure next to its peer [NAME=log]; without 
 
 .PHONY: audit
 audit: $(VENV)/.ready-dev ## Look for known holes in what a production image consists of (needs the network)
-	@$(BIN)/python .ci/audit requirements-production.lock
+	@$(BIN)/python .ci/audit requirements/production.lock
 
 .PHONY: sbom
 sbom: $(VENV)/.ready-dev ## Write what a production image consists of to dist/sbom.json (CycloneDX)
 	@mkdir -p dist
-	$(BIN)/cyclonedx-py requirements requirements-production.lock --output-reproducible --of JSON -o dist/sbom.json
+	$(BIN)/cyclonedx-py requirements requirements/production.lock --output-reproducible --of JSON -o dist/sbom.json
 
 .PHONY: lock
 lock: ## Pin what pyproject.toml asks for, with hashes and without index addresses (needs uv)
-	@for extra in demo production dev; do
-	  target=$$([ $$extra = demo ] && echo requirements.lock || echo requirements-$$extra.lock)
+	@pin() {
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    --no-annotate --extra $$extra pyproject.toml -o $$target
-	done
+	    --no-annotate pyproject.toml "$${@:2}" -o requirements/$$1.lock
+	}
+	pin demo --extra demo --group build
+	pin production --extra production --group build
+	pin dev --extra production --group dev
 
 .PHONY: clean
 clean: ## Remove what was made: the virtual environment, caches and the platform's home

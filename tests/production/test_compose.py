@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -327,8 +328,25 @@ def test_the_dockerfile_installs_by_hash_and_ends_as_no_root():
     for source in re.findall(r"^COPY (?!--from)(?:--chown=\S+ )?(.+) \S+$", text, re.MULTILINE):
         for path in shlex.split(source):
             assert (ROOT / path).exists(), path
-    lock = (ROOT / "requirements-production.lock").read_text()
+    lock = (ROOT / "requirements/production.lock").read_text()
     assert "--index-url" not in lock
     assert "--extra-index-url" not in lock
     assert re.search(r"^apache-airflow==3\.3\.2 ", lock, re.MULTILINE)
     assert "apache/airflow:3.3.2" in text
+
+
+def test_the_image_builds_from_what_its_dockerfile_copies(tmp_path):
+    """The wheel needs no file of the checkout that the build stage leaves out or ``.dockerignore`` hides."""
+    build = (ROOT / "Dockerfile").read_text().split("\nFROM ")[1].partition("WORKDIR")[2]
+    sources = re.findall(r"^COPY (?:--chown=\S+ )?(.+) \S+$", build, re.MULTILINE)
+    seen = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert sources
+    for source in (path for line in sources for path in shlex.split(line)):
+        assert source in seen
+        target = tmp_path / source
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, target)
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", "import hatchling.build as b; b.build_wheel('out')"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

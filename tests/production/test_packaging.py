@@ -1,7 +1,9 @@
 """The wheel and the source distribution, built and used as somebody who installs them would."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -9,9 +11,11 @@ import tarfile
 import venv
 import zipfile
 from email import message_from_bytes
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name as canonical
 
 from observability import __version__
 
@@ -122,3 +126,31 @@ def test_what_the_library_needs_is_named_and_what_it_does_not_need_is_an_extra(w
     names = {line.split(">")[0].split("<")[0].split(";")[0].split("[")[0].strip() for line in needed}
     assert {"apache-airflow", "orjson", "structlog"} <= names
     assert not {"pandas", "boto3", "elasticsearch", "apprise"} & names
+
+
+def test_whatever_is_imported_is_declared(wheel):
+    """A package that comes along with another one may stay away with its next version."""
+    declared = {canonical(re.split(r"[^\w.-]", line)[0]) for line in metadata(wheel).get_all("Requires-Dist")}
+    providers = packages_distributions()
+    used = {}
+    for path in (path for folder in ("observability", "dashboards") for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            used |= {name.partition(".")[0]: path.relative_to(ROOT) for name in names}
+    known = sys.stdlib_module_names | {"observability", "dashboards"}
+    with_another = {
+        "fastapi": "a plugin of Airflow hands it over",
+        "starlette": "the part of FastAPI that serves",
+        "botocore": "the part of boto3 that asks",
+        "pytest": "only in the fixtures for tests",
+        "moto": "only in the stand-in for AWS of a checkout",
+    }
+    foreign = {name: where for name, where in used.items() if name not in known | with_another.keys()}
+    came_along = {
+        f"{name} in {where}"
+        for name, where in foreign.items()
+        if name in providers and not {canonical(one) for one in providers[name]} & declared
+    }
+    assert came_along <= set()
