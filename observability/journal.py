@@ -161,10 +161,7 @@ def _document(line: bytes) -> bytes | None:
     if len(line) <= _HEADER or line[8:10] != b" {":
         return None
     document = line[_HEADER:]
-    try:
-        return document if int(line[:8], 16) == zlib.crc32(document) else None
-    except ValueError:
-        return None
+    return document if line[:8] == b"%08x" % zlib.crc32(document) else None
 
 
 def _salvage(line: bytes, base: int) -> Iterator[Frame]:

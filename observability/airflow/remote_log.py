@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ContrailLogIO", "as_written"]
 
 _TAIL_BYTES = 131_072
-_UNKNOWN_PLACE = 1 << 62
-"""Behind everything: a last line so long that its beginning was not found is taken from the local file."""
+_UNKNOWN: Document = {"": "a last line so long that its beginning was not found is taken from the local file"}
 _OF_A_TRIGGER = ".trigger."
 """In the name of a trigger's log, whose end Airflow reports in the triggerer's own loop."""
 
@@ -159,20 +158,21 @@ def _is_local(settings: Settings, relative_path: str, *, unfinished: bool) -> bo
     path = Path(conf.get("logging", "base_log_folder"), relative_path)
     if not path.is_file():
         return False
-    return unfinished or _last_place(path, relative_path) > _stored_place(settings, relative_path)
+    return unfinished or _last_line(path, relative_path) != _stored_line(settings, relative_path)
 
 
-def _stored_place(settings: Settings, relative_path: str) -> int:
+def _stored_line(settings: Settings, relative_path: str) -> Document | None:
+    """The last line that the store has of the file, as Airflow wrote it; None where it has none."""
     store = _open(settings)
     try:
         query = Query("airflow.task", where={"log.file.path": relative_path}, limit=1, newest=True)
-        return max((int(document.get("offset", 0)) for document in store.documents(query)), default=0)
+        return next(map(user_keys, store.documents(query)), None)
     finally:
         store.close()
 
 
-def _last_place(path: Path, relative_path: str) -> int:
-    """The ``offset`` that the last line of the file has, or will have, in the store."""
+def _last_line(path: Path, relative_path: str) -> Document | None:
+    """The last line of the file, as the store has it or will have it; None where there is none yet."""
     stream = log_stream(relative_path, "", "")
     with path.open("rb") as log:
         head = log.read(1024).partition(b"\n")[0]
@@ -182,7 +182,7 @@ def _last_place(path: Path, relative_path: str) -> int:
         tail = log.read()
     skipped = tail.find(b"\n") + 1 if start else 0
     if stream is None or (start and not skipped):
-        return _UNKNOWN_PLACE
+        return _UNKNOWN
     file = TailedFile(stream, path, found.st_dev, found.st_ino, "", origin_of(head), changed=found.st_mtime)
     documents = splice(file, tail[skipped:], start + skipped).documents
-    return int(orjson.loads(documents[-1])["offset"]) if documents else 0
+    return user_keys(orjson.loads(documents[-1])) if documents else None

@@ -38,6 +38,9 @@ create table if not exists contrail_counts (
 create table if not exists contrail_finished (
   sink text not null, identity text not null, stamp integer not null, primary key (sink, identity)
 ) without rowid;
+create table if not exists contrail_latest (
+  sink text not null, identity text not null, latest integer not null, primary key (sink, identity)
+) without rowid;
 create table if not exists contrail_facts (name text primary key, value text not null) without rowid;
 """
 _EVERYTHING = 1 << 62
@@ -74,8 +77,8 @@ class Checkpoint:
     def cursor(self, identity: str, born: float = 0.0) -> Cursor:
         """The cursor in the file ``identity``, begun at ``born``; at its start where there is none."""
         row = self._connection.execute(
-            "select offset, tail, part, sending, checksum, updated"
-            " from contrail_cursors where sink = ? and identity = ?",
+            "select offset, tail, part, sending, checksum, updated, latest"
+            " from contrail_cursors left join contrail_latest using (sink, identity) where sink = ? and identity = ?",
             (self._sink, identity),
         ).fetchone()
         if row is None:
@@ -83,6 +86,7 @@ class Checkpoint:
         found = Cursor(identity, row[0], bytes(row[1]), row[2], row[3])
         if row[4] != _checksum(found):
             return Cursor(identity, sending=_EVERYTHING)
+        found = replace(found, latest=row[6] or 0)
         return replace(found, sending=_EVERYTHING) if row[5] <= self.distrusted_before else found
 
     def sending(self, ends: Iterable[tuple[str, Cursor, int]]) -> None:
@@ -151,8 +155,8 @@ class Checkpoint:
         ]
         if gone:
             with self._connection:
-                for table in ("contrail_cursors", "contrail_finished"):
-                    self._connection.executemany(f"delete from {table} where sink = ? and identity = ?", gone)  # noqa: S608 - two names of ours
+                for table in ("contrail_cursors", "contrail_latest", "contrail_finished"):
+                    self._connection.executemany(f"delete from {table} where sink = ? and identity = ?", gone)  # noqa: S608 - names of ours
         return bool(self._looked_at)
 
     def close(self) -> None:
@@ -172,7 +176,7 @@ class Checkpoint:
             )
 
     def _write(self, cursors: Iterable[tuple[str, Cursor]]) -> None:
-        now = time.time()
+        now, cursors = time.time(), list(cursors)
         self._connection.executemany(
             "insert or replace into contrail_cursors values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -183,6 +187,11 @@ class Checkpoint:
                 for name, cursor in cursors
             ],
         )  # fmt: skip
+        # A table of its own: a Contrail that does not know it goes on with these files all the same.
+        self._connection.executemany(
+            "insert or replace into contrail_latest values (?, ?, ?)",
+            [(self._sink, cursor.identity, cursor.latest) for _, cursor in cursors if cursor.latest],
+        )
 
 
 def open_checkpoint(path: Path, sink: str) -> Checkpoint:

@@ -474,7 +474,8 @@ class Lane(threading.Thread):
         if cursor is None:
             cursor = checkpoint.cursor(file.identity, file.origin_ns / 1e9)
             if cursor.sending > _EVERYTHING or (file.ids and not cursor.offset):
-                cursor = replace(cursor, sending=file.size)
+                latest = checkpoint.cursor(file.ids).latest if file.ids else cursor.latest
+                cursor = replace(cursor, sending=file.size, latest=latest)
             self._cursors[file.identity] = cursor
         return cursor
 

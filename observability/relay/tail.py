@@ -12,7 +12,7 @@ from observability.relay.sources.file import READ_FLAGS
 from observability.relay.sources.journal import record_id
 from observability.relay.steps.component_lines import masked, without_echo
 from observability.relay.steps.identify import HEAD_BYTES, identify
-from observability.relay.steps.line_time import CONTINUED_BYTES
+from observability.relay.steps.line_time import CONTINUED_BYTES, TOP_BYTES, Around
 from observability.relay.steps.splice import MOST_LINE_BYTES, PIECE_BYTES, Spliced, add_pieces, entry_of, splice
 from observability.relay.steps.thin import kept_lines
 
@@ -40,7 +40,8 @@ class Cursor:
     """Up to where a file has been answered for.
 
     ``tail`` is what stands right before ``offset``. ``part`` counts the pieces already taken of a line that
-    is too long for one document. What lies below ``sending`` may have been sent before.
+    is too long for one document. What lies below ``sending`` may have been sent before. ``latest`` is the
+    ``offset`` by which the last document before the cursor is sorted.
     """
 
     identity: str
@@ -48,6 +49,7 @@ class Cursor:
     tail: bytes = b""
     part: int = 0
     sending: int = 0
+    latest: int = 0
 
 
 class Failed(NamedTuple):
@@ -127,7 +129,7 @@ def _line_by_line(file: TailedFile, cursor: Cursor, chunk: bytes) -> Stretch:
         if one is not None:
             whole.spliced.extend(one.spliced)
             whole.damaged += one.damaged
-        whole.cursor = _moved(here, line)
+        whole.cursor = _moved(here, line, latest=whole.spliced.latest)
     return whole
 
 
@@ -160,7 +162,7 @@ def _identity(file: TailedFile, head: bytes) -> str:
 
 
 def _lines(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Stretch | None:
-    out = Spliced()
+    out = Spliced(latest=cursor.latest)
     start = 0
     if cursor.part:
         newline = chunk.find(b"\n")
@@ -170,20 +172,24 @@ def _lines(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: b
             out, file, chunk[:stop], cursor.offset, _entry_begun(file, cursor), cursor.part, None if whole else stop - 1
         )
         if not whole:
-            return Stretch(_moved(cursor, chunk[:taken], part=part), chunk[:taken], out) if taken else None
+            return _stretch(cursor, chunk[:taken], out, part=part) if taken else None
         start = min(stop + 1, len(chunk))
     elif end == 0 and len(chunk) > MOST_LINE_BYTES and not final:
-        entry = entry_of(file, chunk, cursor.offset, lambda: _before(file, cursor.offset))
+        entry = entry_of(file, chunk, cursor.offset, _OnDisk(file, cursor.offset))
         taken, part = add_pieces(out, file, chunk, cursor.offset, entry, 0, len(chunk) - 1)
-        return Stretch(_moved(cursor, chunk[:taken], part=part), chunk[:taken], out)
+        return _stretch(cursor, chunk[:taken], out, part=part)
     elif end == 0 and not (final and chunk):
         return None
     stop = len(chunk) if final else max(end, start)
-    text = chunk[start:stop]
+    text, here = chunk[start:stop], cursor.offset + start
     if file.stream.dataset == _COMPONENTS:
         text = without_echo(text, file.stream.prefix)
-    out.extend(splice(file, text, cursor.offset + start, lambda: _before(file, cursor.offset + start)))
-    return Stretch(_moved(cursor, chunk[:stop]), chunk[:stop], out)
+    out.extend(splice(file, text, here, _OnDisk(file, here), out.latest))
+    return _stretch(cursor, chunk[:stop], out)
+
+
+def _stretch(cursor: Cursor, taken: bytes, out: Spliced, part: int = 0) -> Stretch:
+    return Stretch(_moved(cursor, taken, part, out.latest), taken, out)
 
 
 def _entry_begun(file: TailedFile, cursor: Cursor) -> Entry:
@@ -192,12 +198,32 @@ def _entry_begun(file: TailedFile, cursor: Cursor) -> Entry:
     reach = 3 * cursor.part + 2  # a piece ends up to three bytes early, before a character
     head = _pread(file, reach + _HEAD_BYTES, max(0, first - 1))
     start = max(0, first - 1) + head.rfind(b"\n", 0, reach) + 1 if first else 0
-    return entry_of(file, head[start - max(0, first - 1) :], start, lambda: _before(file, start))
+    return entry_of(file, head[start - max(0, first - 1) :], start, _OnDisk(file, start))
 
 
-def _before(file: TailedFile, offset: int) -> bytes:
-    start = max(0, offset - CONTINUED_BYTES)
-    return _pread(file, offset - start, start)
+class _OnDisk(Around):
+    """What the file holds around byte ``offset``."""
+
+    def __init__(self, file: TailedFile, offset: int) -> None:
+        self._file = file
+        self._offset = offset
+
+    def before(self) -> bytes:
+        start = max(0, self._offset - CONTINUED_BYTES)
+        return _pread(self._file, self._offset - start, start)
+
+    def top(self) -> bytes:
+        return _pread(self._file, TOP_BYTES, 0)
+
+
+class _Kept(Around):
+    """What was kept of a log before the line that is next."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+
+    def before(self) -> bytes:
+        return self.seen
 
 
 def _pread(file: TailedFile, size: int, offset: int) -> bytes:
@@ -211,14 +237,13 @@ def _pread(file: TailedFile, size: int, offset: int) -> bytes:
 def _kept(file: TailedFile, cursor: Cursor, chunk: bytes) -> Stretch | None:
     if not chunk:
         return None
-    out = Spliced()
-    before = b""
+    out = Spliced(latest=cursor.latest)
+    around = _Kept()
     for offset, line in kept_lines(chunk):
-        here = before
         text = without_echo(line, file.stream.prefix) if file.stream.dataset == _COMPONENTS else line
-        out.extend(splice(file, text, offset, lambda here=here: here))  # type: ignore[misc]
-        before = (before + line + b"\n")[-CONTINUED_BYTES:]
-    return Stretch(_moved(cursor, chunk), chunk, out)
+        out.extend(splice(file, text, offset, around, out.latest))
+        around.seen = (around.seen + line + b"\n")[-CONTINUED_BYTES:]
+    return _stretch(cursor, chunk, out)
 
 
 def _records(cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Stretch | None:
@@ -236,6 +261,6 @@ def _records(cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Stretch 
     return stretch
 
 
-def _moved(cursor: Cursor, taken: bytes, part: int = 0) -> Cursor:
+def _moved(cursor: Cursor, taken: bytes, part: int = 0, latest: int = 0) -> Cursor:
     tail = (cursor.tail + taken[-TAIL_BYTES:])[-TAIL_BYTES:]
-    return replace(cursor, offset=cursor.offset + len(taken), tail=tail, part=part)
+    return replace(cursor, offset=cursor.offset + len(taken), tail=tail, part=part, latest=max(latest, cursor.latest))

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -42,6 +43,8 @@ _MOST_BYTES, _DOCUMENT = 256 * 1024 * 1024, 1024
 _VALUE = 200
 """Bytes that a counted value takes at the most, beside its text."""
 _MOST_SERIES = 1_000_000
+_MOST_OF_ONE_MS = 10_000
+"""So many lines of one millisecond are held to be sorted; CloudWatch gives those of one log in order anyway."""
 _SERIES = frozenset({"metric.name", "metric.tags", *catalog.TAGS.values()})
 
 
@@ -153,8 +156,9 @@ class CloudWatchStore:
             limits["startTime"] = int(query.since.timestamp() * 1000)
         if query.dataset == "airflow.task" and (prefix := _stream_prefix(query)):
             limits["logStreamNamePrefix"] = prefix
-        for event in self._events(group_name(self._settings, query.dataset), limits):
-            document = _document(event["message"])
+        for event, document in _in_order(
+            self._events(group_name(self._settings, query.dataset), limits), query.dataset
+        ):
             if _matches(document, query):
                 yield event["eventId"], event["ingestionTime"] / 1000, document
 
@@ -264,6 +268,20 @@ def _stream_prefix(query: Query) -> str:
 
 def _prefix_of_name(prefix: str) -> str:
     return prefix.replace(":", "_").replace("*", "_")[:400]
+
+
+def _in_order(events: Iterator[Any], dataset: str) -> Iterator[tuple[Any, Document]]:
+    """Each event with its document; the lines of one millisecond by their place in their logs."""
+    for _, some in groupby(events, key=lambda event: event["timestamp"]):
+        while found := [(event, _document(event["message"])) for event in islice(some, _MOST_OF_ONE_MS)]:
+            if len(found) > 1 and dataset in _LINES:
+                found.sort(key=lambda one: _place(one[1]))
+            yield from found
+
+
+def _place(document: Document) -> int:
+    place = document.get("offset")
+    return place if isinstance(place, int) else 0
 
 
 def _document(message: str) -> Document:

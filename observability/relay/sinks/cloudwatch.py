@@ -8,6 +8,7 @@ Metric documents carry EMF, so CloudWatch makes its metrics of the same events.
 from __future__ import annotations
 
 import gc
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from observability.relay.sinks.put_log_events import (
     chunks,
     in_order,
     milliseconds,
+    moments,
     request_body,
     sound,
 )
@@ -44,6 +46,8 @@ _SETTLE_S = 5.0
 _STREAMS_MOST = 10_000
 _REMEMBERED_MOST = 100_000
 _STORED, _DUPLICATE = "stored", "duplicate"
+_LINES = ("airflow.task", "airflow.component")
+_TIMES = re.compile(rb'"@?timestamp":"[^"]*",')
 _PUT = "before-call.cloudwatch-logs.PutLogEvents"
 
 
@@ -116,22 +120,31 @@ class CloudWatchSink:
             self._absent.clear()
 
     def _chunks(self, where: tuple[str, str], batch: Batch, todo: list[int]) -> Iterator[Chunk]:
-        """Requests for these documents.
-
-        One that is older than the one before it takes that one's time, because CloudWatch shows events by time;
-        the document keeps its own.
-        """
+        """Requests for these documents."""
         now = int(self._clock() * 1000)
         documents = [batch.documents[index] for index in todo] if len(todo) < len(batch.ids) else batch.documents
         documents = sound(documents)
-        times = milliseconds(documents, now, len(batch.prefix))
-        documents = self._messages(batch.dataset, documents, times)
+        times = self._times(where, batch, documents, now)
+        documents = self._messages(batch, documents, now)
         if max(map(len, documents), default=0) > MOST_BYTES - OVERHEAD:
             for index, document in zip(todo, documents, strict=True):
                 if len(document) > MOST_BYTES - OVERHEAD:
                     self._settled[batch.ids[index]] = f"larger than CloudWatch takes ({len(document)} bytes)"
-        times = in_order(times, now + FURTHEST_AHEAD_MS, self._newest.get(where, 0))
         return chunks(Chunk(todo, times, documents), now + FURTHEST_AHEAD_MS)
+
+    def _times(self, where: tuple[str, str], batch: Batch, documents: list[bytes], now: int) -> list[int]:
+        """The times of events in ms: CloudWatch shows events by time, while their documents keep their own.
+
+        A line's is that of its place in its log (``offset``), so a deferred task's lines stand between those of its
+        trigger, which are in the same stream. Of anything else, what is older than the event before it takes that
+        one's time.
+        """
+        latest = now + FURTHEST_AHEAD_MS
+        places = moments(documents, len(batch.prefix)) if batch.dataset in _LINES else None
+        if places and max(places) <= latest:
+            return in_order(places, latest, 0)
+        newest = 0 if places else self._newest.get(where, 0)
+        return in_order(milliseconds(documents, now, len(batch.prefix)), latest, newest)
 
     def _put(self, where: tuple[str, str], batch: Batch, chunk: Chunk) -> None:
         reply = self._call(where, chunk)
@@ -231,9 +244,11 @@ class CloudWatchSink:
             self._sleep(left)
         now = int(self._clock() * 1000)
         documents = sound([batch.documents[index] for index in todo])
-        times = milliseconds(documents, now, len(batch.prefix))
-        open_ = dict(zip(self._messages(batch.dataset, documents, times), todo, strict=True))
-        first = min(times)
+        first = min(milliseconds(documents, now, len(batch.prefix)))
+        if batch.dataset in _LINES:
+            first = min([first, *(moments(documents, len(batch.prefix)) or ())])
+        messages = self._messages(batch, documents, now)
+        open_ = dict(zip((_known_by(batch, message) for message in messages), todo, strict=True))
         token: dict[str, str] = {}
         while open_:
             try:
@@ -248,18 +263,19 @@ class CloudWatchSink:
                 raise SinkUnavailable(f"CloudWatch did not say what {stream} holds: {error}") from error
             for event in page["events"]:
                 self._newest[where] = max(self._newest.get(where, 0), event["timestamp"])
-                if (index := open_.pop(event["message"].encode(), None)) is not None:
+                if (index := open_.pop(_known_by(batch, event["message"].encode()), None)) is not None:
                     self._settled[batch.ids[index]] = _DUPLICATE
             if page["nextForwardToken"] == token.get("nextToken"):
                 break
             token = {"nextToken": page["nextForwardToken"]}
         return [index for index in todo if batch.ids[index] not in self._settled]
 
-    def _messages(self, dataset: str, documents: list[bytes], times: list[int]) -> list[bytes]:
+    def _messages(self, batch: Batch, documents: list[bytes], now: int) -> list[bytes]:
         """The documents as they stand in their stream: a metric carries what makes CloudWatch read it."""
-        if dataset != "airflow.statsd":
+        if batch.dataset != "airflow.statsd":
             return documents
         namespace = self._settings.cloudwatch.namespace
+        times = milliseconds(documents, now, len(batch.prefix))
         return [_with_metrics(document, namespace, at) for document, at in zip(documents, times, strict=True)]
 
     def _answer(self, batch: Batch) -> Answer:
@@ -293,6 +309,11 @@ class CloudWatchSink:
 def open_sink(settings: Settings) -> CloudWatchSink:
     """The sink of ``[cloudwatch]``."""
     return CloudWatchSink(lambda: logs_client(settings), settings)
+
+
+def _known_by(batch: Batch, message: bytes) -> bytes:
+    """What tells a message of a stream: all but the time at which a line without a date was read."""
+    return _TIMES.sub(b"", message, 2) if batch.dataset in _LINES else message
 
 
 def _with_metrics(document: bytes, namespace: str, at: int) -> bytes:

@@ -25,6 +25,7 @@ __all__ = [
     "chunks",
     "in_order",
     "milliseconds",
+    "moments",
     "request_body",
     "sound",
 ]
@@ -36,6 +37,8 @@ LONGEST_SPAN_MS = 24 * 3600 * 1000 - 1
 FURTHEST_AHEAD_MS = 2 * 3600 * 1000
 
 _STAMP = b'"@timestamp":"'
+_PLACE = b'"offset":'
+_PLACE_DIGITS, _MS_DIGITS = 19, 13
 _THOUSANDTHS = {b"%03d" % number: number for number in range(1000)}
 
 
@@ -116,6 +119,21 @@ def milliseconds(documents: list[bytes], otherwise: int, start: int) -> list[int
             out.append(second + _THOUSANDTHS[document[at + 20 : at + 23]])
         except (KeyError, ValueError):
             out.append(otherwise)
+    return out
+
+
+def moments(documents: list[bytes], start: int) -> list[int] | None:
+    """The times in ms by which log lines are sorted, from their ``offset``; None where one has no such time.
+
+    Unlike ``@timestamp``, ``offset`` never goes back within a file. ``start`` is where it may be found first.
+    """
+    out = []
+    for document in documents:
+        at = document.find(_PLACE, start) + len(_PLACE)
+        digits = document[at : at + _PLACE_DIGITS]
+        if not digits.isdigit() or document[at + _PLACE_DIGITS : at + _PLACE_DIGITS + 1] != b",":
+            return None
+        out.append(int(digits[:_MS_DIGITS]))
     return out
 
 

@@ -2,7 +2,8 @@
 
 Only a date at the start of a line is the line's own. A date anywhere else, and one that cannot be the time at which
 a line of this file was written (a row's, say), is data. ``offset``, by which the lines of one attempt are sorted
-across its files, is the line's time in ns; the last three digits keep lines of one microsecond in the file's order.
+across its files, is the line's time in ns, but always more than that of the line above it: within a file the order is
+that of its bytes, also where a clock was set back (:func:`after`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ __all__ = [
     "ANSI",
     "CONTINUED_BYTES",
     "START",
+    "TOP_BYTES",
+    "Around",
     "Entry",
     "Times",
+    "after",
     "level_of",
     "origin_of",
-    "place",
     "second_of",
     "text_time",
     "time_in",
@@ -33,6 +36,8 @@ __all__ = [
 START = b'{"timestamp":"'
 CONTINUED_BYTES = 65_536
 """A line that far behind the last date is no part of that entry any more."""
+TOP_BYTES = 2 * CONTINUED_BYTES
+"""So far down the first date of a file is looked for, which the lines above it share."""
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _DATE = re.compile(
     r"\s?\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,6}))?\d*(?: ?(Z|[+-]\d\d:?\d\d)(?!\d))?", re.ASCII
@@ -43,46 +48,61 @@ _LEVEL = re.compile(
     r"|[} ](DEBUG|INFO|WARNING|ERROR|CRITICAL) - |\b(DEBUG|INFO|WARNING|ERROR|CRITICAL):"
 )
 _NEW_ENTRY = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|\[(?:debug|info|warning|error|critical) *\]")
-_FIRST_BYTES = b" \t[{\x1b0123456789DIWEC"
+_FIRST_BYTES = b" \t\r\x0b\x0c[{\x1b0123456789DIWEC"
 """With what a line begins that may begin an entry."""
 _HEAD_BYTES = 200
 _DAY_NS = 86_400 * 10**9
 _EARLIEST, _LATEST = 631_152_000, 7_258_118_400
 """1990 to 2200, in s: nothing before or after it is the time of a line."""
+_TEN_DIGITS = 1_000_000_000
+"""2001, in s: before it a time has fewer digits."""
 
 
 class Entry(NamedTuple):
-    """A dated line: its time as text and in ns since 1970, the byte at which it begins, and its level."""
+    """The time of a line as text and in ns since 1970, its first byte, its level, and whether the time is its own."""
 
     when: str
     ns: int
     start: int
     level: str
+    own: bool = False
 
 
 OwnTime = Callable[[bytes, "TailedFile"], tuple[tuple[str, int] | None, str]]
 
 
+class Around:
+    """What stands around a stretch of a file: here nothing."""
+
+    def before(self) -> bytes:
+        """Up to :data:`CONTINUED_BYTES` before the stretch."""
+        return b""
+
+    def top(self) -> bytes:
+        """The first :data:`TOP_BYTES` of the file."""
+        return b""
+
+
 class Times:
     """The times of the lines of one chunk, which begins at byte ``offset`` of ``file``.
 
-    ``before`` gives up to :data:`CONTINUED_BYTES` of what stands in the file before the chunk; it is called only
-    where the chunk begins inside an entry. ``own`` gives a line's own time and level.
+    ``around`` gives what stands in the file around the chunk; it is asked only where the chunk begins inside an entry,
+    or above every date. ``own`` gives a line's own time and level.
     """
 
-    def __init__(self, file: TailedFile, chunk: bytes, offset: int, before: Callable[[], bytes], own: OwnTime) -> None:
+    def __init__(self, file: TailedFile, chunk: bytes, offset: int, around: Around, own: OwnTime) -> None:
         self._own = own
         self._file = file
         self._chunk = chunk
         self._offset = offset
-        self._before = before
+        self._around = around
         self._entry: Entry | None = None
         self._expected = -1
-        self._at_the_top = False
+        self._first: Entry | None = None
 
     def dated(self, when: tuple[str, int], line: bytes, start: int, level: str) -> Entry:
         """The entry that a line with a time of its own begins."""
-        self._entry = Entry(*when, start, level)
+        self._entry = Entry(*when, start, level, own=True)
         self._expected = start + len(line) + 1
         return self._entry
 
@@ -92,13 +112,20 @@ class Times:
         if entry is None:
             entry = self._entry if self._follows(start) else self._found_before(start)
         self._entry, self._expected = entry, start + len(line) + 1
-        if entry is not None and entry.start == start:
-            return entry
+        if entry is None and self._first is not None:
+            return self._first._replace(start=start)
         if entry is not None and 0 <= start - entry.start <= CONTINUED_BYTES:
-            later = entry.ns + start - entry.start
-            return Entry(entry.when, later, start, entry.level)
-        seen = _read_at(self._file, start, "info")
-        return seen._replace(ns=start) if self._at_the_top else seen  # a banner stands before what has a time
+            return entry._replace(start=start, own=False)
+        return _read_at(self._file, start, "info")
+
+    def _below(self, start: int) -> Entry:
+        """What the lines above everything dated have: the time of the first line below them, so far as it is there."""
+        text = self._around.top()[start:] or self._chunk[start - self._offset : TOP_BYTES - self._offset]
+        for line in text.split(b"\n"):
+            when = self._own(line, self._file)[0] if line and line[0] in _FIRST_BYTES else None
+            if when is not None:
+                return Entry(*when, start, "info")
+        return _read_at(self._file, start, "info")
 
     def _follows(self, start: int) -> bool:
         """Tell whether nothing but blank lines stands between the line that was last asked about and byte ``start``."""
@@ -112,7 +139,7 @@ class Times:
         at = start - self._offset
         seen = self._chunk[max(0, at - CONTINUED_BYTES) : at]
         if len(seen) < CONTINUED_BYTES and self._offset:
-            seen = self._before()[-(CONTINUED_BYTES - len(seen)) :] + seen
+            seen = self._around.before()[-(CONTINUED_BYTES - len(seen)) :] + seen
         base = start - len(seen)
         end = len(seen)
         while end > 0:
@@ -121,11 +148,12 @@ class Times:
                 line = seen[begin : end - 1]
                 when, level = self._own(line, self._file)
                 if when is not None:
-                    return Entry(when[0], place(when[1], base + begin), base + begin, level)
+                    return Entry(*when, base + begin, level, own=True)
                 if (entry := _level_entry(line, base + begin, self._file)) is not None:
                     return entry
             end = begin
-        self._at_the_top = base == 0
+        if base == 0:
+            self._first = self._below(start)
         return None
 
 
@@ -152,14 +180,17 @@ def origin_of(line: bytes) -> int:
 
 
 def second_of(head: bytes, file: TailedFile) -> bytes:
-    """The time in ``{"timestamp":"2026-01-31T12:00:00.`` as digits (s since 1970); empty where it is no such time."""
+    """The time in ``{"timestamp":"2026-01-31T12:00:00.`` as ten digits (s since 1970); empty where there is none."""
     found = _seconds(head) if head.startswith(START) else -1
-    return b"%d" % found if found > 0 and _can_be(found * 10**9, file) else b""
+    return b"%d" % found if found >= _TEN_DIGITS and _can_be(found * 10**9, file) else b""
 
 
-def place(ns: int, start: int) -> int:
-    """The ``offset`` of a line that was written at ``ns`` and begins at byte ``start``."""
-    return ns + (start >> 6) % 1000
+def after(latest: int, entry: Entry) -> int:
+    """The ``offset`` of a line of ``entry`` below a line of the ``offset`` ``latest`` (0: it is the first).
+
+    A line without a time of its own follows the line above it at once.
+    """
+    return max(latest + 1, entry.ns if entry.own or not latest else 0)
 
 
 def level_of(line: bytes) -> str | None:
@@ -182,7 +213,7 @@ def _level_entry(line: bytes, start: int, file: TailedFile) -> Entry | None:
 
 def _read_at(file: TailedFile, start: int, level: str) -> Entry:
     changed = datetime.fromtimestamp(file.changed, timezone.utc)
-    return Entry(_utc(changed), place(_ns(changed), start), start, level)
+    return Entry(_utc(changed), _ns(changed), start, level)
 
 
 def _head(line: bytes) -> str:

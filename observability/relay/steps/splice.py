@@ -17,11 +17,12 @@ import orjson
 from observability.relay.steps.identify import document_id
 from observability.relay.steps.line_time import (
     ANSI,
+    Around,
     Entry,
     Times,
+    after,
     level_of,
     origin_of,
-    place,
     second_of,
     text_time,
     time_in,
@@ -29,8 +30,6 @@ from observability.relay.steps.line_time import (
 from observability.relay.steps.own_keys import is_unusual, stored_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from observability.relay.sources.file import TailedFile
 
 __all__ = [
@@ -51,20 +50,26 @@ PIECE_BYTES = 131_072
 """A piece of a long line; six times as much where each of its bytes has to be escaped."""
 _MOST_DOCUMENT_BYTES = 1_000_000
 _AT = b',"@timestamp":'
-_ORDER = tuple(b"%03d" % number for number in range(1000))
-"""The digits that :func:`place` adds."""
+_DIGITS = tuple(b"%03d" % number for number in range(1000))
+_STAMP_NS = 1000
+"""A line's time has 16 digits, of microseconds; the three behind them keep the lines of one microsecond in order."""
+_NOTHING = Around()
 _TIME_KEYS = ("timestamp", "@timestamp", "time", "ts")
 _SPLICED = re.compile(rb'"offset":(\d+),"@timestamp":("[^"]{27}"),')
 
 
 @dataclass(slots=True)
 class Spliced:
-    """Documents of a stretch of one file and their ids; ``rewritten`` took the slow path, ``split`` were too long."""
+    """Documents of a stretch of one file and their ids; ``rewritten`` took the slow path, ``split`` were too long.
+
+    ``latest`` is the ``offset`` of the last one.
+    """
 
     ids: list[bytes] = field(default_factory=list)
     documents: list[bytes] = field(default_factory=list)
     rewritten: int = 0
     split: int = 0
+    latest: int = 0
 
     def extend(self, other: Spliced) -> None:
         """Take in the documents of what follows."""
@@ -72,21 +77,24 @@ class Spliced:
         self.documents += other.documents
         self.rewritten += other.rewritten
         self.split += other.split
+        self.latest = other.latest
 
 
-def splice(file: TailedFile, chunk: bytes, offset: int, before: Callable[[], bytes] = bytes) -> Spliced:
+def splice(file: TailedFile, chunk: bytes, offset: int, around: Around = _NOTHING, latest: int = 0) -> Spliced:
     """The documents of ``chunk``, whole lines that begin at byte ``offset`` of ``file``.
 
-    ``before`` gives what stands in the file before the chunk, for lines that continue an entry there.
+    ``around`` gives what stands around the chunk, for lines that continue an entry there; ``latest`` is the ``offset``
+    of the last document before it, 0 where there is none.
     """
     out = Spliced()
-    times = Times(file, chunk, offset, before, _own_time)
+    times = Times(file, chunk, offset, around, _own_time)
     identity, here = b"%b-%%d" % (file.ids or file.identity).encode(), offset
     prefix = file.stream.prefix + b'"offset":'
     guard = is_unusual if is_unusual(chunk) else None
     text = chunk if chunk.isascii() else None
     add_id, add_document = out.ids.append, out.documents.append
     head = seconds = b""  # most lines are of the second of the line before
+    stamp, number = _taken_apart(latest)
     for line in chunk.split(b"\n"):
         if line[:34] != head:
             head, seconds = line[:34], second_of(line[:34], file)
@@ -99,21 +107,42 @@ def splice(file: TailedFile, chunk: bytes, offset: int, before: Callable[[], byt
             and (guard is None or not guard(line))
             and (text is not None or _is_utf8(line))
         ):
+            own = seconds + line[34:40]
+            if own > stamp:  # both have 16 digits
+                stamp, number = own, 0
+            elif number < _STAMP_NS - 1:
+                number += 1
+            else:
+                stamp, number = b"%d" % (int(stamp) + 1), 0
             add_id(identity % here)
-            order = _ORDER[(here >> 6) % 1000]
-            add_document(b"".join((prefix, seconds, line[34:40], order, _AT, line[13:42], b",", line[1:])))
+            add_document(b"".join((prefix, stamp, _DIGITS[number], _AT, line[13:42], b",", line[1:])))
         elif line and not line.isspace():
+            out.latest = int(stamp) * _STAMP_NS + number
             _slow(out, file, line, here, times)
+            stamp, number = _taken_apart(out.latest)
         here += len(line) + 1
+    out.latest = int(stamp) * _STAMP_NS + number
     return out
 
 
+def _taken_apart(latest: int) -> tuple[bytes, int]:
+    """An ``offset`` as 16 digits and the number behind them."""
+    return b"%016d" % (latest // _STAMP_NS), latest % _STAMP_NS
+
+
 def add_pieces(  # noqa: PLR0913, PLR0917 - a place in a file
-    out: Spliced, file: TailedFile, line: bytes, offset: int, entry: Entry, part: int = 0, stop: int | None = None
+    out: Spliced,
+    file: TailedFile,
+    line: bytes,
+    offset: int,
+    entry: Entry,
+    part: int = 0,
+    stop: int | None = None,
 ) -> tuple[int, int]:
     """Add pieces of a line that is too long for one document, from ``part`` on; the line belongs to ``entry``.
 
-    With ``stop``, only whole pieces are added, and none that ends behind it. Returns the bytes taken and the next part.
+    With ``stop``, only whole pieces are added, and none that ends behind it. ``out.latest`` has to be that of the
+    document before them. Returns the bytes taken and the next part.
     """
     out.rewritten += 1
     out.split += part == 0
@@ -121,16 +150,16 @@ def add_pieces(  # noqa: PLR0913, PLR0917 - a place in a file
     while start < len(line) if stop is None else start + PIECE_BYTES <= stop:
         end = whole_end(line, start + PIECE_BYTES)
         fields = {"level": entry.level, "event": line[start:end].decode("utf-8", "replace")}
-        seen = entry._replace(ns=entry.ns + ((offset + start - entry.start) >> 6) + part)
         out.ids.append(document_id(file.ids or file.identity, offset + start))
-        out.documents.append(_document(file, seen, fields, part))
+        out.latest = after(out.latest, entry)
+        out.documents.append(_document(file, entry, out.latest, fields, part))
         start, part = end, part + 1
     return start, part
 
 
-def entry_of(file: TailedFile, line: bytes, start: int, before: Callable[[], bytes]) -> Entry:
+def entry_of(file: TailedFile, line: bytes, start: int, around: Around) -> Entry:
     """The entry that a line belongs to, of which ``line`` is at least the beginning."""
-    return _entry_of(None, line, start, Times(file, line, start, before, _own_time), file)
+    return _entry_of(None, line, start, Times(file, line, start, around, _own_time), file)
 
 
 def repair(document: bytes, prefix: bytes) -> bytes | None:
@@ -160,14 +189,16 @@ def whole_end(line: bytes, end: int) -> int:
 def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int, times: Times) -> None:
     fields = _fields(line) if len(line) <= MOST_LINE_BYTES else None
     entry = _entry_of(fields, line, offset, times, file)
+    place = after(out.latest, entry)
     document = None
     if len(line) <= MOST_LINE_BYTES:
-        document = _json_document(file, entry, fields) if fields is not None else None
+        document = _json_document(file, entry, place, fields) if fields is not None else None
         if document is None:
-            document = _document(file, entry, _text_fields(line, entry))
+            document = _document(file, entry, place, _text_fields(line, entry))
     if document is None or len(document) > _MOST_DOCUMENT_BYTES:
         add_pieces(out, file, line, offset, entry)
         return
+    out.latest = place
     out.rewritten += 1
     out.ids.append(document_id(file.ids or file.identity, offset))
     out.documents.append(document)
@@ -176,7 +207,7 @@ def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int, times: Times
 def _entry_of(fields: dict[str, Any] | None, line: bytes, offset: int, times: Times, file: TailedFile) -> Entry:
     when, level = _json_time(fields, file) if fields is not None else text_time(line, file)
     if when is not None:
-        return times.dated((when[0], place(when[1], offset)), line, offset, level)
+        return times.dated(when, line, offset, level)
     entry = times.undated(line, offset)
     return entry._replace(level=level) if fields is not None or level_of(line) else entry
 
@@ -192,7 +223,7 @@ def _json_time(fields: dict[str, Any], file: TailedFile) -> tuple[tuple[str, int
     return next(filter(None, dates), None), level
 
 
-def _json_document(file: TailedFile, entry: Entry, fields: dict[str, Any]) -> bytes | None:
+def _json_document(file: TailedFile, entry: Entry, place: int, fields: dict[str, Any]) -> bytes | None:
     """The document of a line of JSON; None where it is nested too deep to be written again."""
     own_time = fields.get("timestamp")
     rest = {stored_name(key, value): value for key, value in fields.items() if key not in ("timestamp", "level")}
@@ -201,13 +232,13 @@ def _json_document(file: TailedFile, entry: Entry, fields: dict[str, Any]) -> by
     if (own_level := fields.get("level")) is not None and not isinstance(own_level, str):
         rest["extra.level"] = own_level
     try:
-        return _document(file, entry, {"level": entry.level, **rest})
+        return _document(file, entry, place, {"level": entry.level, **rest})
     except TypeError:
         return None
 
 
-def _document(file: TailedFile, entry: Entry, fields: dict[str, Any], part: int | None = None) -> bytes:
-    own: dict[str, Any] = {"offset": entry.ns, "@timestamp": entry.when, "timestamp": entry.when}
+def _document(file: TailedFile, entry: Entry, place: int, fields: dict[str, Any], part: int | None = None) -> bytes:
+    own: dict[str, Any] = {"offset": place, "@timestamp": entry.when, "timestamp": entry.when}
     if part is not None:
         own["log.part"] = part
     return file.stream.prefix + orjson.dumps({**own, **fields})[1:]

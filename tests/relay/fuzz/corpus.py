@@ -25,6 +25,7 @@ _LINES = (
         b"ValueError: 2013-01-01T00:00:00\n"
     ),
     b"INFO:     Started\n\x1b[31m2026-01-31 12:00:00 +0200 red\x1b[0m\n\xff\xfe\x00\n \n\r\n",
+    b"INFO:     Started\n\r2026-01-31 12:00:00 a row\n" + b"[" * 90 + b"\n",
     _STAMP + b'"event":"\\ud800","n":1e999,"m":-0,"k":NaN}\n',
     _STAMP + b'"event":"x"}garbage{"a":1}\n',
 )
@@ -35,7 +36,13 @@ _METRICS = (
     b"_e{1,1}:a|b\n_sc|a|0\nx:1|c|T1|c:abc|e:1\n,:1|c\nx,=:1|c\nx:\xff|s",
 )
 CORPUS: dict[str, tuple[bytes, ...]] = {
-    "journal_frames": (_RECORD, _RECORD[:20] + _RECORD, b"\n\n" + _RECORD[:-1], b"0000000z {}\n"),
+    "journal_frames": (
+        _RECORD,
+        _RECORD[:20] + _RECORD,
+        b"\n\n" + _RECORD[:-1],
+        b"0000000z {}\n",
+        _RECORD[:8].upper() + _RECORD[8:],
+    ),
     "log_lines": _LINES,
     "names_of_files": (
         b"dag_id=d/run_id=r/task_id=t/map_index=99999999999999999999999/attempt=99999999999999999999999.log",

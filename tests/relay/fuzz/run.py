@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -15,14 +18,21 @@ with atheris.instrument_imports(include=["observability"]):
 
 
 def main() -> None:
-    """Run until the given number of executions is reached or a law is broken."""
+    """Run until the given number of executions is reached or a law is broken; leave nothing behind but the input."""
     name, *options = sys.argv[1:]
     folder = Path(tempfile.mkdtemp(prefix="contrail-corpus-"))
+    if child := os.fork():  # libFuzzer leaves by _exit: only its parent can tidy up
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _, status = os.waitpid(child, 0)
+        shutil.rmtree(folder, ignore_errors=True)
+        sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    seeds = folder / "corpus"
+    seeds.mkdir()
     for number, seed in enumerate(CORPUS[name]):
-        folder.joinpath(str(number)).write_bytes(seed)
-    words = folder.with_suffix(".dict")
+        seeds.joinpath(str(number)).write_bytes(seed)
+    words = folder / "words.dict"
     words.write_text("".join(f'"{escaped(token)}"\n' for token in TOKENS))
-    atheris.Setup([sys.argv[0], f"-dict={words}", "-max_len=4096", *options, str(folder)], TARGETS[name])
+    atheris.Setup([sys.argv[0], f"-dict={words}", "-max_len=4096", *options, str(seeds)], TARGETS[name])
     atheris.Fuzz()
 
 

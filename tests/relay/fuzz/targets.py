@@ -6,8 +6,10 @@ identity, and what was good beside the input is still there.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
 import tempfile
 import zlib
 from pathlib import Path
@@ -39,6 +41,7 @@ IDENTITY = {
 }
 GOOD = b'{"timestamp":"2026-01-31T12:00:00.000000Z","level":"info","event":"good"}\n'
 _FOLDER = Path(tempfile.mkdtemp(prefix="contrail-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 _STREAM = log_stream(NAME, "h", "test")
 _COMPONENT = log_stream("components/scheduler.log", "h", "test")
 _JOURNAL = journal_stream("etl.event-20260131-000.journal")
@@ -184,5 +187,13 @@ def _tailed(stream, data: bytes, good: bytes, most: int) -> list[bytes]:
 
 TARGETS = {
     one.__name__: one
-    for one in (journal_frames, log_lines, names_of_files, datagrams, statsd_spool, tailed_log, tailed_journal)
+    for one in (
+        journal_frames,
+        log_lines,
+        names_of_files,
+        datagrams,
+        statsd_spool,
+        tailed_log,
+        tailed_journal,
+    )
 }

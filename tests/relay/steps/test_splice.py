@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import orjson
 import pytest
 from relay_lines import TASK, line
@@ -195,11 +197,10 @@ def test_a_traceback_has_the_time_and_level_of_its_entry_wherever_it_is_cut(logs
     logs.write(PLAIN, name)
     file = logs.tailed(name)
     cut = PLAIN.find(b"\n", cut) + 1 if cut else 0
-    found = [
-        orjson.loads(document)
-        for start, chunk in ((0, PLAIN[:cut]), (cut, PLAIN[cut:]))
-        for document in splice(file, chunk, start, lambda start=start: PLAIN[:start]).documents
-    ]
+    first = splice(file, PLAIN[:cut], 0)
+    around = SimpleNamespace(before=lambda: PLAIN[:cut], top=lambda: PLAIN)
+    second = splice(file, PLAIN[cut:], cut, around, first.latest)
+    found = [orjson.loads(document) for document in first.documents + second.documents]
     assert [document["@timestamp"] for document in found] == ["2026-01-31T10:00:00.123456Z"] * 4 + [
         "2026-01-31T10:00:05.000000Z"
     ]
