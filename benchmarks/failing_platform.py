@@ -26,7 +26,7 @@ from observability.cli.platform.ports import any_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["WAYS", "Failing", "Outcome", "Way", "failing_platform", "judge", "try_all"]
+__all__ = ["WAYS", "Failing", "Outcome", "Way", "ended_by", "failing_platform", "judge", "try_all"]
 
 _CONTRAIL = (sys.executable, "-m", "observability.cli")
 _DAGS = Path(__file__).parent / "failing_dags"
@@ -41,7 +41,10 @@ routes: [{receiver: everybody}]
 
 @dataclass(frozen=True)
 class Way:
-    """A way to fail: what is expected of it. ``alerts`` is how many messages, ``plain`` what callbacks can see."""
+    """A way to fail: what is expected of it. ``alerts`` is how many messages, ``plain`` what callbacks can see.
+
+    ``ends`` is what the resolution says of who ended it, with ``{run}`` for the run.
+    """
 
     name: str
     causes: tuple[str, ...] = ("app",)
@@ -50,6 +53,7 @@ class Way:
     component: str = ""
     runs: int = 1
     patience_s: float = 90.0
+    ends: str = ""
 
 
 WAYS = (
@@ -81,6 +85,12 @@ WAYS = (
     Way("callback_raises"),
     Way("trigger_timeout", ("timeout",)),
     Way("trigger_fails", ("dependency",)),
+    Way("set_success", ends="work was set to success by admin"),
+    Way("set_skipped", ends="work was set to skipped by admin"),
+    Way("run_set_success", ends="run {run} was set to success by admin"),
+    Way("cleared", ends="run {run} succeeded after work was cleared by admin"),
+    Way("run_deleted", ends="run {run} was deleted by admin"),
+    Way("dag_deleted", ends="the DAG was deleted by admin"),
     Way("fine", alerts=0),
     Way("stuck_queued", ("stuck_queued",)),
     Way("deferred", ("platform",), component="triggerer"),
@@ -185,11 +195,13 @@ def try_all(failing: Failing, *, parts: tuple[str, ...] = ("tasks", "files", "qu
         failing.trigger(api, "auto_paused")
         if "tasks" in parts:
             for way in WAYS:
-                if f"way_{way.name}" in _dags(api) and way.name not in later:
+                if f"way_{way.name}" in _dags(api) and way.name not in later and not way.ends:
                     failing.trigger(api, way.name)
             _by_hand(failing, api)
             _deadlock(failing, api)
             _settle(failing, [way for way in WAYS if not way.component and way.name not in later])
+        if "people" in parts:
+            _people(failing, api)
         if "files" in parts:
             _files(failing)
             _second_run_of(failing, api, "auto_paused")
@@ -223,6 +235,45 @@ def _by_hand(failing: Failing, api: Api) -> None:
     _until(lambda: api.call("GET", path)["state"] == "running", 120)
     failing.began["by_hand"] = time.time()
     api.call("PATCH", path, json={"new_state": "failed"})
+
+
+def _people(failing: Failing, api: Api) -> None:
+    """End failures as people do, each after it was told."""
+    ways = [way for way in WAYS if way.ends]
+    for way in ways:
+        failing.trigger(api, way.name)
+    _settle(failing, ways)
+    for way in ways:
+        run_id = failing.runs[way.name][0]
+        run = f"/dags/way_{way.name}/dagRuns/{run_id}"
+        _DEEDS[way.name](api, way.name, run, run_id)
+    _until(lambda: all(ended_by(way, failing) for way in ways), 90)
+
+
+def _clear(api: Api, name: str, _run: str, run_id: str) -> None:
+    asked = {"dry_run": False, "task_ids": ["work"], "dag_run_id": run_id}
+    api.call("POST", f"/dags/way_{name}/clearTaskInstances", json=asked)
+
+
+_DEEDS: dict[str, Callable[[Api, str, str, str], object]] = {
+    "set_success": lambda api, _, run, __: api.call(
+        "PATCH", f"{run}/taskInstances/work", json={"new_state": "success"}
+    ),
+    "set_skipped": lambda api, _, run, __: api.call(
+        "PATCH", f"{run}/taskInstances/work", json={"new_state": "skipped"}
+    ),
+    "run_set_success": lambda api, _, run, __: api.call("PATCH", run, json={"state": "success"}),
+    "cleared": _clear,
+    "run_deleted": lambda api, _, run, __: api.call("DELETE", run),
+    "dag_deleted": lambda api, name, _, __: api.call("DELETE", f"/dags/way_{name}"),
+}
+
+
+def ended_by(way: Way, failing: Failing) -> list[str]:
+    """What the resolutions of a way say of who ended it."""
+    run_id = failing.runs.get(way.name, [""])[0]
+    over = [one for one in failing.told() if one["kind"] == "resolved" and one["run_id"] == run_id]
+    return [dict(one["details"]).get("Resolved by", "") for one in over]
 
 
 def _deadlock(failing: Failing, api: Api) -> None:

@@ -305,3 +305,13 @@ with way("fine"):
         pass
 
     work()
+
+for ended_by in ("set_success", "set_skipped", "run_set_success", "cleared", "run_deleted", "dag_deleted"):
+    with way(ended_by):
+
+        @task
+        def work(ti=None):
+            if ti.try_number == 1:
+                raise ValueError("until a person sees to it")
+
+        work()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.failing_platform import WAYS, failing_platform, judge, try_all
+from benchmarks.failing_platform import WAYS, ended_by, failing_platform, judge, try_all
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -13,11 +13,19 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 def outcomes(tmp_path_factory):
     with failing_platform(tmp_path_factory.mktemp("ways")) as failing:
         try_all(failing)
-        return {one.way.name: one for one in judge(failing)}
+        found = {one.way.name: one for one in judge(failing)}
+        ends = {name: ended_by(one.way, failing) for name, one in found.items() if one.way.ends}
+        return found, ends, {name: runs[0] for name, runs in failing.runs.items()}
 
 
 @pytest.mark.parametrize("name", [way.name for way in WAYS])
 def test_a_way_to_fail_is_told_once_with_its_cause(outcomes, name):
-    found = outcomes[name]
+    found = outcomes[0][name]
     assert len(found.alerts) == found.way.alerts, [one["summary"] for one in found.alerts]
     assert found.cause_is_right, found.causes
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.ends], ids=lambda way: way.name)
+def test_what_a_person_ends_is_resolved_once_with_words_that_say_so(outcomes, way):
+    _, ends, runs = outcomes
+    assert ends[way.name] == [way.ends.format(run=runs[way.name])]
