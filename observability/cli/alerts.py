@@ -305,7 +305,7 @@ def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
     """The incident for a person: what its message says, where it stands, and who was told what."""
     kind: Kind = "resolved" if one.state == "resolved" else "opened"
     message = compose(Notice(kind, one), _desk().teller.links, get_settings().contrail.environment)
-    held = [f"Not told yet: {plain(one.held_by)}"] if one.held_by else []
+    held = [f"{'Held back' if one.told else 'Not told yet'}: {plain(one.held_by)}"] if one.held_by else []
     state = f"{one.state}, seen {one.count} time{'s' if one.count != 1 else ''}, last {_ago(one.last_seen)}"
     sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in told]
     lines = [text(message).rstrip(), "", f"State: {state}", *held, *(["", "Who was told:", *sent] if sent else [])]

@@ -369,14 +369,16 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
     worst = max(messages, key=lambda message: ("info", "warning", "error", "critical").index(message.severity))
     shown = ", ".join(dags[:20]) + (f" and {len(dags) - 20} more" if len(dags) > 20 else "")  # noqa: PLR2004 - a screenful
     title = f"{_number(len(messages), 'notice')} about {_number(len(dags), 'DAG')} in one"
+    summary = f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}"
     if set(kinds) == {"reminder"}:
-        title = f"Still open: {_number(len(messages), 'incident')} in {_number(len(dags), 'DAG')}"
+        title = f"Still open: {_number(len(messages), 'incident')}"
+        summary = "Nobody has acknowledged or repaired:"
     return Message(
         kind="digest",
         severity=worst.severity,
         dag_id=messages[0].dag_id if len({message.dag_id for message in messages}) == 1 else None,
         title=_line(title),
-        summary=_line(f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}", 1500),
+        summary=_line(summary, 1500),
         dedup_key=serial,
         cause=worst.cause,
         count=sum(message.count for message in messages),
@@ -394,7 +396,7 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
                 "map_index": m.map_index,
                 "cause": m.cause,
                 "count": m.count,
-                "title": m.title,
+                "title": m.title.removeprefix("Still open: ") if set(kinds) == {"reminder"} else m.title,
             }
             for m in messages
         ),

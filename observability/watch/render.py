@@ -20,7 +20,9 @@ _COLOUR = {"critical": "#b00020", "error": "#d35400", "warning": "#b7950b", "inf
 _COLOUR_RESOLVED = "#1e8449"
 _FONT = "font-family:Segoe UI,Helvetica,Arial,sans-serif"
 _VALUE = f"{_FONT};font-size:14px;color:#1d2125;max-width:720px"
-_LABEL = f"{_FONT};font-size:14px;color:#5e6470;font-weight:normal;padding-right:16px;vertical-align:top"
+_LABEL = (
+    f"{_FONT};font-size:14px;color:#5e6470;font-weight:normal;padding-right:16px;vertical-align:top;white-space:nowrap"
+)
 _BLOCK = "background:#f4f5f7;padding:10px;font-size:12px;line-height:1.45;white-space:pre-wrap;max-width:720px"
 _MARKS = re.compile(r"[*_~`|]")
 _MENTION = re.compile(r"@(?=\w)")
@@ -94,12 +96,13 @@ def slack(message: Message) -> dict[str, Any]:
     icon = "✅" if message.kind == "resolved" else _ICON.get(message.severity, "")
     title = shorten(subject(message), _SLACK_HEADER)
     said = " ".join(_summary(message)) or _first(message)
+    details = message.details if _summary(message) else message.details[1:]
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
         {"type": "section", "text": _mrkdwn(f"{icon} {_slack_cut(said, _SLACK_TEXT - 10)}")},
     ]
-    for first in range(0, len(message.details), _SLACK_FIELDS):
-        part = message.details[first : first + _SLACK_FIELDS]
+    for first in range(0, len(details), _SLACK_FIELDS):
+        part = details[first : first + _SLACK_FIELDS]
         fields = [_mrkdwn(f"*{_slack(label)}*\n{_slack_cut(value, _SLACK_FIELD - 100)}") for label, value in part]
         blocks.append({"type": "section", "fields": fields})
     code = [_slack_lines(lines, _SLACK_TEXT - 10) for lines in (message.log, members(message))]

@@ -278,7 +278,7 @@ def test_reminders_of_many_dags_are_one_message_and_those_of_a_few_are_their_own
     assert sent(office)["reminder"] == 4
     assert sent(office)["digest"] in {3, 4}
     last = office.messages()[-1]
-    assert last.title == "Still open: 20 incidents in 20 DAGs"
+    assert last.title == "Still open: 20 incidents"
     assert len(last.incidents) == 20
 
 
