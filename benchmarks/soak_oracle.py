@@ -17,7 +17,7 @@ from observability.settings import load_settings
 from observability.store import Query, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from benchmarks.soaking import Soaking
@@ -109,14 +109,13 @@ def verdict(soaking: Soaking, api: Api, since: float = 0.0) -> Verdict:
     with _store(soaking) as store:
         events = list(store.documents(Query("etl.event", since=moment)))
         alerts = list(store.documents(Query("contrail.alert", since=moment)))
-        _compare_attempts(found, tasks, events)
+        _compare_attempts(found, tasks, events, soaking.layout.log_folder)
         _compare_runs(found, runs, events)
         _compare_lines(found, soaking.layout.log_folder, store, since - soaking.shift_s if since else 0.0, moment)
         _compare_canary(found, runs, events)
         if since:
             _compare_retention(found, store, since)
-    sent = [one for one in soaking.sent() if _at(one["time"]) >= since]
-    _compare_messages(found, runs, sent)
+    _compare_messages(found, api.pages("/dags/~/dagRuns", "dag_runs"), soaking.sent())  # a streak outlasts midnight
     _compare_components(found, alerts)
     _compare_page(found, soaking, tasks)
     return found
@@ -138,14 +137,14 @@ def _tasks(api: Api, runs: set[tuple[str, str]]) -> list[dict[str, Any]]:
     return [one for one in found if (one["dag_id"], one["dag_run_id"]) in runs]
 
 
-def _compare_attempts(found: Verdict, tasks: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
+def _compare_attempts(found: Verdict, tasks: list[dict[str, Any]], events: list[dict[str, Any]], logs: Path) -> None:
     """Each attempt that Airflow knows has one event that says how it ended, and no other has one."""
     told: dict[Attempt, Counter[str]] = defaultdict(Counter)
     for event in events:
         action = event["event.action"]
         if action.startswith("task.") and action != "task.started" and "canary.probe" not in event:
             told[_attempt_of(event)][action] += 1
-    expected = _ends(tasks)
+    expected = _ends(tasks, logs)
     for attempt, actions in expected.items():
         mine = told.get(attempt, Counter())
         if not actions & set(mine):
@@ -159,17 +158,29 @@ def _compare_attempts(found: Verdict, tasks: list[dict[str, Any]], events: list[
     found.compared["attempts"] = len(expected)
 
 
-def _ends(tasks: list[dict[str, Any]]) -> dict[Attempt, set[str]]:
-    """Each attempt that has ended, with the kinds of event of which it must have one."""
+def _ends(tasks: list[dict[str, Any]], logs: Path) -> dict[Attempt, set[str]]:
+    """Each attempt that has ended, with the kinds of event of which it must have one.
+
+    An attempt without a log never began: when a scheduler is killed, Airflow gives what it had queued the next number.
+    """
     ends = {"success": "task.succeeded", "failed": "task.failed", "skipped": "task.skipped"}
     expected: dict[Attempt, set[str]] = {}
     for one in tasks:
         about = (one["dag_id"], one["dag_run_id"], one["task_id"], one["map_index"])
         for attempt in range(1, one["try_number"]):
-            expected[(*about, attempt)] = {"task.retried", "task.killed"}
+            if _log_of(logs, one, attempt).exists():
+                expected[(*about, attempt)] = {"task.retried", "task.killed"}
         if one["state"] in ends and one["try_number"] > 0:  # what a branch leaves out is skipped without an attempt
             expected[(*about, one["try_number"])] = {ends[one["state"]]}
     return expected
+
+
+def _log_of(logs: Path, task: dict[str, Any], attempt: int) -> Path:
+    """The log of an attempt, by Airflow's own template."""
+    folder = logs / f"dag_id={task['dag_id']}" / f"run_id={task['dag_run_id']}" / f"task_id={task['task_id']}"
+    if task["map_index"] >= 0:
+        folder /= f"map_index={task['map_index']}"
+    return folder / f"attempt={attempt}.log"
 
 
 def _attempt_of(event: dict[str, Any]) -> Attempt:
@@ -240,11 +251,12 @@ def _compare_retention(found: Verdict, store: Store, since: float) -> None:
             found.kept.append(f"{number} documents of {dataset} from before {old}")
 
 
-def _compare_messages(found: Verdict, runs: list[dict[str, Any]], sent: list[dict[str, Any]]) -> None:
+def _compare_messages(found: Verdict, known: Iterable[dict[str, Any]], sent: list[dict[str, Any]]) -> None:
     """A DAG that fails is told once for each time that it begins to fail, and again when its error is another.
 
     Who is fine is never told of.
     """
+    runs = list(known)
     failures = [one for one in sent if one["kind"] == "opened" and one["cause"] != "deadline"]
     opened = Counter(str(one["dag_id"]) for one in failures)
     errors: dict[str, set[str]] = defaultdict(set)
