@@ -92,6 +92,7 @@ class Inventory:
         self.unknown: dict[str, None] = {}
         """Some of the files that look like a log and are called like none that Airflow writes by its own template."""
         self._unknown = Finished()
+        self._history = Finished()
         self._failed_at: set[str] = set()
         self._sources = sources
         self._readers = readers
@@ -131,6 +132,7 @@ class Inventory:
         now = [source.folder.sweeps for source in self._sources]
         self._finished.prune(now)
         self._unknown.prune(now)
+        self._history.prune(now)
         return all(map(int.__gt__, now, before)) and not (self._left_out or self._crowded)
 
     def wake(self) -> None:
@@ -236,11 +238,11 @@ class Inventory:
             return
         if file is None and self._finished.holds(stamp_of(found)):
             return
-        if file is None and source.spool is not None and 0 < self._history_s < time.time() - found.st_mtime:
-            return
         stream = source.stream_of(os.path.relpath(entry.path, source.folder.root))
         if stream is None:
             self._note_unknown(source, entry.path)
+            return
+        if file is None and self._is_history(source, stream, entry):
             return
         if file is not None:
             self._replace(key, file, found)
@@ -248,6 +250,28 @@ class Inventory:
             self._crowded = True
             return
         self._admit(source, stream, Path(entry.path), found)
+
+    def _is_history(self, source: Source, stream: Stream, entry: Entry) -> bool:
+        """Tell whether a file is left out for its age. One that a reader has begun is not, however old it is."""
+        found = entry.stat
+        if source.spool is None or not 0 < self._history_s < time.time() - found.st_mtime:
+            return False
+        if self._history.holds(stamp_of(found)):
+            return True
+        descriptor = os.open(entry.path, READ_FLAGS)
+        try:
+            line = first_line(descriptor)
+            head = os.pread(descriptor, HEAD_BYTES, 0) if line is None else line
+        finally:
+            os.close(descriptor)
+        cursors = [reader.recall(identify(stream.name, head)) for reader in self._readers]
+        if None in cursors:  # it is looked at again once the readers know their cursors
+            self._left_out = True
+            return True
+        if any(cursor.offset for cursor in cursors if cursor):
+            return False
+        self._history.add(stamp_of(found))
+        return True
 
     def _note_unknown(self, source: Source, path: str) -> None:
         name = os.path.relpath(path, source.folder.root)

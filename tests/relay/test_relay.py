@@ -387,3 +387,14 @@ def test_what_is_history_by_the_setting_is_left_out_and_is_no_loss(settings, log
     assert take_losses() == {}
     assert Relay(settings, statsd=False).run(once=True, patience_s=20)
     assert len(stored(settings.store_path)) == 2
+
+
+def test_an_old_log_that_was_begun_is_carried_to_its_end(settings, logs):
+    path = logs.write(line("begun"), TASK.replace("load", "old"))
+    Relay(settings, statsd=False).run(once=True)
+    logs.write(line("left", 1), TASK.replace("load", "old"))
+    os.utime(path, (time.time() - 90 * 86_400,) * 2)
+    shutil.rmtree(settings.home / "spool", ignore_errors=True)  # as where hard links fail
+    some = replace(settings, relay=replace(settings.relay, history_days=30))
+    Relay(some, statsd=False).run(once=True)
+    assert len(stored(settings.store_path)) == 2
