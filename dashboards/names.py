@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from observability import catalog
+from observability.runbooks import runbook_address
 
 __all__ = [
     "DATA_VIEWS",
@@ -96,11 +97,15 @@ class Names:
     """Addresses that links lead to; the committed files hold the defaults, ``install`` those of the settings."""
 
     airflow_url: str = "http://127.0.0.1:8080"
-    runbook_url: str = "docs/runbooks"
-    alert_index: str = "contrail-kibana-alerts"
+    runbook_url: str = ""
+    alert_index: str = catalog.ALERT_INDEX
     index_prefix: str = ""
     space: str = ""
     """Kibana's space; ids of rules, connectors and saved objects are unique across spaces, so they name it."""
+
+    def runbook(self, page: str) -> str:
+        """Address of a runbook's page."""
+        return runbook_address(page, served_at=self.runbook_url, airflow=self.airflow_url)
 
     def uuid(self, name: str) -> str:
         """The UUID of a rule or connector in this space."""
@@ -119,6 +124,15 @@ class Account:
     runbook_url: str = "${RunbookUrl}"
     page_topic: str = "${PageTopic}"
     detail_topic: str = "${DetailTopic}"
+
+    def runbook(self, page: str) -> str:
+        """Address of a runbook's page."""
+        return runbook_address(page, served_at=self.runbook_url, airflow=self.airflow_url)
+
+    @property
+    def runbooks(self) -> str:
+        """Address of all runbooks."""
+        return self.runbook("").removesuffix("?page=").removesuffix(".md")
 
     def name(self, key: str) -> str:
         """Name of a dashboard, alarm or filter of ours in this environment."""

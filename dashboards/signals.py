@@ -36,7 +36,7 @@ __all__ = [
     "unit",
 ]
 
-Source = Literal["events", "logs", "metrics"]
+Source = Literal["events", "logs", "metrics", "kibana-alerts"]
 Aggregate = Literal["", "count", "sum", "average", "median", "max", "min", "p95", "p5", "last", "unique"]
 Conditions: TypeAlias = "tuple[tuple[str, tuple[str, ...]], ...]"
 """What a document must have: a field and the values it may have, all of them."""

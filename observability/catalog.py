@@ -13,6 +13,8 @@ from msgspec import Struct
 
 __all__ = [
     "AIRFLOW_METRICS",
+    "ALERT_DOCUMENT",
+    "ALERT_INDEX",
     "CAUSES",
     "CAUSE_LABELS",
     "COMPONENTS",
@@ -174,7 +176,7 @@ FIELDS: dict[str, FieldSpec] = {
     "incident.severity": FieldSpec("keyword", "info, warning, error or critical."),
     "incident.count": FieldSpec("long", "Occurrences folded into it."),
     "incident.age": FieldSpec("long", "From first seen to this event.", "ns"),
-    "incident.runbook": FieldSpec("keyword", "Address of the runbook."),
+    "incident.runbook": FieldSpec("keyword", "Runbook: the name of its page, or its address."),
     "notification.channel": FieldSpec("keyword", "Channel it went to."),
     "notification.kind": FieldSpec("keyword", "opened, update, reminder, escalated, resolved, early_warning, digest, test."),
     "notification.state": FieldSpec("keyword", "sent, failed or dead."),
@@ -435,31 +437,33 @@ class IncidentKind(Struct, frozen=True):
     Observations of one kind are told apart by DAG, run, task, map index, attempt and ``subject``, the field that names
     what has no DAG id. With ``by_subject`` they are told apart by it alone, and the rest says whom it concerns.
     ``place`` is a field that tells two of one subject apart, where a document has it.
+    ``runbook`` is the page of docs/runbooks/ that says what to do.
     """
 
     description: str
     subject: str = ""
     by_subject: bool = False
     place: str = ""
+    runbook: str = "task-failed"
 
 
 INCIDENT_KINDS: dict[str, IncidentKind] = {
     "task": IncidentKind("A task, by its attempt."),
-    "run": IncidentKind("A DAG run."),
-    "stuck": IncidentKind("A task or run that waits, and nothing takes it."),
-    "overdue": IncidentKind("A scheduled run that has not begun."),
-    "dag": IncidentKind("A DAG that is gone."),
-    "paused": IncidentKind("A DAG that Airflow paused."),
-    "import": IncidentKind("A DAG file that does not parse.", "log.file.path", by_subject=True),
-    "data": IncidentKind("An input whose columns changed.", "etl.table"),
-    "deadline": IncidentKind("A deadline.", "deadline.name"),
-    "component": IncidentKind("A component of Airflow or ours.", "airflow.component", by_subject=True, place="airflow.hostname"),
-    "delivery": IncidentKind("A channel that takes no messages.", "notification.channel", by_subject=True),
-    "rules": IncidentKind("The file of alert rules.", "log.file.path", by_subject=True),
+    "run": IncidentKind("A DAG run.", runbook="dag-run-failed"),
+    "stuck": IncidentKind("A task or run that waits, and nothing takes it.", runbook="task-stuck"),
+    "overdue": IncidentKind("A scheduled run that has not begun.", runbook="run-overdue"),
+    "dag": IncidentKind("A DAG that is gone.", runbook="dag-vanished"),
+    "paused": IncidentKind("A DAG that Airflow paused.", runbook="dag-auto-paused"),
+    "import": IncidentKind("A DAG file that does not parse.", "log.file.path", by_subject=True, runbook="dag-import-failed"),
+    "data": IncidentKind("An input whose columns changed.", "etl.table", runbook="schema-drifted"),
+    "deadline": IncidentKind("A deadline.", "deadline.name", runbook="deadline-missed"),
+    "component": IncidentKind("A component of Airflow or ours.", "airflow.component", by_subject=True, place="airflow.hostname", runbook="component-silent"),
+    "delivery": IncidentKind("A channel that takes no messages.", "notification.channel", by_subject=True, runbook="notification-failed"),
+    "rules": IncidentKind("The file of alert rules.", "log.file.path", by_subject=True, runbook="rules-broken"),
     "rule": IncidentKind("A rule of Kibana that fired.", "rule.id"),
-    "telemetry": IncidentKind("Observations that were lost.", "telemetry.stage", by_subject=True),
-    "sink": IncidentKind("A sink that takes no records from a relay, or refuses some.", "telemetry.stage", by_subject=True),
-    "canary": IncidentKind("The canary.", by_subject=True),
+    "telemetry": IncidentKind("Observations that were lost.", "telemetry.stage", by_subject=True, runbook="telemetry-lost"),
+    "sink": IncidentKind("A sink that takes no records from a relay, or refuses some.", "telemetry.stage", by_subject=True, runbook="sink-failed"),
+    "canary": IncidentKind("The canary.", by_subject=True, runbook="canary-silent"),
     "rows": IncidentKind("Rows of a step; remembered, never an incident.", "etl.step"),
     "asset": IncidentKind("Updates of an asset; remembered, never an incident.", "airflow.asset"),
 }
@@ -889,3 +893,21 @@ RULES: dict[str, AlertRule] = {
     ),
 }
 """Rules for Kibana and CloudWatch; the runbook is ``docs/runbooks/<runbook>.md``."""
+
+ALERT_INDEX = "contrail-kibana-alerts"
+ALERT_DOCUMENT: dict[str, FieldSpec] = {
+    "@timestamp": FieldSpec("date", "When the rule told."),
+    "rule": FieldSpec("keyword", "Key of the rule in RULES."),
+    "title": FieldSpec("keyword", "The rule in words."),
+    "group": FieldSpec("keyword", "query matched, or recovered."),
+    "alert": FieldSpec("keyword", "What it is about: the value that the rule groups by, else the rule in words."),
+    "group_by": FieldSpec("keyword", "Tag or field that the rule groups by; empty where it does not."),
+    "value": FieldSpec("keyword", "What was found, with its unit."),
+    "limit": FieldSpec("keyword", "What it is compared with, with its unit."),
+    "severity": FieldSpec("keyword", "Severity of the rule."),
+    "link": FieldSpec("keyword", "Address of the documents, in Kibana."),
+    "runbook": FieldSpec("keyword", "Address of the runbook."),
+    "rule_url": FieldSpec("keyword", "Address of the rule, in Kibana."),
+    "kibana_rule_id": FieldSpec("keyword", "Kibana's id of the rule."),
+}
+"""What a Kibana rule writes to ALERT_INDEX, whenever it begins to hold or no longer does."""

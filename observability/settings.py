@@ -74,7 +74,7 @@ class ContrailSettings:
     kibana_url: str = knob("", "Address of Kibana as people reach it, for links; empty: no such links.")
     runbook_url: str = knob(
         "",
-        "Address under which people reach the pages of docs/runbooks/, for links; empty: their path in the repository.",
+        "Address under which people reach the pages of docs/runbooks/, for links; empty: the page that our plugin serves.",
     )
     kibana_connection_id: str = knob(
         "",

@@ -108,7 +108,7 @@ def composites(account: Account) -> dict[str, Alarm]:
         parts = [f'ALARM("{name}")' for member in members for name in names[member]]
         found[account.name(group)] = {
             "AlarmName": account.name(group),
-            "AlarmDescription": f"{description} What exactly: the alarms in it. Runbooks: {account.runbook_url}/",
+            "AlarmDescription": f"{description} What exactly: the alarms in it. Runbooks: {account.runbooks}",
             "AlarmRule": " OR ".join(parts),
             "ActionsEnabled": True,
             "AlarmActions": [account.page_topic],
@@ -193,7 +193,7 @@ def _of_band(key: str, band: Band, account: Account) -> Alarm:
 def _told(key: str, text: str, runbook: str, account: Account) -> Alarm:
     return {
         "AlarmName": account.name(key),
-        "AlarmDescription": f"{text} Runbook: {account.runbook_url}/{runbook}.md",
+        "AlarmDescription": f"{text} Runbook: {account.runbook(runbook)}",
         "ActionsEnabled": True,
         "AlarmActions": [account.detail_topic],
         "OKActions": [account.detail_topic],

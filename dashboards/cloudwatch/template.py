@@ -16,6 +16,7 @@ from observability import catalog
 __all__ = ["template"]
 
 Resource = dict[str, Any]
+_RUNBOOK = re.compile(r"\$\{RunbookUrl\}/([a-z-]*)(?:\.md)?")
 
 _PARAMETERS: dict[str, tuple[str, str]] = {
     "Environment": ("dev", "The [contrail] environment knob: the env dimension of every metric."),
@@ -25,7 +26,10 @@ _PARAMETERS: dict[str, tuple[str, str]] = {
         "http://127.0.0.1:8080",
         "Address of the Airflow UI as people reach it, without a slash at its end.",
     ),
-    "RunbookUrl": ("docs/runbooks", "Address under which docs/runbooks is served, without a slash at its end."),
+    "RunbookUrl": (
+        "",
+        "Address under which docs/runbooks is served, without a slash at its end; empty: our page in Airflow.",
+    ),
     "AlertEmail": ("", "Who is told of composite alarms; empty: subscribe to the topic yourself."),
     "CreateLogGroups": ("true", "false where the relay has created the log groups already."),
 }
@@ -51,6 +55,7 @@ def template() -> Resource:
         },
         "Conditions": {
             "HasEmail": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlertEmail"}, ""]}]},
+            "ServesRunbooks": {"Fn::Not": [{"Fn::Equals": [{"Ref": "RunbookUrl"}, ""]}]},
             "OwnsLogGroups": {"Fn::Equals": [{"Ref": "CreateLogGroups"}, "true"]},
         },
         "Resources": resources,
@@ -162,6 +167,11 @@ def _resource(kind: str, properties: Resource) -> Resource:
     return {"Type": kind, "Properties": _substituted(properties)}
 
 
+def _our_page(page: str) -> str:
+    ours = Account(runbook_url="")
+    return ours.runbook(page) if page else ours.runbooks
+
+
 def _substituted(value: Any) -> Any:
     """Strings that name a parameter or a resource become ``Fn::Sub``, a name alone ``Ref``."""
     if isinstance(value, dict):
@@ -170,5 +180,8 @@ def _substituted(value: Any) -> Any:
         return [_substituted(inner) for inner in value]
     if not isinstance(value, str) or "${" not in value:
         return value
+    if "${RunbookUrl}" in value:
+        ours = _RUNBOOK.sub(lambda match: _our_page(match[1]), value)
+        return {"Fn::If": ["ServesRunbooks", {"Fn::Sub": value}, {"Fn::Sub": ours}]}
     alone = re.fullmatch(r"\$\{([A-Za-z:]+)\}", value)
     return {"Ref": alone.group(1)} if alone else {"Fn::Sub": value}

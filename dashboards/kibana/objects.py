@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dashboards.boards import BOARDS, SAVED
+from dashboards.kibana import alerts
 from dashboards.kibana.charts import lens
 from dashboards.kibana.columns import kql
 from dashboards.kibana.runtime import LOG_PAGE, runtime_fields
@@ -28,7 +29,7 @@ _VERSION = "8.12.2"
 _TYPE_VERSIONS = {"dashboard": "8.9.0", "index-pattern": "8.0.0", "search": "8.0.0"}
 _COLUMNS = 48
 _LINKS_HEIGHT, _HEADER_HEIGHT = 2, 3
-_WORDY = {"event", "event.reason", "error.message"}
+_WORDY = {"event", "event.reason", "error.message", *alerts.WORDY}
 _WIDTHS = {
     "level": 80,
     "airflow.try_number": 60,
@@ -41,6 +42,7 @@ _WIDTHS = {
     "airflow.log_page": 130,
     "airflow.run_path": 130,
     "airflow.dag_id": 170,
+    **alerts.WIDTHS,
 }
 """Pixels of a search's columns; what people read takes the rest."""
 _BY_TIME_OR_BAR = {"line", "area", "bars", "ranking"}
@@ -51,7 +53,8 @@ def saved_objects(names: Names) -> list[SavedObject]:
     """Everything, in the order in which it can be imported."""
     objects = [
         *(_data_view(source, names) for source in DATA_VIEWS),
-        *(_search(saved) for saved in SAVED),
+        _alerts_view(names),
+        *(_search(saved) for saved in (*SAVED, alerts.SEARCH)),
         *(_dashboard(board) for board in BOARDS),
     ]
     return [_in_space(item, names.space) for item in objects]
@@ -103,6 +106,23 @@ def _data_view(source: str, names: Names) -> SavedObject:
     return _object("index-pattern", source, attributes, [])
 
 
+def _alerts_view(names: Names) -> SavedObject:
+    attributes = {
+        "title": names.alert_index,
+        "name": alerts.VIEW_NAME,
+        "timeFieldName": "@timestamp",
+        "fields": "[]",
+        "fieldAttrs": json.dumps({field: {"customLabel": label} for field, label in alerts.HEADINGS.items()}),
+        "sourceFilters": "[]",
+        "typeMeta": "{}",
+        "fieldFormatMap": json.dumps(alerts.formats()),
+        "runtimeFieldMap": "{}",
+        # rules that have not fired have made no index: without this, the panel would be an error
+        "allowNoIndex": True,
+    }
+    return _object("index-pattern", alerts.SOURCE, attributes, [])
+
+
 def _formats(names: Names, source: str) -> dict[str, Any]:
     def url(template: str, label: str) -> dict[str, Any]:
         shown = {"type": "a", "urlTemplate": template, "labelTemplate": label, "openLinkInCurrentTab": False}
@@ -125,7 +145,7 @@ def _formats(names: Names, source: str) -> dict[str, Any]:
         | {page: url(f"{names.airflow_url}/{{{{rawValue}}}}", "open in Airflow") for page in pages}
         | {
             "airflow.dag_id": url(f"{names.airflow_url}/dags/{{{{value}}}}", "{{value}}"),
-            "incident.runbook": url("{{rawValue}}", "runbook"),
+            "incident.runbook": url(names.runbook("{{rawValue}}"), "runbook"),
         }
     )
 
@@ -201,7 +221,7 @@ _Drawn = tuple[dict[str, Any], list[dict[str, str]]]
 def _placed(board: Board) -> Iterator[tuple[str, _Drawn, dict[str, int]]]:
     yield "links", _links(board), {"x": 0, "y": 0, "w": _COLUMNS, "h": _LINKS_HEIGHT}
     bottom = _LINKS_HEIGHT
-    for number, row in enumerate(board.rows):
+    for number, row in enumerate((*board.rows, *alerts.ROWS.get(board.key, ()))):
         yield f"row-{number}", _header(row.title, row.text), {"x": 0, "y": bottom, "w": _COLUMNS, "h": _HEADER_HEIGHT}
         bottom += _HEADER_HEIGHT
         x = tallest = 0

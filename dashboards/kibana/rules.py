@@ -143,7 +143,7 @@ def _parameters(key: str, spec: AlertRule, names: Names) -> dict[str, Any]:
 
 
 def _actions(key: str, spec: AlertRule, names: Names) -> list[dict[str, Any]]:
-    runbook = f"{names.runbook_url.rstrip('/')}/{spec.runbook}.md"
+    runbook = names.runbook(spec.runbook)
     about = "{{alert.id}}" if group_field(key, spec) else spec.title
     document = {
         "rule": key,

@@ -44,7 +44,7 @@ def check() -> None:
     """Compare the generated files with what would be written now, and check that Kibana can draw them."""
     found = unknown_names()
     if not found:
-        mapping = {name: spec.type for name, spec in catalog.FIELDS.items()}
+        mapping = {name: spec.type for name, spec in (catalog.FIELDS | catalog.ALERT_DOCUMENT).items()}
         found = faults(saved_objects(Names()), mapping)
         found += [f"{path} is stale; run contrail dashboards build" for path in generator.drift()]
     for fault in found:
@@ -55,11 +55,12 @@ def check() -> None:
 
 
 @app.command()
-def install(
+def install(  # noqa: PLR0913, PLR0917 - options of a command
     target: Annotated[str, typer.Argument(help="kibana or cloudwatch")],
     space: Annotated[str, typer.Option(help="Kibana space; empty: the default one.")] = "",
     page_topic: Annotated[str, typer.Option(help="ARN of the SNS topic that wakes people; empty: ours.")] = "",
     detail_topic: Annotated[str, typer.Option(help="ARN of the SNS topic of single alarms; empty: ours.")] = "",
+    overwrite: Annotated[bool, typer.Option(help="Change back what somebody changed by hand in Kibana.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Put everything into a running Kibana or CloudWatch; safe to repeat, deletes nothing, says what changed."""
@@ -68,7 +69,11 @@ def install(
         raise typer.BadParameter(f"{target!r} is no target; name kibana or cloudwatch")
     try:
         kibana = target == "kibana"
-        changes = _into_kibana(settings, space) if kibana else _into_cloudwatch(settings, page_topic, detail_topic)
+        changes = (
+            _into_kibana(settings, space, overwrite=overwrite)
+            if kibana
+            else _into_cloudwatch(settings, page_topic, detail_topic)
+        )
     except InstallError as error:
         typer.echo(f"dashboards install: {error}", err=True)
         raise typer.Exit(1) from error
@@ -78,11 +83,18 @@ def install(
 @app.command()
 def verify(
     hours: Annotated[float, typer.Option(help="Look at the last so many hours.")] = 24.0,
+    space: Annotated[str, typer.Option(help="Kibana space; empty: the default one.")] = "",
     as_json: _Json = False,
 ) -> None:
-    """Ask every panel's question of the configured store; list the panels without data, and why that may be."""
+    """Ask every panel's question of the configured store; list the panels without data, and why that may be.
+
+    Where a Kibana is named, say as well what somebody changed by hand in it.
+    """
     until = datetime.now(timezone.utc) + timedelta(minutes=1)
-    verdicts = _verdicts(get_settings(), until - timedelta(hours=hours), until)
+    settings = get_settings()
+    verdicts = _verdicts(settings, until - timedelta(hours=hours), until)
+    for line in _edited(settings, space):
+        typer.echo(f"boards: {line}", err=True)
     if as_json:
         typer.echo(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
     else:
@@ -93,22 +105,39 @@ def verify(
 
 def names_of(settings: Settings, space: str = "") -> Names:
     """The addresses that links lead to, by the settings, and the space of Kibana."""
-    runbooks = settings.contrail.runbook_url or Names().runbook_url
     return Names(
         airflow_url=settings.public_url,
-        runbook_url=runbooks,
+        runbook_url=settings.contrail.runbook_url,
         alert_index=settings.alert_index,
         index_prefix=settings.elasticsearch.index_prefix,
         space=space,
     )
 
 
-def _into_kibana(settings: Settings, space: str) -> Changes:
+def _into_kibana(settings: Settings, space: str, *, overwrite: bool) -> Changes:
     from observability.cli.boards import kibana
 
     client = kibana.open_kibana(settings, space)
     try:
-        return kibana.install(client, names_of(settings, space))
+        return kibana.install(client, names_of(settings, space), overwrite=overwrite)
+    finally:
+        client.close()
+
+
+def _edited(settings: Settings, space: str) -> list[str]:
+    """What was changed by hand in Kibana, where one is named; one line that says so where it does not answer."""
+    from observability.cli.boards import kibana
+
+    if not (settings.contrail.kibana_url or settings.contrail.kibana_connection_id):
+        return []
+    client = kibana.open_kibana(settings, space)
+    try:
+        return [
+            f"{what} was changed by hand; contrail dashboards install kibana --overwrite puts ours in its place"
+            for what in kibana.edited(client, names_of(settings, space))
+        ]
+    except InstallError as error:
+        return [f"not compared with what Kibana has: {error}"]
     finally:
         client.close()
 

@@ -63,6 +63,8 @@ def install(cluster: Cluster, *, dry_run: bool = False, environment: str = "", p
             _put(cluster, f"{_POLICY}/{name}", policy, report, dry_run=dry_run)
     for name, body in templates.component_templates(prefix).items():
         _put(cluster, f"{_COMPONENT}/{name}", body, report, dry_run=dry_run)
+    alerts, body = templates.alert_template(prefix)
+    _put(cluster, f"{_INDEX}/{alerts}", body, report, dry_run=dry_run)
     others = other_templates(cluster, prefix)
     for (name, body), dataset in zip(
         templates.index_templates(retention=retention, prefix=prefix).items(), catalog.DATASETS.values(), strict=True

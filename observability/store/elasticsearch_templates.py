@@ -18,7 +18,15 @@ from observability import catalog
 if TYPE_CHECKING:
     from observability.catalog import Dataset, FieldSpec
 
-__all__ = ["ALIASES", "MARK", "component_templates", "digest", "index_templates", "lifecycle_policies"]
+__all__ = [
+    "ALIASES",
+    "MARK",
+    "alert_template",
+    "component_templates",
+    "digest",
+    "index_templates",
+    "lifecycle_policies",
+]
 
 ALIASES: Final = {"log.level": "level", "message": "event", "log.logger": "logger"}
 """ECS names of what Airflow names its own way in its log lines."""
@@ -77,6 +85,24 @@ def index_templates(*, retention: str = "", prefix: str = "") -> dict[str, Any]:
         mark = MARK | {"digest": digest(component_templates(prefix), body)}
         body["template"]["mappings"] = {"subobjects": False, "_meta": mark}
     return made
+
+
+def alert_template(prefix: str = "") -> tuple[str, dict[str, Any]]:
+    """The template of the index that Kibana's rules write to, and its name.
+
+    No data stream: Kibana's connector writes with ``index``, which data streams refuse.
+    """
+    properties = {name: _mapping(name, spec) for name, spec in catalog.ALERT_DOCUMENT.items()}
+    body = {
+        "index_patterns": [f"{prefix}{catalog.ALERT_INDEX}*"],
+        "priority": _PRIORITY,
+        "template": {
+            "settings": {"index.auto_expand_replicas": "0-1"},
+            "mappings": {"dynamic": False, "properties": properties, "_meta": dict(MARK)},
+        },
+        "_meta": _meta("What Kibana's rules found."),
+    }
+    return f"{prefix}{catalog.ALERT_INDEX}", body
 
 
 def lifecycle_policies(prefix: str = "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from observability.events import (
     IncidentResolved,
     TaskFailed,
 )
+from observability.runbooks import runbook_page
 from observability.watch import book, incidents, pending, schema
 from observability.watch.alike import (
     RUN_FAMILIES,
@@ -555,5 +556,6 @@ def _event(kind: Any, one: Incident, now: float) -> Event:
         cause=one.cause,
         age_ns=int((now - one.first_seen) * 1e9),
         fingerprint=one.evidence.get("error.fingerprint"),
+        runbook=one.evidence.get("incident.runbook") or runbook_page(one.family, one.cause),
     )
     return made

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from observability import redact
 from observability.catalog import CAUSE_LABELS
 from observability.raised import Frame
+from observability.runbooks import runbook_address, runbook_page
 from observability.watch import render
 from observability.watch.fit import shorten
 from observability.watch.titles import title_of
@@ -34,24 +35,6 @@ _NAME = re.compile(r"[\w.~:+@\[\]/,-]*")
 """What Airflow takes for the name of a DAG, task or run, and several of them in a key."""
 _FRAME = re.compile(r'^ *File "([^"]+)", line (\d+), in (.+)\n( +(?!File ).*)?', re.MULTILINE)
 _LINES_MOST, _FRAMES_MOST = 12, 4
-_RUNBOOKS = {
-    "task": "task-failed",
-    "run": "dag-run-failed",
-    "stuck": "task-stuck",
-    "overdue": "run-overdue",
-    "import": "dag-import-failed",
-    "dag": "dag-vanished",
-    "paused": "dag-auto-paused",
-    "deadline": "deadline-missed",
-    "component": "component-silent",
-    "telemetry": "telemetry-lost",
-    "delivery": "notification-failed",
-    "sink": "sink-failed",
-    "canary": "canary-silent",
-    "data": "schema-drifted",
-    "rules": "rules-broken",
-}
-_KILLED = {"killed", "oom", "lost_heartbeat"}
 _NEXT = {
     "app": "Read the error at the frame above, mend the task, then clear it: what it blocks runs after it.",
     "data": "Look at the rows or columns that broke the rule, mend the input or the rule, then clear the task.",
@@ -155,7 +138,7 @@ class Links:
             kibana=settings.contrail.kibana_url.rstrip("/"),
             cloudwatch_region=settings.cloudwatch.region if aws else "",
             cloudwatch_group=group,
-            runbooks=rules.runbooks,
+            runbooks=rules.runbooks or settings.contrail.runbook_url,
         )
 
     def to(self, incident: Incident) -> tuple[tuple[str, str], ...]:
@@ -171,13 +154,12 @@ class Links:
 
     def runbook(self, incident: Incident) -> str:
         """Address of the page that says what to do; "" where it would lead nowhere."""
-        page = "task-killed" if incident.cause in _KILLED else _RUNBOOKS.get(incident.family, "task-failed")
+        page = runbook_page(incident.family, incident.cause)
         given = str(incident.evidence.get("incident.runbook") or "")
         if render.is_web(given):
             return given
         page = given if re.fullmatch(r"[a-z][a-z-]{2,40}", given) else page
-        base = self.runbooks.rstrip("/")
-        address = f"{base}/{page}.md" if base else f"{self.airflow}/contrail/runbooks?page={page}"
+        address = runbook_address(page, served_at=self.runbooks, airflow=self.airflow)
         return address if render.is_web(address) else ""
 
     def _contrail(self, incident: Incident) -> str:

@@ -440,7 +440,9 @@ class Rules(_Strict):
     """Everything that ``alerts.yaml`` says."""
 
     version: Literal[1] = 1
-    runbooks: str = Field(default="", description="Address under which docs/runbooks/ is served; empty: its path.")
+    runbooks: str = Field(
+        default="", description="Address under which docs/runbooks/ is served; empty: [contrail] runbook_url."
+    )
     timing: Timing = Timing()
     thresholds: Thresholds = Thresholds()
     channels: dict[Annotated[str, Field(max_length=64)], ChannelSpec] = Field(min_length=1)

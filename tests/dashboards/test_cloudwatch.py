@@ -58,7 +58,7 @@ def test_every_alarm_acts_says_what_missing_data_means_and_names_its_runbook(acc
     for name, alarm in metric_alarms(account).items():
         assert alarm["AlarmActions"] == [account.detail_topic], name
         assert alarm["TreatMissingData"] in {"breaching", "notBreaching"}, name
-        assert "Runbook: " in alarm["AlarmDescription"], name
+        assert "Runbook: http" in alarm["AlarmDescription"], name
         assert len(alarm["AlarmDescription"]) <= LIMITS["description"], name
 
 
@@ -141,7 +141,8 @@ PARAMETERS = {
     "Environment": "prod",
     "Namespace": "Contrail",
     "LogGroupPrefix": "/contrail",
-    "RunbookUrl": "docs/runbooks",
+    "AirflowUrl": "https://airflow.example",
+    "RunbookUrl": "",
     "PageTopic": "arn:aws:sns:eu-west-1:123456789012:page",
     "DetailTopic": "arn:aws:sns:eu-west-1:123456789012:detail",
 }
@@ -155,6 +156,10 @@ def resolved(value):
         return value
     if "Ref" in value:
         return PARAMETERS[value["Ref"]]
+    if "Fn::If" in value:
+        condition, yes, no = value["Fn::If"]
+        assert condition == "ServesRunbooks"
+        return resolved(yes if PARAMETERS["RunbookUrl"] else no)
     if "Fn::Sub" in value:
         return re.sub(r"\$\{([A-Za-z:]+)\}", lambda match: PARAMETERS[match[1]], value["Fn::Sub"])
     return {key: resolved(one) for key, one in value.items()}

@@ -5,17 +5,21 @@ Against a stand-in of Kibana's recorded behaviour (see ``kibana_stand_in``), whi
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
 from kibana_stand_in import KibanaStandIn
 from typer.testing import CliRunner
 
+from dashboards.boards import BOARDS
 from dashboards.kibana import rules as rule_bodies
+from dashboards.kibana.objects import saved_objects
 from dashboards.names import Names
 from observability import catalog
+from observability.cli.boards import kibana as module
 from observability.cli.boards.changes import InstallError
-from observability.cli.boards.kibana import Kibana, install, open_kibana
+from observability.cli.boards.kibana import Kibana, edited, install, open_kibana
 from observability.cli.dashboards import app, names_of
 from observability.credentials import Credentials
 from observability.settings import get_settings, load_settings
@@ -54,16 +58,18 @@ def test_a_second_installation_changes_nothing(server, kibana):
     assert server.writes == []
 
 
-def test_another_address_updates_the_data_views_and_nothing_else(kibana):
+def test_another_address_updates_the_data_views_and_the_rules_and_nothing_else(kibana):
     install(kibana, Names())
 
     changes = install(kibana, Names(airflow_url="https://airflow.example"))
 
-    assert [what for change, what, _ in changes.lines if change != "unchanged"] == [
+    updated = [what for change, what, _ in changes.lines if change != "unchanged"]
+    assert [what for what in updated if not what.startswith("rule ")] == [
         "index-pattern Contrail: events",
         "index-pattern Contrail: logs",
         "index-pattern Contrail: metrics",
     ]
+    assert len(updated) == 3 + len(catalog.RULES)  # a rule's alert links to the runbook on that Airflow
 
 
 def test_what_is_not_ours_stays(server, kibana):
@@ -77,7 +83,7 @@ def test_what_is_not_ours_stays(server, kibana):
     assert server.rules["00000000-0000-0000-0000-000000000000"] == {"name": "Theirs"}
 
 
-def test_a_rule_that_somebody_changed_is_set_right_and_stays_disabled(server, kibana):
+def test_a_rule_that_somebody_changed_is_named_and_left_and_set_right_on_demand(server, kibana):
     install(kibana, Names())
     rule = next(rule for rule in server.rules.values() if "task-failed" in rule["tags"])
     rule |= {"enabled": False, "schedule": {"interval": "1h"}}
@@ -85,10 +91,44 @@ def test_a_rule_that_somebody_changed_is_set_right_and_stays_disabled(server, ki
 
     changes = install(kibana, Names())
 
-    assert server.writes == [("PUT", "Contrail: A task failed for good")]
+    assert server.writes == []
+    assert changes.count("edited") == 1
+    assert edited(kibana, Names()) == ["rule Contrail: A task failed for good"]
+
+    changes = install(kibana, Names(), overwrite=True)
+
     assert changes.count("updated") == 1
     after = next(rule for rule in server.rules.values() if "task-failed" in rule["tags"])
     assert (after["enabled"], after["schedule"]) == (False, {"interval": "1m"})
+    assert edited(kibana, Names()) == []
+
+
+def test_an_older_version_of_ours_is_updated_and_beside_it_a_persons_work_stays(server, kibana, monkeypatch):
+    newer = saved_objects(Names())
+    older = copy.deepcopy(newer)
+    for item in older:
+        if item["type"] == "dashboard":
+            item["attributes"]["description"] = "As it was."
+    monkeypatch.setattr(module, "saved_objects", lambda _: older)
+    install(kibana, Names())
+    server.objects["dashboard", "contrail-run"]["attributes"]["title"] = "Mine"
+    monkeypatch.setattr(module, "saved_objects", lambda _: newer)
+
+    changes = install(kibana, Names())
+
+    assert [what for change, what, _ in changes.lines if change == "edited"] == ["dashboard Contrail: run and task"]
+    assert changes.count("updated") == len(BOARDS) - 1
+    assert server.objects["dashboard", "contrail-run"]["attributes"]["title"] == "Mine"
+    assert install(kibana, Names()).count("edited") == 1
+
+
+def test_how_often_a_field_was_chosen_is_nobodys_edit(server, kibana):
+    install(kibana, Names())
+    view = server.objects["index-pattern", "contrail-logs"]["attributes"]
+    fields = json.loads(view["fieldAttrs"])
+    view["fieldAttrs"] = json.dumps({**fields, "level": {**fields["level"], "count": 7}, "etl.rows_in": {"count": 2}})
+
+    assert {change for change, _, _ in install(kibana, Names()).lines} == {"unchanged"}
 
 
 def test_every_rule_tells_the_server_log_and_the_alert_index_when_it_starts_and_when_it_is_over():
@@ -111,7 +151,7 @@ def test_a_document_of_the_alert_index_names_the_rule_the_group_and_the_runbook(
             "value": "{{context.value}} events",
             "limit": "above 0 events",
             "severity": "error",
-            "runbook": "docs/runbooks/task-failed.md",
+            "runbook": "http://127.0.0.1:8080/contrail/runbooks?page=task-failed",
             "title": "A task failed for good",
             "link": "{{{context.link}}}",
             "rule_url": "{{{rule.url}}}",
@@ -205,11 +245,9 @@ def empty_things(panels):
 
 @pytest.mark.parametrize(
     ("change", "becomes"),
-    [(with_filter, "updated"), (without_a_key, "updated"), (one_panel_less, "updated"), (empty_things, "unchanged")],
+    [(with_filter, "edited"), (without_a_key, "edited"), (one_panel_less, "edited"), (empty_things, "unchanged")],
 )
-def test_a_board_that_somebody_edited_is_changed_back_and_one_that_kibana_rewrote_is_not(
-    server, kibana, change, becomes
-):
+def test_a_board_that_somebody_edited_is_named_and_one_that_kibana_rewrote_is_not(server, kibana, change, becomes):
     install(kibana, Names())
     stored = server.objects["dashboard", "contrail-dag"]
     panels = json.loads(stored["attributes"]["panelsJSON"])
@@ -219,15 +257,18 @@ def test_a_board_that_somebody_edited_is_changed_back_and_one_that_kibana_rewrot
     changes = install(kibana, Names())
 
     assert [change for change, what, _ in changes.lines if what == "dashboard Contrail: DAG"] == [becomes]
+    assert edited(kibana, Names()) == (["dashboard Contrail: DAG"] if becomes == "edited" else [])
+    install(kibana, Names(), overwrite=True)
     assert {change for change, _, _ in install(kibana, Names()).lines} == {"unchanged"}
 
 
-def test_a_filter_that_somebody_added_to_a_rule_is_taken_away(server, kibana):
+def test_a_filter_that_somebody_added_to_a_rule_is_named_and_taken_away_on_demand(server, kibana):
     install(kibana, Names())
     rule = next(rule for rule in server.rules.values() if "task-failed" in rule["tags"])
     rule["params"]["searchConfiguration"]["filter"] = [{"query": {"match_phrase": {"airflow.dag_id": "x"}}}]
 
-    changes = install(kibana, Names())
+    assert install(kibana, Names()).count("edited") == 1
+    changes = install(kibana, Names(), overwrite=True)
 
     assert [what for change, what, _ in changes.lines if change == "updated"] == [
         "rule Contrail: A task failed for good"

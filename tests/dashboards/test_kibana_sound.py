@@ -16,7 +16,7 @@ from dashboards.kibana.sound import faults
 from dashboards.names import Names
 from observability import catalog
 
-MAPPING = {name: spec.type for name, spec in catalog.FIELDS.items()}
+MAPPING = {name: spec.type for name, spec in (catalog.FIELDS | catalog.ALERT_DOCUMENT).items()}
 
 
 @pytest.fixture

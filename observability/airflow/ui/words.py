@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "plain", "size", "web"]
 
+_PAGE = re.compile(r"[a-z][a-z-]{2,40}")
+"""A name of a runbook's page."""
 _NONE = "\N{EN DASH}"
 _KIBI = 1024
 _TO_MS = {"ns": 1e-6, "ms": 1.0, "s": 1000.0}
@@ -44,6 +47,11 @@ class Links:
             return f"{self.dag(dag_id)}/tasks/{_q(task_id)}"
         suffix = f"?map_index={map_index}" if _is_mapped(map_index) else ""
         return f"{self.run(dag_id, run_id)}/tasks/{_q(task_id)}{suffix}"
+
+    def runbook(self, runbook: object) -> str | None:
+        """Address of a runbook, given by its page's name or its address; None for anything else."""
+        page = str(runbook or "")
+        return f"{self.root}/runbooks?page={page}" if _PAGE.fullmatch(page) else web(runbook)
 
     def airflow_task(self, dag_id: str, task_id: str, run_id: str, map_index: int | None = None) -> str:
         """Airflow's own page of a task instance."""

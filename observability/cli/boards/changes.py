@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 __all__ = ["Change", "Changes", "InstallError", "contains", "is_same"]
 
-Change = Literal["created", "updated", "unchanged", "left out"]
+Change = Literal["created", "updated", "unchanged", "edited", "left out"]
 
 
 class InstallError(RuntimeError):

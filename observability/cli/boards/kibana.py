@@ -1,7 +1,7 @@
 """Saved objects, connectors and rules into a running Kibana, 8.12 or newer.
 
-Safe to repeat: what is there and equal is left alone, what differs is updated, nothing is ever deleted.
-What somebody added by hand inside a board or a rule of ours is a difference too, and is changed back and said.
+Safe to repeat: what is there and equal is left alone, an older version of ours is updated, nothing is ever deleted.
+What somebody changed by hand in a board or a rule of ours is named and left alone; ``overwrite`` changes it back.
 A rule that somebody disabled stays disabled.
 """
 
@@ -15,14 +15,18 @@ import httpx
 
 from dashboards.kibana.objects import ndjson, saved_objects
 from dashboards.kibana.rules import connectors, rules
-from observability.cli.boards.changes import Changes, InstallError, is_same
+from dashboards.names import object_id, spaced
+from observability.cli.boards.changes import Changes, InstallError
+from observability.cli.boards.installed import Record
 from observability.credentials import Credentials, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dashboards.names import Names
     from observability.settings import Settings
 
-__all__ = ["Kibana", "install", "open_kibana"]
+__all__ = ["Kibana", "edited", "install", "open_kibana"]
 
 _OLDEST = (8, 12)
 _NOT_FOUND = 404
@@ -82,16 +86,48 @@ def open_kibana(settings: Settings, space: str = "") -> Kibana:
     return Kibana(Credentials(url=knobs.kibana_url), space=space)
 
 
-def install(kibana: Kibana, names: Names) -> Changes:
-    """Put everything of ours into Kibana and say what changed. Raises :class:`InstallError`."""
+def install(kibana: Kibana, names: Names, *, overwrite: bool = False) -> Changes:
+    """Put everything of ours into Kibana and say what changed. Raises :class:`InstallError`.
+
+    What somebody changed by hand since stays as it is and is named, unless ``overwrite`` is given.
+    """
     _check_version(kibana)
     changes = Changes()
-    _saved_objects(kibana, names, changes)
-    for identity, body in connectors(names).items():
-        _put(kibana, "connector", f"/api/actions/connector/{identity}", body, changes)
-    for identity, body in rules(names).items():
-        _put(kibana, "rule", f"/api/alerting/rule/{identity}", body, changes)
+    there = _exported(kibana)
+    record = _record(there, names)
+    before = record.written()
+    brought = _saved_objects(kibana, names, there, record, changes, overwrite=overwrite)
+    for kind, path, body in _apart(names):
+        _put(kibana, kind, path, body, record, changes, overwrite=overwrite)
+    if brought:
+        there = _exported(kibana)
+    for item in saved_objects(names):
+        known = there.get(_key(item))
+        if known is not None and (_key(item) in brought or _name(item) not in record.digests):
+            record.note(_name(item), _parsed(item), _parsed(known))
+    if record.written() != before:
+        _remember(kibana, there, record, names)
     return changes
+
+
+def edited(kibana: Kibana, names: Names) -> list[str]:
+    """What somebody changed by hand among what an installation put there. Raises :class:`InstallError`."""
+    there = _exported(kibana)
+    record = _record(there, names)
+    found = []
+    for item in saved_objects(names):
+        known = there.get(_key(item))
+        if record.state(_name(item), _parsed(item), known and _parsed(known)) == "edited":
+            found.append(_what(item))
+    for kind, path, body in _apart(names):
+        answer = kibana.ask("GET", path)
+        lasting = _lasting(kind, body)
+        if not answer.is_error and record.state(path, lasting, _same_keys(answer.json(), lasting)) == "edited":
+            found.append(f"{kind} {body['name']}")
+    return found
+
+
+_BY_HAND = "changed by hand, left as it is; --overwrite puts ours in its place"
 
 
 def _check_version(kibana: Kibana) -> None:
@@ -100,28 +136,73 @@ def _check_version(kibana: Kibana) -> None:
         raise InstallError(f"Kibana is {number}; the boards need 8.12 or newer")
 
 
-def _saved_objects(kibana: Kibana, names: Names, changes: Changes) -> None:
-    ours = saved_objects(names)
-    there = _exported(kibana)
+_Key = tuple[str, str]
+_There = dict[_Key, dict[str, Any]]
+
+
+def _key(item: dict[str, Any]) -> _Key:
+    return item["type"], item["id"]
+
+
+def _name(item: dict[str, Any]) -> str:
+    return "/".join(_key(item))
+
+
+def _what(item: dict[str, Any]) -> str:
+    return f"{item['type']} {item['attributes'].get('name') or item['attributes']['title']}"
+
+
+def _apart(names: Names) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Kind, path and body of what has an API of its own, connectors first: rules name them."""
+    for identity, body in connectors(names).items():
+        yield "connector", f"/api/actions/connector/{identity}", body
+    for identity, body in rules(names).items():
+        yield "rule", f"/api/alerting/rule/{identity}", body
+
+
+def _keeper(names: Names) -> _Key:
+    """The data view that holds the record."""
+    return "index-pattern", spaced(object_id("events"), names.space)
+
+
+def _record(there: _There, names: Names) -> Record:
+    keeper = there.get(_keeper(names))
+    return Record.read(keeper["attributes"].get("typeMeta", "") if keeper else "")
+
+
+def _remember(kibana: Kibana, there: _There, record: Record, names: Names) -> None:
+    keeper = there[_keeper(names)]
+    _import(kibana, [{**keeper, "attributes": {**keeper["attributes"], "typeMeta": record.written()}}])
+
+
+def _saved_objects(  # noqa: PLR0913 - each a fact of its own
+    kibana: Kibana, names: Names, there: _There, record: Record, changes: Changes, *, overwrite: bool
+) -> set[_Key]:
+    """Import what is new or differs: the keys of what was imported."""
     fresh = []
-    for item in ours:
-        what = f"{item['type']} {item['attributes'].get('name') or item['attributes']['title']}"
-        known = there.get((item["type"], item["id"]))
-        if known is not None and is_same(_parsed(known), _parsed(item)):
-            changes.add("unchanged", what)
+    for item in saved_objects(names):
+        known = there.get(_key(item))
+        state = record.state(_name(item), _parsed(item), known and _parsed(known))
+        if state == "edited" and not overwrite:
+            changes.add("edited", _what(item), _BY_HAND)
+        elif state == "current":
+            changes.add("unchanged", _what(item))
         else:
-            fresh.append(("created" if known is None else "updated", what))
-    if not fresh:
-        return
-    upload = {"file": ("contrail.ndjson", ndjson(ours).encode(), "application/ndjson")}
+            changes.add("created" if state == "new" else "updated", _what(item))
+            fresh.append(item)
+    if fresh:
+        _import(kibana, fresh)
+    return {_key(item) for item in fresh}
+
+
+def _import(kibana: Kibana, items: list[dict[str, Any]]) -> None:
+    upload = {"file": ("contrail.ndjson", ndjson(items).encode(), "application/ndjson")}
     answer = kibana.told("POST", "/api/saved_objects/_import", params={"overwrite": "true"}, files=upload)
     if not answer["success"]:
         refused = "; ".join(
             f"{one['type']} {one['id']}: {one['error'].get('type')}" for one in answer.get("errors", [])
         )
         raise InstallError(f"Kibana did not import {refused}")
-    for change, what in fresh:
-        changes.add("created" if change == "created" else "updated", what)
 
 
 def _exported(kibana: Kibana) -> dict[tuple[str, str], dict[str, Any]]:
@@ -137,7 +218,11 @@ def _parsed(item: dict[str, Any]) -> dict[str, Any]:
     """What counts of a saved object, with the JSON inside its strings read: white space is no difference."""
     kept = [{key: one[key] for key in ("id", "name", "type")} for one in item["references"]]
     references = sorted(kept, key=lambda reference: reference["name"])
-    return {"attributes": _read(item["attributes"]), "references": references}
+    attributes = _read(item["attributes"])
+    attributes.pop("typeMeta", None)  # the record of installations
+    for attribute in (attributes.get("fieldAttrs") or {}).values():
+        attribute.pop("count", None)  # how often people chose a field: Kibana counts it
+    return {"attributes": attributes, "references": references}
 
 
 def _read(value: Any) -> Any:
@@ -153,22 +238,38 @@ def _read(value: Any) -> Any:
     return value
 
 
-def _put(kibana: Kibana, kind: str, path: str, body: dict[str, Any], changes: Changes) -> None:
+def _put(  # noqa: PLR0913, PLR0917 - each a fact of its own
+    kibana: Kibana, kind: str, path: str, body: dict[str, Any], record: Record, changes: Changes, *, overwrite: bool
+) -> None:
     what = f"{kind} {body['name']}"
     answer = kibana.ask("GET", path)
+    lasting = _lasting(kind, body)
     if answer.status_code == _NOT_FOUND:
-        kibana.told("POST", path, json=body)
+        record.note(path, lasting, _same_keys(kibana.told("POST", path, json=body), lasting))
         changes.add("created", what)
         return
     if answer.is_error:
         raise InstallError(f"Kibana: {what} cannot be read: {answer.status_code} {_reason(answer)}")
-    lasting = {key: value for key, value in body.items() if key not in _FIXED[kind]}
-    there = answer.json()
-    if all(is_same(_own(there.get(key)), _own(value)) for key, value in lasting.items()):
+    theirs = _same_keys(answer.json(), lasting)
+    state = record.state(path, lasting, theirs)
+    if state == "edited" and not overwrite:
+        changes.add("edited", what, _BY_HAND)
+    elif state == "current":
         changes.add("unchanged", what)
-        return
-    kibana.told("PUT", path, json=lasting)
-    changes.add("updated", what)
+        if path not in record.digests:
+            record.note(path, lasting, theirs)
+    else:
+        record.note(path, lasting, _same_keys(kibana.told("PUT", path, json=lasting), lasting))
+        changes.add("updated", what)
+
+
+def _lasting(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """What of a connector or rule can be updated."""
+    return {key: value for key, value in body.items() if key not in _FIXED[kind]}
+
+
+def _same_keys(there: dict[str, Any], lasting: dict[str, Any]) -> dict[str, Any]:
+    return {key: _own(there.get(key)) for key in lasting}
 
 
 def _own(value: Any) -> Any:

@@ -122,14 +122,14 @@ def fact_of(alert: Alert) -> Fact | None:
             reason=reason,
             cause="deadline" if alert["rule"] == "deadline-missed" else "platform",
             severity=rule.severity,
-            runbook=str(alert.get("runbook", "")),
+            runbook=rule.runbook,
         )
     )
     return observed(
         event,
         time=seconds(alert["@timestamp"]),
         certainty=SEEN,
-        evidence={"incident.runbook": str(alert.get("runbook", ""))},
+        evidence={"incident.runbook": rule.runbook},
     )
 
 
