@@ -102,7 +102,7 @@ _DURATION = Row(
                 events("Attempts", *_ATTEMPT_ENDED),
                 events("Average", *_ATTEMPT_ENDED, aggregate="average", field="event.duration"),
                 events("Slowest", *_ATTEMPT_ENDED, aggregate="max", field="event.duration"),
-                events("Most memory", *_ATTEMPT_ENDED, aggregate="max", field="airflow.peak_rss"),
+                events("Memory", *_ATTEMPT_ENDED, aggregate="max", field="airflow.peak_rss"),
             ),
         ),
     ),

@@ -16,6 +16,8 @@ __all__ = ["lens"]
 _SERIES = {"line": "line", "area": "area_stacked", "bars": "bar_stacked"}
 _WIDTHS = {"date": 150, "number": 130}
 """Pixels of a table's column: the words get what is left."""
+_MANY, _NARROW = 4, 104
+"""From so many numbers on, each gets so many pixels."""
 _DAG_AND_TASK = {"airflow.dag_id", "airflow.task_id"}
 
 
@@ -200,10 +202,11 @@ def _limit() -> dict[str, Any]:
 def _table(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
     columns = _splits(panel) | _answers(panel)
     shown: list[dict[str, Any]] = [{"columnId": name} for name in (*_splits(panel), *_shown(panel))]
+    narrow = _WIDTHS["number"] if len(_shown(panel)) < _MANY else _NARROW
     for entry in shown:
         column = columns[entry["columnId"]]
         if not column["isBucketed"]:
-            entry["width"] = _WIDTHS[column["dataType"]]
+            entry["width"] = narrow if column["dataType"] == "number" else _WIDTHS["date"]
             if panel.limits and entry["columnId"] == f"q{panel.sort}":
                 entry |= {"colorMode": "cell", "palette": steps(panel.limits, tiles=True)}
     state = {

@@ -21,6 +21,9 @@ _KIBI = 1024
 _TO_MS = {"ns": 1e-6, "ms": 1.0, "s": 1000.0}
 _ROWS = 60
 """A time line with more rows than this is not read."""
+_DAY_S, _YEAR_D, _LONG_D = 86400, 365.25, 730
+"""From two years on, a time is written in years."""
+_LEAST_SHARE = 0.01
 _SMALL = 10
 """Below this, one more digit says something."""
 
@@ -88,7 +91,8 @@ def duration(milliseconds: float | None) -> str:
             return (
                 f"{seconds / divisor:.2g} {unit}" if seconds / divisor < _SMALL else f"{seconds / divisor:.0f} {unit}"
             )
-    return f"{seconds / 86400:.0f} d"
+    days = seconds / _DAY_S
+    return f"{days:.0f} d" if days < _LONG_D else f"{days / _YEAR_D:.1f} y"
 
 
 def size(amount: float | None) -> str:
@@ -143,10 +147,18 @@ def plain(value: object, unit: str) -> str:
     if unit in _TO_MS:
         return duration(value * _TO_MS[unit])
     if unit == "percent":
-        return f"{100 * value:.3g} %"
+        return _percent(100 * value)
     if unit == "bytes":
         return size(value)
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+
+
+def _percent(share: float) -> str:
+    """Two decimals below 1, else one, without noughts at the end."""
+    if 0 < share < _LEAST_SHARE:
+        return f"< {_LEAST_SHARE} %"
+    digits = f"{share:.2f}" if abs(share) < 1 else f"{share:.1f}"
+    return f"{digits.rstrip('0').rstrip('.')} %"
 
 
 def drawn(value: float | None, unit: str) -> float | None:

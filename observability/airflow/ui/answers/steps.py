@@ -31,13 +31,17 @@ class Step:
     rows_rejected: int | None
     duration_ms: float | None
     watermark: str | None
+    map_index: int | None = None
     usual_rows_out: float | None = None
     usual_duration_ms: float | None = None
 
     @property
     def unusual(self) -> bool:
-        """True when it wrote less than half or more than twice its usual rows."""
-        if not self.usual_rows_out or self.rows_out is None:
+        """True when it wrote less than half or more than twice its usual rows.
+
+        Never of a mapped part: what it is given differs from run to run, and parts move along as others come and go.
+        """
+        if not self.usual_rows_out or self.rows_out is None or self.map_index is not None:
             return False
         return not 1 / _FAR <= self.rows_out / self.usual_rows_out <= _FAR
 
@@ -90,10 +94,16 @@ def _step(document: Document, usual_rows: float | None = None, usual_ms: float |
         rows_rejected=document.get("etl.rows_rejected"),
         duration_ms=ms(document.get("event.duration")),
         watermark=document.get("etl.watermark"),
+        map_index=_part_of(document),
         usual_rows_out=usual_rows,
         usual_duration_ms=usual_ms,
     )
 
 
+def _part_of(document: Document) -> int | None:
+    index = document.get("airflow.map_index")
+    return int(index) if index is not None and int(index) >= 0 else None
+
+
 def _which_step(document: Document) -> tuple[Any, ...]:
-    return tuple(document.get(name) for name in ("airflow.task_id", "etl.step", "etl.table"))
+    return (*(document.get(name) for name in ("airflow.task_id", "etl.step", "etl.table")), _part_of(document))

@@ -2,23 +2,24 @@
 (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const axis = (more) => ({ stroke: colour("--text-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, ...more });
-  const span = (ms) => (ms == null ? "–" : ms < 1000 ? `${ms.toFixed(ms && ms < 10 ? 1 : 0)} ms` : ms < 90000 ? `${(ms / 1000).toFixed(1)} s` : ms < 5.4e6 ? `${(ms / 60000).toFixed(1)} min` : ms < 1.728e8 ? `${(ms / 3.6e6).toFixed(1)} h` : `${(ms / 8.64e7).toFixed(0)} d`);
+  const span = (ms) => (ms == null ? "–" : ms < 1000 ? `${ms.toFixed(ms && ms < 10 ? 1 : 0)} ms` : ms < 90000 ? `${(ms / 1000).toFixed(1)} s` : ms < 5.4e6 ? `${(ms / 60000).toFixed(1)} min` : ms < 1.728e8 ? `${(ms / 3.6e6).toFixed(1)} h` : ms < 6.3e10 ? `${(ms / 8.64e7).toFixed(0)} d` : `${(ms / 3.15576e10).toFixed(1)} y`);
 
   const drawRuns = (node) => {
     const runs = JSON.parse(node.dataset.runs);
     const order = runs.map((_, index) => index);
     const took = (good) => runs.map((run) => ((run.state === "success") === good ? run.duration_ms : null));
     const bars = uPlot.paths.bars({ size: [0.7, 40] });
+    const shown = (write) => (chart, value, at) => write(value ?? chart.data[at].findLast((one) => one != null));
     const label = (_, values) => values.map((index) => (Number.isInteger(index) && runs[index] ? runs[index].ended.slice(5, 16).replace("T", " ") : ""));
     new uPlot({
       width: node.clientWidth, height: 220,
       scales: { x: { time: false, range: [-0.6, Math.max(runs.length - 0.4, 6)] }, y: { range: (_, __, max) => [0, (max || 1) * 1.1] }, rows: { range: (_, __, max) => [0, (max || 1) * 1.1] } },
-      axes: [axis({ values: label }), axis({ values: (_, all) => all.map(span), size: 70 }), axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })],
+      axes: [axis({ values: label, space: 100, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }), axis({ values: (_, all) => all.map(span), size: 70 }), axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })],
       series: [
         { label: "run", value: (_, index) => (index == null ? "" : runs[index].run_id) },
-        { label: "succeeded", fill: colour("--good"), stroke: colour("--good"), paths: bars, points: { show: false }, value: (_, v) => span(v) },
-        { label: "failed", fill: colour("--bad"), stroke: colour("--bad"), paths: bars, points: { show: false }, value: (_, v) => span(v) },
-        { label: "rows out", scale: "rows", stroke: colour("--accent"), width: 2, spanGaps: true, points: { show: runs.length < 3 } },
+        { label: "succeeded", fill: colour("--good"), stroke: colour("--good"), paths: bars, points: { show: false }, value: shown(span) },
+        { label: "failed", fill: colour("--bad"), stroke: colour("--bad"), paths: bars, points: { show: false }, value: shown(span) },
+        { label: "rows out", scale: "rows", value: shown((rows) => rows?.toLocaleString("en") ?? "–"), stroke: colour("--accent"), width: 2, spanGaps: true, points: { show: runs.length < 3 } },
       ],
     }, [order, took(true), took(false), runs.map((run) => run.rows_out ?? null)], node);
   };
@@ -69,13 +70,17 @@
     });
     const order = stacked ? [...series].reverse() : series;
     const data = [times, ...order.map((one) => heights[one.index])];
-    if (limit.length) { order.push({ label: limit[1], stroke: colour("--warn"), dash: [6, 4], width: 2, points: { show: false }, value: () => "" }); data.push(times.map(() => limit[0])); }
+    if (limit.length) { order.push({ label: "limit", stroke: colour("--warn"), dash: [6, 4], width: 2, points: { show: false }, value: () => limit[1] }); data.push(times.map(() => limit[0])); }
     // A DAG that catches up is late by years: on an axis of powers of ten the others can still be read.
+    const powers = (_, __, least, most) => {
+      const first = Math.ceil(Math.log10(least) - 1e-9), last = Math.floor(Math.log10(most) + 1e-9), step = Math.ceil((last - first + 1) / 6);
+      return Array.from({ length: Math.max(0, Math.floor((last - first) / step) + 1) }, (_, index) => 10 ** (first + index * step));
+    };
     const logarithmic = wide && lines.every((line) => line.values.every((one) => one == null || one > 0));
     new uPlot({
       width: node.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       scales: { y: logarithmic ? { distr: 3 } : { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
-      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64 })],
+      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64, ...(logarithmic ? { splits: powers, filter: (_, all) => all } : {}) })],
       series: [{ label: "UTC", value: (_, at) => (at == null ? "" : `${utc(at, 5, 16)} UTC`) }, ...order],
     }, data, node);
   };
