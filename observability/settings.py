@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from observability import naming_rules
+from observability import catalog, naming_rules
 
 if TYPE_CHECKING:
     from observability.naming_rules import Rule
@@ -306,7 +306,7 @@ class Settings:
     @property
     def alert_index(self) -> str:
         """The index that Kibana's rules write to."""
-        return self.watch.kibana_alerts or f"{self.elasticsearch.index_prefix}contrail-kibana-alerts"
+        return self.watch.kibana_alerts or f"{self.elasticsearch.index_prefix}{catalog.ALERT_INDEX}"
 
     @property
     def log_filename_template(self) -> str:
