@@ -354,7 +354,7 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
     summary = f"{', '.join(f'{number} {kind}' for kind, number in kinds.items())}: {shown}"
     if set(kinds) == {"reminder"}:
         title = f"Still open: {_number(len(messages), 'incident')}"
-        summary = "Nobody has acknowledged or repaired:"
+        summary = "Not repaired:"
     return Message(
         kind="digest",
         severity=worst.severity,
