@@ -41,6 +41,8 @@ def account():
         namespace="Contrail",
         log_group_prefix="/contrail",
         region="eu-central-1",
+        airflow_url="https://airflow.example",
+        runbook_url="",
         page_topic="arn:aws:sns:eu-central-1:123456789012:page",
         detail_topic="arn:aws:sns:eu-central-1:123456789012:detail",
     )
