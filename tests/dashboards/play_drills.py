@@ -272,6 +272,8 @@ def play_watcher(stage, services):
             "task.removed", "dag.import_failed", "deadline.approached", "deadline.missed", "rule.fired",
             "channel.broken", "notification.failed", "notification.sent", "incident.opened", "incident.escalated",
         )  # fmt: skip
+        # a callback has reported one that was missed; this is the watcher's own
+        stage.until(lambda: stage.emitted()["deadline.missed"] > 1, lambda: "a deadline that the watcher finds missed")
         acknowledge_one()
         rules.write_text(RULES.format(more="nonsense: true"))
         stage.wait_for("rules.rejected")
