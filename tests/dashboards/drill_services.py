@@ -122,6 +122,11 @@ class Services:
             found = [one for one in self.tasks() if one["state"] in states or not states]
             found = [one for one in found if parts[1] in {"~", one["dag_id"]}]
             return 200, {"task_instances": found, "total_entries": len(found)}
+        if parts[-2:-1] == ["dags"]:
+            return 200, {**RECORDED["dag"], "dag_id": parts[-1]}
+        if parts[-2:-1] == ["dagRuns"]:  # a run that is not listed has not been deleted
+            known = [one for one in self.runs() if one["dag_id"] == parts[1]]
+            return 200, (known or [run(parts[1], "success", 60, dag_run_id=parts[-1])])[0]
         if path == "/importErrors":
             broken = {**RECORDED["import_error"], "filename": "drill_broken.py", "timestamp": self._since}
             return 200, {"import_errors": [broken] if self.act == WRONG else []}
