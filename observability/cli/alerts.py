@@ -6,7 +6,6 @@ import getpass
 import json
 import time
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ from sqlalchemy import func, select
 
 from observability.catalog import CAUSE_LABELS
 from observability.cli import silences
-from observability.cli.moments import iso, moment_of
+from observability.cli.moments import iso, lasting, moment_of
 from observability.settings import get_settings
 from observability.watch import book, schema
 from observability.watch.desk import Desk
@@ -220,7 +219,7 @@ def explain(  # noqa: PLR0913 - a command has that many options
     for line in decision.why:
         typer.echo(f"  {line}")
     for step in steps:
-        typer.echo(f"  not acknowledged after {timedelta(seconds=step['after_s'])}: {step['receiver']} hears of it")
+        typer.echo(f"  not acknowledged after {lasting(step['after_s'])}: {step['receiver']} hears of it")
 
 
 @app.command()
@@ -360,7 +359,7 @@ def _what(one: Incident) -> str:
 
 
 def _ago(moment: float) -> str:
-    return f"{timedelta(seconds=round(max(0.0, time.time() - moment)))} ago"
+    return f"{lasting(time.time() - moment)} ago"
 
 
 def _print_json(value: Any) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from observability.cli.moments import lasting
 from observability.cli.platform import health
 from observability.cli.platform.environment import join
 from observability.cli.platform.layout import Layout
@@ -47,7 +48,7 @@ def _show(now: Health) -> None:
         table.add_column(column)
     for part in now.components:
         colour = _COLOURS[part.state]
-        up = "" if part.up_s is None else f"{part.up_s:.0f} s"
+        up = "" if part.up_s is None else lasting(part.up_s)
         table.add_row(part.name, f"[{colour}]{part.state}[/]", str(part.pid or ""), up, str(part.restarts), part.detail)
     console.print(table)
     console.print(f"store     {now.store or 'answers'}", soft_wrap=True)
