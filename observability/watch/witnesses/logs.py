@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ __all__ = ["LastWords", "last_words", "log_path", "records_of", "words_in"]
 _TAIL_BYTES = 131_072
 _FAILED = ("task.failed", "task.retried")
 _TRIGGER_FAILED = "Trigger failed:"
+_OPERATORS = re.compile(r"(task|airflow\.task(\..+)?)$")
+"""The loggers of an operator's own words (``BaseOperator.log``); what a task prints has others (``task.stdout``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def words_in(records: Iterable[dict[str, Any]]) -> LastWords:
     for record in records:
         said = str(record.get("event", ""))
         seen.append(record)
-        if said.startswith(_TRIGGER_FAILED) and record.get("logger", "task") == "task":
+        if said.startswith(_TRIGGER_FAILED) and _OPERATORS.match(str(record.get("logger", "task"))):
             trigger = said[len(_TRIGGER_FAILED) :]
         found = _by_exception(record, trigger) or _by_callback(record, found) or _by_supervisor(record, found) or found
     spoken = frozenset(tail_of(record for record in seen if is_of_task(record)))

@@ -23,13 +23,15 @@ PREFIX = b'{"airflow.dag_id":"flights","log_id":"flights-load-%b--1-1","host.nam
 
 @pytest.fixture
 def batch():
-    now = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z").encode()
+    moment = datetime.now(timezone.utc)
+    now = moment.isoformat(timespec="microseconds").replace("+00:00", "Z").encode()
+    first = int(moment.timestamp() * 1_000_000) * 1_000  # the order of a line is its time in ns
     frame = b'{"filename":"l.py","lineno":3,"name":"f"}'
     error = b',"error_detail":[{"exc_type":"ValueError","exc_value":"no","frames":[%b]}]' % frame
     documents = [
         PREFIX
         + b'"offset":%d,"@timestamp":"%b","timestamp":"%b","level":"info","event":"line %d","logger":"l"%b}'
-        % (1_772_366_400_000_000_001 + n, now, now, n, error if n == 9 else b"")
+        % (first + n, now, now, n, error if n == 9 else b"")
         for n in range(10)
     ]
     return Batch("airflow.task", NAME, NAME[:-4], [b"f-%d" % n for n in range(10)], documents, prefix=PREFIX)
