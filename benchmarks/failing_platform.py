@@ -270,7 +270,7 @@ _DEEDS: dict[str, Callable[[Api, str, str, str], object]] = {
 
 
 def ended_by(way: Way, failing: Failing) -> list[str]:
-    """What the resolutions of a way say of who ended it."""
+    """Words of a way's resolutions about who ended it."""
     run_id = failing.runs.get(way.name, [""])[0]
     over = [one for one in failing.told() if one["kind"] == "resolved" and one["run_id"] == run_id]
     return [dict(one["details"]).get("Resolved by", "") for one in over]

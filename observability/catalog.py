@@ -910,4 +910,4 @@ ALERT_DOCUMENT: dict[str, FieldSpec] = {
     "rule_url": FieldSpec("keyword", "Address of the rule, in Kibana."),
     "kibana_rule_id": FieldSpec("keyword", "Kibana's id of the rule."),
 }
-"""What a Kibana rule writes to ALERT_INDEX, whenever it begins to hold or no longer does."""
+"""The document that a Kibana rule writes to ALERT_INDEX, whenever it begins to hold or no longer does."""

@@ -315,7 +315,7 @@ class Settings:
 
     @property
     def statsd_prefix(self) -> str:
-        """What Airflow puts before the names of its metrics, without the dot; "" for nothing."""
+        """The prefix of Airflow's metric names, without the dot; "" for nothing."""
         return self.relay.statsd_prefix or _airflow_option("metrics", "statsd_prefix", "airflow")
 
     @property

@@ -17,7 +17,7 @@ __all__ = ["Ending", "ending_of", "is_of_task"]
 
 _LOGGER, _FILE = "task", "supervisor.py"
 _BOUND = ("ti_id", "try_number", "task_id")
-"""What Airflow binds to each line of a task's own process, whatever logger or keys the task chooses."""
+"""Keys that Airflow binds to each line of a task's own process, whatever logger or keys the task chooses."""
 _RUNNER_FAILED = (125, 126)
 """With what ``_fork_main`` of Airflow's supervisor leaves when the runner, not the task, raised."""
 _ENDED_STATES = (None, "failed", "success", "skipped", "removed", "restarting")

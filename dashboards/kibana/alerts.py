@@ -1,4 +1,4 @@
-"""What Kibana's own rules found, as Kibana shows it: a data view, a search, and a row of the alerts board.
+"""The findings of Kibana's own rules, as Kibana shows them: a data view, a search, and a row of the alerts board.
 
 Other stores have no such documents, so neither CloudWatch nor the pages in Airflow have the row.
 """
@@ -58,7 +58,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
 
 
 def formats() -> dict[str, Any]:
-    """How the fields of an alert document are shown, by field."""
+    """The display of each field of an alert document."""
     states = [{"key": value, "value": label} for value, label in _STATES.items()]
     return {
         "@timestamp": {"id": "date", "params": {"pattern": "MMM D, HH:mm:ss"}},

@@ -32,7 +32,7 @@ _TOKENS = {"jwt_secret": 64, "api_secret_key": 64, "admin": 18, "watcher": 18}
 _DATABASES = ("airflow", "contrail", "warehouse")
 _SEARCH = ("elastic", "kibana_system", "contrail", "contrail_setup", "contrail_boards", "encryption")
 _PEOPLES = ("connections.json", "variables.json")
-"""What people may add to: their entries stay, ours follow the originals."""
+"""Lists that people may add to: their entries stay, ours follow the originals."""
 
 
 def make(keys: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a component repeats on its stdout what its tasks say: LocalExecutor makes it so, whatever is configured.
+"""Masking of task lines that a component repeats on its stdout: LocalExecutor makes it so, whatever is configured.
 
 Where a component's stdout is kept as its log, each line of a task would stand there a second time. Airflow does not
 mask it there, so it passes our mask on the way, or ``[airflow] task_logs_to_stdout = false`` leaves it out.
@@ -25,7 +25,7 @@ _SUPERVISORS = (
     ("airflow.sdk.execution_time.supervisor", "ActivitySubprocess"),
     ("airflow.sdk.execution_time.callback_supervisor", "CallbackSubprocess"),
 )
-"""What watches over a task, and over a callback, and writes down what it says."""
+"""Loggers of the supervisors of a task and of a callback, which write down its lines."""
 
 
 def mask_echo() -> None:

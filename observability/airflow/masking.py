@@ -44,7 +44,7 @@ def _share(masker: Any) -> None:
 
 
 def _resetting(masker: Any) -> Callable[[], None]:
-    """What forgets the secrets of one task before the next: Airflow's own, and ours with it; then both learn again."""
+    """Forget the secrets of one task before the next: Airflow's own, and ours with it; then both learn again."""
     theirs = masker.reset_masker
 
     @wraps(theirs)

@@ -125,7 +125,7 @@ def _into_kibana(settings: Settings, space: str, *, overwrite: bool) -> Changes:
 
 
 def _edited(settings: Settings, space: str) -> list[str]:
-    """What was changed by hand in Kibana, where one is named; one line that says so where it does not answer."""
+    """The objects changed by hand in Kibana, where one is named; one line that says so where it does not answer."""
     from observability.cli.boards import kibana
 
     if not (settings.contrail.kibana_url or settings.contrail.kibana_connection_id):

@@ -202,7 +202,7 @@ def _entry_begun(file: TailedFile, cursor: Cursor) -> Entry:
 
 
 class _OnDisk(Around):
-    """What the file holds around byte ``offset``."""
+    """The surroundings of byte ``offset`` in the file."""
 
     def __init__(self, file: TailedFile, offset: int) -> None:
         self._file = file
@@ -217,7 +217,7 @@ class _OnDisk(Around):
 
 
 class _Kept(Around):
-    """What was kept of a log before the line that is next."""
+    """The kept part of a log before its next line."""
 
     def __init__(self) -> None:
         self.seen = b""

@@ -39,7 +39,7 @@ _FOLLOWED_SWEEP_S = 2.0
 _TAKEN_IN_S = 600.0
 """Our clock and the service's differ by less, else it refuses our signatures; so long a line may wait to be found."""
 _MOST_BYTES, _DOCUMENT = 256 * 1024 * 1024, 1024
-"""What the newest documents of an answer may take, and what one takes beside its texts."""
+"""Bytes that the newest documents of an answer may take, and bytes of one beside its texts."""
 _VALUE = 200
 """Bytes that a counted value takes at the most, beside its text."""
 _MOST_SERIES = 1_000_000
@@ -184,7 +184,7 @@ class CloudWatchStore:
 
 
 class _Following:
-    """How far a reader that follows has come: by time, by the moment of arrival, and by identity near both."""
+    """The position of a reader that follows: by time, by the moment of arrival, and by identity near both."""
 
     def __init__(self, query: Query) -> None:
         self._query = replace(query, limit=None, newest=False)

@@ -98,7 +98,7 @@ def _answer(aggregate: str, state: Any, percentiles: dict[str, Any]) -> Any:
 
 
 def _text_bytes(state: Any) -> int:
-    """What a text takes at the most, also one that is part of a pair."""
+    """The most bytes that a text takes, also as part of a pair."""
     text = state[-1] if isinstance(state, tuple) else state
     return 4 * len(text) if isinstance(text, str) else 0
 
@@ -111,4 +111,4 @@ _FOLDED: dict[str, Callable[[Any, Any], Any]] = {
     "min": lambda state, value: value if state is None else min(state, value),
     "last": lambda state, value: value if state is None else max(state, value),
 }
-"""What a measure is after one more value; None is before the first."""
+"""The measure after one more value; None is before the first."""

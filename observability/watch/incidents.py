@@ -41,7 +41,7 @@ Kind: TypeAlias = Literal["opened", "update", "reminder", "escalated", "resolved
 _RANK = ("info", "warning", "error", "critical")
 _MOST_MEMBERS = 1000
 _NOT_REMINDED = {"dag"}
-"""What is told once: a DAG that is gone stays gone, and may well be meant to be."""
+"""Families that are told once: a DAG that is gone stays gone, and may well be meant to be."""
 _GROWN_LEAST, _GROWN_TIMES = 3, 2
 """An incident has grown when so many tasks failed, and so many times as many as people were told of."""
 
@@ -347,7 +347,7 @@ def elapse(
 
 
 def escalates(incident: Incident, policy: Policy) -> bool:
-    """Whether the next reminder goes to further people."""
+    """Tell whether the next reminder goes to further people."""
     return incident.state == "open" and incident.level < len(policy.escalate_after)
 
 

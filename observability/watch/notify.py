@@ -101,7 +101,7 @@ class Teller:
 
     @staticmethod
     def said_members(connection: Connection, incident_id: str) -> int:
-        """How many failed tasks of an incident people were told of: it may have been counted while it was sent."""
+        """Number of an incident's failed tasks that people were told of: it may have been counted while it was sent."""
         table = schema.outbox
         rows = connection.execute(select(table.c.message).where(table.c.incident_id == incident_id)).scalars()
         return max((int(row.get("failed") or 0) for row in rows), default=0)
@@ -186,7 +186,7 @@ def _as_many(connection: Connection, number: int, *where: Any) -> bool:
 
 
 def _only_reminders(connection: Connection, channel: str) -> bool:
-    """Whether all that is held back was gathered to go together; nothing more comes that is worth a wait."""
+    """Tell whether all that is held back was gathered to go together; nothing more comes that is worth a wait."""
     table = schema.outbox
     others = select(table.c.id).where(table.c.channel == channel, table.c.state == "held", table.c.kind != "reminder")
     return connection.execute(others.limit(1)).first() is None

@@ -108,7 +108,7 @@ class Courier(threading.Thread):
         self._open: Channel | None = None
         self._failures = 0
         self._is_first = True
-        """Whether nothing was delivered yet: a courier before this one may have reported that the channel is broken."""
+        """Tell whether nothing was delivered yet: an earlier courier may have reported the channel as broken."""
         self._log = structlog.get_logger("contrail.watch")
 
     def wake(self) -> None:

@@ -1,4 +1,4 @@
-"""Which incidents remind together: those of one DAG as one, and those of many DAGs in one message."""
+"""Reminders that go together: those of one DAG as one, and those of many DAGs in one message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RANK = ("info", "warning", "error", "critical").index
 
 
 def is_due(incident: Incident, now: float) -> bool:
-    """Whether an incident is to remind of itself now, and has nothing else to say."""
+    """Tell whether an incident is to remind of itself now, and has nothing else to say."""
     due = incident.remind_at is not None and incident.remind_at <= now
     return due and incident.notify_at is None and incident.state in {"open", "acknowledged"}
 
@@ -61,7 +61,7 @@ def due_together(connection: Connection, rules: Rules, incident: Incident, now: 
 
 
 def _another_reminds(connection: Connection, rules: Rules, incident: Incident, now: float) -> bool:
-    """Whether an older incident of the same DAG reminds the same people of something as bad."""
+    """Tell whether an older incident of the same DAG reminds the same people of something as bad."""
     heard_by = decide(rules, incident, now).channels
     for one in book.live_incidents(connection, dag_id=incident.dag_id):
         if one.id == incident.id:

@@ -1,4 +1,4 @@
-"""What the ledger holds of runs that are still open, and what a person's deed makes of it.
+"""Runs that are open in the ledger, and the effect of a person's deed on their incidents.
 
 A failure that a person set to another state, cleared or deleted is no longer what people were told; the incident ends,
 or waits for the new attempt, with words that say who did it.

@@ -1,4 +1,4 @@
-"""What an installation left in Kibana, so that the next one knows an older version of ours from the work of a person.
+"""Record of an installation in Kibana, so that the next one knows an older version of ours from the work of a person.
 
 The record stands in the data view of events, in ``typeMeta``, which Kibana keeps and shows to nobody: for each thing of
 ours two digests, of what was sent and of what Kibana then had. Kibana writes things in its own way, and a newer one
@@ -55,7 +55,7 @@ class Record:
         return json.dumps({_KEY: self.digests}, sort_keys=True)
 
     def state(self, name: str, ours: Any, theirs: Any) -> State:
-        """How a thing stands to what is to be installed; ``theirs`` is None where it is not there.
+        """The state of a thing beside what is to be installed; ``theirs`` is None where it is not there.
 
         A thing that no installation recorded is ``edited`` by nobody as far as one can know.
         """

@@ -111,7 +111,7 @@ def install(kibana: Kibana, names: Names, *, overwrite: bool = False) -> Changes
 
 
 def edited(kibana: Kibana, names: Names) -> list[str]:
-    """What somebody changed by hand among what an installation put there. Raises :class:`InstallError`."""
+    """The objects of an installation that somebody changed by hand. Raises :class:`InstallError`."""
     there = _exported(kibana)
     record = _record(there, names)
     found = []
@@ -264,7 +264,7 @@ def _put(  # noqa: PLR0913, PLR0917 - each a fact of its own
 
 
 def _lasting(kind: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What of a connector or rule can be updated."""
+    """The part of a connector or rule that can be updated."""
     return {key: value for key, value in body.items() if key not in _FIXED[kind]}
 
 

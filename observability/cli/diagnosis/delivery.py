@@ -98,7 +98,7 @@ def _metrics(settings: Settings) -> str:
 
 
 def _foreign_prefixes(settings: Settings, now: datetime) -> list[str]:
-    """What stands before the name of the scheduler's heartbeat where it is not what the relay takes off."""
+    """The prefix of the scheduler's heartbeat, where it is not the one that the relay takes off."""
     with closing(open_store(settings)) as store:
         names = store.count(Query("airflow.statsd", since=now - _RECENT), by="metric.name")
     beats = (name.rpartition(".")[0] for name in names if name.endswith(".scheduler_heartbeat"))

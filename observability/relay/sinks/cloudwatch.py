@@ -312,7 +312,7 @@ def open_sink(settings: Settings) -> CloudWatchSink:
 
 
 def _known_by(batch: Batch, message: bytes) -> bytes:
-    """What tells a message of a stream: all but the time at which a line without a date was read."""
+    """The key of a message in its stream: all of it but the time at which a line without a date was read."""
     return _TIMES.sub(b"", message, 2) if batch.dataset in _LINES else message
 
 

@@ -17,7 +17,7 @@ from observability.relay.steps.line_time import ANSI
 __all__ = ["masked", "without_echo"]
 
 _HINTS = (b"task.std", b"ti_id", b'"logger":"task"', b"[task]")
-"""Where none of these stands, no line is a task's."""
+"""A chunk without any of these has no line of a task."""
 _SUPERVISING = (b'"airflow.component":"scheduler"', b'"airflow.component":"worker"')
 """The components that run tasks; what others say about a task's id is their own."""
 _DATED = re.compile(rb"\s?\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
@@ -25,7 +25,7 @@ _COLOUR = re.compile(ANSI.pattern.encode())
 _PRINTED = re.compile(rb"\[task(?:\.stdout|\.stderr)?\](?: [\w.]{1,64}=.{0,4096})?\Z")
 """The logger of a printed line, or of the task runner, as Airflow's console format writes it behind the text."""
 _BOUND = re.compile(rb"(?<=[ \t])ti_id=[0-9a-f]{8}-[0-9a-f-]{27}(?=\s|\Z)")
-"""What the task's process binds to each line of a logger; nobody else in these components does."""
+"""Keys that only a task's process binds to its lines."""
 _PRINTERS = frozenset({"task", "task.stdout", "task.stderr"})
 
 

@@ -72,7 +72,7 @@ OwnTime = Callable[[bytes, "TailedFile"], tuple[tuple[str, int] | None, str]]
 
 
 class Around:
-    """What stands around a stretch of a file: here nothing."""
+    """The surroundings of a stretch of a file: here nothing."""
 
     def before(self) -> bytes:
         """Up to :data:`CONTINUED_BYTES` before the stretch."""
@@ -119,7 +119,7 @@ class Times:
         return _read_at(self._file, start, "info")
 
     def _below(self, start: int) -> Entry:
-        """What the lines above everything dated have: the time of the first line below them, so far as it is there."""
+        """The time of the lines above everything dated: that of the first line below them, so far as it is there."""
         text = self._around.top()[start:] or self._chunk[start - self._offset : TOP_BYTES - self._offset]
         for line in text.split(b"\n"):
             when = self._own(line, self._file)[0] if line and line[0] in _FIRST_BYTES else None

@@ -28,7 +28,7 @@ _OPERATORS = re.compile(r"(task|airflow\.task(\..+)?)$")
 
 @dataclass(frozen=True, slots=True)
 class LastWords:
-    """How an attempt ended by its own log: the cause if it says so, a sentence, ECS fields, the last lines.
+    """The end of an attempt by its own log: the cause if it says so, a sentence, ECS fields, the last lines.
 
     ``spoken`` are those of the last lines that the task itself said, so that they are nobody else's word.
     """

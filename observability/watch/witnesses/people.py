@@ -1,4 +1,4 @@
-"""What people did to runs and tasks that are known as failed, late or under way: set, cleared or deleted them.
+"""Deeds of people on runs and tasks that failed, are late or under way: set, cleared or deleted.
 
 Airflow's state says that it is so, and its event log who did it. A deed in the log is looked into at once. For what
 leaves no trace there (the database), each run that is still open in the ledger is asked about in turn.
@@ -59,7 +59,7 @@ class People:
     _turn: int = 0
 
     def did(self, known: Sequence[OpenRun], *, after: str, now: float, in_turn: bool) -> Iterator[Fact]:
-        """What is no longer as the ledger has it; ``after`` is where the event log is read from."""
+        """Facts about what is no longer as the ledger has it; ``after`` is where the event log is read from."""
         if not known:
             return
         asked = {"included_events": sorted(_DEEDS), "after": after, "order_by": "-event_log_id"}
@@ -85,7 +85,7 @@ def _facts(api: AirflowApi, one: OpenRun, deeds: list[dict[str, Any]], now: floa
 
 
 def _look(api: AirflowApi, one: OpenRun, deeds: list[dict[str, Any]], now: float) -> Iterator[Fact]:
-    """What Airflow says of a run now, as far as it differs from what is known."""
+    """Facts about a run that differ from what is known."""
     if not one.run_id:
         if api.once(path_of("dags", one.dag_id)) is None:
             gone = _fact(one, "withdrawn", now, f"the DAG was deleted{_by(deeds, 'deleted', 'changed')}")
@@ -105,7 +105,7 @@ def _look(api: AirflowApi, one: OpenRun, deeds: list[dict[str, Any]], now: float
 
 
 def _members(api: AirflowApi, path: str, one: OpenRun, deeds: list[dict[str, Any]], now: float) -> Iterator[Fact]:
-    """What became of the failed tasks of a run that there still is."""
+    """Facts about the failed tasks of a run that still exists."""
     listed = api.pages(f"{path}/taskInstances", "task_instances", state=["failed"], order_by="id")
     failed = {_name(task) for task in listed}
     gone = [member for member in one.members if member not in failed]
@@ -120,7 +120,7 @@ def _members(api: AirflowApi, path: str, one: OpenRun, deeds: list[dict[str, Any
 
 
 def _verdict(task: dict[str, Any] | None, one: OpenRun, deeds: list[dict[str, Any]]) -> tuple[Sign, str] | None:
-    """What a task that is known as failed is now, in words; None: it ran again, and tells of itself."""
+    """The state now of a task that is known as failed, in words; None: it ran again, and tells of itself."""
     if task is None:
         return "withdrawn", f"was deleted{_by(deeds, 'deleted', 'changed')}"
     state, again = task.get("state"), int(task.get("try_number") or 0) > one.tries > 0
@@ -152,12 +152,12 @@ def _by(deeds: Iterable[dict[str, Any]], *kinds: str) -> str:
 
 
 def _sets_run(deed: dict[str, Any]) -> bool:
-    """Whether a person set a run to success: a note that is written on it is logged under the same name."""
+    """Tell whether a person set a run to success: a note that is written on it is logged under the same name."""
     return deed.get("event") in {"patch_dag_run", "bulk_dag_runs"} and '"success"' in str(deed.get("extra"))
 
 
 def _concerns(deed: dict[str, Any], one: OpenRun) -> bool:
-    """Whether a deed may be about a run: one about several names neither DAG nor run."""
+    """Tell whether a deed may be about a run: one about several names neither DAG nor run."""
     if deed.get("dag_id") not in {None, "~", one.dag_id}:
         return False
     return deed.get("run_id") in {None, "~", one.run_id} or not one.run_id

@@ -469,7 +469,7 @@ class Reconciler:
         scene.dags = self.dags = listed
 
     def _was_deleted(self, dag_id: str, now: float) -> bool:
-        """Whether a person has deleted a DAG that is gone; one whose file is gone Airflow still knows by its id."""
+        """Tell whether a person deleted a DAG that is gone; one whose file is gone Airflow still knows by its id."""
         asked = {"event": "delete_dag", "dag_id": dag_id, "after": _iso(now - _DAY_S), "order_by": "event_log_id"}
         return any(True for _ in self._api.pages("/eventLogs", "event_logs", **asked))
 

@@ -58,7 +58,7 @@ class RelayHosts:
         """By host: when something new was last seen of it, by the clock of this process."""
 
     def look(self, store: Store, known: dict[str, Any]) -> list[Fact]:
-        """Which relays have fallen silent, and which are back; nothing where the store does not tell of metrics."""
+        """Findings about relays that fell silent or are back; nothing where the store does not tell of metrics."""
         now = time.monotonic()
         if self._looked is not None and now - self._looked < self._every_s:
             return []

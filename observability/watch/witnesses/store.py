@@ -39,7 +39,7 @@ LATEST_S = 86_400.0
 _CURSOR = "store"
 _DATASETS = ("etl.event", "contrail.alert")
 _RELAYS = "relays"
-"""Where what is known of the relays stands, beside the positions of the datasets."""
+"""The name under which the state of the relays is kept, beside the positions of the datasets."""
 _POLL_S = 1.0
 _AGAIN_S = 5.0
 """A store that does not answer is asked again after so long."""
