@@ -45,6 +45,7 @@ HEADINGS = {
     "error.fingerprint": "Fingerprint",
     "error.frame": "In your code",
     "error.type": "Error",
+    "host.name": "Host",
     "etl.columns_added": "New columns",
     "etl.columns_removed": "Missing columns",
     "etl.rule": "Rule",

@@ -26,6 +26,7 @@ __all__ = [
     "METRICS",
     "RULES",
     "TAGS",
+    "UNRULED",
     "AlertRule",
     "Dataset",
     "EventSpec",
@@ -310,19 +311,32 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.step.watermark_age_ms": MetricSpec("gauge", "ms", "Age of the newest data after a step.", _STEP),
     "contrail.rows.rejected": MetricSpec("counter", "rows", "Rejected rows by rule.", ("dag_id", "task_id", "rule", "env")),
     "contrail.schema.drifts": MetricSpec("counter", "drifts", "Inputs whose columns changed.", ("dag_id", "task_id", "env")),
+    "contrail.asset.updates": MetricSpec("counter", "updates", "Updates of assets by tasks.", ("dag_id", "task_id", "env")),
     "contrail.task.stuck": MetricSpec("counter", "tasks", "Tasks found stuck: queued or scheduled, and nothing takes them.", ("dag_id", "task_id", "env")),
+    "contrail.task.unstuck": MetricSpec("counter", "tasks", "Stuck tasks that go on.", ("dag_id", "task_id", "env")),
     "contrail.dag_run.overdue": MetricSpec("counter", "runs", "Scheduled runs that did not begin when due.", ("dag_id", "env")),
     "contrail.dag_run.stuck": MetricSpec("counter", "runs", "Running runs of which no task is ever scheduled.", ("dag_id", "env")),
+    "contrail.dag_run.unstuck": MetricSpec("counter", "runs", "Stuck runs that go on.", ("dag_id", "env")),
     "contrail.dag.vanished": MetricSpec("counter", "DAGs", "DAGs that are no longer parsed.", ("dag_id", "env")),
+    "contrail.dag.returned": MetricSpec("counter", "DAGs", "Vanished DAGs that are parsed again.", ("dag_id", "env")),
     "contrail.dag.auto_paused": MetricSpec("counter", "DAGs", "DAGs that Airflow paused after failed runs.", ("dag_id", "env")),
+    "contrail.dag.unpaused": MetricSpec("counter", "DAGs", "DAGs that Airflow had paused and that run again.", ("dag_id", "env")),
     "contrail.dag.import_failures": MetricSpec("counter", "files", "DAG files that stopped parsing.", ("dag_id", "env")),
+    "contrail.dag.import_repairs": MetricSpec("counter", "files", "DAG files that parse again.", ("dag_id", "env")),
     "contrail.deadline.approached": MetricSpec("counter", "deadlines", "Deadlines that came near.", ("dag_id", "deadline", "env")),
     "contrail.deadline.missed": MetricSpec("counter", "deadlines", "Deadlines missed.", ("dag_id", "deadline", "env")),
     "contrail.deadline.recovered": MetricSpec("counter", "deadlines", "Late things that have happened since.", ("dag_id", "deadline", "env")),
     "contrail.component.heartbeat_age_ms": MetricSpec("gauge", "ms", "Time since a component's last heartbeat.", ("component", "env")),
     "contrail.component.silent": MetricSpec("counter", "components", "Components found dead or silent.", ("component", "env")),
     "contrail.component.downtime_ms": MetricSpec("timer", "ms", "From a component's silence to its next heartbeat.", ("component", "env")),
+    "contrail.channel.broken": MetricSpec("counter", "channels", "Channels that stopped taking messages.", ("channel", "env")),
+    "contrail.channel.downtime_ms": MetricSpec("timer", "ms", "From a channel's first refusal to its recovery.", ("channel", "env")),
+    "contrail.rules.rejected": MetricSpec("counter", "files", "Files of alert rules that cannot be used.", ("env",)),
+    "contrail.rules.accepted": MetricSpec("counter", "files", "Files of alert rules that can be used again.", ("env",)),
+    "contrail.rule.fired": MetricSpec("counter", "rules", "Rules of Kibana that found what the watcher had not seen.", ("severity", "env")),
+    "contrail.rule.recovered": MetricSpec("counter", "rules", "Rules of Kibana that are quiet again.", ("env",)),
     "contrail.incident.opened": MetricSpec("counter", "incidents", "Incidents opened.", ("dag_id", "cause", "severity", "env")),
+    "contrail.incident.escalated": MetricSpec("counter", "incidents", "Incidents that nobody took in time.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.resolved": MetricSpec("counter", "incidents", "Incidents resolved.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.open": MetricSpec("gauge", "incidents", "Incidents open now.", ("severity", "env")),
     "contrail.incident.time_to_acknowledge_ms": MetricSpec("timer", "ms", "From opened to acknowledged.", ("severity", "env")),
@@ -335,9 +349,12 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.relay.rss_bytes": MetricSpec("gauge", "bytes", "Memory of the relay.", ("env",)),
     "contrail.relay.up": MetricSpec("gauge", "relays", "1 while a relay runs, 0 when it was told to end; by host.name.", ("env",)),
     "contrail.relay.dead_letters": MetricSpec("gauge", "records", "Records in the dead-letter files.", ("sink", "env")),
+    "contrail.sink.failed": MetricSpec("counter", "sinks", "Sinks of relays that take no records, or refuse some for good.", ("sink", "env")),
+    "contrail.sink.downtime_ms": MetricSpec("timer", "ms", "From a sink's failure to its recovery.", ("sink", "env")),
     "contrail.telemetry.losses": MetricSpec("counter", "records", "Observations lost or contained, by stage and reason.", ("stage", "reason", "env")),
     "contrail.telemetry.folded_series": MetricSpec("counter", "series", "Series folded together by the budget.", ("stream", "env")),
     "contrail.canary.age_ms": MetricSpec("gauge", "ms", "Time the last canary took to reach the store.", ("env",)),
+    "contrail.canary.missing": MetricSpec("counter", "rounds", "Rounds of the canary that did not arrive.", ("env",)),
     "contrail.watcher.lag_ms": MetricSpec("gauge", "ms", "From a fact's time to its reading by the watcher.", ("env",)),
 }
 
@@ -394,6 +411,7 @@ _BY = {
     "contrail.deadline.missed": ("dag_id",),
     "contrail.component.heartbeat_age_ms": ("component",),
     "contrail.component.silent": ("component",),
+    "contrail.channel.broken": ("channel",),
     "contrail.incident.opened": ("severity", "cause"),
     "contrail.incident.open": ("severity",),
     "contrail.notification.deliveries": ("channel", "delivery"),
@@ -401,6 +419,7 @@ _BY = {
     "contrail.relay.records": ("sink", "result"),
     "contrail.relay.lag_bytes": ("sink",),
     "contrail.relay.lag_ms": ("sink",),
+    "contrail.sink.failed": ("sink",),
     "contrail.telemetry.losses": ("stage",),
     "dagrun.schedule_delay": ("dag_id",),
     "pool.open_slots": ("pool_name",),
@@ -639,7 +658,8 @@ EVENTS: dict[str, EventSpec] = {
         incident=IncidentUse("data", "firing"),
     ),
     "asset.updated": EventSpec(
-        "etl.event", "info", "success", "Asset updated: {airflow_asset}", "A task updated an asset.", ("airflow.asset",), (), log=False,
+        "etl.event", "info", "success", "Asset updated: {airflow_asset}", "A task updated an asset.",
+        ("airflow.asset",), (MetricUse("contrail.asset.updates"),), log=False,
         incident=IncidentUse("asset", "noted"),
     ),
     "dag.import_failed": EventSpec(
@@ -684,7 +704,8 @@ EVENTS: dict[str, EventSpec] = {
         incident=IncidentUse("component", "resolved"),
     ),
     "task.unstuck": EventSpec(
-        "etl.event", "info", "success", "Task goes on: {event_reason}", "A task that was stuck waits no longer.", _OVER, (), log=False,
+        "etl.event", "info", "success", "Task goes on: {event_reason}", "A task that was stuck waits no longer.",
+        _OVER, (MetricUse("contrail.task.unstuck"),), log=False,
         incident=IncidentUse("stuck", "resolved"),
     ),
     "task.removed": EventSpec(
@@ -698,48 +719,52 @@ EVENTS: dict[str, EventSpec] = {
         _FINDING, (MetricUse("contrail.dag_run.stuck"),), log=False, alert="error", incident=IncidentUse("stuck", "firing"),
     ),
     "dag_run.unstuck": EventSpec(
-        "etl.event", "info", "success", "Run goes on: {event_reason}", "A run that was stuck goes on.", _OVER, (), log=False,
+        "etl.event", "info", "success", "Run goes on: {event_reason}", "A run that was stuck goes on.",
+        _OVER, (MetricUse("contrail.dag_run.unstuck"),), log=False,
         incident=IncidentUse("stuck", "resolved"),
     ),
     "dag.import_repaired": EventSpec(
-        "etl.event", "info", "success", "DAG file parses again", "A DAG file has no import error any more.", (*_OVER, "log.file.path"), (),
-        log=False, incident=IncidentUse("import", "resolved"),
+        "etl.event", "info", "success", "DAG file parses again", "A DAG file has no import error any more.",
+        (*_OVER, "log.file.path"), (MetricUse("contrail.dag.import_repairs"),), log=False, incident=IncidentUse("import", "resolved"),
     ),
     "dag.returned": EventSpec(
-        "etl.event", "info", "success", "DAG is back: {event_reason}", "A DAG that was gone is parsed again.", _OVER, (), log=False,
+        "etl.event", "info", "success", "DAG is back: {event_reason}", "A DAG that was gone is parsed again.",
+        _OVER, (MetricUse("contrail.dag.returned"),), log=False,
         incident=IncidentUse("dag", "resolved"),
     ),
     "dag.unpaused": EventSpec(
-        "etl.event", "info", "success", "DAG runs again: {event_reason}", "A DAG that Airflow had paused was unpaused.", _OVER, (), log=False,
+        "etl.event", "info", "success", "DAG runs again: {event_reason}", "A DAG that Airflow had paused was unpaused.",
+        _OVER, (MetricUse("contrail.dag.unpaused"),), log=False,
         incident=IncidentUse("paused", "resolved"),
     ),
     "channel.broken": EventSpec(
         "contrail.alert", "critical", "failure", "Channel {notification_channel} takes no messages: {event_reason}",
-        "A channel does not take messages, or a test message did not arrive.", (*_FINDING, "notification.channel"), (), log=False,
-        alert="critical", incident=IncidentUse("delivery", "firing"),
+        "A channel does not take messages, or a test message did not arrive.", (*_FINDING, "notification.channel"),
+        (MetricUse("contrail.channel.broken"),), log=False, alert="critical", incident=IncidentUse("delivery", "firing"),
     ),
     "channel.recovered": EventSpec(
         "contrail.alert", "info", "success", "Channel {notification_channel} takes messages again", "A channel takes messages again.",
-        (*_OVER, "notification.channel"), (), log=False, incident=IncidentUse("delivery", "resolved"),
+        (*_OVER, "notification.channel"), (MetricUse("contrail.channel.downtime_ms", "event.duration", 1e-6),), log=False,
+        incident=IncidentUse("delivery", "resolved"),
     ),
     "rules.rejected": EventSpec(
         "contrail.alert", "warning", "failure", "Alert rules rejected: {event_reason}",
-        "The file of alert rules cannot be used; the old rules stay in force.", (*_FINDING, "log.file.path"), (), log=False, alert="warning",
-        incident=IncidentUse("rules", "firing"),
+        "The file of alert rules cannot be used; the old rules stay in force.", (*_FINDING, "log.file.path"),
+        (MetricUse("contrail.rules.rejected"),), log=False, alert="warning", incident=IncidentUse("rules", "firing"),
     ),
     "rules.accepted": EventSpec(
         "contrail.alert", "info", "success", "Alert rules accepted: {event_reason}", "The file of alert rules can be used again.",
-        (*_OVER, "log.file.path"), (), log=False, incident=IncidentUse("rules", "resolved"),
+        (*_OVER, "log.file.path"), (MetricUse("contrail.rules.accepted"),), log=False, incident=IncidentUse("rules", "resolved"),
     ),
     "rule.fired": EventSpec(
         "contrail.alert", "error", "failure", "Kibana's rule fired: {event_reason}",
         "A rule of Kibana fired for something that the watcher had not seen.",
-        (*_FINDING, "rule.id", "incident.severity", "incident.runbook"), (), log=False, alert="error",
-        incident=IncidentUse("rule", "firing"),
+        (*_FINDING, "rule.id", "incident.severity", "incident.runbook"), (MetricUse("contrail.rule.fired"),), log=False,
+        alert="error", incident=IncidentUse("rule", "firing"),
     ),
     "rule.recovered": EventSpec(
         "contrail.alert", "info", "success", "Kibana's rule recovered: {event_reason}", "A rule of Kibana that fired is quiet again.",
-        (*_OVER, "rule.id"), (), log=False, incident=IncidentUse("rule", "resolved"),
+        (*_OVER, "rule.id"), (MetricUse("contrail.rule.recovered"),), log=False, incident=IncidentUse("rule", "resolved"),
     ),
     "incident.opened": EventSpec(
         "contrail.alert", "error", "failure", "Incident opened: {event_reason}", "Something went wrong that was not known.",
@@ -750,7 +775,8 @@ EVENTS: dict[str, EventSpec] = {
         _INCIDENT, (MetricUse("contrail.incident.time_to_acknowledge_ms", "incident.age", 1e-6),), log=False,
     ),
     "incident.escalated": EventSpec(
-        "contrail.alert", "error", "failure", "Incident escalated: {event_reason}", "Nobody took the incident in time.", _INCIDENT, (), log=False,
+        "contrail.alert", "error", "failure", "Incident escalated: {event_reason}", "Nobody took the incident in time.", _INCIDENT,
+        (MetricUse("contrail.incident.escalated"),), log=False,
     ),
     "incident.resolved": EventSpec(
         "contrail.alert", "info", "success", "Incident resolved: {event_reason}", "The incident is over.", _INCIDENT,
@@ -780,12 +806,13 @@ EVENTS: dict[str, EventSpec] = {
     "sink.failed": EventSpec(
         "contrail.alert", "error", "failure", "{telemetry_stage}: {event_reason}",
         "A sink takes no records from a relay, or refuses documents for good.",
-        ("telemetry.sink", "telemetry.stage", "telemetry.count", "airflow.cause", "event.reason", "airflow.witness"), (), log=False,
-        alert="error", incident=IncidentUse("sink", "firing"),
+        ("telemetry.sink", "telemetry.stage", "telemetry.count", "airflow.cause", "event.reason", "airflow.witness"),
+        (MetricUse("contrail.sink.failed"),), log=False, alert="error", incident=IncidentUse("sink", "firing"),
     ),
     "sink.recovered": EventSpec(
         "contrail.alert", "info", "success", "{telemetry_stage}: {event_reason}", "A sink takes records from a relay again.",
-        ("telemetry.sink", "telemetry.stage", *_OVER), (), log=False, incident=IncidentUse("sink", "resolved"),
+        ("telemetry.sink", "telemetry.stage", *_OVER), (MetricUse("contrail.sink.downtime_ms", "event.duration", 1e-6),), log=False,
+        incident=IncidentUse("sink", "resolved"),
     ),
     "canary.verified": EventSpec(
         "etl.event", "info", "success", "Canary {canary_sequence} arrived", "The last canary's events are in the store.",
@@ -794,9 +821,8 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "canary.missing": EventSpec(
         "etl.event", "error", "failure", "Canary {canary_sequence} did not arrive: {event_reason}",
-        "The last canary's events are not in the store: the telemetry path is broken.", ("canary.sequence", "event.reason"), (),
-        alert="critical",
-        incident=IncidentUse("canary", "firing"),
+        "The last canary's events are not in the store: the telemetry path is broken.", ("canary.sequence", "event.reason"),
+        (MetricUse("contrail.canary.missing"),), alert="critical", incident=IncidentUse("canary", "firing"),
     ),
 }
 """Every kind of event by its ``event.action``."""
@@ -835,6 +861,14 @@ RULES: dict[str, AlertRule] = {
         "A task is stuck", "error", "task-stuck", "Tasks that are queued or scheduled, and nothing takes them, per DAG.",
         metric="contrail.task.stuck", event="task.stuck", group_by="dag_id",
     ),
+    "task-removed": AlertRule(
+        "A task was taken out of its run", "warning", "task-failed", "Tasks that Airflow removed because the DAG no longer has them, per DAG.",
+        metric="contrail.task.outcomes", event="task.removed", where=(("state", "removed"),), group_by="dag_id",
+    ),
+    "dag-run-stuck": AlertRule(
+        "A run is stuck", "error", "task-stuck", "Runs that go on, and no task of them is ever scheduled, per DAG.",
+        metric="contrail.dag_run.stuck", event="dag_run.stuck", group_by="dag_id",
+    ),
     "dag-run-failed": AlertRule(
         "A DAG run failed", "error", "dag-run-failed", "Runs that ended in failure, per DAG.",
         metric="contrail.dag_run.outcomes", event="dag_run.failed", where=(("state", "failed"),), group_by="dag_id",
@@ -863,12 +897,16 @@ RULES: dict[str, AlertRule] = {
         "Many rows rejected", "warning", "rows-rejected", "Rows in quarantine over an hour, per DAG.",
         metric="contrail.rows.rejected", event="rows.rejected", above=1000, window_s=3600, group_by="dag_id",
     ),
+    "schema-drifted": AlertRule(
+        "Columns changed", "warning", "schema-drifted", "Inputs whose columns are not those that they had, per DAG.",
+        metric="contrail.schema.drifts", event="schema.drifted", group_by="dag_id",
+    ),
     "data-stale": AlertRule(
         "Data is not fresh", "error", "data-stale", "The newest data is older than two days.",
         metric="contrail.step.watermark_age_ms", above=172_800_000, window_s=3600, group_by="dag_id",
     ),
     "component-silent": AlertRule(
-        "A component is silent", "critical", "component-silent", "Scheduler, dag processor or triggerer without heartbeat.",
+        "A component is silent", "critical", "component-silent", "Scheduler, dag processor, triggerer, API server or a relay without heartbeat.",
         metric="contrail.component.heartbeat_age_ms", event="component.silent", above=60_000, group_by="component",
     ),
     "scheduler-heartbeat-absent": AlertRule(
@@ -879,6 +917,14 @@ RULES: dict[str, AlertRule] = {
         "Observations are being lost", "warning", "telemetry-lost", "Records lost, rejected or contained.",
         metric="contrail.telemetry.losses", event="telemetry.lost", group_by="stage",
     ),
+    "watcher-silent": AlertRule(
+        "No watcher is at work", "critical", "component-silent", "The watcher's own heartbeat metric stopped: nobody is told of anything.",
+        metric="contrail.component.heartbeat_age_ms", where=(("component", "watcher"),), window_s=300, absent=True,
+    ),
+    "sink-failed": AlertRule(
+        "A sink takes no records", "error", "sink-failed", "Sinks of relays that take no records, or refuse some for good.",
+        metric="contrail.sink.failed", event="sink.failed", group_by="sink",
+    ),
     "relay-lag": AlertRule(
         "The relay is behind", "warning", "relay-lag", "The oldest byte not yet sent is older than five minutes.",
         metric="contrail.relay.lag_ms", above=300_000, group_by="sink",
@@ -887,12 +933,30 @@ RULES: dict[str, AlertRule] = {
         "The canary is silent", "critical", "canary-silent", "No canary has been verified for twenty minutes.",
         metric="contrail.canary.age_ms", event="canary.verified", window_s=1200, absent=True,
     ),
+    "canary-missing": AlertRule(
+        "A canary did not arrive", "critical", "canary-silent", "Rounds of the canary that are not in the store.",
+        metric="contrail.canary.missing", event="canary.missing",
+    ),
+    "channel-broken": AlertRule(
+        "A channel takes no messages", "critical", "notification-failed", "Channels that stopped taking messages.",
+        metric="contrail.channel.broken", event="channel.broken", group_by="channel",
+    ),
+    "rules-rejected": AlertRule(
+        "The file of alert rules cannot be used", "warning", "rules-broken", "The old rules stay in force until it is mended.",
+        metric="contrail.rules.rejected", event="rules.rejected",
+    ),
     "notification-failed": AlertRule(
         "The alert path is broken", "critical", "notification-failed", "Notifications that a channel did not take.",
         metric="contrail.notification.deliveries", event="notification.failed", where=(("delivery", "failed"),), group_by="channel",
     ),
 }
 """Rules for Kibana and CloudWatch; the runbook is ``docs/runbooks/<runbook>.md``."""
+
+UNRULED: dict[str, str] = {
+    "deadline.approached": "Nothing is wrong yet; deadline-missed watches what comes of it.",
+    "rule.fired": "A rule of Kibana said it already.",
+}
+"""Kinds of event that may become an incident and that no rule watches, each with the reason."""
 
 ALERT_INDEX = "contrail-kibana-alerts"
 ALERT_DOCUMENT: dict[str, FieldSpec] = {

@@ -18,6 +18,7 @@ TASK_ENDS = ("task.succeeded", "task.failed", "task.skipped")
 ATTEMPT_ENDS = (*TASK_ENDS, "task.retried")
 """One event an attempt: ``task.killed`` says how a process died, and the attempt's end is told beside it."""
 STANDSTILLS = ("dag_run.overdue", "dag_run.stuck", "task.stuck", "task.removed", "dag.auto_paused", "dag.vanished")
+GOING_ON = ("dag_run.unstuck", "task.unstuck", "dag.unpaused", "dag.returned")
 INCIDENT_STATES = ("incident.opened", "incident.acknowledged", "incident.escalated", "incident.resolved")
 BAD_ATTEMPTS = ("task.failed", "task.retried")
 
@@ -42,6 +43,7 @@ NO_LATE = Quiet("No deadline was missed or came near.", ("deadline.missed", "dea
 NO_MISSED = Quiet("No deadline was missed.", ("deadline.missed",))
 NO_CANARY = Quiet("The canary DAG is paused, or its first round is not over.", ("canary.verified",))
 NO_STANDSTILL = Quiet("Every run and task moves, and every DAG is there.", STANDSTILLS)
+NO_GOING_ON = Quiet("Nothing that stood still goes on.", GOING_ON)
 NO_INCIDENT = Quiet("No incident was opened.", ("incident.opened",))
 NO_REJECT = Quiet("No row broke a rule.", ("rows.rejected",))
 NO_LOSS = Quiet("No observation was lost.", ("telemetry.lost",))

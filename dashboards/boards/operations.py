@@ -128,8 +128,8 @@ _FAILING = Row(
 
 _LATE = Row(
     "What is late, and what is silent?",
-    "Deadlines that were missed or come near; what never started, is stuck, paused or gone; "
-    "then each DAG's last good run: the longer ago, the nearer to the top.",
+    "Deadlines that were missed or come near; what never started, is stuck, paused or gone, "
+    "and what goes on again; then each DAG's last good run: the longer ago, the nearer to the top.",
     (
         Panel(
             key="deadlines",
@@ -158,10 +158,22 @@ _LATE = Row(
             kind="table",
             by=("airflow.dag_id", "event.action"),
             quiet=asked.NO_STANDSTILL,
-            size=(24, 10),
+            size=(16, 10),
             questions=(
                 events("Times", *asked.STANDSTILLS),
                 events("Last", *asked.STANDSTILLS, aggregate="max", field="@timestamp"),
+            ),
+        ),
+        Panel(
+            key="moving",
+            title="What goes on again",
+            kind="table",
+            by=("airflow.dag_id", "event.action"),
+            quiet=asked.NO_GOING_ON,
+            size=(16, 10),
+            questions=(
+                events("Times", *asked.GOING_ON),
+                events("Last", *asked.GOING_ON, aggregate="max", field="@timestamp"),
             ),
         ),
         Panel(
@@ -176,7 +188,7 @@ _LATE = Row(
                 events("Good runs", "dag_run.succeeded"),
                 events("Last good run", "dag_run.succeeded", aggregate="max", field="@timestamp"),
             ),
-            size=(24, 10),
+            size=(16, 10),
         ),
     ),
 )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dashboards.boards import asked
 from dashboards.panels import Board, Panel, Quiet, Row
 from dashboards.signals import events, metric
+
+_BROKEN = ("dag.import_failed", "dag.import_repaired")
 
 _PARSING = Row(
     "Are DAG files parsed?",
@@ -40,11 +44,11 @@ _PARSING = Row(
             key="broken",
             title="Files that do not parse",
             kind="table",
-            by=("log.file.path",),
+            by=("log.file.path", "event.action"),
             size=(48, 7),
             questions=(
-                events("Times", "dag.import_failed"),
-                events("Last", "dag.import_failed", aggregate="max", field="@timestamp"),
+                events("Times", *_BROKEN),
+                events("Last", *_BROKEN, aggregate="max", field="@timestamp"),
             ),
             quiet=Quiet("Every DAG file parses.", ("dag.import_failed",)),
         ),
@@ -168,6 +172,21 @@ _RELAY = Row(
             by=("telemetry.sink",),
             size=(16, 10),
             questions=(metric("Age", "contrail.relay.lag_ms"),),
+        ),
+        Panel(
+            key="relays",
+            title="Relays by host",
+            kind="table",
+            by=("host.name",),
+            top=50,
+            sort=1,
+            rising=True,
+            note="Up is 1 while a relay runs, 0 when it was told to end. The host that was silent longest is first.",
+            size=(48, 8),
+            questions=(
+                metric("Up", "contrail.relay.up", aggregate="last"),
+                replace(metric("Last heard of", "contrail.relay.up", aggregate="max"), field="@timestamp"),
+            ),
         ),
         Panel(
             key="memory",

@@ -33,6 +33,8 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             "task-stuck",
             "dag-run-failed",
             "dag-run-overdue",
+            "dag-run-stuck",
+            "task-removed",
             "deadline-missed",
             "dag-import-failed",
             "dag-vanished",
@@ -40,16 +42,28 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             "schedule-late",
         ),
     ),
-    "data": ("Data is missing, dirty or stale.", ("rows-rejected", "data-stale", "rows-unusual")),
+    "data": ("Data is missing, dirty or stale.", ("rows-rejected", "schema-drifted", "data-stale", "rows-unusual")),
     "telemetry": (
         "Observing or alerting is broken.",
-        ("telemetry-lost", "relay-lag", "canary-silent", "notification-failed"),
+        (
+            "watcher-silent",
+            "component-silent-relay",
+            "sink-failed",
+            "telemetry-lost",
+            "relay-lag",
+            "canary-silent",
+            "canary-missing",
+            "channel-broken",
+            "rules-rejected",
+            "notification-failed",
+        ),
     ),
 }
-"""Composite alarms: what each says, and the rules and bands in it."""
+"""Composite alarms: what each says, and the rules and bands in it; an alarm of one component stands by itself."""
 
 _SUPPRESSED = {"pipelines", "data"}
-_WATCHED = ("scheduler", "dag-processor", "triggerer")
+_WATCHED = ("scheduler", "dag-processor", "triggerer", "api-server", "relay")
+"""Components whose heartbeat's age the watcher always sends. Airflow gives workers no heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +115,7 @@ def metric_alarms(account: Account) -> dict[str, Alarm]:
 
 def composites(account: Account) -> dict[str, Alarm]:
     """Composite alarms by name: these wake people."""
-    names = {key: [one["AlarmName"] for one in _of_rule(key, rule, account)] for key, rule in catalog.RULES.items()}
-    names |= {key: [account.name(key)] for key in BANDS}
+    names = _members(account)
     found = {}
     for group, (description, members) in GROUPS.items():
         parts = [f'ALARM("{name}")' for member in members for name in names[member]]
@@ -116,6 +129,17 @@ def composites(account: Account) -> dict[str, Alarm]:
             **(_suppressed(account) if group in _SUPPRESSED else {}),
         }
     return found
+
+
+def _members(account: Account) -> dict[str, list[str]]:
+    """Names of the alarms of each rule and band; one that a group names itself is not its rule's."""
+    alone = {account.name(member) for _, members in GROUPS.values() for member in members}
+    names = {key: [one["AlarmName"] for one in _of_rule(key, rule, account)] for key, rule in catalog.RULES.items()}
+    singly = {name.removeprefix(account.name("")): [name] for several in names.values() for name in several}
+    rest = {
+        key: [name for name in found if name == account.name(key) or name not in alone] for key, found in names.items()
+    }
+    return {**singly, **rest, **{key: [account.name(key)] for key in BANDS}}
 
 
 def _suppressed(account: Account) -> Alarm:

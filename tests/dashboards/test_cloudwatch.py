@@ -18,7 +18,7 @@ from botocore.config import Config
 from filled import carried
 
 from dashboards.build import ROOT
-from dashboards.cloudwatch.alarms import GROUPS, metric_alarms
+from dashboards.cloudwatch.alarms import GROUPS, composites, metric_alarms
 from dashboards.cloudwatch.boards import dashboards
 from dashboards.cloudwatch.filters import FILTERED_NAMESPACE, FILTERS
 from dashboards.cloudwatch.template import template
@@ -75,6 +75,9 @@ def test_silence_breaches_and_the_absence_of_failures_does_not(account):
         "component-silent-scheduler",
         "component-silent-dag-processor",
         "component-silent-triggerer",
+        "component-silent-api-server",
+        "component-silent-relay",
+        "watcher-silent",
         "scheduler-heartbeat-absent",
         "canary-silent",
     }
@@ -88,6 +91,26 @@ def test_every_rule_is_in_one_composite_and_only_composites_wake_people():
     assert len(composed) == len(set(composed))
     pages = {name for name, one in body.items() if {"Ref": "PageTopic"} in one["Properties"].get("AlarmActions", [])}
     assert pages == {"CompositePlatform", "CompositePipelines", "CompositeData", "CompositeTelemetry"}
+
+
+def test_a_relay_that_is_silent_does_not_keep_failing_pipelines_from_paging():
+    rules = {
+        name: one["Properties"]["AlarmRule"]
+        for name, one in template()["Resources"].items()
+        if name.startswith("Composite")
+    }
+    named = {group for group, rule in rules.items() if "component-silent-relay" in json.dumps(rule)}
+
+    assert named == {"CompositeTelemetry"}
+    assert "component-silent-api-server" in json.dumps(rules["CompositePlatform"])
+
+
+def test_every_alarm_is_in_one_composite(account):
+    composed = [
+        one for body in composites(account).values() for one in re.findall(r'ALARM\("([^"]+)"\)', body["AlarmRule"])
+    ]
+
+    assert sorted(composed) == sorted(metric_alarms(account))
 
 
 def test_failing_pipelines_do_not_page_while_airflow_itself_is_down():
@@ -187,6 +210,42 @@ def test_the_template_deploys_its_topics_log_groups_and_dashboards(moto_url, aws
     assert {one["logGroupName"]: one["retentionInDays"] for one in groups} == {
         f"/contrail/prod/{name}": one.retention_days for name, one in catalog.DATASETS.items() if one.type == "logs"
     }
+
+
+@pytest.mark.aws
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS")
+@pytest.mark.parametrize(
+    ("served_at", "expected"),
+    [
+        ("", "https://airflow.example/contrail/runbooks?page=task-failed"),
+        ("https://runbooks.example/x", "https://runbooks.example/x/task-failed.md"),
+    ],
+)
+def test_cloudformation_writes_the_runbooks_address_that_was_given_or_that_of_our_page(
+    served_at, expected, moto_url, aws_environ
+):
+    body = template()
+    # moto deploys no alarms, but evaluates their descriptions: here as outputs of the same stack
+    alarms = {name: one for name, one in body["Resources"].items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+    body["Outputs"] |= {name: {"Value": one["Properties"]["AlarmDescription"]} for name, one in alarms.items()}
+    client = boto3.client("cloudformation", region_name="eu-west-1", endpoint_url=moto_url)
+    given = {
+        "Environment": f"r{uuid.uuid4().hex[:6]}",
+        "RunbookUrl": served_at,
+        "AirflowUrl": "https://airflow.example",
+    }
+    stack = f"contrail-{given['Environment']}"
+
+    client.create_stack(
+        StackName=stack,
+        TemplateBody=json.dumps(body),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()],
+    )
+
+    outputs = client.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+    said = {one["OutputKey"]: one["OutputValue"] for one in outputs}
+    assert {name for name in alarms if "${" in said[name] or "Runbook: https://" not in said[name]} == set()
+    assert said["AlarmTaskFailed"].endswith(f"Runbook: {expected}")
 
 
 @pytest.mark.aws
@@ -350,7 +409,12 @@ _COMPARE = {
     "GreaterThanThreshold": lambda value, limit: value > limit,
     "LessThanThreshold": lambda value, limit: value < limit,
 }
-NOT_SET_OFF = {"relay-lag": "the drill's relay keeps up", "scheduler-heartbeat-absent": "its metric is Airflow's"}
+NOT_SET_OFF = {
+    "relay-lag": "the drill's relay keeps up",
+    "scheduler-heartbeat-absent": "its metric is Airflow's",
+    "component-silent-relay": "the drill's relay goes on; benchmarks/everywhere.py holds one",
+    "component-silent-api-server": "the drill's Airflow answers; benchmarks/everywhere.py holds one",
+}
 
 
 def judged(client, account, alarm):

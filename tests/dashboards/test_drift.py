@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import airflow
@@ -17,6 +18,7 @@ from dashboards.uses import events_used, metrics_used, unknown_names
 from observability import catalog
 from observability.cli.dashboards import app
 
+PAGES = ROOT / "observability/airflow/ui/answers"
 REGISTRY = Path(airflow.__file__).parent / "_shared/observability/metrics/metrics_template.yaml"
 
 
@@ -49,6 +51,31 @@ def test_every_kind_of_event_that_may_become_an_incident_is_on_a_board():
     alerting = {action for action, spec in catalog.EVENTS.items() if spec.alert}
 
     assert sorted(alerting - set(events_used())) == []
+
+
+@pytest.mark.parametrize("action", catalog.EVENTS)
+def test_every_kind_of_event_is_shown_by_a_panel_a_page_or_a_rule(action):
+    pages = {
+        node.value
+        for path in PAGES.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant)
+    }
+    rules = {rule.event for rule in catalog.RULES.values()}
+
+    assert action in {*events_used(), *rules, *pages}, f"{action} would be emitted and seen by nobody"
+
+
+def test_every_kind_of_event_that_may_become_an_incident_has_a_rule_or_a_reason_to_have_none():
+    alerting = {action for action, spec in catalog.EVENTS.items() if spec.alert}
+    ruled = {rule.event for rule in catalog.RULES.values()}
+
+    assert sorted(alerting - ruled - set(catalog.UNRULED)) == []
+    assert sorted(set(catalog.UNRULED) & ruled) == [], "an exception that nothing needs any more"
+
+
+def test_every_kind_of_event_feeds_a_metric():
+    assert [action for action, spec in catalog.EVENTS.items() if not spec.metrics] == []
 
 
 @pytest.mark.parametrize("old", ["contrail.relay.rss_bytes", "pool.open_slots"])

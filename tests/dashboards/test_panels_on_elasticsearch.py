@@ -9,11 +9,15 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from filled import carried
 
+from dashboards.boards import BOARDS
 from dashboards.kibana.kql import to_query
 from dashboards.kibana.objects import saved_objects
 from dashboards.kibana.rules import rules
 from dashboards.kibana.sound import faults
+from dashboards.kibana.translate import rows, searches
 from dashboards.names import DATA_VIEWS, Names, index_pattern
+from dashboards.panels import signals_of
+from dashboards.uses import events_used
 from observability import catalog
 from observability.cli.boards.verify import verify_elasticsearch
 from observability.store.cluster import open_cluster
@@ -24,6 +28,7 @@ pytestmark = [pytest.mark.elasticsearch, pytest.mark.airflow]
 SILENT = {
     "scheduler-heartbeat-absent": "it alerts when there is no document",
     "canary-silent": "it alerts when there is no document",
+    "watcher-silent": "it alerts when there is no document",
     "relay-lag": "the drill's relay keeps up: its documents say nought",
 }
 """Rules that the drills do not set off; their documents are there."""
@@ -87,6 +92,25 @@ def test_every_panel_that_the_demo_leaves_empty_is_filled_by_its_drill(demo_on_n
     filled = titled(one for one in verdicts(drills_on_node) if one.rows > 0)
 
     assert sorted(set(quiet) - set(filled)) == []
+
+
+def test_every_kind_of_event_has_a_row_on_a_panel_once_it_has_happened(drills_on_node):
+    cluster, environment = drills_on_node
+    until = datetime.now(timezone.utc) + timedelta(minutes=1)
+    asked_for = {
+        (board.title, panel.title): {action for signal in signals_of(panel) for action in signal.actions}
+        for board in BOARDS
+        for panel in board.panels
+    }
+    missing = set(events_used())
+    for asked in searches(saved_objects(Names()), until - timedelta(hours=6), until):
+        index = asked.index.replace("-*", f"-{environment}")
+        for action in asked_for.get((asked.board, asked.panel), set()) & missing:
+            only = {"bool": {"filter": [asked.body["query"], {"term": {"event.action": action}}]}}
+            answer = cluster.ask("POST", f"/{index}/_search?ignore_unavailable=true", {**asked.body, "query": only})
+            missing -= {action} if rows(asked, answer) else set()
+
+    assert missing == set()
 
 
 def answers(filled, body):

@@ -10,6 +10,7 @@ from watch_office import failed
 
 from dashboards.kibana.rules import rules
 from dashboards.names import Names
+from observability import catalog
 from observability.credentials import Credentials
 from observability.store.cluster import Cluster
 from observability.watch.facts import Fact
@@ -97,3 +98,36 @@ def test_documents_are_read_from_the_index_once_and_in_order(office, elasticsear
     office.pass_time(60)
 
     assert sorted(dag for _, dag, *_ in office.said()) == ["one", "two"]
+
+
+SUBJECTS = {"component": "relay of a-host", "sink": "elasticsearch of a-host"}
+"""Names of incidents whose kind has one in each place."""
+
+
+@pytest.mark.parametrize("key", [key for key, rule in catalog.RULES.items() if rule.event and not rule.absent])
+def test_what_a_witness_has_reported_is_not_reported_again_by_the_rule_about_its_kind(office, key):
+    rule = catalog.RULES[key]
+    use = catalog.EVENTS[rule.event].incident
+    kind = use.kind if use else "delivery" if key == "notification-failed" else "task"
+    dag = "load" if rule.group_by == "dag_id" else None
+    name = SUBJECTS.get(kind, "" if dag else "x")
+    office.see(Fact(family=kind, sign="failed", time=NOW, dag_id=dag, run_id=dag and "r", name=name, certainty=3))
+    tell(office, alert(key, about=dag or name.partition(" of ")[0]))
+    office.pass_time(60)
+
+    assert [one.family for one in office.incidents()] == [kind]
+    assert len(office.said()) == 1
+
+
+def test_a_relay_that_is_behind_because_its_sink_is_known_to_be_away_is_not_reported_again(office):
+    office.see(Fact(family="sink", sign="failed", time=NOW, name="elasticsearch of a-host", certainty=3))
+    tell(office, alert("relay-lag", about="elasticsearch"))
+    office.pass_time(60)
+    assert len(office.said()) == 1
+    tell(office, alert("relay-lag", about="cloudwatch"))
+    office.pass_time(60)
+    assert len(office.said()) == 2
+
+
+def test_a_watcher_that_reads_that_no_watcher_is_at_work_says_nothing():
+    assert fact_of(alert("watcher-silent", about="query matched")) is None

@@ -40,14 +40,17 @@ _POLL_S = 10.0
 _MOST = 500
 _SLACK_S = 180.0
 """A rule runs once a minute; it may tell so long after its window."""
-_FAMILIES = {
-    "dag-import-failed": "import",
-    "telemetry-lost": "telemetry",
-    "canary-silent": "canary",
+_KINDS = {
     "notification-failed": "delivery",
-    "deadline-missed": "deadline",
+    "relay-lag": "sink",
+    "scheduler-heartbeat-absent": "component",
 }
-"""The watcher's own word for what a rule watches, where it is not a DAG or a component."""
+"""The kind of incident that a rule watches, where its event does not say it."""
+_SUBJECTS = {"scheduler-heartbeat-absent": "scheduler"}
+"""What a rule is about that groups by nothing and watches one of several."""
+_OF_THE_READER = "watcher-silent"
+_BY_SUBJECT = frozenset({"component", "sink"})
+"""Kinds of which one being wrong says nothing of another."""
 
 Alert = dict[str, Any]
 
@@ -105,9 +108,9 @@ class KibanaWitness(threading.Thread):
 
 
 def fact_of(alert: Alert) -> Fact | None:
-    """An alert as a fact; None for a document that no rule of ours wrote."""
+    """An alert as a fact; None for a document that no rule of ours wrote, and for "no watcher": one reads it."""
     rule = catalog.RULES.get(str(alert.get("rule", "")))
-    if rule is None:
+    if rule is None or alert["rule"] == _OF_THE_READER:
         return None
     about = str(alert.get("alert", "")) if rule.group_by else ""
     name = f"{alert['rule']}:{about}" if about and rule.group_by != "dag_id" else str(alert["rule"])
@@ -145,10 +148,16 @@ def is_known(connection: Connection, alert: Alert, fact: Fact) -> bool:
 def _is_same(incident: Incident, alert: Alert, rule: catalog.AlertRule) -> bool:
     if rule.group_by == "dag_id":
         return incident.dag_id == alert.get("alert")
-    if rule.runbook == "component-silent":
-        silent = alert.get("alert") if rule.group_by else "scheduler"
-        return incident.family == "component" and incident.name == silent
-    return incident.family == _FAMILIES.get(alert["rule"])
+    kind = _kind(alert["rule"], rule)
+    if incident.family != kind or kind not in _BY_SUBJECT:
+        return incident.family == kind
+    subject = str(alert.get("alert") if rule.group_by else _SUBJECTS.get(alert["rule"], ""))
+    return incident.name == subject or incident.name.startswith(f"{subject} of ")  # one of each host
+
+
+def _kind(key: str, rule: catalog.AlertRule) -> str:
+    use = catalog.EVENTS[rule.event].incident if rule.event else None
+    return _KINDS.get(key) or (use.kind if use else "")
 
 
 def _newer_than(since: str) -> dict[str, Any]:
