@@ -10,6 +10,7 @@ import pytest
 from observability.airflow.ui import answers
 from observability.events import (
     DagRunFailed,
+    DagRunOverdue,
     DagRunStarted,
     DagRunSucceeded,
     DeadlineMissed,
@@ -72,6 +73,24 @@ def test_a_task_that_failed_is_failing_now(written):
     assert [event["airflow.task_id"] for event in page.broken] == ["load"]
     assert page.tiles["failing now"] == 1
     assert page.causes == {"app": 1}
+
+
+def test_a_run_that_did_not_begin_when_due_is_late_until_one_begins(written):
+    dag = Identity(dag_id="flights")
+    store = written(
+        DagRunOverdue(identity=dag, time=at(5), reason="due 06:00"),
+        DagRunOverdue(identity=Identity(dag_id="other"), time=at(5), reason="due 07:00"),
+    )
+    page = answers.overview(store, {"flights"}.__contains__)
+    assert ([event["event.reason"] for event in page.late], page.tiles["late"]) == (["due 06:00"], 1)
+    over = written(DagRunStarted(identity=Identity(dag_id="flights", run_id="r1"), time=at(1)))
+    assert [event["airflow.dag_id"] for event in answers.overview(over, lambda _: True).late] == ["other"]
+
+
+def test_a_run_that_failed_says_why_on_the_page_of_its_dag(written):
+    who = Identity(dag_id="flights", run_id="r1")
+    store = written(DagRunFailed(identity=who, time=at(1), reason="all tasks deadlocked"))
+    assert [run["why"] for run in answers.dag_page(store, "flights").runs] == ["all tasks deadlocked"]
 
 
 def test_a_task_that_succeeded_since_is_not_failing_now(written):

@@ -48,6 +48,7 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
             "run_id": document.get("airflow.run_id", ""),
             "ended": document["@timestamp"],
             "state": document.get("airflow.state", ""),
+            "why": document.get("event.reason", ""),
             "duration_ms": ms(document.get("event.duration")),
             **rows.get(document.get("airflow.run_id", ""), {}),
         }

@@ -27,6 +27,7 @@ _BROKEN = (
     "dag.auto_paused",
     "task.stuck",
 )
+_RUNS_BEGIN = ("dag_run.overdue", "dag_run.started")
 _LATELY = timedelta(minutes=10)
 _NOBODYS = ("component.silent", "component.recovered", "telemetry.lost")
 """What everybody may read: it is about no DAG, and holds nothing of anybody's code."""
@@ -40,6 +41,7 @@ class Overview:
     incidents: list[Document]
     silent: list[Document]
     late: list[Document]
+    """Deadlines that are missed, and runs that did not begin when they were due."""
     tiles: dict[str, int]
     causes: dict[str, int]
     watched: list[str]
@@ -53,6 +55,11 @@ def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, 
         for document in events_of(store, {"event.action": (*_BROKEN, "task.succeeded", *RUN_ENDED)}, since=since)
         if may_read(document.get("airflow.dag_id", ""))
     ]
+    begun = [
+        document
+        for document in events_of(store, {"event.action": _RUNS_BEGIN}, since=since)
+        if may_read(document.get("airflow.dag_id", ""))
+    ]
     alerts = [
         document
         for document in events_of(store, {}, dataset="contrail.alert", since=since)
@@ -62,7 +69,7 @@ def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, 
     broken = _still_broken(ended)
     late = still_open(
         alerts, "deadline.missed", "deadline.recovered", ("airflow.dag_id", "deadline.name", "airflow.run_id")
-    )
+    ) + still_open(begun, *_RUNS_BEGIN, ("airflow.dag_id",))
     incidents = open_incidents(alerts)
     silent = still_open(alerts, "component.silent", "component.recovered", ("airflow.component", "airflow.hostname"))
     lost = sum(
