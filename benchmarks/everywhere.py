@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.everywhere_findings import CONTROLS, FINDINGS, Finding, rules, start_run
-from benchmarks.everywhere_hosts import STORES, Hosts, separate_hosts
+from benchmarks.everywhere_hosts import STORES, Hosts, separate_hosts, until
 from benchmarks.everywhere_places import PLACES, Places, about_controls
 from benchmarks.figure import Figure, Options, Sample, Target
 from observability.store import StoreError
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Cells = dict[str, dict[str, bool | None]]
-_GROUPS = ("deadlines", "tasks", "files", "components", "api")
+_GROUPS = ("deadlines", "tasks", "files", "components", "relays", "api")
 _QUICK = ("exception", "sigkill", "deadline few_rows", "asset updated")
 _AT_ONCE = 9
+_BACK_S = 60.0
+"""An API server that was held answers again within this time."""
 _PATIENT = 2.0
 """On a machine that is busy with other things a finding may take so many times as long."""
 
@@ -101,6 +103,7 @@ def _settle(hosts: Hosts, places: Places, mine: list[Finding], found: Cells, mis
         for one in mine:
             if one.end is not None:
                 one.end(hosts)
+        until(lambda: hosts.page("/"), _BACK_S)
         for each in begun:
             each.cancel()
     places.begin_round()

@@ -176,6 +176,14 @@ def _silent(component: str, service: str, host: str, before: str = "", within_s:
     )  # fmt: skip
 
 
+def _dead_sink(hosts: Hosts) -> None:
+    """Take a store away from the relay of one host, until people know; what waited arrives afterwards."""
+    hosts.restart("relay", "worker-b", CONTRAIL_CLOUDWATCH__ENDPOINT_URL="http://127.0.0.1:1")
+    until(lambda: any("cloudwatch of worker-b" in json.dumps(one) for one in hosts.messages()), 150, 1)
+    time.sleep(20)  # the pages are looked at
+    hosts.restart("relay", "worker-b")
+
+
 def _waits_for_ever(hosts: Hosts) -> None:
     """A run whose task may not begin before that of the run before succeeds, which has failed."""
     for day in (1, 2):
@@ -294,7 +302,16 @@ FINDINGS: tuple[Finding, ...] = (
     _silent("dag-processor", "dag-processor", "dagproc"),
     _silent("scheduler", "scheduler", "sched", "way_never_started", 120),
     Finding(
-        "run never started", "components", "dag_run.overdue", {"airflow.dag_id": "way_never_started"}, _nothing, 200
+        "run never started", "components", "dag_run.overdue", {"airflow.dag_id": "way_never_started"}, _nothing, 200,
+        told=False,  # its silent scheduler's message says so
+    ),
+    Finding(
+        "sink fails", "relays", "sink.failed", {"telemetry.sink": "cloudwatch"}, _dead_sink, 240,
+        ("cloudwatch of worker-b",),
+    ),
+    Finding(
+        "relay silent", "relays", "component.silent", {"airflow.component": "relay", "airflow.hostname": "worker-a"},
+        _frozen("relay", "worker-a"), 170, ("relay of worker-a",), end=_thawed("relay", "worker-a"),
     ),
     Finding(
         "API server silent", "api", "component.silent", {"airflow.component": "api-server"},

@@ -49,6 +49,7 @@ HOSTS = {
 STORES = ("embedded", "elasticsearch", "cloudwatch")
 _PROGRAMS = {"redis-server": "redis-server", "unshare": "util-linux", "mvn": "maven"}
 _READY_S = 240.0
+_PAGE_S = 10.0
 
 
 class Missing(RuntimeError):  # noqa: N818 - a state of the machine
@@ -92,8 +93,8 @@ class Hosts:
             "PYTHONPATH": str(folder / "dags"),
         }
 
-    def start(self, service: str, host: str, *more: str) -> None:
-        """Start a service of docker-compose.yml on a host."""
+    def start(self, service: str, host: str, *more: str, **environ: str) -> None:
+        """Start a service of docker-compose.yml on a host; ``environ`` is what it sees beside the host's own."""
         command = [*_commands()[service], *more]
         if service == "api-server":
             command[command.index("0.0.0.0")] = "127.0.0.1"
@@ -103,14 +104,20 @@ class Hosts:
         named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host, *command]
         with (self.home / host / f"{service}.out").open("ab") as out:
             self.running[service, host] = subprocess.Popen(
-                named, env=self.environ(host), stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=self.home / host,
-                start_new_session=True, preexec_fn=born_with(os.getpid()),  # noqa: PLW1509 - one prctl
+                named, env={**self.environ(host), **environ}, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                cwd=self.home / host, start_new_session=True, preexec_fn=born_with(os.getpid()),  # noqa: PLW1509 - one prctl
             )  # fmt: skip
 
     def signal(self, service: str, host: str, number: int) -> None:
         """Send a signal to a service and all that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self.running[service, host].pid, number)
+
+    def restart(self, service: str, host: str, **environ: str) -> None:
+        """End a service as its container would be, and start it again."""
+        self.signal(service, host, signal.SIGTERM)
+        self.running[service, host].wait(60)
+        self.start(service, host, **environ)
 
     def log_in(self) -> None:
         """A session with the API server, once it answers. Raises :class:`Missing` when it does not."""
@@ -136,8 +143,11 @@ class Hosts:
         return None
 
     def page(self, path: str) -> str:
-        """The HTML of a page of Contrail in the Airflow UI."""
-        answer = self.api.get(f"/contrail{path}")
+        """The HTML of a page of Contrail in the Airflow UI; "" while the API server does not answer."""
+        try:
+            answer = self.api.get(f"/contrail{path}", timeout=_PAGE_S)
+        except httpx.TransportError:
+            return ""
         return answer.text if answer.is_success else ""
 
     def settings(self, host: str, backend: str) -> Settings:

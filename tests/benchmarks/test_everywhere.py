@@ -28,7 +28,6 @@ def test_what_happens_on_one_host_is_known_in_every_store_page_board_rule_alarm_
 def test_every_kind_of_event_that_may_wake_somebody_is_made_to_happen_or_left_out_with_a_reason():
     left_out = {
         "rule.fired",  # Kibana itself tells it: tests/watch/test_kibana.py
-        "sink.failed",  # the relay's own: tests/relay/test_alarms.py, test_delivery_state.py
         "canary.missing",  # takes rounds of minutes: make soak
     }
     waking = {action for action, spec in catalog.EVENTS.items() if spec.alert in {"error", "critical"}}
