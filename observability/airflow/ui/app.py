@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
+from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
@@ -20,7 +20,7 @@ from observability.settings import get_settings
 from observability.store import Store, StoreError, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
     from fastapi import Response
@@ -40,7 +40,9 @@ _RIGHTS = {entity: Depends(requires_access_dag("GET", entity)) for entity in LOG
 _templates = Jinja2Templates(_HERE / "templates")
 _templates.env.filters.update(words.FILTERS | boards.FILTERS)
 _templates.env.globals.update(causes=catalog.CAUSES, labels=catalog.CAUSE_LABELS)
-_stores = threading.local()
+_idle: LifoQueue[Store] = LifoQueue()
+"""Open stores that no request uses. FastAPI answers one request in several threads, so a store serves one request at a
+time: two threads that count in one SQLite connection wait for each other for ever, and with them the API server."""
 
 MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
 
@@ -80,9 +82,19 @@ def render(name: str, page: Any, links: words.Links | None = None, **more: Any) 
     return html
 
 
-def _read(user: GetUserDep) -> ReadableStore:
-    """The store as the reader of this request may see it; no page has another."""
-    return ReadableStore(_store(), Reader.of(user))
+def _read(user: GetUserDep) -> Iterator[ReadableStore]:
+    """The store as the reader of this request may see it: no page has another, and no other request has it now."""
+    reader = Reader.of(user)
+    try:
+        store = _idle.get_nowait()
+    except Empty:
+        store = open_store(get_settings())
+    try:
+        yield ReadableStore(store, reader)
+    except BaseException:
+        store.close()  # the next request asks a fresh one
+        raise
+    _idle.put(store)
 
 
 Readable = Annotated[ReadableStore, Depends(_read)]
@@ -149,13 +161,6 @@ def _page(request: Request, name: str, status: int = 200, **context: Any) -> Res
     links = words.Links(root=root, airflow=root.removesuffix("/contrail"), kibana=knobs.contrail.kibana_url.rstrip("/"))
     told = {**context, "links": links, "environment": knobs.contrail.environment}
     return _templates.TemplateResponse(request, name, told, status_code=status)
-
-
-def _store() -> Store:
-    if not hasattr(_stores, "store"):
-        _stores.store = open_store(get_settings())
-    store: Store = _stores.store
-    return store
 
 
 async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
