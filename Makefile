@@ -58,9 +58,9 @@ status: $(VENV)/.ready ## Show the health of each component
 # --- the house ---------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.ready-dev ## Set up what the tests need, and run the whole suite [ARGS="-k relay"]
+test: $(VENV)/.ready-dev ## Set up what the tests need, and run the whole suite [ARGS="-k relay"] [JOBS=4]
 	@PYTHON=$(PYTHON) .ci/tools test
-	exec $(BIN)/python -m pytest -m "not slow" $(ARGS)
+	exec $(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder -m "not slow" $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.ready-dev ## Check style

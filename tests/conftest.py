@@ -23,6 +23,7 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402 - the environment first
+from processes import by_length, process_of  # noqa: E402
 from programs import NEEDED, why_not  # noqa: E402
 
 pytest_plugins = (
@@ -40,17 +41,15 @@ def told(contrail):
     return contrail.events
 
 
-SHARED = ("platform", "demo", "elasticsearch_node", "elasticsearch_url", "postgresql_server")
-"""Fixtures that start a server for the whole session: their tests stay in one process, so that each starts once."""
-
-
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items):
-    """Skip what needs a program that is not installed, and say which tests go to one process of several."""
+    """Skip what needs a program that is not installed, and share the tests out among several processes."""
     reasons = {mark: why_not(mark) for mark in NEEDED}
     for item in items:
         for mark, reason in reasons.items():
             if reason and item.get_closest_marker(mark) is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
-        shared = next((name for name in SHARED if name in item.fixturenames), None)
-        item.add_marker(pytest.mark.xdist_group(shared or item.path.name))
+        item.add_marker(pytest.mark.xdist_group(process_of(item)))
+    done = yield
+    by_length(items)
+    return done

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from filled import emit_drills
+from once import once
 
 
 @pytest.fixture(scope="session")
 def drills(tmp_path_factory):
     """The home of the drills."""
-    home = tmp_path_factory.mktemp("drills")
-    emit_drills(home)
-    return home
+    return once(tmp_path_factory, "drills", emit_drills)

@@ -14,7 +14,7 @@ _DRILLS = Path(__file__).with_name("play_drills.py")
 
 def emit_drills(home):
     """Play the drills below ``home``, in a process of their own: the product makes each document."""
-    played = subprocess.run([sys.executable, _DRILLS, home], capture_output=True, check=False, text=True, timeout=240)
+    played = subprocess.run([sys.executable, _DRILLS, home], capture_output=True, check=False, text=True, timeout=400)
     assert played.returncode == 0, played.stderr[-4000:]
 
 

@@ -1,0 +1,57 @@
+"""Share the tests out among several processes: each server starts once, and the longest groups begin first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["by_length", "process_of"]
+
+SERVERS = ("postgresql_server", "elasticsearch_node", "platform", "demo")
+"""Fixtures that start a server for a whole session: their tests stay in one process, so that each starts once."""
+
+NODES = {"store": "elasticsearch 2", "dashboards": "elasticsearch 2"}
+"""Two nodes, by the folder of the tests, because those of one node would take longer than all others together."""
+
+SPLIT = frozenset({"airflow/ui/test_rights.py"})
+"""Files in which each parameter starts a server of its own."""
+
+LONGEST = (
+    "postgresql_server", "elasticsearch 1", "platform", "demo",  # four processes begin with these
+    "benchmarks/test_everywhere.py", "elasticsearch 2", "elasticsearch_node", "airflow/ui/test_rights.py fab",
+    "airflow/ui/test_rights.py narrow", "airflow/ui/test_rights.py simple", "airflow/ui/test_access.py",
+    "dags/test_canary_rounds.py", "production/test_least_privilege.py", "production/test_secrets.py",
+    "benchmarks/test_framework.py", "watch/test_watcher.py", "airflow/ui/test_addresses.py", "dags/test_integrity.py",
+    "airflow/test_example_dags.py", "relay/sources/test_statsd_spool.py", "production/test_modes.py",
+    "watch/test_channels.py", "watch/test_apprise_services.py", "watch/test_desk.py", "watch/test_bad_answers.py",
+    "relay/sources/test_statsd.py", "watch/test_trials.py", "relay/test_relay.py", "relay/test_soak.py",
+    "relay/test_delivery_state.py", "relay/test_lane_machine.py", "relay/sinks/test_cloudwatch.py",
+)  # fmt: skip
+"""Groups of more than ten seconds, the longest first: one that began last would keep a single process busy."""
+
+_TESTS = Path(__file__).parent
+
+
+def process_of(item):
+    """The group whose tests share a process with this one: those of the same server, else of the same file."""
+    path = item.path.relative_to(_TESTS)
+    parameters = getattr(item, "callspec", None)
+    words = [value for value in parameters.params.values() if isinstance(value, str)] if parameters else []
+    if server := next((name for name in SERVERS if name in item.fixturenames), None):
+        return server
+    asks_later = "elasticsearch" in words and item.get_closest_marker("elasticsearch") is not None
+    if asks_later or "elasticsearch_url" in item.fixturenames:
+        return NODES.get(path.parts[0], "elasticsearch 1")
+    return " ".join([str(path), *words]) if str(path) in SPLIT else str(path)
+
+
+def by_length(items):
+    """Sort in place by when the group should begin; within a group, and where nothing is known, the order stays."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    first = {}
+    for item in items:
+        first.setdefault(_group(item), len(first))
+    items.sort(key=lambda item: (rank.get(_group(item), len(rank)), first[_group(item)]))
+
+
+def _group(item):
+    return item.get_closest_marker("xdist_group").args[0]
