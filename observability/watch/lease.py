@@ -2,13 +2,17 @@
 
 The holder counts a beat up; a rival that sees the same count for 20 s by its own monotonic clock takes the
 lease. No wall clock is compared, so that a jump of it neither makes two holders nor none. On one host a
-holder whose process is gone is replaced at once.
+holder whose process is gone is replaced at once; on another host of the same name it is not looked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -32,7 +36,7 @@ class Lease:
 
     def __init__(self, ledger: Ledger) -> None:
         process = psutil.Process()
-        self.me = f"{socket.gethostname()}:{os.getpid()}:{process.create_time():.2f}"
+        self.me = f"{socket.gethostname()}:{os.getpid()}:{process.create_time():.2f}:{_processes()}"
         self._ledger = ledger
         self._seen: tuple[str, int] = ("", -1)
         self._seen_at = 0.0
@@ -64,7 +68,7 @@ class Lease:
 
 
 def holder_of(ledger: Ledger) -> str:
-    """Who is active: host:pid:start, or nothing."""
+    """Who is active: host:pid:start:processes, or nothing."""
     with ledger.transaction() as connection:
         return str(
             connection.execute(select(schema.leases.c.holder).where(schema.leases.c.name == _NAME)).scalar() or ""
@@ -72,12 +76,24 @@ def holder_of(ledger: Ledger) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether the holder was a process of this host that is gone."""
-    host, _, rest = holder.rpartition(":")[0].rpartition(":")
-    pid, started = rest, holder.rpartition(":")[2]
-    if host != socket.gethostname():
+    """Tell whether the holder was a process that would be seen from here, and is gone."""
+    who, _, where = holder.rpartition(":")
+    if where != _processes():
         return False
+    _, pid, started = who.rsplit(":", 2)
     try:
         return abs(psutil.Process(int(pid)).create_time() - float(started)) > 1
     except psutil.NoSuchProcess:
         return True
+
+
+@lru_cache(maxsize=1)
+def _processes() -> str:
+    """The space in which a process id means a process: this boot and this PID namespace, in 8 hex digits.
+
+    A host's name does not tell: containers and cloned machines share names, and see only their own processes.
+    """
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), os.readlink("/proc/self/ns/pid")]  # noqa: PTH115 - a link to no file
+    return blake2b("|".join(parts).encode(), digest_size=4).hexdigest()

@@ -89,9 +89,19 @@ def test_a_lease_changes_hands_only_after_20_silent_seconds_of_the_rivals_own_cl
 
 def test_a_lease_of_a_dead_process_of_this_host_is_taken_at_once(ledger):
     dead, heir = Lease(ledger), Lease(ledger)
-    dead.me = dead.me.rpartition(":")[0] + ":1.00"
+    host, process, _, space = dead.me.rsplit(":", 3)
+    dead.me = f"{host}:{process}:1.00:{space}"
     assert dead.acquire(0.0)
     assert heir.acquire(0.1)
+
+
+@pytest.mark.parametrize("space", [":0badc0de", ""])
+def test_a_lease_of_another_host_of_the_same_name_is_left_while_it_beats(ledger, space):
+    other, rival = Lease(ledger), Lease(ledger)
+    host, process, _, _ = other.me.rsplit(":", 3)
+    other.me = f"{host}:{process}:1.00{space}"  # a watcher of before had no fourth part
+    assert other.acquire(0.0)
+    assert not rival.acquire(0.1)
 
 
 def test_a_ledger_of_a_newer_contrail_is_refused(tmp_path):

@@ -23,13 +23,15 @@ class Stream:
     """What all lines of a file have in common.
 
     ``name`` is the file's first name, relative to the log folder (or the journal), ``prefix`` the fields
-    that every document of it begins with: ``{"a":1,…,`` for a log, empty for a journal.
+    that every document of it begins with: ``{"a":1,…,`` for a log, empty for a journal. ``salt`` follows the file's
+    identity in the ids of its documents, where a file of another host may have the same identity.
     """
 
     name: str
     dataset: str
     group: str
     prefix: bytes = b""
+    salt: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +63,11 @@ class TailedFile:
         """Take over size and time."""
         self.seen = found.st_size, stamp_of(found)
         self.size, self.changed = found.st_size, found.st_mtime
+
+    @property
+    def id_prefix(self) -> str:
+        """With what the ids of its documents begin."""
+        return (self.ids or self.identity) + self.stream.salt
 
     @property
     def readable(self) -> Path:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,12 @@ import orjson
 
 from observability.catalog import COMPONENTS
 from observability.relay.sources.file import Stream
+from observability.relay.sources.folder_id import folder_id
 from observability.relay.steps.identify import original_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from observability.settings import Settings
 
 __all__ = ["attempt_of", "log_stream"]
@@ -78,10 +82,23 @@ def attempt_of(name: str) -> dict[str, Any] | None:
     }
 
 
-def relay_stream(settings: Settings, host: str) -> Any:
-    """:func:`log_stream` for the files of this host, remembered."""
+def relay_stream(settings: Settings, host: str) -> Callable[[str], Stream | None]:
+    """:func:`log_stream` for the files of this host, remembered.
+
+    A component's log is this folder's alone, whatever it is called; an attempt's is the same on every host.
+    """
     environment = settings.contrail.environment
-    return lru_cache(maxsize=4096)(lambda name: log_stream(name, host, environment))
+
+    @lru_cache(maxsize=1)
+    def salt() -> str:
+        return folder_id(settings.log_folder, settings.home)
+
+    @lru_cache(maxsize=4096)
+    def stream_of(name: str) -> Stream | None:
+        found = log_stream(name, host, environment)
+        return replace(found, salt=salt()) if found is not None and found.dataset == "airflow.component" else found
+
+    return stream_of
 
 
 def _component_of(name: str) -> str | None:

@@ -88,7 +88,7 @@ def splice(file: TailedFile, chunk: bytes, offset: int, around: Around = _NOTHIN
     """
     out = Spliced()
     times = Times(file, chunk, offset, around, _own_time)
-    identity, here = b"%b-%%d" % (file.ids or file.identity).encode(), offset
+    identity, here = b"%b-%%d" % (file.id_prefix).encode(), offset
     prefix = file.stream.prefix + b'"offset":'
     guard = is_unusual if is_unusual(chunk) else None
     text = chunk if chunk.isascii() else None
@@ -150,7 +150,7 @@ def add_pieces(  # noqa: PLR0913, PLR0917 - a place in a file
     while start < len(line) if stop is None else start + PIECE_BYTES <= stop:
         end = whole_end(line, start + PIECE_BYTES)
         fields = {"level": entry.level, "event": line[start:end].decode("utf-8", "replace")}
-        out.ids.append(document_id(file.ids or file.identity, offset + start))
+        out.ids.append(document_id(file.id_prefix, offset + start))
         out.latest = after(out.latest, entry)
         out.documents.append(_document(file, entry, out.latest, fields, part))
         start, part = end, part + 1
@@ -200,7 +200,7 @@ def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int, times: Times
         return
     out.latest = place
     out.rewritten += 1
-    out.ids.append(document_id(file.ids or file.identity, offset))
+    out.ids.append(document_id(file.id_prefix, offset))
     out.documents.append(document)
 
 
