@@ -7,10 +7,13 @@ resolver with :func:`use_resolver`.
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,12 +31,62 @@ class CredentialsError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An address and what opens it; ``extra`` holds what only one service knows (``api_key``, ``region_name``)."""
+    """An address and what opens it; ``extra`` holds the options of the service.
+
+    Options of HTTP are named as the Elasticsearch client names them (``api_key``, ``ca_certs``, ``verify_certs``,
+    ``headers`` …), whatever the provider of the Connection calls them. docs/reference/connections.md lists them.
+    """
 
     url: str = ""
     login: str = ""
     password: str = field(default="", repr=False)
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def headers(self) -> dict[str, str]:
+        """The headers of every request: the Connection's own, and one that says who asks where it holds a login."""
+        found = {str(name).lower(): str(value) for name, value in (self.extra.get("headers") or {}).items()}
+        if opaque := self.extra.get("opaque_id"):
+            found["x-opaque-id"] = str(opaque)
+        return found | self._authorization()
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Whom to trust and what to prove. Raises :class:`CredentialsError` for a file that cannot be read."""
+        return _ssl_context(self.extra)
+
+    def _authorization(self) -> dict[str, str]:
+        if key := self.extra.get("api_key"):
+            return {"authorization": f"ApiKey {_encoded(key)}"}
+        if token := self.extra.get("bearer_auth"):
+            return {"authorization": f"Bearer {token}"}
+        if login := self.extra.get("basic_auth"):
+            return {"authorization": f"Basic {_encoded(login)}"}
+        if self.login:
+            return {"authorization": f"Basic {_encoded((self.login, self.password))}"}
+        return {}
+
+
+def _encoded(value: Any) -> str:
+    """A pair as base64; text is encoded already."""
+    return value if isinstance(value, str) else base64.b64encode(":".join(map(str, value)).encode()).decode()
+
+
+def _ssl_context(extra: Mapping[str, Any]) -> ssl.SSLContext:
+    try:
+        given = extra.get("ca_certs")
+        where = {"capath" if Path(str(given)).is_dir() else "cafile": str(given)} if given else {}
+        context = ssl.create_default_context(**where)  # type: ignore[arg-type]
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate := extra.get("client_cert"):
+            context.load_cert_chain(str(certificate), extra.get("client_key"))
+    except OSError as error:
+        files = [str(extra[name]) for name in ("ca_certs", "client_cert", "client_key") if extra.get(name)]
+        raise CredentialsError(f"the Connection names {', '.join(files)}, which cannot be used: {error}") from error
+    if extra.get("ssl_assert_hostname") is False:
+        context.check_hostname = False
+    if extra.get("verify_certs") is False or extra.get("ssl_assert_fingerprint"):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 _own: list[Callable[[str], Credentials]] = []

@@ -10,15 +10,34 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
-__all__ = ["is_loopback", "proxy_for", "spare_loopback"]
+__all__ = ["ProxyRefused", "http_proxy_for", "is_loopback", "proxy_for", "spare_loopback"]
 
 _SPARED = ("localhost", "127.0.0.1", "::1")
 
 
-def proxy_for(scheme: str, host: str, port: int | None = None) -> str | None:
-    """Address of the proxy through which ``scheme://host:port`` is reached; None for a direct connection."""
-    found = _named(f"{scheme}_proxy") or _named("all_proxy")
-    if not found or is_loopback(host) or _is_spared(host, port, _named("no_proxy")):
+class ProxyRefused(RuntimeError):  # noqa: N818 - the answer of this module, as in ChannelRefused
+    """A proxy that a client of ours cannot speak to; the message names the remedy."""
+
+
+def http_proxy_for(url: str, given: str = "") -> str | None:
+    """Like :func:`proxy_for`, for a client that speaks to HTTP proxies only. Raises :class:`ProxyRefused`."""
+    where = urlsplit(url)
+    proxy = proxy_for(where.scheme or "http", where.hostname or "", where.port, given)
+    if proxy is None or proxy.lower().startswith(("http://", "https://")):
+        return proxy
+    raise ProxyRefused(
+        f"{url} cannot be reached by {proxy.partition('://')[0].lower()}, only through an HTTP proxy;"
+        " name one by HTTPS_PROXY, or spare the host by NO_PROXY"
+    )
+
+
+def proxy_for(scheme: str, host: str, port: int | None = None, given: str = "") -> str | None:
+    """Address of the proxy through which ``scheme://host:port`` is reached; None for a direct connection.
+
+    ``given``, which a Connection names, stands in place of the environment's and of ``NO_PROXY``.
+    """
+    found = given or _named(f"{scheme}_proxy") or _named("all_proxy")
+    if not found or is_loopback(host) or (not given and _is_spared(host, port, _named("no_proxy"))):
         return None
     return found if "://" in found else f"http://{found}"
 

@@ -16,7 +16,7 @@ def test_a_connection_is_read_without_importing_airflow(monkeypatch):
 
     found = resolve("es_one")
 
-    assert found == Credentials("https://es.example:9243", "me", "p w", {"api_key": "k", "ca_certs": "/ca.pem"})
+    assert found == Credentials("http://es.example:9243", "me", "p w", {"api_key": "k", "ca_certs": "/ca.pem"})
 
 
 def test_a_process_that_has_airflow_answers_itself(monkeypatch):

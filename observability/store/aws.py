@@ -11,14 +11,17 @@ import re
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import botocore.session
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
 
 from observability import catalog, redact
-from observability.credentials import resolve
-from observability.proxies import spare_loopback
+from observability.credentials import CredentialsError, resolve
+from observability.proxies import ProxyRefused, http_proxy_for
 
 if TYPE_CHECKING:
     from observability.credentials import Credentials
@@ -50,8 +53,10 @@ def logs_client(settings: Settings) -> Any:
 
 
 def aws_client(service: str, connection_id: str, config: Config, *, region: str = "", endpoint_url: str = "") -> Any:
-    """A client of ``service`` as the Airflow Connection says, renewed with it; without one, by AWS's own chain."""
-    spare_loopback()  # botocore reads the proxy from the environment itself
+    """A client of ``service`` as the Airflow Connection says, renewed with it; without one, by AWS's own chain.
+
+    The options of the Connection (``config_kwargs``) win over ``config``, but for retries, which would store twice.
+    """
     session = botocore.session.get_session()
     extra: dict[str, Any] = {}
     if connection_id:
@@ -60,13 +65,41 @@ def aws_client(service: str, connection_id: str, config: Config, *, region: str 
         redact.add_secret(found.password)
         redact.add_secret(str(extra.get("session_token") or ""))
         _use(session, found, connection_id)
-    own = "endpoint_url" if service == "logs" else f"{service}_endpoint_url"
+    given: dict[str, Any] = {
+        "region_name": region or extra.get("region_name") or session.get_config_variable("region"),
+        "endpoint_url": endpoint_url or (extra.get("endpoints") or {}).get(service),
+        "verify": extra.get("verify"),
+    }
+    return _behind_proxy(session, service, given, config.merge(_options(extra.get("config_kwargs") or {})))
+
+
+def _behind_proxy(session: Any, service: str, given: dict[str, Any], config: Config) -> Any:
+    """A client that asks the proxy that is named for its endpoint; botocore knows neither ALL_PROXY nor networks.
+
+    The endpoint is known when there is a client, so with a proxy in the environment the client is made twice.
+    """
+    client = session.create_client(service, config=config, **given)
+    if config.proxies is not None:
+        return client
+    url = client.meta.endpoint_url
+    try:
+        proxy = http_proxy_for(url)
+    except ProxyRefused as error:
+        raise CredentialsError(str(error)) from None
+    if proxy is None and not getproxies():
+        return client
+    client.close()
     return session.create_client(
-        service,
-        region_name=region or extra.get("region_name") or session.get_config_variable("region"),
-        endpoint_url=endpoint_url or extra.get(own),
-        config=config,
+        service, config=config.merge(Config(proxies={urlsplit(url).scheme: proxy} if proxy else {})), **given
     )
+
+
+def _options(kwargs: dict[str, Any]) -> Config:
+    """What ``config_kwargs`` of a Connection says, as the Amazon provider reads it."""
+    options = {name: value for name, value in kwargs.items() if name != "retries"}
+    if options.get("signature_version") == "unsigned":
+        options["signature_version"] = UNSIGNED
+    return Config(**options)
 
 
 def group_name(settings: Settings, dataset: str, environment: str = "") -> str:

@@ -5,9 +5,7 @@ The official client costs 80 MB of memory and parses every reply; here a body go
 
 from __future__ import annotations
 
-import base64
 import gzip
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -16,7 +14,7 @@ import orjson
 import urllib3
 
 from observability.credentials import Credentials, resolve
-from observability.proxies import proxy_for
+from observability.proxies import ProxyRefused, http_proxy_for
 
 if TYPE_CHECKING:
     from observability.settings import Settings
@@ -60,16 +58,17 @@ class Cluster:
     ) -> None:
         self.url = credentials.url.rstrip("/")
         self._prefix = urllib3.util.parse_url(self.url).path or ""
-        self._compress = compress
+        self._compress = compress or bool(credentials.extra.get("http_compress"))
+        timeout_s = float(credentials.extra.get("request_timeout") or timeout_s)
         older = f"application/vnd.elasticsearch+%s; compatible-with={compat_with}"
         self._media = older if compat_with else "application/%s"
-        self._headers = _authorization(credentials) | {"accept": self._media % "json"}
+        self._headers = credentials.headers() | {"accept": self._media % "json"}
         timeout = urllib3.Timeout(connect=min(5.0, timeout_s), read=timeout_s)
         options: dict[str, Any] = {"timeout": timeout, "retries": False, "maxsize": 4, "block": True}
         if self.url.startswith("https"):
             options |= _tls(credentials)
         self._pool: Any = None
-        self._manager = _through_a_proxy(self.url, options)
+        self._manager = _through_a_proxy(self.url, str(credentials.extra.get("proxy") or ""), options)
         if self._manager is None:
             self._pool = urllib3.connection_from_url(self.url, **options)
 
@@ -117,36 +116,25 @@ def open_cluster(settings: Settings) -> Cluster:
     )
 
 
-def _through_a_proxy(url: str, options: dict[str, Any]) -> urllib3.ProxyManager | None:
-    """What asks the proxy that the environment names for this address; None for a direct connection."""
-    where = urllib3.util.parse_url(url)
-    proxy = proxy_for(where.scheme or "http", where.hostname or "", where.port)
+def _through_a_proxy(url: str, given: str, options: dict[str, Any]) -> urllib3.ProxyManager | None:
+    """What asks the proxy that the Connection or the environment names; None for a direct connection."""
+    try:
+        proxy = http_proxy_for(url, given)
+    except ProxyRefused as error:
+        raise ClusterUnreachable(str(error)) from None
     if proxy is None:
         return None
-    if not proxy.lower().startswith(("http://", "https://")):
-        raise ClusterUnreachable(
-            f"{url} cannot be reached by {urllib3.util.parse_url(proxy).scheme}, only through an HTTP proxy;"
-            " name one by HTTPS_PROXY, or spare the host by NO_PROXY"
-        )
     login = urllib3.util.parse_url(proxy).auth
     headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
     return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
 
 
-def _authorization(credentials: Credentials) -> dict[str, str]:
-    key = credentials.extra.get("api_key")
-    if key:
-        encoded = key if isinstance(key, str) else base64.b64encode(":".join(key).encode()).decode()  # or [id, key]
-        return {"authorization": f"ApiKey {encoded}"}
-    if credentials.login:
-        return dict(urllib3.make_headers(basic_auth=f"{credentials.login}:{credentials.password}"))
-    return {}
-
-
 def _tls(credentials: Credentials) -> dict[str, Any]:
-    options = {"cert_reqs": "CERT_REQUIRED", "ssl_minimum_version": ssl.TLSVersion.TLSv1_2}
-    if authority := credentials.extra.get("ca_certs"):
-        options["ca_certs"] = authority
+    options: dict[str, Any] = {"ssl_context": credentials.ssl_context()}
+    if (name := credentials.extra.get("ssl_assert_hostname")) is not None:
+        options["assert_hostname"] = name
+    if fingerprint := credentials.extra.get("ssl_assert_fingerprint"):
+        options["assert_fingerprint"] = str(fingerprint)
     return options
 
 

@@ -13,7 +13,7 @@ from observability.credentials import CredentialsError
 def test_the_schema_of_a_connection_is_obeyed(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_ES_TWO", json.dumps({"conn_type": "elasticsearch", "host": "h", "schema": "http"}))
 
-    assert resolve("es_two").url == "http://h"
+    assert resolve("es_two").url == "http://h:9200"
 
 
 def test_an_aws_connection_becomes_keys_and_region(monkeypatch):

@@ -11,15 +11,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from dashboards.cloudwatch.alarms import anomaly_detectors, composites, metric_alarms
 from dashboards.cloudwatch.boards import dashboards
 from dashboards.cloudwatch.filters import metric_filters, saved_queries
 from dashboards.names import Account, Names
 from observability.cli.boards.changes import Changes, InstallError, contains
-from observability.credentials import Credentials, resolve
+from observability.store.aws import aws_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,15 +35,16 @@ _UNKNOWN = {"UnknownOperationException", "InvalidAction", "NotImplemented", "501
 def open_aws(settings: Settings) -> tuple[Callable[[str], Any], str]:
     """From the name of a service to its client, and the region; by the Airflow Connection of ``[cloudwatch]``."""
     knobs = settings.cloudwatch
-    known = resolve(knobs.connection_id) if knobs.connection_id else Credentials()
-    region = knobs.region or str(known.extra.get("region_name", "")) or None
-    session = boto3.session.Session(
-        aws_access_key_id=known.login or None, aws_secret_access_key=known.password or None, region_name=region
-    )
-    if session.region_name is None:
-        raise InstallError("no AWS region is named: set [cloudwatch] region, or region_name in the Connection")
-    endpoint = knobs.endpoint_url or known.extra.get("endpoint_url") or None
-    return lambda service: session.client(service, endpoint_url=endpoint), session.region_name
+
+    def client(service: str) -> Any:
+        given = {"region": knobs.region, "endpoint_url": knobs.endpoint_url}
+        return aws_client(service, knobs.connection_id, Config(), **given)
+
+    try:
+        return client, client("cloudwatch").meta.region_name
+    except NoRegionError:
+        message = "no AWS region is named: set [cloudwatch] region, or region_name in the Connection"
+        raise InstallError(message) from None
 
 
 def account_of(settings: Settings, names: Names, region: str, page: str = "", detail: str = "") -> Account:

@@ -19,6 +19,7 @@ from dashboards.names import object_id, spaced
 from observability.cli.boards.changes import Changes, InstallError
 from observability.cli.boards.installed import Record
 from observability.credentials import Credentials, resolve
+from observability.http_client import http_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,20 +38,14 @@ _FIXED = {"rule": ("rule_type_id", "consumer", "enabled"), "connector": ("connec
 class Kibana:
     """One Kibana (and space); answers are JSON, refusals are :class:`InstallError`."""
 
-    def __init__(
-        self, credentials: Credentials, *, space: str = "", transport: httpx.BaseTransport | None = None
-    ) -> None:
-        headers = {"kbn-xsrf": "contrail"}
-        if key := credentials.extra.get("api_key"):
-            headers["authorization"] = f"ApiKey {key}"
-        login = (credentials.login, credentials.password) if credentials.login and not key else None
+    def __init__(self, credentials: Credentials, *, space: str = "") -> None:
         self._base = credentials.url.rstrip("/") + (f"/s/{quote(space, safe='')}" if space else "")
-        self._http = httpx.Client(
-            headers=headers,
-            auth=login,
-            timeout=60,
-            verify=credentials.extra.get("ca_certs") or True,
-            transport=transport,
+        self._http = http_client(
+            self._base,
+            float(credentials.extra.get("request_timeout") or 60),
+            headers=credentials.headers() | {"kbn-xsrf": "contrail"},
+            trusted=credentials.ssl_context(),
+            proxy=str(credentials.extra.get("proxy") or ""),
         )
 
     def ask(self, method: str, path: str, **given: Any) -> httpx.Response:

@@ -12,6 +12,7 @@ import httpx
 
 from observability.cli.diagnosis.link import Broken, Link, Off
 from observability.cli.diagnosis.whose import airflow_command, is_ours
+from observability.http_client import http_client
 from observability.store import Query, open_store
 from observability.watch.witnesses.api import AirflowApi, ApiError
 
@@ -55,7 +56,8 @@ def _components(settings: Settings) -> str:
 def _clock(settings: Settings) -> str:
     """The server's ``Date`` is a whole second somewhere between our question and its answer, if both clocks agree."""
     asked = time.time()
-    answer = httpx.get(f"{settings.api_url}/api/v2/version", timeout=5.0)
+    with http_client(settings.api_url, 5.0) as client:
+        answer = client.get("/api/v2/version")
     said, answered = parsedate_to_datetime(answer.headers["date"]).timestamp(), time.time()
     behind, ahead = asked - 1 - said, said - answered
     if max(behind, ahead) > _SKEW_S:
@@ -153,8 +155,8 @@ def _stored(settings: Settings, dataset: str, where: dict[str, Any]) -> int:
 
 def _health(settings: Settings) -> dict[str, Any]:
     try:
-        answer = httpx.get(f"{settings.api_url}/api/v2/monitor/health", timeout=5.0)
-        told: dict[str, Any] = answer.raise_for_status().json()
+        with http_client(settings.api_url, 5.0) as client:
+            told: dict[str, Any] = client.get("/api/v2/monitor/health").raise_for_status().json()
     except (httpx.HTTPError, ValueError) as error:
         raise Broken(f"nothing answers at {settings.api_url} ({error})", _where(settings)) from error
     return told

@@ -9,7 +9,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from observability.cli.platform.errors import PlatformError
 from observability.cli.platform.keys import USER
-from observability.proxies import spare_loopback
+from observability.http_client import http_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,9 @@ _PAGE = 100
 
 def monitor_health(url: str, *, timeout_s: float = 3.0) -> dict[str, Any]:
     """What Airflow's API server says of the other components. Raises :class:`PlatformError`."""
-    spare_loopback()
     try:
-        answer = httpx.get(f"{url}/api/v2/monitor/health", timeout=timeout_s)
-        answer.raise_for_status()
+        with http_client(url, timeout_s) as client:
+            answer = client.get("/api/v2/monitor/health").raise_for_status()
         found: dict[str, Any] = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise PlatformError(f"Airflow's API server at {url} does not answer ({error}); see contrail status") from error
@@ -42,8 +41,7 @@ class Api:
     def __init__(self, url: str, password: str, *, patience_s: float = 30.0) -> None:
         self.url = url
         self._password = password
-        spare_loopback()  # httpx reads the proxy from the environment itself
-        self._http = httpx.Client(base_url=url, timeout=20.0)
+        self._http = http_client(url, 20.0)
         self._retrying = Retrying(
             retry=retry_if_exception(_is_passing),
             stop=stop_after_delay(patience_s),

@@ -13,9 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from observability import redact
+from observability.credentials import Credentials, CredentialsError
 from observability.watch.errors import WatchError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -29,6 +31,8 @@ __all__ = [
     "ChannelUnavailable",
     "Contact",
     "Contacts",
+    "Endpoint",
+    "endpoint",
     "open_channel",
     "reference",
 ]
@@ -37,6 +41,10 @@ _MODULES = {
     name: f"observability.watch.channels.{name}"
     for name in ("file", "log", "webhook", "slack", "apprise", "smtp", "sns", "pagerduty")
 }
+
+
+_TLS = frozenset({"ca_certs", "verify_certs", "client_cert", "ssl_assert_hostname"})
+"""Options of a Connection that say whom to trust; without them it is whom everything here trusts."""
 
 
 class ChannelError(WatchError):
@@ -95,6 +103,17 @@ class Contacts(Protocol):
         """The Airflow Variable. Raises LookupError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address of HTTP with what its Connection says of requests to it; ``timeout_s`` None: the channel's own."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trusted: ssl.SSLContext | None = None
+    timeout_s: float | None = None
+    proxy: str = field(default="", repr=False)
+
+
 def reference(value: str, contacts: Contacts) -> str:
     """What ``connection:<id>``, ``variable:<key>`` or ``env:<NAME>`` stands for; masked everywhere from now on.
 
@@ -107,12 +126,44 @@ def reference(value: str, contacts: Contacts) -> str:
         elif kind == "variable":
             found = contacts.variable(name)
         else:
-            contact = contacts.connection(name)
-            found = contact.password if contact.password and not contact.host else contact.uri or contact.password
+            found = _address(contacts.connection(name))
     except LookupError as error:
         if kind == "env":
             raise ChannelRefused(f"{value} is not set: set it, or correct alerts.yaml") from None
         raise ChannelUnavailable(f"{value} is not known to Airflow now: {error}") from error
+    return _masked(found, value)
+
+
+def endpoint(value: str, contacts: Contacts) -> Endpoint:
+    """Like :func:`reference`, for an address of HTTP; a Connection also says who asks, whom to trust and the proxy."""
+    kind, _, name = value.partition(":")
+    if kind != "connection":
+        return Endpoint(reference(value, contacts))
+    try:
+        contact = contacts.connection(name)
+    except LookupError as error:
+        raise ChannelUnavailable(f"{value} is not known to Airflow now: {error}") from error
+    url, extra = _masked(_address(contact), value), contact.extra
+    login = contact.login if contact.host else ""
+    try:
+        who = Credentials(url, login, contact.password, extra)
+        headers, trusted = who.headers(), who.ssl_context() if set(extra) & _TLS else None
+    except CredentialsError as error:
+        raise ChannelRefused(f"{value}: {error}") from error
+    for secret in (contact.password, *headers.values()):
+        redact.add_secret(secret.rpartition(" ")[2])
+    timeout = extra.get("request_timeout")
+    return Endpoint(url, headers, trusted, float(timeout) if timeout else None, str(extra.get("proxy") or ""))
+
+
+def _address(contact: Contact) -> str:
+    """The secret that a Connection holds: its address, or the password of one without a host."""
+    return contact.password if contact.password and not contact.host else contact.uri or contact.password
+
+
+def _masked(found: str, value: str) -> str:
+    if not found:
+        raise ChannelRefused(f"{value} is empty: correct it, or alerts.yaml")
     redact.add_secret(found)
     return found
 

@@ -17,6 +17,7 @@ import httpcore
 import httpx
 
 from observability import redact
+from observability.http_client import SOCKS_REMEDY
 from observability.proxies import proxy_for
 from observability.watch.channels.addresses import check_host, check_url, checked_addresses
 from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable
@@ -28,28 +29,31 @@ if TYPE_CHECKING:
 __all__ = ["check_url", "checked_addresses", "guarded_client"]
 
 
-def guarded_client(allow: Sequence[str], timeout_s: float, verify: Any = None) -> httpx.Client:
+def guarded_client(
+    allow: Sequence[str], timeout_s: float, verify: ssl.SSLContext | None = None, proxy: str = ""
+) -> httpx.Client:
     """An HTTP client that connects to checked addresses only, verifies certificates, and follows no redirect.
 
-    A request may take ``timeout_s`` in all, also when the answer comes byte by byte.
+    A request may take ``timeout_s`` in all, also when the answer comes byte by byte. ``proxy`` stands in place of what
+    the environment names.
     """
     trusted = httpx.create_ssl_context() if verify is None else verify  # SSL_CERT_FILE names an own authority
-    transport = _GuardedTransport(allow, timeout_s, trusted)
+    transport = _GuardedTransport(allow, timeout_s, trusted, proxy)
     return httpx.Client(transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False)
 
 
 class _GuardedTransport(httpx.BaseTransport):
     """Chooses between the direct way and a proxy for each request, and judges the host on either."""
 
-    def __init__(self, allow: Sequence[str], timeout_s: float, trusted: ssl.SSLContext) -> None:
-        self._allow, self._timeout_s, self._trusted = allow, timeout_s, trusted
+    def __init__(self, allow: Sequence[str], timeout_s: float, trusted: ssl.SSLContext, proxy: str) -> None:
+        self._allow, self._timeout_s, self._trusted, self._proxy = allow, timeout_s, trusted, proxy
         self._pools: dict[str | None, tuple[_GuardedBackend, httpcore.ConnectionPool]] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request``; its time begins here."""
         url = request.url
         check_host(url.host, self._allow)
-        backend, pool = self._pool(proxy_for(url.scheme, url.host, url.port))
+        backend, pool = self._pool(proxy_for(url.scheme, url.host, url.port, self._proxy))
         backend.begin()
         asked = httpcore.Request(
             method=request.method,
@@ -92,7 +96,7 @@ def _proxy_pool(proxy: str, common: dict[str, Any]) -> httpcore.ConnectionPool:
         return httpcore.HTTPProxy(address, proxy_auth=auth, **common)
     if parts.scheme in {"socks5", "socks5h"}:
         if find_spec("socksio") is None:  # httpcore says so only when it connects
-            raise ChannelRefused("a SOCKS proxy needs one more package: pip install 'httpx[socks]'")
+            raise ChannelRefused(SOCKS_REMEDY)
         return httpcore.SOCKSProxy(address, proxy_auth=auth, **common)
     raise ChannelRefused(f"a proxy by {parts.scheme or 'no scheme'} cannot be used: name one by http:// or socks5h://")
 

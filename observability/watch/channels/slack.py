@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from observability.watch import render
-from observability.watch.channels.channel import reference
+from observability.watch.channels.channel import endpoint
 from observability.watch.channels.guard import check_url, guarded_client
 from observability.watch.channels.webhook import post
 
@@ -37,5 +37,6 @@ class _Slack:
 
 def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) -> _Slack:
     """The incoming webhook whose address ``spec`` refers to."""
-    url = reference(str(spec.url), contacts)
-    return _Slack(name, check_url(url, spec.allow), guarded_client(spec.allow, spec.timeout))
+    where = endpoint(str(spec.url), contacts)
+    client = guarded_client(spec.allow, where.timeout_s or spec.timeout, where.trusted, where.proxy)
+    return _Slack(name, check_url(where.url, spec.allow), client)

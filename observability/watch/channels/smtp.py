@@ -66,7 +66,7 @@ class _Smtp:
 
     def _server(self) -> smtplib.SMTP:
         extra = self._contact.extra
-        context = None if extra.get("ssl_context") == "none" else ssl.create_default_context()
+        context = _ssl_context(self._name, str(extra.get("ssl_context") or "default"))
         timeout_s = float(extra.get("timeout") or self._timeout_s)
         if not extra.get("disable_ssl"):
             return smtplib.SMTP_SSL(self._contact.host, self._contact.port or 465, timeout=timeout_s, context=context)
@@ -79,6 +79,8 @@ class _Smtp:
         """With a token where the Connection says ``auth_type`` oauth2, else with login and password."""
         if self._contact.extra.get("auth_type") == "oauth2":
             who, token = self._contact.login or str(self._contact.extra.get("from_email") or ""), self._token()
+            if not who:
+                raise ChannelRefused(f"{self._name}: auth_type oauth2 needs a login, or from_email, to log in with")
             said = f"user={who}\x01auth=Bearer {token}\x01\x01"
             server.ehlo_or_helo_if_needed()
             try:
@@ -138,6 +140,13 @@ class _Smtp:
         return mail
 
 
+def _ssl_context(name: str, given: str) -> ssl.SSLContext | None:
+    """Whom to trust; None, for ``none``: everybody."""
+    if given not in {"default", "none"}:
+        raise ChannelRefused(f"{name}: ssl_context of the Connection must be default or none, and not {given}")
+    return ssl.create_default_context() if given == "default" else None
+
+
 def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) -> _Smtp:
     """The server of the Connection (``smtp_default``); its extras mean what Airflow's SMTP provider says."""
     conn_id = spec.connection or "smtp_default"
@@ -147,6 +156,8 @@ def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) 
         raise ChannelUnavailable(
             f"Airflow knows no Connection {conn_id} now: create it, or correct alerts.yaml"
         ) from None
+    if not contact.host:
+        raise ChannelRefused(f"{name}: Connection {conn_id} names no host of a mail server")
     for secret in (contact.password, contact.extra.get("access_token"), contact.extra.get("client_secret")):
         redact.add_secret(str(secret or ""))
     return _Smtp(name, contact, spec.to, spec.timeout)

@@ -19,15 +19,21 @@ import httpx
 import orjson
 
 from observability.watch import render
-from observability.watch.channels.channel import ChannelError, ChannelRefused, ChannelUnavailable, reference
+from observability.watch.channels.channel import (
+    ChannelError,
+    ChannelRefused,
+    ChannelUnavailable,
+    endpoint,
+    reference,
+)
 from observability.watch.channels.guard import check_url, guarded_client
 from observability.watch.messages import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from observability.watch.channels.channel import Contacts
+    from observability.watch.channels.channel import Contacts, Endpoint
     from observability.watch.messages import Message
     from observability.watch.route import ChannelSpec
 
@@ -64,13 +70,13 @@ def _hmac(body: bytes, key: str, moment: int) -> str:
 
 
 class _Webhook:
-    def __init__(self, name: str, url: str, keys: list[str], client: httpx.Client, allow: Sequence[str]) -> None:
+    def __init__(self, name: str, where: Endpoint, keys: list[str], client: httpx.Client, allow: Sequence[str]) -> None:
         self._name, self._keys, self._client = name, keys, client
-        self._url = check_url(url, allow)
+        self._url, self._headers = check_url(where.url, allow), where.headers
 
     def send(self, message: Message, *, resent: bool) -> None:  # noqa: ARG002 - the receiver has the key to tell
         body = orjson.dumps({**message.as_json(), "text": render.text(message)})
-        headers = {"Content-Type": "application/json", "Idempotency-Key": message.dedup_key}
+        headers = {**self._headers, "Content-Type": "application/json", "Idempotency-Key": message.dedup_key}
         if self._keys:
             headers["X-Contrail-Signature"] = sign(body, self._keys, int(time.time()))
         post(self._client, self._url, body, headers, self._name)
@@ -139,10 +145,9 @@ def _is_certificate(error: BaseException | None) -> bool:
     return False
 
 
-def open_channel(
-    name: str, spec: ChannelSpec, contacts: Contacts, _home: Path, client: Callable[..., httpx.Client] = guarded_client
-) -> _Webhook:
-    """The webhook whose address and keys ``spec`` refers to."""
-    url = reference(str(spec.url), contacts)
+def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) -> _Webhook:
+    """The webhook whose address and keys ``spec`` refers to; a Connection's login and headers are sent as well."""
+    where = endpoint(str(spec.url), contacts)
     keys = [reference(one, contacts) for one in spec.secret]
-    return _Webhook(name, url, keys, client(spec.allow, spec.timeout), spec.allow)
+    client = guarded_client(spec.allow, where.timeout_s or spec.timeout, where.trusted, where.proxy)
+    return _Webhook(name, where, keys, client, spec.allow)

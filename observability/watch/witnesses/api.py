@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from observability import redact
 from observability.credentials import CredentialsError, resolve
-from observability.proxies import spare_loopback
+from observability.http_client import http_client
 from observability.watch.errors import WatchError
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class AirflowApi:
         self.answered: float | None = None
         self.ahead_s = 0.0
         self._connection_id = connection_id
-        spare_loopback()  # httpx would ask a proxy for the API server of this machine
-        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+        self._http = http_client(url, timeout_s)
         self._retrying = Retrying(
             retry=retry_if_exception(_is_passing),
             stop=stop_after_attempt(4),
