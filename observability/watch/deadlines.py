@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from observability.watch.incidents import Incident
 
-__all__ = ["Deadlines", "Standing", "beside_dag", "limit_of_usual"]
+__all__ = ["Deadlines", "Standing", "beside_dag", "limit_of_usual", "recovered"]
 
 _LOOKBACK_S = 7 * 86_400.0
 _OPEN_S = 30 * 86_400.0
@@ -145,11 +145,13 @@ class Deadlines:
                 continue
             idle = self._pauses.starts_nothing(one.dag_id) if one.dag_id else ""
             why = idle or "what was late has happened"
-            if self._are_known and one.name not in self._names and one.evidence.get("deadline.declared"):
+            if not one.evidence.get("deadline.declared") and (done := _done(connection, one)):
+                why = done
+            elif self._are_known and one.name not in self._names and one.evidence.get("deadline.declared"):
                 why = "it is declared no longer"
             elif one.name not in judged and "no longer has" not in idle:
                 continue
-            yield _over(one, why, now)
+            yield recovered(one, why, now)
 
     def _fact(self, deadline: Deadline, one: Standing, now: float) -> Fact:
         known = self._dags.get(one.dag_id or "", {})
@@ -236,7 +238,8 @@ class Deadlines:
         return bool(producers) and all(self._pauses.starts_nothing(dag_id) for dag_id in producers)
 
 
-def _over(one: Incident, why: str, now: float) -> Fact:
+def recovered(one: Incident, why: str, now: float) -> Fact:
+    """The fact that an incident about a deadline is over, and ``why``."""
     due = one.evidence.get("deadline.due")
     event = DeadlineRecovered(
         identity=Identity(dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")),
@@ -247,6 +250,24 @@ def _over(one: Incident, why: str, now: float) -> Fact:
         witness="deadline",
     )
     return observed(event, time=now)
+
+
+def _done(connection: Connection, one: Incident) -> str:
+    """The success that ends a missed deadline of Airflow's own (a ``DeadlineAlert``), in words; empty without one.
+
+    Airflow reports that a deadline was missed and never that its run is done.
+    """
+    if not (one.dag_id and one.run_id):
+        return ""
+    due = seconds(one.evidence["deadline.due"]) if "deadline.due" in one.evidence else one.first_seen
+    success = book.first_time(connection, "success", one.dag_id, one.run_id)
+    if success is not None and success >= due:
+        return f"run {one.run_id} succeeded"
+    ended = book.first_time(connection, "ended", one.dag_id, one.run_id)
+    later = book.last_time(connection, "success", one.dag_id, current=True)
+    if ended is not None and later is not None and later > max(due, ended):
+        return f"run {one.run_id} has ended, and a later run succeeded"
+    return ""
 
 
 def _is_told_by_events(deadline: Deadline) -> bool:

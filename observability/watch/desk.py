@@ -33,6 +33,7 @@ from observability.watch.alike import (
     repaired,
     task_recovered,
 )
+from observability.watch.deadlines import recovered
 from observability.watch.facts import Fact, merged
 from observability.watch.ledger import read_cursor
 from observability.watch.reminders import due_together, is_due, put_off
@@ -97,8 +98,10 @@ class Desk:
                 self._dismissed(connection, fact)
             elif fact.sign == "withdrawn":
                 for changed, is_over in list(withdrawn(connection, fact, now)):
-                    over = incidents.resolve(changed, now, fact.reason) if is_over else (changed, [])
-                    self._settle(connection, *over, now)
+                    if is_over:
+                        self._close(connection, changed, fact.reason, now)
+                    else:
+                        book.save_incident(connection, changed)
             elif fact.sign == "cleared":
                 policy = policy_for(self.teller.rules, None, now)
                 for changed in list(cleared(connection, fact, now, policy)):
@@ -194,8 +197,18 @@ class Desk:
 
     def resolve(self, connection: Connection, incident: Incident, now: float) -> Incident:
         """A person says that it is over."""
-        changed, notices = incidents.resolve(incident, now)
+        return self._close(connection, incident, "", now)
+
+    def _close(self, connection: Connection, incident: Incident, why: str, now: float) -> Incident:
+        """Resolve an incident because a person ended it or what it is about.
+
+        A deadline that was late is reported as recovered here: nothing judges it any more once its incident is over.
+        """
+        changed, notices = incidents.resolve(incident, now, why)
         self._settle(connection, changed, notices, now)
+        if incident.live and incident.family == "deadline":
+            fact = recovered(incident, why or "a person closed it", now)
+            self._emit_over(connection, fact, incident, now, resolved=True)
         return changed
 
     def take_events(self) -> list[Event]:

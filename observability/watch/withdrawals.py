@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from observability import catalog
 from observability.watch import book, schema
 from observability.watch.alike import RUN_FAMILIES, failed_members, forgotten, task_recovered
 from observability.watch.witnesses.people import OpenRun
@@ -54,10 +55,16 @@ def withdrawn(connection: Connection, fact: Fact, now: float) -> Iterator[tuple[
     if fact.family == "run":
         _close_spans(connection, fact, now)
     for one in _live(connection, fact):
-        if fact.family == "run" and one.run_id == fact.run_id and one.family not in RUN_FAMILIES:
+        if fact.family == "run" and one.run_id == fact.run_id and not _outlives_its_run(one):
             yield one, True
         elif one.family in RUN_FAMILIES and (changed := _without(one, fact)) is not None:
             yield changed, not changed.runs
+
+
+def _outlives_its_run(one: Incident) -> bool:
+    """True where a run only says whom it concerns (a silent component), or other runs may be broken as well."""
+    kind = catalog.INCIDENT_KINDS.get(one.family)
+    return one.family in RUN_FAMILIES or (kind is not None and kind.by_subject)
 
 
 def cleared(connection: Connection, fact: Fact, now: float, policy: Policy) -> Iterator[Incident]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import datetime, timezone
 
 import httpx
 import pytest
 from sqlalchemy import select
 from watch_office import RULES, Office, failed, run_ended
 
+from observability.events import ComponentSilent, DeadlineMissed, Identity
 from observability.watch import book, schema
 from observability.watch.deadlines import Deadlines
-from observability.watch.facts import Fact
+from observability.watch.facts import Fact, observed
 from observability.watch.ledger import Ledger, write_cursor
 from observability.watch.route import Deadline, Thresholds
 from observability.watch.withdrawals import open_runs
@@ -322,3 +325,70 @@ def test_what_ended_is_written_down_as_an_event_once(bureau, airflow):
     with bureau.ledger.transaction() as connection:
         documents = connection.execute(select(schema.events.c.document)).scalars().all()
     assert [one["action"] for one in documents].count("incident.resolved") == 1
+
+
+def _reported(bureau, action):
+    with bureau.ledger.transaction() as connection:
+        events = connection.execute(select(schema.events.c.document).order_by(schema.events.c.due)).scalars().all()
+    return [one["event"]["reason"] for one in events if one["action"] == action]
+
+
+def _miss(bureau, **more):
+    event = DeadlineMissed(
+        identity=Identity(dag_id="load", run_id="r1"), deadline="due", reason="late", witness="callback",
+        due=datetime.fromtimestamp(bureau.now - 60, timezone.utc), discriminator="1",
+    )  # fmt: skip
+    bureau.see(replace(observed(event, time=bureau.now), event=None, **more))
+    bureau.pass_time(5)
+
+
+def test_a_deadline_is_reported_as_recovered_when_a_person_deletes_its_run(bureau, airflow):
+    airflow.runs = {"r1": "running"}
+    _miss(bureau)
+    airflow.runs = {}
+    bureau.look()
+    bureau.look()
+    assert _reported(bureau, "deadline.recovered") == ["run r1 was deleted"]
+
+
+def test_a_deadline_is_reported_as_recovered_when_a_person_resolves_its_incident(bureau):
+    _miss(bureau)
+    one = bureau.incidents()[0]
+    with bureau.ledger.transaction(lock=True) as connection:
+        one = bureau.desk.resolve(connection, one, bureau.now)
+        bureau.desk.resolve(connection, one, bureau.now)
+    assert _reported(bureau, "deadline.recovered") == ["a person closed it"]
+
+
+@pytest.mark.parametrize(
+    ("state", "why"), [("success", ["run r1 succeeded"]), ("failed", [])], ids=["it succeeds", "it fails"]
+)
+def test_a_deadline_of_airflows_own_recovers_when_its_run_succeeds(bureau, state, why):
+    _miss(bureau)
+    bureau.see(run_ended("recovered" if state == "success" else "failed", time=bureau.now))
+    for _ in range(2):
+        with bureau.ledger.transaction(lock=True) as connection:
+            facts = Deadlines([], {"load": {}}).check(connection, bureau.now)
+        bureau.see(*facts)
+    assert _reported(bureau, "deadline.recovered") == why
+
+
+def test_a_deadline_of_airflows_own_whose_run_failed_recovers_with_a_later_run(bureau):
+    _miss(bureau)
+    bureau.see(run_ended("failed", time=bureau.now))
+    bureau.now += 60
+    bureau.see(run_ended("recovered", run="r2", time=bureau.now))
+    with bureau.ledger.transaction(lock=True) as connection:
+        facts = Deadlines([], {"load": {}}).check(connection, bureau.now)
+    assert [one.reason for one in facts] == ["run r1 has ended, and a later run succeeded"]
+
+
+def test_a_silent_component_stays_silent_when_the_run_that_waits_for_it_is_deleted(bureau, airflow):
+    airflow.runs = {"r1": "running"}
+    event = ComponentSilent(identity=Identity(component="triggerer", dag_id="load", run_id="r1"), reason="no heartbeat")
+    bureau.see(observed(event, time=bureau.now))
+    bureau.pass_time(5)
+    airflow.runs = {}
+    airflow.deed("delete_dag_run")
+    bureau.look()
+    assert bureau.told() == [("opened", "")]
