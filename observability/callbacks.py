@@ -6,6 +6,7 @@ The plugin's policy attaches them to every task; a DAG that wants to name them i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ __all__ = [
 
 _STAGE = "callback"
 _NO_EXCEPTION = causes.Failure(cause="app", reason="it failed, and Airflow handed over no exception")
+_UNHEARD = " (Airflow could not be told of it, and decides whether the task runs again)"
+"""Airflow runs such an attempt again, or misses its heartbeat. If it fails the task, the watcher reports that."""
 _RUN_CAUSES = {"task_failure": "upstream", "all_tasks_deadlocked": "app", "timed_out": "timeout"}
 _RUN_REASONS = {
     "task_failure": "a task of it failed",
@@ -176,6 +179,8 @@ def _tell_failure(kind: type[TaskFailed | TaskRetried], context: Mapping[str, An
         return
     error = context.get("exception")
     told = causes.describe(error) if isinstance(error, BaseException) else _NO_EXCEPTION
+    if isinstance(error, BaseException) and causes.is_airflow_away(error):
+        kind, told = TaskRetried, replace(told, reason=f"{told.reason}{_UNHEARD}")
     emit(_task_failed(kind, context, told, usage()), log=_log)
 
 

@@ -34,10 +34,13 @@ __all__ = [
     "describe_detail",
     "describe_trigger",
     "fingerprint_of",
+    "is_airflow_away",
     "normalise",
 ]
 
 _TRACE_MOST = 8192
+_SERVER_ERROR = 500
+_CHAIN_MOST = 20
 _REASON_MOST = 300
 _FRAMES_MOST = 12
 _BY_TYPE = {
@@ -136,6 +139,30 @@ def describe(error: BaseException) -> Failure:
     chain = raised.of_error(error)
     code = getattr(error, "code" if isinstance(error, SystemExit) else "returncode", None)
     return _described(chain, "".join(told.format()), code=code if isinstance(code, int) else None)
+
+
+def is_airflow_away(error: BaseException) -> bool:
+    """Tell whether ``error`` came of an API server of Airflow that did not answer the task's process.
+
+    Then Airflow did not hear of the failure either, and it alone knows what becomes of the attempt.
+    """
+    one: BaseException | None = error
+    for _ in range(_CHAIN_MOST):
+        if one is None:
+            return False
+        if type(one).__name__ == "AirflowRuntimeError" and _is_without_answer(getattr(one, "error", None)):
+            return True
+        one = one.__cause__ or one.__context__
+    return False
+
+
+def _is_without_answer(response: Any) -> bool:
+    """Tell whether the supervisor's ``ErrorResponse`` stands for no answer, or for one of a server that is broken."""
+    if getattr(getattr(response, "error", None), "value", None) != "API_SERVER_ERROR":
+        return False
+    detail = getattr(response, "detail", None)
+    status = detail.get("status_code") if isinstance(detail, dict) else None
+    return status is None or (isinstance(status, int) and status >= _SERVER_ERROR)
 
 
 def describe_trigger(trace: str) -> Failure:

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from observability import callbacks, identity
 from observability.emit import forget
@@ -169,3 +171,20 @@ def test_default_args_show_the_callbacks_and_take_more():
     arguments = callbacks.default_args(owner="ada", depends_on_past=True)
     assert arguments["on_failure_callback"] == [callbacks.on_failure]
     assert (arguments["owner"], arguments["depends_on_past"], arguments["retries"]) == ("ada", True, 2)
+
+
+@pytest.mark.parametrize("how", ["raised", "wrapped"])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(None, "task.retried"), (503, "task.retried"), (404, "task.failed")], ids=str
+)
+def test_a_failure_that_airflow_could_not_be_told_of_is_not_final(how, status, kind, context, told):
+    detail = {"status_code": status, "message": "[Errno 111] Connection refused", "exception_type": "ConnectError"}
+    error = AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
+    if how == "wrapped":
+        wrapper = ValueError("no settings")
+        wrapper.__cause__ = error
+        error = wrapper
+    callbacks.on_failure({**context, "exception": error})
+    [event] = told()
+    assert event["event.action"] == kind
+    assert ("Airflow could not be told" in event["event.reason"]) == (kind == "task.retried")

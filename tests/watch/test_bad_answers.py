@@ -155,6 +155,15 @@ def test_a_listing_that_fails_stops_no_other(tmp_path, path, answer):
     assert sum(take_losses().values()) >= 1
 
 
+def test_a_server_that_goes_away_during_a_look_loses_nothing(tmp_path):
+    def gone():
+        raise httpx.ConnectError("connection refused")
+
+    _, reconciler = look(Airflow("^/dags/~/dagRuns$", gone), tmp_path)
+    assert reconciler.problem
+    assert take_losses() == {}
+
+
 def test_what_could_not_be_asked_is_asked_again_and_then_known(tmp_path, monkeypatch):
     airflow = Airflow("/logs/", of(400))
     clock = [1000.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+import httpx
 import structlog
 
 from observability.contain import count_loss
@@ -18,6 +19,7 @@ __all__ = ["ODD_ANSWERS", "Questions"]
 _T = TypeVar("_T")
 ODD_ANSWERS = (ApiError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a refused, cut or misshapen answer ends in."""
+_NOT_REACHED = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
 _FIRST_S, _LONGEST_S = 5.0, 60.0
 _FORGOTTEN_S = 120.0
 _TIRED_AFTER = 3
@@ -59,9 +61,13 @@ class Questions:
         return about in self._rest and time.monotonic() < self._rest[about][0]
 
     def note(self, about: str, error: BaseException) -> None:
-        """A question failed: count it, say so the first time, and let it rest."""
+        """A question failed: say so the first time, and let it rest. An answer that cannot be used counts as a loss.
+
+        A server that cannot be reached loses nothing: the same is asked again until it answers.
+        """
         self._unanswered += isinstance(error, ApiUnavailable)
-        count_loss("watch.reconcile", type(error).__name__)
+        if not isinstance(error.__cause__, _NOT_REACHED):
+            count_loss("watch.reconcile", type(error).__name__)
         if about not in self.failed:
             reason = f"{type(error).__name__}: {error}"
             structlog.get_logger("contrail.watch").warning("Airflow did not tell", about=about, reason=reason)
