@@ -14,12 +14,11 @@ from pathlib import Path
 
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.soak_oracle import Verdict, resume, settle, verdict
-from benchmarks.soaking import RESTARTED, Soaking, before_midnight, can_shift_the_clock
+from benchmarks.soaking import LOOK_S, RESTARTED, Soaking, before_midnight, can_shift_the_clock
 
 _LONG_MINUTES, _SHORT_MINUTES = 180.0, 15.0
 _NEXT_DAY_S = 30 * 3600
 """The second part begins so much later: what is older than the retention of a day must be gone then."""
-_LOOK_S = 10.0
 _MEMORY_MOST, _DESCRIPTORS_MOST = 2.0, 3.0
 """Slopes of a component that never ends: MB and descriptors in an hour."""
 
@@ -66,13 +65,13 @@ def _let_run(soaking: Soaking, seconds: float, *, restarts: bool) -> None:
             end="",
             file=sys.stderr,
         )
-        time.sleep(_LOOK_S)
+        time.sleep(LOOK_S)
     print(file=sys.stderr)
 
 
 def _say(what: str, found: Verdict) -> None:
     print(f"{what}: {found.summary()}", file=sys.stderr)
-    for kind, faults in found.faults().items():
+    for kind, faults in (found.faults() | {"disputed": found.disputed}).items():
         for fault in faults[:20]:
             print(f"  {kind}: {fault}", file=sys.stderr)
 
@@ -87,12 +86,14 @@ def _figures(found: Verdict, when: str) -> list[Figure]:
                    notes={"examples": faults[:10]})
             for kind, faults in found.faults().items()
         ),
+        Figure(f"attempts whose end is disputed, {when}", "attempts", Sample((len(found.disputed),)),
+               notes={"examples": found.disputed[:10]}),
     ]  # fmt: skip
 
 
 def _usage(soaking: Soaking, minutes: float) -> list[Figure]:
     """The steepest rise of memory and descriptors of what ran for at least a third of the time."""
-    long = {name: usage for name, usage in soaking.usage.items() if len(usage.looks) * _LOOK_S > minutes * 60 / 3}
+    long = {name: usage for name, usage in soaking.usage.items() if len(usage.looks) * LOOK_S > minutes * 60 / 3}
     notes = {name: {"MB/h": round(use.slope(1) / 1e6, 2), "fd/h": round(use.slope(2), 2)} for name, use in long.items()}
     ours = [use for name, use in long.items() if name.split()[0] in {"relay", "watcher"}] or list(long.values())
     bounded = minutes >= 60  # noqa: PLR2004 - in minutes a slope is noise

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psutil
 
 from observability.cli.platform.api import Api
@@ -27,16 +28,17 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Iterator
 
-__all__ = ["RESTARTED", "Soaking", "Usage", "before_midnight", "can_shift_the_clock"]
+__all__ = ["LOOK_S", "RESTARTED", "SILENT_S", "Soaking", "Usage", "before_midnight", "can_shift_the_clock"]
 
 _CONTRAIL = (sys.executable, "-m", "observability.cli")
 _DAGS = Path(__file__).parent / "soak_dags"
-_RULES = """\
-timing: {storm_messages: 5000, flap_messages: 5000}
-thresholds: {component_silent: 60s, queued: 10m, overdue: 10m}
-channels: {file: {type: file, rate_per_minute: 10000}}
-receivers: {everybody: {channels: [file]}}
-routes: [{receiver: everybody}]
+LOOK_S, SILENT_S = 10.0, 60.0
+_RULES = f"""\
+timing: {{storm_messages: 5000, flap_messages: 5000}}
+thresholds: {{component_silent: {SILENT_S:.0f}s, queued: 10m, overdue: 10m}}
+channels: {{file: {{type: file, rate_per_minute: 10000}}}}
+receivers: {{everybody: {{channels: [file]}}}}
+routes: [{{receiver: everybody}}]
 """
 RESTARTED = ("triggerer", "dag-processor", "relay", "watcher", "api-server", "scheduler")
 """The components that are ended in turn, each once by SIGTERM and once by SIGKILL."""
@@ -80,6 +82,8 @@ class Soaking:
         self.layout = Layout(home / "contrail")
         self.usage: dict[str, Usage] = {}
         self.faults: list[str] = []
+        self.silent_s: dict[str, float] = {}
+        """The oldest heartbeat of each component that Airflow's health was seen to have; its age in seconds."""
         self._chance = random.Random(seed)
         self._port, self._statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
         self._every = every_minutes
@@ -145,6 +149,14 @@ class Soaking:
                 family = [process, *process.children(recursive=True)] if name == "api-server" else [process]
                 used = sum(one.memory_info().rss for one in family)
                 self.usage.setdefault(f"{name} {process.pid}", Usage()).looks.append((moment, used, process.num_fds()))
+        with suppress(httpx.HTTPError, ValueError):
+            self._look_at_health(httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5).json())
+
+    def _look_at_health(self, health: dict[str, Any]) -> None:
+        for key, said in health.items():
+            if beat := said.get(f"latest_{key}_heartbeat"):
+                name, age = key.replace("_", "-"), self.now - datetime.fromisoformat(beat).timestamp()
+                self.silent_s[name] = max(age, self.silent_s.get(name, 0.0))
 
     def end_one(self, name: str, number: signal.Signals) -> None:
         """End a component; its supervisor starts it again."""
