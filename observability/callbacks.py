@@ -28,7 +28,7 @@ from observability.events import (
     TaskSucceeded,
     moment,
 )
-from observability.identify import duration_ns, identify, identify_run, in_task_process
+from observability.identify import duration_ns, identify, identify_run, in_task_process, nanoseconds
 from observability.resources import Usage, usage
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def on_deadline(context: Mapping[str, Any], name: str = "") -> None:
             deadline=name or "run",
             reason=f"run {about.run_id} was to be done by {moment(due)} and is {run.get('state', 'not done')}",
             due=due,
-            lateness_ns=int(late / timedelta(microseconds=1)) * 1000,
+            lateness_ns=nanoseconds(late),
         )
         emit(event)
         metrics.flush()

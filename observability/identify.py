@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability import identity
@@ -10,8 +10,9 @@ from observability.events import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
-__all__ = ["duration_ns", "identify", "identify_run", "in_task_process", "trace_id"]
+__all__ = ["duration_ns", "identify", "identify_run", "in_task_process", "nanoseconds", "trace_id"]
 
 
 def identify(context: Mapping[str, Any]) -> Identity:
@@ -22,12 +23,14 @@ def identify(context: Mapping[str, Any]) -> Identity:
         return bound
     task = context.get("task") or getattr(ti, "task", None)
     run = context.get("dag_run")
+    bundle = getattr(ti, "bundle_instance", None)
     return Identity(
         dag_id=ti.dag_id,
         task_id=ti.task_id,
         run_id=ti.run_id,
         try_number=ti.try_number,
         map_index=-1 if ti.map_index is None else ti.map_index,
+        **_loop(ti, task),
         ti_id=str(ti.id),
         operator=getattr(task, "task_type", None) or getattr(ti, "operator", None),
         owner=getattr(task, "owner", None),
@@ -37,7 +40,9 @@ def identify(context: Mapping[str, Any]) -> Identity:
         tags=_tags(getattr(task, "dag", None)),
         run_type=_word(getattr(run, "run_type", None)),
         logical_date=_date(getattr(run, "logical_date", None)),
-        bundle=getattr(getattr(ti, "bundle_instance", None), "name", None),
+        partition_key=getattr(run, "partition_key", None),
+        bundle=getattr(bundle, "name", None),
+        bundle_version=getattr(bundle, "version", None),
         component="task" if in_task_process(context) else "dag-processor",
         trace_id=trace_id(ti),
     )
@@ -54,9 +59,32 @@ def identify_run(context: Mapping[str, Any]) -> Identity:
         tags=_tags(dag),
         run_type=_word(getattr(run, "run_type", None)),
         logical_date=_date(getattr(run, "logical_date", None)),
+        partition_key=getattr(run, "partition_key", None),
+        bundle_version=getattr(run, "bundle_version", None),
         component="dag-processor",
         trace_id=trace_id(run) or trace_id(ti),
     )
+
+
+def _loop(ti: Any, task: Any) -> dict[str, Any]:
+    """Where in a task loop (Airflow 3.4) an attempt is; nothing outside one.
+
+    A task process is told of its loop. The dag processor, which runs the callbacks of attempts that the scheduler
+    gave up, has only the DAG: the iteration of a mapped task is unknown there.
+    """
+    region = getattr(ti, "region_id", None)
+    if region is None:
+        return {}
+    loop = getattr(getattr(ti, "_ti_context_from_server", None), "loop", None)
+    if loop is not None:
+        return {"loop_id": str(loop.node_id), "iteration": str(loop.index), "region_id": str(region)}
+    group = getattr(task, "task_group", None)
+    while group is not None and not hasattr(group, "max_iterations"):
+        group = getattr(group, "parent_group", None)
+    if group is None:
+        return {}
+    iteration = str(ti.region_index) if (ti.map_index or 0) < 0 else None
+    return {"loop_id": group.group_id, "iteration": iteration, "region_id": str(region)}
 
 
 def trace_id(carried: Any) -> str | None:
@@ -83,8 +111,12 @@ def duration_ns(about: Any) -> int | None:
     began, ended = getattr(about, "start_date", None), getattr(about, "end_date", None)
     if began is None:
         return None
-    took = (ended or datetime.now(timezone.utc)) - began
-    return int(took / timedelta(microseconds=1)) * 1000
+    return nanoseconds((ended or datetime.now(timezone.utc)) - began)
+
+
+def nanoseconds(took: timedelta) -> int:
+    """``took`` in ns; a pendulum Interval, which is a timedelta, can be divided by none."""
+    return round(took.total_seconds() * 1e6) * 1000
 
 
 def in_task_process(context: Mapping[str, Any]) -> bool:

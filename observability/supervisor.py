@@ -2,6 +2,7 @@
 
 Only its own lines count. They have the logger ``task``, the level that it uses and whole numbers; and they lack the
 ``filename`` and the ids that the lines of the task's own process have, so that a task cannot speak them by logging.
+Of those ids Airflow 3.4 gives its supervisor's lines ``ti_id`` as well.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Ending", "ending_of", "is_of_task"]
 
 _LOGGER, _FILE = "task", "supervisor.py"
-_BOUND = ("ti_id", "try_number", "task_id")
+_BOUND = ("try_number", "task_id")
 """Keys that Airflow binds to each line of a task's own process, whatever logger or keys the task chooses."""
+_PLACED = ("filename", "lineno")
+"""Keys that say where a line was logged: those of the supervisor of Airflow 3.4, which has ``ti_id``, lack them."""
 _RUNNER_FAILED = (125, 126)
 """With what ``_fork_main`` of Airflow's supervisor leaves when the runner, not the task, raised."""
 _ENDED_STATES = (None, "failed", "success", "skipped", "removed", "restarting")
@@ -49,7 +52,11 @@ def ending_of(line: Mapping[str, Any]) -> Ending | None:
 
 def is_of_task(line: Mapping[str, Any]) -> bool:
     """True where the task's own process printed or logged this line of its log."""
-    return str(line.get("logger")).startswith("task.std") or any(name in line for name in _BOUND)
+    if str(line.get("logger")).startswith("task.std") or any(name in line for name in _BOUND):
+        return True
+    if "ti_id" not in line:
+        return False
+    return not isinstance(line["ti_id"], str) or any(name in line for name in _PLACED)
 
 
 def _by_signal(line: Mapping[str, Any]) -> Ending | None:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import object_session
 
 from observability import attempts, callbacks, causes, identity, metrics
 from observability.airflow.echo import mask_echo
+from observability.airflow.loops import loop_of
 from observability.airflow.masking import follow_masks
 from observability.contain import contained
 from observability.emit import emit, report_losses
@@ -35,7 +36,7 @@ from observability.identify import duration_ns, identify, identify_run
 __all__: list[str] = []
 
 _STAGE = "listener"
-_PARSERS = ("airflow.dag_processing.", "airflow.models.dagbag")
+_PARSERS = ("airflow.dag_processing.", "airflow.models.dagbag", "airflow.sdk.importers.")
 
 
 @hookimpl
@@ -109,10 +110,12 @@ def on_asset_event_emitted(asset_event: Any) -> None:
             task_id=asset_event.source_task_id,
             run_id=asset_event.source_run_id,
             map_index=asset_event.source_map_index,
+            partition_key=getattr(asset_event, "partition_key", None),
             component="api-server",
         )
         asset, now = asset_event.asset.uri or asset_event.asset.name, datetime.now(timezone.utc)
-        emit(AssetUpdated(identity=about, asset=asset, discriminator=f"{asset}|{moment(now)}"))
+        told = [asset, moment(now), *([about.partition_key] if about.partition_key is not None else [])]
+        emit(AssetUpdated(identity=about, asset=asset, discriminator="|".join(told)))
 
 
 @hookimpl
@@ -166,7 +169,7 @@ def _ended_from_outside(record: Any, error: str) -> TaskFailed | TaskRetried:
     about = identify({"ti": record, "dag_run": record.__dict__.get("dag_run")})
     owner = about.owner or getattr(_dag_model(record), "owners", None)
     return kind(
-        identity=replace(about, owner=owner, component="api-server" if by_person else "scheduler"),
+        identity=replace(about, owner=owner, component="api-server" if by_person else "scheduler", **loop_of(record)),
         time=record.end_date,
         cause="cancelled" if by_person else _cause_of_mismatch(record, error),
         reason="a person set it to failed" if by_person else error or "the scheduler gave it up",
@@ -187,4 +190,11 @@ def _cause_of_mismatch(record: Any, error: str) -> str:
 
 def _run_identity(dag_run: Any) -> Identity:
     about = identify_run({"dag": dag_run.dag, "dag_run": dag_run, "run_id": dag_run.run_id})
-    return replace(about, component="scheduler")
+    return replace(about, component="scheduler", dag_version=_dag_version(dag_run))
+
+
+def _dag_version(dag_run: Any) -> int | None:
+    """The version of the DAG that a run was created with, where the run's record is in a session or has it loaded."""
+    loaded = dag_run.__dict__.get("created_dag_version")
+    version = loaded if object_session(dag_run) is None else getattr(dag_run, "created_dag_version", None)
+    return getattr(version, "version_number", None)

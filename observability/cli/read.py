@@ -16,6 +16,7 @@ import orjson
 import typer
 
 from observability import catalog
+from observability.events import iteration_labels, task_name
 from observability.settings import get_settings
 from observability.store import Query, StoreError, open_store
 
@@ -49,6 +50,7 @@ def logs(  # noqa: PLR0913, PLR0917 - the options of a command
     run: Run = "",
     attempt: Annotated[int, typer.Option("--try", help="Only this attempt, from 1.")] = 0,
     map_index: Annotated[int, typer.Option(help="Only this index of a mapped task.")] = -2,
+    iteration: Annotated[int, typer.Option(help="Only this iteration of a task loop, from 0.")] = -1,
     level: Annotated[str, typer.Option(help="Only lines of this level: debug, info, warning, error, critical.")] = "",
     component: Annotated[
         str, typer.Option(help="A component's log instead of a DAG's: scheduler, dag-processor, …")
@@ -71,6 +73,7 @@ def logs(  # noqa: PLR0913, PLR0917 - the options of a command
     where |= {"airflow.task_id": task} if task else {}
     where |= {"airflow.try_number": attempt} if attempt else {}
     where |= {"airflow.map_index": map_index} if map_index > -2 else {}  # noqa: PLR2004 - the default: any
+    where |= {"airflow.iteration": iteration_labels(iteration)} if iteration >= 0 else {}
     where |= {"log.level": level.lower()} if level else {}
     query = Query(
         "airflow.task" if dag else "airflow.component",
@@ -198,7 +201,8 @@ def _line(document: Document) -> str:
         "airflow.component", ""
     )
     index, attempt = document.get("airflow.map_index", -1), document.get("airflow.try_number")
-    where += (f"[{index}]" if isinstance(index, int) and index >= 0 else "") + (f"#{attempt}" if attempt else "")
+    where = task_name(where, index if isinstance(index, int) else None, document.get("airflow.iteration"))
+    where += f"#{attempt}" if attempt else ""
     extra = {
         key: value for key, value in document.items() if key not in _KNOWN and "." not in key and key != "@timestamp"
     }

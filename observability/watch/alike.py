@@ -33,7 +33,7 @@ RUN_FAMILIES = ("task", "run", "stuck")
 _CLOCKS_AGREE_S = 60.0
 _MOST_RUNS = 500
 """Marks that an incident holds; of an ordinary schedule the oldest goes first, as any later success makes it good."""
-_INDEX = re.compile(r"\[\d+\]$")
+_INDEX = re.compile(r"\[[^\[]*\]$")
 
 
 def marked(incident: Incident, fact: Fact, begun: float) -> Incident:
@@ -44,7 +44,7 @@ def marked(incident: Incident, fact: Fact, begun: float) -> Incident:
     mark = {**RunMark.of(fact, begun).as_json(), "failed": fact.time, "members": [], "try": None}
     mark |= {name: value for name, value in known.items() if value not in (None, "") and name != "cleared"}
     if fact.family == "task":
-        mark["members"] = list(dict.fromkeys([*mark["members"], _member(fact)]))
+        mark["members"] = list(dict.fromkeys([*mark["members"], fact.member]))
         mark["try"] = max(mark["try"] or 0, fact.try_number or 0) or None
     mark["failed"] = max(mark["failed"], fact.time)
     return replace(incident, runs=_bounded({**incident.runs, fact.run_id: mark}))
@@ -92,7 +92,7 @@ def task_recovered(incident: Incident, fact: Fact) -> Incident:
     mark = incident.runs.get(str(fact.run_id))
     if mark is None:
         return incident
-    left = [member for member in mark["members"] if member != _member(fact)]
+    left = [member for member in mark["members"] if member != fact.member]
     return replace(incident, runs={**incident.runs, str(fact.run_id): {**mark, "members": left}})
 
 
@@ -131,7 +131,3 @@ def error_of(one: Incident) -> tuple[str | None, str, str]:
 
 def _tasks(one: Incident) -> set[str]:
     return {_INDEX.sub("", member) for member in one.members}
-
-
-def _member(fact: Fact) -> str:
-    return str(fact.task_id) if fact.map_index < 0 else f"{fact.task_id}[{fact.map_index}]"

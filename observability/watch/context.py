@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from observability.events import region_of
 from observability.watch.errors import WatchError
 from observability.watch.log_tail import tail_of
 from observability.watch.messages import plain
 from observability.watch.witnesses.api import path_of
-from observability.watch.witnesses.logs import log_path, records_of
+from observability.watch.witnesses.logs import log_path, place_of, records_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ class TaskContext:
     def _tail(self, one: Message) -> tuple[str, ...]:
         attempt = one.try_number or 1
         index = -1 if one.map_index is None else one.map_index
-        path = log_path(self._folder, str(one.dag_id), str(one.run_id), str(one.task_id), index, attempt)
+        path = log_path(self._folder, str(one.dag_id), str(one.run_id), str(one.task_id), index, attempt, one.iteration)
         lines = tail_of(records_of(path)) or self._asked(one, attempt, index)
         return tuple(plain(line, 300) for line in lines)
 
@@ -75,7 +76,9 @@ class TaskContext:
         if (api := self._api) is None:
             return []
         path = path_of("dags", str(one.dag_id), "dagRuns", str(one.run_id), "taskInstances", str(one.task_id))
-        said = api.get(f"{path}/logs/{attempt}", map_index=index, full_content=True) or {}
+        region = region_of(one.region_id, index, one.iteration)
+        known = {"region_id": region[0], "region_index": region[1]} if region else {}
+        said = api.get(f"{path}/logs/{attempt}", full_content=True, **place_of({"map_index": index, **known})) or {}
         content = said.get("content")
         lines = content if isinstance(content, list) else str(content or "").splitlines()
         return tail_of(line if isinstance(line, dict) else {"event": line} for line in lines)

@@ -387,9 +387,8 @@ class Desk:
         elif fact.family == "rows":
             rows = float(fact.evidence.get("etl.rows_out") or 0)
             subject = f"{fact.task_id}:{fact.name}"
-            book.record(
-                connection, "rows", dag_id, subject, f"{run_id}:{fact.map_index}:{fact.try_number}", fact.time, rows
-            )
+            part = ":".join(_attempt(fact).split("\x1f"))
+            book.record(connection, "rows", dag_id, subject, part, fact.time, rows)
 
     def _settle(self, connection: Connection, changed: Incident, notices: list[Notice], now: float) -> None:
         book.save_incident(connection, changed)
@@ -494,6 +493,10 @@ def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
             run_id=fact.run_id,
             try_number=fact.try_number,
             map_index=fact.map_index,
+            iteration=fact.iteration,
+            loop_id=fact.loop_id,
+            region_id=fact.region_id,
+            ti_id=fact.ti_id,
             operator=about.get("operator"),
             owner=about.get("owner"),
             run_type=about.get("run_type"),
@@ -546,7 +549,8 @@ def _canonical(connection: Connection, fact: Fact) -> Fact:
 
 
 def _attempt(fact: Fact) -> str:
-    return "\x1f".join((str(fact.run_id), str(fact.map_index), str(fact.try_number)))
+    parts = (fact.run_id, fact.map_index, fact.try_number, *((fact.loop_key,) if fact.loop_key is not None else ()))
+    return "\x1f".join(map(str, parts))
 
 
 def _put_off(incident: Incident, until: float, why: str, now: float) -> Incident:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from observability import catalog
+from observability.events import Identity, task_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,6 +75,10 @@ class Fact:
     task_id: str | None = None
     map_index: int = -1
     try_number: int | None = None
+    iteration: str | None = None
+    loop_id: str | None = None
+    region_id: str | None = None
+    ti_id: str | None = None
     name: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -83,11 +88,23 @@ class Fact:
     @property
     def key(self) -> str:
         """32 hex digits: equal for one fact seen by several witnesses."""
-        place = (self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number)
+        place: tuple[Any, ...] = (self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number)
+        if (loop := self.loop_key) is not None:
+            place = (*place, loop)
         kind = catalog.INCIDENT_KINDS.get(self.family)
         parts = (self.family, *(() if kind is not None and kind.by_subject else place), self.name)
         text = "\x1f".join("" if part is None else str(part) for part in parts)
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    @property
+    def loop_key(self) -> str | None:
+        """What tells the attempts of one iteration of a task loop from those of the others; None outside a loop."""
+        return Identity(iteration=self.iteration, loop_id=self.loop_id, ti_id=self.ti_id).loop_key
+
+    @property
+    def member(self) -> str:
+        """The task instance as an incident lists it."""
+        return task_name(self.task_id, self.map_index, self.iteration)
 
     def as_json(self) -> dict[str, Any]:
         """The fact as JSON values, without the event: that is written down where it waits to be emitted."""
@@ -200,6 +217,10 @@ def _fact(document: Document, spec: catalog.EventSpec, use: catalog.IncidentUse)
         task_id=document.get("airflow.task_id"),
         map_index=int(document.get("airflow.map_index", -1)),
         try_number=document.get("airflow.try_number"),
+        iteration=document.get("airflow.iteration"),
+        loop_id=document.get("airflow.loop_id"),
+        region_id=document.get("airflow.region_id"),
+        ti_id=document.get("airflow.ti_id"),
         name=_name(document, catalog.INCIDENT_KINDS[use.kind]),
         evidence={name: document[name] for name in _EVIDENCE if name in document},
         about={word: _plain(document[name]) for word, name in _ABOUT.items() if name in document},

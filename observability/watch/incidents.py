@@ -93,6 +93,8 @@ class Incident:
     task_id: str | None = None
     map_index: int = -1
     try_number: int | None = None
+    iteration: str | None = None
+    region_id: str | None = None
     name: str = ""
     early: bool = False
     held_by: str = ""
@@ -218,6 +220,8 @@ def _rooted(incident: Incident, fact: Fact) -> Incident:
         task_id=fact.task_id,
         map_index=fact.map_index,
         try_number=fact.try_number,
+        iteration=fact.iteration,
+        region_id=fact.region_id,
         name=fact.name,
         evidence=dict(fact.evidence),
         about={**incident.about, **fact.about},
@@ -298,7 +302,7 @@ def dismiss(incident: Incident, fact: Fact) -> Incident:
 def recover(incident: Incident, fact: Fact, now: float) -> tuple[Incident, list[Notice]]:
     """What a success makes of a live incident that it is about."""
     if fact.family == "task":
-        left = tuple(member for member in incident.members if member != _member(fact))
+        left = tuple(member for member in incident.members if member != fact.member)
         return replace(incident, members=left), []
     if fact.family == "stuck" and incident.family != "stuck":
         return incident, []
@@ -395,14 +399,10 @@ def _next_reminder(incident: Incident, now: float, policy: Policy) -> float | No
 
 
 def _with_member(members: tuple[str, ...], fact: Fact) -> tuple[str, ...]:
-    member = _member(fact)
+    member = fact.member
     if fact.family != "task" or fact.sign != "failed" or member in members or len(members) >= _MOST_MEMBERS:
         return members
     return (*members, member)
-
-
-def _member(fact: Fact) -> str:
-    return str(fact.task_id) if fact.map_index < 0 else f"{fact.task_id}[{fact.map_index}]"
 
 
 def _incident_id(key: str, time: float, last: Incident | None) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from observability import redact
 from observability.catalog import CAUSE_LABELS
+from observability.events import base_iteration, region_of
 from observability.raised import Frame
 from observability.runbooks import runbook_address, runbook_page
 from observability.watch import render
@@ -80,6 +81,8 @@ class Message:
     run_id: str | None = None
     task_id: str | None = None
     map_index: int | None = None
+    iteration: str | None = None
+    region_id: str | None = None
     count: int = 1
     environment: str = ""
     time: str = ""
@@ -171,7 +174,10 @@ class Links:
             path += f"/runs/{quote(incident.run_id, safe='', errors='replace')}"
         if incident.task_id:
             path += f"/tasks/{quote(incident.task_id, safe='', errors='replace')}"
-        return f"{path}?map_index={incident.map_index}" if incident.task_id and incident.map_index >= 0 else path
+        index = incident.map_index if incident.map_index >= 0 else None
+        chosen = {"map_index": index, "iteration": base_iteration(incident.iteration)} if incident.task_id else {}
+        query = urlencode({name: value for name, value in chosen.items() if value is not None})
+        return f"{path}?{query}" if query else path
 
     def _airflow(self, incident: Incident) -> str:
         if not incident.dag_id or not self.airflow:
@@ -182,6 +188,8 @@ class Links:
         if incident.run_id and incident.task_id:
             path += f"/tasks/{quote(incident.task_id, safe='', errors='replace')}"
             path += f"/mapped/{incident.map_index}" if incident.map_index >= 0 else ""
+            if region := region_of(incident.region_id, incident.map_index, incident.iteration):
+                path += "?" + urlencode({"region_id": region[0], "region_index": region[1]})
         return path
 
     def _kibana(self, incident: Incident) -> str:
@@ -247,6 +255,8 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         run_id=incident.run_id,
         task_id=incident.task_id,
         map_index=incident.map_index if incident.map_index >= 0 else None,
+        iteration=incident.iteration,
+        region_id=incident.region_id,
         try_number=incident.try_number,
         count=incident.count,
         environment=environment,
@@ -376,6 +386,7 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
                 "task_id": m.task_id,
                 "run_id": m.run_id,
                 "map_index": m.map_index,
+                "iteration": m.iteration,
                 "cause": m.cause,
                 "count": m.count,
                 "title": m.title.removeprefix("Still open: ") if set(kinds) == {"reminder"} else m.title,

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.catalog import CAUSE_LABELS
+from observability.events import task_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +176,7 @@ _BY_FAMILY: dict[str, Callable[[Incident, str, float], str]] = {
 
 
 def _task(one: Incident) -> str:
-    return f"{one.task_id}[{one.map_index}]" if one.map_index >= 0 else str(one.task_id)
+    return task_name(one.task_id, one.map_index, one.iteration)
 
 
 def _component(one: Incident) -> str:

@@ -87,7 +87,7 @@ def _without(one: Incident, fact: Fact) -> Incident | None:
     if fact.family == "run":
         about = run_id in one.runs or one.run_id == run_id
         return forgotten(one, run_id) if about else None
-    member = str(fact.task_id) if fact.map_index < 0 else f"{fact.task_id}[{fact.map_index}]"
+    member = fact.member
     if member not in failed_members(one, run_id):
         return None
     left = task_recovered(one, fact)

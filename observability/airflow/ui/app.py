@@ -45,6 +45,7 @@ _idle: LifoQueue[Store] = LifoQueue()
 time: two threads that count in one SQLite connection wait for each other for ever, and with them the API server."""
 
 MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
+Iteration = Annotated[int | None, Query(ge=0, le=999_999_999)]
 
 
 Hours = Annotated[float | None, Query(gt=0, le=24 * 366)]
@@ -149,10 +150,16 @@ def _task(request: Request, store: Readable, dag_id: str, task_id: str) -> Respo
 
 
 def _task_instance(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a request holds
-    request: Request, store: Readable, dag_id: str, run_id: str, task_id: str, map_index: MapIndex = None
+    request: Request,
+    store: Readable,
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    map_index: MapIndex = None,
+    iteration: Iteration = None,
 ) -> Response:
     index = int(map_index) if map_index and map_index.lstrip("-").isdigit() else None
-    return _page(request, "task.html", page=answers.task_page(store, dag_id, task_id, run_id, index))
+    return _page(request, "task.html", page=answers.task_page(store, dag_id, task_id, run_id, index, iteration))
 
 
 def _page(request: Request, name: str, status: int = 200, **context: Any) -> Response:

@@ -9,8 +9,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from observability.events import base_iteration, ui_path
+
 if TYPE_CHECKING:
     from observability.airflow.ui.answers import Attempt
+    from observability.events import Region
 
 __all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "plain", "size", "web"]
 
@@ -44,22 +47,33 @@ class Links:
         """Our page of a run."""
         return f"{self.dag(dag_id)}/runs/{_q(run_id)}"
 
-    def task(self, dag_id: str, task_id: str, run_id: str | None = None, map_index: int | None = None) -> str:
+    def task(
+        self,
+        dag_id: str,
+        task_id: str,
+        run_id: str | None = None,
+        map_index: int | None = None,
+        iteration: str | None = None,
+    ) -> str:
         """Our page of a task, or of a task instance."""
         if not run_id:
             return f"{self.dag(dag_id)}/tasks/{_q(task_id)}"
-        suffix = f"?map_index={map_index}" if _is_mapped(map_index) else ""
-        return f"{self.run(dag_id, run_id)}/tasks/{_q(task_id)}{suffix}"
+        chosen = {"map_index": map_index if _is_mapped(map_index) else None, "iteration": base_iteration(iteration)}
+        query = urlencode({name: value for name, value in chosen.items() if value is not None})
+        return f"{self.run(dag_id, run_id)}/tasks/{_q(task_id)}{'?' if query else ''}{query}"
 
     def runbook(self, runbook: object) -> str | None:
         """Address of a runbook, given by its page's name or its address; None for anything else."""
         page = str(runbook or "")
         return f"{self.root}/runbooks?page={page}" if _PAGE.fullmatch(page) else web(runbook)
 
-    def airflow_task(self, dag_id: str, task_id: str, run_id: str, map_index: int | None = None) -> str:
-        """Airflow's own page of a task instance."""
-        mapped = f"/mapped/{map_index}" if _is_mapped(map_index) else ""
-        return f"{self.airflow}/dags/{_q(dag_id)}/runs/{_q(run_id)}/tasks/{_q(task_id)}{mapped}"
+    def airflow_task(
+        self, dag_id: str, task_id: str, run_id: str, map_index: int | None = None, region: Region = None
+    ) -> str:
+        """Airflow's own page of a task instance; in a task loop Airflow asks for its region."""
+        return (
+            f"{self.airflow}/{ui_path(dag_id, run_id, task_id, map_index if _is_mapped(map_index) else None, region)}"
+        )
 
     def board(self, key: str, **chosen: object) -> str:
         """Our page of a board, filtered by fields."""
@@ -190,9 +204,8 @@ def _attempt_row(attempt: Attempt) -> dict[str, Any]:
     now = datetime.now(timezone.utc).timestamp() * 1000
     ended = datetime.fromisoformat(attempt.ended.replace("Z", "+00:00")).timestamp() * 1000
     running = attempt.state == "running"
-    name = attempt.task_id if attempt.map_index < 0 else f"{attempt.task_id} [{attempt.map_index}]"
     return {
-        "name": name,
+        "name": attempt.name,
         "try": attempt.try_number,
         "state": attempt.state,
         "start": ended - (attempt.duration_ms or 0),

@@ -118,8 +118,14 @@ def _attempt_fields(about: dict[str, Any]) -> dict[str, Any]:
         "airflow.map_index": about["map_index"],
         "airflow.component": about["component"],
         **({"airflow.iteration": about["iteration"]} if "iteration" in about else {}),
-        "log_id": "{dag_id}-{task_id}-{run_id}-{map_index}-{try_number}".format(**about),
+        "log_id": "{dag_id}-{task_id}-{run_id}-{index}-{try_number}".format(**about, index=_stored_index(about)),
     }
+
+
+def _stored_index(about: dict[str, Any]) -> int:
+    """The index by which Airflow's own readers ask: in a task loop that of the iteration, for what is not mapped."""
+    looped = about["map_index"] < 0 and "iteration" in about
+    return int(about["iteration"].partition(".")[0]) if looped else int(about["map_index"])
 
 
 def _prefix(fields: dict[str, Any], name: str, host: str, environment: str) -> bytes:

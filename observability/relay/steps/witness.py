@@ -95,6 +95,8 @@ def death_of(document: bytes) -> TaskKilled | None:
             run_id=fields["airflow.run_id"],
             try_number=fields["airflow.try_number"],
             map_index=fields["airflow.map_index"],
+            iteration=fields.get("airflow.iteration"),
+            ti_id=str(fields["ti_id"]) if "airflow.iteration" in fields and fields.get("ti_id") else None,
         ),
         time=datetime.fromisoformat(fields["@timestamp"].replace("Z", "+00:00")).astimezone(timezone.utc),
         cause=ending.cause,

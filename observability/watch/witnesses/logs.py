@@ -10,14 +10,15 @@ import orjson
 
 from observability import causes
 from observability.catalog import CAUSES
+from observability.events import base_iteration, iteration_labels
 from observability.supervisor import ending_of, is_of_task
 from observability.watch.log_tail import tail_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["LastWords", "last_words", "log_path", "records_of", "words_in"]
+__all__ = ["LastWords", "last_words", "log_path", "place_of", "records_of", "words_in"]
 
 _TAIL_BYTES = 131_072
 _FAILED = ("task.failed", "task.retried")
@@ -39,10 +40,29 @@ class LastWords:
     spoken: frozenset[str] = frozenset()
 
 
-def log_path(folder: Path, dag_id: str, run_id: str, task_id: str, map_index: int, attempt: int) -> Path:  # noqa: PLR0913, PLR0917 - each is a column of what it is about
-    """Where Airflow's default template puts the log of an attempt."""
+def log_path(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
+    folder: Path, dag_id: str, run_id: str, task_id: str, map_index: int, attempt: int, iteration: str | None = None
+) -> Path:
+    """Where Airflow's default template puts the log of an attempt.
+
+    An iteration of a task loop that a person had run again has a number more in its path, which only the path has:
+    the newest is meant.
+    """
     mapped = f"map_index={map_index}/" if map_index >= 0 else ""
-    return folder / f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}/{mapped}attempt={attempt}.log"
+    task = folder / f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}"
+    if iteration is None:
+        return task / f"{mapped}attempt={attempt}.log"
+    inside = f"map={map_index}/" if map_index >= 0 else ""
+    number = base_iteration(iteration)
+    paths = [task / f"{mapped}pass={label}/{inside}attempt={attempt}.log" for label in iteration_labels(number or 0)]
+    return next((path for path in reversed(paths) if path.is_file()), paths[0])
+
+
+def place_of(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters by which Airflow's API knows an instance of a task: its map index, or in a task loop its region."""
+    place = {"map_index": -1 if one.get("map_index") is None else one["map_index"]}
+    region_id, index = one.get("region_id"), one.get("region_index")
+    return place if region_id is None or index is None else {"region_id": region_id, "region_index": index}
 
 
 def last_words(path: Path) -> LastWords:

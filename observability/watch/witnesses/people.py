@@ -7,10 +7,12 @@ leaves no trace there (the database), each run that is still open in the ledger 
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from observability.events import task_name
 from observability.watch.facts import Fact, Sign
 from observability.watch.witnesses.api import path_of
 
@@ -33,14 +35,15 @@ _IN_TURN = 10
 _DEEDS_MOST = 500
 _ASKED_EACH = 5
 _SLASH = "/"
+_MEMBER = re.compile(r"(?P<task_id>[^\[]+)\[(?P<index>\d+)?(?:, )?(?:iteration (?P<iteration>\d+))?\]")
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
     """A run that is open in the ledger.
 
-    ``members`` are its tasks that are known as failed (``task[7]`` for a mapped one), ``tries`` is the highest attempt
-    of them. Without a ``run_id`` it is a DAG that is known to be gone.
+    ``members`` are its tasks that are known as failed, as :func:`observability.events.task_name` names them; ``tries``
+    is the highest attempt of them. Without a ``run_id`` it is a DAG that is known to be gone.
     """
 
     dag_id: str
@@ -112,9 +115,7 @@ def _members(api: AirflowApi, path: str, one: OpenRun, deeds: list[dict[str, Any
     said: tuple[Sign, str] | None = None
     for number, member in enumerate(gone):
         if number < _ASKED_EACH or said is None:
-            task_id, _, index = member.partition("[")
-            mapped = (index.rstrip("]"),) if index else ()
-            said = _verdict(api.once(f"{path}{path_of('taskInstances', task_id, *mapped)}"), one, deeds)
+            said = _verdict(_instance(api, path, member), one, deeds)
         if said is not None:
             yield _fact(one, said[0], now, f"{member} {said[1]}", member)
 
@@ -135,11 +136,28 @@ def _verdict(task: dict[str, Any] | None, one: OpenRun, deeds: list[dict[str, An
     return "cleared", f"was cleared{_by(deeds, 'cleared', 'changed')}"
 
 
+def _instance(api: AirflowApi, path: str, member: str) -> dict[str, Any] | None:
+    """What Airflow says now of a task that is listed as failed; None where there is no such thing any more."""
+    task_id, index, iteration = _parts(member)
+    if iteration is None:
+        return cast("dict[str, Any] | None", api.once(f"{path}{path_of('taskInstances', task_id, *index)}"))
+    listed = api.pages(f"{path}/taskInstances", "task_instances", task_id=task_id, order_by="id")
+    return next((task for task in listed if _name(task) == member), None)
+
+
+def _parts(member: str) -> tuple[str, tuple[int, ...], str | None]:
+    """Task, map index where there is one, and iteration of a task as an incident lists it."""
+    found = _MEMBER.fullmatch(member)
+    if found is None:
+        return member, (), None
+    return found["task_id"], (int(found["index"]),) if found["index"] else (), found["iteration"]
+
+
 def _fact(one: OpenRun, sign: Sign, now: float, reason: str, member: str = "") -> Fact:
-    task_id, _, index = member.partition("[")
+    task_id, index, iteration = _parts(member)
     return Fact(
         family="task" if member else "run", sign=sign, time=now, reason=reason, dag_id=one.dag_id,
-        run_id=one.run_id or None, task_id=task_id or None, map_index=int(index.rstrip("]")) if index else -1,
+        run_id=one.run_id or None, task_id=task_id or None, map_index=index[0] if index else -1, iteration=iteration,
     )  # fmt: skip
 
 
@@ -164,5 +182,5 @@ def _concerns(deed: dict[str, Any], one: OpenRun) -> bool:
 
 
 def _name(task: dict[str, Any]) -> str:
-    index = task.get("map_index", -1)
-    return str(task["task_id"]) if index < 0 else f"{task['task_id']}[{index}]"
+    loop = task.get("loop_iteration")
+    return task_name(task["task_id"], task.get("map_index", -1), str(loop["iteration"]) if loop else None)

@@ -37,6 +37,7 @@ from observability.events import (
     TaskRemoved,
     TaskStuck,
     TaskUnstuck,
+    base_iteration,
     moment,
 )
 from observability.watch import gauges
@@ -45,7 +46,7 @@ from observability.watch.witnesses.alone import ODD_ANSWERS, Questions
 from observability.watch.witnesses.api import ApiUnavailable, path_of
 from observability.watch.witnesses.assets import updated_assets
 from observability.watch.witnesses.diagnose import Verdict, diagnose_run, diagnose_task
-from observability.watch.witnesses.logs import LastWords, last_words, log_path, words_in
+from observability.watch.witnesses.logs import LastWords, last_words, log_path, place_of, words_in
 from observability.watch.witnesses.people import People
 from observability.watch.witnesses.room import Room
 
@@ -83,6 +84,8 @@ _NO_FAILURE = {"up_for_retry", "success", "removed", "skipped", "upstream_failed
 _ACTIVE = ("queued", "scheduled", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 _LIMITS = ("max_active_tasks", "max_consecutive_failed_dag_runs")
+_STUCK = ("dag_id", "dag_run_id", "task_id", "map_index", "try_number", "pool")
+_IN_LOOP = ("loop_iteration", "region_id", "id")
 _COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processor": "dag-processor"}
 
 
@@ -198,6 +201,9 @@ class Reconciler:
             yield from self._one(f"death {fact.key}", partial(self._confirm, fact))
 
     def _confirm(self, fact: Fact) -> Iterator[Fact]:
+        if fact.iteration is not None:
+            yield from self._confirm_iteration(fact)
+            return
         mapped = (fact.map_index,) if fact.map_index >= 0 else ()
         run = ("dags", str(fact.dag_id), "dagRuns", str(fact.run_id))
         one = self._api.get(path_of(*run, "taskInstances", str(fact.task_id), *mapped))
@@ -209,6 +215,22 @@ class Reconciler:
             yield self._failed_task(one)
         elif one["state"] in _NO_FAILURE or one["try_number"] > (fact.try_number or 0):
             yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
+
+    def _confirm_iteration(self, fact: Fact) -> Iterator[Fact]:
+        """What Airflow says of an attempt in a task loop: one that is not there any more was run again, or deleted."""
+        run = ("dags", str(fact.dag_id), "dagRuns", str(fact.run_id))
+        if "/" in str(fact.run_id):
+            return
+        asked = {"task_id": str(fact.task_id), "order_by": "id"}
+        listed = self._api.pages(f"{path_of(*run)}/taskInstances", "task_instances", **asked)
+        mine = [one for one in listed if _is_instance(one, fact)]
+        if not mine:
+            yield replace(fact, sign="dismissed", witness="reconciler")
+        for one in mine:
+            if one["state"] == "failed":
+                yield self._failed_task(one)
+            if one["state"] in _NO_FAILURE or (one["state"] == "failed" and fact.ti_id is None):
+                yield replace(fact, sign="dismissed", witness="reconciler")  # else it has its own name now
 
     def _list_tasks(self, since: float) -> list[dict[str, Any]]:
         asked = {"updated_at_gte": _iso(since), "state": ["failed", "up_for_retry", "removed"], "order_by": "id"}
@@ -268,8 +290,9 @@ class Reconciler:
             return bare
         about = f"evidence of {_name_of(one)}"
         path = log_path(
-            self._folder, one["dag_id"], one["dag_run_id"], one["task_id"], one["map_index"], one["try_number"]
-        )
+            self._folder, one["dag_id"], one["dag_run_id"], one["task_id"], one["map_index"], one["try_number"],
+            _loop(one).get("iteration"),
+        )  # fmt: skip
         words = last_words(path)
         none = LastWords()
         if not words.evidence and one.get("start_date"):
@@ -297,7 +320,7 @@ class Reconciler:
             return Fact(
                 family="task", sign=sign, time=when, dag_id=one["dag_id"], run_id=one["dag_run_id"],
                 task_id=one["task_id"], map_index=one["map_index"], try_number=one["try_number"], evidence=evidence,
-                about=about,
+                about=about, **_loop(one),
             )  # fmt: skip
         certainty = more.pop("certainty", GUESSED)
         told = {"cause": "platform", "reason": "", **more}
@@ -312,11 +335,15 @@ class Reconciler:
             run_id=one.get("dag_run_id"),
             task_id=one.get("task_id"),
             map_index=one.get("map_index") if one.get("task_id") else None,
+            **_loop(one),
             try_number=one.get("try_number"),
             operator=one.get("operator_name"),
             pool=one.get("pool") if one.get("task_id") else None,
             run_type=one.get("run_type"),
             logical_date=one.get("logical_date"),
+            partition_key=one.get("partition_key"),
+            bundle_version=one.get("bundle_version"),
+            dag_version=_dag_version(one),
             owner=known.get("owner"),
             tags=tuple(known["tags"]) if known.get("tags") else None,
         )
@@ -325,7 +352,7 @@ class Reconciler:
         """The last words as Airflow serves them: the log may lie elsewhere."""
         task = ("dags", one["dag_id"], "dagRuns", one["dag_run_id"], "taskInstances", one["task_id"])
         path = path_of(*task, "logs", one["try_number"])
-        said = _mapping(self._api.once(path, map_index=one["map_index"], full_content="true")) or {}
+        said = _mapping(self._api.once(path, full_content="true", **place_of(one))) or {}
         content = said.get("content", [])
         return (
             words_in(line for line in content if isinstance(line, dict)) if isinstance(content, list) else LastWords()
@@ -573,19 +600,11 @@ class Reconciler:
             fact = self._stuck(event, now)
             if waited < limit and fact.key not in scene.stuck:  # from scheduled to queued it waits on
                 continue
-            stuck[fact.key] = [
-                one["dag_id"],
-                one["dag_run_id"],
-                one["task_id"],
-                one["map_index"],
-                one["try_number"],
-                one["pool"],
-            ]
+            stuck[fact.key] = [*(one[name] for name in _STUCK), {name: one[name] for name in _IN_LOOP if one.get(name)}]
             yield fact
-        for key, (dag_id, run_id, task_id, map_index, attempt, pool) in scene.stuck.items():
+        for key, (*gone, loop) in _with_loops(scene.stuck):
             if key not in stuck:
-                gone = {"dag_id": dag_id, "dag_run_id": run_id, "task_id": task_id, "map_index": map_index}
-                about = self._identity({**gone, "try_number": attempt, "pool": pool})
+                about = self._identity({**dict(zip(_STUCK, gone, strict=True)), **loop})
                 yield self._stuck(TaskUnstuck(identity=about, reason="it waits no longer"), now)
         scene.stuck, scene.full = stuck, room.full
 
@@ -698,7 +717,43 @@ def _mapping(answer: Any) -> dict[str, Any] | None:
 def _name_of(one: dict[str, Any]) -> str:
     """What a row of a listing is about, for people and for counting."""
     names = ("dag_id", "dag_run_id", "task_id", "map_index", "try_number")
-    return " ".join(str(one[name]) for name in names if one.get(name) not in (None, -1))
+    said = [str(one[name]) for name in names if one.get(name) not in (None, -1)]
+    if (iteration := _loop(one).get("iteration")) is not None:
+        said.append(f"iteration {iteration}")
+    return " ".join(said)
+
+
+def _loop(one: dict[str, Any]) -> dict[str, Any]:
+    """Where in a task loop a row of the API is (Airflow 3.4); nothing outside one."""
+    if not isinstance(loop := one.get("loop_iteration"), dict):
+        return {}
+    return {
+        "iteration": str(loop["iteration"]),
+        "loop_id": str(loop["loop_id"]),
+        "region_id": one.get("region_id"),
+        "ti_id": one.get("id"),
+    }
+
+
+def _is_instance(one: dict[str, Any], fact: Fact) -> bool:
+    """Tell whether a row is about the attempt of a task loop that a fact is about."""
+    if fact.ti_id is not None:
+        return str(one.get("id")) == fact.ti_id
+    same = (one.get("map_index"), one.get("try_number")) == (fact.map_index, fact.try_number)
+    return same and base_iteration(_loop(one).get("iteration")) == base_iteration(fact.iteration)
+
+
+def _dag_version(one: dict[str, Any]) -> int | None:
+    """The version of the DAG: that of a task's row, or the first of the several that a run's row may have."""
+    found = one.get("dag_version") or next(iter(one.get("dag_versions") or ()), None)
+    number = found.get("version_number") if isinstance(found, dict) else None
+    return number if isinstance(number, int) else None
+
+
+def _with_loops(stuck: dict[str, list[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """The stuck tasks of a scene; those that an older version remembered know of no loop."""
+    for key, values in stuck.items():
+        yield key, values if len(values) > len(_STUCK) else [*values, {}]
 
 
 def _waited(one: dict[str, Any], since: str, now: float) -> float:

@@ -97,7 +97,7 @@ def _watched(store: Readable) -> list[str]:
 def _still_broken(ended: Iterable[Document]) -> list[Document]:
     last: dict[tuple[Any, ...], Document] = {}
     for document in ended:
-        about = (document.get("airflow.dag_id"), document.get("airflow.task_id"), document.get("airflow.map_index"))
+        about = tuple(document.get(f"airflow.{name}") for name in ("dag_id", "task_id", "map_index", "iteration"))
         last[about] = document
     return sorted(
         (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.answers.reading import events_of, median, ms
+from observability.events import task_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,16 +33,23 @@ class Step:
     duration_ms: float | None
     watermark: str | None
     map_index: int | None = None
+    iteration: str | None = None
     usual_rows_out: float | None = None
     usual_duration_ms: float | None = None
+
+    @property
+    def instance(self) -> str:
+        """Which part of the task it belongs to: ``[2]``, ``[iteration 1]``; empty for a task that is one."""
+        return task_name("", self.map_index, self.iteration)
 
     @property
     def unusual(self) -> bool:
         """True when it wrote less than half or more than twice its usual rows.
 
-        Never of a mapped part: what it is given differs from run to run, and parts move along as others come and go.
+        Never of a mapped part or an iteration: what it is given differs from run to run, and parts move along as
+        others come and go.
         """
-        if not self.usual_rows_out or self.rows_out is None or self.map_index is not None:
+        if not self.usual_rows_out or self.rows_out is None or self.instance:
             return False
         return not 1 / _FAR <= self.rows_out / self.usual_rows_out <= _FAR
 
@@ -95,6 +103,7 @@ def _step(document: Document, usual_rows: float | None = None, usual_ms: float |
         duration_ms=ms(document.get("event.duration")),
         watermark=document.get("etl.watermark"),
         map_index=_part_of(document),
+        iteration=document.get("airflow.iteration"),
         usual_rows_out=usual_rows,
         usual_duration_ms=usual_ms,
     )
@@ -106,4 +115,5 @@ def _part_of(document: Document) -> int | None:
 
 
 def _which_step(document: Document) -> tuple[Any, ...]:
-    return (*(document.get(name) for name in ("airflow.task_id", "etl.step", "etl.table")), _part_of(document))
+    names = ("airflow.task_id", "etl.step", "etl.table", "airflow.iteration")
+    return (*(document.get(name) for name in names), _part_of(document))

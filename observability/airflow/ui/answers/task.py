@@ -9,6 +9,7 @@ from observability.airflow.ui.answers.attempts import Attempt, attempts_in, runn
 from observability.airflow.ui.answers.incidents import open_incidents
 from observability.airflow.ui.answers.reading import RUN_ENDED, RUNS_SHOWN, events_of, first
 from observability.airflow.ui.answers.steps import Step, steps_beside_usual
+from observability.events import iteration_labels
 from observability.store import Query
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from observability.store import Readable
 
 __all__ = ["TaskPage", "task_page"]
+
+
+_BROKEN = ("failed", "killed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +40,30 @@ class TaskPage:
     lines: list[Document]
     trace_id: str | None
 
+    @property
+    def many(self) -> bool:
+        """True where there are several instances of the task: it is mapped, or in a task loop."""
+        return any(attempt.name != self.task_id for attempt in self.attempts)
 
-def task_page(
-    store: Readable, dag_id: str, task_id: str, run_id: str | None = None, map_index: int | None = None
+
+def task_page(  # noqa: PLR0913, PLR0917 - each is a part of the page's address
+    store: Readable,
+    dag_id: str,
+    task_id: str,
+    run_id: str | None = None,
+    map_index: int | None = None,
+    iteration: int | None = None,
 ) -> TaskPage:
-    """One task: of the run ``run_id``, or over its last runs where none is given."""
+    """One task: of the run ``run_id``, or over its last runs where none is given; of a task loop one iteration."""
     where: dict[str, Any] = {"airflow.dag_id": dag_id, "airflow.task_id": task_id}
     here = {**where, **({"airflow.run_id": run_id} if run_id else {})}
     if map_index is not None and map_index >= 0:
         here["airflow.map_index"] = map_index
+    if iteration is not None:
+        here["airflow.iteration"] = iteration_labels(iteration)
     events = events_of(store, here)
     attempts = [*attempts_in(events), *(_running(store, events, where, run_id) if run_id else [])]
-    verdict = attempts[-1] if attempts else None
+    verdict = _verdict(attempts)
     alerts = events_of(
         store, {"airflow.dag_id": dag_id, **({"airflow.run_id": run_id} if run_id else {})}, dataset="contrail.alert"
     )
@@ -69,6 +85,15 @@ def task_page(
         lines=list(lines),
         trace_id=first(events, "trace.id"),
     )
+
+
+def _verdict(attempts: list[Attempt]) -> Attempt | None:
+    """The attempt that says how the task ended: of several instances the last one that failed, else the last one."""
+    last = {(attempt.document.get("airflow.run_id"), attempt.name): attempt for attempt in attempts}
+    newest = attempts[-1].document.get("airflow.run_id") if attempts else None
+    ends = [attempt for (run_id, _), attempt in last.items() if run_id == newest]
+    broken = [attempt for attempt in ends if attempt.state in _BROKEN]
+    return max(broken or ends, key=lambda attempt: attempt.ended, default=None)
 
 
 def _running(store: Readable, events: list[Document], where: dict[str, Any], run_id: str) -> list[Attempt]:
