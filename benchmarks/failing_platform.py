@@ -1,11 +1,10 @@
-"""A real platform whose DAGs fail in every way there is, and what was said about each."""
+"""A real platform whose DAGs fail, and what was said about each."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from benchmarks.failing_ways import WAYS
 from observability.cli.platform.api import Api
 from observability.cli.platform.keys import password
 from observability.cli.platform.layout import Layout
@@ -26,7 +26,9 @@ from observability.cli.platform.ports import any_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["WAYS", "Failing", "Outcome", "Way", "ended_by", "failing_platform", "judge", "try_all"]
+    from benchmarks.failing_ways import Way
+
+__all__ = ["Failing", "Outcome", "alerts_of", "failing_platform", "judge", "settle", "until"]
 
 _CONTRAIL = (sys.executable, "-m", "observability.cli")
 _DAGS = Path(__file__).parent / "failing_dags"
@@ -37,68 +39,6 @@ channels: {file: {type: file, rate_per_minute: 10000}}
 receivers: {everybody: {channels: [file]}}
 routes: [{receiver: everybody}]
 """
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to fail: what is expected of it. ``alerts`` is how many messages, ``plain`` what callbacks can see.
-
-    ``ends`` is what the resolution says of who ended it, with ``{run}`` for the run.
-    """
-
-    name: str
-    causes: tuple[str, ...] = ("app",)
-    alerts: int = 1
-    task: str | None = "work"
-    component: str = ""
-    runs: int = 1
-    patience_s: float = 90.0
-    ends: str = ""
-
-
-WAYS = (
-    Way("exception"),
-    Way("retry_then_success", alerts=0),
-    Way("retry_then_failure"),
-    Way("fail_exception"),
-    Way("execution_timeout", ("timeout",)),
-    Way("sigkill", ("killed",)),
-    Way("sigkill_retried", alerts=0),
-    Way("oom", ("oom",)),
-    Way("segfault", ("killed",)),
-    Way("runner_fails", ("killed",)),
-    Way("os_exit", ("killed",)),
-    Way("system_exit"),
-    Way("command_killed", ("killed",)),
-    Way("template"),
-    Way("supervisor_killed", ("lost_heartbeat",), patience_s=120),
-    Way("stuck", ("stuck_queued",)),
-    Way("run_timeout", ("timeout",), task=None),
-    Way("deadlock", task=None),
-    Way("by_hand", ("cancelled",)),
-    Way("upstream", task="first"),
-    Way("mapped"),
-    Way("import_error", ("import",), task=None),
-    Way("vanished", ("import",), task=None),
-    Way("auto_paused", ("platform",), task=None, runs=2),
-    Way("sensor_timeout", ("timeout",)),
-    Way("callback_raises"),
-    Way("trigger_timeout", ("timeout",)),
-    Way("trigger_fails", ("dependency",)),
-    Way("set_success", ends="work was set to success by admin"),
-    Way("set_skipped", ends="work was set to skipped by admin"),
-    Way("run_set_success", ends="run {run} was set to success by admin"),
-    Way("cleared", ends="run {run} succeeded after work was cleared by admin"),
-    Way("run_deleted", ends="run {run} was deleted by admin"),
-    Way("dag_deleted", ends="the DAG was deleted by admin"),
-    Way("fine", alerts=0),
-    Way("stuck_queued", ("stuck_queued",)),
-    Way("deferred", ("platform",), component="triggerer"),
-    Way("dag_processor", ("platform",), task=None, component="dag-processor"),
-    Way("scheduler", ("platform",), task=None, component="scheduler"),
-    Way("never_started", ("platform",), alerts=0, task=None),  # the scheduler's incident explains it
-)
-"""Every way, in the order of the table in docs/alerts.md."""
 
 
 @dataclass
@@ -187,140 +127,6 @@ def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6, data
         subprocess.run([*_CONTRAIL, "down"], env=environment, check=False, timeout=60, capture_output=True)
 
 
-def try_all(failing: Failing, *, parts: tuple[str, ...] = ("tasks", "files", "queue", "components")) -> None:
-    """Make every way happen, and wait until each has been told or its patience is over."""
-    later = {"import_error", "vanished", "deferred", "never_started", "auto_paused", "stuck_queued"}
-    with failing.api() as api:
-        _until(lambda: len(_dags(api)) > 31, 60)  # noqa: PLR2004 - all files have been parsed
-        failing.trigger(api, "auto_paused")
-        if "tasks" in parts:
-            for way in WAYS:
-                if f"way_{way.name}" in _dags(api) and way.name not in later and not way.ends:
-                    failing.trigger(api, way.name)
-            _by_hand(failing, api)
-            _deadlock(failing, api)
-            _settle(failing, [way for way in WAYS if not way.component and way.name not in later])
-        if "people" in parts:
-            _people(failing, api)
-        if "files" in parts:
-            _files(failing)
-            _second_run_of(failing, api, "auto_paused")
-            _settle(failing, [way for way in WAYS if way.name in {"import_error", "vanished", "auto_paused"}])
-        if "queue" in parts:
-            _queue(failing, api)
-        if "components" in parts:
-            _components(failing, api)
-
-
-def _dags(api: Api) -> set[str]:
-    return {one["dag_id"] for one in api.pages("/dags", "dags")}
-
-
-def _files(failing: Failing) -> None:
-    (failing.dags / "broken_later.py").write_text("from airflow.sdk import DAG\n\nwith DAG(\n")
-    (failing.dags / "gone_later.py").unlink()
-    failing.began |= {"import_error": time.time(), "vanished": time.time()}
-
-
-def _second_run_of(failing: Failing, api: Api, name: str) -> None:
-    first = failing.runs[name][0]
-    _until(lambda: api.call("GET", f"/dags/way_{name}/dagRuns/{first}")["state"] == "failed", 60)
-    failing.began[name] = time.time()
-    failing.trigger(api, name)
-
-
-def _by_hand(failing: Failing, api: Api) -> None:
-    run_id = failing.runs["by_hand"][0]
-    path = f"/dags/way_by_hand/dagRuns/{run_id}/taskInstances/work"
-    _until(lambda: api.call("GET", path)["state"] == "running", 120)
-    failing.began["by_hand"] = time.time()
-    api.call("PATCH", path, json={"new_state": "failed"})
-
-
-def _people(failing: Failing, api: Api) -> None:
-    """End failures as people do, each after it was told."""
-    ways = [way for way in WAYS if way.ends]
-    for way in ways:
-        failing.trigger(api, way.name)
-    _settle(failing, ways)
-    for way in ways:
-        run_id = failing.runs[way.name][0]
-        run = f"/dags/way_{way.name}/dagRuns/{run_id}"
-        _DEEDS[way.name](api, way.name, run, run_id)
-    _until(lambda: all(ended_by(way, failing) for way in ways), 90)
-
-
-def _clear(api: Api, name: str, _run: str, run_id: str) -> None:
-    asked = {"dry_run": False, "task_ids": ["work"], "dag_run_id": run_id}
-    api.call("POST", f"/dags/way_{name}/clearTaskInstances", json=asked)
-
-
-_DEEDS: dict[str, Callable[[Api, str, str, str], object]] = {
-    "set_success": lambda api, _, run, __: api.call(
-        "PATCH", f"{run}/taskInstances/work", json={"new_state": "success"}
-    ),
-    "set_skipped": lambda api, _, run, __: api.call(
-        "PATCH", f"{run}/taskInstances/work", json={"new_state": "skipped"}
-    ),
-    "run_set_success": lambda api, _, run, __: api.call("PATCH", run, json={"state": "success"}),
-    "cleared": _clear,
-    "run_deleted": lambda api, _, run, __: api.call("DELETE", run),
-    "dag_deleted": lambda api, name, _, __: api.call("DELETE", f"/dags/way_{name}"),
-}
-
-
-def ended_by(way: Way, failing: Failing) -> list[str]:
-    """Words of a way's resolutions about who ended it."""
-    run_id = failing.runs.get(way.name, [""])[0]
-    over = [one for one in failing.told() if one["kind"] == "resolved" and one["run_id"] == run_id]
-    return [dict(one["details"]).get("Resolved by", "") for one in over]
-
-
-def _deadlock(failing: Failing, api: Api) -> None:
-    """Clear a run that ended well, so that it cannot end again."""
-    path = f"/dags/way_deadlock/dagRuns/{failing.runs['deadlock'][0]}"
-    _until(lambda: api.call("GET", path)["state"] == "success", 120)
-    failing.began["deadlock"] = time.time()
-    asked = {
-        "dry_run": False, "only_failed": False, "task_ids": ["numbers"], "include_downstream": True,
-        "dag_run_id": failing.runs["deadlock"][0],
-    }  # fmt: skip
-    api.call("POST", "/dags/way_deadlock/clearTaskInstances", json=asked)
-
-
-def _queue(failing: Failing, api: Api) -> None:
-    """Stop every worker of the executor, so that what is queued stays so."""
-    workers = [one for one in failing.component("scheduler").children() if "LocalExecutor" in " ".join(one.cmdline())]
-    for worker in workers:
-        worker.send_signal(signal.SIGSTOP)
-    try:
-        run_id = failing.trigger(api, "stuck_queued")
-        path = f"/dags/way_stuck_queued/dagRuns/{run_id}/taskInstances/work"
-        _until(lambda: api.call("GET", path)["state"] == "queued", 60)
-        failing.began["stuck_queued"] = time.time()
-        _settle(failing, [way for way in WAYS if way.name == "stuck_queued"])
-    finally:
-        for worker in workers:
-            worker.send_signal(signal.SIGCONT)
-
-
-def _components(failing: Failing, api: Api) -> None:
-    run_id = failing.trigger(api, "deferred")
-    path = f"/dags/way_deferred/dagRuns/{run_id}/taskInstances/work"
-    _until(lambda: api.call("GET", path)["state"] == "deferred", 60)
-    api.call("PATCH", "/dags/way_never_started", json={"is_paused": False})
-    stopped = [failing.component(name) for name in ("triggerer", "dag-processor", "scheduler")]
-    failing.began |= {name: time.time() for name in ("deferred", "dag_processor", "scheduler", "never_started")}
-    for process in stopped:
-        process.send_signal(signal.SIGSTOP)
-    try:
-        wanted = [way for way in WAYS if way.component or way.name == "never_started"]
-        _settle(failing, wanted, patience_s=130)
-    finally:
-        for process in stopped:
-            process.send_signal(signal.SIGCONT)
-
-
 def alerts_of(way: Way, failing: Failing, sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages that told of this way: of its last run, or of its component."""
     opened = [one for one in sent if one["kind"] in {"opened", "reminder", "escalated", "digest"}]
@@ -335,7 +141,7 @@ def alerts_of(way: Way, failing: Failing, sent: list[dict[str, Any]]) -> list[di
     return [one for one in mine if one["run_id"] == last] if last else mine
 
 
-def _settle(failing: Failing, ways: list[Way], patience_s: float | None = None) -> None:
+def settle(failing: Failing, ways: list[Way], patience_s: float | None = None) -> None:
     """Wait until each of ``ways`` has been told, or its patience is over."""
     begun = time.time()
 
@@ -344,11 +150,12 @@ def _settle(failing: Failing, ways: list[Way], patience_s: float | None = None) 
         left = [way for way in ways if len(alerts_of(way, failing, sent)) < way.alerts]
         return not [w for w in left if time.time() < begun + (patience_s or w.patience_s)]
 
-    _until(told, 150, every_s=0.5)
+    until(told, 150, every_s=0.5)
     time.sleep(3)  # a second message would come now
 
 
-def _until(holds: Callable[[], Any], within_s: float, every_s: float = 0.3) -> None:
+def until(holds: Callable[[], Any], within_s: float, every_s: float = 0.3) -> None:
+    """Ask until ``holds()``, for so long at most."""
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline:

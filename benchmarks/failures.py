@@ -8,7 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.failing_platform import WAYS, Outcome, failing_platform, judge, try_all
+from benchmarks.failing_people import is_ended_rightly
+from benchmarks.failing_platform import Outcome, failing_platform, judge
+from benchmarks.failing_trials import try_all
+from benchmarks.failing_ways import WAYS
 from benchmarks.figure import Figure, Options, Sample, Target
 
 
@@ -20,6 +23,7 @@ def run(options: Options) -> list[Figure]:
     ):
         try_all(failing)
         outcomes = judge(failing)
+        unsaid = [one.way.name for one in outcomes if not is_ended_rightly(one.way, failing)]
     Console(stderr=True).print(_matrix(outcomes))
     silent = [one for one in outcomes if one.way.alerts and not one.alerts]
     wrong = [one for one in outcomes if len(one.alerts) != one.way.alerts]
@@ -34,6 +38,10 @@ def run(options: Options) -> list[Figure]:
         ),
         Figure("ways that nobody heard of", "ways", Sample((len(silent),)), targets=(Target(at_most=0),)),
         Figure("wrong causes", "ways", Sample((len(cause),)), targets=(Target(at_most=0),)),
+        Figure(
+            "ends by people whose message does not say who", "ways", Sample((len(unsaid),)),
+            targets=(Target(at_most=0),), notes={"unsaid": unsaid},
+        ),
     ]  # fmt: skip
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.failing_platform import WAYS, ended_by, failing_platform, judge, try_all
+from benchmarks.failing_people import ended_by
+from benchmarks.failing_platform import failing_platform, judge
+from benchmarks.failing_trials import try_all
+from benchmarks.failing_ways import WAYS
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
