@@ -43,12 +43,14 @@ class SinkAlarms:
         """Report what has begun and what is over."""
         for account in accounts:
             stage = f"{account.sink} of {self._host}"
-            why = account.refusing
+            letters = f"{stage}: dead letters"
+            # one fault is one report: a stream whose first refusals are reported is not reported again at the hundredth
+            why = "" if letters in self._firing else account.refusing
             if account.trouble and now - account.trouble_since >= self._patience_s:
                 why = f"it takes no records: {account.trouble}"
             over = not account.trouble and not why
             self._report(account.sink, stage, why, over, "it takes records again", now)
-            self._look_at_dead_letters(account, f"{stage}: dead letters", now)
+            self._look_at_dead_letters(account, letters, now)
 
     def _look_at_dead_letters(self, account: Account, stage: str, now: float) -> None:
         grown = account.refused - self._refused.get(account.sink, 0)
@@ -59,7 +61,7 @@ class SinkAlarms:
         if account.refusing:  # reported of the sink itself already
             why = ""
         quiet = now - self._grew.setdefault(account.sink, now) >= self._quiet_s
-        over = not why and (quiet or account.dead_letters == 0)
+        over = not why and not account.refusing and (quiet or account.dead_letters == 0)
         said = "they were sent again" if account.dead_letters == 0 else "no more documents are refused"
         self._report(account.sink, stage, why, over, said, now, grown)
 

@@ -60,6 +60,23 @@ def test_dead_letters_that_grow_are_reported_until_they_are_sent_again(told, acc
     assert actions(told) == [grown, ("sink.recovered", "they were sent again")]
 
 
+def test_a_stream_whose_first_refusals_are_reported_is_not_reported_again_when_all_are_refused(told, account, alarms):
+    account.judged("airflow.task", 0, 5, "illegal")
+    account.dead_letters = 5
+    alarms.look([account], 1000.0)
+    account.judged("airflow.task", 0, 300, "illegal")
+    account.dead_letters = 305
+    for moment in (1001.0, 1100.0, 2000.0):
+        alarms.look([account], moment)
+    assert account.refusing
+    assert [one["event.action"] for one in told()] == ["sink.failed"]
+    account.judged("airflow.task", 9, 0, "")
+    account.dead_letters = 0
+    alarms.look([account], 2001.0)
+    assert [one["event.action"] for one in told()] == ["sink.failed", "sink.recovered"]
+    assert all(one["telemetry.stage"].endswith(": dead letters") for one in told())
+
+
 def test_dead_letters_of_long_ago_are_no_news(told, account, alarms):
     account.totals["etl.event", "rejected"] = 500  # by a relay before this one
     account.dead_letters = 500
