@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from observability.catalog import CAUSE_LABELS
 from observability.cli import silences
 from observability.cli.moments import iso, lasting, moment_of
+from observability.cli.silences import rules_for_people
 from observability.settings import get_settings
 from observability.watch import book, schema
 from observability.watch.desk import Desk
@@ -59,7 +60,7 @@ def _ledger() -> Iterator[Connection]:
 
 def _desk() -> Desk:
     settings = get_settings()
-    rules = RulesFile(find_rules(settings)).rules
+    rules = rules_for_people()
     teller = Teller(rules, Links.of(settings, rules), settings.contrail.environment)
     return Desk(teller, emit_after_s=_EMIT_HERE_S)
 
@@ -162,7 +163,7 @@ def send_test(
 ) -> None:
     """Send a test through the whole path and wait until it has arrived."""
     settings, now = get_settings(), time.time()
-    rules = RulesFile(find_rules(settings)).rules
+    rules = rules_for_people()
     used = dict.fromkeys(name for one in rules.receivers.values() for name in one.channels)
     names = [channel] if channel else list(used)
     if channel and channel not in rules.channels:
@@ -193,7 +194,7 @@ def explain(  # noqa: PLR0913 - a command has that many options
 ) -> None:
     """Say who would hear of a failure of this DAG, and why."""
     settings, now = get_settings(), time.time()
-    rules = RulesFile(find_rules(settings)).rules
+    rules = rules_for_people()
     about = {"env": settings.contrail.environment, **_known(dag)}
     about |= {"owner": owner} if owner else {}
     one = Incident(

@@ -19,13 +19,17 @@ from observability.watch.errors import WatchError
 from observability.watch.ledger import Ledger
 from observability.watch.route import Match
 from observability.watch.rules_file import RulesFile, find_rules
+from observability.watch.rules_in_force import usable_rules
+from observability.watch.rules_text import RulesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.engine import Connection
 
-__all__ = ["app"]
+    from observability.watch.route import Rules
+
+__all__ = ["app", "rules_for_people"]
 
 app = typer.Typer()
 
@@ -174,8 +178,24 @@ def _change(connection: Connection, number: int, values: dict[str, Any]) -> None
     connection.execute(update(schema.silences).where(schema.silences.c.id == number).values(**values))
 
 
+def rules_for_people() -> Rules:
+    """The rules that are in force; a file that is broken is reported on stderr and stops no command but ``check``."""
+    settings = get_settings()
+    path, ledger = find_rules(settings), Ledger(settings.ledger_url)
+    try:
+        found = usable_rules(path, ledger)
+    except RulesError as error:
+        typer.echo(f"{error}\nNo watcher has read good rules yet: those that come with Contrail are used.", err=True)
+        return RulesFile(None).rules
+    finally:
+        ledger.close()
+    if found.problem:
+        typer.echo(f"{found.problem}\nUntil it is mended, the rules that were in force before are used.", err=True)
+    return found.rules
+
+
 def _of_the_rules(now: float, *, everything: bool) -> Iterator[dict[str, Any]]:
-    for number, window in enumerate(RulesFile(find_rules(get_settings())).rules.silences):
+    for number, window in enumerate(rules_for_people().silences):
         begin, end = window.begins_at, window.ends_at
         if end is None or end > now or everything:
             yield {

@@ -19,7 +19,8 @@ from observability.credentials import CredentialsError, resolve
 from observability.settings import get_settings
 from observability.watch.channels.channel import Contact
 from observability.watch.ledger import Ledger
-from observability.watch.rules_file import RulesFile, find_rules
+from observability.watch.rules_file import find_rules
+from observability.watch.rules_in_force import usable_rules
 from observability.watch.watcher import Watcher
 from observability.watch.witnesses.api import AirflowApi
 
@@ -68,7 +69,7 @@ def watch(
     settings = get_settings()
     ledger = Ledger(settings.ledger_url)
     client = AirflowApi(settings.api_url) if api else None
-    watcher = Watcher(settings, ledger, RulesFile(find_rules(settings)), AirflowContacts(), api=client)
+    watcher = Watcher(settings, ledger, usable_rules(find_rules(settings), ledger), AirflowContacts(), api=client)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         watcher.stop()

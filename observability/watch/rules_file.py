@@ -30,18 +30,28 @@ def find_rules(settings: Settings) -> Path | None:
 class RulesFile:
     """Rules, and the file they come from. Raises :class:`RulesError` when they are broken at the start.
 
+    ``instead`` is the text of the rules to use then; ``problem`` then says why.
+
     A change is a change of the bytes: a file that an editor, ``git`` or a config map has replaced may have the size and
     the time of the one before. ``remarks`` has a line for each rule that does nothing as things are.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, instead: str = "") -> None:
         self.path = path
         self.problem = ""
+        self.text = ""
+        """What is in force, as it was written."""
         self._had_links = False
         self._seen: bytes | str = self._look()
         self.rules: Rules
         self.remarks: list[str]
-        self.rules, self.remarks = self._read(self._seen)
+        try:
+            self.rules, self.remarks = self._read(self._seen)
+        except RulesError as error:
+            if not instead:
+                raise
+            self.rules, self.remarks = self._read(instead.encode())
+            self.problem = str(error)
 
     def reload(self) -> bool:
         """Read the file again if it has changed; True when other rules are in force now, or it has become broken."""
@@ -59,7 +69,9 @@ class RulesFile:
     def _read(self, seen: bytes | str) -> tuple[Rules, list[str]]:
         if isinstance(seen, str):
             raise RulesError(seen)
-        return read_rules(seen, str(self.path or "the rules that come with Contrail"))
+        found = read_rules(seen, str(self.path or "the rules that come with Contrail"))
+        self.text = seen.decode()
+        return found
 
     def _look(self) -> bytes | str:
         """The bytes of the file, or why they say nothing about the file that a person edits."""

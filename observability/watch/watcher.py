@@ -26,6 +26,7 @@ from observability.watch.messages import Links
 from observability.watch.notify import Teller
 from observability.watch.outbox import Courier, fallback_for, reclaim
 from observability.watch.proof import Proof
+from observability.watch.rules_in_force import keep_rules
 from observability.watch.seen import SeenEvents
 from observability.watch.witnesses.api import AirflowApi
 from observability.watch.witnesses.journal import JournalWitness
@@ -92,6 +93,7 @@ class Watcher:
         self._context = TaskContext(
             settings.log_folder, AirflowApi(settings.api_url, timeout_s=_CONTEXT_S) if api else None
         )
+        self._rules_kept = ""
         self._adopt_rules()
         self._proof = Proof(settings.home, contacts)
 
@@ -246,8 +248,8 @@ class Watcher:
                 count_loss("watch.desk", type(error).__name__)
 
     def _regular(self, connection: Connection, now: float) -> None:
-        if self._due("rules", now, _RULES_S) and self._rules.reload():
-            self._tell_about_rules(connection, now)
+        if self._due("rules", now, _RULES_S):
+            self._look_at_rules(connection, now)
         if self._due("deadlines", now, max(1.0, _REST * self._deadlines_took_s)):
             self._check_deadlines(connection, now)
         self._desk.take(connection, self._proof.round(connection, self._desk.teller, now), now)
@@ -279,6 +281,14 @@ class Watcher:
             return False
         self._next[what] = now + every_s
         return True
+
+    def _look_at_rules(self, connection: Connection, now: float) -> None:
+        """Take changed rules, report a file that cannot be used, and keep what is in force for who comes next."""
+        if self._rules.reload() or (self._rules.problem and not self._rules_kept):
+            self._tell_about_rules(connection, now)
+        if self._rules.text != self._rules_kept:
+            keep_rules(connection, self._rules.text)
+            self._rules_kept = self._rules.text
 
     def _tell_about_rules(self, connection: Connection, now: float) -> None:
         problem = self._rules.problem

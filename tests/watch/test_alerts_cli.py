@@ -18,6 +18,7 @@ from observability.watch.errors import WatchError
 from observability.watch.ledger import Ledger
 from observability.watch.outbox import Courier
 from observability.watch.route import ChannelSpec
+from observability.watch.rules_in_force import keep_rules
 
 
 @pytest.fixture
@@ -45,7 +46,9 @@ def run(*arguments, status=0):
 
 
 def parsed(*arguments):
-    return json.loads(run(*arguments, "--json"))
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
 
 
 def deliver(office, home):
@@ -173,6 +176,33 @@ def test_a_test_that_nobody_delivers_fails_and_says_so(office):
 
 def test_the_rules_in_force_are_checked(office):
     assert "no mistakes" in run("check")
+
+
+BROKEN = "routes: ["
+
+
+def test_while_the_rules_are_broken_incidents_are_listed_taken_and_resolved_and_silenced(office, home):
+    office.see(failed())
+    office.pass_time(5)
+    (home / "alerts.yaml").write_text(BROKEN)
+    (incident,) = parsed("list")
+    run("ack", incident["id"])
+    run("silence", "--dag", "x", "--until", "1h")
+    run("silences")
+    said = run("resolve", incident["id"])
+    assert "alerts.yaml" in said
+    assert parsed("list") == []
+    assert isinstance(CliRunner().invoke(app, ["check"]).exception, WatchError)
+
+
+def test_while_the_rules_are_broken_those_in_force_before_are_used(office, home):
+    kept = "channels: {kept: {type: file}}\nreceivers: {all: {channels: [kept]}}\nroutes: [{receiver: all}]\n"
+    with office.ledger.transaction(lock=True) as connection:
+        keep_rules(connection, kept)
+    (home / "alerts.yaml").write_text(BROKEN)
+    done = CliRunner().invoke(app, ["explain", "x", "--json"])
+    assert json.loads(done.stdout)["channels"] == ["kept"]
+    assert "the rules that were in force before are used" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ from observability import contain
 from observability.journal import Journal
 from observability.settings import get_settings
 from observability.watch import book, incidents, schema
+from observability.watch.ledger import read_cursor
 from observability.watch.looker import Confirmer, Looker
 from observability.watch.rules_file import RulesFile
+from observability.watch.rules_in_force import usable_rules
+from observability.watch.rules_text import RulesError
 from observability.watch.watcher import Watcher
 from observability.watch.witnesses.api import AirflowApi, ApiUnavailable
 from observability.watch.witnesses.reconcile import Reconciler
@@ -46,6 +49,35 @@ def lines(path, number, within=20.0):
             return found
         assert time.monotonic() < until, f"only {len(found)} messages"
         time.sleep(0.02)
+
+
+def test_a_watcher_that_is_started_while_the_rules_are_broken_goes_on_with_those_before_and_says_so(settings, ledger):
+    path = settings.home / "alerts.yaml"
+    good = "channels: {kept: {type: file}}\nreceivers: {all: {channels: [kept]}}\nroutes: [{receiver: all}]\n"
+    path.write_text(good)
+
+    def run_until(watcher, holds):
+        running = threading.Thread(target=watcher.run)
+        running.start()
+        until = time.monotonic() + 30
+        while not holds():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        watcher.stop()
+        running.join()
+
+    def asked(question, *given):
+        with ledger.transaction() as connection:
+            return question(connection, *given)
+
+    run_until(Watcher(settings, ledger, RulesFile(path), None, api=None), lambda: asked(read_cursor, "rules") == good)
+    path.write_text("routes: [")
+    with pytest.raises(RulesError):
+        RulesFile(path)
+    heir = Watcher(settings, ledger, usable_rules(path, ledger), None, api=None)
+    run_until(heir, lambda: asked(book.incidents))
+    assert list(heir._rules.rules.channels) == ["kept"]
+    assert [(one.family, "alerts.yaml:1" in one.reason) for one in asked(book.incidents)] == [("rules", True)]
 
 
 @pytest.mark.parametrize("what", ["observe", "elapse"])
