@@ -270,6 +270,7 @@ def _notification(row: Any) -> dict[str, Any]:
         "attempts": row["attempts"],
         "error": row["error"],
         "incident_id": message.incident_id,
+        "incident_key": message.incident_key,
         "incidents": [dict(one) for one in message.incidents],
         "seen_to_sent_s": round(row["sent"] - row["fact_time"], 3) if row["sent"] and row["fact_time"] else None,
     }
