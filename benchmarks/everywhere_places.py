@@ -109,11 +109,11 @@ class Places:
         return all(self._series(finding, name) for name in names) if names else None
 
     def _page(self, finding: Finding) -> bool | None:
-        """The first page, or that of the DAG, says it: by the reason, in the words of the event."""
+        """The first page, or that of the DAG, says it: by the reason, in the words of one of its events."""
         if not finding.told and catalog.EVENTS[finding.action].alert is None:
             return None
-        event = next(iter(self._events(finding, self._main)), None)
-        if event is None:
+        events = self._events(finding, self._main)
+        if not events:
             return False
         if "first page" not in self._read:
             self._read["first page"] = self.hosts.page("/")
@@ -121,8 +121,8 @@ class Places:
         if finding.dag_id:
             text += self.hosts.page(f"/dags/{quote(finding.dag_id)}")
         said = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)))
-        reason = re.sub(r"\s+", " ", str(event.get("event.reason") or event.get("message") or ""))[:60].strip()
-        return bool(reason) and reason in said
+        reasons = (str(event.get("event.reason") or event.get("message") or "") for event in events)
+        return any(words in said for reason in reasons if (words := re.sub(r"\s+", " ", reason)[:60].strip()))
 
     def _panels(self, finding: Finding) -> bool | None:
         found = list(self._panel_rows(finding))
