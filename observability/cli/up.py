@@ -101,6 +101,7 @@ class _Narrator:
         self._next = time.monotonic() + (_LOOK_EVERY_S if not self._welcomed else 5 * _LOOK_EVERY_S)
         now = health.look(self._layout, self._settings)
         self._say("platform", now.phase)
+        self._say("store", now.store or "answers")
         for part in now.components:
             self._say(
                 part.name,
@@ -131,18 +132,20 @@ def _detach(layout: Layout, settings: Settings, console: Console) -> None:
             [sys.executable, "-m", "observability.cli", "up"],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-    deadline = time.monotonic() + _START_S
+    deadline, now = time.monotonic() + _START_S, health.look(layout, settings)
     while time.monotonic() < deadline:
         if keeper.poll() is not None:
             raise PlatformError(
                 f"the platform did not start: {path.read_text('utf-8').strip().splitlines()[-1:]}; see {path}"
             )
-        if health.look(layout, settings).healthy:
+        now = health.look(layout, settings)
+        if now.healthy:
             welcome(layout, settings.public_url, console)
             return
         time.sleep(0.5)
+    why = now.trouble or f"it is {now.phase}"
     raise PlatformError(
-        f"the platform is not healthy after {_START_S:.0f} s; see contrail status; contrail down stops it"
+        f"the platform is not healthy after {_START_S:.0f} s: {why} (contrail status says more; contrail down stops it)"
     )
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import orjson
 
-from observability.cli.platform.health import look_at_delivery
+from observability.cli.platform.health import ComponentHealth, Health, look_at_delivery
 from observability.relay.sinks.sink import Batch, open_sink
 from observability.settings import load_settings
 
@@ -24,3 +24,13 @@ def test_losses_are_counted_and_the_canarys_sample_of_one_is_none(tmp_path, monk
         sink.send(Batch("contrail.probe", "contrail.probe-x.journal", "journal", [b"1"], [sample]))
     (tmp_path / "relay.status.json").write_text(json.dumps({"sinks": {}}))
     assert look_at_delivery(settings).losses == 7
+
+
+def test_a_platform_that_is_not_healthy_names_each_cause_and_the_remedy():
+    parts = [ComponentHealth("scheduler", "healthy"), ComponentHealth("relay", "unhealthy", "elasticsearch: refused")]
+    store = "the templates are not installed; run `contrail elasticsearch setup`"
+    assert (
+        Health("running", "url", "home", parts, store).trouble
+        == f"store: {store}; relay is unhealthy: elasticsearch: refused"
+    )
+    assert Health("running", "url", "home", parts[:1]).trouble == ""

@@ -67,6 +67,17 @@ class Health:
         """Whether every component and the store are."""
         return self.phase == "running" and not self.store and all(part.state == "healthy" for part in self.components)
 
+    @property
+    def trouble(self) -> str:
+        """What keeps it from being healthy, with the remedy where one is known; "" where nothing does."""
+        ill = [part for part in self.components if part.state != "healthy"]
+        return "; ".join(
+            (
+                *([f"store: {self.store}"] if self.store else []),
+                *(f"{part.name} is {part.state}{': ' if part.detail else ''}{part.detail}" for part in ill),
+            )
+        )
+
     def document(self) -> dict[str, Any]:
         """For machines."""
         return {"healthy": self.healthy, **asdict(self)}
