@@ -141,6 +141,8 @@ lock: ## Pin what pyproject.toml asks for, with hashes and without index address
 	pin demo --extra demo --group build
 	pin production --extra production --group build
 	pin dev --extra production --group dev
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --group pyproject.toml:peers -c requirements/dev.lock -o requirements/peers.lock
 
 .PHONY: clean
 clean: ## Remove what was made: the virtual environment, caches and the platform's home

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _USUAL = (
-    select(schema.history.c.value)
+    select(schema.history.c.time, schema.history.c.value, schema.history.c.occasion)
     .where(
         schema.history.c.measure == bindparam("measure"),
         schema.history.c.dag_id == bindparam("dag_id"),
@@ -192,11 +192,11 @@ def record(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
 
 
 def usual(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
-    connection: Connection, measure: str, dag_id: str, subject: str, before: str = "", most: int = 50
-) -> list[float]:
-    """The last values of a measure, newest first, without the occasion ``before``."""
+    connection: Connection, measure: str, dag_id: str, subject: str, before: str = "", most: int = 400
+) -> list[tuple[float, float, str]]:
+    """The time, value and occasion of a measure's last values, oldest first, without the occasion ``before``."""
     about = {"measure": measure, "dag_id": dag_id, "subject": subject, "before": before, "most": most}
-    return list(connection.execute(_USUAL, about).scalars())
+    return [(row[0], row[1], row[2]) for row in connection.execute(_USUAL, about)][::-1]
 
 
 def last_time(

@@ -8,7 +8,6 @@ Judged from the ledger alone, so that a restart of everything changes nothing. A
 from __future__ import annotations
 
 import re
-import statistics
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, timezone
 from fnmatch import fnmatchcase
@@ -27,6 +26,7 @@ from observability.watch.incidents import key_of
 from observability.watch.ledger import read_cursor, write_cursor
 from observability.watch.pauses import Pauses
 from observability.watch.route import CONDITIONS, Deadline
+from observability.watch.usual import Past, usual_band
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from observability.watch.incidents import Incident
+    from observability.watch.usual import Band
 
-__all__ = ["Deadlines", "Standing", "beside_dag", "limit_of_usual", "recovered"]
+__all__ = ["Deadlines", "Standing", "beside_dag", "recovered"]
 
 _LOOKBACK_S = 7 * 86_400.0
 _OPEN_S = 30 * 86_400.0
@@ -205,9 +206,10 @@ class Deadlines:
             limit = deadline.task_finishes_within
             yield from _lasting(connection, deadline, dag_id, now, "task_started", "task_ended", limit)
         elif deadline.slower_than_usual is not None:
-            usual = book.usual(connection, "duration", dag_id, "")
-            if len(usual) >= deadline.history_least:
-                limit = limit_of_usual(usual, deadline.slower_than_usual)[1]
+            begun = book.last_time(connection, "started", dag_id) or now
+            usual = _usual(connection, deadline, deadline.slower_than_usual, ("duration", dag_id, ""), begun)
+            if usual is not None:
+                limit = usual.high
                 late = _lasting(connection, deadline, dag_id, now, "started", "ended", limit, "than usual ")
                 yield from self._without_pauses(late, limit, deadline, now)
         elif deadline.starts_by is not None:
@@ -307,12 +309,26 @@ def _say_once(dag_id: str, reason: str) -> None:
     structlog.get_logger("contrail.watch").warning("a deadline is not valid", dag_id=dag_id, reason=reason)
 
 
-def limit_of_usual(values: Sequence[float], k: float) -> tuple[float, float]:
-    """The lowest and highest usual value: median ± k·MAD, where MAD is at least 5 % of the median."""
-    middle = statistics.median(values)
-    spread = statistics.median(abs(value - middle) for value in values)
-    width = k * max(spread, 0.05 * abs(middle))
-    return middle - width, middle + width
+def _usual(  # noqa: PLR0913, PLR0917 - the rule, what it is about, and when
+    connection: Connection,
+    deadline: Deadline,
+    width: float | Literal[True],
+    about: tuple[str, str, str],
+    at: float,
+    before: str = "",
+) -> Band | None:
+    """The usual band of a measure of a DAG's subject at a time. Backfills are not learned from."""
+    past = tuple(
+        Past(time, value, not occasion.startswith("backfill__"))
+        for time, value, occasion in book.usual(connection, *about, before=before)
+    )
+    return _band(past, at, None if width is True else width, deadline.history_least, deadline.timezone)
+
+
+@lru_cache(maxsize=1000)
+def _band(past: tuple[Past, ...], at: float, deviations: float | None, least: int, zone: str) -> Band | None:
+    """A band is asked for each second, and learned again only when the past has grown."""
+    return usual_band(past, at, deviations=deviations, least=least, zone=ZoneInfo(zone))
 
 
 def _lasting(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
@@ -421,22 +437,23 @@ def _rows(connection: Connection, deadline: Deadline, dag_id: str, now: float) -
         task_id, _, step = subject.partition(":")
         if not fnmatchcase(task_id, deadline.task or "*") or not fnmatchcase(step, deadline.step):
             continue
-        if reason := _unusual(connection, deadline, dag_id, subject, value, occasion):
+        if reason := _unusual(connection, deadline, dag_id, subject, when, value, occasion):
             yield Standing(
                 "missed", dag_id, when, f"step {step} of {task_id} wrote {value:.0f} rows: {reason}", None, task_id
             )
 
 
 def _unusual(  # noqa: PLR0913, PLR0917 - what there is to know of a load
-    connection: Connection, deadline: Deadline, dag_id: str, subject: str, value: float, occasion: str
+    connection: Connection, deadline: Deadline, dag_id: str, subject: str, when: float, value: float, occasion: str
 ) -> str:
     if deadline.rows_at_least is not None:
         return f"at least {deadline.rows_at_least} are expected" if value < deadline.rows_at_least else ""
-    usual = book.usual(connection, "rows", dag_id, subject, before=occasion)
-    if len(usual) < deadline.history_least or deadline.rows_unlike_usual is None:
+    if deadline.rows_unlike_usual is None:
         return ""
-    low, high = limit_of_usual(usual, deadline.rows_unlike_usual)
-    return "" if low <= value <= high else f"{low:.0f} to {high:.0f} are usual"
+    usual = _usual(connection, deadline, deadline.rows_unlike_usual, ("rows", dag_id, subject), when, occasion)
+    if usual is None or usual.holds(value):
+        return ""
+    return f"{usual.low:.0f} to {usual.high:.0f} are usual, learned from {usual.why}"
 
 
 def _dag_ids(connection: Connection, dags: Mapping[str, Any]) -> list[str]:

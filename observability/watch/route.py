@@ -328,6 +328,9 @@ class Window(_Strict):
         return self
 
 
+Deviations = Annotated[float, Field(gt=0, le=1000)]
+
+
 class Deadline(_Strict):
     """Something that must happen by a time. Exactly one of the conditions."""
 
@@ -341,14 +344,15 @@ class Deadline(_Strict):
     )
     asset: str | None = Field(default=None, description="URI of an asset, with fresh_within.")
     fresh_within: Duration | None = None
-    slower_than_usual: float | None = Field(
-        default=None, gt=0, le=1000, description="k in median + k·MAD of the run's history."
+    slower_than_usual: Deviations | Literal[True] | None = Field(
+        default=None, description="True, or how many standard deviations a run may last longer than usual for its day."
     )
     rows_at_least: int | None = Field(
         default=None, ge=0, le=10**15, description="A step of the task must write as many rows."
     )
-    rows_unlike_usual: float | None = Field(
-        default=None, gt=0, le=1000, description="k in median ± k·MAD of the step's history."
+    rows_unlike_usual: Deviations | Literal[True] | None = Field(
+        default=None,
+        description="True, or how many standard deviations the rows may lie from what is usual for the day.",
     )
     success_within: Duration | None = Field(default=None, description="There must be a successful run this often.")
     step: Word = Field(default="*", description="Glob of step names, for rows.")

@@ -9,7 +9,7 @@ import structlog
 from watch_office import RULES, Office, failed, run_ended
 
 from observability.watch import book
-from observability.watch.deadlines import Deadlines, beside_dag, limit_of_usual
+from observability.watch.deadlines import Deadlines, beside_dag
 from observability.watch.facts import Fact
 from observability.watch.ledger import Ledger
 from observability.watch.route import Deadline
@@ -185,6 +185,8 @@ def test_a_run_is_slower_than_usual_only_when_there_is_a_usual(ledger):
         ({"rows_unlike_usual": 6}, [1000, 1010, 990, 1005, 1000, 9000], ["opened"]),
         ({"rows_unlike_usual": 6}, [1000, 1010, 990, 1005, 1000, 1020], []),
         ({"rows_unlike_usual": 6}, [1000, 20], []),
+        ({"rows_unlike_usual": True}, [1000, 1010, 990, 1005, 1000, 500], ["opened"]),
+        ({"rows_unlike_usual": True}, [1000, 1010, 990, 1005, 1000, 800], []),
     ],
 )
 def test_the_last_load_is_judged_by_its_rows(ledger, deadline, rows, kinds):
@@ -209,11 +211,6 @@ def test_a_dag_declares_its_own_by_tag_or_param():
         ("load", None, "06:00"),
         ("load", 7200.0, None),
     ]
-
-
-def test_usual_is_a_median_with_room_around_it():
-    assert limit_of_usual([100, 100, 100], 2) == (90.0, 110.0)
-    assert limit_of_usual([90, 100, 110], 2) == (80.0, 120.0)
 
 
 def test_a_deadline_of_a_dag_that_is_gone_does_not_recover_by_itself(ledger):
