@@ -21,6 +21,7 @@ from sqlalchemy import Float, and_, bindparam, func, or_, select
 
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
 from observability.watch import book, schema
+from observability.watch.clock import clock_days
 from observability.watch.facts import CERTAIN, Fact, observed, seconds
 from observability.watch.incidents import key_of
 from observability.watch.ledger import read_cursor, write_cursor
@@ -97,7 +98,20 @@ def _last_rows_question() -> Select[Any]:
     return asked.where(*where).order_by(table.c.id)
 
 
+def _last_success_question() -> Select[Any]:
+    """When the newest run began that has succeeded and is about the present."""
+    begun, done = schema.history.alias(), schema.history.alias()
+    same = and_(done.c.dag_id == begun.c.dag_id, done.c.occasion == begun.c.occasion, done.c.measure == "success")
+    return (
+        select(func.max(begun.c.time))
+        .select_from(begun.join(done, same))
+        .where(begun.c.measure == "started", begun.c.dag_id == bindparam("dag_id"))
+        .where(begun.c.value > 0, done.c.value > 0)
+    )
+
+
 _SPANS = _spans_question()
+_LAST_SUCCESS = _last_success_question()
 _LAST_ROWS = _last_rows_question()
 
 
@@ -192,7 +206,8 @@ class Deadlines:
             return
         if self._known is None:
             self._known = sorted(self._dags) if self._are_known else _dag_ids(connection, self._dags)
-        starts = deadline.starts_by is not None or deadline.success_within is not None
+        days = (deadline.starts_by, deadline.run_finishes_by, deadline.success_within)
+        starts = any(one is not None for one in days)
         for dag_id in [dag_id for dag_id in self._known if fnmatchcase(dag_id, deadline.dag)]:
             if not (self._pauses.starts_nothing(dag_id) if starts else self._pauses.stands_still(dag_id)):
                 yield from self._of_dag(connection, deadline, dag_id, now)
@@ -214,6 +229,8 @@ class Deadlines:
                 yield from self._without_pauses(late, limit, deadline, now)
         elif deadline.starts_by is not None:
             yield from _starts(connection, deadline, dag_id, now, self._pauses)
+        elif deadline.run_finishes_by is not None:
+            yield from _finishes(connection, deadline, dag_id, now, self._pauses)
         elif deadline.success_within is not None:
             last = book.last_time(connection, "success", dag_id, current=True)
             within = deadline.success_within
@@ -288,7 +305,7 @@ def beside_dag(dag_id: str, about: Mapping[str, Any]) -> list[Deadline]:
     for tag in about.get("tags") or ():
         name, _, value = str(tag).partition("=")
         if name in CONDITIONS and value:
-            wanted.append({name: value})
+            wanted.append({name: True if value == "true" else value})
     found = []
     for number, one in enumerate(wanted, 1):
         try:
@@ -322,13 +339,13 @@ def _usual(  # noqa: PLR0913, PLR0917 - the rule, what it is about, and when
         Past(time, value, not occasion.startswith("backfill__"))
         for time, value, occasion in book.usual(connection, *about, before=before)
     )
-    return _band(past, at, None if width is True else width, deadline.history_least, deadline.timezone)
+    return _band(past, at, None if width is True else width, deadline.history_least)
 
 
 @lru_cache(maxsize=1000)
-def _band(past: tuple[Past, ...], at: float, deviations: float | None, least: int, zone: str) -> Band | None:
+def _band(past: tuple[Past, ...], at: float, deviations: float | None, least: int) -> Band | None:
     """A band is asked for each second, and learned again only when the past has grown."""
-    return usual_band(past, at, deviations=deviations, least=least, zone=ZoneInfo(zone))
+    return usual_band(past, at, deviations=deviations, least=least)
 
 
 def _lasting(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
@@ -390,10 +407,47 @@ def _starts(connection: Connection, deadline: Deadline, dag_id: str, now: float,
             yield Standing("near", dag_id, due, words % "is")
 
 
+def _finishes(
+    connection: Connection, deadline: Deadline, dag_id: str, now: float, pauses: Pauses
+) -> Iterator[Standing]:
+    """A day's run that has not succeeded, whether it is late, has failed or never began."""
+    begun = connection.execute(_LAST_SUCCESS, {"dag_id": dag_id}).scalar()
+    first = _first_looked(connection, f"deadline:{deadline.name}:{dag_id}", now)
+    what, by = "no run has succeeded for {day}, one {was} due by", str(deadline.run_finishes_by)
+    for one in _by_clock(deadline, by, dag_id, begun, first, now, what):
+        if one.state == "near" or not pauses.covers(dag_id, one.due):
+            yield one
+
+
 def _asset(connection: Connection, deadline: Deadline, now: float) -> Iterator[Standing]:
-    last = book.last_time(connection, "asset", "", deadline.asset)
+    uri = str(deadline.asset)
+    last = book.last_time(connection, "asset", "", uri)
+    if deadline.fresh_by is not None:
+        first = _first_looked(connection, f"deadline:{deadline.name}:", now)
+        what = f"{uri} has not been updated for {{day}}, it {{was}} due by"
+        yield from _by_clock(deadline, deadline.fresh_by, None, last, first, now, what)
+        return
     within = float(deadline.fresh_within or 0)
     yield from _age(connection, deadline, None, last, within, now, f"{deadline.asset} has not been updated")
+
+
+def _by_clock(  # noqa: PLR0913, PLR0917 - one rule for runs and assets
+    deadline: Deadline, clock: str, dag_id: str | None, last: float | None, first: float, now: float, what: str
+) -> Iterator[Standing]:
+    """How the newest day stands whose time has come or comes near. ``last``: when what counts began or happened last.
+
+    It stays missed until something counts for that day or a later one. What was due before ``first`` is not judged.
+    """
+    for day in clock_days(clock, deadline.timezone, deadline.days, now, since=deadline.day_begins):
+        if last is not None and last >= day.begins:
+            return
+        words = f"{what} {clock} {deadline.timezone}"
+        if now >= day.due:
+            if first <= day.due:
+                yield Standing("missed", dag_id, day.due, words.format(day=day.date, was="was"))
+            return
+        if deadline.warn < 1 and now >= day.due - (day.due - day.begins) * (1 - deadline.warn):
+            yield Standing("near", dag_id, day.due, words.format(day=day.date, was="is"))
 
 
 def _age(  # noqa: PLR0913, PLR0917 - one rule for assets and successes

@@ -342,8 +342,19 @@ class Deadline(_Strict):
     starts_by: Clock | None = Field(
         default=None, pattern=r"^\d{2}:\d{2}$", description="A run must have begun by this time of day."
     )
-    asset: str | None = Field(default=None, description="URI of an asset, with fresh_within.")
+    run_finishes_by: Clock | None = Field(
+        default=None, pattern=r"^\d{2}:\d{2}$", description="A run of the day must have succeeded by this time of day."
+    )
+    asset: str | None = Field(default=None, description="URI of an asset, with fresh_within or fresh_by.")
     fresh_within: Duration | None = None
+    fresh_by: Clock | None = Field(
+        default=None, pattern=r"^\d{2}:\d{2}$", description="The asset must have been updated by this time of day."
+    )
+    day_begins: Clock = Field(
+        default="00:00",
+        pattern=r"^\d{2}:\d{2}$",
+        description="What begins before this time is the day's before; later than the due time: the evening before.",
+    )
     slower_than_usual: Deviations | Literal[True] | None = Field(
         default=None, description="True, or how many standard deviations a run may last longer than usual for its day."
     )
@@ -356,8 +367,8 @@ class Deadline(_Strict):
     )
     success_within: Duration | None = Field(default=None, description="There must be a successful run this often.")
     step: Word = Field(default="*", description="Glob of step names, for rows.")
-    days: Days = Field(default=[], description="mon … sun, or mon-fri; for starts_by.")
-    timezone: Zone = Field(default="UTC", description="For starts_by.")
+    days: Days = Field(default=[], description="mon … sun, or mon-fri; for times of day.")
+    timezone: Zone = Field(default="UTC", description="For times of day.")
     warn: float = Field(default=0.8, gt=0, le=1, description="Early warning at this share of the time; 1: none.")
     severity: Severity = "error"
     history_least: int = Field(default=5, ge=3, description="Runs needed before 'usual' means something.")
@@ -375,8 +386,8 @@ class Deadline(_Strict):
             raise ValueError(
                 f"a deadline needs exactly one of {', '.join(CONDITIONS)}; {self.name} has {given or 'none'}"
             )
-        if (self.asset is None) != (self.fresh_within is None):
-            raise ValueError("asset and fresh_within go together")
+        if (self.asset is None) != (self.fresh_within is None and self.fresh_by is None):
+            raise ValueError("asset goes together with fresh_within or fresh_by")
         if said := rules_sense.unused_keys(self, given[0]):
             raise ValueError("; ".join(said))
         return self
@@ -386,7 +397,9 @@ CONDITIONS = (
     "run_finishes_within",
     "task_finishes_within",
     "starts_by",
+    "run_finishes_by",
     "fresh_within",
+    "fresh_by",
     "slower_than_usual",
     "rows_at_least",
     "rows_unlike_usual",

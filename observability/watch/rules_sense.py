@@ -38,11 +38,12 @@ _CHANNEL_KEYS = set().union(*_KEYS_OF.values())
 _USES = {
     "task": ("task_finishes_within", "rows_at_least", "rows_unlike_usual"),
     "step": ("rows_at_least", "rows_unlike_usual"),
-    "days": ("starts_by",),
-    "timezone": ("starts_by",),
+    "days": ("starts_by", "run_finishes_by", "fresh_by"),
+    "timezone": ("starts_by", "run_finishes_by", "fresh_by"),
+    "day_begins": ("run_finishes_by", "fresh_by"),
     "history_least": ("slower_than_usual", "rows_unlike_usual"),
-    "warn": ("run_finishes_within", "task_finishes_within", "starts_by", "fresh_within", "slower_than_usual",
-             "success_within"),
+    "warn": ("run_finishes_within", "task_finishes_within", "starts_by", "run_finishes_by", "fresh_within", "fresh_by",
+             "slower_than_usual", "success_within"),
 }  # fmt: skip
 """The conditions beside which a key of a deadline means something; it may stand beside all others of this list."""
 _ID_LONGEST = 250

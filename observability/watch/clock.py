@@ -1,0 +1,54 @@
+"""The days of a rule that names a time of day: when each begins, and when it is due.
+
+A time that a change of the clock skips is due when the clock has passed it; one that comes twice is due the second
+time. So nobody is called late an hour too early.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+__all__ = ["ClockDay", "clock_days", "moment_of"]
+
+_DAYS_BACK = 15
+"""What was missed longer ago than this is forgotten."""
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class ClockDay:
+    """A day of a rule, in seconds since 1970. What happens after it ``begins`` counts for it; by ``due`` it must."""
+
+    date: date
+    begins: float
+    due: float
+
+
+def moment_of(day: date, clock: str, zone: str) -> float:
+    """The time ``clock`` ("HH:MM") of a day in a zone, in seconds since 1970."""
+    local = datetime.combine(day, time.fromisoformat(clock), ZoneInfo(zone))
+    return max(local.timestamp(), local.replace(fold=1).timestamp())
+
+
+def clock_days(
+    clock: str, zone: str, weekdays: Collection[str], now: float, *, since: str = "00:00"
+) -> Iterator[ClockDay]:
+    """The days of a rule, the latest first: tomorrow if it has begun, today, and two weeks back.
+
+    ``weekdays`` are ``mon`` to ``sun``; none means every day. ``since`` is when a day begins. A time later than
+    ``clock`` is that of the evening before, for runs that work through the night.
+    """
+    evening = since > clock
+    today = datetime.fromtimestamp(now, timezone.utc).astimezone(ZoneInfo(zone)).date()
+    for back in range(-1, _DAYS_BACK):
+        day = today - timedelta(days=back)
+        begins = moment_of(day - timedelta(days=1) if evening else day, since, zone)
+        if begins > now or (weekdays and _DAYS[day.weekday()] not in weekdays):
+            continue
+        yield ClockDay(day, begins, moment_of(day, clock, zone))
