@@ -53,8 +53,8 @@ _SHORTEST_LINE = 12
 _SURE_PIECE = 12
 """A piece of base64 of this length is a secret's wherever it stands."""
 _DEEPEST = 12
-_VECTOR = 60
-"""So many literals the library looks for with the processor's vectors: two such scans are faster than one of more."""
+_AT = ord("@")
+"""As a number, which is looked for ten times faster than a text of one byte."""
 _MOST_FAST = 2000
 """Patterns up to which the faster, larger form of the automaton is built; it takes milliseconds to build."""
 _FILTERED = 16
@@ -179,7 +179,7 @@ def forget_secrets() -> None:
 
 def is_clean(line: bytes) -> bool:
     """Whether nothing in ``line`` (text, or a document as JSON) can be a secret; False says: look closer."""
-    return not _ready.scan(line.lower()) and (b"@" not in line or b"://" not in line)
+    return not _ready.scan(line.lower()) and (_AT not in line or b"://" not in line)
 
 
 def text(value: str) -> str:
@@ -470,14 +470,7 @@ def _scan(found: dict[bytes, _Found], keys: tuple[str, ...]) -> Callable[[bytes]
         if what.piece or (what.secret and not (what.base64 and has_pieces(code)))
     ]
     wanted = list(dict.fromkeys([*names, *rules, *known]))
-    if len(wanted) <= 2 * _VECTOR:
-        first, second = _finder(wanted[:_VECTOR]), _finder(wanted[_VECTOR:])
-        return lambda line: first(line) or second(line)
-    return _finder(wanted)
-
-
-def _finder(wanted: list[bytes]) -> Callable[[bytes], object]:
-    kind = ahocorasick_rs.Implementation.DFA if _VECTOR < len(wanted) < _MOST_FAST else None
+    kind = ahocorasick_rs.Implementation.DFA if len(wanted) < _MOST_FAST else None
     return ahocorasick_rs.BytesAhoCorasick(
         wanted, ahocorasick_rs.MATCHKIND_LEFTMOST_FIRST, kind
     ).find_matches_as_indexes

@@ -27,10 +27,14 @@ def compiled(pattern: bytes) -> re.Pattern[bytes]:
 
 
 class Rule(NamedTuple):
-    """Literals (lower case) where the rule is tried, and what follows there; group 1 is the secret, or all of it."""
+    """Literals (lower case) where the rule is tried, and what follows there; group 1 is the secret, or all of it.
+
+    ``beside`` is a literal of ``NAME_FILTER`` that stands in whatever fits.
+    """
 
     literals: tuple[str, ...]
     pattern: bytes
+    beside: str = ""
 
 
 _ALNUM = "A-Za-z0-9"
@@ -38,7 +42,12 @@ _WORD = r"\w-"
 _HEX = "A-Fa-f0-9"
 _BASE64 = "A-Za-z0-9+/="
 _TOKENS = (
-    ("AKIA", "A-Z2-7", 12), ("ASIA", "A-Z2-7", 12),
+    ("AKIA", "A-Z2-7", 12), ("ASIA", "A-Z2-7", 12), ("ABIA", "A-Z2-7", 12), ("ACCA", "A-Z2-7", 12),
+    ("A3T", "A-Z0-9", 13), ("EAAA", _WORD, 40), ("EAAC", _ALNUM, 60), ("EAAM", _ALNUM, 60),
+    ("pul-", "a-f0-9", 30), ("nfp_", _ALNUM, 26), ("sbp_", "a-f0-9", 30), ("tfp_", rf".={_WORD}", 30),
+    ("squ_", "a-f0-9", 30), ("sqp_", "a-f0-9", 30), ("sqa_", "a-f0-9", 30), ("tskey-", _WORD, 20),
+    ("pnu_", _ALNUM, 26), ("aio_", _ALNUM, 20), ("shippo_live_", "a-f0-9", 26), ("duffel_live_", _WORD, 30),
+    ("rdme_", "a-z0-9", 46), ("fio-u-", _WORD, 40), ("FLWSECK_", _WORD, 12), ("EZAK", _ALNUM, 40),
     ("bedrock-api-key-", _BASE64, 20), ("LTAI", _ALNUM, 16),
     ("ghp_", _ALNUM, 20), ("gho_", _ALNUM, 20), ("ghu_", _ALNUM, 20), ("ghs_", _ALNUM, 20), ("ghr_", _ALNUM, 20),
     ("github_pat_", r"\w", 40),
@@ -92,6 +101,15 @@ RULES: tuple[Rule, ...] = (
     Rule(("/api/webhooks/",), rb"(?i)/api/(?:v\d{1,2}/)?webhooks/\d{1,24}/([\w-]{8,})"),
     Rule(("webhook.office.com/",), rb"(?i)webhook\.office\.com/([\w@/-]{8,})"),
     Rule(("api.telegram.org/bot",), rb"(?i)api\.telegram\.org/bot(\d{1,20}:[\w-]{8,})"),
+    Rule(("hooks.zapier.com/",), rb"(?i)hooks\.zapier\.com/hooks/catch/([\w/-]{8,})"),
+    Rule((".atlasv1.",), rb"\.atlasv1\.[\w=-]{40,}"),
+    Rule(("pat-na", "pat-eu"), _BODY + rb"pat-(?:na|eu)\d-[a-f0-9-]{24,}"),
+    Rule(("sshpass ",), rb"sshpass\s{1,8}-p\s{0,8}(\S+)"),
+    Rule(("redis-cli ",), rb"redis-cli [^\r\n]{0,96}?(?<=\s)(?:-a|--pass)[= ]{1,3}(\S+)"),
+    Rule(("sqlplus ",), rb"sqlplus [^\r\n]{0,64}?[\w$]{1,64}/([^\s@\"'/]{1,128})@"),
+    Rule(("mysql",), rb"mysql(?:dump|admin|import|sh)?(?:\.exe)? [^\r\n]{0,96}?(?<=\s)-p([^\s\"']+)"),
+    Rule(('"auth',), rb"\"auth\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"([A-Za-z0-9+/]{16,}={0,2})"),
+    Rule(("login ",), rb"login\s{1,8}\S{1,256}\s{1,8}password\s{1,8}(\S+)", "passw"),
     Rule(("curl ",), rb"(?i)curl [^\r\n]{0,96}?(?:-u|--user)[= ]{1,3}[\"']?[^\s\"':]+:([^\s\"']+)"),
     Rule(("identified by",), rb"(?i)identified by\s{1,8}(?:password\s{1,8})?\\{0,4}[\"']([^\"'\\]{1,256})"),
 )
@@ -106,7 +124,7 @@ RULE_FILTER: tuple[str, ...] = tuple(
         next((short for short in _SHORT if short in literal), literal)
         for rule in RULES
         for literal in rule.literals
-        if not any(word in literal for word in NAME_FILTER)
+        if not rule.beside and not any(word in literal for word in NAME_FILTER)
     )
 )
 """Where none of these and no word of NAME_FILTER stands, no rule fits."""
