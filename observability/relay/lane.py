@@ -42,6 +42,8 @@ _CONTENT = re.compile(r"JSON|json|pars|mapp|field|argument|exception|HTTP 400|in
 _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 1.5
 """So the first document after an outage goes out within two seconds, at under 90 requests a minute."""
+_LONGEST_WISH_S = 30.0
+"""A service that asks for more patience is asked again after so long: it may be well before."""
 _ERRORS = (SinkUnavailable, sqlite3.DatabaseError, OSError)
 _EVERYTHING = 1 << 61
 _SKIP_S = 30.0
@@ -515,8 +517,8 @@ def _changed(file: TailedFile) -> float:
 
 
 def error_wait(wished_s: float | None, waits: Iterator[float]) -> float:
-    """How long to wait before the next try: what the service wished, else the next of ``waits``."""
-    return next(waits) if wished_s is None else max(wished_s, _FIRST_WAIT_S)
+    """How long to wait before the next try: what the service wished, within bounds, else the next of ``waits``."""
+    return next(waits) if wished_s is None else min(max(wished_s, _FIRST_WAIT_S), _LONGEST_WISH_S)
 
 
 def _waits() -> Iterator[float]:

@@ -18,6 +18,8 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, RefreshableCredentials
+from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.parsers import ResponseParserError
 
 from observability import catalog, redact
 from observability.credentials import CredentialsError, resolve
@@ -27,7 +29,17 @@ if TYPE_CHECKING:
     from observability.credentials import Credentials
     from observability.settings import Settings
 
-__all__ = ["CALLS", "aws_client", "group_name", "iam_policy", "logs_client", "metrics_part", "stream_name"]
+__all__ = [
+    "CALLS",
+    "AwsUnanswered",
+    "ask",
+    "aws_client",
+    "group_name",
+    "iam_policy",
+    "logs_client",
+    "metrics_part",
+    "stream_name",
+]
 
 CALLS: dict[str, tuple[str, ...]] = {
     "ContrailRelayWrites": (
@@ -42,7 +54,30 @@ CALLS: dict[str, tuple[str, ...]] = {
 """Every operation of CloudWatch Logs that we call, by who calls it; the IAM policy is made of it."""
 
 _LONGEST_STREAM = 512
+_NO_ANSWER = (BotoCoreError, HTTPClientError, ResponseParserError)
+_MISSHAPEN = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What botocore ends in at an answer that is not of AWS's shape: JSON of another kind, bytes that are no text."""
 _TASK_LOG = re.compile(r"(.*/attempt=\d+\.log)\..*", re.DOTALL)
+
+
+class AwsUnanswered(RuntimeError):  # noqa: N818 - a state, not a mistake of the caller
+    """No answer came, or none that can be understood; the request may have been carried out all the same."""
+
+
+def ask(client: Any, call: str, **named: Any) -> dict[str, Any]:
+    """What AWS answers to ``call``.
+
+    Raises botocore's ``ClientError`` for an error that AWS names, ``CredentialsError``, and :class:`AwsUnanswered`.
+    """
+    try:
+        answer = getattr(client, call)(**named)
+    except _NO_ANSWER as error:
+        raise AwsUnanswered(str(error)) from error
+    except _MISSHAPEN as error:
+        raise AwsUnanswered(f"what came back is not an answer of AWS's ({type(error).__name__}: {error})") from error
+    if not isinstance(answer, dict):
+        raise AwsUnanswered("what came back is not an answer of AWS's")
+    return answer
 
 
 def logs_client(settings: Settings) -> Any:

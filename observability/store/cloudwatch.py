@@ -11,11 +11,11 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ClientError
 
 from observability import catalog
 from observability.credentials import CredentialsError
-from observability.store.aws import group_name, logs_client, stream_name
+from observability.store.aws import AwsUnanswered, ask, group_name, logs_client, stream_name
 from observability.store.elasticsearch_templates import ALIASES
 from observability.store.following import arriving
 from observability.store.tables import queries, tabulated
@@ -43,6 +43,8 @@ _MOST_BYTES, _DOCUMENT = 256 * 1024 * 1024, 1024
 _VALUE = 200
 """Bytes that a counted value takes at the most, beside its text."""
 _MOST_SERIES = 1_000_000
+_LONGEST_S = 120.0
+"""Whoever asks for a number waits no longer; a year of lines takes hours to be read."""
 _MOST_OF_ONE_MS = 10_000
 """So many lines of one millisecond are held to be sorted; CloudWatch gives those of one log in order anyway."""
 _SERIES = frozenset({"metric.name", "metric.tags", *catalog.TAGS.values()})
@@ -58,7 +60,7 @@ class CloudWatchStore:
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, oldest first. Raises ``StoreError``."""
-        found = (document for _, _, document in self._matching(query))
+        found = (document for _, document in self._matching(query))
         if query.limit is None:
             yield from found
         elif query.newest:
@@ -87,26 +89,39 @@ class CloudWatchStore:
 
         What is recent is read each time, everything since ``query.since`` now and then: what arrives late is found
         by the next of these sweeps, each of which rests for twenty times as long as it took, five minutes at least.
+        A reader that stops within a sweep goes on there with the next call.
         """
         began = time.time()
-        sweep = began >= float(position.get("sweep_at", 0.0)) or "newest" not in position
-        newest = float(position.get("newest", 0.0))
-        recent = datetime.fromtimestamp(newest, timezone.utc) - _OVERLAP
-        since = query.since if sweep else max(filter(None, (query.since, recent)))
-        for _, _, document in self._matching(replace(query, since=since)):
+        if began >= float(position.get("sweep_at", 0.0)) or "newest" not in position:
+            position.setdefault("sweep_began", began)
+        sweeps = "sweep_began" in position
+        since = query.since
+        if not sweeps:
+            recent = datetime.fromtimestamp(float(position["newest"]), timezone.utc) - _OVERLAP
+            since = max(filter(None, (query.since, recent)))
+        from_ms, given = position.get("swept_to", (0, 0)) if sweeps else (0, 0)
+        at, number = from_ms, 0
+        for event, document in self._matching(replace(query, since=since), from_ms=from_ms):
+            at, number = event["timestamp"], number + 1 if event["timestamp"] == at else 1
+            if at == from_ms and number <= given:
+                continue
+            if sweeps:
+                position["swept_to"] = (at, number)
             if (when := _when(document)) is not None:
-                newest = max(newest, min(when.timestamp(), began))
+                position["newest"] = max(float(position.get("newest", 0.0)), min(when.timestamp(), began))
             yield document
-        position["newest"] = newest
-        if sweep:
+        position.setdefault("newest", 0.0)
+        if sweeps:
             ended = time.time()
-            position["sweep_at"] = ended + max(_SWEEP_S, _REST * (ended - began))
+            took = ended - float(position.pop("sweep_began"))
+            position.pop("swept_to", None)
+            position["sweep_at"] = ended + max(_SWEEP_S, _REST * took)
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
         """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""
         number: Counter[str] = Counter()
         held = 0
-        for _, _, document in self._matching(query):
+        for _, document in self._matching(query, counts=True):
             value = "" if by is None else _field(document, query.dataset, by)
             for one in value if isinstance(value, list) else [value]:
                 name = "" if one is None else str(one)
@@ -118,14 +133,15 @@ class CloudWatchStore:
 
     def table(self, ask: Ask) -> Table:
         """One number for each combination of fields and stretch of time, counted here."""
-        return tabulated((document for query in queries(ask) for document in self.documents(query)), ask)
+        found = (document for query in queries(ask) for _, document in self._matching(query, counts=True))
+        return tabulated(found, ask)
 
     def series(self) -> int:
         """How many metric series (name and tags) the store holds."""
         from observability.store.store import Query
 
         known: set[int] = set()
-        for document in self.documents(Query("airflow.statsd")):
+        for _, document in self._matching(Query("airflow.statsd"), counts=True):
             about = {key: value for key, value in document.items() if key in _SERIES}
             text = orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
             known.add(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big"))
@@ -149,18 +165,22 @@ class CloudWatchStore:
             self._client.close()
             self._client = None
 
-    def _matching(self, query: Query) -> Iterator[tuple[str, float, Document]]:
-        """Identity, the second at which CloudWatch took it in, and document."""
+    def _matching(
+        self, query: Query, *, from_ms: int = 0, counts: bool = False
+    ) -> Iterator[tuple[dict[str, Any], Document]]:
+        """Events, from that of ``from_ms`` on, with their documents; what is no document of ours is left out.
+
+        ``counts``: only a number is wanted. Raises ``StoreError`` where reading for it takes longer than anybody waits.
+        """
         limits: dict[str, Any] = {}
-        if query.since is not None:
-            limits["startTime"] = int(query.since.timestamp() * 1000)
+        if query.since is not None or from_ms:
+            limits["startTime"] = max(from_ms, int(query.since.timestamp() * 1000) if query.since else 0)
         if query.dataset == "airflow.task" and (prefix := _stream_prefix(query)):
             limits["logStreamNamePrefix"] = prefix
-        for event, document in _in_order(
-            self._events(group_name(self._settings, query.dataset), limits), query.dataset
-        ):
+        events = self._events(group_name(self._settings, query.dataset), limits)
+        for event, document in _in_order(_in_time(events) if counts else events, query.dataset):
             if _matches(document, query):
-                yield event["eventId"], event["ingestionTime"] / 1000, document
+                yield event, document
 
     def _events(self, group: str, limits: dict[str, Any]) -> Iterator[Any]:
         from observability.store.store import StoreError
@@ -170,17 +190,23 @@ class CloudWatchStore:
             try:
                 if self._client is None:
                     self._client = self._connect()
-                page = self._client.filter_log_events(logGroupName=group, **limits, **token)
+                page = ask(self._client, "filter_log_events", logGroupName=group, **limits, **token)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
                     return  # nothing was sent yet
                 raise StoreError(f"CloudWatch cannot answer for {group}: {error}") from error
-            except (BotoCoreError, HTTPClientError, CredentialsError) as error:
+            except (AwsUnanswered, CredentialsError) as error:
                 raise StoreError(f"CloudWatch cannot answer for {group}: {error}") from error
-            yield from page["events"]
-            if "nextToken" not in page:
+            events, following = page.get("events", []), page.get("nextToken")
+            if not isinstance(events, list) or not all(map(_is_event, events)) or following in token.values():
+                raise StoreError(
+                    f"CloudWatch cannot answer for {group}: what came back is not an answer of CloudWatch's;"
+                    " correct [cloudwatch] endpoint_url, or the proxy in between"
+                )
+            yield from events
+            if following is None:
                 return
-            token = {"nextToken": page["nextToken"]}
+            token = {"nextToken": following}
 
 
 class _Following:
@@ -202,10 +228,11 @@ class _Following:
         recent = datetime.fromtimestamp(self._newest, timezone.utc) - _OVERLAP
         return replace(self._query, since=max(filter(None, (self._query.since, recent))))
 
-    def given(self, found: Iterator[tuple[str, float, Document]]) -> Iterator[Document]:
+    def given(self, found: Iterator[tuple[dict[str, Any], Document]]) -> Iterator[Document]:
         """Those of a round that were not given before; a round that fails is read again."""
         newest = self._newest or 0.0
-        for identity, taken_in, document in found:
+        for event, document in found:
+            identity, taken_in = event["eventId"], event["ingestionTime"] / 1000
             if (when := _when(document)) is not None:
                 newest = max(newest, min(when.timestamp(), self._began))
             if taken_in < self._complete_to or identity in self._known:
@@ -229,6 +256,15 @@ def _too_much(what: str) -> Exception:
     from observability.store.store import StoreError
 
     return StoreError(f"CloudWatch cannot answer: {what}, so the rest was not read; choose a shorter time, or one DAG")
+
+
+def _in_time(events: Iterator[Any]) -> Iterator[Any]:
+    ends_at = time.monotonic() + _LONGEST_S
+    for number, event in enumerate(events):
+        if time.monotonic() > ends_at:
+            upto = datetime.fromtimestamp(event["timestamp"] / 1000, timezone.utc)
+            raise _too_much(f"after {number} documents (up to {upto:%Y-%m-%d %H:%M}) {_LONGEST_S:.0f} s were over")
+        yield event
 
 
 def _last(documents: Iterator[Document], number: int) -> Iterator[Document]:
@@ -273,7 +309,8 @@ def _prefix_of_name(prefix: str) -> str:
 def _in_order(events: Iterator[Any], dataset: str) -> Iterator[tuple[Any, Document]]:
     """Each event with its document; the lines of one millisecond by their place in their logs."""
     for _, some in groupby(events, key=lambda event: event["timestamp"]):
-        while found := [(event, _document(event["message"])) for event in islice(some, _MOST_OF_ONE_MS)]:
+        while held := list(islice(some, _MOST_OF_ONE_MS)):
+            found = [(event, document) for event in held if (document := _document(event["message"])) is not None]
             if len(found) > 1 and dataset in _LINES:
                 found.sort(key=lambda one: _place(one[1]))
             yield from found
@@ -284,10 +321,24 @@ def _place(document: Document) -> int:
     return place if isinstance(place, int) else 0
 
 
-def _document(message: str) -> Document:
+def _document(message: str) -> Document | None:
+    """The document of a message; None where somebody else wrote it into our log group."""
     text, _, metrics = message.rpartition(',"_aws":')
-    document: Document = orjson.loads(f"{text}}}" if metrics and text else message)
-    return document
+    try:
+        document: Any = orjson.loads(f"{text}}}" if metrics and text else message)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _is_event(event: Any) -> bool:
+    return (
+        isinstance(event, dict)
+        and isinstance(event.get("message"), str)
+        and isinstance(event.get("eventId"), str)
+        and isinstance(event.get("timestamp"), int)
+        and isinstance(event.get("ingestionTime"), int)
+    )
 
 
 def _matches(document: Document, query: Query) -> bool:
@@ -306,8 +357,11 @@ def _field(document: Document, dataset: str, name: str) -> Any:
     return document.get(ALIASES.get(name, name) if dataset in _LINES else name)
 
 
-def _when(document: Document) -> Any:
+def _when(document: Document) -> datetime | None:
+    """The moment of a document, within the years that can be reckoned with."""
     try:
-        return datetime.fromisoformat(str(document.get("@timestamp", "")).replace("Z", "+00:00"))
-    except ValueError:
+        when = datetime.fromisoformat(str(document.get("@timestamp", "")).replace("Z", "+00:00"))
+        when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+        return when.astimezone(timezone.utc)
+    except (OverflowError, ValueError):
         return None

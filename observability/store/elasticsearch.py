@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from observability import catalog
 from observability.credentials import CredentialsError
 from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable, open_cluster
-from observability.store.elasticsearch_arrivals import arrivals, mark
+from observability.store.elasticsearch_arrivals import arrivals, mark, moved_on
 from observability.store.elasticsearch_tables import aggregated, refused_to
 from observability.store.elasticsearch_templates import ALIASES
 from observability.store.extra_keys import unpack
@@ -137,15 +137,16 @@ class ElasticsearchStore:
         fields = ["metric.name", *dict.fromkeys(catalog.TAGS.values())]
         sources = [{field: {"terms": {"field": field, "missing_bucket": True}}} for field in (*fields, "_tags")]
         number, after = 0, None
-        while True:
-            composite = {"size": _MOST_VALUES, "sources": sources} | ({"after": after} if after else {})
-            body = {"size": 0, "runtime_mappings": _OTHER_TAGS, "aggs": {"series": {"composite": composite}}}
-            answer = self._ask("POST", f"/{self._stream('airflow.statsd')}/_search?{_WHERE_IT_IS}", body)
-            page = answer.get("aggregations", {}).get("series", {})
-            number += len(page.get("buckets", ()))
-            after = page.get("after_key")
-            if after is None:
-                return number
+        with _understood():
+            while True:
+                composite = {"size": _MOST_VALUES, "sources": sources} | ({"after": after} if after else {})
+                body = {"size": 0, "runtime_mappings": _OTHER_TAGS, "aggs": {"series": {"composite": composite}}}
+                answer = self._ask("POST", f"/{self._stream('airflow.statsd')}/_search?{_WHERE_IT_IS}", body)
+                page = answer.get("aggregations", {}).get("series", {})
+                number += len(page.get("buckets", ()))
+                if page.get("after_key") is None:
+                    return number
+                after = moved_on(after, page["after_key"])
 
     def health(self) -> str | None:
         """None when the store answers, else what is wrong with it and the remedy."""
@@ -223,7 +224,8 @@ class ElasticsearchStore:
                 yield hits
                 if len(hits) < size:
                     return
-                left, after = None if left is None else left - len(hits), hits[-1]["sort"]
+                left = None if left is None else left - len(hits)
+                after = moved_on(after, hits[-1]["sort"])
         finally:
             with suppress(StoreError):  # it ends by itself after _KEEP
                 self._ask("DELETE", "/_pit", {"id": moment})
@@ -240,7 +242,7 @@ def _understood() -> Iterator[None]:
     """An answer without what every Elasticsearch answers with comes from something else at that address."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         message = f"Elasticsearch cannot answer: what came back is not an answer of Elasticsearch's ({error!r});"
         raise StoreError(f"{message} correct the address in the Connection, or the proxy in between") from error
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from observability.store.store import Position
 
-__all__ = ["arrivals", "mark"]
+__all__ = ["arrivals", "mark", "moved_on"]
 
 _PAGE = 1000
 _UNSETTLED = 64
@@ -39,13 +39,15 @@ def arrivals(
             continue
         reached = _settled(seen)
         while page := _hits(ask, path, filters, reached, size=_PAGE):
+            before = dict(reached)
             for hit in page:
                 index, number = hit["_index"], hit["_seq_no"]
-                reached[index] = number
+                reached[index] = max(reached.get(index, -1), number)
                 seen[index] = max(seen.get(index, -1), number)
                 yield hit
             if len(page) < _PAGE:
                 break
+            moved_on(before, reached)
 
 
 def mark(
@@ -65,6 +67,13 @@ def mark(
         for index, number in _settled(seen).items():
             floors[index] = min(floors.get(index, number), number)
     return [hit["_id"] for hit in arrivals(ask, stream, filters, deepcopy(position), again=True)], floors
+
+
+def moved_on(before: Any, after: Any) -> Any:
+    """``after``, the place where the next page begins. Raises ``StoreError`` where that is where this one began."""
+    if before == after:
+        raise StoreError("Elasticsearch cannot answer: it gives the same page again; look at what stands in between")
+    return after
 
 
 def _path(stream: str, shard: int | None) -> str:

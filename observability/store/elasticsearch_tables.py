@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability import catalog
+from observability.store.elasticsearch_arrivals import moved_on
 from observability.store.tables import PERCENTILES, spread
 from observability.store.tallies import check_rows
 
@@ -49,9 +50,9 @@ def aggregated(ask: Ask, filters: list[Any], search: Callable[[dict[str, Any]], 
         for bucket in page.get("buckets", ()):
             table[_key(ask, bucket["key"])] = _values(ask, bucket, bucket["doc_count"])
         check_rows(len(table), "Elasticsearch cannot answer")
-        after = page.get("after_key")
-        if after is None:
+        if page.get("after_key") is None:
             return spread(table, ask)
+        after = moved_on(after, page["after_key"])
 
 
 def _sources(ask: Ask) -> list[dict[str, Any]]:

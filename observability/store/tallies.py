@@ -6,6 +6,7 @@ A row holds a number for each measure. Only percentiles and the number of differ
 from __future__ import annotations
 
 from array import array
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from observability.store.store import StoreError
@@ -43,7 +44,8 @@ class Tallies:
             check_rows(len(self._rows), f"CloudWatch cannot answer: after {self._documents} documents")
         for number, ((aggregate, _), value) in enumerate(zip(self._measures, values, strict=True)):
             if value is not None:
-                row[number] = self._taken(aggregate, row[number], when, value)
+                with suppress(TypeError):  # a value of another type than its field's is nobody's number
+                    row[number] = self._taken(aggregate, row[number], when, value)
         if self._bytes > MOST_BYTES:
             raise StoreError(
                 f"CloudWatch cannot answer: after {self._documents} documents (up to {when}) the numbers to remember"

@@ -195,3 +195,46 @@ def test_the_embedded_store_bounds_its_rows_too(monkeypatch, tmp_path_factory):
     with pytest.raises(StoreError, match="the table has more than 8 rows, so the rest was not read; choose a shorter"):
         store.table(question)
     store.close()
+
+
+class ShortLog:
+    """A client whose log group has these moments, in ms after the start, each with an event."""
+
+    def __init__(self, *moments):
+        when = [(moment, START + timedelta(milliseconds=moment)) for moment in moments]
+        stamps = [(moment, found.isoformat(timespec="microseconds").replace("+00:00", "Z")) for moment, found in when]
+        self._events = [
+            {
+                "eventId": f"{number:056}", "ingestionTime": 0, "timestamp": int(START.timestamp() * 1000) + moment,
+                "message": orjson.dumps({"@timestamp": stamp, "n": number}).decode(),
+            }
+            for number, (moment, stamp) in enumerate(stamps)
+        ]  # fmt: skip
+
+    def filter_log_events(self, *, logGroupName, startTime=0):  # noqa: N803 - AWS's names
+        assert logGroupName
+        return {"events": [event for event in self._events if event["timestamp"] >= startTime]}
+
+
+def test_a_reader_of_arrivals_that_stops_goes_on_where_it_was_also_within_a_millisecond():
+    store, position, got = store_of(ShortLog(0, 1, 5, 5, 5, 5, 5, 9, 12)), {}, []
+    for _ in range(5):
+        found = store.arrivals(Query("etl.event", since=START), position)
+        got += [document["n"] for _, document in zip(range(2), found, strict=False)]
+        found.close()
+        position = orjson.loads(orjson.dumps(position))
+    assert got == list(range(9))
+    assert position.keys() == {"newest", "sweep_at"}
+
+
+def test_a_number_that_takes_too_long_to_be_counted_is_refused_with_how_far_it_came(monkeypatch):
+    monkeypatch.setattr(stores, "_LONGEST_S", -1.0)
+    with pytest.raises(StoreError, match=r"after 0 documents \(up to 2026-01-01 00:00\) -1 s were over, so the rest"):
+        store_of(LongLog(4)).count(Query("airflow.task"), by="airflow.dag_id")
+
+
+def test_a_line_that_somebody_else_wrote_into_the_group_hides_no_line_of_ours():
+    log = ShortLog(0, 1, 2)
+    log._events[1]["message"] = "plain text"
+    log._events[2]["message"] = '{"@timestamp":"2026-01-01T00:00:00","n":2}'
+    assert [one["n"] for one in store_of(log).documents(Query("etl.event", since=START))] == [0, 2]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
 
 import httpx
 import pytest
+from airflow_answers import airflow_answer, task
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tenacity import Retrying, stop_after_attempt
@@ -17,33 +17,6 @@ from observability.watch.witnesses.api import AirflowApi
 from observability.watch.witnesses.reconcile import Reconciler, Scene
 
 NOW = 1_767_960_000.0
-
-
-def ago(seconds):
-    return datetime.fromtimestamp(NOW - seconds, timezone.utc).isoformat()
-
-
-def task(dag, state="failed"):
-    return {
-        "dag_id": dag, "dag_run_id": "r1", "task_id": "t", "map_index": -1, "try_number": 1, "state": state,
-        "hostname": "h", "duration": 3.0, "start_date": ago(40), "end_date": ago(30), "operator_name": "X",
-        "pool": "default_pool", "queued_when": ago(900), "scheduled_when": ago(900),
-    }  # fmt: skip
-
-
-def run(dag):
-    return {
-        "dag_id": dag, "dag_run_id": "r2", "state": "failed", "start_date": ago(60), "end_date": ago(29),
-        "duration": 31.0, "run_type": "manual", "logical_date": None, "run_after": ago(60),
-    }  # fmt: skip
-
-
-def dag(name):
-    return {
-        "dag_id": name, "is_paused": False, "has_import_errors": False, "owners": ["ann"], "tags": [],
-        "relative_fileloc": f"{name}.py", "next_dagrun_run_after": None, "bundle_version": None, "last_expired": None,
-        "timetable_summary": None, "max_active_runs": 16,
-    }  # fmt: skip
 
 
 class Airflow:
@@ -63,28 +36,8 @@ class Airflow:
         found = self.found(path, request.url.params)
         return httpx.Response(404 if found is None else 200, json=found)
 
-    def found(self, path, params):  # noqa: PLR0911 - one for each path
-        states = params.get_list("state")
-        if path == "/monitor/health":
-            return {"scheduler": {"latest_scheduler_heartbeat": ago(600), "status": "unhealthy"}}
-        if "/logs/" in path:
-            return {"content": [{"event": "Task failed with exception", "logger": "task",
-                                 "error_detail": [{"exc_type": "MemoryError", "exc_value": ""}]}]}  # fmt: skip
-        if re.search(r"/taskInstances$", path):
-            rows = [task(name) for name in ("bad", "good")]
-            return {"task_instances": [one for one in rows if not states or one["state"] in states]}
-        if re.search(r"/dags/~/dagRuns$", path):
-            return {"dag_runs": [run(name) for name in ("bad", "good") if "failed" in states]}
-        if re.search(r"/dagRuns$", path):
-            return {"dag_runs": [], "total_entries": 0}
-        if path.endswith("/details"):
-            return {**dag("x"), "params": {}, "dag_run_timeout": None}
-        if path == "/dags":
-            return {"dags": [dag(name) for name in ("bad", "good")]}
-        if path == "/importErrors":
-            broken = {"filename": "broken.py", "timestamp": ago(10), "stack_trace": "SyntaxError: x"}
-            return {"import_errors": [{**broken, "import_error_id": 1}]}
-        return {"event_logs": [], "pools": [], "total_entries": 0}
+    def found(self, path, params):
+        return airflow_answer(path, params.get_list("state"), NOW)
 
 
 def look(airflow, folder, monkeypatch=None):
@@ -206,7 +159,7 @@ def test_no_answer_about_one_object_hides_anothers_failure(tmp_path, path, value
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(row=st.dictionaries(st.sampled_from([*task("x")]), JSON, max_size=4))
+@given(row=st.dictionaries(st.sampled_from([*task("x", NOW)]), JSON, max_size=4))
 def test_no_row_of_a_listing_hides_the_next(tmp_path, row):
     class Odd(Airflow):
         def found(self, path, params):
@@ -225,3 +178,19 @@ def test_one_that_does_not_answer_at_all_is_said_so(tmp_path):
 
     with pytest.raises(ApiUnavailable):
         look(Airflow("/", of(503)), tmp_path)
+
+
+class Endless(httpx.SyncByteStream):
+    """A body that goes on and on."""
+
+    def __iter__(self):
+        while True:
+            yield b" " * 65_536
+
+
+@pytest.mark.parametrize(("most_bytes", "timeout_s"), [(1_000_000, 60.0), (1 << 60, 0.05)])
+def test_an_answer_that_never_ends_is_given_up(tmp_path, monkeypatch, most_bytes, timeout_s):
+    monkeypatch.setattr("observability.watch.witnesses.api._MOST_BYTES", most_bytes)
+    monkeypatch.setattr("observability.watch.witnesses.api._BRIEF_S", timeout_s)
+    facts, _ = look(Airflow(r"/dags/bad/.*/logs/", lambda: httpx.Response(200, stream=Endless())), tmp_path)
+    assert told(facts) >= ALL

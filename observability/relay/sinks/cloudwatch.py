@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ClientError
 
 from observability.credentials import CredentialsError
 from observability.private import make_folder, replace_file
@@ -24,13 +24,15 @@ from observability.relay.sinks.put_log_events import (
     Chunk,
     chunks,
     in_order,
+    is_events,
     milliseconds,
     moments,
     request_body,
     sound,
+    taken,
 )
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
-from observability.store.aws import group_name, logs_client, metrics_part, stream_name
+from observability.store.aws import AwsUnanswered, ask, group_name, logs_client, metrics_part, stream_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +47,8 @@ _SETTLE_S = 5.0
 """Time in which an event that was taken becomes readable; what was sent later than that is not judged by reading."""
 _STREAMS_MOST = 10_000
 _REMEMBERED_MOST = 100_000
+_PAGES_MOST = 10_000
+"""A stream that has more pages than this since the first document of a batch is none that AWS would keep."""
 _STORED, _DUPLICATE = "stored", "duplicate"
 _LINES = ("airflow.task", "airflow.component")
 _TIMES = re.compile(rb'"@?timestamp":"[^"]*",')
@@ -151,10 +155,10 @@ class CloudWatchSink:
         if reply is None:
             self._put_halves(where, batch, chunk)
             return
-        number = len(chunk.places)
-        refused = reply.get("rejectedLogEventsInfo", {})
-        old = max(refused.get("tooOldLogEventEndIndex", 0), refused.get("expiredLogEventEndIndex", 0))
-        new = refused.get("tooNewLogEventStartIndex", number)
+        try:
+            old, new = taken(reply, len(chunk.places))
+        except ValueError as error:
+            raise self._unavailable(where, error) from error
         for place in chunk.places[:old]:
             self._settled[batch.ids[place]] = "older than 14 days or than the retention of its log group"
         for place in chunk.places[new:]:
@@ -180,10 +184,8 @@ class CloudWatchSink:
         self._unsure.pop(where, None)
         for _ in range(2):
             try:
-                reply: dict[str, Any] = self._open().put_log_events(
-                    logGroupName=group, logStreamName=stream, logEvents=[{"timestamp": 0, "message": "-"}]
-                )
-                return reply
+                nothing = [{"timestamp": 0, "message": "-"}]
+                return ask(self._open(), "put_log_events", logGroupName=group, logStreamName=stream, logEvents=nothing)
             except ClientError as error:
                 code = error.response.get("Error", {}).get("Code", "")
                 if code == "ResourceNotFoundException":
@@ -192,7 +194,7 @@ class CloudWatchSink:
                 if code == "InvalidParameterException":
                     return None
                 raise self._unavailable(where, error) from error
-            except (BotoCoreError, HTTPClientError, CredentialsError) as error:
+            except (AwsUnanswered, CredentialsError) as error:
                 raise self._unavailable(where, error) from error
         raise SinkUnavailable(f"CloudWatch has no stream {stream} in {group}, though it was just created")
 
@@ -225,20 +227,19 @@ class CloudWatchSink:
     def _made(self, call: str, **named: Any) -> bool:
         """False where what it should be made in is not there."""
         try:
-            getattr(self._open(), call)(**named)
+            ask(self._open(), call, **named)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code == "ResourceNotFoundException":
                 return False
             if code not in {"ResourceAlreadyExistsException", "OperationAbortedException"}:
                 raise _refusal(error) from error
-        except (BotoCoreError, HTTPClientError) as error:
+        except (AwsUnanswered, CredentialsError) as error:
             raise SinkUnavailable(f"CloudWatch gave no answer to {call}: {error}") from error
         return True
 
     def _read_back(self, where: tuple[str, str], batch: Batch, todo: list[int]) -> list[int]:
         """The documents that the stream does not hold."""
-        group, stream = where
         left = self._unsure.get(where, self._opened) + self._settle_s - self._clock()
         if left > 0:
             self._sleep(left)
@@ -249,26 +250,42 @@ class CloudWatchSink:
             first = min([first, *(moments(documents, len(batch.prefix)) or ())])
         messages = self._messages(batch, documents, now)
         open_ = dict(zip((_known_by(batch, message) for message in messages), todo, strict=True))
+        for page in self._pages(where, first):
+            times = [event["timestamp"] for event in page if event["timestamp"] <= now + FURTHEST_AHEAD_MS]
+            self._newest[where] = max([self._newest.get(where, 0), *times])
+            for event in page:
+                if (
+                    index := open_.pop(_known_by(batch, event["message"].encode("utf-8", "replace")), None)
+                ) is not None:
+                    self._settled[batch.ids[index]] = _DUPLICATE
+            if not open_:
+                break
+        return [index for index in todo if batch.ids[index] not in self._settled]
+
+    def _pages(self, where: tuple[str, str], first: int) -> Iterator[list[dict[str, Any]]]:
+        """The pages of events of a stream from the time ``first`` (in ms) on. Raises :class:`SinkUnavailable`."""
+        group, stream = where
         token: dict[str, str] = {}
-        while open_:
+        for _ in range(_PAGES_MOST):
             try:
-                page = self._open().get_log_events(
-                    logGroupName=group, logStreamName=stream, startTime=first, startFromHead=True, **token
-                )
+                page = ask(
+                    self._open(), "get_log_events",
+                    logGroupName=group, logStreamName=stream, startTime=first, startFromHead=True, **token,
+                )  # fmt: skip
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
-                    break
+                    return
                 raise _refusal(error) from error
-            except (BotoCoreError, HTTPClientError, CredentialsError) as error:
+            except (AwsUnanswered, CredentialsError) as error:
                 raise SinkUnavailable(f"CloudWatch did not say what {stream} holds: {error}") from error
-            for event in page["events"]:
-                self._newest[where] = max(self._newest.get(where, 0), event["timestamp"])
-                if (index := open_.pop(_known_by(batch, event["message"].encode()), None)) is not None:
-                    self._settled[batch.ids[index]] = _DUPLICATE
-            if page["nextForwardToken"] == token.get("nextToken"):
-                break
-            token = {"nextToken": page["nextForwardToken"]}
-        return [index for index in todo if batch.ids[index] not in self._settled]
+            events, following = page.get("events"), page.get("nextForwardToken")
+            if not isinstance(following, str) or not is_events(events):
+                raise SinkUnavailable(f"CloudWatch did not say what {stream} holds; asking again")
+            yield events
+            if following == token.get("nextToken"):
+                return
+            token = {"nextToken": following}
+        raise SinkUnavailable(f"{stream} of {group} has no end after {_PAGES_MOST} pages; asking again")
 
     def _messages(self, batch: Batch, documents: list[bytes], now: int) -> list[bytes]:
         """The documents as they stand in their stream: a metric carries what makes CloudWatch read it."""

@@ -55,6 +55,8 @@ _STATE_OF_THE_CLUSTER = frozenset(
     }
 )
 """Errors with status 400 that say nothing about the document: sent again, not given up."""
+_MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
+"""What an answer of another shape than Elasticsearch's ends in."""
 _ONE_OF_THEM = frozenset({"action_request_validation_exception", "json_parse_exception", "x_content_parse_exception"})
 """Errors of a whole request that one of its documents can cause."""
 
@@ -178,24 +180,30 @@ class ElasticsearchSink:
         reason = None
         few = len(todo) <= max(1, len(batch.ids) // 100) and len(todo) < len(batch.ids)
         for index, item in zip(todo, items, strict=False):
-            outcome = next(iter(item.values()))
-            status, error = outcome.get("status", 500), outcome.get("error", {})
+            status, error = _outcome(item)
             if status in {200, 201}:
                 self._settled[batch.ids[index]] = _STORED
             elif status == 409:  # noqa: PLR2004 - HTTP: there is one with this id
                 self._settled[batch.ids[index]] = _DUPLICATE
-            elif _ALIAS in _why(error) and batch.ids[index] not in self._moved:
-                given = self._relabelled.get(batch.ids[index], batch.documents[index])
-                self._relabelled[batch.ids[index]] = _relabel(given)
-                self._moved.add(batch.ids[index])
+            elif _ALIAS in _why(error) and self._move_aliases(batch, index):
                 reason = _why(error)
-            elif status in _OUR_FAULT and error.get("type") not in _STATE_OF_THE_CLUSTER:
+            elif status in _OUR_FAULT and _kind(error) not in _STATE_OF_THE_CLUSTER:
                 self._settled[batch.ids[index]] = _why(error)
             elif status == 500 and few and self._failed_for_good(batch.ids[index]):  # noqa: PLR2004 - HTTP
                 self._settled[batch.ids[index]] = f"failed {_FAILURES_MOST} times: {_why(error)}"
             else:
                 reason = f"{status} {_why(error)}"
         return reason
+
+    def _move_aliases(self, batch: Batch, index: int) -> bool:
+        """Move the keys that have the name of an alias, once; False where that cannot help."""
+        key = batch.ids[index]
+        relabelled = None if key in self._moved else _relabel(self._relabelled.get(key, batch.documents[index]))
+        if relabelled is None:
+            return False
+        self._relabelled[key] = relabelled
+        self._moved.add(key)
+        return True
 
     def _failed_for_good(self, key: bytes) -> bool:
         """True for a document that the server fails on again and again, after it took its neighbours."""
@@ -226,9 +234,12 @@ class ElasticsearchSink:
         }
         reply = self._post(f"/{stream}/{_FOUND}", orjson.dumps(query), "json")
         found = _json(reply)
-        if reply.status != 200 or found.get("timed_out") or found.get("_shards", {}).get("failed"):  # noqa: PLR2004 - HTTP
-            raise SinkUnavailable(f"{self._url} could not say which documents of {stream} it has: {_reason(reply)}")
-        return [hit["_id"].encode() for hit in found.get("hits", {}).get("hits", ())]
+        try:
+            if reply.status == 200 and not found.get("timed_out") and not found.get("_shards", {}).get("failed"):  # noqa: PLR2004 - HTTP
+                return [hit["_id"].encode() for hit in found.get("hits", {}).get("hits", ())]
+        except _MISSHAPEN as error:
+            raise _misshapen(reply) from error
+        raise SinkUnavailable(f"{self._url} could not say which documents of {stream} it has: {_reason(reply)}")
 
     def _answer(self, batch: Batch) -> Answer:
         self._relabelled.clear()
@@ -260,13 +271,19 @@ def _body(batch: Batch, todo: Sequence[int], relabelled: dict[bytes, bytes]) -> 
     return b'{"create":{"_id":"' + b'\n{"create":{"_id":"'.join(pairs) + b"\n"
 
 
-def _relabel(document: bytes) -> bytes:
-    fields = orjson.loads(document)
+def _relabel(document: bytes) -> bytes | None:
+    """The document with its keys that have the name of an alias moved; None where it cannot be taken apart."""
+    try:
+        fields = orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return None
     return orjson.dumps({f"labels.{name}" if name in ALIASES else name: value for name, value in fields.items()})
 
 
 def _items(reply: Reply, expected: int) -> list[Any]:
-    items: list[Any] = _json(reply).get("items", [])
+    items = _json(reply).get("items", [])
+    if not isinstance(items, list):
+        raise _misshapen(reply)
     if len(items) != expected:
         raise SinkUnavailable(f"Elasticsearch answered for {len(items)} of {expected} documents; asking again")
     return items
@@ -278,14 +295,34 @@ def _json(reply: Reply) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise SinkUnavailable(f"Elasticsearch gave an unreadable answer ({error}); asking again") from error
     if not isinstance(answer, dict):
-        raise SinkUnavailable("Elasticsearch gave an answer that is no object; asking again")
+        raise _misshapen(reply)
     return answer
+
+
+def _misshapen(reply: Reply) -> SinkUnavailable:
+    """An answer without what Elasticsearch answers with says nothing of a document; it is not the document's fault."""
+    return SinkUnavailable(
+        f"Elasticsearch gave an answer of another shape than its own ({_reason(reply)}); asking again"
+    )
+
+
+def _outcome(item: Any) -> tuple[int, Any]:
+    """Status and error of one document. Raises :class:`SinkUnavailable` where the answer holds none."""
+    outcome = next(iter(item.values()), None) if isinstance(item, dict) else None
+    if not isinstance(outcome, dict) or not isinstance(status := outcome.get("status"), int):
+        raise SinkUnavailable("Elasticsearch answered for a document without a status; asking again")
+    return status, outcome.get("error") or {}
+
+
+def _kind(error: Any) -> str:
+    return str(error.get("type")) if isinstance(error, dict) else ""
 
 
 def _why(error: Any) -> str:
     if not isinstance(error, dict):
-        return str(error)
-    cause = (error.get("caused_by") or {}).get("reason")
+        return f"error: {error}"
+    caused_by = error.get("caused_by")
+    cause = caused_by.get("reason") if isinstance(caused_by, dict) else None
     return f"{error.get('type', 'error')}: {error.get('reason', '')}" + (f": {cause}" if cause else "")
 
 
@@ -298,10 +335,9 @@ def _about_a_document(reply: Reply) -> bool:
     if reply.status == 413:  # noqa: PLR2004 - HTTP: too large
         return True
     try:
-        error = _json(reply).get("error", {})
+        return _kind(_json(reply).get("error")) in _ONE_OF_THEM
     except SinkUnavailable:
         return False  # not Elasticsearch's own words: something between us and it
-    return isinstance(error, dict) and error.get("type") in _ONE_OF_THEM
 
 
 def _unavailable(url: str, reply: Reply) -> SinkUnavailable:
@@ -312,4 +348,4 @@ def _unavailable(url: str, reply: Reply) -> SinkUnavailable:
     }.get(reply.status, "")
     wish = reply.headers.get("retry-after", "")
     message = f"{url} answered {reply.status}{remedy}: {_reason(reply)}"
-    return SinkUnavailable(message, float(wish) if wish.isdigit() else None)
+    return SinkUnavailable(message, float(wish) if wish.isascii() and wish.isdigit() else None)

@@ -10,12 +10,13 @@ from bisect import bisect_right
 from calendar import timegm
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
 __all__ = [
     "FURTHEST_AHEAD_MS",
@@ -24,10 +25,12 @@ __all__ = [
     "Chunk",
     "chunks",
     "in_order",
+    "is_events",
     "milliseconds",
     "moments",
     "request_body",
     "sound",
+    "taken",
 ]
 
 MOST_EVENTS = 10_000
@@ -105,6 +108,25 @@ def request_body(group: str, stream: str, chunk: Chunk) -> bytes:
         {"timestamp": at, "message": message.decode()} for at, message in zip(chunk.times, chunk.messages, strict=True)
     ]
     return orjson.dumps({"logGroupName": group, "logStreamName": stream, "logEvents": events})
+
+
+def taken(reply: dict[str, Any], number: int) -> tuple[int, int]:
+    """Where those of ``number`` events begin and end that were taken. Raises ValueError for a reply without sense."""
+    refused = reply.get("rejectedLogEventsInfo") or {}
+    if not isinstance(refused, dict):
+        refused = {"": refused}
+    if not all(isinstance(place, int) and 0 <= place <= number for place in refused.values()):
+        raise ValueError(f"CloudWatch answered for other events than the {number} that were sent: {refused!r:.200}")
+    old = max(refused.get("tooOldLogEventEndIndex", 0), refused.get("expiredLogEventEndIndex", 0))
+    return old, refused.get("tooNewLogEventStartIndex", number)
+
+
+def is_events(found: Any) -> TypeGuard[list[dict[str, Any]]]:
+    """True for a list of events as GetLogEvents answers it."""
+    return isinstance(found, list) and all(
+        isinstance(event, dict) and isinstance(event.get("message"), str) and isinstance(event.get("timestamp"), int)
+        for event in found
+    )
 
 
 def milliseconds(documents: list[bytes], otherwise: int, start: int) -> list[int]:

@@ -24,6 +24,8 @@ __all__ = ["AirflowApi", "ApiError", "ApiUnavailable", "path_of"]
 _PAGE = 100
 _MOST_PAGES = 1000
 _BRIEF_S = 5.0
+_MOST_BYTES = 64 * 1024 * 1024
+"""An answer is 100 rows, or the log of one attempt; nothing that we ask for is longer."""
 _CLOCKS_AGREE_S = 2.0
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 401, 403, 404, 500
 
@@ -54,6 +56,7 @@ class AirflowApi:
         self.answered: float | None = None
         self.ahead_s = 0.0
         self._connection_id = connection_id
+        self._timeout_s = timeout_s
         self._http = http_client(url, timeout_s)
         self._retrying = Retrying(
             retry=retry_if_exception(_is_passing),
@@ -113,15 +116,32 @@ class AirflowApi:
         self._http.close()
 
     def _send(self, path: str, params: dict[str, Any], timeout_s: float | None = None) -> Any:
-        more: dict[str, Any] = {} if timeout_s is None else {"timeout": timeout_s}
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         if "Authorization" not in self._http.headers:
             self._log_in()
-        answer = self._http.get(f"/api/v2{path}", params=params, **more)
+        answer = self._whole(path, params, timeout_s)
         if answer.status_code == _UNAUTHORIZED:
             self._log_in()
-            answer = self._http.get(f"/api/v2{path}", params=params, **more)
+            answer = self._whole(path, params, timeout_s)
         self.ahead_s = _ahead(answer.headers.get("Date"), time.time())
-        return answer.raise_for_status().json()
+        try:
+            return answer.raise_for_status().json()
+        except RecursionError as error:
+            raise ValueError("its answer is nested too deeply to be read") from error
+
+    def _whole(self, path: str, params: dict[str, Any], timeout_s: float) -> httpx.Response:
+        """The answer with all of its body. Raises ValueError where that never ends, in bytes or in time."""
+        ends_at = time.monotonic() + timeout_s
+        with self._http.stream("GET", f"/api/v2{path}", params=params, timeout=timeout_s) as answer:
+            body = bytearray()
+            for part in answer.iter_bytes():
+                body += part
+                if len(body) > _MOST_BYTES:
+                    raise ValueError(f"its answer is longer than {_MOST_BYTES >> 20} MiB")
+                if time.monotonic() > ends_at:
+                    raise ValueError(f"its answer was not whole after {timeout_s:.0f} s")
+            date = {"Date": answer.headers["Date"]} if "Date" in answer.headers else {}
+            return httpx.Response(answer.status_code, headers=date, content=bytes(body), request=answer.request)
 
     def _log_in(self) -> None:
         token = os.environ.get("CONTRAIL_API_TOKEN") or self._token()
@@ -160,7 +180,7 @@ def _ahead(date: str | None, now: float) -> float:
     """Seconds that the server's clock is ahead of ours; a header tells whole seconds, so less than two are none."""
     try:
         found = parsedate_to_datetime(date or "").timestamp() - now
-    except ValueError:
+    except (OverflowError, TypeError, ValueError):
         return 0.0
     return found if abs(found) > _CLOCKS_AGREE_S else 0.0
 

@@ -185,7 +185,7 @@ class StoreSource(threading.Thread):
             for document in self._store.arrivals(Query(dataset, since=since), position):
                 if (fact := _fact(document)) is not None:
                     facts.append(fact)
-                if len(facts) >= _MOST and "sweep_at" not in position:
+                if len(facts) >= _MOST:
                     break
         facts += self._relays.look(self._store, positions.setdefault(_RELAYS, {}))
         return facts, positions

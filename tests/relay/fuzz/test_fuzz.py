@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
+from answer_targets import ANSWER_TARGETS, ANSWERS
 from corpus import CORPUS, TOKENS
 from targets import TARGETS
 
 ROUNDS = 1_500
+ANSWER_ROUNDS = {"airflow_api": 10, "airflow_health": 40}
 
 
 @pytest.mark.parametrize(("target", "seed"), [(name, seed) for name, seeds in CORPUS.items() for seed in seeds])
@@ -27,6 +29,18 @@ def test_changes_of_it_hold_the_laws(target):
     chance = random.Random(target)
     for _ in range(ROUNDS):
         TARGETS[target](changed(chance.choice(CORPUS[target]), CORPUS[target], chance))
+
+
+@pytest.mark.parametrize(("target", "seed"), [(name, seed) for name, seeds in ANSWERS.items() for seed in seeds])
+def test_an_answer_that_has_broken_something_before_holds_the_laws(target, seed):
+    ANSWER_TARGETS[target](seed)
+
+
+@pytest.mark.parametrize("target", ANSWER_TARGETS)
+def test_changes_of_an_answer_hold_the_laws(target):
+    chance = random.Random(target)
+    for _ in range(ANSWER_ROUNDS.get(target, 100)):
+        ANSWER_TARGETS[target](changed(chance.choice(ANSWERS[target]), ANSWERS[target], chance))
 
 
 @pytest.mark.parametrize("target", TARGETS)
