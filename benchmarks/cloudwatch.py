@@ -140,6 +140,7 @@ def _serve(parent: Connection) -> None:
             reply = b'{"logGroups":[]}' if self.headers["x-amz-target"].endswith("DescribeLogGroups") else b"{}"
             self.send_response(200)
             self.send_header("content-type", "application/x-amz-json-1.1")
+            self.send_header("x-amzn-requestid", "benchmark")
             self.send_header("content-length", str(len(reply)))
             self.end_headers()
             self.wfile.write(reply)

@@ -53,6 +53,8 @@ _SHORTEST_LINE = 12
 _SURE_PIECE = 12
 """A piece of base64 of this length is a secret's wherever it stands."""
 _DEEPEST = 12
+_INSIDE = 0x80
+"""The upper bits of a byte within a character of UTF-8."""
 _AT = ord("@")
 """As a number, which is looked for ten times faster than a text of one byte."""
 _MOST_FAST = 2000
@@ -62,8 +64,7 @@ _FILTERED = 16
 _MOST_S = 2.0
 """Processor time after which the rest of a text is masked unread: none has been seen to take a tenth of it."""
 _WINDOW = 262_144
-"""Bytes that are scanned at once, so that a text of many finds is no memory; and what the next window repeats."""
-_OVERLAP = 8192
+"""Bytes that are scanned at once, so that a text of many finds takes no memory."""
 NAMES = frozenset(
     {
         *("@timestamp", "timestamp", "level", "log.level", "log_id", "offset", "filename", "lineno"),
@@ -151,9 +152,13 @@ class _Found(NamedTuple):
 
 
 class _Rules(NamedTuple):
-    """What to look for, made ready: ``automaton`` finds all, overlaps included; ``found`` says what each pattern is."""
+    """What to look for, made ready: ``automaton`` finds all, overlaps included; ``found`` says what each pattern is.
+
+    ``longest`` is the length of the longest pattern in bytes.
+    """
 
     automaton: ahocorasick_rs.BytesAhoCorasick
+    longest: int
     found: list[_Found]
     keys: tuple[str, ...]
     patterns: tuple[Any, ...]
@@ -261,7 +266,7 @@ class _Search:
         lower = raw.lower()
         for window in range(0, len(raw) or 1, _WINDOW):
             hints = self.rules.automaton.find_matches_as_indexes(
-                lower[window : window + _WINDOW + _OVERLAP], overlapping=True
+                lower[window : window + _WINDOW + self.rules.longest], overlapping=True
             )
             hints.sort(key=_by_place)
             for number, (which, start, end) in enumerate(hints):
@@ -415,6 +420,8 @@ def _cut(raw: bytes, spans: list[tuple[int, int]]) -> str:
         if start > done or not parts:
             parts += [raw[done:start], MASK.encode()]
         done = end
+        while done < len(raw) and raw[done] & 0xC0 == _INSIDE:  # a bound of a rule may lie within a character
+            done += 1
     return b"".join([*parts, raw[done:]]).decode("utf-8", "surrogatepass")
 
 
@@ -457,7 +464,8 @@ def _rules() -> _Rules:
             found[piece.lower()] = known._replace(piece=True)
     _ready.scan = bool if knobs.patterns else _scan(found, knobs.keys)
     automaton = ahocorasick_rs.BytesAhoCorasick(list(found))
-    return _Rules(automaton, list(found.values()), knobs.keys, tuple(map(linear_pattern, knobs.patterns)))
+    longest = max(map(len, found))
+    return _Rules(automaton, longest, list(found.values()), knobs.keys, tuple(map(linear_pattern, knobs.patterns)))
 
 
 def _scan(found: dict[bytes, _Found], keys: tuple[str, ...]) -> Callable[[bytes], object]:

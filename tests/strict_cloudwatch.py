@@ -60,6 +60,7 @@ class StrictCloudWatch:
                 reply = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("content-type", "application/x-amz-json-1.1")
+                self.send_header("x-amzn-requestid", "strict")
                 self.send_header("content-length", str(len(reply)))
                 self.end_headers()
                 self.wfile.write(reply)

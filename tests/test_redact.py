@@ -382,6 +382,10 @@ def test_a_secret_that_was_quoted_twice_is_masked():
     assert text(f"x={quote(quote('a/b c+d!', safe=''), safe='')}") == "x=***"
 
 
+def test_a_character_that_a_secret_ends_in_the_middle_of_is_masked_whole():
+    assert text("identified by 'x" + "é" * 200 + "'") == "identified by '***" + "é" * 72 + "'"
+
+
 def cpu_s(value):
     began = time.process_time()
     text(value)

@@ -75,8 +75,9 @@ def ask(client: Any, call: str, **named: Any) -> dict[str, Any]:
         raise AwsUnanswered(str(error)) from error
     except _MISSHAPEN as error:
         raise AwsUnanswered(f"what came back is not an answer of AWS's ({type(error).__name__}: {error})") from error
-    if not isinstance(answer, dict):
-        raise AwsUnanswered("what came back is not an answer of AWS's")
+    if not isinstance(answer, dict) or not answer.get("ResponseMetadata", {"RequestId": "-"}).get("RequestId"):
+        # botocore takes any 200 for success, also the page of a proxy
+        raise AwsUnanswered("what came back is not an answer of AWS's; look at what stands in between")
     return answer
 
 

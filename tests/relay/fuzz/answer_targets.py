@@ -239,7 +239,9 @@ class _Session:
 
     def send(self, request):
         status, body = self._answers.next()
-        return AWSResponse(urlsplit(request.url).geturl(), status, HTTPHeaderDict(), _Raw(body))
+        return AWSResponse(
+            urlsplit(request.url).geturl(), status, HTTPHeaderDict({"x-amzn-requestid": "1"}), _Raw(body)
+        )
 
     def close(self) -> None: ...
 

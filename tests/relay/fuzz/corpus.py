@@ -59,6 +59,16 @@ CORPUS: dict[str, tuple[bytes, ...]] = {
         for kind, content in ((0, b'["h",[]]'), (0, b"[1,[[]]]"), (1, _METRICS[0]), (2, b"[1,[]]"), (2, b"{}"))
     ),
     "tailed_log": _LINES,
+    "masking": (
+        b"password=x\nand 'token': \"y z\", --password v",
+        b"://a:b@c https://user:pass@host/\nAuthorization: Bearer abcdef.ghijkl",
+        b"ghp_16C7e42F292c6912E7710c838347Ae178B4a\neyJhbGciOi.eyJzdWIiOi.SflKxwRJ",
+        b"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END",
+        b"<password>x</password> curl -u a:b\nSharedAccessKey=abcd/efg=; cookie: a=b; c=d",
+        b"mysql -px redis-cli -a y sshpass -p z\nlogin a password b identified by 'c'",
+        b"aHVudGVyMiEvWsO8\nhunter2!/Z\xc3\xbcrich",
+        b"\xff\xfe\x00\n\\n\\\\n***",
+    ),
     "tailed_journal": (_RECORD, _RECORD[:20] + _RECORD, _RECORD * 3, b"x" * 100),
 }
 TOKENS = (

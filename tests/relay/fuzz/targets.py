@@ -7,15 +7,21 @@ identity, and what was good beside the input is still there.
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import os
 import shutil
 import tempfile
 import zlib
+from functools import cache
+from html import escape
 from pathlib import Path
+from unittest.mock import patch
+from urllib.parse import quote, quote_plus
 
 import orjson
 
+from observability import redact
 from observability.contain import take_losses
 from observability.journal import Journal, frame, frames
 from observability.relay.sources.file import TailedFile
@@ -153,6 +159,48 @@ def tailed_journal(data: bytes) -> None:
     assert record[9:-1] in documents
 
 
+SECRET = "hunter2!/Zürich & <more>"
+FORMS = {
+    "plain": SECRET.encode(),
+    "quoted": quote(SECRET, safe="").encode(),
+    "form": quote_plus(SECRET).encode(),
+    "twice": quote(quote(SECRET, safe=""), safe="").encode(),
+    "hex": SECRET.encode().hex().upper().encode(),
+    "json": orjson.dumps(SECRET)[1:-1],
+    "escaped": escape(SECRET).encode(),
+    "base64": base64.b64encode(b"xy" + SECRET.encode() + b"z"),
+    "broken": base64.encodebytes(b"x" * 44 + SECRET.encode() + b"y" * 60),
+}
+_WINDOW = 64
+
+
+@cache
+def _mask():
+    """The rules with one known secret, and the scan that says clean; what the process knows is as it was."""
+    with patch.dict(redact._secrets, {SECRET: None}, clear=True):
+        redact._forget_rules()
+        made = redact._rules(), redact._ready.scan
+    redact._forget_rules()
+    return made
+
+
+def masking(data: bytes) -> None:
+    """What is known stands nowhere, whatever is around it; what is clean stays; how it is cut makes no difference."""
+    rules, scan = _mask()
+    data = data.decode("utf-8", "replace").encode()
+    before, _, after = data.partition(b"\n")
+    form = list(FORMS.values())[len(data) % len(FORMS)]
+    for raw in (data, before + b" " + form + b" " + after):
+        spans = sorted(redact._Search(rules, raw).spans())
+        with patch.object(redact, "_WINDOW", _WINDOW):
+            assert sorted(redact._Search(rules, raw).spans()) == spans
+        shown = redact._cut(raw, spans) if spans else raw.decode()
+        if not scan(raw.lower()) and (b"@" not in raw or b"://" not in raw):
+            assert not spans
+        low = shown.lower()
+        assert not any(found.decode().lower() in low for found in FORMS.values())
+
+
 def _tailed(stream, data: bytes, good: bytes, most: int) -> list[bytes]:
     path = _FOLDER / "tailed"
     content = data + (b"" if data.endswith(b"\n") or not data else b"\n") + good
@@ -195,5 +243,6 @@ TARGETS = {
         statsd_spool,
         tailed_log,
         tailed_journal,
+        masking,
     )
 }
