@@ -1,4 +1,4 @@
-"""Give Elasticsearch its users: Kibana's own, and one of Contrail for each of relay and readers, set-up, and boards.
+"""Give Elasticsearch its users: Kibana's own, and one of Contrail for each of relay, pages, watcher, set-up and boards.
 
 Each may do what its services need and no more. The superuser's password is read here and by the server itself only.
 
@@ -11,39 +11,49 @@ import os
 import ssl
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from observability.catalog import DATASETS
-from observability.store.cluster import PRIVILEGES
+from observability.catalog import ALERT_INDEX, DATASETS
+from observability.store.cluster import READER_PRIVILEGES, RELAY_PRIVILEGES
 
-__all__ = ["ROLE", "SETUP_ROLE", "USERS", "set_up"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ROLES", "USERS", "set_up"]
 
 _PREFIX = os.environ.get("CONTRAIL_ELASTICSEARCH__INDEX_PREFIX", "")
 _STREAMS = sorted(one.stream("*", _PREFIX) for one in DATASETS.values())
 
-ROLE = {
-    "cluster": ["monitor"],
-    "indices": [
-        {
-            "names": _STREAMS,
-            "privileges": list(PRIVILEGES),
-        }
-    ],
+_ALERTS = f"{_PREFIX}{ALERT_INDEX}"
+"""What Kibana's rules write their alerts to."""
+
+
+def _role(names: list[str], privileges: Sequence[str], *cluster: str) -> dict[str, list[Any]]:
+    return {"cluster": ["monitor", *cluster], "indices": [{"names": names, "privileges": list(privileges)}]}
+
+
+ROLES = {
+    "contrail_relay": _role(_STREAMS, RELAY_PRIVILEGES),
+    "contrail_reader": _role(_STREAMS, READER_PRIVILEGES),
+    "contrail_watcher": _role([*_STREAMS, _ALERTS], READER_PRIVILEGES),
+    "contrail_setup": _role(_STREAMS, ["manage"], "manage_index_templates", "manage_ilm"),
+    "contrail_boards": _role([_ALERTS], ["create_index", "index", *READER_PRIVILEGES]),
 }
-"""Append, refresh and read, in our own data streams; what is there is installed by the service ``elk-setup``."""
-SETUP_ROLE = {
-    "cluster": ["monitor", "manage_index_templates", "manage_ilm"],
-    "indices": [{"names": _STREAMS, "privileges": ["manage"]}],
-}
-"""Templates, retention, and a rollover of our own data streams, as docs/stores.md says."""
+"""Role → its rights. The relay appends, and looks up what a lost reply was about. Pages and watcher read. Set-up
+installs templates and retention, and rolls our own data streams over. Kibana's rules write alerts."""
 USERS = {
-    "contrail": ["contrail"],
+    "contrail_relay": ["contrail_relay"],
+    "contrail_reader": ["contrail_reader"],
+    "contrail_watcher": ["contrail_watcher"],
     "contrail_setup": ["contrail_setup"],
-    "contrail_boards": ["kibana_admin", "contrail"],
+    "contrail_boards": ["kibana_admin", "contrail_reader", "contrail_boards"],
 }
-"""User → roles. Kibana's rules ask with the rights of who installed them, so that one reads our streams as well."""
+"""User → roles. Kibana's rules ask and write with the rights of who installed them."""
+_FORMER = "contrail"
+"""The one user and role that relay, watcher and pages shared."""
 
 
 @retry(
@@ -54,16 +64,19 @@ def _wait(client: httpx.Client) -> None:
 
 
 def set_up(client: httpx.Client, passwords: dict[str, str]) -> None:
-    """Set the password of kibana_system, and create Contrail's roles and users."""
+    """Set the password of kibana_system, create Contrail's roles and users, and take the former shared user away."""
     _wait(client)
     put = {
         "/_security/user/kibana_system/_password": {"password": passwords["kibana_system"]},
-        "/_security/role/contrail": ROLE,
-        "/_security/role/contrail_setup": SETUP_ROLE,
+        **{f"/_security/role/{role}": body for role, body in ROLES.items()},
         **{f"/_security/user/{user}": {"password": passwords[user], "roles": roles} for user, roles in USERS.items()},
     }
     for path, body in put.items():
         client.put(path, json=body).raise_for_status()
+    for kind in ("user", "role"):
+        answer = client.delete(f"/_security/{kind}/{_FORMER}")
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            answer.raise_for_status()
 
 
 def main(keys: Path, url: str) -> None:

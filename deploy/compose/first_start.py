@@ -30,7 +30,8 @@ _VALID = timedelta(days=730)
 _SERVERS = ("elasticsearch", "kibana")
 _TOKENS = {"jwt_secret": 64, "api_secret_key": 64, "admin": 18, "watcher": 18}
 _DATABASES = ("airflow", "contrail", "warehouse")
-_SEARCH = ("elastic", "kibana_system", "contrail", "contrail_setup", "contrail_boards", "encryption")
+_STORE_USERS = tuple(f"contrail_{name}" for name in ("relay", "reader", "watcher", "setup", "boards"))
+_SEARCH = ("elastic", "kibana_system", *_STORE_USERS, "encryption")
 _PEOPLES = ("connections.json", "variables.json")
 """Lists that people may add to: their entries stay, ours follow the originals."""
 
@@ -66,21 +67,24 @@ def _readers(one: dict[str, str]) -> dict[str, dict[str, str]]:
     authority = {"ca.crt": one["ca.crt"]}
     known = _connections(one)
 
-    def connections(*names: str) -> dict[str, str]:
-        return {"connections.json": json.dumps({name: known[name] for name in names}, indent=2)}
+    def connections(*names: str, store: str = "") -> dict[str, str]:
+        found = {name: known[name] for name in names}
+        if store:
+            found["elasticsearch_default"] = _https("elasticsearch", 9200, store, one)
+        return {"connections.json": json.dumps(found, indent=2)}
 
     passwords = json.dumps({name: one[name] for name in ("admin", "watcher")})
     code_of_dags = connections("warehouse")
     return {
         "init": database | fernet,
-        "api-server": database | fernet | jwt | authority | connections("elasticsearch_default")
+        "api-server": database | fernet | jwt | authority | connections(store="contrail_reader")
         | {"api_secret_key": one["api_secret_key"], "passwords.json": passwords},
         "scheduler": database | fernet | jwt | broker,
         "dag-processor": database | fernet | code_of_dags,
         "triggerer": database | fernet | code_of_dags,
         "worker": database | broker | code_of_dags,
-        "relay": authority | connections("elasticsearch_default"),
-        "watcher": authority | connections("elasticsearch_default", "airflow_api")
+        "relay": authority | connections(store="contrail_relay"),
+        "watcher": authority | connections("airflow_api", store="contrail_watcher")
         | {"variables.json": "{}", "pgpass": f"postgres:5432:contrail:contrail:{one['postgres_contrail']}\n"},
         "postgres": {"superuser": one["postgres"], **{name: one[f"postgres_{name}"] for name in _DATABASES}},
         "valkey": {"password": one["valkey"]},
@@ -107,7 +111,6 @@ def _connections(one: dict[str, str]) -> dict[str, dict[str, object]]:
             "conn_type": "http", "schema": "http", "host": "api-server", "port": 8080,
             "login": "watcher", "password": one["watcher"],
         },
-        "elasticsearch_default": _https("elasticsearch", 9200, "contrail", one),
         "elasticsearch_setup": _https("elasticsearch", 9200, "contrail_setup", one),
         "kibana_setup": _https("kibana", 5601, "contrail_boards", one),
     }  # fmt: skip

@@ -19,10 +19,20 @@ from observability.proxies import ProxyRefused, http_proxy_for
 if TYPE_CHECKING:
     from observability.settings import Settings
 
-__all__ = ["PRIVILEGES", "Cluster", "ClusterError", "ClusterUnreachable", "Reply", "open_cluster"]
+__all__ = [
+    "READER_PRIVILEGES",
+    "RELAY_PRIVILEGES",
+    "Cluster",
+    "ClusterError",
+    "ClusterUnreachable",
+    "Reply",
+    "open_cluster",
+]
 
-PRIVILEGES = ("auto_configure", "create_doc", "maintenance", "read", "view_index_metadata")
-"""What relay and watcher need on our data streams: append, refresh after a lost reply, look up, ask for shards."""
+RELAY_PRIVILEGES = ("auto_configure", "create_doc", "maintenance", "read")
+"""What a relay needs on our data streams: append, refresh after a lost reply, look up what arrived."""
+READER_PRIVILEGES = ("read", "view_index_metadata")
+"""What watcher and pages need on our data streams: search, ask for shards."""
 
 
 class ClusterUnreachable(RuntimeError):  # noqa: N818 - a state, not a mistake of the caller

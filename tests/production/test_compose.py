@@ -12,7 +12,7 @@ import pytest
 import yaml
 from topology import COMMANDS
 
-from observability.catalog import DATASETS
+from observability.catalog import ALERT_INDEX, DATASETS
 from observability.cli.platform.environment import read_env_file
 from observability.relay.sources.logs import log_stream
 from observability.settings import load_settings
@@ -239,22 +239,29 @@ def test_a_client_that_trusts_our_authority_trusts_the_servers_and_nobody_else(k
         thread.join()
 
 
-def test_the_user_of_elasticsearch_may_append_and_read_and_no_more():
+@pytest.mark.parametrize(
+    ("user", "privileges"),
+    [
+        # maintenance: to refresh, where a reply was lost and what arrived is looked up
+        ("contrail_relay", {"create_doc", "auto_configure", "read", "maintenance"}),
+        ("contrail_reader", {"read", "view_index_metadata"}),
+        ("contrail_watcher", {"read", "view_index_metadata"}),
+    ],
+)
+def test_a_user_of_elasticsearch_may_append_or_read_and_no_more(user, privileges):
     sys.path.insert(0, str(ROOT / "deploy/compose"))
     import elk
 
-    assert elk.ROLE["cluster"] == ["monitor"]
-    for part in elk.ROLE["indices"]:
-        assert set(part["privileges"]) == {
-            "create_doc", "auto_configure", "read", "view_index_metadata",
-            "maintenance",  # to refresh, where a reply was lost and what arrived is looked up
-        }  # fmt: skip
-        assert not [name for name in part["names"] if name in {"*", "logs-*", "metrics-*"}]
-        assert set(part["names"]) == {spec.stream("*") for spec in DATASETS.values()}
+    role = elk.ROLES[user]
+    alerts = {ALERT_INDEX} if user == "contrail_watcher" else set()
+    assert role["cluster"] == ["monitor"]
+    for part in role["indices"]:
+        assert set(part["privileges"]) == privileges
+        assert set(part["names"]) - alerts == {spec.stream("*") for spec in DATASETS.values()}
 
 
 def test_the_roles_follow_the_index_prefix_of_a_company():
-    code = "import elk; print(*(name for role in (elk.ROLE, elk.SETUP_ROLE) for name in role['indices'][0]['names']))"
+    code = "import elk; print(*(name for role in elk.ROLES.values() for name in role['indices'][0]['names']))"
     environ = {**os.environ, "CONTRAIL_ELASTICSEARCH__INDEX_PREFIX": "acme-", "PYTHONPATH": str(ROOT)}
 
     answer = subprocess.run(
@@ -266,7 +273,8 @@ def test_the_roles_follow_the_index_prefix_of_a_company():
         check=True,
     )
 
-    assert set(answer.stdout.split()) == {spec.stream("*", "acme-") for spec in DATASETS.values()}
+    streams = {spec.stream("*", "acme-") for spec in DATASETS.values()}
+    assert set(answer.stdout.split()) == {*streams, f"acme-{ALERT_INDEX}"}
 
 
 def test_users_of_elasticsearch_are_set_by_its_security_api():
@@ -277,17 +285,19 @@ def test_users_of_elasticsearch_are_set_by_its_security_api():
 
     def answer(request):
         asked.append((request.method, request.url.path, json.loads(request.content or b"null")))
-        return httpx.Response(200, json={})
+        return httpx.Response(404 if request.method == "DELETE" else 200, json={})
 
     with httpx.Client(base_url="https://elasticsearch:9200", transport=httpx.MockTransport(answer)) as client:
-        elk.set_up(client, {"kibana_system": "k", "contrail": "c", "contrail_setup": "s", "contrail_boards": "b"})
+        elk.set_up(client, {"kibana_system": "k"} | {user: f"p-{user}" for user in elk.USERS})
     assert asked[1:] == [
         ("PUT", "/_security/user/kibana_system/_password", {"password": "k"}),
-        ("PUT", "/_security/role/contrail", elk.ROLE),
-        ("PUT", "/_security/role/contrail_setup", elk.SETUP_ROLE),
-        ("PUT", "/_security/user/contrail", {"password": "c", "roles": ["contrail"]}),
-        ("PUT", "/_security/user/contrail_setup", {"password": "s", "roles": ["contrail_setup"]}),
-        ("PUT", "/_security/user/contrail_boards", {"password": "b", "roles": ["kibana_admin", "contrail"]}),
+        *(("PUT", f"/_security/role/{role}", body) for role, body in elk.ROLES.items()),
+        *(
+            ("PUT", f"/_security/user/{user}", {"password": f"p-{user}", "roles": roles})
+            for user, roles in elk.USERS.items()
+        ),
+        ("DELETE", "/_security/user/contrail", None),
+        ("DELETE", "/_security/role/contrail", None),
     ]
 
 

@@ -30,7 +30,10 @@ READS = {
     "postgres": {"superuser", "airflow", "contrail", "warehouse"},
     "valkey": {"password"},
     "elasticsearch": {"elastic", "elasticsearch.key", "elasticsearch.crt", "ca.crt"},
-    "elk-users": {"elastic", "kibana_system", "contrail", "contrail_setup", "contrail_boards", "ca.crt"},
+    "elk-users": {
+        "elastic", "kibana_system", "contrail_relay", "contrail_reader", "contrail_watcher", "contrail_setup",
+        "contrail_boards", "ca.crt",
+    },
     "elk-setup": {"connections.json", "ca.crt"},
     "kibana": {"kibana_system", "encryption", "kibana.key", "kibana.crt", "ca.crt"},
     "kibana-setup": {"connections.json", "ca.crt"},
@@ -54,7 +57,9 @@ HOLD = {
     "elastic": {"elasticsearch", "elk-users"},
     "kibana_system": {"kibana", "elk-users"},
     "encryption": {"kibana"},
-    "contrail": {"elk-users", "relay", "watcher", "api-server"},
+    "contrail_relay": {"elk-users", "relay"},
+    "contrail_reader": {"elk-users", "api-server"},
+    "contrail_watcher": {"elk-users", "watcher"},
     "contrail_setup": {"elk-users", "elk-setup"},
     "contrail_boards": {"elk-users", "kibana-setup"},
     "elasticsearch.key": {"elasticsearch"},
@@ -219,11 +224,12 @@ def test_nobody_but_the_one_who_makes_users_is_superuser_of_elasticsearch():
     sys.path.insert(0, str(ROOT / "deploy/compose"))
     import elk
 
-    assert set(elk.USERS) == {"contrail", "contrail_setup", "contrail_boards"}
+    assert set(elk.USERS) == {f"contrail_{name}" for name in ("relay", "reader", "watcher", "setup", "boards")}
     assert not {"superuser", "elastic"} & {role for roles in elk.USERS.values() for role in roles}
-    for role in (elk.ROLE, elk.SETUP_ROLE):
+    for role in elk.ROLES.values():
         assert not {"all", "manage", "manage_security"} & set(role["cluster"])
-        assert all(part["names"] == elk._STREAMS for part in role["indices"])
+        for part in role["indices"]:
+            assert set(part["names"]) <= {*elk._STREAMS, elk._ALERTS}
 
 
 # --- Kubernetes ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from observability import catalog
 from observability.credentials import CredentialsError
 from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
 from observability.relay.steps.key_budget import KeyBudget
-from observability.store.cluster import PRIVILEGES, Cluster, ClusterUnreachable, Reply, open_cluster
+from observability.store.cluster import RELAY_PRIVILEGES, Cluster, ClusterUnreachable, Reply, open_cluster
 from observability.store.elasticsearch_templates import ALIASES
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ def _about_a_document(reply: Reply) -> bool:
 def _unavailable(url: str, reply: Reply) -> SinkUnavailable:
     remedy = {
         401: "; check the Connection's credentials",
-        403: f"; the user or API key needs {', '.join(PRIVILEGES)} on the data streams",
+        403: f"; the user or API key needs {', '.join(RELAY_PRIVILEGES)} on the data streams",
         404: "; run `contrail elasticsearch setup`",
     }.get(reply.status, "")
     wish = reply.headers.get("retry-after", "")
