@@ -21,8 +21,8 @@ _RIGHTS = (
     ("`RUN` of the DAG", "runs, their states and durations, deadlines, incidents (without their reasons)"),
     ("and `TASK_INSTANCE`", "tasks and attempts, causes, resources, measured steps, rejected rows, columns, boards"),
     ("and `TASK_LOGS`", "reasons, errors, traces, frames, fingerprints, log lines: what a person's code said"),
-    ("the assets", "asset URIs"),
-    ("the pools", "metrics of pools"),
+    ("the asset, one by one", "asset URIs"),
+    ("the pool, one by one", "metrics of pools"),
     ("`CLUSTER_ACTIVITY`", "the installation's own metrics; {open}"),
     (
         "all of the first three for every DAG, and `IMPORT_ERRORS`",

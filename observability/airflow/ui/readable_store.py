@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from observability import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from observability.airflow.ui.scope import Reader
+    from observability.airflow.ui.scope import Names, Reader
     from observability.events import Document
     from observability.store import Query, Store
     from observability.store.tables import Ask, Table
@@ -29,7 +29,7 @@ OPEN_ACTIONS = ("component.silent", "component.recovered", "telemetry.lost")
 
 _LINES = frozenset({"airflow.task", "airflow.component"})
 _METRICS = "airflow.statsd"
-_DAG = "airflow.dag_id"
+_DAG, _ASSET, _POOL = "airflow.dag_id", "airflow.asset", "airflow.pool"
 _KNOWN_METRICS = frozenset(catalog.METRICS) | frozenset(catalog.AIRFLOW_METRICS)
 
 
@@ -43,6 +43,14 @@ class ReadableStore:
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents that the reader may see, without the texts that are not for them."""
         found: list[Document] = []
+        if _ASSET in query.where:  # a filter by what is not for the reader would tell what has it
+            wanted = query.where[_ASSET]
+            kept = tuple(
+                one for one in (wanted if isinstance(wanted, tuple) else (wanted,)) if str(one) in self.reader.assets
+            )
+            if not kept:
+                return iter(())
+            query = replace(query, where={**query.where, _ASSET: kept})
         for allowed in self._queries(query):
             seen = (self._shown(query.dataset, document) for document in self.store.documents(allowed))
             found += (document for document in seen if document is not None)
@@ -55,10 +63,13 @@ class ReadableStore:
     def table(self, ask: Ask) -> Table:
         """The numbers about what the reader may see; empty where that is nothing."""
         used = {*ask.by, *ask.where, *(field for _, field in ask.measures if field)}
-        if "airflow.asset" in used and not self.reader.assets:
+        guarded = self._guarded(ask)
+        narrowed = _narrowed(ask, guarded)
+        if narrowed is None:
             return {}
+        ask = narrowed
         if self.reader.whole:
-            return self.store.table(self._without_pools(ask))
+            return _readable_rows(self.store.table(ask), ask, guarded)
         dags = self.reader.logs if needs_logs(ask.datasets, used) else self.reader.tasks
         if ask.dags is not None:
             dags &= frozenset(ask.dags)
@@ -66,7 +77,7 @@ class ReadableStore:
         if not dags and not homeless:
             return {}
         narrow = replace(_without(ask, "airflow.dag_file"), dags=tuple(sorted(dags)), homeless=homeless)
-        return self.store.table(self._without_pools(narrow))
+        return _readable_rows(self.store.table(narrow), narrow, guarded)
 
     def _queries(self, query: Query) -> Iterator[Query]:
         """``query`` as this reader may ask it: about their DAGs, and about none where that is open."""
@@ -91,9 +102,13 @@ class ReadableStore:
         shown: Document | None = document
         if not reader.whole:
             shown = self._of_a_dag(dataset, document) if document.get(_DAG) else self._of_no_dag(document)
-        if shown is not None and not reader.assets and "airflow.asset" in shown:
-            shown = {name: value for name, value in shown.items() if name not in {"airflow.asset", "message"}}
+        if shown is not None and not self._may_see_assets(shown.get(_ASSET)):
+            shown = {name: value for name, value in shown.items() if name not in {_ASSET, "message"}}
         return shown
+
+    def _may_see_assets(self, named: Any) -> bool:
+        found = named if isinstance(named, (list, tuple)) else [named]
+        return all(one is None or str(one) in self.reader.assets for one in found)
 
     def _of_a_dag(self, dataset: str, document: Document) -> Document | None:
         reader, dag = self.reader, document[_DAG]
@@ -107,9 +122,9 @@ class ReadableStore:
         is_open = self.reader.cluster and document.get("event.action") in OPEN_ACTIONS
         return document if is_open and "airflow.dag_file" not in document else None
 
-    def _without_pools(self, ask: Ask) -> Ask:
-        """``ask`` without the metrics of pools where they are not for the reader; a task's own pool stays."""
-        return _without(ask, "airflow.pool") if not self.reader.pools and _METRICS in ask.datasets else ask
+    def _guarded(self, ask: Ask) -> dict[str, Names]:
+        """Fields whose values are for some readers only; of pools their metrics alone, as a task's own pool stays."""
+        return {_ASSET: self.reader.assets, **({_POOL: self.reader.pools} if _METRICS in ask.datasets else {})}
 
     def _is_open(self, ask: Ask) -> bool:
         """True where what is about no DAG counts: metrics that we know by their names, and what is open to all."""
@@ -123,6 +138,28 @@ class ReadableStore:
 def needs_logs(datasets: Iterable[str], fields: Iterable[str]) -> bool:
     """True where a panel of these datasets and fields shows what a person's code said."""
     return not TEXTS.isdisjoint(fields) or not _LINES.isdisjoint(datasets)
+
+
+def _narrowed(ask: Ask, guarded: Mapping[str, Names]) -> Ask | None:
+    """``ask`` about the names that are for the reader; None where nothing is left, or a sum would hold the others."""
+    for field, names in guarded.items():
+        if field in ask.where:
+            kept = tuple(value for value in ask.where[field] if str(value) in names)
+            if not kept:
+                return None
+            ask = replace(ask, where={**ask.where, field: kept})
+        elif any(field == measured for _, measured in ask.measures):
+            return None
+        elif field == _POOL and field not in ask.by and not names.all:
+            ask = _without(ask, field)
+    return ask
+
+
+def _readable_rows(table: Table, ask: Ask, guarded: Mapping[str, Names]) -> Table:
+    """The rows about names that are for the reader."""
+    first = 1 if ask.bucket_s else 0
+    places = [(first + ask.by.index(field), names) for field, names in guarded.items() if field in ask.by]
+    return {key: values for key, values in table.items() if all(str(key[place]) in names for place, names in places)}
 
 
 def _are(named: tuple[Any, ...] | None, known: frozenset[str]) -> bool:

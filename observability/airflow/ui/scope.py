@@ -9,27 +9,63 @@ IMPORT_ERRORS, together with the logs of every DAG, whatever is about no DAG: im
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    AccessView,
+    AssetDetails,
+    DagAccessEntity,
+    DagDetails,
+    PoolDetails,
+)
 from airflow.configuration import conf
+from airflow.models.asset import AssetModel
 from airflow.models.dag import DagModel
+from airflow.models.pool import Pool
 from airflow.utils.session import create_session
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["LOGS", "RUNS", "TASKS", "Reader", "readable"]
+__all__ = ["LOGS", "RUNS", "TASKS", "Names", "Reader", "readable"]
 
 RUNS = (DagAccessEntity.RUN,)
 TASKS = (*RUNS, DagAccessEntity.TASK_INSTANCE)
 LOGS = (*TASKS, DagAccessEntity.TASK_LOGS)
 
+_NO_ASSET = "-1"
+"""Asked about where Airflow knows no asset of that URI any more."""
 _NO_DAG = "contrail.no.such.dag"
 """Asked about where there is no DAG yet: who may read this one may read any."""
+
+
+class Names:
+    """The assets, or pools, that a reader may read, asked one by one: who may list them may not read every one.
+
+    ``ask`` decides about a name, ``every`` gives all that there are. Each name is asked once.
+    """
+
+    def __init__(self, ask: Callable[[str], bool], every: Callable[[], Iterable[str]] = tuple) -> None:
+        self._ask, self._every = ask, every
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, name: str) -> bool:
+        if name not in self._known:
+            self._known[name] = self._ask(name)
+        return self._known[name]
+
+    @property
+    def all(self) -> bool:
+        """True where every name that there is may be read, and there is one."""
+        names = list(self._every())
+        return bool(names) and all(name in self for name in names)
+
+
+_NO_NAMES = Names(lambda _: False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +80,8 @@ class Reader:
     logs: frozenset[str]
     whole: bool = False
     cluster: bool = False
-    pools: bool = False
-    assets: bool = False
+    pools: Names = _NO_NAMES
+    assets: Names = _NO_NAMES
 
     @classmethod
     def of(cls, user: Any) -> Reader:
@@ -61,8 +97,8 @@ class Reader:
             logs,
             whole=_is_everything(manager, user, LOGS, logs) and _views(manager, user, AccessView.IMPORT_ERRORS),
             cluster=_views(manager, user, AccessView.CLUSTER_ACTIVITY),
-            pools=bool(manager.is_authorized_pool(method="GET", user=user)),
-            assets=bool(manager.is_authorized_asset(method="GET", user=user)),
+            pools=_pools(manager, user),
+            assets=_assets(manager, user),
         )
 
 
@@ -112,6 +148,30 @@ def _may(manager: Any, user: Any, entities: Iterable[DagAccessEntity], details: 
 
 def _views(manager: Any, user: Any, view: AccessView) -> bool:
     return bool(manager.is_authorized_view(access_view=view, user=user))
+
+
+def _pools(manager: Any, user: Any) -> Names:
+    def ask(name: str) -> bool:
+        return bool(manager.is_authorized_pool(method="GET", details=PoolDetails(name=name), user=user))
+
+    if _has_teams() or not manager.is_authorized_pool(method="GET", user=user):
+        return _NO_NAMES
+    return Names(ask, partial(_every_name, Pool.pool))
+
+
+def _assets(manager: Any, user: Any) -> Names:
+    def ask(uri: str) -> bool:
+        with create_session() as session:
+            found = session.scalars(select(AssetModel.id).where(AssetModel.uri == uri)).all()
+        asked = [AssetDetails(id=str(one)) for one in found] or [AssetDetails(id=_NO_ASSET)]
+        return all(manager.is_authorized_asset(method="GET", details=one, user=user) for one in asked)
+
+    return Names(ask) if manager.is_authorized_asset(method="GET", user=user) else _NO_NAMES
+
+
+def _every_name(column: Any) -> list[str]:
+    with create_session() as session:
+        return list(session.scalars(select(column)))
 
 
 def _every_dag() -> frozenset[str] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timezone
+
 import httpx
 import pytest
 from api_server import api_server
@@ -12,7 +15,10 @@ from starlette.routing import Mount
 
 from observability.airflow.ui import boards
 from observability.airflow.ui.app import create_app
-from observability.store import StoreError
+from observability.airflow.ui.readable_store import ReadableStore
+from observability.airflow.ui.scope import Names, Reader
+from observability.store import Query, StoreError
+from observability.store.tables import Ask
 
 pytestmark = pytest.mark.airflow
 
@@ -28,6 +34,7 @@ PANELS = [
     for row in board["rows"]
     for panel in row["panels"]
 ]
+ONE = frozenset({"open_dag"})
 SECRET = "a-secret-of-the-closed-dag"
 
 
@@ -171,3 +178,56 @@ def test_names_are_escaped(get):
     response = get("/contrail/dags/%3Cscript%3Ealert(1)", "wide")
     assert response.status_code == 200
     assert "<script>alert(1)" not in response.text
+
+
+def some(*names, every=()):
+    return Names(lambda name: name in names, lambda: every)
+
+
+class Store:
+    """What was asked of the store, which answers with rows about two assets and two pools."""
+
+    def __init__(self):
+        self.asked = []
+
+    def table(self, ask):
+        self.asked.append(ask)
+        first = (0,) if ask.bucket_s else ()
+        return {(*first, *([name] if ask.by else [])): (1,) for name in ("one", "two")}
+
+    def documents(self, query):
+        self.asked.append(query)
+        return iter([{"@timestamp": "1", "airflow.asset": "one"}, {"@timestamp": "2", "airflow.asset": ["one", "two"]}])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("field", "dataset"), [("airflow.asset", "etl.event"), ("airflow.pool", "airflow.statsd")])
+def test_who_may_list_assets_or_pools_sees_those_that_they_may_read(field, dataset, whole):
+    reader = Reader(ONE, ONE, ONE, whole=whole, pools=some("one", every=("one", "two")), assets=some("one"))
+    store = Store()
+    readable = ReadableStore(store, reader)
+    now = datetime.now(timezone.utc)
+    by = Ask((dataset,), {}, now, now, by=(field,))
+
+    assert set(readable.table(by)) == {("one",)}
+    assert set(readable.table(replace(by, bucket_s=60))) == {(0, "one")}
+    readable.table(Ask((dataset,), {field: ("one", "two")}, now, now))
+    assert store.asked[-1].where[field] == ("one",)
+    asked = len(store.asked)
+    assert readable.table(Ask((dataset,), {field: ("two",)}, now, now)) == {}
+    assert readable.table(Ask((dataset,), {}, now, now, measures=(("unique", field),))) == {}
+    assert len(store.asked) == asked
+    readable.table(Ask((dataset,), {}, now, now))
+    assert (field in store.asked[-1].without) == (field == "airflow.pool")
+
+
+def test_a_document_about_an_asset_that_is_not_for_the_reader_does_not_name_it():
+    readable = ReadableStore(Store(), Reader(ONE, ONE, ONE, whole=True, assets=some("one")))
+
+    assert [one.get("airflow.asset") for one in readable.documents(Query("etl.event"))] == ["one", None]
+    assert list(readable.documents(Query("etl.event", {"airflow.asset": "two"}))) == []
+
+
+def test_a_pool_that_is_not_known_to_be_all_is_left_out_of_sums():
+    assert not some("one").all
+    assert some("one", every=("one",)).all

@@ -11,13 +11,16 @@ from airflow.api_fastapi.core_api.security import get_user
 from fastapi.testclient import TestClient
 
 from observability.airflow.ui import app as pages
-from observability.airflow.ui.scope import Reader
+from observability.airflow.ui.scope import Names, Reader
 from observability.settings import load_settings
 from observability.store import StoreError
 from observability.store.embedded import EmbeddedStore
 from observability.store.schema import open_writer
 
-EVERYTHING = Reader(frozenset(), frozenset(), frozenset(), whole=True, cluster=True, pools=True, assets=True)
+EVERY_NAME = Names(lambda _: True)
+EVERYTHING = Reader(
+    frozenset(), frozenset(), frozenset(), whole=True, cluster=True, pools=EVERY_NAME, assets=EVERY_NAME
+)
 
 
 class Watched(EmbeddedStore):

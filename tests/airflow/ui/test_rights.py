@@ -9,6 +9,7 @@ import pytest
 from api_server import api_server
 from auth_manager import LISTED, ONLY_RUNS, PASSWORD
 from fastapi.routing import APIRoute
+from keycloak_stand_in import keycloak
 
 from observability.airflow.ui import access, boards
 from observability.airflow.ui.app import create_app
@@ -23,6 +24,7 @@ MANAGERS = {
     "simple": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
     "fab": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
     "narrow": "auth_manager.ListingAuthManager",
+    "keycloak": "airflow.providers.keycloak.auth_manager.keycloak_auth_manager.KeycloakAuthManager",
 }
 
 
@@ -46,15 +48,19 @@ def pages(route):
 @pytest.fixture(scope="module", params=MANAGERS)
 def seen(request, tmp_path_factory):
     """For each reader of an auth manager: what every page said, by its address."""
+    if request.param == "keycloak":
+        pytest.importorskip("airflow.providers.keycloak", reason="its provider needs Python 3.11")
     users = {"all": PASSWORD} if request.param == "simple" else dict.fromkeys(LISTED, PASSWORD)
     found = {}
     with (
+        keycloak() as settings,
         api_server(
             tmp_path_factory.mktemp(f"rights-{request.param}"),
             users,
             dags=DAGS,
             fill={**REASONS, None: NOBODYS},
             AIRFLOW__CORE__AUTH_MANAGER=MANAGERS[request.param],
+            **(settings if request.param == "keycloak" else {}),
         ) as (url, tokens),
         httpx.Client(base_url=f"{url}/contrail", timeout=60) as client,
     ):
