@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["ProxyRefused", "http_proxy_for", "is_loopback", "proxy_for", "spare_loopback"]
 
+_PORTS = {"http": 80, "https": 443}
 _SPARED = ("localhost", "127.0.0.1", "::1")
 
 
@@ -37,6 +38,7 @@ def proxy_for(scheme: str, host: str, port: int | None = None, given: str = "") 
     ``given``, which a Connection names, stands in place of the environment's and of ``NO_PROXY``.
     """
     found = given or _named(f"{scheme}_proxy") or _named("all_proxy")
+    port = port or _PORTS.get(scheme)
     if not found or is_loopback(host) or (not given and _is_spared(host, port, _named("no_proxy"))):
         return None
     return found if "://" in found else f"http://{found}"

@@ -80,6 +80,13 @@ def test_no_proxy_names_hosts_domains_and_networks(environment, spared, host, di
     assert (proxy_for("https", host, 443) is None) == direct
 
 
+@pytest.mark.parametrize(("spared", "direct"), [("example.com:443", True), ("example.com:80", False)])
+def test_an_address_without_a_port_has_that_of_its_scheme(environment, spared, direct):
+    environment.setenv("HTTPS_PROXY", PROXY)
+    environment.setenv("NO_PROXY", spared)
+    assert (proxy_for("https", "example.com") is None) == direct
+
+
 def test_libraries_that_read_the_environment_themselves_spare_this_machine_too(environment):
     environment.setenv("HTTPS_PROXY", PROXY)
     environment.setenv("NO_PROXY", "example.com")
