@@ -40,6 +40,26 @@ def test_there_are_60_of_them():
     assert len(PRIVATE) >= 60
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "metadata.google.internal", "METADATA.google.internal.", "host.docker.internal", "kubernetes.default.svc",
+        "api.cluster.local", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "localhost6", "kubernetes",
+        "1.0.0.10.in-addr.arpa", "router.lan", "wiki.corp",
+    ],
+)  # fmt: skip
+def test_a_name_that_no_public_host_has_is_refused_before_a_proxy_is_asked_for_it(host):
+    with pytest.raises(ChannelRefused, match="not public"):
+        check_url(f"https://{host}/")
+    check_url(f"https://{host}/", [host])
+
+
+@pytest.mark.parametrize("url", ["https://xn--/", "https://example.com:0/"])
+def test_an_odd_address_is_refused_and_never_an_error(url):
+    with pytest.raises(ChannelRefused):
+        check_url(url)
+
+
 @pytest.mark.parametrize("url", PRIVATE)
 def test_private_and_disguised_addresses_are_refused(url):
     with pytest.raises(ChannelError):

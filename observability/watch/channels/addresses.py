@@ -26,6 +26,14 @@ _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 """Global unicast, all that was ever given out (RFC 4291); what is outside leads inside, or nowhere."""
 _DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637, which older Pythons do not know
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_INSIDE = frozenset(
+    {"local", "localdomain", "internal", "intranet", "private", "corp", "home", "lan", "svc", "arpa", "onion"}
+    | {"localhost6", "ip6-localhost", "ip6-loopback", "metadata", "kubernetes"}
+)
+"""Last labels that no public name has (RFC 6761, 6762 and 8375, ICANN's .internal, Kubernetes' .svc), and bare names.
+
+Where we look a name up ourselves its addresses are judged. Behind a proxy the name is all that there is to judge.
+"""
 _ISATAP = (0x00005EFE, 0x02005EFE)
 _NOT_PUBLIC_V4 = tuple(
     ipaddress.IPv4Network(network)
@@ -43,16 +51,17 @@ def check_url(url: str, allow: Sequence[str] = ()) -> httpx.URL:
     """Judge ``url`` as far as that needs no look-up. Raises :class:`ChannelRefused` with the rule it breaks."""
     try:
         parsed = httpx.URL(url)
+        named = bool(parsed.host)  # an IDNA name is read here
     except (httpx.InvalidURL, TypeError, ValueError):
         raise ChannelRefused("the address is no URL") from None
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
+    if parsed.scheme not in {"http", "https"} or not named:
         raise ChannelRefused("the address must begin with https:// and a host")
     if parsed.userinfo:
         raise ChannelRefused("the address must not hold a login; use a secret or a header")
     listed = is_listed(parsed.host, allow)
     if parsed.scheme == "http" and not listed:
         raise ChannelRefused(f"http to {parsed.host} is not encrypted: use https, or list the host under allow")
-    if (parsed.port or 443) not in _PORTS and not listed:
+    if parsed.port is not None and parsed.port not in _PORTS and not listed:
         raise ChannelRefused(f"port {parsed.port} of {parsed.host} is not 443: list the host under allow")
     check_host(parsed.host, allow)
     return parsed
@@ -66,7 +75,11 @@ def check_host(host: str, allow: Sequence[str] = ()) -> None:
         raise ChannelRefused(f"{host} is an address in disguise: write it in full")
     if is_listed(bare, allow):
         return
-    if is_loopback(bare) or (literal is not None and not may_use(literal, allow)):
+    if literal is not None:
+        leads_inside = not may_use(literal, allow)
+    else:
+        leads_inside = is_loopback(bare) or bool(_INSIDE & {bare.lower(), bare.lower().rpartition(".")[2]})
+    if leads_inside:
         raise ChannelRefused(f"it leads to {host}, which is not public: list it under allow if that is wanted")
 
 
