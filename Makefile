@@ -63,9 +63,10 @@ test: $(VENV)/.ready-dev ## Set up what the tests need, and run the whole suite 
 	exec $(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder -m "not slow" $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/.ready-dev ## Check style
+lint: $(VENV)/.ready-dev ## Check style and the openings of docstrings
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/prose observability dags dashboards benchmarks tests
 
 .PHONY: types
 types: $(VENV)/.ready-dev ## Check types

@@ -132,7 +132,7 @@ def _watcher(home: Path, runs: int) -> list[Figure]:
 
 
 def _fill(ledger: Ledger, runs: int) -> None:
-    """What a watcher remembers of so many runs, a minute apart; one in 50 failed."""
+    """The memory of a watcher for so many runs, a minute apart; one in 50 failed."""
     now = time.time()
     with ledger.transaction() as connection:
         for start in range(0, runs, 10_000):
@@ -186,7 +186,7 @@ def _of_the_watcher(ledger: Ledger) -> dict[str, tuple[Callable[[int], object], 
 
 
 def _told(watched: Watched, runs: int) -> Figure:
-    """How soon a failure is told by a watcher that remembers all these runs."""
+    """Measure how soon a watcher that remembers all these runs notifies of a failure."""
     watched.start()
     watched.wait_until_watching()
     taken = []

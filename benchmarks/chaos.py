@@ -153,7 +153,7 @@ def _count(logs: Path, environ: dict[str, str]) -> dict[str, int]:
 
 
 def _settled(store: Any, query: Query, expected: int) -> list[Any]:
-    """What the store holds, after the time that a search may lag behind."""
+    """The documents of the store, after the time that a search may lag behind."""
     deadline = time.monotonic() + 10
     while store.count(query)[""] < expected and time.monotonic() < deadline:
         time.sleep(0.2)

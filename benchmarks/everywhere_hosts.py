@@ -78,7 +78,7 @@ class Hosts:
     api: httpx.Client = field(default_factory=httpx.Client)
 
     def environ(self, host: str) -> dict[str, str]:
-        """What every process of a host sees."""
+        """The environment of every process of a host."""
         folder, port = self.home / host, str(self.statsd[host])
         return {
             **self.shared,
@@ -156,7 +156,7 @@ class Hosts:
 
     @contextmanager
     def stores(self, backend: str) -> Iterator[list[Store]]:
-        """Where ``backend`` is read: one cluster, one account, or an embedded store on each host."""
+        """The place where ``backend`` is read: one cluster, one account, or an embedded store on each host."""
         hosts = list(HOSTS) if backend == "embedded" else ["watch"]
         opened = [open_store(self.settings(host, backend)) for host in hosts if self._has_store(host, backend)]
         try:
@@ -166,7 +166,7 @@ class Hosts:
                 store.close()
 
     def messages(self) -> list[dict[str, Any]]:
-        """What the channel of the watcher was told."""
+        """The notifications in the watcher's channel."""
         path = self.home / "watch" / "contrail" / "alerts.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 

@@ -43,7 +43,7 @@ _LONG = timedelta(hours=2)
 
 @dataclass
 class Places:
-    """What is asked of one deployment; documents and objects that many questions need are read once a round."""
+    """Questions to one deployment; documents and objects that many of them need are read once a round."""
 
     hosts: Hosts
     stores: tuple[str, ...]
@@ -55,7 +55,7 @@ class Places:
         self._read.clear()
 
     def ask(self, finding: Finding, place: str) -> bool | None:
-        """Whether ``finding`` shows at ``place``; None where nothing of its kind belongs there."""
+        """True where ``finding`` shows at ``place``; None where nothing of its kind belongs there."""
         if place in {"embedded", "elasticsearch", "cloudwatch"}:
             return bool(self._events(finding, place)) if place in self.stores else None
         question = {
@@ -65,7 +65,7 @@ class Places:
         return question(finding)
 
     def why_not(self, finding: Finding, place: str) -> str:
-        """What is missing at a place, for the person who mends it."""
+        """The findings that are missing at a place, for the person who mends it."""
         if place == "panels":
             return ", ".join(f"{board}/{title}" for board, title, shown in self._panel_rows(finding) if not shown)
         if place == "metric":
@@ -256,7 +256,7 @@ class Places:
 
 
 def about_controls(places: Places) -> list[str]:
-    """Where a healthy DAG is said to be ill."""
+    """The places that report a healthy DAG as ill."""
     hosts, found = places.hosts, []
     for dag_id in CONTROLS:
         for backend in places.stores:

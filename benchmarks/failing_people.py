@@ -60,6 +60,6 @@ def ended_by(way: Way, failing: Failing) -> list[str]:
 
 
 def is_ended_rightly(way: Way, failing: Failing) -> bool:
-    """Whether one resolution said who ended a way, in the words that are expected; true of ways that nobody ends."""
+    """True if one resolution said who ended a way, in the words that are expected; true of ways that nobody ends."""
     run_id = failing.runs.get(way.name, [""])[0]
     return not way.ends or ended_by(way, failing) == [way.ends.format(run=run_id)]

@@ -71,7 +71,7 @@ class Failing:
         return found
 
     def told(self) -> list[dict[str, Any]]:
-        """What stands in the file of the demo's channel: the same without starting a process."""
+        """The lines in the file of the demo's channel: the same without starting a process."""
         path = self.layout.home / "alerts.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -164,14 +164,14 @@ def until(holds: Callable[[], Any], within_s: float, every_s: float = 0.3) -> No
 
 
 def plain_notes(failing: Failing) -> list[dict[str, Any]]:
-    """What the plain callbacks told."""
+    """The notifications of the plain callbacks."""
     path = Path(failing.environment["PLAIN_CALLBACKS"])
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one way: the messages, and how many plain callbacks were called for it."""
+    """The result of one way to fail: the messages, and how many plain callbacks were called for it."""
 
     way: Way
     alerts: list[dict[str, Any]]
@@ -185,7 +185,7 @@ class Outcome:
 
     @property
     def cause_is_right(self) -> bool:
-        """Whether each message named the right cause and the right task."""
+        """True if each message named the right cause and the right task."""
         task = self.way.task
         return all(
             one["cause"] in self.way.causes and (self.way.component or one["task_id"] == task) for one in self.alerts
@@ -209,7 +209,7 @@ class Outcome:
 
 
 def judge(failing: Failing) -> list[Outcome]:
-    """What became of each way."""
+    """The results of each way to fail."""
     sent, notes = failing.sent(), plain_notes(failing)
     found = []
     for way in WAYS:

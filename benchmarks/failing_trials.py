@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "try_all"]
 
 PARTS = ("tasks", "people", "files", "queue", "components")
-"""What may be tried by itself, in order."""
+"""The trials that may be run by themselves, in order."""
 
 
 def try_all(failing: Failing, *, parts: tuple[str, ...] = PARTS) -> None:

@@ -14,7 +14,7 @@ __all__ = ["Figure", "Options", "Sample", "Target"]
 
 @dataclass(frozen=True)
 class Options:
-    """How a benchmark is to run: rounds of each contender, and whether to take a short form (for tests).
+    """Options of a benchmark: rounds of each contender, and whether to take a short form (for tests).
 
     ``only`` names parts where a benchmark has some, ``stores`` the stores, ``results`` a file that is added to.
     """
@@ -28,7 +28,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the rounds of one contender gave."""
+    """The values of one contender's rounds."""
 
     values: tuple[float, ...]
 
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is aimed at, in the figure's unit or, as ``ratio``, in multiples of the peer; both bounds count."""
+    """A target in the figure's unit or, as ``ratio``, in multiples of the peer; both bounds count."""
 
     at_most: float | None = None
     at_least: float | None = None
@@ -58,7 +58,7 @@ class Target:
     ratio_at_least: float | None = None
 
     def is_met(self, ours: float, ratio: float | None) -> bool:
-        """Whether ``ours`` (and its ratio to the peer, where there is one) is within the bounds."""
+        """True if ``ours`` (and its ratio to the peer, where there is one) is within the bounds."""
         bounds = [(self.at_most, ours, 1), (self.at_least, ours, -1)]
         if ratio is not None:
             bounds += [(self.ratio_at_most, ratio, 1), (self.ratio_at_least, ratio, -1)]
@@ -92,7 +92,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether every target is met; None where there is none."""
+        """True if every target is met; None where there is none."""
         return all(target.is_met(self.ours.median, self.ratio) for target in self.targets) if self.targets else None
 
     def document(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the imports of a DAG file add to its parse inside Airflow, next to those of boto3, elasticsearch and pandas."""  # noqa: N999 - named after what it measures
+"""The cost of a DAG file's imports inside Airflow, next to those of boto3, elasticsearch and pandas."""  # noqa: N999 - named after what it measures
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def run(options: Options) -> list[Figure]:
 
 @contextmanager
 def _database() -> Iterator[tuple[str, str]]:
-    """What Airflow keeps its state in, and its address; "" for the platform's own SQLite."""
+    """The database of Airflow's state, and its address; "" for the platform's own SQLite."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     import postgresql
 
@@ -134,7 +134,7 @@ def _wait(path: Path, ends: dict[tuple[str, str], float], within_s: float) -> di
 
 
 def _told(path: Path) -> dict[tuple[str, str], list[float]]:
-    """When each failure was told, as often as it was."""
+    """The times at which each failure was notified, as often as it was."""
     found: dict[tuple[str, str], list[float]] = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         one: dict[str, Any] = json.loads(line)

@@ -1,4 +1,4 @@
-"""What masking fifty secret values adds to one event, next to a regular expression of the values."""
+"""The time that masking fifty secret values adds to one event, next to a regular expression of the values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callbacks, logs and metrics add to an empty task: the same sixty tasks with ours and without, in turns."""
+"""The overhead of callbacks, logs and metrics on an empty task: sixty tasks with ours and without, in turns."""
 
 from __future__ import annotations
 

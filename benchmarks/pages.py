@@ -1,4 +1,4 @@
-"""How long a page in the Airflow UI takes with a million log lines and 100 thousand runs in the store.
+"""The time of a page in the Airflow UI with a million log lines and 100 thousand runs in the store.
 
 The question to the embedded store and the rendering are timed; Airflow's own login check comes on top.
 """

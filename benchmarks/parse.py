@@ -1,4 +1,4 @@
-"""What our policies add to the parse of a DAG file: those that ship with Airflow, with ours and without, in turns."""
+"""The cost of our policies in the parse of a DAG file: those of Airflow, with ours and without, in turns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def parse_examples(*, hidden: bool) -> dict[str, Any]:
-    """What :mod:`benchmarks.parsing` finds, in a process of its own; with ``hidden`` our package is not there."""
+    """The findings of :mod:`benchmarks.parsing`, in a process of its own; with ``hidden`` our package is not there."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
     with tempfile.TemporaryDirectory() as home:
         environment = {

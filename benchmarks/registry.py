@@ -1,4 +1,4 @@
-"""Which benchmarks there are: the modules of this folder that define ``run``."""
+"""The registry of benchmarks: the modules of this folder that define ``run``."""
 
 from __future__ import annotations
 

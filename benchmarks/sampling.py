@@ -45,7 +45,7 @@ def wall_ms(function: Callable[[], object]) -> float:
 
 
 def python(code: str, *, env: dict[str, str] | None = None, timeout_s: float = 120) -> str:
-    """What ``code`` prints in an interpreter of its own. Raises CalledProcessError with its stderr."""
+    """The output of ``code`` in an interpreter of its own. Raises CalledProcessError with its stderr."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, timeout=timeout_s
     )

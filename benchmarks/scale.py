@@ -1,4 +1,4 @@
-"""What a deployment of a given size needs: ``python -m benchmarks.scale --help``. Arithmetic, not a measurement.
+"""The needs of a deployment of a given size: ``python -m benchmarks.scale --help``. Arithmetic, not a measurement.
 
 Defaults are the size that docs/operations.md speaks of. Unit figures that are measured here say by which benchmark;
 prices and what a store makes of a document are inputs: put your own.
@@ -68,7 +68,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Need:
-    """What follows."""
+    """The figures that follow from a size."""
 
     documents_per_day: float
     documents_per_s_mean: float
@@ -87,7 +87,7 @@ class Need:
 
 
 def need(size: Size) -> Need:
-    """What ``size`` needs."""
+    """The needs of ``size``."""
     logs = size.tasks_per_day * size.lines_per_task
     events = size.tasks_per_day * size.events_per_task
     metrics = size.series * _DAY_S / size.metric_interval_s

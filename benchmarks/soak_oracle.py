@@ -1,4 +1,4 @@
-"""What a platform shows, against what Airflow's API and its own disk say happened: comparisons of sets."""
+"""Compare a platform's pages and alerts with what Airflow's API and its own disk say happened, as sets."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ RESTARTED = ("triggerer", "dag-processor", "relay", "watcher", "api-server", "sc
 
 
 def can_shift_the_clock() -> bool:
-    """Whether there is a C compiler, which makes the library that moves the clock."""
+    """True if there is a C compiler, which makes the library that moves the clock."""
     return shutil.which("cc") is not None
 
 
@@ -58,7 +58,7 @@ def before_midnight(minutes: float) -> int:
 
 @dataclass
 class Usage:
-    """What a component used, look by look: seconds since the start, resident bytes, open descriptors."""
+    """The use of a component, look by look: seconds since the start, resident bytes, open descriptors."""
 
     looks: list[tuple[float, int, int]] = field(default_factory=list)
 

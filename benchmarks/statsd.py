@@ -1,4 +1,4 @@
-"""What a metric costs its caller, and how many of 300,000 arrive at a real receiver, next to statsd and datadog."""
+"""The cost of a metric to its caller, and how many of 300,000 arrive at a real receiver, next to statsd and datadog."""
 
 from __future__ import annotations
 

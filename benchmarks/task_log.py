@@ -23,7 +23,7 @@ def end(began, lines):
     print(json.dumps({"docs/s": lines / wall, "us": cpu / lines * 1e6, "MB": rss}))
 url, environment, folder, lines = os.environ["URL"], os.environ["ENV"], os.environ["FOLDER"], int(os.environ["LINES"])
 """
-"""What a contender's process begins with: it calls ``begin()`` and ``end(began, lines)``, which prints its figures."""
+"""The beginning of a contender's process, which calls ``begin()`` and ``end(began, lines)``; prints figures."""
 
 
 def write_task_log(path: Path, lines: int) -> None:

@@ -38,7 +38,7 @@ class Airflow:
         self._http = httpx.Client(base_url=f"{url}/api/v2", timeout=30, transport=httpx.HTTPTransport(retries=3))
 
     def ready(self, dag_id: str) -> bool:
-        """Whether the DAG is there, and unpaused."""
+        """True if the DAG is there, and unpaused."""
         try:
             return self._http.patch(f"/dags/{dag_id}", json={"is_paused": False}).is_success
         except httpx.TransportError:
@@ -62,7 +62,7 @@ class Airflow:
         return instances
 
     def tells(self) -> bool:
-        """Whether events were recorded here."""
+        """True if events were recorded here."""
         return any(path.stat().st_size for path in (self.home / "contrail" / "journal").glob("etl.event-*.journal"))
 
     def log_file(self, instance: dict[str, Any]) -> Path:

@@ -17,7 +17,7 @@ _QUIET_S = 0.5
 
 
 class Receiver:
-    """Where to send, and what arrived."""
+    """The address to send to, and what arrived."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -63,7 +63,7 @@ def _receive(pipe: Connection) -> None:
 
 
 def _value(line: bytes) -> float:
-    """What a line counts for: a counter its value by its rate, a timer each of its samples."""
+    """The weight of a line: a counter its value by its rate, a timer each of its samples."""
     value, _, rest = line.partition(b":")[2].partition(b"|")
     kind, _, rate = rest.partition(b"|@")
     if kind.startswith(b"c"):

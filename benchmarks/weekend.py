@@ -52,7 +52,7 @@ def _figure(what: str, found: Counter[str], most: int) -> Figure:
 
 
 def messages(dags: int, every_s: int, hours: int) -> Counter[str]:
-    """What leaves, by kind, when each run of so many DAGs fails by the same error for so many hours."""
+    """The notifications that leave, by kind, when each run of so many DAGs fails alike for so many hours."""
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(f"sqlite:///{Path(folder) / 'ledger.db'}")
         try:

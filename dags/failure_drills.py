@@ -49,7 +49,7 @@ DRILLS = [line.split("|")[1].strip() for line in __doc__.splitlines() if line.st
 
 
 class DrillError(RuntimeError):
-    """What a drill raises."""
+    """The error that a drill raises."""
 
 
 class Deferred(BaseOperator):

@@ -1,4 +1,4 @@
-"""What differs between installations, and the ids that must not."""
+"""The names that differ between installations, and the ids that must not."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ HEADINGS = {
 
 
 def heading(field: str) -> str:
-    """What a column or an axis is called that shows a field; its description where that is short enough."""
+    """The title of a column or axis that shows a field: its description where that is short enough."""
     return HEADINGS.get(field) or catalog.FIELDS[field].description.partition("(")[0].strip(" .")
 
 
@@ -115,7 +115,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where in AWS things are; the defaults are the CloudFormation template's parameters."""
+    """The places in AWS; the defaults are the CloudFormation template's parameters."""
 
     environment: str = "${Environment}"
     namespace: str = "${Namespace}"

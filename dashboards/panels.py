@@ -1,4 +1,4 @@
-"""What a board is made of: panels, rows with a sentence on how to read them, and boards."""
+"""The parts of a board: panels, rows with a sentence on how to read them, and boards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Kind = Literal["number", "line", "area", "bars", "ranking", "table", "heatmap", 
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Why a panel shows nothing in a healthy system, and the events or metric that fill it when it is not."""
+    """The reason why a panel is empty in a healthy system, and the events or metric that fill it when it is not."""
 
     reason: str
     filled_by: tuple[str, ...]
@@ -119,13 +119,13 @@ def signals_of(panel: Panel) -> tuple[Signal, ...]:
 
 
 def source_of(panel: Panel) -> Source:
-    """Where a panel's documents are; a panel asks one source only."""
+    """The source of a panel's documents; a panel asks one source only."""
     (source,) = {signal.source for signal in signals_of(panel)}
     return source
 
 
 def same_conditions(panel: Panel) -> bool:
-    """Whether all signals of a panel ask the same documents."""
+    """True if all signals of a panel ask the same documents."""
     return len({conditions(signal) for signal in signals_of(panel)}) == 1
 
 

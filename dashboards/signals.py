@@ -39,7 +39,7 @@ __all__ = [
 Source = Literal["events", "logs", "metrics", "kibana-alerts"]
 Aggregate = Literal["", "count", "sum", "average", "median", "max", "min", "p95", "p5", "last", "unique"]
 Conditions: TypeAlias = "tuple[tuple[str, tuple[str, ...]], ...]"
-"""What a document must have: a field and the values it may have, all of them."""
+"""A condition on documents: a field and the values it may have, all of them."""
 
 _BY_TYPE: dict[str, tuple[Aggregate, str]] = {
     "counter": ("sum", "metric.value"),
@@ -47,7 +47,7 @@ _BY_TYPE: dict[str, tuple[Aggregate, str]] = {
     "timer": ("max", "metric.p95"),
     "set": ("max", "metric.value"),
 }
-"""How a metric is added up over series and time: a percentile of percentiles is none, so the worst interval stands."""
+"""The sum of a metric over series and time: a percentile of percentiles is none, so the worst interval stands."""
 
 
 class UnknownName(LookupError):  # noqa: N818 - what it says about the name
@@ -131,7 +131,7 @@ def conditions(signal: Signal) -> Conditions:
 
 
 def measure(signal: Signal) -> tuple[Aggregate, str]:
-    """How the documents become a number: an aggregate, and the field it takes ('' for a count)."""
+    """The aggregate that makes a number of the documents, and the field it takes ('' for a count)."""
     if signal.source != "metrics":
         return signal.aggregate or "count", signal.field
     aggregate, field = _BY_TYPE[metric_spec(signal.metric).type]
@@ -151,7 +151,7 @@ def unit(question: Question) -> str:
 
 
 def problems(signal: Signal) -> Iterator[str]:
-    """What is wrong with the names of a signal, one sentence each."""
+    """The faults of a signal's names, one sentence each."""
     for action in signal.actions:
         if action not in catalog.EVENTS:
             yield str(_unknown("event", action, catalog.EVENTS))

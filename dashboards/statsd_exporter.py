@@ -33,7 +33,7 @@ def mapping() -> str:
 
 
 def prometheus_name(name: str, spec: MetricSpec) -> str:
-    """What the metric is called in Prometheus."""
+    """The name of the metric in Prometheus."""
     plain = name.replace(".", "_").replace("-", "_")
     if spec.type == "timer":
         return f"{plain.removesuffix('_ms').removesuffix('_seconds')}_seconds"

@@ -1,4 +1,4 @@
-"""Which panels use which event, metric and field; and whether every name that they use exists."""
+"""The panels by the event, metric and field that they use, and a check that every such name exists."""
 
 from __future__ import annotations
 

@@ -70,5 +70,5 @@ WORDS: dict[str, dict[str, str]] = {
 
 
 def word(field: str, value: str) -> str:
-    """What people read for a value of a field."""
+    """The words that people read for a value of a field."""
     return WORDS.get(field, {}).get(value, value)

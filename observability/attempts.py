@@ -32,7 +32,7 @@ _NAMESPACE = "/proc/self/ns/cgroup"
 
 @dataclass(frozen=True, slots=True)
 class MemoryVerdict:
-    """What is known of a killed attempt; ``shared``: it or another of the ``tasks`` in its cgroup was killed."""
+    """The facts of a killed attempt; ``shared``: it or another of the ``tasks`` in its cgroup was killed."""
 
     answer: Literal["killed", "shared", "not killed", "unknown"]
     tasks: int = 1
@@ -67,7 +67,7 @@ def note_end(about: Identity) -> None:
 
 
 def died(about: Identity) -> MemoryVerdict:
-    """Whether the attempt, which was found dead, was killed for memory; its note is taken away."""
+    """True if the attempt, which was found dead, was killed for memory; its note is taken away."""
     path = _path(about)
     said = _read(path)
     if said is None or said.get("namespace") != _namespace():  # another container's paths mean other files here
@@ -83,7 +83,7 @@ def died(about: Identity) -> MemoryVerdict:
 
 
 def _others(path: Path, events: str) -> int:
-    """How many other attempts run in the same cgroup; notes of long ago are removed."""
+    """Count the other attempts that run in the same cgroup; notes of long ago are removed."""
     found, oldest = 0, time.time() - _KEEP_S
     for other in path.parent.iterdir():
         with suppress(FileNotFoundError):

@@ -29,7 +29,7 @@ _VALUES: dict[str, Any] = {"cause": "platform", "severity": "info", "kind": "tes
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What the store has of a round: kinds that are missing or there more than once, or why it cannot say."""
+    """The result of a round: kinds that are missing or there more than once, or why the store cannot say."""
 
     missing: tuple[str, ...] = ()
     doubled: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Arrival:
         return not (self.missing or self.doubled or self.trouble)
 
     def __str__(self) -> str:
-        """What is wrong, as a sentence part."""
+        """The fault, as a sentence part."""
         told = (("missing", self.missing), ("stored more than once", self.doubled))
         parts = [f"{len(kinds)} kinds {what}: {', '.join(kinds)}" for what, kinds in told if kinds]
         return "; ".join([*parts, *([self.trouble] if self.trouble else [])]) or "complete"
@@ -53,7 +53,7 @@ def send_round(number: int) -> int:
 
 
 def arrival(store: Store, number: int, since: datetime) -> Arrival:
-    """What ``store`` has of round ``number``, which was sent after ``since``."""
+    """Look up round ``number``, which was sent after ``since``, in ``store``."""
     try:
         found = store.count(Query(PROBES, {"canary.probe": number}, since=since), by="event.action")
     except StoreError as error:
@@ -75,7 +75,7 @@ def await_arrival(store: Store, number: int, since: datetime, *, timeout_s: floa
 
 
 def ask(settings: Settings, number: int, since: datetime, *, wait_s: float = 0.0) -> tuple[Arrival, int | None]:
-    """What the store in use has of round ``number``, and the ns that it took where it came within ``wait_s``.
+    """Look up round ``number`` in the store in use, and the ns that it took where it came within ``wait_s``.
 
     A store that cannot be opened is trouble of the round, no error of the task that asks.
     """

@@ -224,7 +224,7 @@ FIELDS: dict[str, FieldSpec] = {
 
 
 class Dataset(Struct, frozen=True):
-    """What is kept together: a log group, a journal, and a data stream ``<type>-<dataset>-<env>``.
+    """A dataset: a log group, a journal, and a data stream ``<type>-<dataset>-<env>``.
 
     ``elsewhere`` is its name in Elasticsearch where another product owns the data stream that it would have.
     """
@@ -445,7 +445,7 @@ series lacks one of its tags; ``env`` is always known.
 
 
 class MetricUse(Struct, frozen=True):
-    """Which metric an event feeds, and from which of its fields (None: one, the event itself).
+    """The metric that an event feeds, and from which of its fields (None: one, the event itself).
 
     ``scale`` turns the field's unit into the metric's (1e-6 from ns to ms). ``unless`` names a field and the
     value with which the event does not feed it, because another event has.
@@ -496,7 +496,7 @@ INCIDENT_KINDS: dict[str, IncidentKind] = {
 
 
 class IncidentUse(Struct, frozen=True):
-    """What an event says of an incident of ``kind``, a key of INCIDENT_KINDS.
+    """The effect of an event on an incident of ``kind``, a key of INCIDENT_KINDS.
 
     ``firing``: it is wrong, for good. ``suspected``: to be confirmed by Airflow. ``attempt``: will be tried again.
     ``warned``: not wrong yet. ``resolved``: what was wrong is right. ``noted``: worth remembering, nothing wrong.
@@ -509,7 +509,7 @@ class IncidentUse(Struct, frozen=True):
 
 
 class EventSpec(Struct, frozen=True):
-    """What an event implies: its data stream, log line, metrics, and what it says of an incident.
+    """The consequences of an event: its data stream, log line, metrics, and what it says of an incident.
 
     ``message`` is a ``str.format_map`` template over the event's document, with ``.`` as ``_``.
     ``log`` False: recorded, but no line in the task's log. ``alert`` names the incident's severity.

@@ -1,4 +1,4 @@
-"""Why something failed: an error told as one of :data:`observability.catalog.CAUSES`, with its fingerprint.
+"""Classify an error as one of :data:`observability.catalog.CAUSES`, with its fingerprint.
 
 The one classifier, for callbacks (:func:`describe`), for readers of task logs (:func:`describe_detail`) and for
 tracebacks that came as text. Cause, type, frame and fingerprint are those that each of them can see. Types are
@@ -104,10 +104,10 @@ _BY_BARE_NAME = {
          "HTTPStatusError", "NoCredentialsError", "ReadTimeout", "SSLCertVerificationError"), "dependency",
     ),
 }  # fmt: skip
-"""What a class without its module is taken for: Airflow's log has no more of it than that."""
+"""The cause of a class without its module: Airflow's log has no more of it than that."""
 _MODULE_OF_FILE = re.compile(r"[/\\](?:site|dist)-packages[/\\](.+?)\.py$")
 _SIGKILL = (-9, 137)
-"""How a command that was killed is told: by Python, and by a shell whose child it was."""
+"""Patterns of a command that was killed: by Python, and by a shell whose child it was."""
 _BASH_FAILED = re.compile(r"Bash command failed\. The command returned a non-zero exit code (-?\d+)")
 """``BashOperator`` has no other place for its exit code than these words."""
 _EXIT_STATUS = re.compile(
@@ -132,7 +132,7 @@ class Failure:
 
 
 def describe(error: BaseException) -> Failure:
-    """What an event says about ``error``; never raises for an exception that cannot even be printed."""
+    """The fields of an event about ``error``; never raises for an exception that cannot even be printed."""
     if trace := _of_trigger(error):
         return describe_trigger(trace)
     told = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MOST * 4)
@@ -166,12 +166,12 @@ def _is_without_answer(response: Any) -> bool:
 
 
 def describe_trigger(trace: str) -> Failure:
-    """What an event says about the traceback of a trigger that failed, whose task was resumed to fail."""
+    """The fields of an event about the traceback of a trigger that failed, whose task was resumed to fail."""
     return _described(raised.of_text(trace), trace, "the trigger failed: ")
 
 
 def describe_detail(details: Any) -> Failure | None:
-    """What an event says about the ``error_detail`` of a line of a task's log; None where there is none."""
+    """The fields of an event about the ``error_detail`` of a line of a task's log; None where there is none."""
     chain = raised.of_detail(details)
     return _described(chain) if chain else None
 

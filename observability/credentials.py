@@ -1,4 +1,4 @@
-"""Who we are to a service: what an Airflow Connection says, without Airflow in this process.
+"""Credentials of a service as an Airflow Connection has them, without Airflow in this process.
 
 Importing Airflow costs more memory than a relay may use, so a process without it asks another one,
 once, when the first request needs the answer. A process that has Airflow anyway names its own
@@ -50,7 +50,7 @@ class Credentials:
         return found | self._authorization()
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Whom to trust and what to prove. Raises :class:`CredentialsError` for a file that cannot be read."""
+        """The trust and identity of TLS. Raises :class:`CredentialsError` for a file that cannot be read."""
         return _ssl_context(self.extra)
 
     def _authorization(self) -> dict[str, str]:

@@ -35,7 +35,7 @@ def to_line(record: dict[str, Any]) -> bytes:
 
 
 def _as_json(value: Any) -> Any:
-    """What stands for a value that orjson does not know: a set as a list, the rest as text."""
+    """A value in place of one that orjson does not know: a set as a list, the rest as text."""
     if isinstance(value, (set, frozenset)):
         return list(value)
     if isinstance(value, (bytes, bytearray)):

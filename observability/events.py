@@ -83,7 +83,7 @@ Document: TypeAlias = "dict[str, Any]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What an event is about: a task attempt, a run (no task_id) or a DAG (no run_id).
+    """The subject of an event: a task attempt, a run (no task_id) or a DAG (no run_id).
 
     In a task loop (Airflow 3.4) ``iteration`` is the number of the iteration, and ``ti_id`` is what tells its attempts
     from those of the others: a path knows the iteration, Airflow knows the id, and only a task process knows both.
@@ -123,14 +123,14 @@ class Identity:
 
     @property
     def loop_key(self) -> str | None:
-        """What tells the attempts of one iteration from those of the others; None outside a task loop."""
+        """The key of one iteration's attempts; None outside a task loop."""
         if self.iteration is None and self.loop_id is None:
             return None
         return self.ti_id or self.iteration
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """What happened, when, and to what.
+    """An event: what happened, when, and to what.
 
     ``discriminator`` tells apart facts of one kind about one identity (a step's name, a run's end);
     ``time`` is when it happened, now where it is not given. ``probe`` makes it a sample of its kind for
@@ -204,7 +204,7 @@ def ui_path(
     map_index: int | None = None,
     region: Region = None,
 ) -> str:
-    """Where the Airflow UI shows it, relative to the UI's address; parts are quoted."""
+    """The address of the subject in the Airflow UI, relative to the UI's address; parts are quoted."""
     path = f"dags/{quote(dag_id, safe='')}"
     if run_id is None:
         return path
@@ -217,7 +217,7 @@ def ui_path(
 
 
 def task_name(task_id: object, map_index: int | None = None, iteration: str | None = None) -> str:
-    """What people call a task instance: ``load``, ``load[2]``, ``load[iteration 1]``, ``load[2, iteration 1]``."""
+    """Name a task instance for people: ``load``, ``load[2]``, ``load[iteration 1]``, ``load[2, iteration 1]``."""
     parts = [str(map_index)] if map_index is not None and map_index >= 0 else []
     parts += [f"iteration {base_iteration(iteration)}"] if iteration is not None else []
     return f"{task_id}[{', '.join(parts)}]" if parts else str(task_id)
@@ -506,7 +506,7 @@ class DeadlineMissed(_Deadline, frozen=True, kw_only=True):
 
 
 class DeadlineRecovered(_Deadline, frozen=True, kw_only=True):
-    """What was late has happened."""
+    """A thing that was late has happened."""
 
     action: ClassVar[str] = "deadline.recovered"
 

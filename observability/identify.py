@@ -16,7 +16,7 @@ __all__ = ["duration_ns", "identify", "identify_run", "in_task_process", "nanose
 
 
 def identify(context: Mapping[str, Any]) -> Identity:
-    """Who the attempt in ``context`` is; what Airflow does not say is None."""
+    """The identity of the attempt in ``context``; what Airflow does not say is None."""
     ti = context["ti"]
     bound = identity.current()
     if bound is not None and bound.ti_id == str(ti.id) and bound.try_number == ti.try_number:
@@ -49,7 +49,7 @@ def identify(context: Mapping[str, Any]) -> Identity:
 
 
 def identify_run(context: Mapping[str, Any]) -> Identity:
-    """Who the run in ``context`` is."""
+    """The identity of the run in ``context``."""
     dag, run, ti = context.get("dag"), context.get("dag_run"), context.get("ti")
     return Identity(
         dag_id=getattr(dag, "dag_id", None) or getattr(run, "dag_id", None),
@@ -67,7 +67,7 @@ def identify_run(context: Mapping[str, Any]) -> Identity:
 
 
 def _loop(ti: Any, task: Any) -> dict[str, Any]:
-    """Where in a task loop (Airflow 3.4) an attempt is; nothing outside one.
+    """The place of an attempt in a task loop (Airflow 3.4); nothing outside one.
 
     A task process is told of its loop. The dag processor, which runs the callbacks of attempts that the scheduler
     gave up, has only the DAG: the iteration of a mapped task is unknown there.

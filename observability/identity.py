@@ -1,4 +1,4 @@
-"""Who is speaking: the identity of the task attempt that this process or thread works for."""
+"""The identity of the task attempt that this process or thread works for."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 _F = TypeVar("_F", bound="Callable[..., Any]")
 _LONGEST_MESSAGE = 2000
 _NO_FAILURE = frozenset({"AirflowSkipException", "AirflowRescheduleException", "TaskDeferred", "GeneratorExit"})
-"""What leaves a step by an exception and is no failure, by name: Airflow's ways to skip, wait and defer."""
+"""Exceptions that leave a step without a failure, by name: Airflow's ways to skip, wait and defer."""
 _number = itertools.count(1)
 
 
@@ -41,7 +41,7 @@ def measure(name: str, *, table: str | None = None) -> Step:
 
 
 class Step:
-    """What is known of a step so far; each call adds to it."""
+    """The measures of a step so far; each call adds to it."""
 
     def __init__(self, name: str, table: str | None = None) -> None:
         self.name = name
@@ -183,7 +183,7 @@ def _sum(before: int | None, more: int | None) -> int | None:
 
 
 def _rows(value: Any) -> int | None:
-    """How many rows ``value`` has; None for what has no rows that could be counted without consuming it."""
+    """Count the rows of ``value``; None for what has no rows that could be counted without consuming it."""
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__"):

@@ -30,7 +30,7 @@ __all__ = ["MetricError", "flush", "gauge", "increment", "send", "set", "timing"
 _MOST_BYTES = 1432
 """Payload of a datagram that no Ethernet path splits."""
 _MOST_SAMPLES = 20_000
-"""When so many samples of one series wait, they are sent before the interval is over."""
+"""The number of waiting samples of one series at which they are sent before the interval is over."""
 _BURST = 1000
 """Lines after which sending pauses, so that a receiver with a default buffer (about 90 datagrams) keeps up."""
 _PAUSE_S = 0.005
@@ -47,7 +47,7 @@ class MetricError(ValueError):
 
 
 class _Pending:
-    """What this process has measured and not yet sent."""
+    """The samples of this process that are not yet sent."""
 
     def __init__(self) -> None:
         self.counters: dict[_Key, float] = {}

@@ -13,7 +13,7 @@ __all__ = ["ENVIRONMENT", "INDEX", "INDEX_PREFIX", "LOG_GROUP_PREFIX", "NAMESPAC
 
 
 class Rule(NamedTuple):
-    """What a value must match, whole, and the sentence that says so."""
+    """A pattern that a value must match, whole, and the sentence that says so."""
 
     pattern: re.Pattern[str]
     sentence: str

@@ -1,4 +1,4 @@
-"""What an attempt used and may use: peak memory, processor time, memory limit."""
+"""The resources of an attempt, used and allowed: peak memory, processor time, memory limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Usage:
 
 
 def usage() -> Usage:
-    """What this process has used until now; a forked task counts from its fork."""
+    """The resources that this process has used until now; a forked task counts from its fork."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
@@ -69,7 +69,7 @@ def _limit_files_of(lines: list[str]) -> list[Path]:
 
 
 def memory_events_file() -> Path | None:
-    """Where the kernel counts what it did to the memory of this process's cgroup; None where it does not."""
+    """The kernel's file of counts about the memory of this process's cgroup; None where there is none."""
     try:
         lines = Path("/proc/self/cgroup").read_text("ascii").splitlines()
     except OSError:
@@ -89,7 +89,7 @@ def _events_files_of(lines: list[str]) -> list[Path]:
 
 
 def oom_kills(path: Path) -> int | None:
-    """How many processes of a cgroup were killed for memory so far; None where the file does not say."""
+    """Count the processes of a cgroup that were killed for memory so far; None where the file does not say."""
     try:
         lines = path.read_text("ascii").splitlines()
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)

@@ -1,4 +1,4 @@
-"""Whether the name of a key says that its value is a secret: ``db_password`` does, ``token_count`` does not."""
+"""Tell by the name of a key that its value is a secret: ``db_password`` says so, ``token_count`` does not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LITERALS = (
     *("api key", "access key", "private key"),
     *("adminpass", "sudopass"),
 )
-"""Where none of these stands, in lower case, there is no such name."""
+"""Words of which each such name has one, in lower case."""
 NAME_FILTER = (
     *("passw", "passphrase", "passcode", "pwd", "secret", "token", "authorization", "credential", "creds", "cookie"),
     *("keyfile", "_pass", "dbpass", "userpass", "mypass", "pgpass", "ftppass", "smtppass", "sshpass", "rootpass"),

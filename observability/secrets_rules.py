@@ -127,7 +127,7 @@ RULE_FILTER: tuple[str, ...] = tuple(
         if not rule.beside and not any(word in literal for word in NAME_FILTER)
     )
 )
-"""Where none of these and no word of NAME_FILTER stands, no rule fits."""
+"""Hints of which, or of NAME_FILTER, each line has one that a rule can fit."""
 
 USERINFO: tuple[bytes, ...] = (
     rb"://[^\s/:@\"'<>]*:([^\s/\"'<>]+)(?=@)",

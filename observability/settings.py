@@ -57,7 +57,7 @@ def knob(default: Any, doc: str, rule: Rule | None = None) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ContrailSettings:
-    """What everything else starts from."""
+    """Options that everything else starts from."""
 
     home: str = knob(
         "", "Folder of all that Contrail writes; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail."
@@ -127,7 +127,7 @@ def linear_pattern(pattern: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RedactionSettings:
-    """What is taken out of everything that is written, beside the secrets that Airflow knows."""
+    """Options of what is masked in everything that is written, beside the secrets that Airflow knows."""
 
     keys: tuple[str, ...] = knob(
         (), "More words: the value of a key that contains one is masked, as with password, token, secret."
@@ -143,7 +143,7 @@ class RedactionSettings:
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """What carries bytes from disk and socket to the sinks."""
+    """Options of the relay, which carries bytes from disk and socket to the sinks."""
 
     sinks: tuple[str, ...] = knob(
         ("embedded",),
@@ -176,7 +176,7 @@ class RelaySettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where logs, events and metrics are read back from."""
+    """Options of the store from which logs, events and metrics are read."""
 
     backend: str = knob(
         "embedded",
@@ -224,7 +224,7 @@ class CloudwatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What decides that something is wrong, and tells."""
+    """Options of the watcher, which decides that something is wrong, and notifies."""
 
     api_url: str = knob("", "Address of Airflow's API server; empty: http://127.0.0.1:<airflow.port>.")
     ledger_url: str = knob("", "SQLAlchemy URL of the incident ledger; empty: SQLite in <home>/ledger.db.")

@@ -29,7 +29,7 @@ _ENDED_STATES = (None, "failed", "success", "skipped", "removed", "restarting")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the process ended: a cause of the catalogue, a sentence, the signal and the exit code (negative for one)."""
+    """The end of the process: a cause of the catalogue, a sentence, the signal and the exit code (negative for one)."""
 
     cause: str
     reason: str

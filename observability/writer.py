@@ -33,7 +33,7 @@ _RESERVED = frozenset({"timestamp", "level", "event", "logger", "exc_info"})
 
 
 class _Target:
-    """Where the lines of this process go, and from which level on."""
+    """The target of this process's lines, and from which level on."""
 
     path: Path | None = None
     descriptor = 2
@@ -53,7 +53,7 @@ def write_to(path: Path, *, level: str = "info") -> None:
 
 
 def is_open() -> bool:
-    """Whether :func:`write_to` was called: this process writes its own log."""
+    """True if :func:`write_to` was called: this process writes its own log."""
     return _Target.path is not None
 
 

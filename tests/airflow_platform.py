@@ -131,7 +131,7 @@ class Demo:
     status: int
 
     def environment(self):
-        """What reads its store."""
+        """The environment of a process that reads its store."""
         return clean_environment(CONTRAIL_HOME=str(self.home), AIRFLOW_HOME=str(self.home / "airflow"))
 
 

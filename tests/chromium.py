@@ -45,7 +45,7 @@ def api_server(home, **more):
 
 
 def answers(url):
-    """Whether an Airflow answers at ``url``."""
+    """True if an Airflow answers at ``url``."""
     try:
         return httpx.get(f"{url}/api/v2/version", timeout=5).is_success
     except httpx.TransportError:

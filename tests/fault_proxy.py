@@ -32,7 +32,7 @@ FAULTS = (
     "invalid",
     "stall",
 )
-"""What can happen to a bulk request; after "reset after", "cut", "invalid" and "stall" it has been applied."""
+"""Faults of a bulk request; after "reset after", "cut", "invalid" and "stall" it has been applied."""
 
 
 class FaultProxy:

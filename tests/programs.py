@@ -11,7 +11,7 @@ NEEDED = {"browser": (("chromium", "chromedriver"), "chromium chromium-driver")}
 
 
 def why_not(mark):
-    """Why tests of this mark cannot run here, "" where they can."""
+    """The reason why tests of this mark cannot run here, "" where they can."""
     programs, packages = NEEDED[mark]
     missing = [program for program in programs if shutil.which(program) is None]
     return f"not installed: {', '.join(missing)}; apt-get install {packages}" if missing else ""

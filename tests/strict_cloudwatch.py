@@ -90,7 +90,7 @@ class StrictCloudWatch:
         return [event["message"] for events in self.streams.values() for event in sorted(events, key=_time)]
 
     def client(self) -> InProcess:
-        """What botocore's client does, without a connection: for very many requests."""
+        """The calls of botocore's client, without a connection: for very many requests."""
         return InProcess(self)
 
     def _serve(self, call: str, body: dict[str, Any]) -> tuple[int, dict[str, Any], float]:

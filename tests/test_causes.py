@@ -1,4 +1,4 @@
-"""Why something failed, told from the exception."""
+"""Causes of failures, told from the exception."""
 
 from __future__ import annotations
 

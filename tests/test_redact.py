@@ -54,7 +54,7 @@ def encodings(secret):
 
 
 def leaks(secret, shown):
-    """Whether any run of the secret's characters that is long enough to help an attacker is in ``shown``."""
+    """True if any run of the secret's characters that is long enough to help an attacker is in ``shown``."""
     raw = secret.encode()
     forms = {secret, quote(secret, safe=""), raw.hex(), json.dumps(secret)[1:-1], repr(raw)[2:-1]}
     cores = {base64.b64encode(b"\0" * n + raw)[4:-4].decode() for n in range(3)}

@@ -1,4 +1,4 @@
-"""What an attempt used, and what it may use."""
+"""The resources that an attempt used, and those it may use."""
 
 from __future__ import annotations
 

@@ -29,12 +29,12 @@ def _note(kind, context):
 
 
 def plain_task(context):
-    """What most teams attach to each task."""
+    """The callback that most teams attach to each task."""
     _note("task", context)
 
 
 def plain_dag(context):
-    """What most teams attach to each DAG."""
+    """The callback that most teams attach to each DAG."""
     _note("dag", context)
 
 

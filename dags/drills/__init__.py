@@ -1,1 +1,1 @@
-"""What the failure drills need beside Airflow."""
+"""Helpers of the failure drills beside Airflow."""

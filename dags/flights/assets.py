@@ -1,4 +1,4 @@
-"""What the flights DAGs tell each other by."""
+"""The Assets by which the flights DAGs trigger each other."""
 
 from __future__ import annotations
 

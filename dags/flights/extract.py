@@ -133,7 +133,7 @@ def _blocks(stream: Any, malformed: list[str]) -> Iterator[bytes]:
 
 
 def _end_of_rows(data: bytes) -> int | None:
-    """Where the last whole row of ``data`` ends; None where there is none, and nothing to be given up."""
+    """The end of the last whole row of ``data``; None where there is none, and nothing to be given up."""
     opened = _unclosed(data)
     end = data.rfind(b"\n", 0, opened) + 1
     is_broken = opened is not None and len(data) - opened > _LONGEST_QUOTED
@@ -150,7 +150,7 @@ def _parted(data: bytes, end: int, malformed: list[str]) -> tuple[bytes, bytes]:
 
 
 def _unclosed(data: bytes) -> int | None:
-    """Where the quoted value begins that does not end in ``data``."""
+    """The start of the quoted value that does not end in ``data``."""
     if b'"' not in data:
         return None
     last = deque(_QUOTED.finditer(data), maxlen=1)

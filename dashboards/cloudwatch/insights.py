@@ -98,5 +98,5 @@ def _stat(question: Question, panel: Panel) -> str:
 
 
 def _matching(signal: Signal) -> str:
-    """How many lines are of the signal's kinds, where the query's filter lets others through too."""
+    """Count the lines of the signal's kinds, where the query's filter lets others through too."""
     return f"sum({' + '.join(f'strcontains(`event.action`, {_text(action)})' for action in signal.actions)})"

@@ -46,7 +46,7 @@ _TONES = {GREEN: "good", AMBER: "warn", RED: "bad", BLUE: "calm", GREY: "faint",
 
 
 def tones(field: str) -> dict[str, str]:
-    """What the colours of a field's values say, for a page that has a light and a dark face."""
+    """The colours of a field's values, for a page that has a light and a dark face."""
     return {value: _TONES[colour] for value, colour in _VALUES.get(field, {}).items()}
 
 

@@ -84,7 +84,7 @@ def _parameters(signal: Signal, aggregate: str) -> dict[str, Any]:
 
 
 def number_format(measured_in: str) -> dict[str, Any] | None:
-    """How Lens writes a number of this unit; None where it knows itself."""
+    """The format by which Lens writes a number of this unit; None where it knows itself."""
     if measured_in in _DURATIONS:
         return {
             "id": "duration",

@@ -51,7 +51,7 @@ def rules(names: Names) -> dict[str, dict[str, Any]]:
 
 
 def rule_query(spec: AlertRule) -> tuple[str, str, str, str]:
-    """What a rule asks: data view, KQL, aggregate and the field it takes ('' for a count).
+    """The question of a rule: data view, KQL, aggregate and the field it takes ('' for a count).
 
     Events are asked where the rule names one, because they are exact; a metric otherwise. Events whose
     metric adds up a field (rows, lost records) are added up, not counted.
@@ -69,7 +69,7 @@ def rule_query(spec: AlertRule) -> tuple[str, str, str, str]:
 
 
 def threshold(spec: AlertRule) -> float:
-    """What the answer is compared with; ``above`` is of the metric, so where events stand for a gauge, one will do."""
+    """The threshold of the answer; ``above`` is of the metric, so where events stand for a gauge, one will do."""
     if spec.absent:
         return 1
     stands_for_gauge = spec.event is not None and spec.metric is not None and metric_spec(spec.metric).type == "gauge"
@@ -77,7 +77,7 @@ def threshold(spec: AlertRule) -> float:
 
 
 def rule_problems(key: str, spec: AlertRule) -> list[str]:
-    """What is wrong with a rule's names, one sentence each."""
+    """The faults of a rule's names, one sentence each."""
     found = []
     if spec.metric is None and spec.event is None:
         found.append(f"rule {key} watches neither a metric nor an event")
@@ -175,7 +175,7 @@ _UNITS = {"ms": ((3_600_000, "h"), (60_000, "min"), (1000, "s"))}
 
 
 def _scale(spec: AlertRule) -> tuple[int, str]:
-    """What a rule's value is divided by, and the unit that it then has."""
+    """The divisor of a rule's value, and the unit that it then has."""
     source, _, _, field = rule_query(spec)
     measured = metric_spec(spec.metric).unit if spec.metric and source == "metrics" and field else ""
     parts = _UNITS.get(measured)
@@ -198,7 +198,7 @@ def _limit(spec: AlertRule) -> str:
 
 
 def _counted(spec: AlertRule) -> str:
-    """What a count counts, where it has no unit."""
+    """The noun of a count that has no unit."""
     if spec.event is None:
         return "documents" if spec.absent else ""
     return "rows" if spec.event == "rows.rejected" else "events"

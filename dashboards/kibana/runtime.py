@@ -24,7 +24,7 @@ _ESCAPED = (
     ("&", "%26"),
     (" ", "%20"),
 )
-"""What a run id may hold and a path may not, the escape character first."""
+"""The characters that a run id may hold and a path may not, the escape character first."""
 
 
 def runtime_fields(source: str) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a saved object or rule is built of, as a set of words: compared with what was seen in a real Kibana.
+"""The parts of a saved object or rule, as a set of words: compared with what was seen in a real Kibana.
 
 A word is a path of keys (``lnsXY.visualization.layers[data].seriesType``), with ``=value`` where Kibana takes one of
 a few. Names that are ours (columns, layers, ids, titles, KQL) are left out, so two objects of the same make have

@@ -1,4 +1,4 @@
-"""What a saved object must fulfil to be imported and drawn; each rule was seen to break a real Kibana 8.12.
+"""Check that a saved object can be imported and drawn; each rule was seen to break a real Kibana 8.12.
 
 Kibana takes a broken panel without a word and shows it only when somebody opens the board, so the rules
 are checked here, on the objects as they will be sent.

@@ -67,7 +67,7 @@ def catch_up(settings: Settings, limit_s: float | None = None) -> bool:
 
 
 def relay_lives(settings: Settings) -> bool:
-    """Whether a relay that stays (it listens for metrics) has lately said that it runs."""
+    """True if a relay that stays (it listens for metrics) has lately said that it runs."""
     status = read_status(settings.home)
     if status is None or status["state"] != "running" or status["statsd"]["state"] == "off":
         return False
@@ -86,7 +86,7 @@ def _resolve(connection_id: str) -> Credentials:
 
 
 class _Failures:
-    """How many deliveries of this process in a row left something."""
+    """The number of deliveries of this process in a row that left something."""
 
     number = 0
 

@@ -1,4 +1,4 @@
-"""What Airflow tells its listeners: who runs (task), what becomes of runs (scheduler), what people do (API server).
+"""Airflow's listeners: who runs (task), what becomes of runs (scheduler), what people do (API server).
 
 A task's own outcome is told by its callbacks, in the same process; here it is only bound and flushed.
 """

@@ -1,4 +1,4 @@
-"""What ``[logging] logging_config_class`` names: Airflow's own logging, and our reader and writer of task logs.
+"""The target of ``[logging] logging_config_class``: Airflow's own logging, and our reader and writer of task logs.
 
 ``observability.airflow.logging_config.LOGGING_CONFIG``; ``[logging] remote_logging`` is not needed for it.
 """

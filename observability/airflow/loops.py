@@ -1,4 +1,4 @@
-"""Where in a task loop the database's record of a task instance is (Airflow 3.4)."""
+"""The place of a task instance's record in a task loop, in the database (Airflow 3.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Airflow masks we mask as well: Connections, Variables and settings that are secret, as soon as it knows them."""
+"""Mask what Airflow masks: Connections, Variables and settings that are secret, as soon as it knows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first event of a process needs, made ready in the parent, so that a forked task does not pay for it."""
+"""Make ready in the parent what the first event of a process needs, so that a forked task does not pay for it."""
 
 from __future__ import annotations
 

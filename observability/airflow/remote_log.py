@@ -154,7 +154,7 @@ def _open(settings: Settings) -> Store:
 
 
 def _is_local(settings: Settings, relative_path: str, *, unfinished: bool) -> bool:
-    """Whether the local file is there and has what the store has not (yet)."""
+    """True if the local file is there and has what the store has not (yet)."""
     path = Path(conf.get("logging", "base_log_folder"), relative_path)
     if not path.is_file():
         return False

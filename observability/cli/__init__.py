@@ -62,7 +62,7 @@ _NOT_OURS = {
     errno.EROFS: "name a folder that can be written by CONTRAIL_HOME",
     errno.ENOSPC: "free space on that disk",
 }
-"""What the machine refuses, and what to do: a line for the user as well."""
+"""The errors by which the machine refuses, and the remedies: a line for the user as well."""
 _USAGE = 2
 _AS_GIVEN = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 

@@ -316,7 +316,7 @@ def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
 
 
 def _known(dag_id: str) -> dict[str, Any]:
-    """What the ledger knows of a DAG: owner and tags, as the watcher saw them last."""
+    """The owner and tags of a DAG in the ledger, as the watcher saw them last."""
     from observability.watch.ledger import read_cursor
 
     with _ledger() as connection:

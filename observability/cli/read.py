@@ -159,7 +159,7 @@ def _merged(store: Store, queries: list[Query]) -> Iterable[Document]:
 
 
 def _following(store: Store, queries: list[Query]) -> Iterator[Document]:
-    """What each query finds, as it comes; several are followed in threads, each with a store of its own."""
+    """Yield what each query finds, as it comes; several are followed in threads, each with a store of its own."""
     if len(queries) == 1:
         yield from store.follow(queries[0])
         return

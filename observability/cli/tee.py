@@ -20,7 +20,7 @@ LIMIT = 64 * 1024 * 1024
 """A file that reaches this size is renamed to ``FILE.1``, at the end of a line."""
 _CHUNK = 65_536
 _LAST_WORDS_S = 2.0
-"""What the command's own children still say after its end is waited for so long."""
+"""The seconds to wait for what the command's own children still say after its end."""
 _OLD_S = 14 * 86_400.0
 """Files of hosts (containers) that have said nothing for so long are deleted."""
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)

@@ -1,4 +1,4 @@
-"""What became of the records of one sink: counts by stream, what waits, and what is wrong."""
+"""The delivery of one sink's records: counts by stream, what waits, and what is wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESULTS = ("emitted", "stored", "duplicate", "rejected", "dropped")
 
 @dataclass(slots=True)
 class Waiting:
-    """What is on disk and not yet answered for: bytes, and since when the oldest of them waits."""
+    """The backlog on disk that is not yet acknowledged: bytes, and since when the oldest of them waits."""
 
     bytes: int = 0
     since: float | None = None
@@ -64,7 +64,7 @@ class Account:
                 self._recent[stream, result] += number
 
     def take_recent(self) -> dict[tuple[str, str], int]:
-        """What was added since the last call."""
+        """The counts since the last call."""
         with self._lock:
             taken = dict(self._recent)
             self._recent.clear()

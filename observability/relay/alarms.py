@@ -1,4 +1,4 @@
-"""When a relay reports a sink: it takes no records for a while, refuses each document of a stream, or some for good.
+"""Decide when a relay reports a sink: it takes no records, refuses each document of a stream, or some for good.
 
 What was reported is kept on disk, so that a relay that is started again reports the end of it too.
 """

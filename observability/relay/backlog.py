@@ -1,4 +1,4 @@
-"""How much of each file a sink has not acknowledged, and how long the oldest byte of it has waited.
+"""The bytes of each file that a sink has not acknowledged, and how long the oldest of them has waited.
 
 The relay's main thread measures, from what the inventory sees and the sink worker has acknowledged: a worker that is
 held up by its sink could not say so itself.

@@ -1,4 +1,4 @@
-"""Where each sink has got to in each file, in SQLite: written after the sink has answered.
+"""The saved offset of each sink in each file, in SQLite: written after the sink has answered.
 
 The embedded store keeps the cursors of its sink in the same database as the data, so that both are
 committed together; every other sink has a file of its own. Both survive the death of the process at any
@@ -132,7 +132,7 @@ class Checkpoint:
             self._undone()
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """How many records so far, by (stream, result)."""
+        """Count the records so far, by (stream, result)."""
         rows = self._connection.execute(
             "select stream, result, number from contrail_counts where sink = ?", (self._sink,)
         )
@@ -229,7 +229,7 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a database without a log beside it is as long as its header says; SQLite reads a cut page as zeros."""
+    """True if a database without a log beside it is as long as its header says; SQLite reads a cut page as zeros."""
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
         return True

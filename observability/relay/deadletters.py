@@ -38,7 +38,7 @@ class DeadLetters:
 
     @property
     def letters(self) -> int:
-        """How many there are on disk now, those of a replay that was cut off included; a file is read once."""
+        """Count those on disk now, including those of a replay that was cut off; a file is read once."""
         counted: dict[int, tuple[int, int]] = {}
         for path in (*self.files(), *self._directory.glob(f"{self._sink}-*.replaying")):
             try:

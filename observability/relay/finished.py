@@ -33,7 +33,7 @@ class Finished:
         return len(self._sorted) + len(self._fresh)
 
     def holds(self, stamp: int) -> bool:
-        """Whether ``stamp`` is in it."""
+        """True if ``stamp`` is in it."""
         found = _has(self._sorted, stamp) or stamp in self._fresh
         if found and self._asked is not None:
             self._asked.append(stamp)

@@ -29,7 +29,7 @@ _HOT_EVERY_S = 2.0
 _ROUND_S_PER_FOLDER = 0.00025
 """With very many hot folders a round takes longer, so that it costs no more than some hundredths of the time."""
 _FRESHNESS = 100
-"""What changed some time ago is looked at again after a hundredth of that time."""
+"""The share of its age after which a folder that changed some time ago is looked at again: a hundredth."""
 _SWEEP_SHARE = 0.03
 _MOST_CREDIT_S = 0.05
 _MOST_DEBT_S = 1.0
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class _Listing:
-    """What a folder held, and when it was changed and listed."""
+    """The content of a folder, and when it was changed and listed."""
 
     changed_ns: int
     listed_ns: int
@@ -217,7 +217,7 @@ def _listing(path: str) -> _Listing | None:
 
 
 def _changed_ns(path: str) -> int | None:
-    """When a folder was changed; the root may be a link to one."""
+    """The time of a folder's last change; the root may be a link to one."""
     try:
         return os.stat(path).st_mtime_ns  # noqa: PTH116 - no object per file
     except OSError:

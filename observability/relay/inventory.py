@@ -1,4 +1,4 @@
-"""Which files there are to read now: found, known again after a rotation, held until sent, let go.
+"""The files to read now: found, known again after a rotation, held until sent, let go.
 
 A file is known by device and inode while it lives and by its identity for ever; what begins alike is told
 apart by generation. Only files with something to send, or that changed lately, are kept in memory; of those that
@@ -57,7 +57,7 @@ class _Missing:
 
 
 class Reader(Protocol):
-    """Who reads the files, with a cursor in each."""
+    """The readers of the files, with a cursor in each."""
 
     def position(self, file: TailedFile) -> int:
         """Up to where ``file`` is answered for; -1 while that is not known."""
@@ -145,11 +145,11 @@ class Inventory:
         self._finished = Finished(stamps)
 
     def is_done(self, found: os.stat_result) -> bool:
-        """Whether every reader has read all of a file, which was then let go."""
+        """True if every reader has read all of a file, which was then let go."""
         return self._finished.holds(stamp_of(found))
 
     def is_gone(self, identity: str, name: str) -> bool:
-        """Whether there is nothing to read under this first name, nor anything of this identity in the works."""
+        """True if there is nothing to read under this first name, nor anything of this identity in the works."""
         if identity in self._by_identity or identity in self._missing:
             return False
         return not any((source.folder.root / name).exists() for source in self._sources)
@@ -174,12 +174,12 @@ class Inventory:
 
     @property
     def swept(self) -> bool:
-        """Whether every folder was looked through to its end at least once."""
+        """True if every folder was looked through to its end at least once."""
         return all(source.folder.sweeps for source in self._sources)
 
     @property
     def unknown_files(self) -> int:
-        """How many files look like a log and fit no template that we know."""
+        """Count the files that look like a log and fit no template that we know."""
         return len(self._unknown)
 
     @contextlib.contextmanager
@@ -329,7 +329,7 @@ class Inventory:
     def _generation(
         self, stream: Stream, line: bytes, descriptor: int, known: dict[str, TailedFile] | None, size: int
     ) -> int | None:
-        """Which of the files that begin with this line it is: the first one whose cursors were set in its content.
+        """The file, of those that begin with this line: the first one whose cursors were set in its content.
 
         ``known`` are the files that it may differ from; None where the line has a time, which no two files share, so
         that it is a copy (perhaps one that is still being made) or holds something else where a cursor stands.
@@ -370,7 +370,7 @@ class Inventory:
         self._missing[file.identity] = _Missing(file, time.monotonic() + _COPY_GRACE_S, sweeps)
 
     def _has_room(self) -> bool:
-        """Whether more of the past may be taken in, or else only what is fresh."""
+        """True if more of the past may be taken in, False if only what is fresh."""
         return len(self._active) < _MOST_ACTIVE
 
     def _make_up_for(self) -> None:
@@ -465,7 +465,7 @@ class Inventory:
 
 
 def _is_rewritten(file: TailedFile, entry: Entry) -> bool:
-    """Whether a log that has not grown, but changed, begins otherwise now: emptied and filled to the same size."""
+    """True if a log that has not grown, but changed, begins otherwise now: emptied and filled to the same size."""
     if not file.stream.prefix or file.size != entry.stat.st_size or file.seen[1] == stamp_of(entry.stat):
         return False
     try:
@@ -506,7 +506,7 @@ def _known_by_name(stream: Stream, path: Path, found: os.stat_result) -> TailedF
 
 
 def is_final(file: TailedFile) -> bool:
-    """Whether a last line without newline will get none any more."""
+    """True if a last line without newline will get none any more."""
     still = time.time() - file.changed
     return still > _ABANDONED_S or (file.gone and still > _COPY_GRACE_S)
 

@@ -307,7 +307,7 @@ class Relay:
         return told
 
     def _measure(self, now: float) -> None:
-        """What waits for each sink and what it refused, also while its worker is held up."""
+        """The backlog of each sink and what it refused, also while its worker is held up."""
         for lane, backlog in zip(self.lanes, self._backlogs, strict=True):
             backlog.measure(self.inventory.files, now)
             lane.count_dead_letters()
@@ -337,7 +337,7 @@ class Relay:
 
 
 def read_status(home: Path) -> dict[str, Any] | None:
-    """What the relay of ``home`` last said of itself, None where none has run."""
+    """The last status of the relay of ``home``, None where none has run."""
     try:
         status: dict[str, Any] = orjson.loads((home / "relay.status.json").read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
@@ -346,7 +346,7 @@ def read_status(home: Path) -> dict[str, Any] | None:
 
 
 def _unknown_told(home: Path) -> int:
-    """How many files of unknown names the relay before this one has told of."""
+    """The number of files with unknown names that the relay before this one reported."""
     try:
         told = (read_status(home) or {}).get("unknown_told", 0)
     except OSError:

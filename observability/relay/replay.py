@@ -19,7 +19,7 @@ _MOST_AT_ONCE = 500
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the letters."""
+    """The result of a replay."""
 
     stored: int = 0
     duplicates: int = 0

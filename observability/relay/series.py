@@ -29,7 +29,7 @@ _MOST_MEMBERS = 20_000
 _MOST_BYTES = 33_554_432
 """Memory for the series of one interval, their samples and members."""
 _SERIES_BYTES = 700
-"""What a series takes beside its key."""
+"""The bytes of a series beside its key."""
 _MOST_GAUGES_BYTES = 8_388_608
 """Memory for gauges that are kept from one interval to the next."""
 _UNBOUNDED_TAGS = frozenset({"run_id", "ti_id", "map_index", "try_number", "job_id", "id", "pid", "hostname_pid"})
@@ -49,7 +49,7 @@ class Room:
         self.left = left
 
     def take(self, size: int) -> bool:
-        """Whether there was room for ``size`` bytes more; they are taken then."""
+        """True if there was room for ``size`` bytes more; they are taken then."""
         if size > self.left:
             return False
         self.left -= size

@@ -82,7 +82,7 @@ class Spool:
                     )
 
     def kept(self, file: TailedFile) -> Path:
-        """Where what is left of ``file`` goes when its debug lines are dropped."""
+        """The path for what is left of ``file`` when its debug lines are dropped."""
         return self._link(file.stream.name, f"{file.identity}-{file.origin_ns}.kept")
 
     def _link(self, name: str, key: str) -> Path:

@@ -63,7 +63,7 @@ class Failed(NamedTuple):
 
 @dataclass(slots=True)
 class Stretch:
-    """What was read: documents and ids, the cursor behind them, and what was noticed on the way.
+    """The result of one read: documents and ids, the cursor behind them, and what was noticed on the way.
 
     ``raw`` is the text itself, ``damaged`` the number of journal records that did not match their checksum,
     ``failed`` what was passed over.

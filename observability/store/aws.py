@@ -131,7 +131,7 @@ def _behind_proxy(session: Any, service: str, given: dict[str, Any], config: Con
 
 
 def _options(kwargs: dict[str, Any]) -> Config:
-    """What ``config_kwargs`` of a Connection says, as the Amazon provider reads it."""
+    """The ``config_kwargs`` of a Connection, as the Amazon provider reads it."""
     options = {name: value for name, value in kwargs.items() if name != "retries"}
     if options.get("signature_version") == "unsigned":
         options["signature_version"] = UNSIGNED
@@ -158,7 +158,7 @@ def stream_name(source: str, group: str) -> str:
 
 
 def metrics_part(document: dict[str, Any], namespace: str, milliseconds: int) -> dict[str, Any]:
-    """What makes CloudWatch read a metric out of a metric document (EMF); empty for one that is not sent.
+    """The part by which CloudWatch reads a metric out of a metric document (EMF); empty for one that is not sent.
 
     The dimension sets are the catalogue's. A timer becomes up to 100 values (the most that EMF takes) with
     the quantiles of its interval, so its percentiles hold; its SampleCount does not beyond 100.

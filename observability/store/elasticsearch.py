@@ -100,7 +100,7 @@ class ElasticsearchStore:
                 yield unpack(hit["_source"])
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
-        """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""
+        """Count the matches by the value of the field ``by``; under ``""`` where none is given or there is no value."""
         body: dict[str, Any] = {"size": 0, "track_total_hits": True, "query": {"bool": {"filter": _filters(query)}}}
         if by is not None:
             body["aggs"] = {
@@ -133,7 +133,7 @@ class ElasticsearchStore:
             return aggregated(ask, filters, lambda body: self._ask("POST", path, body))
 
     def series(self) -> int:
-        """How many metric series (name and tags) the store holds."""
+        """Count the metric series (name and tags) that the store holds."""
         fields = ["metric.name", *dict.fromkeys(catalog.TAGS.values())]
         sources = [{field: {"terms": {"field": field, "missing_bucket": True}}} for field in (*fields, "_tags")]
         number, after = 0, None
@@ -169,7 +169,7 @@ class ElasticsearchStore:
             self._cluster = None
 
     def _is_red(self) -> bool:
-        """Whether a shard has no copy; a serverless cluster has no such question, and sees to that itself."""
+        """True if a shard has no copy; a serverless cluster has no such question, and sees to that itself."""
         try:
             return bool(self._ask("GET", "/_cluster/health")["status"] == "red")
         except StoreError as error:

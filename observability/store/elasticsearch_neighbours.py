@@ -1,4 +1,4 @@
-"""What is in a cluster beside ours: templates that win over ours, and streams that somebody else's template made.
+"""Find the neighbours in a cluster: templates that win over ours, and streams that somebody else's template made.
 
 Nothing of it is changed. Of the templates that cover a new stream, Elasticsearch takes the one with the highest
 priority, alone; so one of somebody else's above ours gives our documents mappings that refuse them.

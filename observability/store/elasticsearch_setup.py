@@ -33,7 +33,7 @@ class OldestServer(RuntimeError):  # noqa: N818 - says which
 
 @dataclass(slots=True)
 class Report:
-    """What :func:`install` found and did; the mappings give the reason for each name.
+    """The result of :func:`install`; the mappings give the reason for each name.
 
     ``left_out``: what the cluster cannot do. ``left_alone``: what is other people's. ``in_the_way``: what is other
     people's and keeps documents of ours from being stored as they should. With ``dry_run``, ``installed`` and

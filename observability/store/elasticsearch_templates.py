@@ -1,4 +1,4 @@
-"""What Elasticsearch has to know of our documents: component and index templates, from the catalogue alone.
+"""Elasticsearch's component and index templates for our documents, from the catalogue alone.
 
 ``subobjects: false`` everywhere: a dotted name is one key, so that ``event`` and ``event.action`` live side
 by side, as in the lines that Airflow writes. A field that nobody declared is kept and searchable, whatever
@@ -34,7 +34,7 @@ ALIASES: Final = {"log.level": "level", "message": "event", "log.logger": "logge
 _LINES: Final = ("airflow.task", "airflow.component")
 _STRUCTURED: Final = {"type": "flattened", "index": False, "doc_values": False}
 _SAID_TWICE: Final = ("dag_id", "task_id", "run_id", "try_number", "map_index")
-"""What Airflow puts into each line and we into ``airflow.*``, by which one searches."""
+"""The fields that Airflow puts into each line and we into ``airflow.*``, by which one searches."""
 _KEPT_ONLY: Final = {"type": "keyword", "index": False, "doc_values": False}
 _SORTED_ONLY: Final = ("timestamp", "offset")
 """Their values are there to sort and compare by, without an index beside them."""

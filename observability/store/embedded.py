@@ -111,7 +111,7 @@ class EmbeddedStore:
         position["seq"] = upto
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
-        """How many match, by the value of the field ``by``; under ``""`` where none is given."""
+        """Count the matches by the value of the field ``by``; under ``""`` where none is given."""
         table, where, values = self._where(query, None)
         source, document, _ = _FROM[table]
         key = "''" if by is None else f"coalesce({_field(table, document, by)}, '')"
@@ -139,7 +139,7 @@ class EmbeddedStore:
         return found
 
     def series(self) -> int:
-        """How many metric series (name and tags) the store holds."""
+        """Count the metric series (name and tags) that the store holds."""
         return int(self._all("select count(*) from series", [])[0][0])
 
     def health(self) -> str | None:

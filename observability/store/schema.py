@@ -88,7 +88,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def damaged(path: Path, error: sqlite3.DatabaseError) -> StoreError:
-    """What to tell of an error of SQLite's."""
+    """Describe an error of SQLite's."""
     text = str(error)
     if "locked" in text or "busy" in text:
         return StoreError(f"{path} is locked by another process; end that process or wait: {text}")

@@ -1,4 +1,4 @@
-"""What a store answers, and the choice between stores."""
+"""The protocol of a store, and the choice between stores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Position", "Query", "Readable", "Store", "StoreError", "open_store"]
 
 Position: TypeAlias = "dict[str, Any]"
-"""How far somebody has read by order of arrival; JSON values only, so that it can be kept. Each backend has its own."""
+"""A position in the order of arrival; JSON values only, so that it can be kept. Each backend has its own."""
 
 _BACKENDS = {
     "embedded": "observability.store.embedded",
@@ -32,7 +32,7 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to read: a dataset of the catalogue and what its documents must have.
+    """A query: a dataset of the catalogue and what its documents must have.
 
     ``where`` maps a field to the value, or the values, it must have. ``since`` is inclusive, ``until``
     exclusive. Documents come oldest first (log lines of one try: in the order they were written);
@@ -71,10 +71,10 @@ class Store(Readable, Protocol):
         """
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
-        """How many match, by the value of the field ``by``; under ``""`` where none is given."""
+        """Count the matches by the value of the field ``by``; under ``""`` where none is given."""
 
     def series(self) -> int:
-        """How many metric series (name and tags) the store holds."""
+        """Count the metric series (name and tags) that the store holds."""
 
     def health(self) -> str | None:
         """None when the store answers, else what is wrong with it and the remedy."""

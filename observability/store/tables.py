@@ -20,7 +20,7 @@ __all__ = ["PERCENTILES", "Ask", "Key", "Measures", "Table", "percentile", "quer
 Key: TypeAlias = "tuple[Any, ...]"
 """The start of the stretch of time in seconds, where there are stretches, then the values of the fields, as text."""
 Measures: TypeAlias = "tuple[tuple[str, str], ...]"
-"""What is asked of the documents of a row: the aggregate of a signal, and the field it takes ('' for a count)."""
+"""The question to a row's documents: the aggregate of a signal, and the field it takes ('' for a count)."""
 Table: TypeAlias = "dict[Key, tuple[Any, ...]]"
 """By row: an answer to each measure, None where no document has its field."""
 
@@ -29,7 +29,7 @@ PERCENTILES = {"p95": 0.95, "median": 0.5, "p5": 0.05}
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Which documents, and what of them; ``last`` can be asked only alone.
+    """A choice of documents and columns; ``last`` can be asked only alone.
 
     ``dags``: only documents about these; None: about any. ``homeless``: documents about no DAG as well.
     Documents that lack one of ``by`` count for nothing, nor do those that have one of ``without``.

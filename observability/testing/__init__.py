@@ -43,7 +43,7 @@ _BUFFER_BYTES = 1 << 22
 
 
 class Captured:
-    """What was emitted and measured since the block began; it can be asked inside the block and after it."""
+    """Everything emitted and measured since the block began; it can be asked inside the block and after it."""
 
     def __init__(self, home: Path, receiver: socket.socket) -> None:
         self._home, self._receiver = home, receiver

@@ -16,6 +16,6 @@ __all__ = ["contrail"]
 
 @pytest.fixture
 def contrail() -> Iterator[Captured]:
-    """What the test emits and measures: see :class:`observability.testing.Captured`."""
+    """Capture what the test emits and measures: see :class:`observability.testing.Captured`."""
     with capture() as captured:
         yield captured

@@ -51,7 +51,7 @@ def marked(incident: Incident, fact: Fact, begun: float) -> Incident:
 
 
 def is_alike(one: Incident, known: Incident) -> bool:
-    """Whether an incident that nobody was told of is more of what people know: same task, same cause, same error."""
+    """True if an incident that nobody was notified of is more of what people know: same task, cause and error."""
     if one.id == known.id or known.told != "opened" or not known.live or one.dag_id != known.dag_id:
         return False
     if {one.family, known.family} - {"task", "run"}:
@@ -125,7 +125,7 @@ def _bounded(runs: dict[str, Any]) -> dict[str, Any]:
 
 
 def error_of(one: Incident) -> tuple[str | None, str, str]:
-    """What tells one way to fail from another: the task, the cause, and the error without what differs each time."""
+    """The key of a way to fail: the task, the cause, and the error without what differs each time."""
     return one.task_id, one.cause, str(one.evidence.get("error.fingerprint") or normalise(one.reason))
 
 

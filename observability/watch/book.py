@@ -102,7 +102,7 @@ def latest_incident(connection: Connection, key: str) -> Incident | None:
 
 
 def live_incidents(connection: Connection, *, dag_id: str | None = None, family: str | None = None) -> list[Incident]:
-    """What is wrong now, of one DAG or family where given."""
+    """The open incidents, of one DAG or family where given."""
     table = schema.incidents
     asked = select(table.c.document).where(table.c.open_key.is_not(None)).order_by(table.c.first_seen)
     if dag_id is not None:
@@ -119,7 +119,7 @@ def due_incidents(connection: Connection, now: float, limit: int = 500) -> list[
 
 
 def next_due(connection: Connection) -> float | None:
-    """When time alone next changes an incident."""
+    """The time at which an incident next changes by itself."""
     return connection.execute(select(func.min(schema.incidents.c.due))).scalar()
 
 
@@ -202,7 +202,7 @@ def usual(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
 def last_time(
     connection: Connection, measure: str, dag_id: str, subject: str | None = None, *, current: bool = False
 ) -> float | None:
-    """When a measure was last taken; ``current``: without runs for a date that is long over, whose value is 0."""
+    """The time of the last measure; ``current``: without runs for a date that is long over, whose value is 0."""
     table = schema.history
     asked = select(func.max(table.c.time)).where(table.c.measure == measure, table.c.dag_id == dag_id)
     asked = asked.where(table.c.value > 0) if current else asked
@@ -217,7 +217,7 @@ def dags_with(connection: Connection, measure: str, subject: str) -> list[str]:
 
 
 def first_time(connection: Connection, measure: str, dag_id: str, occasion: str) -> float | None:
-    """When a measure was first taken on an occasion."""
+    """The time of the first measure on an occasion."""
     table = schema.history
     where = (table.c.measure == measure, table.c.dag_id == dag_id, table.c.occasion == occasion)
     return connection.execute(select(func.min(table.c.time)).where(*where)).scalar()

@@ -1,4 +1,4 @@
-"""What a message about a task gains while it is sent: the end of its log, how many failed of how many, what it blocks.
+"""Details that a message about a task gains while it is sent: the end of its log, how many failed, what it blocks.
 
 When the message is written, the log may not be there yet, and the others of a mapped task are still failing. It is
 asked for in the thread that delivers, so that nothing else waits for it; what cannot be had in time is left out.

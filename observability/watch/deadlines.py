@@ -1,4 +1,4 @@
-"""What should have happened and has not: deadlines, freshness, what is usual.
+"""Find what should have happened and has not: deadlines, freshness, what is usual.
 
 Judged from the ledger alone, so that a restart of everything changes nothing. A deadline is declared in
 ``alerts.yaml`` or next to the DAG: as its param ``contrail_deadlines`` (a list of the same mappings, without
@@ -51,7 +51,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a deadline stands for one DAG or run. ``over``: it was missed, and what was late has happened since."""
+    """The state of a deadline for one DAG or run. ``over``: it was missed, and what was late has happened since."""
 
     state: Literal["near", "missed", "over"]
     dag_id: str | None
@@ -252,7 +252,7 @@ class Deadlines:
                 yield replace(one, state="near", due=due)
 
     def _nobody_updates(self, connection: Connection, asset: str) -> bool:
-        """Whether every DAG that is known to have updated an asset is paused, draining or gone."""
+        """True if every DAG that is known to have updated an asset is paused, draining or gone."""
         producers = book.dags_with(connection, "asset_of", asset)
         return bool(producers) and all(self._pauses.starts_nothing(dag_id) for dag_id in producers)
 
@@ -290,7 +290,7 @@ def _done(connection: Connection, one: Incident) -> str:
 
 
 def _is_told_by_events(deadline: Deadline) -> bool:
-    """Whether only events say that it was kept: of runs Airflow's API tells as well."""
+    """True if only events say that it was kept: of runs Airflow's API tells as well."""
     return deadline.asset is not None or deadline.task_finishes_within is not None
 
 
@@ -471,7 +471,7 @@ def _age(  # noqa: PLR0913, PLR0917 - one rule for assets and successes
 
 
 def _first_looked(connection: Connection, name: str, now: float) -> float:
-    """When this deadline was looked at first: before that, nothing can be late."""
+    """The time of the first look at this deadline: before that, nothing can be late."""
     name = name[:_CURSOR_MOST]
     known = read_cursor(connection, name)
     if known is None:

@@ -1,4 +1,4 @@
-"""Where facts become incidents and incidents become notices; each call is part of one transaction of the ledger."""
+"""Turn facts into incidents and incidents into notices; each call is part of one transaction of the ledger."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Desk:
         self._emit_after_s = emit_after_s
         self._events: list[Event] = []
         self.suspicious = True
-        """Whether there may be something to ask Airflow about; a desk before this one may have left some."""
+        """True if there may be something to ask Airflow about; a desk before this one may have left some."""
         self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self._joined: set[str] = set()
         self._told: dict[str, dict[tuple[str | None, str, str], str]] = {}
@@ -263,7 +263,7 @@ class Desk:
     def _again(
         self, connection: Connection, fact: Fact, known: Fact, incident_id: str | None, now: float
     ) -> tuple[Fact, str | None] | None:
-        """What to remember of a fact that was known, or None when it must be taken as new."""
+        """The note of a fact that was known, or None when it must be taken as new."""
         both = merged(known, fact)
         if known.sign in {"attempt", "dismissed"}:
             return (replace(both, sign=known.sign), incident_id) if fact.sign == "suspected" else None
@@ -298,7 +298,7 @@ class Desk:
         book.record(connection, "started", str(fact.dag_id), "", str(fact.run_id), fact.time, value)
 
     def _is_timed(self, fact: Fact) -> bool:
-        """Whether a deadline may be about single tasks of this DAG; others need not be remembered one by one."""
+        """True if a deadline may be about single tasks of this DAG; others need not be remembered one by one."""
         return any(
             one.task_finishes_within is not None and fnmatchcase(str(fact.dag_id), one.dag)
             for one in self.teller.rules.deadlines
@@ -522,7 +522,7 @@ def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
 
 
 def _is_older(fact: Fact, incident: Incident) -> bool:
-    """Whether what went well did so before this went wrong: news from another host may be an hour late."""
+    """True if what went well did so before this went wrong: news from another host may be an hour late."""
     return fact.time < incident.first_seen - _CLOCKS_AGREE_S
 
 

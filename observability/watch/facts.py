@@ -49,7 +49,7 @@ OWN_WITNESSES = frozenset({"reconciler", "deadline", "outbox", "watcher", "kiban
 """Values of ``airflow.witness`` by which the watcher knows its own findings again: it does not take them twice."""
 
 GUESSED, SEEN, CERTAIN = 0, 2, 3
-"""How sure the witness is of the cause: a bare state, somebody's last words, the exception itself."""
+"""The witness's certainty of the cause: a bare state, somebody's last words, the exception itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class Fact:
 
     @property
     def loop_key(self) -> str | None:
-        """What tells the attempts of one iteration of a task loop from those of the others; None outside a loop."""
+        """The key of one iteration's attempts in a task loop; None outside a loop."""
         return Identity(iteration=self.iteration, loop_id=self.loop_id, ti_id=self.ti_id).loop_key
 
     @property

@@ -1,4 +1,4 @@
-"""What the watcher measures beside its events: heartbeats of components, incidents that are open, its own delay."""
+"""Gauges of the watcher beside its events: heartbeats of components, incidents that are open, its own delay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def heartbeat(component: str, age_s: float) -> None:
 
 
 def open_incidents(connection: Connection) -> None:
-    """How many incidents are open, of every severity: nought is said too."""
+    """Count the open incidents of every severity: nought is said too."""
     table = schema.incidents
     asked = select(table.c.severity, func.count()).where(table.c.open_key.is_not(None)).group_by(table.c.severity)
     counted = {row[0]: row[1] for row in connection.execute(asked)}
@@ -36,7 +36,7 @@ def open_incidents(connection: Connection) -> None:
 
 
 def delay(facts: Iterable[Fact], now: float) -> None:
-    """How long the oldest of the facts that were just read had been waiting; said only where there are any."""
+    """The wait of the oldest of the facts that were just read; said only where there are any."""
     waited = [max(0.0, now - fact.time) for fact in facts]
     if waited:
         metrics.gauge("contrail.watcher.lag_ms", max(waited) * 1000)

@@ -1,4 +1,4 @@
-"""What an incident is and how it lives: pure functions of (incident, fact, time); nothing here reads a clock or a disk.
+"""The life of an incident, as pure functions of (incident, fact, time); nothing here reads a clock or a disk.
 
 An incident is one thing that is wrong: a run that fails, a file that does not parse, a silent component.
 Everything that fails in one run is one incident; its first failed task is the root. A first failure
@@ -116,7 +116,7 @@ class Incident:
 
     @property
     def due(self) -> float | None:
-        """When time alone next changes it."""
+        """The time at which it next changes by itself."""
         waits = (self.notify_at, self.remind_at, self.settles_at)
         moments = [moment for moment in waits if moment is not None]
         return min(moments) if moments and self.live else None
@@ -145,7 +145,7 @@ class Notice:
 
 
 def key_of(fact: Fact) -> str:
-    """What the fact is about: facts with equal keys belong to one incident."""
+    """The key of a fact: facts with equal keys belong to one incident."""
     if fact.family in {"task", "run", "stuck"}:
         return f"run:{fact.dag_id}:{fact.run_id}"
     if fact.family == "deadline":
@@ -155,7 +155,7 @@ def key_of(fact: Fact) -> str:
 
 
 def observe(incident: Incident | None, fact: Fact, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
-    """What a new failure, warning or suspicion makes of the incident with its key (the live one, or the last)."""
+    """Apply a new failure, warning or suspicion to the incident with its key (the live one, or the last)."""
     if incident is None or not incident.live:
         return _opened(incident, fact, now, policy), []
     again = _tried_again(incident, fact)
@@ -300,7 +300,7 @@ def dismiss(incident: Incident, fact: Fact) -> Incident:
 
 
 def recover(incident: Incident, fact: Fact, now: float) -> tuple[Incident, list[Notice]]:
-    """What a success makes of a live incident that it is about."""
+    """Apply a success to a live incident that it is about."""
     if fact.family == "task":
         left = tuple(member for member in incident.members if member != fact.member)
         return replace(incident, members=left), []
@@ -336,7 +336,7 @@ def postpone(incident: Incident, until: float, why: str) -> Incident:
 def elapse(
     incident: Incident, now: float, policy: Policy, *, airflow_silent_s: float = 0.0
 ) -> tuple[Incident, list[Notice]]:
-    """What the time makes of a live incident: first notice, escalation, reminder."""
+    """Apply the time to a live incident: first notice, escalation, reminder."""
     if not incident.live:
         return incident, []
     if incident.state == "suspected":

@@ -68,7 +68,7 @@ class Lease:
 
 
 def holder_of(ledger: Ledger) -> str:
-    """Who is active: host:pid:start:processes, or nothing."""
+    """The active holder: host:pid:start:processes, or nothing."""
     with ledger.transaction() as connection:
         return str(
             connection.execute(select(schema.leases.c.holder).where(schema.leases.c.name == _NAME)).scalar() or ""

@@ -88,7 +88,7 @@ class Ledger:
 
 
 def read_cursor(connection: Connection, name: str) -> Any:
-    """What was last written under ``name``, or None."""
+    """The value last written under ``name``, or None."""
     return connection.execute(select(schema.cursors.c.value).where(schema.cursors.c.name == name)).scalar()
 
 

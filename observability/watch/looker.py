@@ -1,4 +1,4 @@
-"""Who asks Airflow's API, each in a thread of its own, so that a slow answer delays no decision."""
+"""Ask Airflow's API in threads, one for each question, so that a slow answer delays no decision."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Looker(threading.Thread):
 
     @property
     def dags(self) -> dict[str, dict[str, Any]]:
-        """What is known of the DAGs: owner, tags, file."""
+        """The owner, tags and file of each known DAG."""
         return self._reconciler.dags
 
     @property
     def has_found(self) -> bool:
-        """Whether a look's findings wait to be written down."""
+        """True if a look's findings wait to be written down."""
         return self._output is not None
 
     def stop(self) -> None:
@@ -69,7 +69,7 @@ class Looker(threading.Thread):
         self._over.set()
 
     def exchange(self, connection: Connection, now: float) -> list[Fact]:
-        """What was found, whose cursor is written down; it is kept until :meth:`settle`."""
+        """The findings whose cursor is written down; they are kept until :meth:`settle`."""
         with self._lock:
             self._taken = self._output
         if self._taken is not None:
@@ -149,7 +149,7 @@ class Confirmer(threading.Thread):
 
     @property
     def is_asking(self) -> bool:
-        """Whether there was something to ask when it was last handed over."""
+        """True if there was something to ask when it was last handed over."""
         return bool(self._suspects)
 
     def stop(self) -> None:

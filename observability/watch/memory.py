@@ -1,4 +1,4 @@
-"""What was before an incident, as its first message says it: the same error, and the last success of its DAG."""
+"""The past of an incident, as its first message says it: the same error, and the last success of its DAG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said about an incident; how it looks and how it travels is decided elsewhere.
+"""The content of a message about an incident; how it looks and how it travels is decided elsewhere.
 
 All text in a :class:`Message` is redacted and bounded, and has no control characters; it is still
 unescaped: each renderer escapes for its own medium.
@@ -33,7 +33,7 @@ __all__ = ["Links", "Message", "compose", "digest", "named", "plain"]
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _NAME = re.compile(r"[\w.~:+@\[\]/,-]*")
-"""What Airflow takes for the name of a DAG, task or run, and several of them in a key."""
+"""The pattern of a DAG's, task's or run's name in Airflow, and several of them in a key."""
 _FRAME = re.compile(r'^ *File "([^"]+)", line (\d+), in (.+)\n( +(?!File ).*)?', re.MULTILINE)
 _LINES_MOST, _FRAMES_MOST = 12, 4
 _NEXT = {
@@ -63,7 +63,7 @@ _OWN_STEP = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a person is told. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address).
+    """A message to a person. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address).
 
     ``incidents`` are those of a digest, with ``more`` that are not listed; ``pair`` is the key under which a service
     that opens and closes alerts finds this one again. ``failed`` is how many tasks of the run it says have failed.
@@ -299,7 +299,7 @@ def _last_run(incident: Incident) -> str:
 
 
 def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
-    """What a person decides on, in the order in which it is asked; the first ones stay when a message is shortened."""
+    """The details that a person decides on, most important first; the first ones stay when a message is shortened."""
     evidence, over = incident.evidence, kind == "resolved"
     error = ": ".join(str(evidence[name]) for name in ("error.type", "error.message") if evidence.get(name))
     step = "" if over else _OWN_STEP.get(incident.family) or _NEXT.get(incident.cause, "")

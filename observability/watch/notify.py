@@ -107,7 +107,7 @@ class Teller:
         return max((int(row.get("failed") or 0) for row in rows), default=0)
 
     def _is_over(self, connection: Connection, channel: str, now: float) -> bool:
-        """Whether a storm has ended: what it left need not wait as long as what goes on."""
+        """True if a storm has ended: what it left need not wait as long as what goes on."""
         table = schema.outbox
         held = select(func.count(), func.max(table.c.created)).where(
             table.c.channel == channel, table.c.state == "held"
@@ -131,7 +131,7 @@ class Teller:
         connection.execute(update(table).where(*mine).values(state="folded", folded_into=made))
 
     def _too_many(self, connection: Connection, channel: str, dag_id: str | None, now: float) -> bool:
-        """Whether notices come too fast; those that were held back count, so that a storm ends when it ends."""
+        """True if notices come too fast; those that were held back count, so that a storm ends when it ends."""
         table, timing = schema.outbox, self.rules.timing
         mine = (table.c.channel == channel, table.c.kind != "digest")
         if _as_many(connection, timing.storm_messages, *mine, table.c.created > now - _STORM_WINDOW_S):
@@ -179,7 +179,7 @@ def enqueue(  # noqa: PLR0913 - a row has that many columns
 
 
 def _as_many(connection: Connection, number: int, *where: Any) -> bool:
-    """Whether there are ``number`` such rows; no more of them are looked at."""
+    """True if there are ``number`` such rows; no more of them are looked at."""
     table = schema.outbox
     newest = select(table.c.id).where(*where).order_by(table.c.created.desc())
     return connection.execute(newest.limit(1).offset(number - 1)).first() is not None

@@ -335,7 +335,7 @@ def _overtakes() -> Any:
 
 
 def waiting(ledger: Ledger) -> dict[tuple[str, str], int]:
-    """How many rows there are, by (channel, state)."""
+    """Count the rows, by (channel, state)."""
     table = schema.outbox
     with ledger.transaction() as connection:
         asked = select(table.c.channel, table.c.state, func.count()).group_by(table.c.channel, table.c.state)

@@ -1,4 +1,4 @@
-"""When a DAG was not meant to run: paused, draining, or gone from Airflow. Such time counts for no deadline."""
+"""Times at which a DAG was not meant to run: paused, draining, or gone from Airflow. They count for no deadline."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pauses:
             write_cursor(connection, _CURSOR, {})
 
     def starts_nothing(self, dag_id: str) -> str:
-        """Why Airflow begins no run of the DAG on purpose; empty: it does begin some, or nothing is known."""
+        """The reason why Airflow begins no run of the DAG on purpose; empty: it begins some, or nothing is known."""
         if self._dags is None:
             return ""
         if (about := self._dags.get(dag_id)) is None:
@@ -38,7 +38,7 @@ class Pauses:
         return "the DAG is paused" if about.get("paused") else "the DAG is draining" if about.get("draining") else ""
 
     def stands_still(self, dag_id: str) -> str:
-        """Why not even a run that has begun goes on; a DAG that drains ends what it has begun."""
+        """The reason why not even a run that has begun goes on; a DAG that drains ends what it has begun."""
         why = self.starts_nothing(dag_id)
         return "" if "draining" in why else why
 
@@ -49,7 +49,7 @@ class Pauses:
         return float(sum(max(0.0, overlap) for overlap in overlaps))
 
     def covers(self, dag_id: str, moment: float) -> bool:
-        """Whether the DAG was paused at a moment."""
+        """True if the DAG was paused at a moment."""
         spans = self._spans.get(dag_id, ())
         return any(first <= moment and (last is None or moment < last) for first, last, _ in spans)
 

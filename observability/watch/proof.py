@@ -1,4 +1,4 @@
-"""How the alert path proves itself: a heartbeat file, a canary notice that must arrive, a dead man's switch."""
+"""Prove the alert path: a heartbeat file, a canary notice that must arrive, a dead man's switch."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def trial(
 
 
 def read_beat(home: Path) -> dict[str, object] | None:
-    """What the watcher last said of itself, with ``age_s``; None if it never ran."""
+    """The watcher's last status, with ``age_s``; None if it never ran."""
     try:
         said: dict[str, object] = json.loads((home / "watch.heartbeat").read_text("utf-8"))
         return {**said, "age_s": time.time() - float(str(said["time"]))}

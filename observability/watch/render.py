@@ -143,7 +143,7 @@ def _member(one: Mapping[str, object]) -> str:
 
 
 def _first(message: Message) -> str:
-    """What stands below Slack's header where the reason is in it: the first detail, or the kind."""
+    """The text below Slack's header where the reason is in it: the first detail, or the kind."""
     return ": ".join(message.details[0]) if message.details else message.kind
 
 

@@ -1,4 +1,4 @@
-"""Who hears what: the rules of ``alerts.yaml``, validated, and the decision they make about an incident.
+"""Route incidents by the rules of ``alerts.yaml``, which are validated here.
 
 A file that is wrong is refused as a whole; the error names file, line and key, and the rules in force stay.
 """
@@ -163,7 +163,7 @@ class _Strict(BaseModel):
 
 
 class Match(_Strict):
-    """What a rule applies to; everything that is given must hold, globs where a name is asked for."""
+    """The conditions of a rule; everything that is given must hold, globs where a name is asked for."""
 
     dag: Globs = Field(default=[], description="Globs of DAG ids.")
     task: Globs = Field(default=[], description="Globs of task ids.")
@@ -223,7 +223,7 @@ class Match(_Strict):
 
     @property
     def says_nothing(self) -> bool:
-        """Whether everything matches at any time."""
+        """True if everything matches at any time."""
         conditions = (getattr(self, name) for name in type(self).model_fields if name != "timezone")
         return not any(conditions)
 
@@ -266,7 +266,7 @@ class ChannelSpec(_Strict):
 
 
 class Escalation(_Strict):
-    """Who hears of it next when nobody has acknowledged."""
+    """The next receivers of an incident that nobody has acknowledged."""
 
     after: Duration
     receiver: str
@@ -302,16 +302,16 @@ class Window(_Strict):
 
     @property
     def begins_at(self) -> float | None:
-        """When it begins, in seconds since 1970; in an hour that a clock change doubles, at the first of both."""
+        """The begin in seconds since 1970; in an hour that a clock change doubles, the first of both."""
         return None if self.starts is None else min(self._both(self.starts))
 
     @property
     def ends_at(self) -> float | None:
-        """When it ends, in seconds since 1970; in an hour that a clock change doubles, at the second of both."""
+        """The end in seconds since 1970; in an hour that a clock change doubles, the second of both."""
         return None if self.ends is None else max(self._both(self.ends))
 
     def is_local(self, name: Literal["starts", "ends"]) -> bool:
-        """Whether this moment is written without a zone."""
+        """True if this moment is written without a zone."""
         moment: datetime | None = getattr(self, name)
         return moment is not None and moment.tzinfo is None
 
@@ -441,7 +441,7 @@ class Thresholds(_Strict):
 
 
 class Proof(_Strict):
-    """How the alert path proves itself."""
+    """The proofs of the alert path."""
 
     canary_every: Duration = Field(default=86_400.0, description="A test notice to each receiver this often; 0: never.")
     canary_receiver: str = Field(default="", description="The receiver of the canary; empty: the first one.")
@@ -481,7 +481,7 @@ class Rules(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Who hears of an incident, on which channels, and why; ``why`` is one sentence per rule looked at."""
+    """The receivers and channels of an incident, and why; ``why`` is one sentence per rule looked at."""
 
     receivers: tuple[str, ...]
     channels: tuple[str, ...]
@@ -568,7 +568,7 @@ def _other_day(match: Match, day: date) -> str | None:
 
 
 def decide(rules: Rules, incident: Incident, now: float, level: int = 0) -> Decision:
-    """Who hears of ``incident`` at this level of escalation; without a match the first receiver."""
+    """The receivers of ``incident`` at this level of escalation; without a match the first receiver."""
     receivers: list[str] = []
     why: list[str] = []
     severity = incident.severity

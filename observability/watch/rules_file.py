@@ -40,7 +40,7 @@ class RulesFile:
         self.path = path
         self.problem = ""
         self.text = ""
-        """What is in force, as it was written."""
+        """The rules in force, as they were written."""
         self._had_links = False
         self._seen: bytes | str = self._look()
         self.rules: Rules

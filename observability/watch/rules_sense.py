@@ -22,7 +22,7 @@ FAMILIES = (
     "task", "run", "stuck", "overdue", "import", "dag", "paused", "deadline", "component", "telemetry", "delivery",
     "sink",    "canary", "data", "rules", "rule",
 )  # fmt: skip
-"""What an incident can be about."""
+"""The subjects that an incident can have."""
 _WITH_TASK = {"task", "stuck", "deadline", "component", "rule"}
 _KEYS_OF = {
     "file": {"path"},
@@ -51,7 +51,7 @@ _ID = re.compile(r"[\w.\-]*")
 
 
 def mistakes(rules: Rules) -> Iterator[tuple[Place, str]]:
-    """What can't mean what it says: where, and what to do."""
+    """Rules that cannot mean what they say: where, and what to do."""
     yield from _dangling(rules)
     yield from _unreachable(rules)
     yield from _escalations(rules)
@@ -76,7 +76,7 @@ _ZONE_IDLE = "it does nothing without hours or days (in a silence: or starts and
 
 
 def remarks(rules: Rules) -> Iterator[tuple[Place, str]]:
-    """What does nothing as things are, and may be meant for later."""
+    """Rules that do nothing as things are, and may be meant for later."""
     used = {route.receiver for route in rules.routes} | {rules.proof.canary_receiver}
     used |= {step.receiver for one in rules.receivers.values() for step in one.escalate}
     if not any(route.match.says_nothing for route in rules.routes):
@@ -141,7 +141,7 @@ def _escalations(rules: Rules) -> Iterator[tuple[Place, str]]:
 
 
 def unused_keys(deadline: Deadline, condition: str) -> list[str]:
-    """What is wrong with the keys that stand beside a deadline's condition."""
+    """The faults of the keys that stand beside a deadline's condition."""
     given = deadline.model_fields_set
     return [
         f"{key} does nothing beside {condition}; it goes with {', '.join(uses)}"
@@ -151,7 +151,7 @@ def unused_keys(deadline: Deadline, condition: str) -> list[str]:
 
 
 def match_mistake(match: Match) -> str:
-    """Why nothing at all can match; empty: something can."""
+    """The reason why nothing at all can match; empty: something can."""
     if not match.task or not match.family:
         return ""
     if set(match.family) & _WITH_TASK or any(set("*?[") & set(word) for word in match.family):
@@ -160,7 +160,7 @@ def match_mistake(match: Match) -> str:
 
 
 def glob_mistake(pattern: str, what: str) -> str:
-    """Why no id can match a glob; empty: some can. An id has letters, digits, ``_``, ``-`` and ``.``."""
+    """The reason why no id can match a glob; empty: some can. An id has letters, digits, ``_``, ``-`` and ``.``."""
     literal = re.sub(r"\[!?\]?[^\]]*\]", "_", pattern).replace("*", "").replace("?", "_")
     wrong = " ".join(sorted(set(_ID.sub("", literal))))
     if not pattern.strip():
@@ -180,6 +180,6 @@ def glob_mistake(pattern: str, what: str) -> str:
 
 
 def family_mistake(patterns: Sequence[str], matches: Sequence[bool]) -> str:
-    """Why a word is no family; empty: each stands for one at least."""
+    """The reason why a word is not a family; empty: each stands for one at least."""
     wrong = [pattern for pattern, found in zip(patterns, matches, strict=True) if not found]
     return f"{wrong[0]!r} is none of {', '.join(FAMILIES)}" if wrong else ""

@@ -1,4 +1,4 @@
-"""What a run was for, and whether the success of another one makes its failure good."""
+"""Compare the purposes of runs: the success of one may make the failure of another good."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RunMark:
 
     @property
     def is_of_a_date(self) -> bool:
-        """Whether it was about a date of its own, rather than about the present."""
+        """True if it was about a date of its own, rather than about the present."""
         if self.kind == "manual":
             return self.date is not None and abs(self.begun - self.date) > _OF_THE_DAY_S
         return self.kind == "backfill" or self.catches_up
@@ -65,7 +65,7 @@ class RunMark:
 
 
 def repairs(succeeded: RunMark, failed: RunMark) -> bool:
-    """Whether the success of one run makes the failure of another good.
+    """True if the success of one run makes the failure of another good.
 
     The same run does, and one for the same date or partition. For an ordinary schedule the next run does as well; not
     for a date of a backfill, nor for one of a catch-up, whose next run begins much sooner than its date is later.
@@ -85,7 +85,7 @@ def repairs(succeeded: RunMark, failed: RunMark) -> bool:
 
 
 def is_current(fact: Fact) -> bool:
-    """Whether a run that began at the time of ``fact`` is about the present: no backfill, no catch-up."""
+    """True if a run that began at the time of ``fact`` is about the present: no backfill, no catch-up."""
     return not RunMark.of(fact, fact.time).is_of_a_date
 
 

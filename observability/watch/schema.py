@@ -78,7 +78,7 @@ outbox = Table(
     Index("contrail_outbox_recent", "channel", "created"),
     Index("contrail_outbox_recent_of_dag", "channel", "dag_id", "created"),
 )
-"""What is to be said, to which channel. States: pending, sending, sent, dead, held (for a digest), folded."""
+"""Messages by channel. States: pending, sending, sent, dead, held (for a digest), folded."""
 
 events = Table(
     "contrail_events",
@@ -114,7 +114,7 @@ history = Table(
     Column("value", Float, nullable=False),
     UniqueConstraint("measure", "dag_id", "subject", "occasion", name="contrail_history_once"),
 )
-"""What is usual: a measure (duration, rows, success, asset) of a subject (task, step, asset) on an occasion (a run)."""
+"""Usual measures (duration, rows, success, asset) of a subject (task, step, asset) on an occasion (a run)."""
 
 seen = Table(
     "contrail_seen",
@@ -135,4 +135,4 @@ leases = Table(
 cursors = Table(
     "contrail_cursors", metadata, Column("name", String(200), primary_key=True), Column("value", JSON, nullable=False)
 )
-"""How far each witness has read, and what it must remember between two looks."""
+"""The position of each witness, and what it must remember between two looks."""

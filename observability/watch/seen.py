@@ -64,7 +64,7 @@ class SeenEvents:
         connection.execute(delete(schema.seen).where(schema.seen.c.time < before))
 
     def _is_new(self, event_id: str) -> bool:
-        """Whether it was not heard; asking makes it heard, for two of one batch are one."""
+        """True if it was not heard; asking makes it heard, for two of one batch are one."""
         if event_id in self._known or event_id in self._new:
             return False
         self._new[event_id] = None

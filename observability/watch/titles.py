@@ -53,7 +53,7 @@ def subject_of(incident: Incident) -> str:
 
 
 def members_of(incident: Incident) -> str:
-    """How many tasks have failed, where that is more than one: ``30 mapped tasks``, ``and 2 other tasks``."""
+    """The number of failed tasks where it is more than one: ``30 mapped tasks``, ``and 2 other tasks``."""
     mapped = [one for one in incident.members if one.startswith(f"{incident.task_id}[")]
     others = len(incident.members) - max(1, len(mapped))
     parts = [f"{len(mapped)} mapped tasks"] if len(mapped) > 1 else []

@@ -162,13 +162,13 @@ class Watcher:
         return 0.0 if self.step(time.time()) else _POLL_S
 
     def _trouble(self) -> str:
-        """What keeps this watcher from seeing everything, or from what its rules say."""
+        """The reasons that keep this watcher from seeing everything, or from what its rules say."""
         if self._looker and self._looker.problem:
             return self._looker.problem
         return f"the store cannot be read: {self._store.problem}" if self._store.problem else self._rules.problem
 
     def _has_work(self, now: float) -> bool:
-        """Whether a round would find anything; if not, one a second keeps the lease."""
+        """True if a round would find anything; if not, one a second keeps the lease."""
         return (
             time.monotonic() - self._stepped_at >= _KEEP_LEASE_S
             or (self._due_at is not None and self._due_at <= now)

@@ -1,4 +1,4 @@
-"""What a supervisor repeats on its component's stdout of what its task says: masked, or not at all."""
+"""A supervisor repeats on its component's stdout what its task says: masked, or not at all."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from benchmarks.parse import parse_examples
 
 @pytest.fixture(scope="module")
 def parsed():
-    """What Airflow makes of the files, with our package and with it hidden."""
+    """The DAGs that Airflow makes of the files, with our package and with it hidden."""
     return {"with": parse_examples(hidden=False), "without": parse_examples(hidden=True)}
 
 

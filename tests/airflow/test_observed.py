@@ -1,4 +1,4 @@
-"""What a DAG that never imports us tells, on a real Airflow."""
+"""A DAG that never imports us emits its events, on a real Airflow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def observed(platform, api):
 
 
 def story(run, task_id):
-    """What became of a task, attempt by attempt."""
+    """The events of a task, attempt by attempt."""
     told = run.events(task_id=task_id)
     return [
         (event["event.action"], event["airflow.try_number"])

@@ -1,4 +1,4 @@
-"""What is loaded where: the parent makes the first event ready, and loads no heavy library for it."""
+"""The parent makes the first event ready, and loads no heavy library for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task prints: each line is stored once, and in no store, log or journal stands a secret in any form."""
+"""Each line that a task prints is stored once, and in no store, log or journal stands a secret in any form."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def raw_documents(url):
 
 
 def said(found):
-    """What the DAG's task printed, by its beginning."""
+    """The lines that the DAG's task printed, by their beginning."""
     return Counter(
         line.partition(":")[0] for line in found if line.startswith(("printed ", "complained ", "bypassed "))
     )

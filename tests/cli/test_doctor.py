@@ -113,7 +113,7 @@ class Chain:
         self.fill()
 
     def fill(self):
-        """What a store has in which all is well."""
+        """The documents of a store in which all is well."""
         self.store("airflow.statsd", heartbeat(self.metric))
         self.store("etl.event", DOCUMENT)
 

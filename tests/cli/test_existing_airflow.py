@@ -1,4 +1,4 @@
-"""What `contrail doctor` advises where the Airflow is not ours: nothing that helps `contrail up` alone."""
+"""Advice of `contrail doctor` where the Airflow is not ours: nothing that helps `contrail up` alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine refuses is a line for the user, and the version is told."""
+"""A refusal of the machine is a line for the user, and the version is told."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""What ``contrail status`` counts."""
+"""The counts of ``contrail status``."""
 
 import json
 from contextlib import closing

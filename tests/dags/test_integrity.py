@@ -35,7 +35,7 @@ print(json.dumps({{"errors": bag.import_errors, "dags": known, "modules": loaded
 
 @pytest.fixture(scope="module")
 def parsed():
-    """What Airflow makes of the folder, in a process of its own."""
+    """The DAGs that Airflow makes of the folder, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _PARSE.format(folder=str(DAGS))],
         stdout=subprocess.PIPE,

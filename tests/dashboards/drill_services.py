@@ -1,4 +1,4 @@
-"""What the drills' watcher talks to: an Airflow API, the index that Kibana's rules write to, and a chat's webhook.
+"""The services of the drills' watcher: an Airflow API, the index that Kibana's rules write to, and a chat's webhook.
 
 The rows are recorded from a real Airflow (``recorded/airflow-api.json``); what differs from the record is what a drill
 is about: a state, a name, a time. ``act`` says how far the play is: 0 all is well, 1 all is wrong, 2 it is over.
@@ -140,7 +140,7 @@ class Services:
     # Kibana
 
     def alerts(self, newer_than):
-        """What the action of Kibana's rule has written, as its own template has it."""
+        """The document that the action of Kibana's rule has written, as its own template has it."""
         body = next(one for one in rules(Names()).values() if "relay-lag" in one["tags"])
         template = next(one for one in body["actions"] if "documents" in one["params"])["params"]["documents"][0]
         group = {WRONG: "query matched", OVER: "recovered"}.get(self.act)

@@ -38,7 +38,7 @@ class RefusedError(Exception):
 
 
 class KibanaStandIn(ThreadingHTTPServer):
-    """What is installed, and every request that changed something."""
+    """The installed objects, and every request that changed something."""
 
     def __init__(self, version="8.12.2"):
         super().__init__(("127.0.0.1", 0), _Handler)

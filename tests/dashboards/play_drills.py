@@ -50,7 +50,7 @@ LAST_WORDS = (
 
 
 def environment(home, services):
-    """What the product reads its settings from."""
+    """The environment from which the product reads its settings."""
     statsd = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     statsd.bind(("127.0.0.1", 0))
     port = str(statsd.getsockname()[1])
@@ -81,7 +81,7 @@ class Stage:
         self.home = home
 
     def emitted(self):
-        """How often each kind stands in the journal, without the canary's samples."""
+        """Count each kind in the journal, without the canary's samples."""
         from observability.journal import frames
 
         files = sorted((self.home / "journal").glob("*.journal"))

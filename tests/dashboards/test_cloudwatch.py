@@ -418,7 +418,7 @@ NOT_SET_OFF = {
 
 
 def judged(client, account, alarm):
-    """What CloudWatch would say: the alarm's own statistic of the metrics received, compared as the alarm says."""
+    """The verdict of CloudWatch: the alarm's own statistic of the metrics received, compared as the alarm says."""
     now = datetime.now(timezone.utc)
     points = client("cloudwatch").get_metric_statistics(
         Namespace=alarm["Namespace"],

@@ -1,4 +1,4 @@
-"""What is generated is committed, and a name that goes from the catalogue is missed at once."""
+"""Generated files are committed, and a name that goes from the catalogue is missed at once."""
 
 from __future__ import annotations
 

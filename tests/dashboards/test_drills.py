@@ -1,4 +1,4 @@
-"""What boards are proven on was made by the product: each kind of event really happens in the drills."""
+"""The documents that prove boards were made by the product: each kind of event really happens in the drills."""
 
 from __future__ import annotations
 

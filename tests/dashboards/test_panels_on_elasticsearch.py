@@ -114,7 +114,7 @@ def test_every_kind_of_event_has_a_row_on_a_panel_once_it_has_happened(drills_on
 
 
 def answers(filled, body):
-    """What a rule's query gives, by the values of its group ('' where it has none)."""
+    """The result of a rule's query, by the values of its group ('' where it has none)."""
     cluster, environment = filled
     params = body["params"]
     view = params["searchConfiguration"]["index"].removeprefix("contrail-")

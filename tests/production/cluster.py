@@ -129,7 +129,7 @@ class Cluster:
         return self.folder / host / "logs"
 
     def environment(self, host):
-        """What every process of a host sees."""
+        """The environment of every process of a host."""
         port = str(self._statsd[host])
         return {
             **self._shared,
@@ -175,7 +175,7 @@ class Cluster:
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
     def documents(self, dataset, **where):
-        """What the store has, as everybody reads it."""
+        """The content of the store, as everybody reads it."""
         settings = load_settings(environ=self.environment("main"))
         store = open_store(settings)
         try:
@@ -258,5 +258,5 @@ def _die_with_parent():
 
 
 def missing_programs():
-    """What of Debian's packages is not installed."""
+    """The Debian packages that are not installed."""
     return [program for program in ("redis-server",) if shutil.which(program) is None]

@@ -8,7 +8,7 @@ from observability.relay.sources.logs import log_stream
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TEMPLATES = sorted((DEPLOY / "kubernetes").glob("pod-*.yaml"))
 CHART = ("scheduler", "dagProcessor", "triggerer", "apiServer", "workers")
-"""What writes events in a pod of the official chart."""
+"""The containers that write events in a pod of the official chart."""
 template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 
 

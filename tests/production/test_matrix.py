@@ -120,12 +120,12 @@ def log_of(existing, task_id):
 
 
 def texts(lines):
-    """What a log says, without the header that Airflow puts above it."""
+    """The text of a log, without the header that Airflow puts above it."""
     return [line["event"] for line in lines if line.get("timestamp")]
 
 
 def relay(existing):
-    """What the relay says of itself."""
+    """The relay's own status."""
     return json.loads((existing.home / "relay.status.json").read_text())
 
 

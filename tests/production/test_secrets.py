@@ -107,7 +107,7 @@ def test_there_are_40_and_one_is_the_beginning_of_another():
 
 
 def written(tmp_path, seed):
-    """What the process with that hash seed wrote, by file."""
+    """The output of the process with that hash seed, by file."""
     home = tmp_path / "contrail"
     home.mkdir()
     environment = clean_environment(

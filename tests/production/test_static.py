@@ -1,4 +1,4 @@
-"""What the threat model says is not done anywhere, read from the code itself."""
+"""Things that the threat model says are not done anywhere, read from the code itself."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""When a relay reports a sink, and that it is over."""
+"""A relay reports a sink, and that its trouble is over."""
 
 from __future__ import annotations
 

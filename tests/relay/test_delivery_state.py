@@ -1,4 +1,4 @@
-"""What the relay says of itself while a sink is down, blocked, slow or refuses, and when that is over."""
+"""The relay's status while a sink is down, blocked, slow or refuses, and when that is over."""
 
 from __future__ import annotations
 

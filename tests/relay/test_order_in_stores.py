@@ -58,7 +58,7 @@ def settings(request, tmp_path, monkeypatch):
 
 
 def carried(settings):
-    """What is read of the attempt, after another run of a relay."""
+    """The lines of the attempt, after another run of a relay."""
     assert Relay(settings, statsd=False).run(once=True, patience_s=60)
     if settings.store.backend == "elasticsearch":
         from observability.store.cluster import open_cluster

@@ -1,4 +1,4 @@
-"""What we fail at ourselves is passed over to the byte, counted, kept aside, and holds up nothing else."""
+"""Our own faults are passed over to the byte, counted, kept aside, and hold up nothing else."""
 
 from __future__ import annotations
 

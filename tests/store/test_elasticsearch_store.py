@@ -1,4 +1,4 @@
-"""What the store makes of answers that a healthy cluster seldom gives."""
+"""The store takes answers that a healthy cluster seldom gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is followed is given once and whole, in whatever order of time it arrives: one body, every backend."""
+"""Following gives each document once and whole, in whatever order of time it arrives: one body, every backend."""
 
 from __future__ import annotations
 

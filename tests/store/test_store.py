@@ -1,4 +1,4 @@
-"""What a store answers, the same whatever is behind it: one body, every backend."""
+"""A store's answers are the same whatever is behind it: one body, every backend."""
 
 from __future__ import annotations
 

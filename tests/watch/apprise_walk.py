@@ -216,7 +216,7 @@ def outside(answer=None):
 
 
 def outcome(service, home):
-    """What comes of a message to ``service``: ("reached", hosts) or ("refused", why), and everything that was seen."""
+    """Send a message to ``service``: ("reached", hosts) or ("refused", why), and everything that was seen."""
     if not service.plugin.enabled:
         return "not installed", "a package of its own is missing", Seen()
     with outside() as seen:

@@ -66,7 +66,7 @@ def errors(**more):
 
 
 def finding(family, reason, **more):
-    """What one of the watcher's own sources finds."""
+    """The finding of one of the watcher's own sources."""
     return Fact(family=family, sign=more.pop("sign", "failed"), time=more.pop("time", NOON), reason=reason, certainty=3,
                 about=ABOUT, **more)  # fmt: skip
 
@@ -152,7 +152,7 @@ def picture(page, path):
 
 
 def terminal(ledger_url, home, incident_id):
-    """What ``contrail alerts show`` prints."""
+    """The output of ``contrail alerts show``."""
     given = {**os.environ, "CONTRAIL_HOME": home, "CONTRAIL_WATCH__LEDGER_URL": ledger_url,
              "CONTRAIL_WATCH__ROUTES": f"{home}/rules.yaml", "CONTRAIL_CONTRAIL__ENVIRONMENT": "prod"}  # fmt: skip
     command = [sys.executable, "-m", "observability.cli", "alerts", "show", incident_id]

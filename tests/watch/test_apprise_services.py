@@ -46,7 +46,7 @@ class Nobody:
 
 
 def parts(service):
-    """What must not be seen of a service's address: its secrets, as they are and as base64 and hex."""
+    """The secret parts of a service's address, as they are and as base64 and hex."""
     found = [piece for secret in service.secrets for piece in re.split(r"[:/@]", secret) if len(piece) > 6]
     coded = [base64.b64encode(piece.encode()).decode().rstrip("=")[:-2] for piece in found]
     return [*found, *coded, *(piece.encode().hex() for piece in found)]

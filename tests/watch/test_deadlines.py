@@ -1,4 +1,4 @@
-"""What should have happened and has not: early warning, one notice at the breach, a recovered notice after."""
+"""Deadlines: early warning, one notice at the breach, a recovered notice after."""
 
 from __future__ import annotations
 

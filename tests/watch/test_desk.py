@@ -1,4 +1,4 @@
-"""What facts become: the rules of what is one failure, and of what is final."""
+"""Facts become incidents: the rules of what is one failure, and of what is final."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sets to another state, clears or deletes is no longer a failure, and its message says who ended it."""
+"""A failure that a person sets to another state, clears or deletes is over, and its message says who ended it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Kibana's rules write into their index becomes incidents, and never twice what the watcher knows."""
+"""Lines that Kibana's rules write into their index become incidents, and never twice what the watcher knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said, and that no name or log line becomes markup, a mention, a header or a second line."""
+"""Messages say the right thing, and no name or log line becomes markup, a mention, a header or a second line."""
 
 from __future__ import annotations
 

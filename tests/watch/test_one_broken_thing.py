@@ -1,4 +1,4 @@
-"""What goes on failing in the same way is one incident, and only what repairs it resolves it."""
+"""A task that goes on failing in the same way is one incident, and only what repairs it resolves it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was opened at a service with keys is closed there, whatever was folded, and in the right order."""
+"""An alert that was opened at a service with keys is closed there, whatever was folded, and in the right order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reconciler makes of Airflow's own account, asked of an API that answers from a script."""
+"""The reconciler reads Airflow's own account, asked of an API that answers from a script."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def looker(settings):
 
 
 def told(looker, ledger, *, stands=True):
-    """What a round hears of the looker; ``stands`` where its transaction is committed."""
+    """The news that a round hears of the looker; ``stands`` where its transaction is committed."""
     with ledger.transaction() as connection:
         found = [(fact.name, fact.sign) for fact in looker.exchange(connection, time.time())]
     if stands:

@@ -1,4 +1,4 @@
-"""When a silence or a route holds: nights and their weekdays, zones, clock changes; and the way back from a silence."""
+"""Times of a silence or a route: nights, weekdays, zones, clock changes; and the way back from a silence."""
 
 from __future__ import annotations
 

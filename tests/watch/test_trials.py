@@ -104,7 +104,7 @@ def test_failures_by_the_hundred_in_three_runs_are_three_notices_and_all_are_lis
 
 
 def settled(watched, failures, within=60.0):
-    """How many failures each incident lists, once all have been counted."""
+    """Count the failures that each incident lists, once all have been counted."""
     from observability.watch import book
     from observability.watch.ledger import Ledger
 

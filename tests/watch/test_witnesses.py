@@ -1,4 +1,4 @@
-"""What each witness makes of what it sees."""
+"""The facts that each witness makes of what it sees."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ _NO_NAMES = Names(lambda _: False)
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What one person may read: the DAGs of each right, and the views of the installation.
+    """The rights of one person: the DAGs of each right, and the views of the installation.
 
     ``logs`` is part of ``tasks``, which is part of ``runs``. ``whole``: the logs of every DAG, and import errors.
     """

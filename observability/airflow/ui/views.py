@@ -1,4 +1,4 @@
-"""Where the pages appear in Airflow's UI: the entries that the plugin registers."""
+"""The entries of Airflow's UI under which the plugin registers the pages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["EXTERNAL_VIEWS", "FASTAPI_APPS", "URL_PREFIX"]
 
 URL_PREFIX = "/contrail"
-"""Where the pages are mounted below Airflow's own address."""
+"""The path of the pages below Airflow's own address."""
 
 _BASE = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/") + URL_PREFIX
-"""Where a browser finds the pages: below the path of ``[api] base_url``, which Airflow's UI does not add by itself."""
+"""The address of the pages: below the path of ``[api] base_url``, which Airflow's UI does not add by itself."""
 _ICON = f"{_BASE}/static/icon.svg"
 _ICON_DARK = f"{_BASE}/static/icon-dark.svg"
 _RUN = f"{_BASE}/dags/{{DAG_ID}}/runs/{{RUN_ID}}"

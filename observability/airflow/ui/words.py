@@ -1,4 +1,4 @@
-"""How values are shown to a person, and the addresses that pages link to."""
+"""Format values for a person, and make the addresses that pages link to."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def clock(text: str | None) -> str:
 
 
 def ago(text: str | None) -> str:
-    """How long ago an ISO time was."""
+    """The time since an ISO time, in words."""
     if not text:
         return _NONE
     then = datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,4 +1,4 @@
-"""What an installation did: one line for each thing that is ours."""
+"""The result of an installation: one line for each thing that is ours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class InstallError(RuntimeError):
 
 @dataclass(slots=True)
 class Changes:
-    """What became of each thing, in the order in which it was installed."""
+    """The change of each thing, in the order in which it was installed."""
 
     lines: list[tuple[Change, str, str]] = field(default_factory=list)
 
@@ -25,12 +25,12 @@ class Changes:
         self.lines.append((change, what, why))
 
     def count(self, change: Change) -> int:
-        """How many things had this change."""
+        """The number of things that had this change."""
         return sum(1 for line in self.lines if line[0] == change)
 
 
 def is_same(theirs: Any, ours: Any) -> bool:
-    """Whether a thing is as we set it: what was added to it, changed or taken away is a difference.
+    """True if a thing is as we set it: what was added to it, changed or taken away is a difference.
 
     Kibana leaves out what is empty and adds empty things of its own, so those are no difference; 1 equals 1.0.
     """
@@ -56,7 +56,7 @@ def _alike(value: Any) -> tuple[type, ...]:
 
 
 def contains(theirs: Any, ours: Any) -> bool:
-    """Whether all that we set is there; a service adds fields of its own, numbers come back as floats."""
+    """True if all that we set is there; a service adds fields of its own, numbers come back as floats."""
     if isinstance(ours, dict):
         return isinstance(theirs, dict) and all(
             key in theirs and contains(theirs[key], value) for key, value in ours.items()

@@ -48,7 +48,7 @@ def open_aws(settings: Settings) -> tuple[Callable[[str], Any], str]:
 
 
 def account_of(settings: Settings, names: Names, region: str, page: str = "", detail: str = "") -> Account:
-    """Where things go, by the settings; the topics are created under their usual names where none is given."""
+    """The AWS account of the settings; the topics are created under their usual names where none is given."""
     return Account(
         environment=settings.contrail.environment,
         namespace=settings.cloudwatch.namespace,

@@ -210,7 +210,7 @@ def _exported(kibana: Kibana) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def _parsed(item: dict[str, Any]) -> dict[str, Any]:
-    """What counts of a saved object, with the JSON inside its strings read: white space is no difference."""
+    """The part of a saved object that counts, with the JSON inside its strings read: white space is no difference."""
     kept = [{key: one[key] for key in ("id", "name", "type")} for one in item["references"]]
     references = sorted(kept, key=lambda reference: reference["name"])
     attributes = _read(item["attributes"])

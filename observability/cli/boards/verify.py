@@ -49,7 +49,7 @@ _SEARCH = re.compile(r"SEARCH\('\{([^}]+)\} MetricName=\"([^\"]+)\" env=\"([^\"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How many rows a panel shows, and where it shows none, why; ``quiet``: none is what a healthy system has."""
+    """The number of rows of a panel, and why it shows none; ``quiet``: none is what a healthy system has."""
 
     board: str
     panel: str

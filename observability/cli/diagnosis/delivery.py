@@ -48,7 +48,7 @@ def _relay(settings: Settings) -> str:
 
 
 def _log_files(settings: Settings) -> str:
-    """Whether every file that looks like a log is carried."""
+    """Check that every file that looks like a log is carried."""
     told = _status(settings)
     if number := told.get("unknown_files", 0):
         examples = ", ".join(told.get("unknown", [])[:3])
@@ -61,7 +61,7 @@ def _log_files(settings: Settings) -> str:
 
 
 def _statsd(settings: Settings) -> str:
-    """Whether a datagram sent to where the tasks send theirs is one that the relay counts."""
+    """Check that the relay counts a datagram sent to where the tasks send theirs."""
     if not settings.statsd.enabled:
         raise Off("[statsd] enabled is false", "unset CONTRAIL_STATSD__ENABLED")
     before = _received(settings)
@@ -200,7 +200,7 @@ def _boards(settings: Settings) -> str:
 
 
 def _is_there(kibana: Kibana, board: str) -> bool:
-    """Whether Kibana has the board. Raises InstallError where it does not say."""
+    """Check that Kibana has the board. Raises InstallError where it does not say."""
     answer = kibana.ask("GET", f"/api/saved_objects/dashboard/{board}")
     if answer.is_error and answer.status_code != _NOT_FOUND:
         raise InstallError(f"Kibana answers {answer.status_code} when it is asked for a board: {answer.text[:200]}")

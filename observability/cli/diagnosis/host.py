@@ -1,4 +1,4 @@
-"""What everything stands on: folders, their permissions, and room on the disk."""
+"""Check the ground: folders, their permissions, and room on the disk."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of a link: ok, broken, off (not set up) or unknown (another link hides it)."""
+    """The finding about a link: ok, broken, off (not set up) or unknown (another link hides it)."""
 
     link: str
     state: State

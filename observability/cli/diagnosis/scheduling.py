@@ -27,7 +27,7 @@ _SKEW_S = 5.0
 _COMPONENTS = {"scheduler": "scheduler", "dag_processor": "dag-processor", "triggerer": "triggerer"}
 _ENDED = {"success", "failed", "skipped", "up_for_retry"}
 _LOGINS = ("CONTRAIL_API_TOKEN", "CONTRAIL_API_USERNAME")
-"""What names a login, first found wins."""
+"""The settings that name a login, first found wins."""
 _TELLING = ("task.started", "task.succeeded", "task.failed", "task.retried", "task.skipped", "task.killed")
 
 
@@ -67,7 +67,7 @@ def _clock(settings: Settings) -> str:
 
 
 def _login(settings: Settings) -> str:
-    """Whether we may read DAGs; Airflow tells its version to everybody, whatever the token."""
+    """Check that we may read DAGs; Airflow tells its version to everybody, whatever the token."""
     try:
         _ask(settings, "/dags", limit=1)
         version = _ask(settings, "/version")
@@ -109,7 +109,7 @@ def _plugin(settings: Settings) -> str:
 
 
 def _callbacks(settings: Settings) -> str:
-    """Whether the attempt that ended last has told of itself: nothing proves callbacks better."""
+    """Check that the attempt that ended last has emitted events: nothing proves callbacks better."""
     task = _last_task(settings)
     if not _stored(settings, "etl.event", {**_whose(task), "event.action": _TELLING}):
         raise Broken(
@@ -121,7 +121,7 @@ def _callbacks(settings: Settings) -> str:
 
 
 def _logs(settings: Settings) -> str:
-    """Whether the log of the attempt that ended last is stored: the relay reads the folder that Airflow writes to."""
+    """Check that the log of the attempt that ended last is stored: the relay reads the folder of Airflow."""
     task = _last_task(settings)
     if not _stored(settings, "airflow.task", _whose(task)):
         raise Broken(

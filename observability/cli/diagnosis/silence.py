@@ -1,4 +1,4 @@
-"""Why a process of ours no longer says how it is: it is gone, it is held, or it hangs."""
+"""Explain the silence of a process of ours: it is gone, it is stopped, or it hangs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMMANDS = {"relay": "contrail relay", "watcher": "contrail watch"}
 
 
 def silent(settings: Settings, name: str, pid: Any, age_s: float) -> Broken:
-    """What to say of the relay or the watcher that was process ``pid`` and has been silent for so long."""
+    """Describe the relay or the watcher that was process ``pid`` and has been silent for so long."""
     command = start(settings, _COMMANDS[name])
     word = f"the {name} has been silent for {age_s:.0f} s"
     status = state_of(pid)

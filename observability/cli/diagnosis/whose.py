@@ -1,4 +1,4 @@
-"""Whose Airflow it is: the one that ``contrail up`` starts, or somebody's own, where its commands do not help."""
+"""Tell our Airflow, which ``contrail up`` starts, from somebody's own, where its commands do not help."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAGE = "docs/existing-airflow.md"
 
 
 def is_ours(settings: Settings) -> bool:
-    """Whether ``contrail up`` starts this Airflow: it has made its keys, or nothing says that there is another."""
+    """True if ``contrail up`` starts this Airflow: it has made its keys, or nothing says that there is another."""
     if Layout(settings.home.absolute()).keys.is_dir():
         return True
     named = settings.watch.api_url or os.environ.get("AIRFLOW_HOME") or os.environ.get("AIRFLOW_CONFIG")
@@ -29,7 +29,7 @@ def airflow_command(settings: Settings, words: str) -> str:
 
 
 def start(settings: Settings, command: str) -> str:
-    """How a process of ours is started here."""
+    """The command that starts a process of ours here."""
     if is_ours(settings):
         return f"{command} (contrail up starts it)"
     return f"{command}, as a service of its own ({_PAGE})"

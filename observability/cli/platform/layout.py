@@ -1,4 +1,4 @@
-"""Where the platform keeps its files, below CONTRAIL_HOME and in the repository."""
+"""The paths of the platform's files, below CONTRAIL_HOME and in the repository."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """What the supervisor says of itself and its components (JSON)."""
+        """The status file of the supervisor and its components (JSON)."""
         return self.home / "run" / "platform.json"
 
     @property
     def environment(self) -> Path:
-        """What the components were started with, of what is ours and no secret (JSON): for commands that join in."""
+        """The settings that the components were started with, ours and not secret (JSON): for commands that join in."""
         return self.home / "run" / "environment.json"
 
     @property

@@ -34,7 +34,7 @@ def end_leftovers(layout: Layout) -> int:
 
 
 def leftovers(layout: Layout) -> list[psutil.Process]:
-    """What still runs of the last platform of this home."""
+    """The processes that still run of the last platform of this home."""
     state = read_state(layout)
     if state is None:
         return []

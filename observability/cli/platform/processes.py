@@ -35,7 +35,7 @@ def die_with_parent() -> None:
 
 
 def born_with(parent: int) -> Callable[[], None]:
-    """What a new process runs before its program: it gets SIGTERM when ``parent`` dies, and blocks no signal."""
+    """The steps of a new process before its program: it gets SIGTERM when ``parent`` dies, and blocks no signal."""
 
     def begin() -> None:
         die_with_parent()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["is_full", "require_room"]
 
 _START_BYTES = 256 << 20
-"""What Airflow's database, logs and the store of a first hour take, with some air."""
+"""The bytes of Airflow's database, logs and the store of a first hour, with some air."""
 _FULL_BYTES = 1 << 20
 
 
@@ -28,5 +28,5 @@ def require_room(layout: Layout) -> None:
 
 
 def is_full(layout: Layout) -> bool:
-    """Whether the disk has no room left: what fails now fails for that reason, whatever it says."""
+    """True if the disk has no room left: what fails now fails for that reason, whatever it says."""
     return shutil.disk_usage(layout.home).free < _FULL_BYTES

@@ -1,4 +1,4 @@
-"""What the supervisor says of itself and its components, and the lock that keeps a second one out."""
+"""The supervisor's account of itself and its components, and the lock that keeps a second one out."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def take_lock(layout: Layout) -> int:
 
 
 def is_running(layout: Layout) -> bool:
-    """Whether a keeper or supervisor of this home lives."""
+    """True if a keeper or supervisor of this home lives."""
     try:
         descriptor = os.open(layout.lock, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

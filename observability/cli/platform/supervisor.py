@@ -32,7 +32,7 @@ SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHU
 """Waited for, never delivered: the loops ask for them."""
 
 _GRACE_S = 6.0
-"""What a component has to end by itself: the whole stop takes at most twice this."""
+"""The seconds that a component has to end by itself: the whole stop takes at most twice this."""
 _LAST_GRACE_S = 5.0
 _STEADY_S = 60.0
 """A component that ran this long is started again at once when it dies."""

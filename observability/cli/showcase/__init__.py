@@ -1,4 +1,4 @@
-"""What ``contrail demo`` plays: three days of real flights, and the ways in which a day goes wrong.
+"""The story of ``contrail demo``: three days of real flights, and the ways in which a day goes wrong.
 
 ``days`` makes the input, ``story`` drives Airflow through it, ``books`` counts what is on disk against
 what is in the store, ``summary`` says what happened.

@@ -26,14 +26,14 @@ __all__ = ["Books", "Pair", "notified", "read_books"]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What was emitted (counted on disk) and what is stored."""
+    """The documents that were emitted (counted on disk) and those that are stored."""
 
     emitted: int
     stored: int
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing was lost or doubled."""
+        """True if nothing was lost or doubled."""
         return self.emitted == self.stored
 
 
@@ -51,7 +51,7 @@ class Books:
     series: int
 
     def faults(self) -> list[str]:
-        """What does not balance, as sentences; empty when everything does."""
+        """The differences between emitted and stored, as sentences; empty when everything balances."""
         found = []
         if not self.logs.balanced:
             found.append(f"{self.logs.emitted} log lines were written and {self.logs.stored} are stored")

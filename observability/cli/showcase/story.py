@@ -103,7 +103,7 @@ class Story:
         self._api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
     def _last_day_comes(self) -> bool:
-        """Whether all days but the last are loaded, or the last one is about to be."""
+        """True if all days but the last are loaded, or the last one is about to be."""
         done = [(task["task_id"], task["dag_run_id"]) for task in self._look().tasks if task["state"] == "success"]
         loaded = sum(task_id == "load" for task_id, _ in done)
         return loaded >= len(CLEAN_DAYS) or any(
@@ -117,7 +117,7 @@ class Story:
         return started and all(run["state"] in _ENDED for run in told.runs) and not self._is_queued()
 
     def _is_queued(self) -> bool:
-        """Whether an update of the Asset still waits to become a run."""
+        """True if an update of the Asset still waits to become a run."""
         try:
             return bool(self._api.call("GET", "/dags/flights_monthly/assets/queuedEvents")["total_entries"])
         except PlatformError as error:

@@ -1,4 +1,4 @@
-"""What the demo says at its end: a table for people, one JSON object for machines."""
+"""The summary of the demo: a table for people, one JSON object for machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where records go: one module per service, imported when it is named in ``[relay] sinks``."""
+"""Sinks: one module per service, imported when it is named in ``[relay] sinks``."""
 
 from __future__ import annotations
 

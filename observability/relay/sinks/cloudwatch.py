@@ -115,7 +115,7 @@ class CloudWatchSink:
             gc.unfreeze()
 
     def _remember(self, batch: Batch, stored: list[int], left: list[int], *, sure: bool) -> None:
-        """What is known of a batch that will come again; ``sure``: what is left is certainly not stored."""
+        """The facts about a batch that will come again; ``sure``: what is left is certainly not stored."""
         for index in stored:
             self._settled.setdefault(batch.ids[index], _STORED)
         if sure:

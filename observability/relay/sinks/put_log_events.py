@@ -1,4 +1,4 @@
-"""What PutLogEvents takes: its limits, and requests within them.
+"""The limits of PutLogEvents, and requests within them.
 
 Limits: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 """
@@ -94,7 +94,7 @@ def chunks(events: Chunk, latest: int) -> Iterator[Chunk]:
 
 
 def _stop(times: list[int], upto: list[int], start: int, latest: int) -> int:
-    """Where the request that begins at ``start`` ends; at ``start`` where that event fits into none."""
+    """The end of the request that begins at ``start``; ``start`` itself where that event fits into none."""
     stop = min(bisect_right(upto, upto[start] + MOST_BYTES) - 1, start + MOST_EVENTS)
     if times[start] > latest:
         return min(stop, start + 1)

@@ -1,4 +1,4 @@
-"""What a sink is given and what it answers."""
+"""The protocol of a sink: what it is given and what it answers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a batch: stored + duplicates + rejected = documents given."""
+    """The result of a batch: stored + duplicates + rejected = documents given."""
 
     stored: int
     duplicates: int = 0

@@ -1,1 +1,1 @@
-"""Where records come from: Airflow's log folder, our journal, the StatsD socket."""
+"""Sources of records: Airflow's log folder, our journal, the StatsD socket."""

@@ -1,4 +1,4 @@
-"""What a tailed file is: its first name, what its lines are about, where it is now."""
+"""A tailed file: its first name, what its lines are about, where it is now."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def stamp_of(found: os.stat_result) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What all lines of a file have in common.
+    """The fields that all lines of a file have in common.
 
     ``name`` is the file's first name, relative to the log folder (or the journal), ``prefix`` the fields
     that every document of it begins with: ``{"a":1,…,`` for a log, empty for a journal. ``salt`` follows the file's
@@ -71,5 +71,5 @@ class TailedFile:
 
     @property
     def readable(self) -> Path:
-        """Where its bytes can be read, also after Airflow renamed or deleted it."""
+        """The path of its bytes, also after Airflow renamed or deleted it."""
         return self.spooled or self.path

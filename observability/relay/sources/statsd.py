@@ -51,7 +51,7 @@ _MOST_SPOOL_BYTES = 16_777_216
 _WAIT_MS = 200
 _JOURNALS_SEARCHED = 2
 _ID = slice(22, 54)
-"""Where a journal's line has the id of a metric document: behind the checksum and the name of the field."""
+"""The place of a metric document's id in a journal's line: behind the checksum and the name of the field."""
 _INFLUX_COMMA = re.compile(r"(?<!\\),")
 _INFLUX_ESCAPED = re.compile(r"\\([,= \\])")
 _NO_METRIC = (b"_e{", b"_sc|")
@@ -60,7 +60,7 @@ _MOST_SHAPES_BYTES = 8_388_608
 _MOST_HEAD_BYTES = 4_096
 """Longer names and tags are nobody's metric."""
 _SHAPE_OVERHEAD = 700
-"""What a remembered shape takes beside its text."""
+"""The bytes of a remembered shape beside its text."""
 _LEAST_RATE = 1e-6
 """One sample that stands for more than a million is a mistake, or an attack on the sum."""
 _MOST_VALUE = 1e24

@@ -1,4 +1,4 @@
-"""What the StatsD socket received in the open interval, on disk before it is added up.
+"""Keep what the StatsD socket received in the open interval on disk until it is added up.
 
 One file per interval, ``<when it began, ns>-<process>-<number>.datagrams``, of checksummed records: the gauges as
 the interval found them, the datagrams of each round of receiving, and at the end the moment and the relay's own
@@ -34,7 +34,7 @@ _numbers = itertools.count()
 
 
 class End(NamedTuple):
-    """When an interval ended, and the relay's own numbers in it."""
+    """The end of an interval, and the relay's own numbers in it."""
 
     when: float
     own: list[Any]

@@ -1,1 +1,1 @@
-"""What is done to bytes on their way: find out which file it is, make documents, notice a death."""
+"""Steps for bytes on their way: find out which file it is, make documents, notice a death."""

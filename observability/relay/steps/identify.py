@@ -1,4 +1,4 @@
-"""Which file this is, whatever it is called now: a hash of its first name and its first line."""
+"""Fingerprint a file, whatever it is called now: a hash of its first name and its first line."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _MOST_CHANGES = 32
 
 
 class KeyBudget:
-    """Which keys of log lines are fields of their own; ``most`` beside those that the templates declare."""
+    """The keys of log lines that are fields of their own; ``most`` beside those that the templates declare."""
 
     def __init__(self, most: int) -> None:
         self._left = most

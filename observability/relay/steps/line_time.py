@@ -1,4 +1,4 @@
-"""When a line was written: its own time, or that of the entry that it continues.
+"""The time of a line: its own, or that of the entry that it continues.
 
 Only a date at the start of a line is the line's own. A date anywhere else, and one that cannot be the time at which
 a line of this file was written (a row's, say), is data. ``offset``, by which the lines of one attempt are sorted

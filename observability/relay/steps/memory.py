@@ -36,7 +36,7 @@ class MemoryKills:
         threading.Thread(target=self._keep_looking, name="memory-kills", daemon=True).start()
 
     def near(self, when: float) -> bool:
-        """Whether the kernel ended a process for its memory just before ``when`` (seconds since 1970)."""
+        """True if the kernel ended a process for its memory just before ``when`` (seconds since 1970)."""
         self._look()
         return any(when - _BEFORE_S <= moment <= when + _AFTER_S for moment in self._times)
 

@@ -1,4 +1,4 @@
-"""Which addresses a channel may be sent to: public ones, and those that ``allow`` names (against SSRF).
+"""Allow the addresses of a channel: public ones, and those that ``allow`` names (against SSRF).
 
 An IPv6 address that carries an IPv4 address is judged by both. Names are judged by what they lead to, where the
 connection is made; behind a proxy, which alone looks names up, by how they are written.

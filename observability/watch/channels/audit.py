@@ -62,7 +62,7 @@ class AuditError(OSError):
 
 
 class Audit:
-    """What one thread may do while :func:`audited`; ``refused`` is the first reason for which something was not done.
+    """The rights of one thread while :func:`audited`; ``refused`` is the first reason for which something was not done.
 
     ``secrets`` are never looked up. ``files`` are those that it wanted to read and may not.
     """

@@ -1,4 +1,4 @@
-"""What a channel is given and what it answers.
+"""The protocol of a channel: what it is given and what it answers.
 
 :class:`ChannelError`
  ├─ :class:`ChannelUnavailable`  not now; the message is sent again
@@ -94,7 +94,7 @@ class Contact:
 
 
 class Contacts(Protocol):
-    """Where addresses and secrets are looked up; the implementation that asks Airflow is handed in."""
+    """The source of addresses and secrets; the implementation that asks Airflow is handed in."""
 
     def connection(self, conn_id: str) -> Contact:
         """The Airflow Connection. Raises LookupError."""
@@ -115,7 +115,7 @@ class Endpoint:
 
 
 def reference(value: str, contacts: Contacts) -> str:
-    """What ``connection:<id>``, ``variable:<key>`` or ``env:<NAME>`` stands for; masked everywhere from now on.
+    """The value of ``connection:<id>``, ``variable:<key>`` or ``env:<NAME>``; masked everywhere from now on.
 
     A Connection or Variable that is not found may be there later: Airflow denies it also while its database is down.
     """

@@ -51,7 +51,7 @@ class _FileChannel:
             os.close(descriptor)
 
     def _has(self, dedup_key: str) -> bool:
-        """Whether one of the last lines is this message; a crash cannot be further back than that."""
+        """True if one of the last lines is this message; a crash cannot be further back than that."""
         if not self._path.exists():
             return False
         with self._path.open("rb") as file:

@@ -33,7 +33,7 @@ __all__ = ["open_channel"]
 _PERMANENT = 500
 _EARLY_S = 60.0
 _AUTHORITY = "https://login.microsoftonline.com"
-"""Where Airflow's SMTP provider asks for a token as well."""
+"""The hosts for which Airflow's SMTP provider asks for a token as well."""
 
 
 class _Smtp:
@@ -141,7 +141,7 @@ class _Smtp:
 
 
 def _ssl_context(name: str, given: str) -> ssl.SSLContext | None:
-    """Whom to trust; None, for ``none``: everybody."""
+    """The authorities to trust; None, for ``none``: everybody."""
     if given not in {"default", "none"}:
         raise ChannelRefused(f"{name}: ssl_context of the Connection must be default or none, and not {given}")
     return ssl.create_default_context() if given == "default" else None

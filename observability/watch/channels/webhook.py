@@ -100,7 +100,7 @@ def post(client: httpx.Client, url: httpx.URL, body: bytes, headers: dict[str, s
 
 
 def refusal(who: str, status: int, said: str, wish_s: float | None = None) -> ChannelError:
-    """What an HTTP status other than success means for the message: try again, or never as it stands."""
+    """The consequence of an HTTP status other than success: try again, or never as it stands."""
     words = f": {said}" if said else ""
     if status in _TRY_AGAIN or status >= _SERVER_ERROR:
         return ChannelUnavailable(f"{who} answered {status}{words}", wish_s)
@@ -137,7 +137,7 @@ def retry_after(value: str | None, now: float) -> float | None:
 
 
 def _is_certificate(error: BaseException | None) -> bool:
-    """Whether it is the other side that cannot be trusted; a handshake that was merely cut is tried again."""
+    """True if it is the other side that cannot be trusted; a handshake that was merely cut is tried again."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return True

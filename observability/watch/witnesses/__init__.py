@@ -1,1 +1,1 @@
-"""Who sees what happens: the journal, the log folder, and Airflow's API."""
+"""The sources of what happens: the journal, the log folder, and Airflow's API."""

@@ -18,7 +18,7 @@ __all__ = ["ODD_ANSWERS", "Questions"]
 
 _T = TypeVar("_T")
 ODD_ANSWERS = (ApiError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a refused, cut or misshapen answer ends in."""
+"""The errors in which a refused, cut or misshapen answer ends."""
 _NOT_REACHED = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
 _FIRST_S, _LONGEST_S = 5.0, 60.0
 _FORGOTTEN_S = 120.0
@@ -47,7 +47,7 @@ class Questions:
         return self.row(about, question, otherwise)
 
     def row(self, about: str, question: Callable[[], _T], otherwise: _T) -> _T:
-        """What a row of an answer says; ``otherwise`` where it cannot be understood. It is looked at each time."""
+        """Read a row of an answer; ``otherwise`` where it cannot be understood. It is looked at each time."""
         try:
             answer = question()
         except ODD_ANSWERS as error:

@@ -48,7 +48,7 @@ class JournalWitness:
         return facts, seen, False
 
     def has_grown(self, cursor: dict[str, int]) -> bool:
-        """Whether there is anything after ``cursor``."""
+        """True if there is anything after ``cursor``."""
         return any(path.stat().st_size > cursor.get(path.name, 0) for path in self._files())
 
     def _files(self) -> list[Path]:

@@ -47,7 +47,7 @@ _KINDS = {
 }
 """The kind of incident that a rule watches, where its event does not say it."""
 _SUBJECTS = {"scheduler-heartbeat-absent": "scheduler"}
-"""What a rule is about that groups by nothing and watches one of several."""
+"""The subject of a rule that groups by nothing and watches one of several."""
 _OF_THE_READER = "watcher-silent"
 _BY_SUBJECT = frozenset({"component", "sink"})
 """Kinds of which one being wrong says nothing of another."""
@@ -137,7 +137,7 @@ def fact_of(alert: Alert) -> Fact | None:
 
 
 def is_known(connection: Connection, alert: Alert, fact: Fact) -> bool:
-    """Whether an incident about the same thing was seen since the rule's window began."""
+    """True if an incident about the same thing was seen since the rule's window began."""
     if fact.sign == "recovered":
         return False
     rule = catalog.RULES[alert["rule"]]

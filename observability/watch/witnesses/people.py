@@ -137,7 +137,7 @@ def _verdict(task: dict[str, Any] | None, one: OpenRun, deeds: list[dict[str, An
 
 
 def _instance(api: AirflowApi, path: str, member: str) -> dict[str, Any] | None:
-    """What Airflow says now of a task that is listed as failed; None where there is no such thing any more."""
+    """The present state of a task that is listed as failed; None where there is no such thing any more."""
     task_id, index, iteration = _parts(member)
     if iteration is None:
         return cast("dict[str, Any] | None", api.once(f"{path}{path_of('taskInstances', task_id, *index)}"))

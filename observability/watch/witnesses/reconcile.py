@@ -91,7 +91,7 @@ _COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processo
 
 @dataclass
 class Scene:
-    """What the reconciler must remember between two looks; JSON values only, kept in the ledger."""
+    """The reconciler's memory between two looks; JSON values only, kept in the ledger."""
 
     since: float = 0.0
     slow_at: float = 0.0
@@ -126,7 +126,7 @@ class Reconciler:
 
     @property
     def problem(self) -> str:
-        """What Airflow does not tell at present, as a sentence; empty where it tells everything."""
+        """The part that Airflow does not tell at present, as a sentence; empty where it tells everything."""
         failed = self._questions.failed
         return "; ".join(f"{about}: {why}" for about, why in list(failed.items())[:3])
 
@@ -137,7 +137,7 @@ class Reconciler:
         known: Callable[[str], Fact | None] = lambda _key: None,
         open_runs: Sequence[OpenRun] = (),
     ) -> list[Fact]:
-        """What happened since ``scene``, which is moved on. Raises ApiError where Airflow does not answer at all.
+        """The facts since ``scene``, which is moved on. Raises ApiError where Airflow does not answer at all.
 
         Each listing, and each question about one thing, fails alone: what cannot be had now is counted, told with what
         is known, and asked about again. ``known`` tells the fact with a key: what is known for sure is not looked
@@ -193,7 +193,7 @@ class Reconciler:
         return self._questions.row(about, lambda: list(found()), [])
 
     def confirm(self, suspects: list[Fact]) -> Iterator[Fact]:
-        """What Airflow says of attempts whose death was reported, where it knows already. Raises ApiError."""
+        """Ask Airflow about attempts whose death was reported, where it knows already. Raises ApiError."""
         self._events_of = {}
         self._events_since = min((fact.time for fact in suspects), default=0.0) - _EVENTS_BEFORE_S
         self._questions.begin()
@@ -217,7 +217,7 @@ class Reconciler:
             yield self._about_task({**one, "try_number": fact.try_number}, "dismissed", {})
 
     def _confirm_iteration(self, fact: Fact) -> Iterator[Fact]:
-        """What Airflow says of an attempt in a task loop: one that is not there any more was run again, or deleted."""
+        """Ask Airflow about an attempt in a task loop: one that is not there any more was run again, or deleted."""
         run = ("dags", str(fact.dag_id), "dagRuns", str(fact.run_id))
         if "/" in str(fact.run_id):
             return
@@ -237,7 +237,7 @@ class Reconciler:
         return list(self._api.pages(_TASKS, "task_instances", **asked))
 
     def _tasks(self, since: float) -> Iterator[Fact]:
-        """What is new of tasks, as much of it as can be looked into in time; the rest is left to the next look."""
+        """The news of tasks, as much of it as can be looked into in time; the rest is left to the next look."""
         listed = self._list_tasks(since)
         self._explained = {(str(one.get("dag_id")), str(one.get("dag_run_id"))) for one in listed
                            if one.get("state") == "failed"}  # fmt: skip
@@ -328,7 +328,7 @@ class Reconciler:
         return observed(event, time=when, certainty=certainty, evidence=evidence, about=about)
 
     def _identity(self, one: dict[str, Any]) -> Identity:
-        """What an answer of the API is about: an attempt, a run or a DAG."""
+        """The subject of an answer of the API: an attempt, a run or a DAG."""
         known = self.dags.get(one["dag_id"], {})
         return Identity(
             dag_id=one["dag_id"],
@@ -510,14 +510,14 @@ class Reconciler:
 
     @staticmethod
     def _next_run(one: dict[str, Any], scene: Scene, now: float) -> tuple[str, float]:
-        """When the next run is due, and since when we know: a catch-up is due long ago, and late only from now on."""
+        """The time at which the next run is due, and since when we know: a catch-up is late only from now on."""
         idle = one["is_paused"] or _is_draining(one) or one.get("has_import_errors")
         due = "" if idle else str(one.get("next_dagrun_run_after") or "")
         known, since = scene.dags.get(one["dag_id"], {}).get("next", ("", now))
         return due, since if known == due else now
 
     def _has_room(self, one: dict[str, Any]) -> bool:
-        """Whether the DAG may begin another run: one that has as many as it may is not late."""
+        """True if the DAG may begin another run: one that has as many as it may is not late."""
         most = one.get("max_active_runs") or 16
         counted = {"state": ["running", "queued"], "run_type": ["scheduled", "manual", "asset_triggered"], "limit": 1}
         asked = self._api.once(path_of("dags", one["dag_id"], "dagRuns"), **counted)
@@ -527,7 +527,7 @@ class Reconciler:
     def _known_dag(
         self, one: dict[str, Any], before: dict[str, Any] | None, scene: Scene, now: float
     ) -> dict[str, Any]:
-        """What is worth remembering of a DAG; its params are asked for when it has changed, and when it is its turn."""
+        """The part of a DAG worth remembering; its params are asked for when it has changed or it is its turn."""
         known = {"file": one.get("relative_fileloc"), "paused": one["is_paused"], **_about_dag(one, self._environment)}
         known |= {"draining": True} if _is_draining(one) else {}
         known |= {name: one[name] for name in _LIMITS if one.get(name) is not None}
@@ -609,7 +609,7 @@ class Reconciler:
         scene.stuck, scene.full = stuck, room.full
 
     def _room(self, active: list[dict[str, Any]], scene: Scene, now: float) -> Room:
-        """What is free; the pools are asked for when something waits for one."""
+        """The free slots; the pools are asked for when something waits for one."""
         pools: list[dict[str, Any]] = []
         if any(one.get("state") == "scheduled" for one in active):
             pools = self._questions.ask("pools", lambda: list(self._api.pages("/pools", "pools", order_by="id")), [])
@@ -715,7 +715,7 @@ def _mapping(answer: Any) -> dict[str, Any] | None:
 
 
 def _name_of(one: dict[str, Any]) -> str:
-    """What a row of a listing is about, for people and for counting."""
+    """The subject of a row of a listing, for people and for counting."""
     names = ("dag_id", "dag_run_id", "task_id", "map_index", "try_number")
     said = [str(one[name]) for name in names if one.get(name) not in (None, -1)]
     if (iteration := _loop(one).get("iteration")) is not None:
@@ -724,7 +724,7 @@ def _name_of(one: dict[str, Any]) -> str:
 
 
 def _loop(one: dict[str, Any]) -> dict[str, Any]:
-    """Where in a task loop a row of the API is (Airflow 3.4); nothing outside one."""
+    """The place of a row of the API in a task loop (Airflow 3.4); nothing outside one."""
     if not isinstance(loop := one.get("loop_iteration"), dict):
         return {}
     return {
@@ -757,21 +757,21 @@ def _with_loops(stuck: dict[str, list[Any]]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _waited(one: dict[str, Any], since: str, now: float) -> float:
-    """How long a row of a task waits; a row without what a fact needs is told apart from one that is whole."""
+    """The wait of a task's row; a row without what a fact needs is told apart from one that is whole."""
     for name in ("dag_id", "dag_run_id", "task_id", "map_index", "try_number", "pool"):
         one[name]
     return now - seconds(since)
 
 
 def _is_about(event: dict[str, Any], one: dict[str, Any]) -> bool:
-    """Whether an event is about this attempt, or about the whole run."""
+    """True if an event is about this attempt, or about the whole run."""
     if (event.get("dag_id"), event.get("run_id")) != (one["dag_id"], one["dag_run_id"]):
         return False
     return event.get("task_id") in (None, one.get("task_id"))
 
 
 def _is_settled(fact: Fact) -> bool:
-    """Whether there is nothing more to find out: who failed it by hand is worth a second look."""
+    """True if there is nothing more to find out: who failed it by hand is worth a second look."""
     if fact.sign != "failed":
         return False
     return "reconciler" in fact.witness or (fact.certainty >= SEEN and fact.cause != "cancelled")
@@ -783,7 +783,7 @@ def _about_dag(one: dict[str, Any], environment: str) -> dict[str, Any]:
 
 
 def _is_draining(one: dict[str, Any]) -> bool:
-    """Whether a DAG begins no run any more, and ends those that it has begun (Airflow 3.4)."""
+    """True if a DAG begins no run any more, and ends those that it has begun (Airflow 3.4)."""
     return one.get("scheduling_state") == "draining" or bool(one.get("is_draining"))
 
 
@@ -807,7 +807,7 @@ def _datetime(moment: float) -> datetime:
 
 
 def _moment_of(timestamp: str | None) -> str:
-    """What tells one end of a run from the next, as :func:`observability.events.moment` writes it."""
+    """The key of one end of a run, as :func:`observability.events.moment` writes it."""
     return moment(datetime.fromisoformat(timestamp.replace("Z", "+00:00"))) if timestamp else ""
 
 

@@ -20,7 +20,7 @@ _ENDLESS = -1
 
 
 class Room:
-    """What is free at one look. ``full`` says when each limit was last seen used up; it is moved on, and kept.
+    """The free slots at one look. ``full`` says when each limit was last seen used up; it is moved on, and kept.
 
     ``pools`` and ``dags`` are as the API lists them, ``active`` are the task instances that have not ended.
     """
@@ -55,7 +55,7 @@ class Room:
         return since
 
     def words(self, one: Mapping[str, Any]) -> str:
-        """What a person should know of the task's pool."""
+        """The facts of the task's pool that a person should know."""
         pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)
         if pool is None:
             return "which does not exist" if self._pools else ""

@@ -79,12 +79,12 @@ class StoreSource(threading.Thread):
 
     @property
     def has_found(self) -> bool:
-        """Whether facts wait to be taken."""
+        """True if facts wait to be taken."""
         return self._output is not None and bool(self._output[0])
 
     @property
     def is_blind(self) -> bool:
-        """Whether something may have happened on another host that cannot be known here now."""
+        """True if something may have happened on another host that cannot be known here now."""
         if not self._answered.is_set() or (self.problem and not self._elsewhere):
             return time.monotonic() - self._since < _BLIND_S
         return bool(self.problem)

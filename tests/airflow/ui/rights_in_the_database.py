@@ -23,7 +23,7 @@ def add_dags(dags):
 
 
 def add_users(dags):
-    """What FAB's own pages do: a role for each reader, sub-entities for all DAGs, DAGs one by one or all at once."""
+    """The roles as FAB's own pages make them: one for each reader, sub-entities for all DAGs, one by one or at once."""
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 
     with get_application_builder() as builder:

@@ -23,7 +23,7 @@ from observability.store.tables import Ask
 pytestmark = pytest.mark.airflow
 
 VALUES = {"dag_id": "{dag}", "run_id": "r1", "task_id": "load", "board": "operations", "panel": "failing-tasks"}
-"""What stands for the parameters of our routes; a route with another one fails here until it is thought about."""
+"""Values for the parameters of our routes; a route with another one fails here until it is thought about."""
 
 ROUTES = [route for route in create_app().routes if isinstance(route, APIRoute)]
 ABOUT_A_DAG = [f"/contrail{route.path_format.format(**VALUES)}" for route in ROUTES if "{dag_id}" in route.path]

@@ -1,4 +1,4 @@
-"""What the pages say, asked of a real embedded store that real events were written to."""
+"""The pages' texts, asked of a real embedded store that real events were written to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the boards' pages show, asked of a real embedded store that real events were written to."""
+"""The boards' pages, asked of a real embedded store that real events were written to."""
 
 from __future__ import annotations
 

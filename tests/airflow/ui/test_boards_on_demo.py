@@ -21,7 +21,7 @@ BAD = {"task.failed", "task.retried"}
 
 @pytest.fixture(scope="module")
 def journal(demo):
-    """What is in the demo's journal files: every event once, without the canary's samples."""
+    """The events of the demo's journal files, each once, without the canary's samples."""
     found = {}
     for path in sorted((demo.home / "journal").glob("*.journal")):
         for line in path.read_bytes().splitlines():

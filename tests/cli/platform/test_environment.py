@@ -1,4 +1,4 @@
-"""What the components are started with."""
+"""The environment that the components are started with."""
 
 from __future__ import annotations
 

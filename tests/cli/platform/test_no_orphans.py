@@ -1,4 +1,4 @@
-"""Whatever ends the platform, nothing of it stays behind."""
+"""Nothing of the platform stays behind, whatever ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each fuzzer begins with: shapes that are real, and those that have broken something before."""
+"""The corpus of each fuzzer: shapes that are real, and those that have broken something before."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _statsd() -> Statsd:
 
 
 def statsd_spool(data: bytes) -> None:
-    """What a spool holds is whole records; anything else ends in an error that is expected there."""
+    """A spool holds whole records; anything else ends in an error that is expected there."""
     for kind, content in _records(data):
         assert kind in range(256)
         assert bytes(content) in data
@@ -148,12 +148,12 @@ def statsd_spool(data: bytes) -> None:
 
 
 def tailed_log(data: bytes) -> None:
-    """However a log is cut into stretches, its lines come once, in order, with the same ids and texts."""
+    """The lines of a log come once, in order, with the same ids and texts, however it is cut into chunks."""
     _tailed(_STREAM, data, GOOD, most=1 + len(data) // 3)
 
 
 def tailed_journal(data: bytes) -> None:
-    """However a journal is cut, every whole record comes."""
+    """Every whole record of a journal comes, however it is cut."""
     record = frame(b'{"event.id":"0123456789abcdef"}')
     documents = _tailed(_JOURNAL, data, b"\n" + record, most=1 + len(data) // 3)
     assert record[9:-1] in documents

@@ -272,7 +272,7 @@ def test_what_is_good_arrives_whatever_elasticsearch_answers(whatever_it_answers
 
 
 def losses(settings):
-    """What the relay has told as lost until now, by stage and reason."""
+    """The losses that the relay has reported until now, by stage and reason."""
     since = datetime.now(timezone.utc) - timedelta(hours=1)
     with closing(open_store(settings)) as store:
         told = store.documents(Query("etl.event", where={"event.action": "telemetry.lost"}, since=since))

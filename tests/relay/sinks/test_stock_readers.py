@@ -1,4 +1,4 @@
-"""What we wrote can be read by the readers that ship with Airflow's providers."""
+"""Our documents can be read by the readers that ship with Airflow's providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files are logs, and what their names say."""
+"""The files that are logs, and the meaning of their names."""
 
 import orjson
 import pytest

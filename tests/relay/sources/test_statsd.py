@@ -25,7 +25,7 @@ def statsd(tmp_path):
 
 
 def samples(statsd, tmp_path):
-    """What one flush writes, by name and tags."""
+    """The documents of one flush, by name and tags."""
     for file in tmp_path.glob("*.journal"):
         file.unlink()
     statsd._journal.close()

@@ -1,4 +1,4 @@
-"""What the StatsD socket received survives the death of its process, and is written once."""
+"""Datagrams that the StatsD socket received survive the death of its process, and are written once."""
 
 from __future__ import annotations
 
@@ -337,7 +337,7 @@ def free_port():
 
 
 def received_by(process, home):
-    """How many metrics the relay said that it had received, as of its last status."""
+    """The number of metrics that the relay said it had received, as of its last status."""
     status = read_status(home)
     return status["statsd"]["received"] if status and status["pid"] == process else 0
 

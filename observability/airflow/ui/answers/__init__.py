@@ -1,4 +1,4 @@
-"""What the pages say, computed from the store alone; no HTML, no HTTP, no Airflow: a module for each question.
+"""Compute the pages' texts from the store alone; no HTML, no HTTP, no Airflow: a module for each question.
 
 Each function takes a :class:`~observability.store.Readable` and answers one page's question as plain data.
 """

@@ -71,7 +71,7 @@ def running_in(events: Iterable[Document]) -> list[Attempt]:
 
 
 def _which(document: Document) -> tuple[Any, ...]:
-    """What tells an attempt from the others; in a task loop its own id, for an iteration may be run by another loop."""
+    """The key of an attempt; in a task loop its own id, for an iteration may be run by another loop."""
     place = tuple(document.get(f"airflow.{name}") for name in ("run_id", "task_id", "map_index", "try_number"))
     if document.get("airflow.iteration") is None and document.get("airflow.loop_id") is None:
         return place

@@ -1,4 +1,4 @@
-"""What alerts say is open: incidents, and what begins and ends by itself."""
+"""The open incidents of the alerts, and what begins and ends by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["open_incidents", "still_open"]
 
 
 def still_open(alerts: Iterable[Document], begins: str, ends: str, about: tuple[str, ...]) -> list[Document]:
-    """What an event began and its counterpart has not ended, the last account of each thing it is ``about``."""
+    """Facts that an event began and its counterpart has not ended, the last one of each thing it is ``about``."""
     last: dict[tuple[Any, ...], Document] = {}
     for document in alerts:
         if document["event.action"] in (begins, ends):

@@ -30,12 +30,12 @@ _BROKEN = (
 _RUNS_BEGIN = ("dag_run.overdue", "dag_run.started")
 _LATELY = timedelta(minutes=10)
 _NOBODYS = ("component.silent", "component.recovered", "telemetry.lost")
-"""What everybody may read: it is about no DAG, and holds nothing of anybody's code."""
+"""The part that everybody may read: it is about no DAG, and holds nothing of anybody's code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What is wrong now."""
+    """The open problems."""
 
     broken: list[Document]
     incidents: list[Document]
@@ -48,7 +48,7 @@ class Overview:
 
 
 def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, *, hours: int = 24) -> Overview:
-    """What is wrong now, over the DAGs that the reader may read; about no DAG (``""``): an import error, say."""
+    """The open problems of the DAGs that the reader may read; about no DAG (``""``): an import error, say."""
     since = datetime.now(timezone.utc) - timedelta(hours=hours)
     ended = [
         document

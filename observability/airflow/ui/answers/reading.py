@@ -1,4 +1,4 @@
-"""What every question needs: events out of the store, newest kept, and small sums over them."""
+"""Read events out of the store, newest kept, and make small sums over them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def events_of(
 
 
 def causes(events: Iterable[Document]) -> dict[str, int]:
-    """How many events have each cause, in the order of the catalogue."""
+    """Count the events by cause, in the order of the catalogue."""
     counted = Counter(document.get("airflow.cause") or "app" for document in events)
     return {cause: counted[cause] for cause in catalog.CAUSES if counted[cause]}
 

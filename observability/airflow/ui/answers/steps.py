@@ -23,7 +23,7 @@ _FAR = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one measured step did, beside what it usually does (medians of earlier runs)."""
+    """One measured step, beside what it usually does (medians of earlier runs)."""
 
     name: str
     table: str | None
@@ -39,7 +39,7 @@ class Step:
 
     @property
     def instance(self) -> str:
-        """Which part of the task it belongs to: ``[2]``, ``[iteration 1]``; empty for a task that is one."""
+        """The part of the task that it belongs to: ``[2]``, ``[iteration 1]``; empty for a task that is one."""
         return task_name("", self.map_index, self.iteration)
 
     @property

@@ -55,7 +55,7 @@ def bars(page: Shown) -> list[Bar]:
 
 
 def legend(drawn_bars: list[Bar]) -> dict[str, str]:
-    """What each colour of the bars means."""
+    """The meaning of each colour of the bars."""
     return {part.label: part.tone for bar in drawn_bars for part in bar.parts}
 
 

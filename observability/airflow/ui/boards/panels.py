@@ -1,4 +1,4 @@
-"""What a panel shows: its questions asked of the store, put together as numbers, rows, lines or cells."""
+"""Ask a panel's questions of the store, and put them together as numbers, rows, lines or cells."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Shown:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to show."""
+        """True if there is nothing to show."""
         return self.value is None and not (self.rows or self.lines or self.documents)
 
 

@@ -1,4 +1,4 @@
-"""Which board, over which time, filtered by what, and who is looking."""
+"""The view of a board: its time, its filters, and who is looking."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class View:
 
     @property
     def controls(self) -> list[dict[str, Any]]:
-        """What can be chosen, with what is."""
+        """The choices, with the one that is chosen."""
         return [control | {"value": self.chosen.get(control["field"], "")} for control in controls(self.board)]
 
     def ask(self, panel: dict[str, Any], parts: list[dict[str, Any]], *, bucket_s: int = 0) -> Ask:
@@ -93,5 +93,5 @@ def find_panel(board: dict[str, Any], key: str) -> dict[str, Any] | None:
 
 
 def controls(board: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a reader can filter a board by."""
+    """The filters that a reader can set on a board."""
     return [control for control in board["controls"] if control["field"] != _ONE_INSTALLATION]
