@@ -58,15 +58,30 @@ status: $(VENV)/.ready ## Show the health of each component
 # --- the house ---------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.ready-dev ## Set up what the tests need, and run the whole suite [ARGS="-k relay"] [JOBS=4]
+test: $(VENV)/.ready-dev ## Set up what the tests need, and run the whole suite [ARGS="-k relay"] [JOBS=4] [ORDER=7]
 	@PYTHON=$(PYTHON) .ci/tools test
-	exec $(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder -m "not slow" $(ARGS)
+	exec $(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder -m "not slow" \
+	  $(if $(ORDER),-p randomly --randomly-seed $(ORDER)) $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.ready-dev ## Check style and the openings of docstrings
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python .ci/prose observability dags dashboards benchmarks tests
+
+.PHONY: docs
+docs: $(VENV)/.ready-dev ## Build the docs as a site in dist/site; a link that leads nowhere fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.PHONY: coverage
+coverage: $(VENV)/.ready-dev ## Run the tests that need no server, with branch coverage; fails below the floor [ARGS=tests/watch]
+	@exec $(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder \
+	  -m "not slow and not airflow and not elasticsearch and not browser and not aws" \
+	  --cov --cov-report=term:skip-covered --cov-report=json:dist/coverage.json $(ARGS)
+
+.PHONY: mutation
+mutation: $(VENV)/.ready-dev ## Change a sample of the core modules, one thing at a time; tests must notice [SEED=1] [SAMPLE=100]
+	@exec $(BIN)/python .ci/mutation $(or $(SEED),1) $(or $(SAMPLE),100)
 
 .PHONY: types
 types: $(VENV)/.ready-dev ## Check types
