@@ -1,4 +1,4 @@
-"""What is unusual, found in labelled histories: our band beside other rules and two libraries' detectors.
+"""Find unusual values in labelled histories: our band beside other rules and two libraries' detectors.
 
 ``--only made`` or ``--only flights`` takes one kind of data. The libraries (statsmodels, scikit-learn) are in
 requirements/peers.lock and are left out where they are not installed. Every detector sees the past alone, with its
@@ -97,7 +97,7 @@ def _per_week(values: Sequence[Value]) -> int:
 
 @dataclass
 class Score:
-    """What a detector found."""
+    """The findings of a detector."""
 
     found: Counter[str] = field(default_factory=Counter)
     there: Counter[str] = field(default_factory=Counter)

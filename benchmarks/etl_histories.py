@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "SHAPES", "History", "Shape", "Value", "histories", "planted"]
 
 FAULTS = {"zero": 0.0, "tenth": 0.1, "third": 1 / 3, "halved": 0.5, "doubled": 2.0, "tripled": 3.0, "tenfold": 10.0}
-"""What each kind of fault multiplies the value by."""
+"""The factor by which each kind of fault multiplies the value."""
 _FAULTY = 0.03
 _AFTER_SHIFT = 4
 _WIDE = 50
@@ -47,7 +47,7 @@ class Shape:
     shifts: int = 0
     backfills: int = 0
     night: float = 0.0
-    """How much less there is at night, on the logarithm."""
+    """The drop at night, on the logarithm."""
 
 
 SHAPES = (

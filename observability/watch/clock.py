@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ClockDay", "clock_days", "moment_of"]
 
 _DAYS_BACK = 15
-"""What was missed longer ago than this is forgotten."""
+"""The age after which a missed deadline is forgotten."""
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 

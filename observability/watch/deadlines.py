@@ -99,7 +99,7 @@ def _last_rows_question() -> Select[Any]:
 
 
 def _last_success_question() -> Select[Any]:
-    """When the newest run began that has succeeded and is about the present."""
+    """The begin of the newest run that has succeeded and is about the present."""
     begun, done = schema.history.alias(), schema.history.alias()
     same = and_(done.c.dag_id == begun.c.dag_id, done.c.occasion == begun.c.occasion, done.c.measure == "success")
     return (
@@ -434,7 +434,7 @@ def _asset(connection: Connection, deadline: Deadline, now: float) -> Iterator[S
 def _by_clock(  # noqa: PLR0913, PLR0917 - one rule for runs and assets
     deadline: Deadline, clock: str, dag_id: str | None, last: float | None, first: float, now: float, what: str
 ) -> Iterator[Standing]:
-    """How the newest day stands whose time has come or comes near. ``last``: when what counts began or happened last.
+    """The state of the newest day whose time has come or comes near. ``last``: when what counts began or happened last.
 
     It stays missed until something counts for that day or a later one. What was due before ``first`` is not judged.
     """

@@ -30,7 +30,7 @@ _APART = 3.5
 _FALSE_A_DAY = 0.0005
 """So many values a day may lie outside the band where all is well and the values are normal."""
 _LEAST_WIDTH = math.log(1.4)
-"""What differs by less is nobody's business, however steady the measure is."""
+"""The difference below which nobody is notified, however steady the measure is."""
 _LEAST_SPREAD = 0.045
 """A measure that hardly varies may differ by 17 % before it is unusual."""
 _FEW_ZEROS = 0.04
@@ -46,7 +46,7 @@ _YOUNG = 6
 _LEAST_SHIFT = 0.18
 """A smaller step (1.2 times) needs no new level."""
 _DAY_OFF = 0.35
-"""How far a holiday may lie from a weekend, on the logarithm."""
+"""The distance that a holiday may have from a weekend, on the logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What of the calendar may matter for a value."""
+    """The parts of the calendar that may matter for a value."""
 
     day: int
     weekday: int
@@ -167,7 +167,7 @@ def _calendar(zone: tzinfo, holidays: Collection[date]) -> Callable[[float], _Mo
 
 @lru_cache(maxsize=20_000)
 def _moment(quarter: int, zone: tzinfo, holidays: frozenset[date]) -> _Moment:
-    """What of the calendar matters in a quarter of an hour; every zone's offset is a whole number of quarters today."""
+    """The calendar of a quarter of an hour; every zone's offset is a whole number of quarters today."""
     local = datetime.fromtimestamp(quarter * 900, zone)
     day = local.date()
     return _Moment(day.toordinal(), local.weekday(), local.hour, _month_end(day), day in holidays)
@@ -234,7 +234,7 @@ def _trend(rest: Sequence[float], week: int) -> list[float]:
 def _part(
     rest: list[float], trend: list[float], keys: list[object], before: dict[object, tuple[float, int]]
 ) -> tuple[list[float], dict[object, tuple[float, int]]]:
-    """What is left without the effect of each key, and the effects, each with how many values it is learned from."""
+    """The rest without the effect of each key, and the effects, each with how many values it is learned from."""
     if before:
         rest = [value + before[key][0] for value, key in zip(rest, keys, strict=True)]
     groups: dict[object, list[float]] = defaultdict(list)
@@ -292,7 +292,7 @@ def _deviations(per_day: float) -> float:
 
 
 def _sides(fit: _Fit, here: _Moment, spread: float, deviations: float) -> tuple[float, float]:
-    """How far below and above the centre is usual (log)."""
+    """The usual distances below and above the centre (log)."""
     below = above = max(deviations * spread, _LEAST_WIDTH)
     alike = fit.parts["weekday"].get(here.weekday, (0.0, 0))[1]
     if alike < 2:  # noqa: PLR2004 - a weekday of which next to nothing is known

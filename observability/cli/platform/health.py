@@ -69,7 +69,7 @@ class Health:
 
     @property
     def trouble(self) -> str:
-        """What keeps it from being healthy, with the remedy where one is known; "" where nothing does."""
+        """The reason why it is not healthy, with the remedy where one is known; "" where it is."""
         ill = [part for part in self.components if part.state != "healthy"]
         return "; ".join(
             (
