@@ -1,3 +1,5 @@
+import os
+import socket
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -46,6 +48,7 @@ def test_an_event_becomes_one_document_with_all_that_its_kind_implies(told):
     emit(TaskFailed(identity=ABOUT, time=when, cause="data", reason="12 rows", error_type="ValueError"))
     (found,) = told()
     assert found["event.id"] == TaskFailed(identity=ABOUT, cause="other", reason="other").id
+    assert (found["host.name"], found["process.pid"]) == (socket.gethostname(), os.getpid())
     assert {
         key: found[key] for key in found if key not in {"event.id", "host.name", "process.pid", "event.sequence"}
     } == {

@@ -1,6 +1,10 @@
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
+from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -212,3 +216,23 @@ def test_measuring_imports_no_data_library():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_a_step_lasts_from_its_begin_to_its_end(told, monkeypatch, error):
+    clock = iter([1_000_000_000, 4_500_000_007])
+    stopwatch = SimpleNamespace(perf_counter_ns=lambda: next(clock), time_ns=time.time_ns)
+    monkeypatch.setattr(import_module("observability.measure"), "time", stopwatch)
+    with suppress(ValueError), measure("load"):
+        if error is not None:
+            raise error
+    (found,) = told()
+    assert found["event.duration"] == 3_500_000_007
+
+
+def test_the_newest_watermark_stays(told):
+    with measure("load") as step:
+        for day in (1, 3, 2):
+            step.watermark(date(2013, 1, day))
+    (found,) = told()
+    assert found["etl.watermark"].startswith("2013-01-03T00:00:00")

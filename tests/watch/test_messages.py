@@ -213,3 +213,65 @@ def test_a_name_stays_where_a_password_is_the_same_word_and_the_reason_is_masked
         assert dict(message.details)["Error"] == "***!"
     finally:
         redact.forget_secrets()
+
+
+def filled(blocks):
+    """The text objects of a Slack message."""
+    for block in blocks:
+        yield from ([block["text"]] if "text" in block else []) + block.get("fields", []) + block.get("elements", [])
+
+
+@pytest.mark.parametrize("size", [0, 1, 200, 4000])
+@pytest.mark.parametrize("kind", ["opened", "resolved"])
+def test_slack_takes_the_blocks_of_a_message_of_any_size(kind, size):
+    one = message("x")
+    details = tuple(("Label", "v" * max(size, 1)) for _ in range(size and 23))
+    log = tuple("<&>" * size for _ in range(30)) if size else ()
+    links = tuple(("Link", f"https://a/{'b' * size}") for _ in range(14))
+    blocks = render.slack(
+        replace(one, kind=kind, summary="s" * size, title="t" * max(size, 1), details=details, log=log, links=links)
+    )["blocks"]
+
+    assert 0 < len(blocks) <= 50
+    assert blocks[0]["type"] == "header"
+    assert blocks[0]["text"]["type"] == "plain_text"
+    assert 0 < len(blocks[0]["text"]["text"]) <= 150
+    assert all(block["type"] in {"header", "section", "context"} for block in blocks)
+    assert all(block["type"] != "section" or "text" in block or block["fields"] for block in blocks)
+    assert all(len(block.get("fields", ())) <= 10 and len(block.get("elements", ())) <= 10 for block in blocks)
+    assert all(text["type"] == "mrkdwn" and text["verbatim"] for text in filled(blocks[1:]))
+    assert all(0 < len(text["text"]) <= 3000 for text in filled(blocks))
+    assert all(0 < len(field["text"]) <= 2000 for block in blocks for field in block.get("fields", ()))
+
+
+def test_slack_shows_each_detail_log_line_and_link_once():
+    one = replace(message("x"), summary="why", details=(("A", "1"), ("B", "2")), log=("first", "last"))
+    shown = [text["text"] for text in filled(render.slack(one)["blocks"])]
+
+    assert shown[1].endswith(" why")
+    assert shown[2:5] == ["*A*\n1", "*B*\n2", "```first\nlast```"]
+    assert shown[5:] == [f"<{address.replace('&', '&amp;')}|{label}>" for label, address in one.links]
+
+
+def test_a_message_names_the_owner_and_says_so_of_nobody():
+    assert dict(message("x").details)["Owner"] == "x"
+    nobody = replace(incident(), about={})
+    assert "Owner" not in dict(compose(Notice("opened", nobody), LINKS, "dev").details)
+
+
+@pytest.mark.parametrize(("index", "said", "path"), [(-1, None, ""), (0, 0, "/mapped/0"), (7, 7, "/mapped/7")])
+def test_a_mapped_task_is_named_by_its_index_also_the_first(index, said, path):
+    one = message("load", map_index=index)
+    links = dict(one.links)
+
+    assert one.map_index == said
+    assert links["Airflow"] == f"http://airflow/dags/load/runs/load/tasks/load{path}"
+    assert links["Contrail"] == "http://airflow/contrail/dags/load/runs/load/tasks/load" + (
+        "" if said is None else f"?map_index={said}"
+    )
+
+
+@pytest.mark.parametrize("order", [("warning", "critical", "error"), ("critical", "error"), ("error", "warning")])
+def test_a_digest_is_as_severe_as_the_worst_in_it(order):
+    found = digest([replace(message(), severity=one) for one in order], "k", "dev", LINKS)
+    assert found.severity == min(order, key=["critical", "error", "warning"].index)
