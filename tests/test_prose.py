@@ -1,4 +1,4 @@
-"""`make lint` refuses a docstring that opens with a headless clause, wherever it stands, and no other."""
+"""`make prose` refuses a docstring that opens with a headless clause, wherever it stands, and no other."""
 
 from __future__ import annotations
 
