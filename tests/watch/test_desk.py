@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from watch_office import Office, failed, run_ended
+from sqlalchemy import select
+from watch_office import RULES, Office, failed, run_ended
 
-from observability.events import TaskFailed
-from observability.watch.facts import Fact
+from observability.events import ChannelBroken, TaskFailed
+from observability.watch import schema
+from observability.watch.facts import Fact, observed
 
 
 def component(sign, name="scheduler", **more):
@@ -453,3 +455,35 @@ def test_a_run_that_a_person_fails_while_it_waits_is_told_though_its_waiting_was
     office.see(run_ended("failed", cause="cancelled", certainty=3))
     office.pass_time(10)
     assert [(kind, cause) for kind, _, _, cause in office.said()[told:]] == [("opened", "cancelled")]
+
+
+def test_the_first_digest_of_a_storm_leaves_after_five_seconds(ledger):
+    office = Office(ledger, f"timing: {{storm_messages: 4}}\n{RULES}")
+    office.see(*(other(dag=f"dag{n}", run="r", time=office.now) for n in range(6)))
+    while not office.said("held"):
+        office.pass_time(0.1, step=0.1)
+    office.pass_time(4.8, step=0.1)
+    assert [one.kind for one in office.messages()].count("digest") == 0
+    office.pass_time(0.4, step=0.1)
+    (said,) = [one for one in office.messages() if one.kind == "digest"]
+    assert len(said.incidents) == 2
+
+
+@pytest.mark.parametrize(
+    ("receivers", "broken", "hears"),
+    [
+        ("{channels: [mail], fallback: file}", "mail", ["file"]),
+        ("{channels: [mail], fallback: file}", "file", ["mail"]),
+        ("{channels: [mail, chat], fallback: file}", "mail", ["chat", "file"]),
+        ("{channels: [mail]}", "mail", ["file"]),  # nobody is named: any other one
+        ("{channels: [chat], fallback: file}", "mail", ["chat"]),
+    ],
+)
+def test_a_broken_channel_is_reported_on_the_channels_around_it(ledger, receivers, broken, hears):
+    channels = "{file: {type: file}, mail: {type: log}, chat: {type: log}}"
+    office = Office(ledger, f"channels: {channels}\nreceivers: {{all: {receivers}}}\nroutes: [{{receiver: all}}]")
+    office.see(observed(ChannelBroken(channel=broken, reason="503")))
+    office.pass_time(60)
+    with ledger.transaction() as connection:
+        rows = connection.execute(select(schema.outbox.c.channel)).scalars().all()
+    assert sorted(rows) == sorted(hears)
