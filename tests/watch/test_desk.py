@@ -487,3 +487,26 @@ def test_a_broken_channel_is_reported_on_the_channels_around_it(ledger, receiver
     with ledger.transaction() as connection:
         rows = connection.execute(select(schema.outbox.c.channel)).scalars().all()
     assert sorted(rows) == sorted(hears)
+
+
+@pytest.mark.parametrize(
+    ("silence", "told_after_s"),
+    [
+        ("{match: {dag: load}, comment: known}", None),
+        ("{match: {dag: load}, ends: 1970-01-12T13:50:00Z}", 200),
+        ("{match: {dag: load}, starts: 1970-01-12T13:40:00Z, ends: 1970-01-12T13:50:00Z}", 200),
+        ("{match: {dag: load}, starts: 1970-01-12T13:50:00Z}", 0),
+        ("{match: {dag: load}, ends: 1970-01-12T13:46:40Z}", 0),  # the very moment at which it fails
+        ("{match: {dag: other}}", 0),
+    ],
+)
+def test_a_silence_of_the_rules_holds_back_what_it_matches_from_its_start_to_its_end(ledger, silence, told_after_s):
+    office = Office(ledger, f"silences: [{silence}]\n{RULES}")  # it is 1970-01-12T13:46:40Z
+    office.see(failed())
+    if told_after_s != 0:
+        office.pass_time(told_after_s - 1 if told_after_s else 3600, step=1.0 if told_after_s else 60.0)
+        assert office.said() == []
+        assert "silenced by the rules" in office.incidents()[0].held_by
+    if told_after_s is not None:
+        office.pass_time(31)
+        assert office.said() == [("opened", "load", "t", "app")]
