@@ -90,6 +90,18 @@ def test_garbage_is_counted_and_gives_no_metric(statsd, tmp_path, garbage):
     assert take_losses() == {("relay.statsd", "unreadable metric"): 1}
 
 
+@pytest.mark.parametrize("torn", [b"y", b"y:", b"y:2", b"y:2|", b"y,dag_id=d:2", b"y:2:|c", b":2|c", b"|c"])
+@pytest.mark.parametrize("order", ["first", "between", "last"])
+def test_a_torn_line_costs_itself_only_and_is_counted_wherever_it_stands(statsd, tmp_path, torn, order):
+    lines = [b"x:1|c", b"z:3|c"]
+    lines.insert(["first", "between", "last"].index(order), torn)
+    statsd.take(b"\n".join(lines))
+
+    assert (statsd.garbage, statsd.received) == (1, 3)
+    assert take_losses() == {("relay.statsd", "unreadable metric"): 1}
+    assert {name: one["metric.value"] for (name, _), one in samples(statsd, tmp_path).items()} == {"x": 1.0, "z": 3.0}
+
+
 @pytest.mark.parametrize(
     "line", [b"_e{5,4}:title|text", b"_e{2,3}:a:|b|c|#t:v", b"_sc|name|0", b"_sc|a|1|#t:v|m:no:1|c"]
 )
