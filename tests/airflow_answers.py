@@ -36,7 +36,7 @@ def dag(name):
 
 
 def airflow_answer(path, states, now):  # noqa: PLR0911 - one for each path
-    """What is answered at ``path`` (below ``/api/v2``) about tasks and runs in ``states``; None for a 404."""
+    """The answer at ``path`` (below ``/api/v2``) about tasks and runs in ``states``; None for a 404."""
     if path == "/monitor/health":
         return {"scheduler": {"latest_scheduler_heartbeat": _ago(now, 600), "status": "unhealthy"}}
     if "/logs/" in path:

@@ -193,7 +193,7 @@ def test_a_client_asks_the_proxy_that_is_named_and_spares_what_it_is_to_spare(na
 
 
 def asked(proxy, call, monkeypatch, host, variables):
-    """What the proxy was asked for while ``call`` tried to reach ``host``."""
+    """The requests to the proxy while ``call`` tried to reach ``host``."""
     proxy.asked.clear()
     with monkeypatch.context() as patch:
         for name, value in variables.items():

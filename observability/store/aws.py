@@ -56,7 +56,7 @@ CALLS: dict[str, tuple[str, ...]] = {
 _LONGEST_STREAM = 512
 _NO_ANSWER = (BotoCoreError, HTTPClientError, ResponseParserError)
 _MISSHAPEN = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What botocore ends in at an answer that is not of AWS's shape: JSON of another kind, bytes that are no text."""
+"""The errors of botocore at an answer that is not of AWS's shape: JSON of another kind, bytes that are no text."""
 _TASK_LOG = re.compile(r"(.*/attempt=\d+\.log)\..*", re.DOTALL)
 
 
@@ -65,7 +65,7 @@ class AwsUnanswered(RuntimeError):  # noqa: N818 - a state, not a mistake of the
 
 
 def ask(client: Any, call: str, **named: Any) -> dict[str, Any]:
-    """What AWS answers to ``call``.
+    """The answer of AWS to ``call``.
 
     Raises botocore's ``ClientError`` for an error that AWS names, ``CredentialsError``, and :class:`AwsUnanswered`.
     """

@@ -114,7 +114,7 @@ def installed(server):
 
 
 def status(credentials, action):
-    """What the server answers; for an append, what it says of the document."""
+    """The answer of the server; for an append, what it says of the document."""
     method, path, body = ACTIONS[action]
     data = b"".join(orjson.dumps(one) + b"\n" for one in body) if isinstance(body, list) else None
     cluster = Cluster(credentials)

@@ -56,7 +56,7 @@ _STATE_OF_THE_CLUSTER = frozenset(
 )
 """Errors with status 400 that say nothing about the document: sent again, not given up."""
 _MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
-"""What an answer of another shape than Elasticsearch's ends in."""
+"""The errors in which an answer of another shape than Elasticsearch's ends."""
 _ONE_OF_THEM = frozenset({"action_request_validation_exception", "json_parse_exception", "x_content_parse_exception"})
 """Errors of a whole request that one of its documents can cause."""
 

@@ -111,7 +111,7 @@ def request_body(group: str, stream: str, chunk: Chunk) -> bytes:
 
 
 def taken(reply: dict[str, Any], number: int) -> tuple[int, int]:
-    """Where those of ``number`` events begin and end that were taken. Raises ValueError for a reply without sense."""
+    """The bounds of those of ``number`` events that were taken. Raises ValueError for a reply without sense."""
     refused = reply.get("rejectedLogEventsInfo") or {}
     if not isinstance(refused, dict):
         refused = {"": refused}

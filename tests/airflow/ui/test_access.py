@@ -185,7 +185,7 @@ def some(*names, every=()):
 
 
 class Store:
-    """What was asked of the store, which answers with rows about two assets and two pools."""
+    """The questions to the store, which answers with rows about two assets and two pools."""
 
     def __init__(self):
         self.asked = []

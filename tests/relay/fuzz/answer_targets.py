@@ -131,7 +131,7 @@ _ABOUT = ("/dags/bad/", "/logs/", "/details$", "^/pools", "^/eventLogs$", "^/ass
 
 
 def airflow_api(data: bytes) -> None:
-    """What is answered about one thing hides no failure of another DAG."""
+    """An answer about one thing hides no failure of another DAG."""
     about = re.compile(_ABOUT[data[0] % len(_ABOUT)] if data else _ABOUT[0])
     answers = _Answers(data[1:], for_ever=True)
 
@@ -155,7 +155,7 @@ def airflow_api(data: bytes) -> None:
 
 
 def airflow_health(data: bytes) -> None:
-    """What is answered to the first question of all ends a look by the API's own error, if it ends it."""
+    """An answer to the first question of all ends a look by the API's own error, if it ends it."""
     answers = _Answers(data)
     api = AirflowApi("http://airflow")
 
@@ -232,7 +232,7 @@ def _client(answers: _Answers):
 
 
 class _Session:
-    """What botocore sends by: every request meets the next answer."""
+    """The session of botocore in which every request meets the next answer."""
 
     def __init__(self, answers: _Answers) -> None:
         self._answers = answers

@@ -31,9 +31,9 @@ _RAW = (
     b"HTTP/1.1 503 X\r\nretry-after: \xb2\r\ncontent-length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 2000,
 )
-"""What is no HTTP, or HTTP that is cut, coded wrongly, or redirected."""
+"""Answers that are no HTTP, or HTTP that is cut, coded wrongly, or redirected."""
 _DRIP = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
-"""What comes a byte at a time."""
+"""Answers that come a byte at a time."""
 _DRIP_S = 3.0
 _TOLD = frozenset({"content-type", "x-amzn-requestid", "x-elastic-product"})
 """Headers of a true answer that are passed on."""

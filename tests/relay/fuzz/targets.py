@@ -185,7 +185,7 @@ def _mask():
 
 
 def masking(data: bytes) -> None:
-    """What is known stands nowhere, whatever is around it; what is clean stays; how it is cut makes no difference."""
+    """A known secret stands nowhere, whatever is around it; what is clean stays; how it is cut makes no difference."""
     rules, scan = _mask()
     data = data.decode("utf-8", "replace").encode()
     before, _, after = data.partition(b"\n")

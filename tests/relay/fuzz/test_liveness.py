@@ -142,7 +142,7 @@ def airflow(method, path, body, headers):
 
 
 def about_the_bad_one():
-    """What is asked about the bad DAG is always harmed, and the first answer to each other question."""
+    """A question about the bad DAG is always harmed, and the first answer to each other question."""
     asked = set()
 
     def harms(path):
