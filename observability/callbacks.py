@@ -178,10 +178,23 @@ def _tell_failure(kind: type[TaskFailed | TaskRetried], context: Mapping[str, An
         tell_once(_given_up(kind, context))
         return
     error = context.get("exception")
-    told = causes.describe(error) if isinstance(error, BaseException) else _NO_EXCEPTION
+    told = causes.describe(error) if isinstance(error, BaseException) else _without_exception(context)
     if isinstance(error, BaseException) and causes.is_airflow_away(error):
         kind, told = TaskRetried, replace(told, reason=f"{told.reason}{_UNHEARD}")
     emit(_task_failed(kind, context, told, usage()), log=_log)
+
+
+def _without_exception(context: Mapping[str, Any]) -> causes.Failure:
+    """Why an attempt failed that ended without an exception: one that waits for another DAG's run ends so."""
+    task = context.get("task") or getattr(context["ti"], "task", None)
+    other = getattr(task, "trigger_dag_id", None)
+    if not isinstance(other, str):
+        return _NO_EXCEPTION
+    if getattr(task, "wait_for_completion", False):
+        return causes.Failure(
+            cause="upstream", reason=f"the run of DAG {other} that it triggered and waited for failed"
+        )
+    return causes.Failure(cause="app", reason=f"it could not trigger DAG {other}: there is a run of that date or id")
 
 
 def _task_failed(

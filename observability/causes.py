@@ -47,6 +47,15 @@ _BY_TYPE = {
     "airflow.sdk.exceptions.AirflowTaskTimeout": "timeout",
     "airflow.sdk.exceptions.AirflowSensorTimeout": "timeout",
     "airflow.sdk.exceptions.TaskDeferralTimeout": "timeout",
+    "airflow.providers.standard.exceptions.HITLTimeoutError": "timeout",
+    "airflow.providers.standard.exceptions.HITLRejectException": "cancelled",
+    **dict.fromkeys(
+        (
+            f"airflow.providers.standard.exceptions.External{what}Error"
+            for what in ("TaskFailed", "TaskGroupFailed", "DagFailed")
+        ),
+        "upstream",
+    ),
     "airflow.sdk.exceptions.AirflowTaskTerminated": "killed",
     "airflow.sdk.exceptions.AirflowRuntimeError": "platform",
     "airflow.sdk.exceptions.AirflowNotFoundException": "dependency",
@@ -183,7 +192,7 @@ def _described(chain: Sequence[Raised], trace: str = "", before: str = "", code:
     code = _exit_code(outer.name, message) if code is None else code
     return Failure(
         cause="killed" if code in _SIGKILL else _cause_of_chain(chain),
-        reason=_bounded(before + (f"{outer.name}: {first}" if first else outer.name), _REASON_MOST),
+        reason=_bounded(before + _said(outer.name, first), _REASON_MOST),
         error_type=outer.name,
         error_message=_bounded(message, _TRACE_MOST // 2),
         stack_trace=bounded_trace(trace.rstrip() if before else trace) if trace else None,
@@ -191,6 +200,13 @@ def _described(chain: Sequence[Raised], trace: str = "", before: str = "", code:
         frame=str(outer.own[-1]) if outer.own else None,
         exit_code=code,
     )
+
+
+def _said(name: str, first: str) -> str:
+    """The first line of an error with its class; plain words where Airflow's own are the text of a dict."""
+    if name.rpartition(".")[2] == "HITLTimeoutError":
+        return "HITLTimeoutError: nobody answered in time"
+    return f"{name}: {first}" if first else name
 
 
 def _exit_code(name: str, message: str) -> int | None:

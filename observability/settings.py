@@ -165,6 +165,10 @@ class RelaySettings:
         "",
         "Airflow's [metrics] statsd_prefix, which is taken off names; empty: what Airflow's configuration here says.",
     )
+    statsd_socket_path: str = knob(
+        "",
+        "Unix socket on which StatsD is taken as well; empty: Airflow's [metrics] statsd_socket_path (3.4), where one is set here.",
+    )
     statsd_forward: str = knob("", "host:port of another StatsD server that gets a copy; empty: none.")
     series_budget: int = knob(2000, "Most series of one metric per interval; the rest is folded into one and counted.")
     spool_limit_bytes: int = knob(2_147_483_648, "Most disk held for records not yet acknowledged by every sink.")
@@ -317,6 +321,11 @@ class Settings:
     def statsd_prefix(self) -> str:
         """The prefix of Airflow's metric names, without the dot; "" for nothing."""
         return self.relay.statsd_prefix or _airflow_option("metrics", "statsd_prefix", "airflow")
+
+    @property
+    def statsd_socket_path(self) -> str:
+        """The Unix socket to which Airflow sends its metrics; "" for none."""
+        return self.relay.statsd_socket_path or _airflow_option("metrics", "statsd_socket_path")
 
     @property
     def ledger_url(self) -> str:

@@ -272,6 +272,7 @@ class Relay:
             budget=knobs.series_budget,
             prefix=self.settings.statsd_prefix,
             forward=knobs.statsd_forward,
+            socket_path=self.settings.statsd_socket_path,
             environment=self.settings.contrail.environment,
             own=self._own_metrics,
         )

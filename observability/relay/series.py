@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from array import array
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from observability.catalog import TAGS
+from observability.catalog import AIRFLOW_METRICS, METRICS, TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,18 @@ _MOST_GAUGES_BYTES = 8_388_608
 """Memory for gauges that are kept from one interval to the next."""
 _UNBOUNDED_TAGS = frozenset({"run_id", "ti_id", "map_index", "try_number", "job_id", "id", "pid", "hostname_pid"})
 """Tags that would make a series for each run; they are left out."""
+_OF_AIRFLOW = frozenset(
+    {"dag_id", "task_id", "run_type", "team_name", "pool_name", "queue", "operator", "operator_name", "state",
+     "bundle_name", "file_name", "hostname"}
+)  # fmt: skip
+"""Tags that Airflow's own metrics have, beside those of a DAG."""
+_ALL = frozenset(TAGS)
+_AIRFLOWS = frozenset(
+    {"asset", "dag", "dagbag", "dagrun", "deadline", "executor", "operator", "pool", "previously", "resumable",
+     "scheduler", "task", "ti", "triggerer", "triggers"}
+)  # fmt: skip
+"""How the names of Airflow's metrics begin that are about a DAG, or may be."""
+_FIRST_WORD = re.compile(r"[._]")
 FOLDED = (("folded", "true"),)
 FOLDED_METRICS = "contrail.telemetry.folded_metrics"
 """The series of metrics for which there was no memory."""
@@ -165,8 +178,11 @@ def metric_document(  # noqa: PLR0913, PLR0917 - what it is made of
 ) -> dict[str, Any]:
     """One series of one interval as a document; its id is a function of host, the interval's name and series."""
     name, kind, tags = key
-    own = {TAGS[tag]: value for tag, value in tags if tag in TAGS}
-    other = {tag: value for tag, value in tags if tag not in TAGS}
+    fields = _fields_of(name)
+    own = {TAGS[tag]: value for tag, value in tags if tag in fields}
+    other = {tag: value for tag, value in tags if tag not in fields}
+    if other.get("env") == common.get("service.environment"):
+        del other["env"]
     identity = repr((common.get("host.name"), interval, key)).encode("utf-8", "replace")
     document: dict[str, Any] = {
         "event.id": blake2b(identity, digest_size=16).hexdigest(),
@@ -182,6 +198,17 @@ def metric_document(  # noqa: PLR0913, PLR0917 - what it is made of
     if other:
         document["metric.tags"] = other
     return document
+
+
+def _fields_of(name: str) -> frozenset[str]:
+    """The tags of a metric that become fields of ours.
+
+    One of Airflow's has those that Airflow itself gives it: with ``dag_tags_in_metrics`` (3.4) the tag ``env:prod`` of
+    a DAG is a tag of its metrics too, and says nothing of ``service.environment``; ``team:`` and ``pool:`` likewise.
+    """
+    if name in METRICS or (name not in AIRFLOW_METRICS and _FIRST_WORD.split(name, maxsplit=1)[0] not in _AIRFLOWS):
+        return _ALL
+    return _OF_AIRFLOW
 
 
 def _values(series: Series) -> dict[str, Any]:

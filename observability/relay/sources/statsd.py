@@ -21,6 +21,7 @@ import socket
 import threading
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -29,10 +30,10 @@ from observability.contain import contained, count_loss, own_fault
 from observability.journal import frames
 from observability.relay.series import Aggregate, Key, Series, bounded, metric_document
 from observability.relay.sources.statsd_spool import StatsdSpool
+from observability.relay.sources.statsd_stream import StatsdStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from pathlib import Path
 
     from observability.journal import Journal
     from observability.relay.sources.statsd_spool import Interval
@@ -75,7 +76,10 @@ class StatsdUnavailable(OSError):  # noqa: N818 - like SinkUnavailable, a state
 
 
 class Statsd(threading.Thread):
-    """Listens on ``host:port`` until :meth:`stop`; ``gauges`` gives the relay's own numbers for each interval."""
+    """Listens on ``host:port``, and on the Unix socket ``socket_path`` if one is named, until :meth:`stop`.
+
+    ``own`` gives the relay's own numbers for each interval.
+    """
 
     def __init__(  # noqa: PLR0913 - its knobs
         self,
@@ -88,6 +92,7 @@ class Statsd(threading.Thread):
         budget: int = 2000,
         prefix: str = "airflow",
         forward: str = "",
+        socket_path: str = "",
         environment: str = "dev",
         own: Callable[[], list[tuple[str, str, float, dict[str, str]]]] = list,
     ) -> None:
@@ -112,6 +117,7 @@ class Statsd(threading.Thread):
         self._own_failed = False
         self._stopping = threading.Event()
         self._socket = _bound(host, port)
+        self._stream = _stream(socket_path, self._socket) if socket_path else None
         self._forward = _connected(forward) if forward else None
         self.port: int = self._socket.getsockname()[1]
 
@@ -128,12 +134,10 @@ class Statsd(threading.Thread):
         self._recovering = False
         with contained("relay.statsd"):
             self._begin()
-        waiting = select.poll()
-        waiting.register(self._socket, select.POLLIN)
         began = time.monotonic()
         while not self._stopping.is_set():
             with contained("relay.statsd"):
-                if waiting.poll(_WAIT_MS):
+                if self._await():
                     self._receive()
                 now = time.monotonic()
                 if now - began >= self._interval_s:
@@ -153,6 +157,8 @@ class Statsd(threading.Thread):
         """Let go of the sockets."""
         self.spool.close()
         self._socket.close()
+        if self._stream is not None:
+            self._stream.close()
         if self._forward is not None:
             self._forward.close()
 
@@ -249,9 +255,18 @@ class Statsd(threading.Thread):
                 found |= {line[_ID] for line in lines if line[_ID] in ids and _is_whole(line)}
         return frozenset(found)
 
+    def _await(self) -> bool:
+        """Wait for something to read, for a moment."""
+        waiting = select.poll()
+        for one in (self._socket, *(self._stream.sockets() if self._stream is not None else ())):
+            waiting.register(one, select.POLLIN)
+        return bool(waiting.poll(_WAIT_MS))
+
     def _receive(self) -> int:
         """One round: what waits, put on disk, then added up; the number of datagrams."""
         datagrams = self._waiting()
+        if self._stream is not None:
+            datagrams += self._stream.read(_MOST_ROUND_BYTES)
         if datagrams:
             together = b"\n".join(datagrams)
             self.spool.keep(together)
@@ -404,6 +419,18 @@ def _bound(host: str, port: int) -> socket.socket:
         ) from error
     listener.setblocking(False)
     return listener
+
+
+def _stream(path: str, listener: socket.socket) -> StatsdStream:
+    try:
+        return StatsdStream(Path(path).expanduser())
+    except OSError as error:
+        listener.close()
+        raise StatsdUnavailable(
+            error.errno,
+            f"cannot listen for StatsD on {path} ({error.strerror or error}); free it,"
+            " or set [relay] statsd_socket_path",
+        ) from error
 
 
 def _connected(address: str) -> socket.socket:

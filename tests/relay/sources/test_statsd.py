@@ -68,6 +68,17 @@ def samples(statsd, tmp_path):
         (b"x:5|g|#dag_id:d\nx:-3|g|#dag_id:d", {"metric.value": -3.0}),
         (b"x:-3|g|c:ci-abc", {"metric.value": -3.0}),
         (b"x,dag_id=d:5|g\nx,dag_id=d:-3|g", {"metric.value": 2.0}),
+        (
+            b"dagrun.duration.failed,dag_id=d,env=prod,team=t,pool=p,severity=high,run_type=manual:1|ms",
+            {
+                "airflow.dag_id": "d",
+                "airflow.run_type": "manual",
+                "service.environment": "dev",
+                "metric.tags": {"env": "prod", "team": "t", "pool": "p", "severity": "high"},
+            },
+        ),
+        (b"dagrun.duration.failed,dag_id=d,team_name=t:1|ms", {"airflow.team": "t"}),
+        (b"pool.open_slots,pool_name=p,env=prod:1|g", {"airflow.pool": "p", "service.environment": "dev"}),
     ],
 )
 def test_every_dialect_is_read(statsd, tmp_path, lines, expected):
