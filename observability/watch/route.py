@@ -436,6 +436,7 @@ class Thresholds(_Strict):
     """From when on waiting is wrong."""
 
     queued: Duration = Field(default=180.0, description="A task that waits longer for a worker is stuck.")
+    unanswered: Duration = Field(default=600.0, description="A question to a person that has no answer for longer.")
     overdue: Duration = Field(default=60.0, description="A scheduled run that is later than this is overdue.")
     component_silent: Duration = Field(default=30.0, description="A component without heartbeat for so long is silent.")
 

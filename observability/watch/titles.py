@@ -91,6 +91,8 @@ def _failed_run(one: Incident, _kind: str, _now: float) -> str:
 
 def _stuck(one: Incident, _kind: str, _now: float) -> str:
     what = f"{one.dag_id}: {_task(one) if one.task_id else 'run'}"
+    if one.cause == "deadline":
+        return f"{what} waits for an answer: {_short(one.reason)}"
     return f"{what} is stuck: {_short(re.sub(r'^it has been ', '', one.reason))}"
 
 

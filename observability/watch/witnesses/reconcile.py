@@ -46,6 +46,7 @@ from observability.watch.witnesses.alone import ODD_ANSWERS, Questions
 from observability.watch.witnesses.api import ApiUnavailable, path_of
 from observability.watch.witnesses.assets import updated_assets
 from observability.watch.witnesses.diagnose import Verdict, diagnose_run, diagnose_task
+from observability.watch.witnesses.held_up import behind_pause, questions, triggered, unanswered
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, place_of, words_in
 from observability.watch.witnesses.people import People
 from observability.watch.witnesses.room import Room
@@ -99,6 +100,8 @@ class Scene:
     broken: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
     stuck: dict[str, list[Any]] = field(default_factory=dict)
+    asking: dict[str, list[Any]] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
     idle: dict[str, list[Any]] = field(default_factory=dict)
     full: dict[str, float] = field(default_factory=dict)
     paused: dict[str, bool] = field(default_factory=dict)
@@ -166,6 +169,8 @@ class Reconciler:
             self._part("DAGs", self._dag_list(scene, now), scene, facts)
             self._part("import errors", self._imports(scene, now), scene, facts)
             self._part("waiting tasks", self._waiting(scene, now), scene, facts)
+            self._part("questions to people", self._unanswered(scene, now), scene, facts)
+            self._part("runs of paused DAGs", self._behind_pause(scene, now), scene, facts)
             assets = iter(updated_assets(self._api, scene.slow_at or None))
             done = self._part("assets", assets, scene, facts)
             if self._part("paused DAGs", self._auto_paused(scene, now), scene, facts) and done:
@@ -600,13 +605,56 @@ class Reconciler:
             fact = self._stuck(event, now)
             if waited < limit and fact.key not in scene.stuck:  # from scheduled to queued it waits on
                 continue
-            stuck[fact.key] = [*(one[name] for name in _STUCK), {name: one[name] for name in _IN_LOOP if one.get(name)}]
+            stuck[fact.key] = _remembered(one)
             yield fact
         for key, (*gone, loop) in _with_loops(scene.stuck):
             if key not in stuck:
                 about = self._identity({**dict(zip(_STUCK, gone, strict=True)), **loop})
                 yield self._stuck(TaskUnstuck(identity=about, reason="it waits no longer"), now)
         scene.stuck, scene.full = stuck, room.full
+
+    def _unanswered(self, scene: Scene, now: float) -> Iterator[Fact]:
+        """Tasks that have asked a person and have no answer; they are reminded of like any other incident."""
+        asking: dict[str, list[Any]] = {}
+        for detail in questions(self._api):
+            ask = partial(self._asked, detail, now)
+            for fact, remembered in self._questions.row(f"question {detail.get('subject')}", ask, []):
+                asking[fact.key] = remembered
+                yield fact
+        for key, (*gone, loop) in _with_loops(scene.asking):
+            if key not in asking:
+                about = self._identity({**dict(zip(_STUCK, gone, strict=True)), **loop})
+                yield self._stuck(
+                    TaskUnstuck(identity=about, cause="deadline", reason="it waits for no answer now"), now
+                )
+        scene.asking = asking
+
+    def _asked(self, detail: dict[str, Any], now: float) -> list[tuple[Fact, list[Any]]]:
+        found = []
+        for one, waited, words in unanswered(detail, now):
+            if waited >= self._thresholds().unanswered:
+                event = TaskStuck(identity=self._identity(one), cause="deadline", reason=words, state=str(one["state"]))
+                found.append((replace(self._stuck(event, now), severity="warning"), _remembered(one)))
+        return found
+
+    def _behind_pause(self, scene: Scene, now: float) -> Iterator[Fact]:
+        """Runs that another DAG triggered, and perhaps waits for, of a DAG that is paused."""
+        held: dict[str, str] = {}
+        for run in triggered(self._api):
+            for fact in self._one(_name_of(run), partial(self._held_back, run, scene, now)):
+                held[f"{fact.dag_id}\x1f{fact.run_id}"] = fact.reason
+                yield fact
+        for key in [key for key in scene.held if key not in held]:
+            dag_id, run_id = key.split("\x1f")
+            about = self._identity({"dag_id": dag_id, "dag_run_id": run_id})
+            yield self._stuck(DagRunUnstuck(identity=about, reason="it is no longer held back"), now)
+        scene.held = held
+
+    def _held_back(self, run: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
+        for one, waited, words in behind_pause(run, scene.dags, now):
+            if waited >= self._thresholds().queued:
+                stuck = DagRunStuck(identity=self._identity(one), reason=words)
+                yield replace(self._stuck(stuck, now), severity="warning")
 
     def _room(self, active: list[dict[str, Any]], scene: Scene, now: float) -> Room:
         """The free slots; the pools are asked for when something waits for one."""
@@ -748,6 +796,11 @@ def _dag_version(one: dict[str, Any]) -> int | None:
     found = one.get("dag_version") or next(iter(one.get("dag_versions") or ()), None)
     number = found.get("version_number") if isinstance(found, dict) else None
     return number if isinstance(number, int) else None
+
+
+def _remembered(one: dict[str, Any]) -> list[Any]:
+    """What a scene keeps of a task that waits."""
+    return [*(one[name] for name in _STUCK), {name: one[name] for name in _IN_LOOP if one.get(name)}]
 
 
 def _with_loops(stuck: dict[str, list[Any]]) -> Iterator[tuple[str, list[Any]]]:
