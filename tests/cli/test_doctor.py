@@ -324,6 +324,10 @@ def leave_old_templates(chain):
     }
 
 
+def run_a_newer_airflow(chain):
+    chain.airflow.answers["/api/v2/version"] = {"version": "3.9.0"}
+
+
 def damage_the_ledger(chain):
     (chain.home / "ledger.db").write_bytes(b"this is no database, and was never one" * 200)
 
@@ -345,6 +349,7 @@ BREAKS = {
     stop_the_triggerer: ("components", "triggerer is not healthy", "contrail status"),
     set_the_clock_wrong: ("clock", "clock is 3600 s behind this machine's", "set-ntp"),
     forbid_the_api: ("login", "403", "correct or unset CONTRAIL_API_TOKEN"),
+    run_a_newer_airflow: ("version", "3.9.0 is not one that this version was tried on: 3.1 to 3.4", "pip"),
     break_a_dag: ("dags", "dags/x.py does not parse: SyntaxError: invalid syntax", "python dags/x.py"),
     remove_the_plugin: ("plugin", "not loaded", "pip install"),
     run_a_task_that_tells_nothing: ("callbacks", "d.t ran at today and told nothing", "pip install contrail-etl"),

@@ -15,6 +15,7 @@ from cluster import wait_until
 from existing import SERVERS, Existing, install, interpreter
 from test_packaging import run
 
+from observability.cli.diagnosis.scheduling import TRIED
 from observability.journal import frames
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +25,19 @@ ROWS = (
     ("3.11", "3.1", "8"),
     ("3.12", "3.2", "9"),
     ("3.13", "3.3", "9"),
+    ("3.11", "3.4", "9"),
 )
+PRE_RELEASES = {
+    "3.4": (
+        "apache-airflow>=3.4.0b2,<3.5",
+        "apache-airflow-core>=3.4.0b2,<3.5",
+        "apache-airflow-task-sdk>=1.4.0b2,<1.5",
+    )
+}
+"""Airflows of which there is no final release yet: each package has to be named for a resolver to take a beta."""
 AS_OF = {"3.2": "2026-06-05"}
 """The day from which an Airflow's dependencies are taken: 3.2.2 itself does not run with today's. Needs uv."""
-TRACED_BY_DEFAULT = {"3.2", "3.3"}
+TRACED_BY_DEFAULT = {"3.2", "3.3", "3.4"}
 """An Airflow 3.1 gives a run a trace id only where OpenTelemetry is on."""
 OF_THE_WATCHER = ("incident.", "notification.")
 DAG = """
@@ -69,6 +79,16 @@ def test_the_page_states_the_rows_and_no_others():
     assert version("apache-airflow").startswith(tried[-1][1])
 
 
+def test_the_range_of_airflows_is_said_in_one_way():
+    rows = sorted({tuple(map(int, airflow.split("."))) for _, airflow, _ in ROWS})
+    assert (rows[0], rows[-1]) == TRIED
+    oldest, newest, next_one = (".".join(map(str, one)) for one in (*TRIED, (TRIED[1][0], TRIED[1][1] + 1)))
+    bound = f'"apache-airflow>={oldest},<{next_one}"'
+    assert bound in (ROOT / "pyproject.toml").read_text("utf-8")
+    for page in ("README.md", "docs/existing-airflow.md", "docs/production.md"):
+        assert f"Airflow {oldest} to {newest}" in (ROOT / page).read_text("utf-8")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
@@ -84,8 +104,9 @@ def existing(request, wheel, tmp_path_factory):
     if (found := interpreter(python)) is None:
         pytest.skip(f"this machine has no Python {python}: pyenv install {python}, or uv python install {python}")
     folder = tmp_path_factory.mktemp(f"py{python}-airflow{airflow}")
+    packages = PRE_RELEASES.get(airflow, (f"apache-airflow=={airflow}.*",))
     binaries = install(
-        found, folder / "venv", f"apache-airflow=={airflow}.*", f"elasticsearch=={client}.*",
+        found, folder / "venv", *packages, f"elasticsearch=={client}.*",
         f"{wheel}[elasticsearch,cloudwatch,alerts]", as_of=AS_OF.get(airflow),
     )  # fmt: skip
     dags = folder / "dags"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import closing
 from email.utils import parsedate_to_datetime
@@ -19,7 +20,10 @@ from observability.watch.witnesses.api import AirflowApi, ApiError
 if TYPE_CHECKING:
     from observability.settings import Settings
 
-__all__ = ["LINKS"]
+__all__ = ["LINKS", "TRIED"]
+
+TRIED = ((3, 1), (3, 4))
+"""The oldest and the newest Airflow of ``make matrix``; pyproject.toml and the docs say the same."""
 
 _OF_A_TASK = (("dag_id", "dag_id"), ("run_id", "dag_run_id"), ("task_id", "task_id"))
 
@@ -76,6 +80,23 @@ def _login(settings: Settings) -> str:
         mend = f"correct or unset {given}" if given else _how_to_log_in(settings)
         raise Broken(str(error), mend) from error
     return f"Airflow {version['version']}"
+
+
+def _version(settings: Settings) -> str:
+    """Whether it is an Airflow that this version was tried on: a newer one may write logs and answers unlike those."""
+    version = str(_ask(settings, "/version")["version"])
+    oldest, newest = TRIED
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if not oldest <= numbers <= newest:
+        raise Broken(
+            f"Airflow {version} is not one that this version was tried on: {_dotted(oldest)} to {_dotted(newest)}",
+            "pip install --upgrade contrail-etl, and look at docs/existing-airflow.md",
+        )
+    return version
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
 
 
 def _how_to_log_in(settings: Settings) -> str:
@@ -175,6 +196,7 @@ LINKS = (
     Link("components", _components, ("api-server",)),
     Link("clock", _clock, ("api-server",)),
     Link("login", _login, ("api-server",)),
+    Link("version", _version, ("login",)),
     Link("dags", _dags, ("login",)),
     Link("plugin", _plugin, ("login",)),
     Link("callbacks", _callbacks, ("login", "plugin", "relay", "sinks", "store")),
