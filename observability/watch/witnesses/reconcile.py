@@ -618,7 +618,8 @@ class Reconciler:
         asking: dict[str, list[Any]] = {}
         for detail in questions(self._api):
             ask = partial(self._asked, detail, now)
-            for fact, remembered in self._questions.row(f"question {detail.get('subject')}", ask, []):
+            none: list[tuple[Fact, list[Any]]] = []
+            for fact, remembered in self._questions.row(f"question {detail.get('subject')}", ask, none):
                 asking[fact.key] = remembered
                 yield fact
         for key, (*gone, loop) in _with_loops(scene.asking):
