@@ -16,12 +16,17 @@ __all__ = ["behind_pause", "questions", "triggered", "unanswered"]
 _WAITING = {"awaiting_input", "deferred"}
 """The states of a task that waits for an answer, since Airflow 3.3 and before it."""
 _SHOWN = 120
+_QUESTIONS = "/dags/~/dagRuns/~/hitlDetails"
 
 
 def questions(api: AirflowApi) -> Iterator[dict[str, Any]]:
-    """What people were asked and have not answered, as the API says it."""
+    """What people were asked and have not answered, as the API says it; nothing from one that knows no such listing."""
     asked = {"response_received": "false", "order_by": "created_at"}
-    yield from api.pages("/dags/~/dagRuns/~/hitlDetails", "hitl_details", **asked)
+    first = api.get(_QUESTIONS, limit=1, **asked)
+    if isinstance(first, dict) and "hitl_details" not in first:
+        return
+    if first is not None:
+        yield from api.pages(_QUESTIONS, "hitl_details", **asked)
 
 
 def unanswered(detail: dict[str, Any], now: float) -> Iterator[tuple[dict[str, Any], float, str]]:
