@@ -193,7 +193,7 @@ FIELDS: dict[str, FieldSpec] = {
     # telemetry about telemetry
     "telemetry.stream": FieldSpec("keyword", "Dataset the records belong to."),
     "telemetry.sink": FieldSpec("keyword", "embedded, elasticsearch or cloudwatch."),
-    "telemetry.result": FieldSpec("keyword", "emitted, stored, rejected, duplicate or dropped."),
+    "telemetry.result": FieldSpec("keyword", "emitted, stored, rejected, duplicate, dropped, or history (left out: too old at the first start)."),
     "telemetry.stage": FieldSpec("keyword", "Where in the flow."),
     "telemetry.reason": FieldSpec("keyword", "Why records were lost or contained."),
     "telemetry.count": FieldSpec("long", "How many."),

@@ -6,6 +6,7 @@ beyond a UDP datagram, and nothing here raises into a task.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import socket
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document, Event
 
-__all__ = ["PROBES", "emit", "forget", "is_recorded", "journal", "report_losses"]
+__all__ = ["NOT_OURS", "PROBES", "emit", "forget", "is_recorded", "journal", "report_losses"]
 
 PROBES = "contrail.probe"
 """The data stream of the canary's samples, so that nothing that counts or alerts has to leave them out."""
@@ -37,6 +38,9 @@ _LONGEST_TEXT = 20_000
 _LONGEST_LIST = 200
 _SAID = ("airflow.cause", "event.reason", "error.type", "error.frame", "error.fingerprint")
 """What the log line of an event says beside its message: who reads only the log gives the same verdict."""
+NOT_OURS = "journal_of_another_user"
+"""The reason for the losses of a process that may not write the journal, such as a task with ``run_as_user``."""
+_NOT_OURS = frozenset({errno.EACCES, errno.EPERM})
 _sequence = itertools.count(1)
 _seen: OrderedDict[str, None] = OrderedDict()
 
@@ -165,7 +169,10 @@ def _report(losses: dict[tuple[str, str], int]) -> None:
         about = f"{os.getpid()}:{time.time_ns()}:{next(_sequence)}"
         try:
             _record(TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=about), None)
-        except OSError:
+        except OSError as error:
+            if error.errno in _NOT_OURS:  # nor will a later event of this process be written: only the metric can tell
+                metrics.send("contrail.telemetry.losses", "counter", number, {"stage": stage, "reason": NOT_OURS})
+                continue
             losses[stage, reason] = number
             break
     for (stage, reason), number in losses.items():

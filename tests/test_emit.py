@@ -279,3 +279,30 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(take_losses()))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "0 1\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_path):
+    """As with ``run_as_user``: the home is its owner's only."""
+    (tmp_path / "home" / "journal").mkdir(parents=True, mode=0o700)
+    (tmp_path / "home").chmod(0o700)
+    program = (
+        "import os; from observability import events, metrics; from observability.settings import get_settings;"
+        "from observability.emit import emit, report_losses;"
+        "metrics.increment('contrail.canary.missing'); metrics.flush();"  # loads what the other user may not read
+        "get_settings(); os.setgid(65534); os.setuid(65534);"
+        "about = events.Identity(dag_id='d', run_id='r', task_id='t', try_number=1);"
+        "assert not emit(events.TaskStarted(identity=about)); report_losses(); metrics.flush()"
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay:
+        relay.bind(("127.0.0.1", 0))
+        relay.settimeout(30)
+        variables = {
+            "CONTRAIL_CONTRAIL__HOME": str(tmp_path / "home"),
+            "CONTRAIL_STATSD__PORT": str(relay.getsockname()[1]),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        subprocess.run([sys.executable, "-c", program], env=variables, check=True, capture_output=True, timeout=60)
+        said = "".join(relay.recv(65_536).decode() for _ in range(2))
+    assert "contrail.telemetry.losses" in said
+    assert "reason=journal_of_another_user:1|c" in said

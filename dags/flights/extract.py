@@ -158,7 +158,12 @@ def _unclosed(data: bytes) -> int | None:
 
 
 def _header(line: bytes, path: Any, table: str) -> tuple[str, ...]:
-    names = tuple(next(csv.reader([line.decode("utf-8-sig", "replace")]), []))
+    text = line.decode("utf-8-sig", "replace").rstrip("\r\n")
+    if "\r" in text:
+        raise SourceError(f"{path} ends its lines with carriage returns alone: save it with line feeds")
+    names = tuple(next(csv.reader([text]), []))
+    if twice := [name for name in COLUMNS[table] if names.count(name) > 1]:
+        raise SourceError(f"{path} has more than one column {', '.join(twice)}: leave one of each in it")
     if missing := [name for name in COLUMNS[table] if name not in names]:
         raise SourceError(f"{path} lacks the columns {', '.join(missing)}{_why(line)}")
     return names
@@ -166,9 +171,10 @@ def _header(line: bytes, path: Any, table: str) -> tuple[str, ...]:
 
 def _why(header: bytes) -> str:
     """The reason that a header without a single known column suggests, and the remedy."""
-    if header.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if header.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in header:
         return ": it is UTF-16, save it as UTF-8"
-    other = next((name for name, sign in (("semicolons", b";"), ("tabs", b"\t")) if header.count(sign) > 2), "")  # noqa: PLR2004
+    signs = ("semicolons", b";"), ("tabs", b"\t"), ("bars", b"|")
+    other = next((name for name, sign in signs if header.count(sign) > 2), "")  # noqa: PLR2004
     return (
         f": its columns are separated by {other}, save it with commas" if other else ": mend its header or its writer"
     )
@@ -199,7 +205,8 @@ class _Chosen:
             malformed.append(row.text)
             return "skip"
 
-        known = len(malformed)
+        if not _is_utf8(block):  # such bytes stand in the row as U+FFFD, which no rule lets pass
+            block = block.decode("utf-8", "replace").encode()
         options: dict[str, Any] = {
             "read_options": arrow_csv.ReadOptions(column_names=self._header, block_size=max(len(block), 1)),
             "parse_options": arrow_csv.ParseOptions(invalid_row_handler=keep, newlines_in_values=b'"' in block),
@@ -210,11 +217,7 @@ class _Chosen:
                 strings_can_be_null=True,
             ),
         }
-        try:
-            return arrow_csv.read_csv(pa.BufferReader(block), **options)
-        except pa.ArrowInvalid:  # bytes that are no UTF-8: they stand in the row as U+FFFD, which no rule lets pass
-            del malformed[known:]
-            return arrow_csv.read_csv(pa.BufferReader(block.decode("utf-8", "replace").encode()), **options)
+        return arrow_csv.read_csv(pa.BufferReader(block), **options)
 
     def _may_concern(self, dates: pa.Table) -> bool:
         """False where no combination of the block's years, months and days is the day, or no date: cheap to know."""
@@ -255,6 +258,14 @@ class _Chosen:
         )
 
 
+def _is_utf8(block: bytes) -> bool:
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _without_na(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(values, "NA"), pa.scalar(None, pa.string()), values)
 
@@ -292,7 +303,9 @@ def _opened(path: Any) -> Iterator[Any]:
             elif path.name.endswith(".zip"):
                 archive = stack.enter_context(zipfile.ZipFile(stream))
                 stream = stack.enter_context(archive.open(_member(archive, path)))
-        except (OSError, zipfile.BadZipFile, IndexError) as error:
+        except SourceError:
+            raise
+        except (OSError, zipfile.BadZipFile, IndexError, RuntimeError) as error:  # RuntimeError: encrypted, or unknown
             raise SourceError(f"{path} cannot be opened: {error}; grant access to it, or replace it") from error
         yield stream
 

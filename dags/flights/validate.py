@@ -163,6 +163,8 @@ def _typed(text: pd.DataFrame, schema: pa.DataFrameSchema) -> tuple[pd.DataFrame
     for name in text.columns:
         torn = text.index[text[name].str.contains("\ufffd", regex=False, na=False)].difference(broken.index)
         broken = pd.concat([broken, pd.Series("text_is_utf8", index=torn)])
+        cut = text.index[text[name].str.contains("\0", regex=False, na=False)].difference(broken.index)
+        broken = pd.concat([broken, pd.Series("text_has_no_nul", index=cut)])  # PostgreSQL takes none
     for name, column in schema.columns.items():
         kind = str(column.dtype)
         if kind[:8] not in _KIND:

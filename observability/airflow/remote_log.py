@@ -21,9 +21,10 @@ from observability.airflow.catch_up import deliver, deliver_beside, resolve_in_p
 from observability.airflow.echo import mask_echo_where_loaded
 from observability.airflow.lent_connections import lent_connections
 from observability.contain import contained
+from observability.log_template import attempt_of
 from observability.redact import structlog_processor
 from observability.relay.sources.file import TailedFile
-from observability.relay.sources.logs import attempt_of, log_stream
+from observability.relay.sources.logs import log_stream
 from observability.relay.steps.line_time import origin_of
 from observability.relay.steps.own_keys import user_keys
 from observability.relay.steps.splice import splice
@@ -92,11 +93,11 @@ class ContrailLogIO:
         return ["Contrail failed; the API server's log says how"], []
 
     def _stream(self, relative_path: str, ti: Any) -> tuple[list[str], list[Iterator[str]]]:
-        about = attempt_of(relative_path)
-        if about is None:
-            return [f"Contrail cannot tell whose log {relative_path} is; keep Airflow's own log_filename_template"], []
         try:
             settings = get_settings()
+            about = attempt_of(relative_path, settings.log_filename_template)
+            if about is None:
+                return [f"Contrail cannot read whose log {relative_path} is; see log_filename_template in its docs"], []
             if _is_local(settings, relative_path, unfinished=ti.state in State.unfinished):
                 return [], []
             documents = _documents(settings, _attempt(about))
@@ -173,7 +174,7 @@ def _stored_line(settings: Settings, relative_path: str) -> Document | None:
 
 def _last_line(path: Path, relative_path: str) -> Document | None:
     """The last line of the file, as the store has it or will have it; None where there is none yet."""
-    stream = log_stream(relative_path, "", "")
+    stream = log_stream(relative_path, "", "", get_settings().log_filename_template)
     with path.open("rb") as log:
         head = log.read(1024).partition(b"\n")[0]
         found = os.fstat(log.fileno())

@@ -163,16 +163,23 @@ def _following(store: Store, queries: list[Query]) -> Iterator[Document]:
     if len(queries) == 1:
         yield from store.follow(queries[0])
         return
-    arrived: SimpleQueue[Document] = SimpleQueue()
+    arrived: SimpleQueue[Document | Exception] = SimpleQueue()
     for query in queries:
         threading.Thread(target=_feed, args=(query, arrived), daemon=True).start()
     while True:
-        yield arrived.get()
+        found = arrived.get()
+        if isinstance(found, Exception):
+            raise found
+        yield found
 
 
-def _feed(query: Query, arrived: SimpleQueue[Document]) -> None:
-    for document in open_store(get_settings()).follow(query):
-        arrived.put(document)
+def _feed(query: Query, arrived: SimpleQueue[Document | Exception]) -> None:
+    """Put what arrives into the queue, and what ends it: the reader must not wait for a thread that is gone."""
+    try:
+        for document in open_store(get_settings()).follow(query):
+            arrived.put(document)
+    except Exception as error:  # noqa: BLE001 - raised again by the reader
+        arrived.put(error)
 
 
 def _run_id(store: Store, query: Query, run: str) -> str:

@@ -51,6 +51,7 @@ VERSION = 1
 class Checkpoint:
     """The cursors and counts of one sink; used by its thread.
 
+    ``began`` is when the sink was first started here, 0 where that is not known.
     What was saved up to the moment ``distrusted_before`` may lag behind what was stored: the file was made anew,
     or the host lost power. ``undone`` is called after an undo, for a sink that shares the connection.
     """
@@ -72,6 +73,10 @@ class Checkpoint:
         if rebuilt or known not in (None, boot):
             self._note("distrusted_before", repr(time.time()))
         self._note("boot", boot)
+        if (began := self._fact("began")) is None:
+            began = repr(0.0 if self._has_cursors() else time.time())
+            self._note("began", began)
+        self.began = _seconds(began)
         self.distrusted_before = _seconds(self._fact("distrusted_before"))
 
     def cursor(self, identity: str, born: float = 0.0) -> Cursor:
@@ -168,6 +173,10 @@ class Checkpoint:
             "select value from contrail_facts where name = ?", (f"{name}:{self._sink}",)
         ).fetchone()
         return None if row is None else str(row[0])
+
+    def _has_cursors(self) -> bool:
+        one = "select 1 from contrail_cursors where sink = ? limit 1"
+        return self._connection.execute(one, (self._sink,)).fetchone() is not None
 
     def _note(self, name: str, value: str) -> None:
         with self._connection:

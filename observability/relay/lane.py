@@ -380,7 +380,11 @@ class Lane(threading.Thread):
         answer, batches = self._until_answered(sink, checkpoint, batches, counts)
         counts["stored"] += answer.stored
         counts["duplicate"] += answer.duplicates
-        dead = self._mended(sink, batches, answer.rejected, counts)
+        began = checkpoint.began
+        refused = [one for one in answer.rejected if one.written is None or one.written >= began]
+        if history := len(answer.rejected) - len(refused):
+            self._leave_out(batches[0].dataset, history, counts)
+        dead = self._mended(sink, batches, refused, counts)
         if dead and any(batch.resent for batch in batches):
             known = {letter["id"] for letter in self._dead_letters.read()}
             counts["duplicate"] += sum(letter["id"] in known for letter in dead)
@@ -391,6 +395,16 @@ class Lane(threading.Thread):
         taken, why = counts["stored"] + counts["duplicate"], dead[-1]["reason"] if dead else ""
         if batches and (news := self.account.judged(batches[0].dataset, taken, len(dead), why)):
             self._say(f"{self.account.sink}: {news}")
+
+    def _leave_out(self, dataset: str, number: int, counts: Counter[str]) -> None:
+        """Count records from before the first start that the service does not take for their age: not a loss."""
+        counts["emitted"] -= number
+        counts["history"] += number
+        if not self.account.totals[dataset, "history"]:
+            self._say(
+                f"{self.account.sink}: leaves out records of {dataset} from before the relay's first start, because it"
+                " takes none so old; they are counted as history"
+            )
 
     def _mended(self, sink: Sink, batches: list[Batch], rejected: list[Rejected], counts: Counter[str]) -> list[Letter]:
         """Send what was refused for its content again as text; letters for what is refused then, too."""

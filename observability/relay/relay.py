@@ -171,7 +171,7 @@ class Relay:
         self._say(
             f"relay: does not carry {fresh} log files such as {next(iter(self.inventory.unknown), '?')}: their names"
             " are not those of a task's or a component's log;"
-            f" keep Airflow's own [logging] log_filename_template{named}"
+            f" the relay reads [logging] log_filename_template{named}"
         )
 
     def _remember(self) -> None:

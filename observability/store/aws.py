@@ -7,7 +7,6 @@ that botocore sends again may store its events twice.
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from botocore.parsers import ResponseParserError
 
 from observability import catalog, redact
 from observability.credentials import CredentialsError, resolve
+from observability.log_template import without_trigger
 from observability.proxies import ProxyRefused, http_proxy_for
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ _LONGEST_STREAM = 512
 _NO_ANSWER = (BotoCoreError, HTTPClientError, ResponseParserError)
 _MISSHAPEN = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """The errors of botocore at an answer that is not of AWS's shape: JSON of another kind, bytes that are no text."""
-_TASK_LOG = re.compile(r"(.*/attempt=\d+\.log)\..*", re.DOTALL)
 
 
 class AwsUnanswered(RuntimeError):  # noqa: N818 - a state, not a mistake of the caller
@@ -145,11 +144,7 @@ def group_name(settings: Settings, dataset: str, environment: str = "") -> str:
 
 def stream_name(source: str, group: str) -> str:
     """The log stream of a file: a try's log has the name that Airflow's own CloudWatch reader looks for."""
-    if group.startswith("dag_id="):
-        match = _TASK_LOG.fullmatch(source)
-        name = match[1] if match else source
-    else:
-        name = group
+    name = without_trigger(source) if group.startswith("dag_id=") else group
     name = name.replace(":", "_").replace("*", "_")
     if len(name) <= _LONGEST_STREAM:
         return name

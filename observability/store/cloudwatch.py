@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from observability import catalog
 from observability.credentials import CredentialsError
+from observability.log_template import templates
 from observability.store.aws import AwsUnanswered, ask, group_name, logs_client, stream_name
 from observability.store.elasticsearch_templates import ALIASES
 from observability.store.following import arriving
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["CloudWatchStore", "open_store"]
 
 _LINES = ("airflow.task", "airflow.component")
-_PATH = (("airflow.dag_id", "dag_id={}/"), ("airflow.run_id", "run_id={}/"), ("airflow.task_id", "task_id={}/"))
 _OVERLAP = timedelta(minutes=5)
 """A line can carry a time this much older than one that was read before it, and is still followed."""
 _SWEEP_S, _REST = 300.0, 20.0
@@ -175,12 +175,17 @@ class CloudWatchStore:
         limits: dict[str, Any] = {}
         if query.since is not None or from_ms:
             limits["startTime"] = max(from_ms, int(query.since.timestamp() * 1000) if query.since else 0)
-        if query.dataset == "airflow.task" and (prefix := _stream_prefix(query)):
-            limits["logStreamNamePrefix"] = prefix
-        events = self._events(group_name(self._settings, query.dataset), limits)
-        for event, document in _in_order(_in_time(events) if counts else events, query.dataset):
-            if _matches(document, query):
-                yield event, document
+        group = group_name(self._settings, query.dataset)
+        template = self._settings.log_filename_template
+        for prefix in _stream_prefixes(query, template) if query.dataset == "airflow.task" else ("",):
+            events = self._events(group, {**limits, "logStreamNamePrefix": prefix} if prefix else limits)
+            found = False
+            for event, document in _in_order(_in_time(events) if counts else events, query.dataset):
+                if _matches(document, query):
+                    yield event, document
+                    found = True
+            if found:  # else it may be called by an earlier template
+                return
 
     def _events(self, group: str, limits: dict[str, Any]) -> Iterator[Any]:
         from observability.store.store import StoreError
@@ -285,21 +290,19 @@ def _last(documents: Iterator[Document], number: int) -> Iterator[Document]:
     yield from (document for _, document in kept)
 
 
-def _stream_prefix(query: Query) -> str:
-    """How the names of the streams begin that can hold an answer."""
+def _stream_prefixes(query: Query, template: str) -> tuple[str, ...]:
+    """How the names of the streams begin that can hold an answer: by the template of now, and by Airflow's own."""
     if isinstance(path := query.where.get("log.file.path"), str):
-        return stream_name(path, "dag_id=")
-    prefix = ""
-    for field, part in _PATH:
-        value = query.where.get(field)
-        if not isinstance(value, str):
-            return _prefix_of_name(prefix)
-        prefix += part.format(value)
-    index, number = query.where.get("airflow.map_index"), query.where.get("airflow.try_number")
-    if isinstance(index, int):
-        prefix += f"map_index={index}/" if index >= 0 else ""
-        prefix += f"attempt={number}.log" if isinstance(number, int) else ""
-    return _prefix_of_name(prefix)
+        return (stream_name(path, "dag_id="),)
+    kinds = {"dag_id": str, "run_id": str, "task_id": str, "map_index": int, "try_number": int}
+    asked = {name: query.where.get(f"airflow.{name}") for name in kinds}
+    about = {name: value for name, value in asked.items() if isinstance(value, kinds[name])}
+    begun = [one.begin(about) for one in templates(template)]
+    if "airflow.iteration" in query.where:  # a task loop puts its parts before the last one
+        about = {name: value for name, value in about.items() if name not in {"map_index", "try_number"}}
+        begun = [one.begin(about).rpartition("/")[0] for one in templates(template)]
+    found = [_prefix_of_name(one) for one in begun]
+    return tuple(dict.fromkeys(found)) if all(found) else ("",)
 
 
 def _prefix_of_name(prefix: str) -> str:

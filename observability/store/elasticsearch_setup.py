@@ -66,30 +66,35 @@ def install(cluster: Cluster, *, dry_run: bool = False, environment: str = "", p
     alerts, body = templates.alert_template(prefix)
     _put(cluster, f"{_INDEX}/{alerts}", body, report, dry_run=dry_run)
     others = other_templates(cluster, prefix)
+    found: list[tuple[str, int, str]] = []
     for (name, body), dataset in zip(
         templates.index_templates(retention=retention, prefix=prefix).items(), catalog.DATASETS.values(), strict=True
     ):
-        _look_around(others, name, body["priority"], dataset.stream(environment or "*", prefix), report)
+        found.append((name, body["priority"], dataset.stream(environment or "*", prefix)))
         wanted = body["template"]["mappings"]["_meta"]["digest"]
         if _put(cluster, f"{_INDEX}/{name}", body, report, dry_run=dry_run):
             wanted = ""
         for stream in streams(cluster, dataset.stream("*", prefix)):
             _bring_up_to_date(cluster, stream, wanted, dataset.stream(environment, prefix), report, dry_run=dry_run)
+    _look_around(others, found, report)
     return report
 
 
-def _look_around(others: list[Template], ours: str, priority: int, stream: str, report: Report) -> None:
-    """Name the templates that win over ours, and those of products that observe Airflow too."""
+def _look_around(others: list[Template], ours: list[tuple[str, int, str]], report: Report) -> None:
+    """Name the templates that win over ours (name, priority, stream), and those of products that observe Airflow."""
     for one in others:
         about = f"{_INDEX}/{one.name}"
         who = f"{', '.join(one.patterns)}, priority {one.priority}" + (f", of {one.owner}" if one.owner else "")
-        if one.covers(stream) and one.priority >= priority:
+        lost = [each for each in ours if one.covers(each[2]) and one.priority >= each[1]]
+        if lost:
+            names, priorities, covered = zip(*lost, strict=True)
             report.in_the_way[about] = (
-                f"it covers {stream} ({who}) and wins over {ours} (priority {priority}), so that documents are refused;"
-                f" give it a priority below {priority} or other patterns, then run setup again"
+                f"it covers {', '.join(covered)} ({who}) and wins over {', '.join(names)} (priority {min(priorities)}),"
+                f" so that documents are refused; give it a priority below {min(priorities)} or other patterns,"
+                " then run setup again"
             )
         elif any("airflow" in pattern for pattern in one.patterns):
-            report.left_alone.setdefault(about, f"somebody else's ({who}); its streams stay as they are")
+            report.left_alone[about] = f"somebody else's ({who}); its streams stay as they are"
 
 
 def _bring_up_to_date(  # noqa: PLR0913 - each a fact of its own

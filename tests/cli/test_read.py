@@ -107,6 +107,15 @@ def test_events_of_both_kinds_are_mixed_by_time_and_followed_together(store, tmp
     assert {document["event.id"][0] for document in followed} == {"1", "3", "4"}
 
 
+def test_following_ends_with_the_reason_where_a_store_cannot_be_read(store, tmp_path):
+    for path in tmp_path.glob("store.db*"):
+        path.unlink()
+    (tmp_path / "store.db").write_bytes(b"no database " * 1000)
+    shown = run("events", "--follow")
+    assert shown.exit_code != 0
+    assert "store.db" in f"{shown.output}{shown.exception}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

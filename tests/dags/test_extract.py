@@ -192,6 +192,51 @@ def test_a_decimal_comma_sends_its_row_to_quarantine_by_the_columns_rule(tmp_pat
     assert (len(good), bad["rule"].tolist()) == (0, ["temp_is_number"])
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (f"{HEADER},carrier\n{ROW},AA\n".encode(), "more than one column carrier"),
+        (f"{HEADER}\r{ROW}\r".encode(), "carriage returns alone"),
+        (f"{HEADER}\n{ROW}\n".encode("utf-16-le"), "it is UTF-16"),
+        (f"{HEADER}\n{ROW}\n".replace(",", "|").encode(), "separated by bars"),
+    ],
+)
+def test_a_table_that_cannot_mean_one_thing_is_refused_with_what_to_do(tmp_path, content, reason):
+    (tmp_path / "flights.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=reason):
+        read(UPath(tmp_path), "flights", DAY)
+
+
+@pytest.mark.parametrize(("places", "reason"), [((6, 8), "encrypted"), ((8, 10), "compression method")])
+def test_an_archive_that_python_cannot_open_is_refused_with_the_remedy(tmp_path, places, reason):
+    path = tmp_path / "flights.csv.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("flights.csv", f"{HEADER}\n{ROW}\n")
+    content = bytearray(path.read_bytes())
+    for start, place in zip((0, content.find(b"PK\x01\x02")), places, strict=True):
+        content[start + place] = 1 if reason == "encrypted" else 97
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=f"{reason}.*replace it"):
+        read(UPath(tmp_path), "flights", DAY)
+
+
+def test_a_line_of_too_few_columns_may_be_no_utf8(tmp_path):
+    folder = source_of(tmp_path, ROW)
+    with (tmp_path / "flights.csv").open("ab") as file:
+        file.write(b"2013,7,4,caf\xe9\n\n\n")
+    found = read(folder, "flights", DAY)
+    assert (found.rows.num_rows, found.malformed) == (1, ["2013,7,4,caf\ufffd"])
+
+
+def test_a_nul_sends_its_row_to_quarantine_because_a_warehouse_takes_none(tmp_path):
+    columns = ",".join(COLUMNS["planes"])
+    (tmp_path / "planes.csv").write_text(
+        f"{columns}\nN1,2004,jet,EMB\0RAER,E,2,55,NA,fan\nN2,2004,jet,X,E,2,55,NA,fan\n"
+    )
+    good, bad = validate("planes", read(UPath(tmp_path), "planes").rows.to_pandas(), DAY)
+    assert (good["tailnum"].to_list(), bad["rule"].to_list()) == (["N2"], ["text_has_no_nul"])
+
+
 def test_a_source_may_be_a_bucket():
     memory = UPath("memory://flights-bucket/2013")
     (memory / "flights.csv").write_text(",".join(COLUMNS["flights"]) + "\n" + ROW + "\n")

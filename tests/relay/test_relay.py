@@ -11,10 +11,12 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import orjson
 import pytest
 from relay_lines import TASK, expected, line, stored
+from strict_cloudwatch import StrictCloudWatch
 
 from observability.contain import take_losses
 from observability.journal import Journal
@@ -361,6 +363,24 @@ def test_logs_that_follow_another_template_are_named_with_the_remedy(settings, l
     assert len(stored(settings.store_path)) == 1
 
 
+def test_logs_of_the_configured_template_and_of_airflows_own_are_both_carried(settings, logs, monkeypatch):
+    template = "{{ ti.dag_id }}/{{ ti.run_id }}/{{ ti.task_id }}/{{ try_number }}.log"
+    monkeypatch.setenv("AIRFLOW__LOGGING__LOG_FILENAME_TEMPLATE", template)
+    logs.write(line("before the change"))
+    logs.write(line("since then"), "flights/manual__2026-02-01T00:00:00+00:00/load/2.log")
+    logs.write(line("its trigger"), "flights/manual__2026-02-01T00:00:00+00:00/load/2.log.trigger.7.log")
+    assert Relay(settings, statsd=False).run(once=True)
+    store = open_store(settings)
+    found = {one["event"]: one for one in store.documents(Query("airflow.task"))}
+    store.close()
+    names = "dag_id", "run_id", "task_id", "try_number", "component"
+    assert {event: tuple(one[f"airflow.{name}"] for name in names) for event, one in found.items()} == {
+        "before the change": ("flights", "manual__2026-01-31T00:00:00+00:00", "load", 1, "task"),
+        "since then": ("flights", "manual__2026-02-01T00:00:00+00:00", "load", 2, "task"),
+        "its trigger": ("flights", "manual__2026-02-01T00:00:00+00:00", "load", 2, "triggerer"),
+    }
+
+
 def test_files_that_fit_no_template_are_counted_without_a_limit_and_told_once(settings, logs):
     for number in range(70):
         logs.write(line("x"), f"dag_id=d/run_id=r/task_id=t/step={number}/attempt=1.log")
@@ -398,3 +418,38 @@ def test_an_old_log_that_was_begun_is_carried_to_its_end(settings, logs):
     some = replace(settings, relay=replace(settings.relay, history_days=30))
     Relay(some, statsd=False).run(once=True)
     assert len(stored(settings.store_path)) == 2
+
+
+def test_history_that_cloudwatch_does_not_take_any_more_is_counted_and_is_no_loss(settings, logs, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+
+    def at(days):
+        stamp = datetime.now(timezone.utc) - timedelta(days=days)
+        line = {"timestamp": stamp.isoformat().replace("+00:00", "Z"), "event": f"{days} days ago"}
+        return orjson.dumps(line) + b"\n"
+
+    said = []
+
+    def run():
+        account = replace(settings.cloudwatch, connection_id="", region="eu-central-1", endpoint_url=fake.url)
+        there = replace(settings, cloudwatch=account, relay=replace(settings.relay, sinks=("cloudwatch",)))
+        assert Relay(there, statsd=False, say=said.append).run(once=True)
+        sink = read_status(settings.home)["sinks"]["cloudwatch"]
+        return sink["streams"]["airflow.task"], sink["dead_letters"]
+
+    with StrictCloudWatch() as fake:
+        logs.write(b"".join(map(at, (400, 20, 1, 0))))
+        first, letters = run()
+        assert ({name: first[name] for name in ("emitted", "stored", "history", "rejected")}, letters) == (
+            {"emitted": 2, "stored": 2, "history": 2, "rejected": 0},
+            0,
+        )
+        assert len([text for text in said if "before the relay's first start" in text]) == 1
+        # A line that was written since the first start and waited for too long is a loss, and is kept.
+        with sqlite3.connect(settings.home / "checkpoints" / "cloudwatch.db") as checkpoint:
+            began = repr(time.time() - 30 * 86_400)
+            checkpoint.execute("update contrail_facts set value = ? where name = 'began:cloudwatch'", (began,))
+        logs.write(at(25), TASK.replace("attempt=1", "attempt=2"))
+        later, letters = run()
+        assert (later["history"], later["rejected"], letters) == (2, 1, 1)

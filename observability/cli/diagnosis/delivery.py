@@ -14,6 +14,8 @@ from observability.cli.boards.changes import InstallError
 from observability.cli.diagnosis.link import Broken, Link, Off
 from observability.cli.diagnosis.silence import silent, state_of
 from observability.cli.diagnosis.whose import airflow_command, is_ours, start
+from observability.emit import NOT_OURS
+from observability.log_template import AIRFLOWS_OWN, LogTemplate
 from observability.relay.relay import read_status
 from observability.store import Query, StoreError, open_store
 
@@ -50,12 +52,18 @@ def _relay(settings: Settings) -> str:
 def _log_files(settings: Settings) -> str:
     """Check that every file that looks like a log is carried."""
     told = _status(settings)
+    template = settings.log_filename_template
+    if template and (trouble := LogTemplate(template).trouble):
+        raise Broken(
+            f"task logs are called by [logging] log_filename_template {template!r}, and are not carried: {trouble}",
+            f"set it to one that names the attempt, such as Airflow's own: {AIRFLOWS_OWN}",
+        )
     if number := told.get("unknown_files", 0):
         examples = ", ".join(told.get("unknown", [])[:3])
         raise Broken(
             f"{number} log files are not carried, because their names fit no template that Contrail knows: {examples}"
-            + (f"; Airflow's log_filename_template is {one!r}" if (one := settings.log_filename_template) else ""),
-            "set Airflow's [logging] log_filename_template back to its default, or report the names",
+            + (f"; Airflow's log_filename_template is {template!r}" if template else ""),
+            "set the relay's AIRFLOW__LOGGING__LOG_FILENAME_TEMPLATE to the template by which Airflow names them",
         )
     return f"every log below {settings.log_folder} is carried"
 
@@ -75,6 +83,18 @@ def _statsd(settings: Settings) -> str:
             f"set CONTRAIL_STATSD__PORT={port}",
         )
     return f"metrics sent to {where} arrive"
+
+
+def _journal(settings: Settings) -> str:
+    """Whether every task may write its events: one that runs as another user may not."""
+    where = {"metric.name": "contrail.telemetry.losses", "telemetry.reason": NOT_OURS}
+    lost = _counted(settings, Query("airflow.statsd", where, since=datetime.now(timezone.utc) - _LATELY))
+    if lost:
+        raise Broken(
+            f"tasks of another user (run_as_user) lost events: they may not write {settings.journal_directory}",
+            "leave out run_as_user, or give that user a CONTRAIL_HOME of its own and a relay that runs as it",
+        )
+    return "every task writes its events"
 
 
 def _metrics(settings: Settings) -> str:
@@ -277,6 +297,7 @@ LINKS = (
     Link("lag", _lag, ("relay", "sinks")),
     Link("dead-letters", _dead_letters, ("relay",)),
     Link("store", _store, ("home",)),
+    Link("journal", _journal, ("relay", "statsd", "store")),
     Link("metrics", _metrics, ("relay", "statsd", "sinks", "store", "components")),
     Link("templates", _templates),
     Link("boards", _boards),

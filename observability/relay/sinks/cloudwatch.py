@@ -50,6 +50,7 @@ _REMEMBERED_MOST = 100_000
 _PAGES_MOST = 10_000
 """A stream that has more pages than this since the first document of a batch is none that AWS would keep."""
 _STORED, _DUPLICATE = "stored", "duplicate"
+_TOO_OLD = "older than 14 days or than the retention of its log group"
 _LINES = ("airflow.task", "airflow.component")
 _TIMES = re.compile(rb'"@?timestamp":"[^"]*",')
 _PUT = "before-call.cloudwatch-logs.PutLogEvents"
@@ -160,7 +161,7 @@ class CloudWatchSink:
         except ValueError as error:
             raise self._unavailable(where, error) from error
         for place in chunk.places[:old]:
-            self._settled[batch.ids[place]] = "older than 14 days or than the retention of its log group"
+            self._settled[batch.ids[place]] = _TOO_OLD
         for place in chunk.places[new:]:
             self._settled[batch.ids[place]] = "more than 2 hours in the future"
         if old < new:
@@ -300,7 +301,11 @@ class CloudWatchSink:
             return Answer(len(batch.ids))
         outcomes = [self._settled.pop(key, _STORED) for key in batch.ids]
         self._absent.difference_update(batch.ids)
-        rejected = [Rejected(at, why) for at, why in enumerate(outcomes) if why not in {_STORED, _DUPLICATE}]
+        rejected = [
+            Rejected(at, why, _written(batch, at) if why == _TOO_OLD else None)
+            for at, why in enumerate(outcomes)
+            if why not in {_STORED, _DUPLICATE}
+        ]
         return Answer(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
 
     def _open(self) -> Any:
@@ -326,6 +331,12 @@ class CloudWatchSink:
 def open_sink(settings: Settings) -> CloudWatchSink:
     """The sink of ``[cloudwatch]``."""
     return CloudWatchSink(lambda: logs_client(settings), settings)
+
+
+def _written(batch: Batch, place: int) -> float | None:
+    """When a document was written, in s since 1970; None where it does not say."""
+    found = milliseconds(sound([batch.documents[place]]), -1, len(batch.prefix))[0]
+    return found / 1000 if found >= 0 else None
 
 
 def _known_by(batch: Batch, message: bytes) -> bytes:

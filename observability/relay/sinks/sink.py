@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,10 +37,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A document that the service will never take, and why."""
+    """A document that the service will never take, and why; ``written`` (s since 1970) where it is for its age."""
 
     index: int
     reason: str
+    written: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def joined(batches: Sequence[Batch], answers: Sequence[Answer]) -> Answer:
     """The answers for some batches as one for all of them."""
     rejected, before = [], 0
     for batch, answer in zip(batches, answers, strict=True):
-        rejected += [Rejected(before + one.index, one.reason) for one in answer.rejected]
+        rejected += [replace(one, index=before + one.index) for one in answer.rejected]
         before += len(batch.ids)
     return Answer(sum(one.stored for one in answers), sum(one.duplicates for one in answers), rejected)
 

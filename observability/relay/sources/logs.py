@@ -1,8 +1,6 @@
 """Airflow's log folder: which files are logs, and what their lines are about.
 
-Task logs are ``dag_id=…/run_id=…/task_id=…[/map_index=…]/attempt=N.log`` (Airflow's default
-``log_filename_template``), a trigger's part of one ``attempt=N.log.trigger.M.log``. In a task loop ``pass=P`` names
-the iteration, and ``map=I`` the index inside it. Component logs are
+Task logs are called by Airflow's ``log_filename_template`` (:mod:`observability.log_template`). Component logs are
 ``components/<component>.log``, ``dag_processor/<date>/<bundle>/<file>.log``, and the same below folders
 called ``scheduler``, ``triggerer``, ``api_server``, ``worker``. What a deadline's callback says on a worker is in
 ``executor_callbacks/<dag>/<run>/<id>``.
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from observability.catalog import COMPONENTS
+from observability.log_template import attempt_of
 from observability.relay.sources.file import Stream
 from observability.relay.sources.folder_id import folder_id
 from observability.relay.steps.identify import original_name
@@ -28,22 +27,19 @@ if TYPE_CHECKING:
 
     from observability.settings import Settings
 
-__all__ = ["attempt_of", "log_stream"]
+__all__ = ["log_stream", "relay_stream"]
 
-_ATTEMPT = re.compile(
-    r"dag_id=(?P<dag_id>[^/]+)/run_id=(?P<run_id>.+)/task_id=(?P<task_id>[^/]+)"
-    r"(?:/map_index=(?P<map_index>-?\d{1,9}))?(?:/pass=(?P<iteration>\d{1,9}(?:\.\d{1,9})*))?(?:/map=(?P<map>-?\d{1,9}))?"
-    r"/attempt=(?P<try_number>\d{1,9})\.log(?P<trigger>\.trigger\.[^/]+\.log)?",
-    re.ASCII,
-)
 _CALLBACK = re.compile(r"executor_callbacks/(?P<dag_id>[^/]+)/(?P<run_id>.+)/[0-9a-f-]{36}")
 _COMPONENT = re.compile(r"(?:(?:.*/)?components/)?(?P<component>[a-z_-]+)(?:\.log|/.+\.log)")
 
 
-def log_stream(name: str, host: str, environment: str) -> Stream | None:
-    """What the file ``name`` (relative to the log folder) holds; None where it is no log of Airflow's."""
+def log_stream(name: str, host: str, environment: str, template: str = "") -> Stream | None:
+    """The stream of the file ``name`` (relative to the log folder); None where it is not a log of Airflow's.
+
+    ``template`` is the configured ``log_filename_template``; logs called by Airflow's own are known beside it.
+    """
     name = printable(original_name(name))
-    about = attempt_of(name)
+    about = attempt_of(name, template)
     if about is not None:
         group = "dag_id={dag_id}/run_id={run_id}/task_id={task_id}/map_index={map_index}/attempt={try_number}".format(
             **about
@@ -65,29 +61,12 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def attempt_of(name: str) -> dict[str, Any] | None:
-    """dag_id, run_id, task_id, map_index and try_number of a task log's path, None for another file."""
-    match = _ATTEMPT.fullmatch(name)
-    if match is None:
-        return None
-    loop = {"iteration": match["iteration"]} if match["iteration"] else {}
-    return {
-        "dag_id": match["dag_id"],
-        "run_id": match["run_id"],
-        "task_id": match["task_id"],
-        "map_index": int(match["map"] or match["map_index"] or -1),
-        "try_number": int(match["try_number"]),
-        "component": "triggerer" if match["trigger"] else "task",
-        **loop,
-    }
-
-
 def relay_stream(settings: Settings, host: str) -> Callable[[str], Stream | None]:
     """:func:`log_stream` for the files of this host, remembered.
 
     A component's log is this folder's alone, whatever it is called; an attempt's is the same on every host.
     """
-    environment = settings.contrail.environment
+    environment, template = settings.contrail.environment, settings.log_filename_template
 
     @lru_cache(maxsize=1)
     def salt() -> str:
@@ -95,7 +74,7 @@ def relay_stream(settings: Settings, host: str) -> Callable[[str], Stream | None
 
     @lru_cache(maxsize=4096)
     def stream_of(name: str) -> Stream | None:
-        found = log_stream(name, host, environment)
+        found = log_stream(name, host, environment, template)
         return replace(found, salt=salt()) if found is not None and found.dataset == "airflow.component" else found
 
     return stream_of

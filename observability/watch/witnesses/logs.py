@@ -11,6 +11,8 @@ import orjson
 from observability import causes
 from observability.catalog import CAUSES
 from observability.events import base_iteration, iteration_labels
+from observability.log_template import templates
+from observability.settings import get_settings
 from observability.supervisor import ending_of, is_of_task
 from observability.watch.log_tail import tail_of
 
@@ -43,19 +45,21 @@ class LastWords:
 def log_path(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
     folder: Path, dag_id: str, run_id: str, task_id: str, map_index: int, attempt: int, iteration: str | None = None
 ) -> Path:
-    """Where Airflow's default template puts the log of an attempt.
+    """Where Airflow's template puts the log of an attempt, or an earlier template put it.
 
     An iteration of a task loop that a person had run again has a number more in its path, which only the path has:
     the newest is meant.
     """
-    mapped = f"map_index={map_index}/" if map_index >= 0 else ""
-    task = folder / f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}"
-    if iteration is None:
-        return task / f"{mapped}attempt={attempt}.log"
-    inside = f"map={map_index}/" if map_index >= 0 else ""
-    number = base_iteration(iteration)
-    paths = [task / f"{mapped}pass={label}/{inside}attempt={attempt}.log" for label in iteration_labels(number or 0)]
-    return next((path for path in reversed(paths) if path.is_file()), paths[0])
+    about = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index, "try_number": attempt}
+    labels = (None,) if iteration is None else iteration_labels(base_iteration(iteration) or 0)
+    names = [
+        name
+        for one in templates(get_settings().log_filename_template)
+        for label in reversed(labels)
+        if (name := one.render({**about, "iteration": label}))
+    ]
+    paths = [folder / name for name in names]
+    return next((path for path in paths if path.is_file()), paths[len(labels) - 1])
 
 
 def place_of(one: Mapping[str, Any]) -> dict[str, Any]:

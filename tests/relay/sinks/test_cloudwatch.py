@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import count
@@ -15,6 +16,7 @@ from pathlib import Path
 import orjson
 import pytest
 import strict_cloudwatch
+from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -484,3 +486,41 @@ def test_a_group_whose_retention_could_not_be_set_gets_it_at_the_next_try(ended,
 
     assert list(fake.groups.values()) == [30]
     assert numbers(fake) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("started_anew", [False, True])
+@pytest.mark.parametrize("event", ["before-call", "after-call"])  # not done, or done and the reply lost
+@pytest.mark.parametrize("failing", range(1, 7))
+def test_whichever_call_of_the_first_delivery_fails_the_next_try_finishes_it(tmp_path, failing, event, started_anew):
+    calls = count(1)
+
+    def fail(model, **_):
+        if next(calls) == failing:
+            raise EndpointConnectionError(endpoint_url=model.name)
+
+    def connect():
+        client = logs_client(settings_for(fake.url, tmp_path))
+        client.meta.events.register_last(f"{event}.cloudwatch-logs", fail)
+        return client
+
+    def sink():
+        return CloudWatchSink(connect, settings_for(fake.url, tmp_path), settle_s=0.0)
+
+    with StrictCloudWatch() as fake:
+        one, batch = sink(), lines(0, 3)
+        with suppress(SinkUnavailable):
+            one.send(batch)
+        answer = (sink() if started_anew else one).send(replace(batch, resent=True))
+
+    assert (answer.stored + answer.duplicates, answer.rejected) == (3, [])
+    assert list(fake.groups.values()) == [30]
+    assert numbers(fake) == [0, 1, 2]
+
+
+def test_what_is_too_old_says_when_it_was_written():
+    with StrictCloudWatch() as fake:
+        answer = connected(fake.url).send(lines(0, 2, at=lambda number: when((number - 1) * 20 * 86_400)))
+
+    [refused] = answer.rejected
+    assert refused.index == 0
+    assert abs(refused.written - (time.time() - 20 * 86_400)) < 60
