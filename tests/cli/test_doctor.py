@@ -23,6 +23,7 @@ from observability.cli import doctor
 from observability.cli.diagnosis import scheduling
 from observability.cli.diagnosis.link import walk
 from observability.cli.platform.ports import any_port
+from observability.emit import NOT_OURS
 from observability.relay.sinks.sink import Batch, open_sink
 from observability.settings import load_settings
 
@@ -340,6 +341,16 @@ def stop_the_watcher(chain):
     chain.beat["time"] -= 600
 
 
+def call_logs_so_that_no_run_is_told(chain):
+    template = "{{ ti.dag_id }}/{{ ti.task_id }}/{{ ts }}/{{ try_number }}.log"
+    chain.patch.setenv("AIRFLOW__LOGGING__LOG_FILENAME_TEMPLATE", template)
+
+
+def run_a_task_as_another_user(chain):
+    lost = {"metric.name": "contrail.telemetry.losses", "metric.value": 1, "telemetry.reason": NOT_OURS}
+    chain.store("airflow.statsd", json.dumps(json.loads(heartbeat("x")) | {"event.id": "9" * 32} | lost).encode())
+
+
 BREAKS = {
     open_a_key: ("secrets", "fernet-key can be read by others", "chmod"),
     mount_home_read_only: ("home", "is read-only", "CONTRAIL_HOME"),
@@ -361,6 +372,8 @@ BREAKS = {
     refuse_a_question: ("dags", "500", "contrail status"),
     make_kibana_ill: ("boards", "Kibana answers 500", "Kibana's own log"),
     take_a_log_away: ("relay", "scheduler.log: Permission denied", "chmod"),
+    call_logs_so_that_no_run_is_told: ("log-files", "does not hold the run_id", "attempt="),
+    run_a_task_as_another_user: ("journal", "run_as_user", "CONTRAIL_HOME"),
     send_metrics_elsewhere: ("statsd", "127.0.0.1:9 does not arrive; the relay listens on 8125", "STATSD__PORT=8125"),
     stop_the_sink: ("sinks", "database is locked", "embedded"),
     fall_behind: ("lag", "900 s", "contrail relay --status"),
