@@ -33,7 +33,7 @@ _TESTS = Path(__file__).parent
 
 def process_of(item):
     """The group whose tests share a process with this one: those of the same server, else of the same file."""
-    path = item.path.relative_to(_TESTS)
+    path = item.path.relative_to(_TESTS) if item.path.is_relative_to(_TESTS) else Path(item.path.name)
     parameters = getattr(item, "callspec", None)
     words = [value for value in parameters.params.values() if isinstance(value, str)] if parameters else []
     if server := next((name for name in SERVERS if name in item.fixturenames), None):
