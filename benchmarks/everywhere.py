@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.table import Table
 
@@ -120,7 +122,7 @@ def _ask(places: Places, one: Finding, row: dict[str, bool | None]) -> None:
         if row[place] is False:
             try:
                 row[place] = places.ask(one, place)
-            except (StoreError, ClusterError) as error:  # it is asked again
+            except (StoreError, ClusterError, BotoCoreError, httpx.TransportError) as error:  # it is asked again
                 Console(stderr=True).print(f"{one.name} at {place}: {error}", style="dim")
 
 
