@@ -125,3 +125,19 @@ def test_the_compose_deployment_mounts_the_folder_of_the_rules():
     targets = {volume.split(":")[1]: volume.split(":")[0] for volume in service["volumes"]}
     source = COMPOSE.parent / targets[str(rules.parent)]
     assert (source / rules.name).is_file()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_the_text_in_force_can_stand_in_for_the_file_with_or_without_a_byte_order_mark(tmp_path, encoding):
+    path = tmp_path / "alerts.yaml"
+    path.write_bytes(
+        "channels: {über: {type: file}}\nreceivers: {all: {channels: [über]}}\nroutes: [{receiver: all}]\n".encode(
+            encoding
+        )
+    )
+    kept = RulesFile(path).text
+    path.write_text("routes: [")
+    found = RulesFile(path, instead=kept)
+    assert (list(found.rules.channels), "alerts.yaml:1" in found.problem, found.text) == (["über"], True, kept)
+    path.write_text("routes: []")
+    assert found.reload() is True
