@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["CONNECTORS", "GROUPS", "connectors", "group_field", "rule_problems", "rule_query", "rules", "threshold"]
 
 CONNECTORS = ("server-log", "index")
-GROUPS = {"dag-import-failed": "log.file.path"}
+GROUPS = {
+    "dag-import-failed": "log.file.path",
+    "rules-rejected": "log.file.path",
+    "canary-missing": "service.environment",
+}
 """Rules that the catalogue groups by no tag, and the field that says which thing it is."""
 _MATCHED, _OVER = "query matched", "recovered"
 _MOST_GROUPS = 100

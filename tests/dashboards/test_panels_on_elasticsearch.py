@@ -10,6 +10,7 @@ import pytest
 from filled import carried
 
 from dashboards.boards import BOARDS
+from dashboards.kibana.columns import kql
 from dashboards.kibana.kql import to_query
 from dashboards.kibana.objects import saved_objects
 from dashboards.kibana.rules import rules
@@ -106,7 +107,7 @@ def test_every_kind_of_event_has_a_row_on_a_panel_once_it_has_happened(drills_on
     for asked in searches(saved_objects(Names()), until - timedelta(hours=6), until):
         index = asked.index.replace("-*", f"-{environment}")
         for action in asked_for.get((asked.board, asked.panel), set()) & missing:
-            only = {"bool": {"filter": [asked.body["query"], {"term": {"event.action": action}}]}}
+            only = {"bool": {"filter": [asked.body["query"], to_query(kql((("event.action", (action,)),)))]}}
             answer = cluster.ask("POST", f"/{index}/_search?ignore_unavailable=true", {**asked.body, "query": only})
             missing -= {action} if rows(asked, answer) else set()
 
