@@ -110,7 +110,7 @@ NAMES = frozenset(
 )
 """Fields with names that Airflow or we gave, and no free text. Who may see the DAG sees them anyway, so they stay, even
 where somebody's password is such an everyday word."""
-_KEEP = re.compile(rb"(?i)(?:null|none|nil|true|false|undefined|\*+|\.{3}|<[\w -]{1,32}>)\Z")
+_KEEP = re.compile(rb"(?i)(?:[\[{(]+|null|none|nil|true|false|undefined|\*+|\.{3}|<[\w -]{1,32}>)\Z")
 """Values that say that there is none."""
 _EDGE = re.compile(rb"(?s).*[^\w.-]")
 _RUN = re.compile(rb"[\w.-]*")

@@ -52,6 +52,7 @@ receivers: {everybody: {channels: [file], fallback: log}}
 routes: [{receiver: everybody}]
 """
 BATCH = 40
+FEW = 4
 HARMED = 12
 """So many answers of a store are harmed before one is right."""
 
@@ -201,6 +202,8 @@ def the_law_holds(  # noqa: PLR0913 - what is put before it
     """The one body. ``harmed_store`` answers badly until what is good has arrived everywhere else; then well."""
     take_losses()
     found = inputs(seed)
+    if harmed_store is not None:  # each file is several requests to it, and the tests above lay down all of them
+        found = {target: some[:FEW] for target, some in found.items()}
     put(folder, settings, found)
     with relaying(settings) as relay, watching(settings, url) as threads:
         send(relay.statsd.port, found)
