@@ -64,6 +64,7 @@ def _let_run(soaking: Soaking, seconds: float, *, restarts: bool) -> None:
             f"\r{passed / 60:5.1f} of {seconds / 60:.0f} minutes, {len(soaking.faults)} restarts",
             end="",
             file=sys.stderr,
+            flush=True,
         )
         time.sleep(LOOK_S)
     print(file=sys.stderr)

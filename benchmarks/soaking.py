@@ -123,9 +123,9 @@ class Soaking:
 
     @contextmanager
     def running(self) -> Iterator[Api]:
-        """Start the platform, give a session with its Airflow, and stop it."""
-        self.contrail("up", "--detach", timeout_s=300)
+        """Start the platform, give a session with its Airflow, and stop it, also if it does not come up in time."""
         try:
+            self.contrail("up", "--detach", timeout_s=300)
             with Api(self.url, password(self.layout), patience_s=120) as api:
                 yield api
         finally:
