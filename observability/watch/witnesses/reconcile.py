@@ -48,6 +48,7 @@ from observability.watch.witnesses.assets import updated_assets
 from observability.watch.witnesses.diagnose import Verdict, diagnose_run, diagnose_task
 from observability.watch.witnesses.held_up import behind_pause, questions, triggered, unanswered
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, place_of, words_in
+from observability.watch.witnesses.peers import silent_peers
 from observability.watch.witnesses.people import People
 from observability.watch.witnesses.room import Room
 
@@ -106,6 +107,7 @@ class Scene:
     full: dict[str, float] = field(default_factory=dict)
     paused: dict[str, bool] = field(default_factory=dict)
     paused_until: int = 0
+    peers: dict[str, Any] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -166,6 +168,7 @@ class Reconciler:
             self._part("earlier runs", self._begun_before(now), scene, facts)
         if slow:
             self._slow_tried = now
+            self._part("each component", self._peers(scene, now), scene, facts)
             self._part("DAGs", self._dag_list(scene, now), scene, facts)
             self._part("import errors", self._imports(scene, now), scene, facts)
             self._part("waiting tasks", self._waiting(scene, now), scene, facts)
@@ -460,6 +463,11 @@ class Reconciler:
             scene.silent = [one for one in scene.silent if one != name]
             event = ComponentRecovered(identity=Identity(component=name), reason="it has a heartbeat again")
             yield observed(event, time=now)
+
+    def _peers(self, scene: Scene, now: float) -> Iterator[Fact]:
+        known = copy.deepcopy(scene.peers)
+        yield from silent_peers(self._api, known, now, self._thresholds().component_silent)
+        scene.peers = known
 
     def _silent(self, name: str, reason: str, now: float) -> Fact:
         state = {"triggerer": "deferred", "scheduler": "scheduled"}.get(name)
