@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select
 from watch_office import RULES, Office, failed, run_ended
 
-from observability.events import ComponentSilent, DeadlineMissed, Identity
+from observability.events import ComponentSilent, DeadlineMissed, Identity, TaskFailed, TaskRetried
 from observability.watch import book, schema
 from observability.watch.deadlines import Deadlines
-from observability.watch.facts import Fact, observed
+from observability.watch.facts import Fact, from_document, observed
 from observability.watch.ledger import Ledger, write_cursor
 from observability.watch.route import Deadline, Thresholds
 from observability.watch.withdrawals import open_runs
@@ -392,3 +392,19 @@ def test_a_silent_component_stays_silent_when_the_run_that_waits_for_it_is_delet
     airflow.deed("delete_dag_run")
     bureau.look()
     assert bureau.told() == [("opened", "")]
+
+
+def test_a_failure_that_airflow_had_not_heard_of_is_told_when_airflow_says_that_it_is_one(bureau):
+    away = TaskRetried(
+        identity=Identity(dag_id="load", task_id="t", run_id="r1", try_number=1, map_index=-1),
+        cause="platform", reason="no API server", error_type="AirflowRuntimeError",
+    )  # fmt: skip
+    bureau.see(from_document(away.document()))
+    bureau.pass_time(90)
+    assert bureau.told() == []
+    given_up = TaskFailed(identity=away.identity, cause="lost_heartbeat", reason="no heartbeat", witness="reconciler")
+    for _ in range(2):
+        bureau.see(observed(given_up, time=bureau.now))
+        bureau.pass_time(5)
+    assert bureau.told() == [("opened", "")]
+    assert _reported(bureau, "task.failed") == ["no API server"]  # who saw the exception knows the cause better
