@@ -185,7 +185,7 @@ def _tell_failure(kind: type[TaskFailed | TaskRetried], context: Mapping[str, An
 
 
 def _without_exception(context: Mapping[str, Any]) -> causes.Failure:
-    """Why an attempt failed that ended without an exception: one that waits for another DAG's run ends so."""
+    """The reason of a failure without an exception: one that waits for another DAG's run ends so."""
     task = context.get("task") or getattr(context["ti"], "task", None)
     other = getattr(task, "trigger_dag_id", None)
     if not isinstance(other, str):

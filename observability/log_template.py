@@ -181,7 +181,7 @@ def _parts(text: str) -> Iterator[_Part]:
 
 
 def _name_of(value: str) -> str:
-    """Which of the fields an expression is, else the expression itself."""
+    """The field that an expression is, else the expression itself."""
     plain = _DEFAULT.sub("", value)
     if "|" in plain or "(" in plain or "[" in plain:
         raise ValueError(f"{{{{ {value} }}}} changes a value, which cannot be undone")

@@ -13,7 +13,7 @@ __all__ = ["Account", "Waiting"]
 _LOUD = 100
 """So many documents of one stream refused in a row are not the documents' own fault."""
 RESULTS = ("emitted", "stored", "duplicate", "rejected", "dropped")
-"""What became of what was read. ``history`` beside them counts what was too old for the sink at its first start."""
+"""The results of what was read. ``history`` beside them counts what was too old for the sink at its first start."""
 
 
 @dataclass(slots=True)

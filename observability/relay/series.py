@@ -45,7 +45,7 @@ _AIRFLOWS = frozenset(
     {"asset", "dag", "dagbag", "dagrun", "deadline", "executor", "operator", "pool", "previously", "resumable",
      "scheduler", "task", "ti", "triggerer", "triggers"}
 )  # fmt: skip
-"""How the names of Airflow's metrics begin that are about a DAG, or may be."""
+"""The prefixes of Airflow's metrics that are about a DAG, or may be."""
 _FIRST_WORD = re.compile(r"[._]")
 FOLDED = (("folded", "true"),)
 FOLDED_METRICS = "contrail.telemetry.folded_metrics"

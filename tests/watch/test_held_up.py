@@ -1,4 +1,4 @@
-"""What waits for a person is told after a while, and that it waits no longer."""
+"""A task that waits for a person is notified after a while, and that it waits no longer."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _statsd(settings: Settings) -> str:
 
 
 def _journal(settings: Settings) -> str:
-    """Whether every task may write its events: one that runs as another user may not."""
+    """Check that every task may write its events: one that runs as another user may not."""
     where = {"metric.name": "contrail.telemetry.losses", "telemetry.reason": NOT_OURS}
     lost = _counted(settings, Query("airflow.statsd", where, since=datetime.now(timezone.utc) - _LATELY))
     if lost:

@@ -83,7 +83,7 @@ def _login(settings: Settings) -> str:
 
 
 def _version(settings: Settings) -> str:
-    """Whether it is an Airflow that this version was tried on: a newer one may write logs and answers unlike those."""
+    """Check that this version was tried on the Airflow: a newer one may write logs and answers unlike those."""
     version = str(_ask(settings, "/version")["version"])
     oldest, newest = TRIED
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])

@@ -334,7 +334,7 @@ def open_sink(settings: Settings) -> CloudWatchSink:
 
 
 def _written(batch: Batch, place: int) -> float | None:
-    """When a document was written, in s since 1970; None where it does not say."""
+    """The time of a document in s since 1970; None where it does not say."""
     found = milliseconds(sound([batch.documents[place]]), -1, len(batch.prefix))[0]
     return found / 1000 if found >= 0 else None
 

@@ -42,7 +42,7 @@ class StatsdStream:
         self._clients: dict[socket.socket, bytes] = {}
 
     def sockets(self) -> list[socket.socket]:
-        """What to wait for: the listener and its clients."""
+        """The sockets to wait for: the listener and its clients."""
         return [self._listener, *self._clients]
 
     def read(self, most_bytes: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""What waits for a person: a task for an answer, and a run that another DAG triggered for its own DAG's unpausing."""
+"""Find what waits for a person: a task for an answer, a run that another DAG triggered for its own DAG's unpausing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _QUESTIONS = "/dags/~/dagRuns/~/hitlDetails"
 
 
 def questions(api: AirflowApi) -> Iterator[dict[str, Any]]:
-    """What people were asked and have not answered, as the API says it; nothing from one that knows no such listing."""
+    """The questions that people have not answered, as the API says it."""
     asked = {"response_received": "false", "order_by": "created_at"}
     first = api.get(_QUESTIONS, limit=1, **asked)
     if isinstance(first, dict) and "hitl_details" not in first:

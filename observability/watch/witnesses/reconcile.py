@@ -808,7 +808,7 @@ def _dag_version(one: dict[str, Any]) -> int | None:
 
 
 def _remembered(one: dict[str, Any]) -> list[Any]:
-    """What a scene keeps of a task that waits."""
+    """The part of a waiting task that a scene keeps."""
     return [*(one[name] for name in _STUCK), {name: one[name] for name in _IN_LOOP if one.get(name)}]
 
 
