@@ -579,6 +579,7 @@ class _Incident(Event, frozen=True, kw_only=True):
     incident_id: str
     incident_key: str
     incident_state: str
+    incident_title: str | None = None
     severity: str
     count: int
     reason: str
@@ -727,6 +728,7 @@ _FIELD: dict[str, str] = {
     "incident_id": "incident.id",
     "incident_key": "incident.key",
     "incident_state": "incident.state",
+    "incident_title": "incident.title",
     "severity": "incident.severity",
     "count": "incident.count",
     "age_ns": "incident.age",

@@ -53,8 +53,8 @@ def answers(url):
 
 
 @contextlib.contextmanager
-def logged_in(url, home):
-    """A browser in which the platform's person has logged in."""
+def browser():
+    """A headless Chromium."""
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000"):
         options.add_argument(argument)
@@ -65,14 +65,21 @@ def logged_in(url, home):
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
     try:
         driver.set_page_load_timeout(60)
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextlib.contextmanager
+def logged_in(url, home):
+    """A browser in which the platform's person has logged in."""
+    with browser() as driver:
         driver.get(url)
         wait_for(driver, By.NAME, "username").send_keys(USER)
         driver.find_element(By.NAME, "password").send_keys(password(Layout(home)))
         driver.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
         wait_for(driver, By.LINK_TEXT, "Contrail")
         yield driver
-    finally:
-        driver.quit()
 
 
 def wait_for(driver, by, what):

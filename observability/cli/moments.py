@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 from observability.watch.errors import WatchError
 from observability.watch.route import parse_duration
+from observability.watch.spans import lasting
 
 __all__ = ["iso", "lasting", "later_moment_of", "moment_of"]
 
@@ -29,17 +30,6 @@ def later_moment_of(text: str, now: float) -> float:
 def iso(moment: float) -> str:
     """The moment in UTC, to the millisecond."""
     return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def lasting(seconds: float) -> str:
-    """A span as people say it: 4467 -> ``1 h 14 min``; 100 -> ``1 min 40 s``; below zero is zero."""
-    left = max(0, round(seconds))
-    parts = []
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        number, left = divmod(left, size)
-        parts.append((number, unit))
-    first = next((place for place, (number, _) in enumerate(parts) if number), len(parts) - 1)
-    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
 
 
 def _written(text: str) -> float:

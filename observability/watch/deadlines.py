@@ -27,6 +27,7 @@ from observability.watch.incidents import key_of
 from observability.watch.ledger import read_cursor, write_cursor
 from observability.watch.pauses import Pauses
 from observability.watch.route import CONDITIONS, Deadline
+from observability.watch.spans import lasting
 from observability.watch.usual import Past, usual_band
 
 if TYPE_CHECKING:
@@ -366,7 +367,7 @@ def _lasting(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
         what = f"task {subject}" if subject else "the run"
         run_id, task_id = occasion.partition("\x1f")[0], subject or None
         if last >= due:
-            reason = f"{what} takes longer {than}than {timedelta(seconds=round(limit))}, it began at {_moment(start)}"
+            reason = f"{what} takes longer {than}than {lasting(limit)}, it began at {_moment(start)}"
             yield Standing("missed" if end is None else "over", dag_id, due, reason, run_id, task_id, end)
         elif end is None and deadline.warn < 1 and now >= start + limit * deadline.warn:
             yield Standing("near", dag_id, due, f"{what} is not done, and is due at {_moment(due)}", run_id, task_id)
@@ -465,7 +466,7 @@ def _age(  # noqa: PLR0913, PLR0917 - one rule for assets and successes
     due = since + within + paused
     words = f"{what} since {_moment(since)}" if last is not None else f"{what} that is known"
     if now >= due:
-        yield Standing("missed", dag_id, due, f"{words}; {timedelta(seconds=round(within))} are allowed")
+        yield Standing("missed", dag_id, due, f"{words}; {lasting(within)} allowed")
     elif deadline.warn < 1 and now >= due - within * (1 - deadline.warn):
         yield Standing("near", dag_id, due, f"{words}; it is due at {_moment(due)}")
 

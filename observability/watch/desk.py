@@ -39,6 +39,7 @@ from observability.watch.ledger import read_cursor
 from observability.watch.reminders import due_together, is_due, put_off
 from observability.watch.route import Match, matches, policy_for
 from observability.watch.runs import RunMark, is_current
+from observability.watch.titles import title_of
 from observability.watch.withdrawals import cleared, withdrawn
 
 if TYPE_CHECKING:
@@ -567,6 +568,7 @@ def _event(kind: Any, one: Incident, now: float) -> Event:
         incident_id=one.id,
         incident_key=one.key,
         incident_state=one.state,
+        incident_title=title_of(one, now=now),
         severity=one.severity,
         count=one.count,
         reason=one.reason,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -20,6 +20,7 @@ from observability.raised import Frame
 from observability.runbooks import runbook_address, runbook_page
 from observability.watch import render
 from observability.watch.fit import shorten
+from observability.watch.spans import lasting
 from observability.watch.titles import title_of
 
 if TYPE_CHECKING:
@@ -303,11 +304,11 @@ def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
     evidence, over = incident.evidence, kind == "resolved"
     error = ": ".join(str(evidence[name]) for name in ("error.type", "error.message") if evidence.get(name))
     step = "" if over else _OWN_STEP.get(incident.family) or _NEXT.get(incident.cause, "")
-    lasted = timedelta(seconds=round((incident.resolved_at or incident.last_seen) - incident.first_seen))
+    lasted = lasting((incident.resolved_at or incident.last_seen) - incident.first_seen)
     return [
         ("Cause", "" if incident.family in _OWN_STEP else CAUSE_LABELS.get(incident.cause, incident.cause)),
         ("Since", _shown_moment(incident.first_seen)),
-        ("Lasted", str(lasted) if over else ""),
+        ("Lasted", lasted if over else ""),
         ("Error", "" if over else error),
         ("At", "" if over else _frames(evidence)),
         ("Signal", evidence.get("airflow.signal")),

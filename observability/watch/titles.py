@@ -32,6 +32,7 @@ _EXECUTOR = re.compile(
     re.DOTALL,
 )
 """The scheduler writes this for a task whose process ended without a word (airflow.jobs.scheduler_job_runner)."""
+_REASON_MOST = 140
 _ROWS = re.compile(r"step (.+) of (.+) wrote (\d+) rows: (.+)", re.DOTALL)
 
 
@@ -114,7 +115,8 @@ def _broken_file(one: Incident, _kind: str, _now: float) -> str:
 
 
 def _columns(one: Incident, _kind: str, _now: float) -> str:
-    return f"{one.dag_id}: columns of {one.name or 'an input'} changed: {_short(one.reason)}"
+    which = _short(one.reason).rpartition(" changed: ")[2]
+    return f"{one.dag_id}: columns of {one.name or 'an input'} changed: {which}"
 
 
 def _deadline(one: Incident, kind: str, now: float) -> str:
@@ -195,7 +197,10 @@ def _short(reason: str) -> str:
     if found := _EXECUTOR.match(reason.strip()):
         more = f": {_short(found[4])}" if found[4] else ""
         return f"{found[1]} reports {found[2]}, Airflow had it {found[3]}{more}"
-    return reason.strip().partition("\n")[0].strip().rstrip(".")[:140]
+    first = reason.strip().partition("\n")[0].strip().rstrip(".")
+    return (
+        first if len(first) <= _REASON_MOST else f"{first[:_REASON_MOST].rpartition(' ')[0] or first[:_REASON_MOST]}…"
+    )
 
 
 def _peak(one: Incident) -> str:

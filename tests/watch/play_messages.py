@@ -7,17 +7,17 @@ The engine makes the messages from facts, and the channels' own renderers their 
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from programs import NEEDED
+from chromium import browser
 from watch_office import Office, failed, run_ended
 
 from observability.watch import render
@@ -27,6 +27,7 @@ from observability.watch.ledger import Ledger
 from observability.watch.messages import Links
 from observability.watch.notify import Teller
 from observability.watch.route import parse_rules
+from observability.watch.spans import lasting
 
 RULES = """
 channels: {slack: {type: file}}
@@ -97,7 +98,7 @@ def play(office):
          reason="set to failed by bob")),
         ("A component is down", finding("component", "its last heartbeat was 32 s ago; 4 scheduled tasks wait for it",
          name="scheduler", evidence={"affected": "flights_daily.load, weather.join"})),
-        ("A deadline was missed", finding("deadline", "the run takes longer than 2:00:00", dag_id="airports",
+        ("A deadline was missed", finding("deadline", f"the run takes longer than {lasting(7200)}", dag_id="airports",
          cause="deadline",
          run_id="manual__3", name="by-noon", evidence={"deadline.due": "2026-07-03T11:48:00Z"})),
         ("A DAG file does not parse", finding("import", "SyntaxError: '(' was never closed", name="dags/carriers.py",
@@ -138,17 +139,17 @@ def mrkdwn(text):
     return re.sub(r"(?m)^\*(.+?)\*$", r"<b>\1</b>", text).replace("\n", "<br>")
 
 
-def picture(page, path):
+def picture(driver, page, path):
     """Draw a page as high as it is."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.html"
         file.write_text(PAGE + page)
-        chromium = shutil.which(NEEDED["browser"][0][0])
-        size = 300 + 21 * len(re.findall(r"<br|<div|<tr|<p|\n", page))
-        subprocess.run(
-            [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--screenshot={path}",
-             f"--window-size=808,{min(1400, size)}", file.as_uri()], check=True, capture_output=True, timeout=60,
-        )  # fmt: skip
+        driver.get(file.as_uri())
+        height = driver.execute_script("return document.body.getBoundingClientRect().height")
+        size = {"width": 808, "height": int(height) + 1, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        drawn = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+        path.write_bytes(base64.b64decode(drawn["data"]))
 
 
 def terminal(ledger_url, home, incident_id):
@@ -161,7 +162,7 @@ def terminal(ledger_url, home, incident_id):
 
 def main(docs):
     """Write the page and its pictures below ``docs``."""
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, browser() as driver:
         Path(home, "rules.yaml").write_text(RULES)
         url = f"sqlite:///{home}/ledger.db"
         ledger = Ledger(url)
@@ -173,8 +174,8 @@ def main(docs):
                  "*The Slack pictures are our own drawing of the blocks that are sent.*", ""]  # fmt: skip
         for number, (title, message) in enumerate(play(office), 1):
             name = f"message-{number:02}"
-            picture(slack_page(render.slack(message)["blocks"]), docs / "pictures" / f"{name}-slack.png")
-            picture(render.html(message), docs / "pictures" / f"{name}-mail.png")
+            picture(driver, slack_page(render.slack(message)["blocks"]), docs / "pictures" / f"{name}-slack.png")
+            picture(driver, render.html(message), docs / "pictures" / f"{name}-mail.png")
             sent = payload(message, "…")
             parts += [f"## {number}. {title}", "", f"`{render.subject(message)}`", "",
                       f"![In Slack](pictures/{name}-slack.png)", "", f"![As a mail](pictures/{name}-mail.png)", "",

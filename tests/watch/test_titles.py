@@ -89,3 +89,10 @@ def test_a_later_message_says_what_became_of_it(kind, start):
         title_of(incident(task_id="load", reason="ValueError: no"), kind)
         == f"{start}flights_daily: load failed: ValueError: no"
     )
+
+
+def test_a_reason_that_is_long_ends_between_two_words():
+    words = "dag_run.started, " * 20
+    title = title_of(incident(family="canary", reason=words))
+    assert title.endswith("dag_run.started,…")
+    assert len(title) < 180

@@ -172,11 +172,13 @@ def _causes(events: list[Document]) -> dict[str, int]:
 
 
 def _alerts(events: list[Document]) -> list[dict[str, Any]]:
+    titles = {event.get("incident.id"): event.get("incident.title") for event in events if "incident.title" in event}
     return [
         {
             "dag_id": event.get("airflow.dag_id"),
             "task_id": event.get("airflow.task_id"),
             "cause": event.get("airflow.cause"),
+            "title": titles.get(event.get("incident.id"), ""),
             "channel": event.get("notification.channel"),
             "state": event.get("notification.state"),
         }

@@ -6,7 +6,10 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
+
+from observability.catalog import CAUSE_LABELS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,15 +58,15 @@ def show_summary(told: Telling, books: Books, result: dict[str, Any], console: C
     table.add_column("how many", overflow="fold")
     rows = result["rows"]
     table.add_row("rows", f"{rows['in']} in = {rows['out']} out + {rows['rejected']} rejected, each with its rule")
-    table.add_row("failed tasks by cause", _words(result["causes"]))
+    causes = {CAUSE_LABELS.get(cause, cause): number for cause, number in result["causes"].items()}
+    table.add_row("failed tasks by cause", _words(causes))
     table.add_row("log lines", f"{books.logs.emitted} written, {books.logs.stored} stored")
     for dataset, pair in books.journal.items():
         table.add_row(dataset, f"{pair.emitted} written, {pair.stored} stored")
     table.add_row("metric series", str(books.series))
     table.add_row("events", _words(result["events"]))
     for alert in result["alerts"]:
-        task = alert["task_id"] or "the run"
-        table.add_row("alert", f"{alert['dag_id']} {task}: {alert['cause']} → {alert['channel']}: {alert['state']}")
+        table.add_row("alert", f"{escape(alert['title'])} → {alert['channel']}: {alert['state']}")
     console.print(table)
     faults = books.faults()
     console.print("[red]The books do not balance: " + "; ".join(faults) if faults else "[green]The books balance.")

@@ -517,7 +517,7 @@ class Reconciler:
         due, since = self._next_run(one, scene, now)
         late = bool(due) and now - max(seconds(due), since) > self._thresholds().overdue
         if late and self._has_room(one):
-            reason = f"the run that was due at {due} has not begun"
+            reason = f"the run that was due at {str(due)[:19].replace('T', ' ')} UTC has not begun"
             overdue = DagRunOverdue(identity=self._identity({"dag_id": one["dag_id"]}), reason=reason)
             yield observed(overdue, time=now, certainty=SEEN, about=_about_dag(one, self._environment))
 

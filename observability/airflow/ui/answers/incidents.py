@@ -22,9 +22,10 @@ def still_open(alerts: Iterable[Document], begins: str, ends: str, about: tuple[
 
 
 def open_incidents(alerts: Iterable[Document], *, resolved: bool = False) -> list[Document]:
-    """The last account of each incident that is open; ``resolved``: or was."""
+    """The last account of each incident that is open, the newest first; ``resolved``: or was."""
     last: dict[str, Document] = {}
     for document in alerts:
         if document["event.action"].startswith("incident."):
             last[document.get("incident.id", "")] = document
-    return [document for document in last.values() if resolved or document["event.action"] != "incident.resolved"]
+    found = [document for document in last.values() if resolved or document["event.action"] != "incident.resolved"]
+    return sorted(found, key=lambda document: str(document.get("@timestamp")), reverse=True)

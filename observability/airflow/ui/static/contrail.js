@@ -92,6 +92,20 @@
   addEventListener("resize", () => { clearTimeout(pending); pending = setTimeout(draw, 150); });
   draw();
 
+  // On a phone a row stands on several lines, where each cell needs its column's heading and an empty one needs no room.
+  const head = (root) => {
+    for (const table of root.querySelectorAll("table.rows")) {
+      const names = [...table.querySelectorAll("thead th")].map((cell) => cell.textContent.trim());
+      for (const row of table.querySelectorAll("tbody tr")) {
+        [...row.cells].forEach((cell, at) => {
+          cell.dataset.head = names[at] ?? "";
+          if (["", "–"].includes(cell.textContent.trim())) cell.dataset.empty = "";
+        });
+      }
+    }
+  };
+  head(document);
+
   // A board's panels are asked for when they come near the screen, each with the board's own filters.
   const fill = async (panel) => {
     const answer = panel.querySelector(".answer");
@@ -101,6 +115,7 @@
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       if (!response.ok) throw new Error(page.querySelector(".why")?.textContent ?? response.statusText);
       answer.replaceChildren(...page.body.childNodes);
+      head(answer);
       answer.querySelectorAll(".chart").forEach(drawOne);
     } catch (error) {
       answer.textContent = `This panel could not be loaded: ${error.message}`;
