@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,6 +30,7 @@ from observability.watch.proof import Proof
 from observability.watch.rules_in_force import keep_rules
 from observability.watch.seen import SeenEvents
 from observability.watch.witnesses.api import AirflowApi
+from observability.watch.witnesses.executor_log import scheduler_lines
 from observability.watch.witnesses.journal import JournalWitness
 from observability.watch.witnesses.kibana import KibanaWitness
 from observability.watch.witnesses.reconcile import Reconciler
@@ -228,7 +230,10 @@ class Watcher:
 
     def _reconciler(self, api: AirflowApi) -> Reconciler:
         settings, rules = self._settings, self._rules
-        return Reconciler(api, settings.log_folder, lambda: rules.rules.thresholds, settings.contrail.environment)
+        return Reconciler(
+            api, settings.log_folder, lambda: rules.rules.thresholds, settings.contrail.environment,
+            partial(scheduler_lines, settings),
+        )  # fmt: skip
 
     def _witnesses(self) -> list[Looker | Confirmer | KibanaWitness]:
         """Those that look in a thread of their own from the beginning; the store's begins with the first round."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import psutil
 import pytest
@@ -46,6 +48,13 @@ def test_it_tells_its_five_cases_apart(demo):
 def test_each_failed_task_is_told_once(demo):
     told = sorted((alert["task_id"], alert["cause"], alert["state"]) for alert in demo.result["alerts"])
     assert told == [("exception", "app", "sent"), ("sigkill", "killed", "sent")]
+
+
+def test_a_platform_that_is_started_on_its_home_later_loads_no_further_days(demo):
+    database = next((demo.home / "airflow").glob("*.db"))
+    with closing(sqlite3.connect(database)) as airflow:
+        paused = dict(airflow.execute("select dag_id, is_paused from dag"))
+    assert paused["flights_daily"] == 1
 
 
 def test_nothing_was_lost_on_the_way(demo):

@@ -28,13 +28,18 @@ _EXECUTOR = (
     ("oom", re.compile(r"OOM[- ]?Killed|\bexit code:? ?137\b.*memory|memory limit", re.IGNORECASE)),
     (
         "killed",
-        re.compile(r"\bevict(ed|ion)\b|\bpreempt(ed|ion|ing)\b|DeadlineExceeded|node (was )?shut ?down", re.IGNORECASE),
+        re.compile(
+            r"\bevict(ed|ion)\b|\bpreempt(ed|ion|ing)\b|DeadlineExceeded|node ?(was )?shut ?down"
+            r"|imminent node shutdown|because of (Terminated|Shutdown)$",
+            re.IGNORECASE,
+        ),
     ),
     (
         "platform",
         re.compile(
             r"ErrImagePull|ImagePullBackOff|InvalidImageName|image not found|manifest unknown"
-            r"|CreateContainer(Config)?Error|CrashLoopBackOff|FailedMount|Unschedulable"
+            r"|CreateContainer(Config)?Error|CrashLoopBackOff|FailedMount|Unschedulable|ProviderFailed|UnexpectedAdmissionError|OutOf(cpu|memory|pods)"
+            r"|NodeAffinity|RunContainerError|ContainerCannotRun|StartError|Invalid executor_config"
             r"|CannotPullContainerError|exceeded quota",
             re.IGNORECASE,
         ),
@@ -58,9 +63,9 @@ class Verdict:
 
 
 def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest first
-    one: dict[str, Any], events: Sequence[dict[str, Any]], words: LastWords
+    one: dict[str, Any], events: Sequence[dict[str, Any]], words: LastWords, pod: Sequence[str] = ()
 ) -> Verdict:
-    """Why the attempt ``one`` (as the API shows it) failed."""
+    """Why the attempt ``one`` (as the API shows it) failed; ``pod``: what its executor wrote of the pod."""
     evidence = {**words.evidence, "airflow.state": one["state"], "host.name": one.get("hostname") or ""}
     if one.get("duration"):
         evidence["event.duration"] = int(one["duration"] * 1e9)
@@ -68,7 +73,7 @@ def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest fir
     if (hand := _hand(mine, one)) is not None:
         return Verdict("cancelled", f"marked failed by {hand.get('owner') or 'somebody'}", CERTAIN, evidence)
     said = {event["event"]: event for event in mine}
-    if (executor := _executor_words(mine, words)) is not None:
+    if (executor := _executor_words(mine, words, pod)) is not None:
         return Verdict(*executor, SEEN, {**evidence, "executor": executor[1]})
     if "stuck in queued tries exceeded" in said:
         return Verdict(
@@ -85,19 +90,19 @@ def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest fir
     return Verdict("app", "it failed, and its log does not say why", GUESSED, evidence)
 
 
-def _executor_words(events: Sequence[dict[str, Any]], words: LastWords) -> tuple[str, str] | None:
+def _executor_words(events: Sequence[dict[str, Any]], words: LastWords, pod: Sequence[str]) -> tuple[str, str] | None:
     """The cause and the words of an executor that lost a pod or worker: from Airflow's event log, or the task's own."""
     if "error.type" in words.evidence:
         return None
     texts = [str(event.get("extra") or "") for event in events if _is_by_executor(event)]
     lines = [] if words.cause else words.evidence.get("log_tail") or []  # what the supervisor says is surer
     lines = [line for line in lines if line not in words.spoken]  # a task can print anything
-    for text in (*reversed(texts), *reversed(lines)):
+    for text in (*pod, *reversed(texts), *reversed(lines)):
         told = text.rpartition("Extra info:")[2].strip() or text
         for cause, pattern in _EXECUTOR:
             if pattern.search(told):
                 return cause, " ".join(told.split())[:_WORDS_MOST]
-    return None
+    return ("killed", pod[0][:_WORDS_MOST]) if pod else None
 
 
 def _is_by_executor(event: dict[str, Any]) -> bool:

@@ -46,6 +46,7 @@ from observability.watch.witnesses.alone import ODD_ANSWERS, Questions
 from observability.watch.witnesses.api import ApiUnavailable, path_of
 from observability.watch.witnesses.assets import updated_assets
 from observability.watch.witnesses.diagnose import Verdict, diagnose_run, diagnose_task
+from observability.watch.witnesses.executor_log import asks_for_pod, words_about_pod
 from observability.watch.witnesses.held_up import behind_pause, questions, triggered, unanswered
 from observability.watch.witnesses.logs import LastWords, last_words, log_path, place_of, words_in
 from observability.watch.witnesses.peers import silent_peers
@@ -114,9 +115,16 @@ class Reconciler:
     """Asks Airflow's API. :meth:`look` is safe to repeat: what it remembers is written by the caller."""
 
     def __init__(
-        self, api: AirflowApi, log_folder: Path, thresholds: Callable[[], Thresholds], environment: str
+        self,
+        api: AirflowApi,
+        log_folder: Path,
+        thresholds: Callable[[], Thresholds],
+        environment: str,
+        scheduler_lines: Callable[[float], list[str] | None] = lambda _moment: [],
     ) -> None:
+        """``scheduler_lines`` answers what schedulers warned of around a moment, None where that cannot be read."""
         self._api, self._folder, self._thresholds, self._environment = api, log_folder, thresholds, environment
+        self._scheduler_lines = scheduler_lines
         self.dags: dict[str, dict[str, Any]] = {}
         self._known: Callable[[str], Fact | None] = lambda _key: None
         self._events_of: dict[tuple[str, str] | None, list[dict[str, Any]]] = {}
@@ -306,13 +314,21 @@ class Reconciler:
         if not words.evidence and one.get("start_date"):
             words = self._questions.ask(about, partial(self._words_by_api, one), none)
         events = self._questions.ask(f"event log of {_name_of(one)}", partial(self._events, one), None)
-        self._ask_again(bare.key, one, complete=words is not none and events is not None)
-        judge = partial(diagnose_task, one, events or [], words)
+        pod = self._about_pod(one, events or [])
+        complete = words is not none and events is not None and pod is not None
+        self._ask_again(bare.key, one, complete=complete)
+        judge = partial(diagnose_task, one, events or [], words, pod or ())
         unknown = Verdict("app", _UNTOLD, GUESSED, words.evidence)
         verdict = self._questions.row(f"cause of {_name_of(one)}", judge, unknown)
         return self._about_task(
             one, "failed", verdict.evidence, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
         )
+
+    def _about_pod(self, one: dict[str, Any], events: list[dict[str, Any]]) -> list[str] | None:
+        """What the executor said of the attempt's pod; None where it will have said something that is not here yet."""
+        if not one.get("end_date") or not asks_for_pod(events):
+            return []
+        return words_about_pod(one, self._scheduler_lines(seconds(one["end_date"])) or ()) or None
 
     def _ask_again(self, key: str, one: dict[str, Any], *, complete: bool) -> None:
         """Remember a failure whose evidence could not be had, so that it is asked for a few times more."""
