@@ -91,19 +91,27 @@ def test_the_demo_on_a_disk_without_room_says_so_at_once(tmp_path):
     assert (done.returncode, "MiB are free" in done.stderr, "Connection refused" in done.stderr) == (2, True, False)
 
 
-def left_behind(tmp_path, home):
+WAITS = "print('idle', flush=True); import time; time.sleep(120)"
+TITLED = f"from setproctitle import setproctitle; setproctitle('airflow worker -- LocalExecutor: <idle>'); {WAITS}"
+"""As Airflow's idle workers: a title stands where their environment stood."""
+
+
+def left_behind(tmp_path, home, program=WAITS):
     """A process as a killed platform leaves it: a child of a component whose session it shares, told to wait."""
     layout = Layout(tmp_path / home)
     layout.create()
     environ = clean_environment(CONTRAIL_HOME=str(layout.home), AIRFLOW_HOME=str(layout.airflow_home))
     parent = (
-        "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
+        "import os, subprocess, sys, time\n"
+        "log = open(sys.argv[1], 'w')\n"
+        "child = subprocess.Popen([sys.executable, '-c', sys.argv[2]], stdout=log)\n"
+        "while not os.path.getsize(sys.argv[1]): time.sleep(0.02)\n"
         "print(child.pid, flush=True)\n"
     )
     component = subprocess.Popen(
-        [sys.executable, "-c", parent], env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+        [sys.executable, "-c", parent, layout.components / "scheduler.log", program],
+        env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
     child = int(component.stdout.readline())
     component.wait()
     component.stdout.close()
@@ -112,9 +120,10 @@ def left_behind(tmp_path, home):
     return layout, child
 
 
-def test_what_a_killed_platform_left_behind_is_ended_before_the_next_one(tmp_path):
-    layout, child = left_behind(tmp_path, "one")
-    other, stays = left_behind(tmp_path, "two")
+@pytest.mark.parametrize("program", [WAITS, TITLED], ids=["with its environment", "with a title over it"])
+def test_what_a_killed_platform_left_behind_is_ended_before_the_next_one(tmp_path, program):
+    layout, child = left_behind(tmp_path, "one", program)
+    other, stays = left_behind(tmp_path, "two", program)
     assert [process.pid for process in leftovers.leftovers(layout)] == [child]
     assert leftovers.end_leftovers(layout) == 1
     wait_until(lambda: leftovers.leftovers(layout) == [], within=10)

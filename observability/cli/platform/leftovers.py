@@ -1,13 +1,15 @@
 """Processes that a killed platform left behind: ended before the next one of the same home starts.
 
 When keeper and supervisor are killed together, nobody is left to end the scheduler's idle workers. They are known by
-their session, which is that of a component of the last platform, and by their environment, which names its home.
+their session, which is that of a component of the last platform, and by its home: in their environment, or as the
+folder of a file that they hold open, because Airflow's workers write their title over their environment.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -47,6 +49,8 @@ def _is_one(process: psutil.Process, sessions: set[int], layout: Layout) -> bool
         if os.getsid(process.pid) not in sessions or process.status() == psutil.STATUS_ZOMBIE:
             return False
         known = process.environ()
+        if "CONTRAIL_HOME" in known:
+            return known["CONTRAIL_HOME"] == str(layout.home) and known.get("AIRFLOW_HOME") == str(layout.airflow_home)
+        return any(Path(file.path).is_relative_to(layout.home) for file in process.open_files())
     except (psutil.Error, OSError):
         return False
-    return known.get("CONTRAIL_HOME") == str(layout.home) and known.get("AIRFLOW_HOME") == str(layout.airflow_home)
