@@ -82,6 +82,7 @@ HEADINGS = {
     "event": "Line",
     "event.duration": "Duration",
     "event.reason": "Reason",
+    "incident.title": "What happened",
     "incident.count": "Times",
     "incident.runbook": "Runbook",
     "incident.state": "State",

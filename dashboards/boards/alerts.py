@@ -202,7 +202,7 @@ ALERTS = Board(
     "alerts",
     "Contrail: alerts",
     "What was opened, who was told, how long it took.",
-    (asked.ENVIRONMENT, asked.DAG_ID, Control("Severity", "incident.severity")),
+    (asked.ENVIRONMENT, asked.DAG_ID, asked.OWNER, Control("Severity", "incident.severity")),
     (_INCIDENTS, _NOISE, _DELIVERY),
     since="now-7d",
 )

@@ -73,10 +73,10 @@ SAVED = (
         (
             "incident.severity",
             "event.action",
-            "airflow.dag_id",
+            "incident.title",
             "airflow.cause",
             "incident.count",
-            "event.reason",
+            "airflow.dag_id",
             "airflow.run_path",
             "incident.runbook",
         ),

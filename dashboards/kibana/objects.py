@@ -29,7 +29,7 @@ _VERSION = "8.12.2"
 _TYPE_VERSIONS = {"dashboard": "8.9.0", "index-pattern": "8.0.0", "search": "8.0.0"}
 _COLUMNS = 48
 _LINKS_HEIGHT, _HEADER_HEIGHT = 2, 3
-_WORDY = {"event", "event.reason", "error.message", *alerts.WORDY}
+_WORDY = {"event", "event.reason", "error.message", "incident.title", *alerts.WORDY}
 _WIDTHS = {
     "level": 80,
     "airflow.try_number": 60,
