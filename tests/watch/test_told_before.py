@@ -33,8 +33,13 @@ def usual_runs_then_one(office):
     office.begin("r1")
 
 
-def asset_was_updated(office):
-    office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r0"))
+def asset_was_updated(office, hours_ago=0):
+    when = office.now - hours_ago * HOUR
+    office.see(Fact(family="asset", sign="noted", time=when, name="s3://b/k", dag_id="load", run_id="r0"))
+
+
+def asset_was_updated_the_day_before(office):
+    asset_was_updated(office, hours_ago=12)
 
 
 def wrote(*counts):
@@ -67,7 +72,9 @@ WAYS = {
     "task_finishes_within": ("10m", task_begins, a_task_fails),
     "slower_than_usual": (5, usual_runs_then_one, a_task_fails),
     "starts_by": ("06:00", nothing, no_run_begins),
+    "run_finishes_by": ("06:00", run_begins, a_task_fails),
     "fresh_within": ("1h", asset_was_updated, a_task_fails),
+    "fresh_by": ("06:00", asset_was_updated_the_day_before, a_task_fails),
     "rows_at_least": (1000, wrote(5000, 900), a_task_fails),
     "rows_unlike_usual": (6, wrote(1000, 1010, 990, 1005, 1000, 20), a_task_fails),
     "success_within": ("3h", nothing, a_task_fails),
@@ -77,14 +84,20 @@ WAYS = {
 def played(ledger, condition, *, fails):
     value, begin, fail = WAYS[condition]
     deadline = {"name": "due", "dag": "load", condition: value, "severity": "error"}
-    deadline |= {"asset": "s3://b/k"} if condition == "fresh_within" else {}
+    deadline |= {"asset": "s3://b/k"} if condition.startswith("fresh") else {}
     deadline |= {} if condition.startswith("rows") else {"warn": 1}
     office = Clockwork(ledger, deadline, dags={"load": {}})
     office.desk.teller.rules.deadlines.append(Deadline.model_validate(deadline))
     office.now = MORNING
     with ledger.transaction(lock=True) as connection:
         office.deadlines.check(connection, office.now)  # it was looked at before anything was due
-    if fails and begin not in (run_begins, task_begins, usual_runs_then_one, asset_was_updated):
+    if fails and begin not in (
+        run_begins,
+        task_begins,
+        usual_runs_then_one,
+        asset_was_updated,
+        asset_was_updated_the_day_before,
+    ):
         fail(office)
         office.pass_time(120)
     begin(office)
