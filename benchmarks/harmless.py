@@ -1,4 +1,4 @@
-"""How many lines of real text, in which no secret is, the mask changes; ``HARMLESS_SHOW=1`` shows them."""
+"""Count the lines of real text without a secret that the mask changes; ``HARMLESS_SHOW=1`` shows them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _logs(folder: Path) -> Iterator[str]:
 
 
 def _texts() -> Iterator[str]:
-    """What Airflow says: the lines of its sources with a message in them."""
+    """Yield the lines of Airflow's sources that have a message in them."""
     import airflow
 
     for path in sorted(Path(airflow.__file__).parent.rglob("*.py")):

@@ -37,7 +37,7 @@ _LONGEST_RECORD = 200_000
 _LONGEST_TEXT = 20_000
 _LONGEST_LIST = 200
 _SAID = ("airflow.cause", "event.reason", "error.type", "error.frame", "error.fingerprint")
-"""What the log line of an event says beside its message: who reads only the log gives the same verdict."""
+"""The fields of an event's log line beside its message: who reads only the log gives the same verdict."""
 NOT_OURS = "journal_of_another_user"
 """The reason for the losses of a process that may not write the journal, such as a task with ``run_as_user``."""
 _NOT_OURS = frozenset({errno.EACCES, errno.EPERM})

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 MASK = "***"
-"""What stands where a secret was; Airflow's masker writes the same."""
+"""The text in place of a secret; Airflow's masker writes the same."""
 
 _SHORTEST = 3
 """A shorter value is masked by its key only: as a value it would be found in every other word."""
@@ -141,7 +141,7 @@ class _Ready:
 
 
 class _Found(NamedTuple):
-    """What a pattern of the automaton stands for: a form of a secret, a piece of one, or a hint."""
+    """The meaning of a pattern of the automaton: a form of a secret, a piece of one, or a hint."""
 
     secret: bool = False
     base64: bool = False
@@ -152,7 +152,7 @@ class _Found(NamedTuple):
 
 
 class _Rules(NamedTuple):
-    """What to look for, made ready: ``automaton`` finds all, overlaps included; ``found`` says what each pattern is.
+    """The secrets to look for: ``automaton`` finds all, overlaps included; ``found`` says what each pattern is.
 
     ``longest`` is the length of the longest pattern in bytes.
     """
@@ -183,7 +183,7 @@ def forget_secrets() -> None:
 
 
 def is_clean(line: bytes) -> bool:
-    """Whether nothing in ``line`` (text, or a document as JSON) can be a secret; False says: look closer."""
+    """True if nothing in ``line`` (text, or a document as JSON) can be a secret; False says: look closer."""
     return not _ready.scan(line.lower()) and (_AT not in line or b"://" not in line)
 
 
@@ -253,7 +253,7 @@ class _Search:
         self.is_broken = False  # a piece of a secret's base64 was seen
 
     def spans(self) -> list[tuple[int, int]]:
-        """Where the secrets are, in any order, overlaps included."""
+        """The places of the secrets, in any order, overlaps included."""
         if self._hints(self.raw) and self.is_broken:
             self._join_lines()
         if b"@" in self.raw:
@@ -316,7 +316,7 @@ class _Search:
             self._mask_value(name.lower(), *value)
 
     def _value_of(self, name: bytes, begins: int) -> tuple[int, re.Pattern[bytes]] | None:
-        """Where the value of a name begins, and what it looks like where it has no quotes."""
+        """The start of a name's value, and its pattern where it has no quotes."""
         raw, end = self.raw, self.name_ends
         if match := _ASSIGNED.match(raw, end):
             return match.end(), _VALUE

@@ -138,7 +138,7 @@ class Lane(threading.Thread):
         self._stopping = threading.Event()
         self._checkpoint: Checkpoint | None = None
         self.tried = threading.Event()
-        """Whether the ends were opened, or could not be."""
+        """True if the ends were opened, or could not be."""
         self.finished: array[int] | None = None
         """The stamps, in order, of files that it had read to their end when it began; None while that is not known."""
         self.idle_since = -1
@@ -531,7 +531,7 @@ def _changed(file: TailedFile) -> float:
 
 
 def error_wait(wished_s: float | None, waits: Iterator[float]) -> float:
-    """How long to wait before the next try: what the service wished, within bounds, else the next of ``waits``."""
+    """The seconds before the next try: what the service wished, else the next of ``waits``."""
     return next(waits) if wished_s is None else min(max(wished_s, _FIRST_WAIT_S), _LONGEST_WISH_S)
 
 

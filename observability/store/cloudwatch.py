@@ -44,7 +44,7 @@ _VALUE = 200
 """Bytes that a counted value takes at the most, beside its text."""
 _MOST_SERIES = 1_000_000
 _LONGEST_S = 120.0
-"""Whoever asks for a number waits no longer; a year of lines takes hours to be read."""
+"""The longest wait for a number; a year of lines takes hours to be read."""
 _MOST_OF_ONE_MS = 10_000
 """So many lines of one millisecond are held to be sorted; CloudWatch gives those of one log in order anyway."""
 _SERIES = frozenset({"metric.name", "metric.tags", *catalog.TAGS.values()})
@@ -118,7 +118,7 @@ class CloudWatchStore:
             position["sweep_at"] = ended + max(_SWEEP_S, _REST * took)
 
     def count(self, query: Query, by: str | None = None) -> dict[str, int]:
-        """How many match, by the value of the field ``by``; under ``""`` where none is given or there is no value."""
+        """Count the matches by the value of the field ``by``; under ``""`` where none is given or there is no value."""
         number: Counter[str] = Counter()
         held = 0
         for _, document in self._matching(query, counts=True):
@@ -137,7 +137,7 @@ class CloudWatchStore:
         return tabulated(found, ask)
 
     def series(self) -> int:
-        """How many metric series (name and tags) the store holds."""
+        """Count the metric series (name and tags) that the store holds."""
         from observability.store.store import Query
 
         known: set[int] = set()
@@ -291,7 +291,7 @@ def _last(documents: Iterator[Document], number: int) -> Iterator[Document]:
 
 
 def _stream_prefixes(query: Query, template: str) -> tuple[str, ...]:
-    """How the names of the streams begin that can hold an answer: by the template of now, and by Airflow's own."""
+    """The prefixes of the streams that can hold an answer."""
     if isinstance(path := query.where.get("log.file.path"), str):
         return (stream_name(path, "dag_id="),)
     kinds = {"dag_id": str, "run_id": str, "task_id": str, "map_index": int, "try_number": int}

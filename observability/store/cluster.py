@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 RELAY_PRIVILEGES = ("auto_configure", "create_doc", "maintenance", "read")
-"""What a relay needs on our data streams: append, refresh after a lost reply, look up what arrived."""
+"""The privileges of a relay on our data streams: append, refresh after a lost reply, look up what arrived."""
 READER_PRIVILEGES = ("read", "view_index_metadata")
-"""What watcher and pages need on our data streams: search, ask for shards."""
+"""The privileges of watcher and pages on our data streams: search, ask for shards."""
 
 
 class ClusterUnreachable(RuntimeError):  # noqa: N818 - a state, not a mistake of the caller
@@ -50,7 +50,7 @@ class ClusterError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Any
@@ -127,7 +127,7 @@ def open_cluster(settings: Settings) -> Cluster:
 
 
 def _through_a_proxy(url: str, given: str, options: dict[str, Any]) -> urllib3.ProxyManager | None:
-    """What asks the proxy that the Connection or the environment names; None for a direct connection."""
+    """The client for the proxy that the Connection or the environment names; None for a direct connection."""
     try:
         proxy = http_proxy_for(url, given)
     except ProxyRefused as error:

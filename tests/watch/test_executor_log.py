@@ -1,4 +1,4 @@
-"""What Kubernetes' executor writes of a pod into the scheduler's log becomes the cause and the words of a failure."""
+"""Lines of Kubernetes' executor about a pod in the scheduler's log become the cause and the words of a failure."""
 
 from __future__ import annotations
 

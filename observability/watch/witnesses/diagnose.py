@@ -1,4 +1,4 @@
-"""Why, from what Airflow wrote down: a person's hand, its event log, the attempt's last words, the bare state."""
+"""Find a failure's reason in what Airflow wrote: a person, its event log, the attempt's last words, the bare state."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _EXECUTOR = (
         re.compile(r"WorkerLost(Error)?|worker (was )?lost|NodeLost|pod (was )?deleted|PodNotFound", re.IGNORECASE),
     ),
 )
-"""What Kubernetes, Celery and ECS say of a pod, worker or task that is gone, and the cause that it stands for."""
+"""Phrases of Kubernetes, Celery and ECS about a pod, worker or task that is gone, and the cause of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Verdict:
 def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest first
     one: dict[str, Any], events: Sequence[dict[str, Any]], words: LastWords, pod: Sequence[str] = ()
 ) -> Verdict:
-    """Why the attempt ``one`` (as the API shows it) failed; ``pod``: what its executor wrote of the pod."""
+    """The reason why the attempt ``one`` (as the API shows it) failed."""
     evidence = {**words.evidence, "airflow.state": one["state"], "host.name": one.get("hostname") or ""}
     if one.get("duration"):
         evidence["event.duration"] = int(one["duration"] * 1e9)
@@ -128,7 +128,7 @@ def _hand(events: Sequence[dict[str, Any]], one: dict[str, Any]) -> dict[str, An
 def diagnose_run(
     run: dict[str, Any], tasks: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]], timeout: Any
 ) -> Verdict:
-    """Why a run failed that no failed task explains; ``timeout`` is the DAG's ``dagrun_timeout``."""
+    """The reason why a run failed that no failed task explains; ``timeout`` is the DAG's ``dagrun_timeout``."""
     if (hand := _hand([event for event in events if event.get("task_id") is None], run)) is not None:
         return Verdict("cancelled", f"marked failed by {hand.get('owner') or 'somebody'}", CERTAIN)
     states = [one["state"] for one in tasks]

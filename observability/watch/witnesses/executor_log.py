@@ -1,4 +1,4 @@
-"""What became of a pod, from the scheduler's log: Kubernetes' executor tells nobody else why a container ended.
+"""Read a pod's end in the scheduler's log: Kubernetes' executor tells nobody else why a container ended.
 
 Airflow's event log has the pod's own reason only: "Pod failed because of Evicted", but "… of None" for a container
 that was out of memory, and nothing for an image that cannot be pulled (provider cncf-kubernetes 10.25).

@@ -45,7 +45,7 @@ class LastWords:
 def log_path(  # noqa: PLR0913, PLR0917 - each is a column of what it is about
     folder: Path, dag_id: str, run_id: str, task_id: str, map_index: int, attempt: int, iteration: str | None = None
 ) -> Path:
-    """Where Airflow's template puts the log of an attempt, or an earlier template put it.
+    """The path of an attempt's log by Airflow's template, or by an earlier one.
 
     An iteration of a task loop that a person had run again has a number more in its path, which only the path has:
     the newest is meant.
@@ -70,7 +70,7 @@ def place_of(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def last_words(path: Path) -> LastWords:
-    """What the end of the log at ``path`` says; nothing where there is no such file."""
+    """Read the end of the log at ``path``; nothing where there is no such file."""
     records = records_of(path)
     return words_in(records) if records else LastWords()
 
@@ -88,7 +88,7 @@ def records_of(path: Path) -> list[dict[str, Any]]:
 
 
 def words_in(records: Iterable[dict[str, Any]]) -> LastWords:
-    """What these records of an attempt's log say, oldest first."""
+    """The verdict of these records of an attempt's log, oldest first."""
     seen: list[dict[str, Any]] = []
     found, trigger = LastWords(), ""
     for record in records:

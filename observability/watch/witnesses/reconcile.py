@@ -325,7 +325,7 @@ class Reconciler:
         )
 
     def _about_pod(self, one: dict[str, Any], events: list[dict[str, Any]]) -> list[str] | None:
-        """What the executor said of the attempt's pod; None where it will have said something that is not here yet."""
+        """The executor's words about the attempt's pod; None where it will have said something that is not here yet."""
         if not one.get("end_date") or not asks_for_pod(events):
             return []
         return words_about_pod(one, self._scheduler_lines(seconds(one["end_date"])) or ()) or None
