@@ -23,7 +23,7 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402 - the environment first
-from processes import by_length, process_of  # noqa: E402
+from processes import by_length, name_process, process_of  # noqa: E402
 from programs import NEEDED, why_not  # noqa: E402
 
 pytest_plugins = (
@@ -42,7 +42,7 @@ def told(contrail):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Skip what needs a program that is not installed, and share the tests out among several processes."""
     reasons = {mark: why_not(mark) for mark in NEEDED}
     for item in items:
@@ -52,4 +52,7 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group(process_of(item)))
     done = yield
     by_length(items)
+    if hasattr(config, "workerinput"):
+        for item in items:
+            name_process(item)
     return done

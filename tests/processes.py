@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["by_length", "process_of"]
+from _pytest.nodeid import NodeId
+
+__all__ = ["by_length", "name_process", "process_of"]
 
 SERVERS = ("postgresql_server", "elasticsearch_node", "platform", "demo")
 """Fixtures that start a server for a whole session: their tests stay in one process, so that each starts once."""
@@ -42,6 +44,15 @@ def process_of(item):
     if asks_later or "elasticsearch_url" in item.fixturenames:
         return NODES.get(path.parts[0], "elasticsearch 1")
     return " ".join([str(path), *words]) if str(path) in SPLIT else str(path)
+
+
+def name_process(item):
+    """Put the group's name behind the test's id, where the process that hands tests out looks for it.
+
+    pytest-xdist 3.8 does so in an attribute that pytest 9.2 no longer reads; every process then starts every server.
+    """
+    if not item.nodeid.endswith(f"@{_group(item)}"):
+        item._id = NodeId.parse(f"{item.nodeid}@{_group(item)}")
 
 
 def by_length(items):
