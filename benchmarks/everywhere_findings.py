@@ -50,6 +50,8 @@ def rules() -> str:
         {"name": "run", "dag": "late_run", "run_finishes_within": "6s", "warn": 0.5},
         {"name": "task", "dag": "late_task", "task": "work", "task_finishes_within": "6s", "warn": 0.5},
         {"name": "start", "dag": "late_start", "starts_by": _soon(), "warn": 0.9},
+        {"name": "done", "dag": "late_done", "run_finishes_by": _soon(), "warn": 0.9},
+        {"name": "asset-by", "asset": "everywhere://late/never", "fresh_by": _soon(), "warn": 0.9},
         {"name": "asset", "asset": "everywhere://late/asset", "fresh_within": "30s", "warn": 0.5},
         {"name": "slow", "dag": "late_slow", "slower_than_usual": 3, "history_least": 3, "warn": 1},
         {"name": "few-rows", "dag": "late_few_rows", "step": "load", "rows_at_least": 1000},
@@ -218,13 +220,14 @@ def _store_fresh_then_late(hosts: Hosts) -> None:
 
 
 def _starts_late(hosts: Hosts) -> None:
-    """Set the time by which a run must have begun once the watcher looks: what was due before that is not judged."""
+    """Set the times of day that are due once the watcher looks: what was due before that is not judged."""
     _unpaused(hosts, "late_start")
+    _unpaused(hosts, "late_done")
     path = hosts.home / "watch" / "rules.yaml"
     asked = json.loads(path.read_text())
     for deadline in asked["deadlines"]:
-        if "starts_by" in deadline:
-            deadline["starts_by"] = _soon()
+        for clock in {"starts_by", "run_finishes_by", "fresh_by"} & deadline.keys():
+            deadline[clock] = _soon()
     path.write_text(json.dumps(asked))
 
 
@@ -243,6 +246,11 @@ def _recovers(hosts: Hosts) -> None:
 FINDINGS: tuple[Finding, ...] = (
     *(_late(name, within_s=120) for name in ("run", "task", "airflow")),
     _late("start", begin=_starts_late, within_s=480),
+    _late("done", begin=_nothing, within_s=480),
+    Finding(
+        "deadline asset by the clock", "deadlines", "deadline.missed", {"deadline.name": "asset-by"}, _nothing, 480,
+        ("everywhere://late/never",),
+    ),
     _late("slow", begin=_several("late_slow", {"seconds": 1}, {"seconds": 45}), within_s=240),
     _late("few_rows", begin=lambda hosts: start_run(hosts, "late_few_rows", rows=5)),
     _late("odd_rows", begin=_several("late_odd_rows", {"rows": 1000}, {"rows": 3}), within_s=240),

@@ -417,10 +417,13 @@ def _cut(raw: bytes, spans: list[tuple[int, int]]) -> str:
     for start, end in sorted(spans):
         if end <= done or start == end:
             continue
-        if start > done or not parts:
-            parts += [raw[done:start], MASK.encode()]
+        begin = start
+        while done < begin < len(raw) and raw[begin] & 0xC0 == _INSIDE:  # a bound of a rule may lie within a character
+            begin -= 1
+        if begin > done or not parts:
+            parts += [raw[done:begin], MASK.encode()]
         done = end
-        while done < len(raw) and raw[done] & 0xC0 == _INSIDE:  # a bound of a rule may lie within a character
+        while done < len(raw) and raw[done] & 0xC0 == _INSIDE:
             done += 1
     return b"".join([*parts, raw[done:]]).decode("utf-8", "surrogatepass")
 

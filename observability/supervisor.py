@@ -7,6 +7,7 @@ Of those ids Airflow 3.4 gives its supervisor's lines ``ti_id`` as well.
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ _BOUND = ("try_number", "task_id")
 """Keys that Airflow binds to each line of a task's own process, whatever logger or keys the task chooses."""
 _PLACED = ("filename", "lineno")
 """Keys that say where a line was logged: those of the supervisor of Airflow 3.4, which has ``ti_id``, lack them."""
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RUNNER_FAILED = (125, 126)
 """With what ``_fork_main`` of Airflow's supervisor leaves when the runner, not the task, raised."""
 _ENDED_STATES = (None, "failed", "success", "skipped", "removed", "restarting")
@@ -56,7 +58,7 @@ def is_of_task(line: Mapping[str, Any]) -> bool:
         return True
     if "ti_id" not in line:
         return False
-    return not isinstance(line["ti_id"], str) or any(name in line for name in _PLACED)
+    return _UUID.fullmatch(str(line["ti_id"])) is None or any(name in line for name in _PLACED)
 
 
 def _by_signal(line: Mapping[str, Any]) -> Ending | None:

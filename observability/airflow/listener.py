@@ -195,6 +195,7 @@ def _run_identity(dag_run: Any) -> Identity:
 
 def _dag_version(dag_run: Any) -> int | None:
     """The version of the DAG that a run was created with, where the run's record is in a session or has it loaded."""
-    loaded = dag_run.__dict__.get("created_dag_version")
-    version = loaded if object_session(dag_run) is None else getattr(dag_run, "created_dag_version", None)
+    version = dag_run.__dict__.get("created_dag_version")
+    if version is None and _is_record(dag_run) and object_session(dag_run) is not None:
+        version = dag_run.created_dag_version
     return getattr(version, "version_number", None)

@@ -16,8 +16,7 @@ def loop_of(record: Any) -> dict[str, Any]:
     The record itself has one index, that of its region: the iteration for a task of a loop, the map index for a task
     that is mapped. Which of them, and what is around it, only the regions say.
     """
-    session = object_session(record)
-    if getattr(record, "region_id", None) is None or session is None:
+    if getattr(record, "region_id", None) is None or (session := object_session(record)) is None:
         return {}
     regions = import_module("airflow.models.dynamic_region")
     if record.region_id == regions.SENTINEL_REGION_ID:

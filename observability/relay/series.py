@@ -181,7 +181,7 @@ def metric_document(  # noqa: PLR0913, PLR0917 - what it is made of
     fields = _fields_of(name)
     own = {TAGS[tag]: value for tag, value in tags if tag in fields}
     other = {tag: value for tag, value in tags if tag not in fields}
-    if other.get("env") == common.get("service.environment"):
+    if "env" in other and other["env"] == common.get("service.environment"):
         del other["env"]
     identity = repr((common.get("host.name"), interval, key)).encode("utf-8", "replace")
     document: dict[str, Any] = {

@@ -297,6 +297,8 @@ def _stream_prefixes(query: Query, template: str) -> tuple[str, ...]:
     kinds = {"dag_id": str, "run_id": str, "task_id": str, "map_index": int, "try_number": int}
     asked = {name: query.where.get(f"airflow.{name}") for name in kinds}
     about = {name: value for name, value in asked.items() if isinstance(value, kinds[name])}
+    if "dag_id" not in about:
+        return ("",)
     begun = [one.begin(about) for one in templates(template)]
     if "airflow.iteration" in query.where:  # a task loop puts its parts before the last one
         about = {name: value for name, value in about.items() if name not in {"map_index", "try_number"}}

@@ -221,7 +221,7 @@ def test_each_sink_has_its_credentials_at_the_end_of_a_task(home, monkeypatch):
     supervisor = SimpleNamespace(client=Answering(), process_log=log, ti=None, id="", pid=1)
     before = dict(os.environ)
     ActivitySubprocess._upload_logs(supervisor)
-    assert hosts == ["https://es.example", "https://aws.example"]
+    assert hosts == ["http://es.example:9200", "https://aws.example"]
     assert dict(os.environ) == before
 
 

@@ -418,7 +418,18 @@ def test_the_prefix_that_the_relay_does_not_take_off_is_named_with_the_remedy(ch
 def test_what_a_broken_link_hides_is_not_called_broken(chain):
     stop_airflow(chain)
     hidden = {name for name, one in chain.findings().items() if one.state == "unknown"}
-    assert hidden == {"components", "clock", "login", "dags", "plugin", "callbacks", "logs", "metrics", "hosts"}
+    assert hidden == {
+        "components",
+        "clock",
+        "login",
+        "dags",
+        "plugin",
+        "callbacks",
+        "logs",
+        "metrics",
+        "hosts",
+        "version",
+    }
 
 
 def test_every_broken_link_has_a_command_that_mends_it(chain):
