@@ -74,10 +74,24 @@ def ask(client: Any, call: str, **named: Any) -> dict[str, Any]:
         raise AwsUnanswered(str(error)) from error
     except _MISSHAPEN as error:
         raise AwsUnanswered(f"what came back is not an answer of AWS's ({type(error).__name__}: {error})") from error
-    if not isinstance(answer, dict) or not answer.get("ResponseMetadata", {"RequestId": "-"}).get("RequestId"):
+    if not isinstance(answer, dict) or not _is_of_aws(call, answer):
         # botocore takes any 200 for success, also the page of a proxy
         raise AwsUnanswered("what came back is not an answer of AWS's; look at what stands in between")
     return answer
+
+
+def _is_of_aws(call: str, answer: dict[str, Any]) -> bool:
+    """True for an answer with AWS's request id, or one that a stand-in without it may give.
+
+    That speaks JSON, answers with a member that was asked for, or has nothing to say where AWS has nothing either.
+    """
+    about = answer.get("ResponseMetadata")
+    if about is None or about.get("RequestId") or answer.keys() - {"ResponseMetadata"}:
+        return True
+    headers = about.get("HTTPHeaders", {})
+    if "json" in str(headers.get("content-type")):
+        return True
+    return call != "put_log_events" and str(headers.get("content-length", "0")) == "0"
 
 
 def logs_client(settings: Settings) -> Any:
