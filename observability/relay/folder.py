@@ -31,7 +31,6 @@ _ROUND_S_PER_FOLDER = 0.00025
 _FRESHNESS = 100
 """The share of its age after which a folder that changed some time ago is looked at again: a hundredth."""
 _SWEEP_SHARE = 0.03
-"""The most that sweeps take of the time. Those of a small tree rest for a second, and take less."""
 _MOST_CREDIT_S = 0.05
 _MOST_DEBT_S = 1.0
 _UNSETTLED_NS = 2_000_000_000
@@ -82,7 +81,6 @@ class Folder:
         self._hot: dict[str, _Hot] = {}
         self._sweep: Iterator[Entry] | None = None
         self._hurry = True
-        self._swept = 0.0
         self._credit = 0.0
         self._looked = time.monotonic()
 
@@ -117,8 +115,6 @@ class Folder:
         return True
 
     def _slice(self, has_room: Callable[[], bool], *, whole: bool, wait: bool) -> Iterator[Entry]:
-        if self._sweep is None and not whole and self._looked < self._swept + _SHALLOW_EVERY_S:
-            return
         sweep = self._sweep = self._sweep or self._walk()
         while (whole and has_room()) or (self._credit > 0 and (has_room() or not wait)):
             began = time.thread_time()
@@ -126,7 +122,6 @@ class Folder:
             self._credit = max(self._credit - (time.thread_time() - began), -_MOST_DEBT_S)
             if entry is None:
                 self._sweep, self._hurry = None, False
-                self._swept = self._looked
                 self.sweeps += 1
                 break
             yield entry

@@ -150,12 +150,3 @@ def test_what_is_awake_is_looked_at_however_lately_it_was(tmp_path, clock):
     assert seen(folder, has_room=lambda: False) == []
     folder.wake()
     assert seen(folder, has_room=lambda: False) == [path]
-
-
-def test_a_small_tree_is_not_swept_more_than_once_a_second(tmp_path, clock):
-    write(tmp_path, "dag_id=a/run_id=r/task_id=t/attempt=1.log", 40 * DAY)
-    folder = Folder(tmp_path)
-    for _ in range(15):
-        seen(folder)
-        clock.pass_s(0.1)
-    assert folder.sweeps == 2
