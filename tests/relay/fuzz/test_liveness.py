@@ -269,6 +269,7 @@ def test_what_is_good_arrives_whatever_cloudwatch_answers(whatever_it_answers, a
     whatever_it_answers("cloudwatch", aws_environ, "CONTRAIL_CLOUDWATCH__ENDPOINT_URL", moto_url)
 
 
+@pytest.mark.slow  # a whole relay and watcher behind a harming server: too slow beside the rest of the suite
 def test_what_is_good_arrives_whatever_elasticsearch_answers(whatever_it_answers, elasticsearch_url):
     environ = stores.elasticsearch(elasticsearch_url)
     whatever_it_answers("elasticsearch", environ, "CONTRAIL_ELASTICSEARCH__URL", elasticsearch_url)
