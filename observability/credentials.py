@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Credentials", "CredentialsError", "resolve", "use_resolver"]
+__all__ = ["Credentials", "CredentialsError", "resolve", "use_resolver", "verified"]
 
 _RESOLVER = "observability.airflow.connections"
 _TIMEOUT_S = 120
@@ -71,6 +71,7 @@ def _encoded(value: Any) -> str:
 
 
 def _ssl_context(extra: Mapping[str, Any]) -> ssl.SSLContext:
+    verified(extra, "verify_certs", "ssl_assert_hostname")
     try:
         given = extra.get("ca_certs")
         where = {"capath" if Path(str(given)).is_dir() else "cafile": str(given)} if given else {}
@@ -81,12 +82,17 @@ def _ssl_context(extra: Mapping[str, Any]) -> ssl.SSLContext:
     except OSError as error:
         files = [str(extra[name]) for name in ("ca_certs", "client_cert", "client_key") if extra.get(name)]
         raise CredentialsError(f"the Connection names {', '.join(files)}, which cannot be used: {error}") from error
-    if extra.get("ssl_assert_hostname") is False:
-        context.check_hostname = False
-    if extra.get("verify_certs") is False or extra.get("ssl_assert_fingerprint"):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def verified(extra: Mapping[str, Any], *names: str) -> None:
+    """Refuse a Connection that would take any certificate. Raises :class:`CredentialsError` with the remedy."""
+    for name in names:
+        if extra.get(name) is False:
+            raise CredentialsError(
+                f"the Connection says {name}: false, but certificates are always verified; name the file of your own"
+                " authority instead (ca_certs for Elasticsearch, verify for HTTP and AWS)"
+            )
 
 
 _own: list[Callable[[str], Credentials]] = []

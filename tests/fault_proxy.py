@@ -10,12 +10,14 @@ import struct
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from local_server import LocalServer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from http.server import BaseHTTPRequestHandler
 
 __all__ = ["FAULTS", "FaultProxy"]
 
@@ -35,7 +37,7 @@ FAULTS = (
 """Faults of a bulk request; after "reset after", "cut", "invalid" and "stall" it has been applied."""
 
 
-class FaultProxy:
+class FaultProxy(LocalServer):
     """Stands before ``upstream``; what ``harms`` picks (bulk requests) meets the next of ``faults`` (None: passes).
 
     A document that contains ``"poison"`` is answered with status 400 and never forwarded, fault or not.
@@ -59,38 +61,7 @@ class FaultProxy:
         self._lock = threading.Lock()
         self.seen: Counter[str] = Counter()
 
-    def __enter__(self) -> FaultProxy:  # noqa: PYI034 - typing has no Self before 3.11
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                proxy.pass_on(self)
-
-            do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815 - the library's names
-
-            def log_message(self, *_: object) -> None: ...
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_: object) -> None:
-                """A client that gave up is part of the test."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def pass_on(self, request: BaseHTTPRequestHandler) -> None:
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
         if not self._harms(request):
             _answer(request, *self._forward(request, body))

@@ -10,13 +10,14 @@ import re
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from local_server import LocalServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from http.server import BaseHTTPRequestHandler
 
 __all__ = ["FAULTS", "StrictCloudWatch"]
 
@@ -27,7 +28,7 @@ MOST_EVENTS, MOST_BYTES, OVERHEAD = 10_000, 1_048_576, 26
 _HOUR = 3_600_000
 
 
-class StrictCloudWatch:
+class StrictCloudWatch(LocalServer):
     """A server; each PutLogEvents meets the next of ``faults`` (None: it is answered by the rules)."""
 
     def __init__(self, faults: Iterable[str | None] = (), *, stall_s: float = 1.5) -> None:
@@ -41,49 +42,24 @@ class StrictCloudWatch:
         self.seen: Counter[str] = Counter()
         self.violations: list[str] = []
 
-    def __enter__(self) -> StrictCloudWatch:  # noqa: PYI034 - typing has no Self before 3.11
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                call = self.headers["x-amz-target"].partition(".")[2]
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with fake._lock:
-                    fake.calls[call] += 1
-                    status, answer, silence = fake._serve(call, body)
-                if silence:
-                    time.sleep(silence)
-                    self.close_connection = True
-                    return
-                reply = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/x-amz-json-1.1")
-                self.send_header("x-amzn-requestid", "strict")
-                self.send_header("content-length", str(len(reply)))
-                self.end_headers()
-                self.wfile.write(reply)
-
-            def log_message(self, *_: object) -> None: ...
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_: object) -> None:
-                """A client that gave up is part of the test."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer one call by the rules, or as the next fault says."""
+        call = request.headers["x-amz-target"].partition(".")[2]
+        body = json.loads(request.rfile.read(int(request.headers["content-length"])))
+        with self._lock:
+            self.calls[call] += 1
+            status, answer, silence = self._serve(call, body)
+        if silence:
+            time.sleep(silence)
+            request.close_connection = True
+            return
+        reply = json.dumps(answer).encode()
+        request.send_response(status)
+        request.send_header("content-type", "application/x-amz-json-1.1")
+        request.send_header("x-amzn-requestid", "strict")
+        request.send_header("content-length", str(len(reply)))
+        request.end_headers()
+        request.wfile.write(reply)
 
     def messages(self) -> list[str]:
         """Every message stored, stream by stream in the order in which GetLogEvents shows them."""

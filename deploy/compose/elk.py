@@ -28,7 +28,7 @@ _PREFIX = os.environ.get("CONTRAIL_ELASTICSEARCH__INDEX_PREFIX", "")
 _STREAMS = sorted(one.stream("*", _PREFIX) for one in DATASETS.values())
 
 _ALERTS = f"{_PREFIX}{ALERT_INDEX}"
-"""What Kibana's rules write their alerts to."""
+"""The index to which Kibana's rules write their alerts."""
 
 
 def _role(names: list[str], privileges: Sequence[str], *cluster: str) -> dict[str, list[Any]]:

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
 from observability import catalog, redact
-from observability.credentials import CredentialsError, resolve
+from observability.credentials import CredentialsError, resolve, verified
 from observability.log_template import without_trigger
 from observability.proxies import ProxyRefused, http_proxy_for
 
@@ -111,6 +111,7 @@ def aws_client(service: str, connection_id: str, config: Config, *, region: str 
     if connection_id:
         found = resolve(connection_id)
         extra = dict(found.extra)
+        verified(extra, "verify")
         redact.add_secret(found.password)
         redact.add_secret(str(extra.get("session_token") or ""))
         _use(session, found, connection_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from pathlib import Path
 
 import pytest
@@ -74,11 +73,31 @@ def test_an_elasticsearch_without_a_host_is_named(connection):
 
 
 def test_options_of_tls_time_and_compression_of_a_cluster(connection):
-    extra = {"verify_certs": False, "request_timeout": 7, "http_compress": True}
+    extra = {"ssl_assert_hostname": "es.internal", "request_timeout": 7, "http_compress": True}
     cluster = Cluster(resolve(connection(conn_type="elasticsearch", schema="https", host="es", extra=extra)))
 
-    assert cluster._pool.conn_kw["ssl_context"].verify_mode == ssl.CERT_NONE
+    assert cluster._pool.assert_hostname == "es.internal"
     assert (cluster._pool.timeout.read_timeout, cluster._compress) == (7.0, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra"),
+    [
+        ("elasticsearch", {"verify_certs": False}),
+        ("elasticsearch", {"ssl_assert_hostname": False}),
+        ("http", {"verify": False}),
+        ("http", {"verify_ssl": False}),
+    ],
+)
+def test_a_connection_that_would_take_any_certificate_is_refused_with_the_remedy(connection, kind, extra):
+    with pytest.raises(CredentialsError, match="certificates are always verified; name the file"):
+        Cluster(resolve(connection(conn_type=kind, schema="https", host="es", extra=extra)))
+
+
+def test_an_aws_connection_that_would_take_any_certificate_is_refused_with_the_remedy(connection):
+    conn_id = connection(conn_type="aws", login="AKIA", password="word", extra={"verify": False})
+    with pytest.raises(CredentialsError, match="certificates are always verified; name the file"):
+        aws_client("logs", conn_id, Config(), region="eu-central-1")
 
 
 @pytest.mark.parametrize("extra", [{"ca_certs": "/nowhere.pem"}, {"client_cert": "/nowhere.pem"}])
@@ -94,8 +113,8 @@ def test_a_file_that_is_not_there_is_named(connection, extra):
         {"host": "https://hooks.example"},
         {"host": "hooks.example/below", "schema": "https"},
         {"host": "hooks.example", "schema": "https", "port": 8443, "login": "me", "password": "word"},
-        {"host": "h.example", "schema": "https", "extra": {"X-Token": "t-1", "verify": False, "stream": True}},
-        {"host": "h.example", "schema": "https", "extra": {"proxies": {"https": "http://proxy.example:3128"}}},
+        {"host": "h.example", "schema": "https", "extra": {"X-Token": "t-1", "stream": True}},
+        {"host": "h.example", "schema": "https", "extra": {"proxies": {"https": "http://gate.example:3128"}}},
     ],
 )
 def test_an_http_connection(connection, fields):
@@ -109,7 +128,7 @@ def test_an_http_connection(connection, fields):
         **{name.lower(): value for name, value in (fields.get("extra") or {}).items() if name == "X-Token"},
         **({"authorization": session.auth(_Asked()).headers["Authorization"]} if session.auth else {}),
     }
-    assert session.verify == (found.ssl_context().verify_mode == ssl.CERT_REQUIRED)
+    assert session.verify is True
     assert session.proxies.get("https") == found.extra.get("proxy")
 
 
@@ -125,7 +144,7 @@ class _Asked:
         {"password": "/T1/B1/word", "host": "slack.example/services"},
         {"password": "T1/B1/word", "host": "https://slack.example/services/"},
         {"password": "https://hooks.slack.com/services/T1/B1/word"},
-        {"password": "T1/B1/word", "extra": {"timeout": 3, "proxy": "http://proxy.example:3128"}},
+        {"password": "T1/B1/word", "extra": {"timeout": 3, "proxy": "http://gate.example:3128"}},
         {"password": "T1/B1/word", "extra": {"extra__slackwebhook__timeout": 3}},
     ],
 )
@@ -158,10 +177,10 @@ def test_a_connection_that_holds_nothing_is_refused(connection):
 @pytest.mark.parametrize(
     ("service", "extra"),
     [
-        ("logs", {"verify": False}),
+        ("logs", {"verify": __file__}),
         ("logs", {"endpoint_url": "http://127.0.0.1:9/all", "config_kwargs": {"read_timeout": 7}}),
         ("sns", {"service_config": {"sns": {"endpoint_url": "http://127.0.0.1:9/sns"}}}),
-        ("cloudwatch", {"config_kwargs": {"proxies": {"https": "http://proxy.example:3128"}}}),
+        ("cloudwatch", {"config_kwargs": {"proxies": {"https": "http://gate.example:3128"}}}),
         ("sns", {"config_kwargs": {"signature_version": "unsigned"}, "verify": __file__}),
     ],
 )

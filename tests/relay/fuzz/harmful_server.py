@@ -8,14 +8,15 @@ import random
 import threading
 import time
 from contextlib import closing, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from answer_targets import ODD, STATUSES
+from local_server import LocalServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
 
 __all__ = ["HarmfulServer", "forwarded", "harmed"]
 
@@ -51,7 +52,7 @@ def _with_status(answer: bytes) -> bytes:
     return b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(answer) - 1, answer[1:])
 
 
-class HarmfulServer:
+class HarmfulServer(LocalServer):
     """Answers by ``truth`` (method, path, body, headers → status, body); where ``harms``, by the next of ``answers``.
 
     The answers come round again. ``asked`` counts the requests that were harmed.
@@ -67,38 +68,7 @@ class HarmfulServer:
         self._lock = threading.Lock()
         self.asked = 0
 
-    def __enter__(self) -> HarmfulServer:  # noqa: PYI034 - typing has no Self before 3.11
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                server.answer(self)
-
-            do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815 - the library's names
-
-            def log_message(self, *_: object) -> None: ...
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_: object) -> None:
-                """A client that gave up is part of the test."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
         if not self.harms(request.path):
             status, answer, *more = self._truth(request.command, request.path, body, dict(request.headers.items()))
