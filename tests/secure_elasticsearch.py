@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 from datetime import datetime, timedelta, timezone
 
@@ -26,16 +27,21 @@ _SETTINGS = {
 }
 
 
-def secure_node(version, folder):
-    """A node that is not started yet; ``folder/authority.pem`` is whom to trust, ``localhost`` its name."""
+def secure_node(version, folder, users=(), roles=None):
+    """A node that is not started yet; ``folder/authority.pem`` is whom to trust, ``localhost`` its name.
+
+    ``users`` are (name, password, names of roles), ``roles`` their bodies. They stand in files: the distribution that
+    tests can have lacks the analyser of the index in which the API would keep them.
+    """
     key, certificate = _certificate("localhost")
     (folder / "authority.pem").write_bytes(certificate)
+    everybody = [(USER, PASSWORD, ["superuser"]), *users]
     files = {
         "node.crt": certificate,
         "node.key": key,
-        "users": f"{USER}:{_hashed(PASSWORD)}\n".encode(),
-        "users_roles": f"superuser:{USER}\n".encode(),
-        "roles.yml": b"",
+        "users": "".join(f"{name}:{_hashed(word)}\n" for name, word, _ in everybody).encode(),
+        "users_roles": "".join(f"{role}:{name}\n" for name, _, held in everybody for role in held).encode(),
+        "roles.yml": "".join(f"{name}: {json.dumps(body)}\n" for name, body in (roles or {}).items()).encode(),
     }
     return ElasticsearchNode(version=version, settings=_SETTINGS, files=files)
 
