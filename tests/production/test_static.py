@@ -1,4 +1,4 @@
-"""What the threat model says is not done anywhere, read from the code itself."""
+"""The practices that the threat model rules out, looked for in the code itself."""
 
 import ast
 import json

@@ -185,7 +185,7 @@ class ForwardProxy(FaultProxy):
         super().__init__("http://unused", ())
         self.asked = []
 
-    def pass_on(self, request):
+    def serve(self, request):
         self.asked.append((request.path, request.headers.get("proxy-authorization")))
         body = b'{"through":"the proxy"}'
         request.send_response(200)

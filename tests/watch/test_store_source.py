@@ -168,7 +168,7 @@ def test_what_a_worker_elsewhere_wrote_is_told(hosts, looking):
     hosts("worker").deliver()
     look = looking(hosts("watcher"))
     look.step(look.said)
-    assert [("carrier" in str(one)) for one in look.said()] == [True]
+    assert [("carrier" in str(one)) for one in look.said()] == [True], [str(one)[:600] for one in look.said()]
 
 
 def test_what_arrives_an_hour_late_is_told_once(hosts, looking):
