@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_channel"]
 
-_PERMANENT = 500
+_PERMANENT, _TOO_LARGE = 500, 552
 _EARLY_S = 60.0
 _AUTHORITY = "https://login.microsoftonline.com"
 """The hosts for which Airflow's SMTP provider asks for a token as well."""
@@ -54,8 +54,12 @@ class _Smtp:
         except ssl.SSLCertVerificationError as error:
             raise ChannelRefused(f"{self._name}: {self._contact.host}: {error}") from error
         except smtplib.SMTPResponseException as error:
-            kind = ChannelRefused if error.smtp_code >= _PERMANENT else ChannelUnavailable
-            raise kind(f"{self._name}: {self._contact.host} answered {error.smtp_code}") from error
+            who = f"{self._name}: {self._contact.host} answered {error.smtp_code}"
+            if error.smtp_code < _PERMANENT:
+                raise ChannelUnavailable(who) from error
+            raise ChannelRefused(who, perhaps_too_long=error.smtp_code == _TOO_LARGE) from error
+        except smtplib.SMTPNotSupportedError as error:
+            raise ChannelRefused(f"{self._name}: {self._contact.host}: {error}; correct the Connection") from error
         except (OSError, smtplib.SMTPException) as error:
             raise ChannelUnavailable(f"{self._name}: {self._contact.host}: {error}") from error
         if refused:
@@ -72,7 +76,11 @@ class _Smtp:
             return smtplib.SMTP_SSL(self._contact.host, self._contact.port or 465, timeout=timeout_s, context=context)
         server = smtplib.SMTP(self._contact.host, self._contact.port or 25, timeout=timeout_s)
         if not extra.get("disable_tls"):
-            server.starttls(context=context)
+            try:
+                server.starttls(context=context)
+            except BaseException:
+                server.close()
+                raise
         return server
 
     def _log_in(self, server: smtplib.SMTP) -> None:

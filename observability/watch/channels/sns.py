@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from observability.credentials import CredentialsError
 from observability.watch import render
-from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable, reference
+from observability.watch.channels.channel import ChannelError, ChannelRefused, ChannelUnavailable, reference
+from observability.watch.channels.webhook import is_certificate, refusal
 from observability.watch.fit import fitted, shorten
 
 if TYPE_CHECKING:
@@ -23,14 +25,10 @@ _SUBJECT_MOST = 100
 _BYTES_MOST = 256_000
 """Of 262,144 that SNS takes; the attributes count as well."""
 _ARN_COLONS = 5
-_REFUSED = {
-    "AuthorizationError",
-    "InvalidParameter",
-    "NotFound",
-    "InvalidClientTokenId",
-    "AccessDenied",
-    "KMSAccessDenied",
-}
+_PASSING = re.compile(
+    "throttl|toomany|(limit|throughput)exceeded|timeout|slowdown|priorrequest|inprogress", re.IGNORECASE
+)
+"""The codes of AWS that speak of the moment and not of the request; they come with status 400 as well."""
 
 
 class _Sns:
@@ -39,6 +37,8 @@ class _Sns:
 
     def send(self, message: Message, *, resent: bool) -> None:  # noqa: ARG002 - a FIFO topic has the key
         import botocore.exceptions
+
+        from observability.store.aws import AwsUnanswered, ask
 
         asked: dict[str, Any] = {"TopicArn": self._topic, "Subject": _subject(message)}
         asked["Message"] = fitted(message, render.text, _BYTES_MOST, lambda part: len(part.encode("utf-8", "replace")))
@@ -52,16 +52,23 @@ class _Sns:
         if self._topic.endswith(".fifo"):
             asked |= {"MessageDeduplicationId": message.dedup_key, "MessageGroupId": message.incident_id or "contrail"}
         try:
-            self._client.publish(**asked)
+            ask(self._client, "publish", **asked)
         except botocore.exceptions.ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            kind = ChannelRefused if code in _REFUSED else ChannelUnavailable
-            raise kind(f"{self._name}: SNS answered {code}") from error
-        except botocore.exceptions.BotoCoreError as error:
-            raise ChannelUnavailable(f"{self._name}: {error}") from error
+            raise _refusal(self._name, error.response) from error
+        except AwsUnanswered as error:
+            never = is_certificate(error) or isinstance(error.__cause__, botocore.exceptions.ParamValidationError)
+            raise (ChannelRefused if never else ChannelUnavailable)(f"{self._name}: {error}") from error
 
     def close(self) -> None:
         self._client.close()
+
+
+def _refusal(name: str, answer: Any) -> ChannelError:
+    """The consequence of an error that AWS names: its status decides, as for every service, unless it is throttled."""
+    code = str(answer.get("Error", {}).get("Code", ""))
+    if _PASSING.search(code):
+        return ChannelUnavailable(f"{name}: SNS answered {code}")
+    return refusal(f"{name}: SNS", int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode") or 500), code)
 
 
 def _subject(message: Message) -> str:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from observability.watch.messages import Message
     from observability.watch.route import ChannelSpec
 
-__all__ = ["open_channel", "post", "refusal", "retry_after", "sign", "verify"]
+__all__ = ["is_certificate", "open_channel", "post", "refusal", "retry_after", "sign", "verify"]
 
 _AGE_MOST_S = 300
 _SUCCESS, _SERVER_ERROR = 200, 500
@@ -92,8 +92,12 @@ def post(client: httpx.Client, url: httpx.URL, body: bytes, headers: dict[str, s
             status, wish = answer.status_code, answer.headers.get("Retry-After")
             said = "" if _is_success(status) else _words(answer)
     except httpx.HTTPError as error:
-        if _is_certificate(error):
+        if is_certificate(error):
             raise ChannelRefused(f"{name}: the certificate of {url.host} is not valid: {error}") from error
+        if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
+            raise ChannelRefused(
+                f"{name}: {url.host}: such a request cannot be sent; correct the address and its headers"
+            ) from None
         raise ChannelUnavailable(f"{name}: {url.host}: {type(error).__name__}: {error}") from error
     if not _is_success(status):
         raise refusal(f"{name}: {url.host}", status, said, retry_after(wish, time.time()))
@@ -136,7 +140,7 @@ def retry_after(value: str | None, now: float) -> float | None:
     return min(max(wish, 0.0), 3600.0)
 
 
-def _is_certificate(error: BaseException | None) -> bool:
+def is_certificate(error: BaseException | None) -> bool:
     """True if it is the other side that cannot be trusted; a handshake that was merely cut is tried again."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
