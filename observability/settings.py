@@ -1,8 +1,8 @@
-"""Every knob, declared once: its section, name, type, default and meaning.
+"""Every option, declared once: its section, name, type, bounds, default and meaning.
 
 Values come from, first found wins: the environment (``CONTRAIL_<SECTION>__<KEY>``), the file named
 by ``CONTRAIL_CONFIG``, ``contrail.toml`` in ``CONTRAIL_HOME``, and the defaults below.
-``config/contrail.toml`` is generated from this module. No knob holds a secret: those are Airflow
+``config/contrail.toml`` is generated from this module. No option holds a secret: those are Airflow
 Connections, named here by their id.
 """
 
@@ -11,16 +11,18 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import sys
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from observability import catalog, naming_rules
+from msgspec import Meta
+
+from observability import catalog, option_types
+from observability.settings_source import read_sections, read_toml
 
 if TYPE_CHECKING:
-    from observability.naming_rules import Rule
+    from observability.settings_source import Check
 
 __all__ = [
     "AirflowSettings",
@@ -42,64 +44,70 @@ __all__ = [
     "sections",
 ]
 
-_T = TypeVar("_T")
-
 
 class SettingsError(ValueError):
     """A configuration that cannot be used; the message names where, what and the remedy."""
 
 
-def knob(default: Any, doc: str, rule: Rule | None = None) -> Any:
-    """A field with its default, the sentence that documents it, and the rule that its words obey."""
-    default = tuple(default) if isinstance(default, (list, tuple)) else default
-    return field(default=default, metadata={"doc": doc, "rule": rule})
+def knob(default: Any, doc: str, check: Check | None = None) -> Any:
+    """A field with its default, the sentence that documents it, and what each of its texts is tried by.
+
+    ``check`` raises ValueError with the rest of the sentence that begins with the option's name.
+    """
+    return field(default=default, metadata={"doc": doc, "check": check})
 
 
 @dataclass(frozen=True, slots=True)
 class ContrailSettings:
-    """Options that everything else starts from."""
+    """Folders, names and addresses that the other sections build on."""
 
     home: str = knob(
-        "", "Folder of all that Contrail writes; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail."
+        "", "Folder that Contrail writes to; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail."
     )
-    environment: str = knob(
-        "dev",
-        "Name of the deployment: the last part of each data stream, and a tag on each metric.",
-        naming_rules.ENVIRONMENT,
+    environment: option_types.Environment = knob(
+        "dev", "Name of the deployment. It ends the name of each data stream and tags each metric."
     )
-    public_url: str = knob(
+    public_url: option_types.Url = knob(
         "",
-        "Address of the Airflow UI as people reach it, for links; empty: Airflow's [api] base_url, else http://127.0.0.1:<airflow.port>.",
+        "Address of the Airflow UI in links; empty: Airflow's [api] base_url, else http://127.0.0.1:<airflow.port>.",
     )
-    kibana_url: str = knob("", "Address of Kibana as people reach it, for links; empty: no such links.")
-    runbook_url: str = knob(
+    kibana_url: option_types.Url = knob(
+        "", "Address of Kibana in links; empty: messages and pages have no link to Kibana."
+    )
+    runbook_url: option_types.Url = knob(
         "",
-        "Address under which people reach the pages of docs/runbooks/, for links; empty: the page that our plugin serves.",
+        "Address of the runbooks (docs/runbooks/) in links; empty: the pages that the Airflow plugin serves.",
     )
     kibana_connection_id: str = knob(
         "",
-        "Airflow Connection (host, login, password, extra {api_key, ca_certs}) that installs boards; empty: kibana_url.",
+        "Airflow Connection with which boards are installed (host, login, password, extra {api_key, ca_certs}); empty: kibana_url.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """The facts on disk."""
+    """The event journal on disk."""
 
     directory: str = knob("", "Folder of the event journal; empty: <home>/journal.")
-    max_file_bytes: int = knob(67_108_864, "A journal file that reaches this size is followed by a new one.")
-    keep_days: int = knob(7, "A journal that every sink has is deleted after so many days.")
-    fsync: bool = knob(False, "Wait for the disk at each event: survives power loss, costs milliseconds.")
+    max_file_bytes: option_types.Bytes = knob(67_108_864, "Bytes after which a new journal file is begun.")
+    keep_days: option_types.KeepDays = knob(7, "Days until a journal file that every sink has acknowledged is deleted.")
+    fsync: bool = knob(
+        False, "Wait for the disk at each event. Events then survive a power loss, and each costs milliseconds."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class StatsdSettings:
-    """Metrics on their way out of a process."""
+    """How processes send metrics."""
 
-    enabled: bool = knob(True, "Send metrics at all.")
-    host: str = knob("127.0.0.1", "Where the relay (or any StatsD server) listens.")
-    port: int = knob(8125, "UDP port of it.")
-    flush_ms: int = knob(1000, "A process sends what it has aggregated this often, and when it ends.")
+    enabled: bool = knob(True, "Send metrics.")
+    host: option_types.FilledText = knob(
+        "127.0.0.1", "Host to which metrics are sent: the relay, or any StatsD server."
+    )
+    port: option_types.Port = knob(8125, "UDP port of that host.")
+    flush_ms: option_types.Milliseconds = knob(
+        1000, "Milliseconds between two sends of aggregated metrics; a process also sends when it ends."
+    )
 
 
 def linear_pattern(pattern: str) -> Any:
@@ -112,7 +120,7 @@ def linear_pattern(pattern: str) -> Any:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise SettingsError(f"[redaction] patterns: {pattern!r} is no regular expression: {error}") from None
+        raise SettingsError(f"must be regular expressions, and {pattern!r} is not one: {error}") from None
     quiet = re2.Options()
     quiet.log_errors = False
     try:
@@ -120,20 +128,22 @@ def linear_pattern(pattern: str) -> Any:
     except re2.error as error:
         why = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise SettingsError(
-            f"[redaction] patterns: {pattern!r} cannot be matched in linear time: {why};"
-            " write it in the syntax of RE2 (https://github.com/google/re2/wiki/Syntax)"
+            f"must be regular expressions in RE2's syntax (https://github.com/google/re2/wiki/Syntax),"
+            f" and {pattern!r} cannot be matched in linear time: {why}"
         ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class RedactionSettings:
-    """Options of what is masked in everything that is written, beside the secrets that Airflow knows."""
+    """Data to mask in everything that is written, besides the secrets that Airflow knows."""
 
     keys: tuple[str, ...] = knob(
-        (), "More words: the value of a key that contains one is masked, as with password, token, secret."
+        (), "Words besides password, token, secret and the like: the value of a key that contains one is masked."
     )
     patterns: tuple[str, ...] = knob(
-        (), "Regular expressions (RE2's syntax) of personal data to mask; a file only, a comma ends one in a variable."
+        (),
+        "Regular expressions (RE2 syntax) of personal data to mask. Set them in a file: in a variable, a comma ends a pattern.",
+        linear_pattern,
     )
 
     def __post_init__(self) -> None:
@@ -143,52 +153,56 @@ class RedactionSettings:
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """Options of the relay, which carries bytes from disk and socket to the sinks."""
+    """The relay, which sends log files, events and metrics to the sinks."""
 
-    sinks: tuple[str, ...] = knob(
-        ("embedded",),
-        "Where to send: any of embedded, elasticsearch, cloudwatch.",
-        naming_rules.one_of("embedded", "elasticsearch", "cloudwatch"),
+    sinks: tuple[option_types.Backend, ...] = knob(
+        ("embedded",), "Sinks to send to: any of embedded, elasticsearch, cloudwatch."
     )
     log_folder: str = knob(
-        "", "Airflow's base_log_folder; empty: $AIRFLOW__LOGGING__BASE_LOG_FOLDER or $AIRFLOW_HOME/logs."
+        "",
+        "Folder of the task logs (Airflow's base_log_folder); empty: $AIRFLOW__LOGGING__BASE_LOG_FOLDER or $AIRFLOW_HOME/logs.",
     )
-    history_days: int = knob(
-        0, "A log that did not change for more days when it is first seen is left out; 0: all logs are carried."
+    history_days: option_types.Days = knob(
+        0,
+        "Logs that did not change for this many days when the relay first sees them are skipped; 0: all logs are sent.",
     )
-    poll_ms: int = knob(200, "How often files are looked at for new lines.")
-    batch_bytes: int = knob(1_048_576, "Most bytes read from one file and sent in one request.")
-    statsd_host: str = knob("127.0.0.1", "Address the StatsD listener binds.")
-    statsd_port: int = knob(8125, "UDP port of it.")
-    statsd_interval_s: float = knob(10.0, "Metrics are aggregated over this many seconds.")
+    poll_ms: Annotated[int, Meta(ge=1, le=60_000)] = knob(200, "Milliseconds between two looks for new lines.")
+    batch_bytes: Annotated[int, Meta(ge=4_096, le=67_108_864)] = knob(
+        1_048_576, "Bytes that are read from one file and sent in one request, at most."
+    )
+    statsd_host: option_types.FilledText = knob("127.0.0.1", "Address that the StatsD listener binds.")
+    statsd_port: option_types.PortOrAny = knob(8125, "UDP port that the StatsD listener binds; 0: any free port.")
+    statsd_interval_s: option_types.Seconds = knob(10.0, "Seconds over which metrics are aggregated.")
     statsd_prefix: str = knob(
         "",
-        "Airflow's [metrics] statsd_prefix, which is taken off names; empty: what Airflow's configuration here says.",
+        "Prefix that is removed from metric names (Airflow's [metrics] statsd_prefix); empty: the one in this host's Airflow configuration.",
     )
     statsd_socket_path: str = knob(
         "",
-        "Unix socket on which StatsD is taken as well; empty: Airflow's [metrics] statsd_socket_path (3.4), where one is set here.",
+        "Unix socket that takes StatsD as well; empty: Airflow's [metrics] statsd_socket_path (3.4) where it is set on this host.",
     )
-    statsd_forward: str = knob("", "host:port of another StatsD server that gets a copy; empty: none.")
-    series_budget: int = knob(2000, "Most series of one metric per interval; the rest is folded into one and counted.")
-    spool_limit_bytes: int = knob(2_147_483_648, "Most disk held for records not yet acknowledged by every sink.")
-    catch_up_s: float = knob(
-        10.0, "Where no relay runs, the end of a task takes at most so long to deliver its log and events."
+    statsd_forward: option_types.Address = knob(
+        "", "Another StatsD server (host:port) that gets a copy of all metrics; empty: none."
     )
-    dead_letter_limit_bytes: int = knob(268_435_456, "Most disk used by dead letters.")
+    series_budget: Annotated[int, Meta(ge=1, le=1_000_000)] = knob(
+        2000, "Series of one metric in an interval, at most. The rest is merged into one series and counted."
+    )
+    spool_limit_bytes: option_types.Bytes = knob(
+        2_147_483_648, "Bytes on disk for records that a sink has not acknowledged yet, at most."
+    )
+    catch_up_s: Annotated[float, Meta(ge=0, le=3_600)] = knob(
+        10.0, "Seconds that the end of a task may take to deliver its log and events on a host without a relay."
+    )
+    dead_letter_limit_bytes: option_types.Bytes = knob(268_435_456, "Bytes on disk for dead letters, at most.")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Options of the store from which logs, events and metrics are read."""
+    """The store from which logs, events and metrics are read."""
 
-    backend: str = knob(
-        "embedded",
-        "embedded, elasticsearch or cloudwatch.",
-        naming_rules.one_of("embedded", "elasticsearch", "cloudwatch"),
-    )
+    backend: option_types.Backend = knob("embedded", "Store that is read: embedded, elasticsearch or cloudwatch.")
     path: str = knob("", "File of the embedded store; empty: <home>/store.db.")
-    retention_days: int = knob(30, "The embedded store forgets logs and metrics older than this.")
+    retention_days: option_types.KeepDays = knob(30, "Days for which the embedded store keeps logs and metrics.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,17 +212,18 @@ class ElasticsearchSettings:
     connection_id: str = knob(
         "elasticsearch_default", "Airflow Connection: host, port, schema, login, password, extra {api_key, ca_certs}."
     )
-    url: str = knob("", "Address without credentials, where there is no Connection.")
-    index_prefix: str = knob(
-        "",
-        "Begins the name of each data stream, template and policy of ours, as in acme-; run setup and install the boards again.",
-        naming_rules.INDEX_PREFIX,
+    url: option_types.Url = knob(
+        "", "Address of a cluster that needs no credentials. It is used instead of the Connection."
     )
-    compat_with: int = knob(0, "Major version of an older server (8); 0: ask the server.")
-    request_timeout_s: float = knob(30.0, "A request that takes longer is tried again.")
-    compress: bool = knob(False, "Compress what is sent (gzip): a slow network gains, a local one loses.")
-    mapped_keys: int = knob(
-        200, "Most keys of log lines that become fields; the rest is kept and searchable in airflow.extra."
+    index_prefix: option_types.IndexPrefix = knob(
+        "",
+        "Prefix of the names of our data streams, templates and policies, as in acme-. After a change, run setup and install the boards again.",
+    )
+    compat_with: option_types.ServerMajor = knob(0, "Major version whose API is spoken; 0: ask the server.")
+    request_timeout_s: option_types.Seconds = knob(30.0, "Seconds after which a request is given up and tried again.")
+    compress: bool = knob(False, "Compress requests (gzip). This helps on a slow network and costs time on a fast one.")
+    mapped_keys: Annotated[int, Meta(ge=0, le=1_500)] = knob(
+        200, "Keys of log lines that become fields of their own, at most. The rest can be searched in airflow.extra."
     )
 
 
@@ -217,47 +232,53 @@ class CloudwatchSettings:
     """CloudWatch as a sink and a store."""
 
     connection_id: str = knob(
-        "aws_default", "Airflow Connection with credentials and region; empty: boto3's own chain."
+        "aws_default", "Airflow Connection with credentials and region; empty: boto3 finds them in its own order."
     )
-    region: str = knob("", "Region, where the Connection names none.")
-    endpoint_url: str = knob("", "Another endpoint (LocalStack, moto); empty: AWS.")
-    log_group_prefix: str = knob("/contrail", "Log groups are <prefix>/<env>/<dataset>.", naming_rules.LOG_GROUP_PREFIX)
-    retention_days: int = knob(30, "Retention set on log groups that we create.")
-    namespace: str = knob("Contrail", "Namespace of the metrics.", naming_rules.NAMESPACE)
+    region: option_types.Region = knob("", "Region, if the Connection names none.")
+    endpoint_url: option_types.Url = knob("", "Another endpoint, as of LocalStack or moto; empty: AWS.")
+    log_group_prefix: option_types.LogGroupPrefix = knob(
+        "/contrail", "Prefix of log groups: <prefix>/<environment>/<dataset>."
+    )
+    retention_days: option_types.KeepDays = knob(
+        30,
+        "Days of retention that are set on log groups which we create. CloudWatch rounds up to a value that it knows.",
+    )
+    namespace: option_types.Namespace = knob("Contrail", "Namespace of our metrics.")
 
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """Options of the watcher, which decides that something is wrong, and notifies."""
+    """The watcher, which finds what is wrong and notifies people."""
 
-    api_url: str = knob("", "Address of Airflow's API server; empty: http://127.0.0.1:<airflow.port>.")
-    ledger_url: str = knob("", "SQLAlchemy URL of the incident ledger; empty: SQLite in <home>/ledger.db.")
-    routes: str = knob("", "Routes file; empty: <home>/alerts.yaml, then config/alerts.yaml.")
-    reconcile_s: float = knob(5.0, "How often Airflow's API is asked what happened.")
-    kibana_alerts: str = knob(
+    api_url: option_types.Url = knob("", "Address of Airflow's API server; empty: http://127.0.0.1:<airflow.port>.")
+    ledger_url: option_types.SqlUrl = knob(
+        "", "SQLAlchemy URL of the incident ledger; empty: SQLite in <home>/ledger.db."
+    )
+    routes: str = knob("", "File of the alerting rules; empty: <home>/alerts.yaml, then config/alerts.yaml.")
+    reconcile_s: option_types.Seconds = knob(5.0, "Seconds between two polls of Airflow's API.")
+    kibana_alerts: option_types.Index = knob(
         "",
-        "Index that Kibana's rules write to (contrail-kibana-alerts), in the [elasticsearch] cluster; empty: not read.",
-        naming_rules.INDEX,
+        "Index in the [elasticsearch] cluster to which Kibana's rules write alerts (contrail-kibana-alerts); empty: it is not read.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class AirflowSettings:
-    """The Airflow that ``contrail up`` starts."""
+    """The local Airflow that `contrail up` starts."""
 
-    host: str = knob("127.0.0.1", "Address the API server binds.")
-    port: int = knob(8080, "Port of the API server and UI.")
-    dags_folder: str = knob("", "DAGs folder; empty: the repository's dags/.")
-    parallelism: int = knob(2, "Task processes at once.")
+    host: option_types.FilledText = knob("127.0.0.1", "Address that the API server binds.")
+    port: option_types.Port = knob(8080, "Port of the API server and UI.")
+    dags_folder: str = knob("", "Folder of the DAGs; empty: the repository's dags/.")
+    parallelism: Annotated[int, Meta(ge=1, le=1_024)] = knob(2, "Tasks that run at the same time, at most.")
     task_logs_to_stdout: bool = knob(
         True,
-        "Whether a component repeats its tasks' lines on its stdout, as Airflow does; false where that is kept and shipped.",
+        "Repeat the lines of tasks on the stdout of their component, as Airflow does; set to false where that stdout is kept and shipped.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All knobs, by section; the paths are resolved."""
+    """All options, by section; the paths are resolved."""
 
     contrail: ContrailSettings
     journal: JournalSettings
@@ -352,7 +373,7 @@ def airflow_home() -> Path:
 
 
 def default_home() -> Path:
-    """Contrail's home where no knob names one."""
+    """Contrail's home where no option names one."""
     if home := os.environ.get("CONTRAIL_HOME"):
         return Path(home).expanduser()
     if os.environ.get("AIRFLOW_HOME"):
@@ -367,20 +388,20 @@ def sections() -> dict[str, type[Any]]:
 
 
 def load_settings(path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
-    """Read the knobs from ``path`` (or where they usually are) and ``environ``.
+    """Read the options from ``path`` (or where they usually are) and ``environ``.
 
-    Raises :class:`SettingsError` naming the file or variable, the key and the remedy.
+    Raises :class:`SettingsError` naming, for each fault, the file or variable, the option and what is allowed.
     """
     env = dict(os.environ) if environ is None else environ
     source = path or config_file(env)
-    values = _read_toml(source) if source else {}
+    given, unreadable = read_toml(source) if source else ({}, "")
+    if unreadable:
+        raise SettingsError(unreadable)
     known = sections()
-    for name in values:
-        if name not in known:
-            raise SettingsError(f"{source}: unknown section [{name}]{_suggest(name, known)}")
-    built = {name: _build(name, kind, values.get(name, {}), source, env) for name, kind in known.items()}
-    _refuse_unknown_variables(env, known)
-    return Settings(**built)
+    chosen, faults = read_sections(known, given, str(source), env)
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return Settings(**{name: kind(**chosen[name]) for name, kind in known.items()})
 
 
 @lru_cache(maxsize=1)
@@ -390,93 +411,11 @@ def get_settings() -> Settings:
 
 
 def config_file(environ: dict[str, str] | None = None) -> Path | None:
-    """The file that the knobs are read from, None where there is none. Raises :class:`SettingsError`."""
+    """The file that the options are read from, None where there is none. Raises :class:`SettingsError`."""
     env = dict(os.environ) if environ is None else environ
     if named := env.get("CONTRAIL_CONFIG"):
         if not Path(named).is_file():
-            raise SettingsError(f"CONTRAIL_CONFIG names {named}, which is no file; correct or unset it")
+            raise SettingsError(f"CONTRAIL_CONFIG names {named}, which is not a file; correct or unset it")
         return Path(named)
     found = default_home() / "contrail.toml"
     return found if found.is_file() else None
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{path}: {error}") from error
-
-
-def _build(name: str, kind: type[_T], given: Any, source: Path | None, env: dict[str, str]) -> _T:
-    if not isinstance(given, dict):
-        raise SettingsError(f"{source}: [{name}] must be a section, not a value")
-    hints = get_type_hints(kind)
-    rules = {part.name: part.metadata.get("rule") for part in fields(kind)}  # type: ignore[arg-type]
-    chosen: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in hints:
-            raise SettingsError(f"{source}: unknown key {key!r} in [{name}]{_suggest(key, hints)}")
-        variable = f"CONTRAIL_{name}__{key}".upper()
-        if variable not in env:
-            chosen[key] = _value(value, hints[key], f"{source}: [{name}] {key}", rules[key])
-    for key, hint in hints.items():
-        variable = f"CONTRAIL_{name}__{key}".upper()
-        if variable in env:
-            chosen[key] = _value(env[variable], hint, variable, rules[key])
-    return kind(**chosen)
-
-
-def _value(given: Any, hint: Any, where: str, rule: Rule | None) -> Any:
-    value = _convert(given, hint, where)
-    for one in value if isinstance(value, tuple) else [value]:
-        if rule is not None and (sentence := rule.broken_by(str(one))):
-            raise SettingsError(f"{where} {sentence}; it is {str(one)[:100]!r}")
-    return value
-
-
-def _refuse_unknown_variables(env: dict[str, str], known: dict[str, type[Any]]) -> None:
-    names = {f"CONTRAIL_{name}__{part.name}".upper() for name, kind in known.items() for part in fields(kind)}
-    for variable in env:
-        if variable.startswith("CONTRAIL_") and "__" in variable and variable not in names:
-            raise SettingsError(f"unknown variable {variable}{_suggest(variable, names)}")
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    if hint is bool:
-        words = {
-            "true": True,
-            "1": True,
-            "yes": True,
-            "on": True,
-            "false": False,
-            "0": False,
-            "no": False,
-            "off": False,
-        }
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in words:
-            return words[str(value).lower()]
-        raise SettingsError(f"{where} must be true or false, not {value!r}")
-    if hint in (int, float):
-        try:
-            return hint(value)
-        except (TypeError, ValueError):
-            raise SettingsError(f"{where} must be a number, not {value!r}") from None
-    if hint is str:
-        return str(value)
-    parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-        raise SettingsError(f"{where} must be a list of strings, not {value!r}")
-    return tuple(parts)
-
-
-def _suggest(name: str, known: Any) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"

@@ -249,9 +249,8 @@ for number in range(3): print(emit(TaskStarted(identity=Identity(dag_id=str(numb
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n" * 3
-    assert done.stderr.splitlines() == [
-        "contrail: contained at emit: SettingsError: CONTRAIL_STATSD__PORT must be a number, not 'x'"
-    ]
+    fault = "CONTRAIL_STATSD__PORT must be a whole number from 1 to 65,535; it is 'x'"
+    assert done.stderr.splitlines() == [f"contrail: contained at emit: SettingsError: {fault}"]
 
 
 def test_a_logger_that_raises_does_not_undo_the_record():

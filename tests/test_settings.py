@@ -1,5 +1,9 @@
+from dataclasses import fields
+
+import msgspec
 import pytest
 
+from observability.option_types import hints_of
 from observability.settings import SettingsError, config_file, load_settings, sections
 
 
@@ -26,12 +30,15 @@ def test_a_list_in_a_variable_is_split_at_commas():
     [
         ("[relay]\nsink = ['embedded']\n", "{file}: unknown key 'sink' in [relay]; did you mean 'sinks'?"),
         ("[realy]\n", "{file}: unknown section [realy]; did you mean 'relay'?"),
-        ("[statsd]\nport = 'no'\n", "{file}: [statsd] port must be a number, not 'no'"),
-        ("[statsd]\nenabled = 'maybe'\n", "{file}: [statsd] enabled must be true or false, not 'maybe'"),
-        ("[relay]\nsinks = [1]\n", "{file}: [relay] sinks must be a list of strings, not [1]"),
+        ("[statsd]\nport = 'no'\n", "{file}: [statsd] port must be a whole number from 1 to 65,535; it is 'no'"),
+        ("[statsd]\nenabled = 'maybe'\n", "{file}: [statsd] enabled must be true or false; it is 'maybe'"),
+        (
+            "[relay]\nsinks = [1]\n",
+            "{file}: [relay] sinks must be a list of texts; each {one}; it is [1]",
+        ),
         (
             "[redaction]\npatterns = ['(']\n",
-            "[redaction] patterns: '(' is no regular expression: missing ), unterminated subpattern at position 0",
+            "{file}: [redaction] patterns must be regular expressions, and '(' is {why}",
         ),
         ("relay = 1\n", "{file}: [relay] must be a section, not a value"),
     ],
@@ -41,7 +48,11 @@ def test_a_mistake_in_the_file_names_file_key_and_remedy(tmp_path, text, expecte
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
         load_settings(path, {})
-    assert str(caught.value) == expected.format(file=path)
+    assert str(caught.value) == expected.format(
+        file=path,
+        one="must be one of embedded, elasticsearch, cloudwatch",
+        why="not one: missing ), unterminated subpattern at position 0",
+    )
 
 
 def test_a_file_that_is_no_toml_names_file_and_line(tmp_path):
@@ -62,8 +73,8 @@ def test_a_file_that_is_no_utf8_is_named(tmp_path):
     ("variable", "value", "expected"),
     [
         ("CONTRAIL_STATSD__PROT", "1", "unknown variable CONTRAIL_STATSD__PROT; did you mean 'CONTRAIL_STATSD__PORT'?"),
-        ("CONTRAIL_STATSD__PORT", "x", "CONTRAIL_STATSD__PORT must be a number, not 'x'"),
-        ("CONTRAIL_STATSD__ENABLED", "x", "CONTRAIL_STATSD__ENABLED must be true or false, not 'x'"),
+        ("CONTRAIL_STATSD__PORT", "x", "CONTRAIL_STATSD__PORT must be a whole number from 1 to 65,535; it is 'x'"),
+        ("CONTRAIL_STATSD__ENABLED", "x", "CONTRAIL_STATSD__ENABLED must be true or false; it is 'x'"),
     ],
 )
 def test_a_mistake_in_a_variable_names_it_and_the_remedy(variable, value, expected):
@@ -73,7 +84,7 @@ def test_a_mistake_in_a_variable_names_it_and_the_remedy(variable, value, expect
 
 
 def test_a_named_file_that_is_not_there_is_an_error():
-    with pytest.raises(SettingsError, match="CONTRAIL_CONFIG names /no/such/file, which is no file"):
+    with pytest.raises(SettingsError, match="CONTRAIL_CONFIG names /no/such/file, which is not a file"):
         config_file({"CONTRAIL_CONFIG": "/no/such/file"})
 
 
@@ -131,3 +142,120 @@ def test_a_variable_mends_a_name_in_the_file(tmp_path):
     with pytest.raises(SettingsError, match=r"\[contrail\] environment must be .*; it is 'Prod'"):
         load_settings(path, {})
     assert load_settings(path, {"CONTRAIL_CONTRAIL__ENVIRONMENT": "prod"}).contrail.environment == "prod"
+
+
+def bounds(name, part, hint):
+    """The bounds of an option that is a number, None for others."""
+    metas = [meta for meta in getattr(hint, "__metadata__", ()) if meta.ge is not None or meta.le is not None]
+    return (name, part.name, type(part.default), metas[0].ge, metas[0].le) if metas else None
+
+
+OPTIONS = [(name, part, hints_of(kind)[part.name]) for name, kind in sections().items() for part in fields(kind)]
+NUMBERS = list(filter(None, (bounds(*option) for option in OPTIONS)))
+
+
+def test_every_number_has_bounds_and_every_default_is_within_them():
+    bounded = {(name, key) for name, key, *_ in NUMBERS}
+    without = [
+        f"[{name}] {part.name}"
+        for name, part, hint in OPTIONS
+        if type(part.default) in (int, float) and (name, part.name) not in bounded and part.name != "compat_with"
+    ]
+    assert without == []
+    for _, part, hint in OPTIONS:
+        assert msgspec.convert(part.default, hint) == part.default
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: f"{number[0]}.{number[1]}")
+def test_a_number_outside_its_bounds_is_refused_in_file_and_variable(tmp_path, number):
+    section, key, kind, least, most = number
+    path, variable = tmp_path / "contrail.toml", f"CONTRAIL_{section}__{key}".upper()
+    words = f"must be a {'whole ' if kind is int else ''}number from {least:,} to {most:,}; it is"
+    for value in (least, most):
+        path.write_text(f"[{section}]\n{key} = {value}\n")
+        assert getattr(getattr(load_settings(path, {}), section), key) == value
+        assert getattr(getattr(load_settings(environ={variable: str(value)}), section), key) == value
+    for value in ("-5", str(most * 2), "nan", "inf", "true", "'x'", "[1]", *(["1.5"] if kind is int else [])):
+        path.write_text(f"[{section}]\n{key} = {value}\n")
+        with pytest.raises(SettingsError) as caught:
+            load_settings(path, {})
+        assert str(caught.value).startswith(f"{path}: [{section}] {key} {words} ")
+        with pytest.raises(SettingsError) as caught:
+            load_settings(environ={variable: value})
+        assert str(caught.value) == f"{variable} {words} {value!r}"
+
+
+def test_every_fault_of_file_and_variables_is_named_at_once(tmp_path):
+    path = tmp_path / "contrail.toml"
+    path.write_text("[relay]\npoll_ms = -5\npol_ms = 1\n[store]\nbackend = 'floppy'\n[wach]\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, {"CONTRAIL_STATSD__PORT": "70000"})
+    assert str(caught.value).splitlines() == [
+        f"{path}: unknown section [wach]; did you mean 'watch'?",
+        "CONTRAIL_STATSD__PORT must be a whole number from 1 to 65,535; it is '70000'",
+        f"{path}: unknown key 'pol_ms' in [relay]; did you mean 'poll_ms'?",
+        f"{path}: [relay] poll_ms must be a whole number from 1 to 60,000; it is -5",
+        f"{path}: [store] backend must be one of embedded, elasticsearch, cloudwatch; it is 'floppy'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("CONTRAIL_RELAY_POLL_MS", "CONTRAIL_RELAY__POLL_MS"),
+        ("CONTRAIL_STATSD_PORT", "CONTRAIL_STATSD__PORT"),
+        ("contrail_relay__sinks", "CONTRAIL_RELAY__SINKS"),
+        ("CONTRAIL__RELAY__SINKS", "CONTRAIL_RELAY__SINKS"),
+    ],
+)
+def test_a_variable_that_is_nearly_an_options_name_is_named_with_it(variable, meant):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ={variable: "1"})
+    assert str(caught.value) == f"unknown variable {variable}; did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize("variable", ["CONTRAIL_HOME", "CONTRAIL_API_TOKEN", "CONTRAIL_IMAGE", "CONTRAIL_ENVIRONMENT"])
+def test_variables_that_are_not_options_are_left_alone(variable):
+    assert load_settings(environ={variable: "1"}).relay.poll_ms == 200
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("CONTRAIL_CONTRAIL__PUBLIC_URL", "airflow.example.com", "must be an address that begins with http"),
+        ("CONTRAIL_ELASTICSEARCH__URL", "ftp://es", "must be an address that begins with http"),
+        ("CONTRAIL_WATCH__API_URL", "http:// x", "must be an address that begins with http"),
+        ("CONTRAIL_WATCH__LEDGER_URL", "/var/lib/ledger.db", "must be an SQLAlchemy URL"),
+        ("CONTRAIL_RELAY__STATSD_FORWARD", "statsd.example.com", "must be host:port"),
+        ("CONTRAIL_RELAY__STATSD_HOST", "", "must be a text that is not empty"),
+        ("CONTRAIL_CLOUDWATCH__REGION", "eu central", "must be the name of a region"),
+        ("CONTRAIL_ELASTICSEARCH__COMPAT_WITH", "7", "must be one of 0, 8, 9"),
+    ],
+)
+def test_an_address_that_could_not_be_used_is_refused(variable, value, allowed):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ={variable: value})
+    assert str(caught.value).startswith(f"{variable} {allowed}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CONTRAIL_WATCH__LEDGER_URL", "postgresql+psycopg2://u:p@h/d?sslmode=require"),
+        ("CONTRAIL_WATCH__LEDGER_URL", "sqlite:////tmp/ledger.db"),
+        ("CONTRAIL_RELAY__STATSD_FORWARD", "[::1]:8125"),
+        ("CONTRAIL_RELAY__STATSD_FORWARD", "::1:8125"),
+        ("CONTRAIL_WATCH__API_URL", "https://[::1]:8080/airflow/"),
+        ("CONTRAIL_ELASTICSEARCH__COMPAT_WITH", "8"),
+        ("CONTRAIL_JOURNAL__FSYNC", "On"),
+    ],
+)
+def test_a_value_that_can_be_used_is_taken(variable, value):
+    load_settings(environ={variable: value})
+
+
+@pytest.mark.parametrize("value", ["ftp://ann:hunter2@es:9200", "ann:hunter2@es:9200", "ftp://es/?a=@:hunter2@es"])
+def test_a_message_does_not_repeat_the_password_of_an_address(value):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ={"CONTRAIL_ELASTICSEARCH__URL": value})
+    assert "hunter2" not in str(caught.value)

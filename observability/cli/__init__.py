@@ -35,7 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("read:logs", "Read task logs back from the store."),
     "events": ("read:events", "Read events back from the store."),
     "metrics": ("read:metrics", "Read metrics back from the store."),
-    "config": ("config:app", "Every knob, its value here, and the documented file of all of them."),
+    "config": (
+        "config:app",
+        "Show the options and their values on this host, or print a documented configuration file.",
+    ),
     "dashboards": ("dashboards:app", "Generate and install dashboards, rules and alarms."),
     "elasticsearch": ("elasticsearch:app", "Install and check what Elasticsearch needs."),
     "cloudwatch": ("cloudwatch:app", "Install and check what CloudWatch needs."),
