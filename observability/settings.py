@@ -256,6 +256,9 @@ class WatchSettings:
     )
     routes: str = knob("", "File of the alerting rules; empty: <home>/alerts.yaml, then config/alerts.yaml.")
     reconcile_s: option_types.Seconds = knob(5.0, "Seconds between two polls of Airflow's API.")
+    history_days: option_types.Days = knob(
+        90, "Days before the first start of which runs are read from Airflow's API; 0: none."
+    )
     kibana_alerts: option_types.Index = knob(
         "",
         "Index in the [elasticsearch] cluster to which Kibana's rules write alerts (contrail-kibana-alerts); empty: it is not read.",

@@ -228,6 +228,7 @@ def forget(connection: Connection, before: float) -> None:
     table = schema.incidents
     connection.execute(delete(schema.facts).where(schema.facts.c.time < before))
     connection.execute(delete(schema.history).where(schema.history.c.time < before))
+    connection.execute(delete(schema.run_times).where(schema.run_times.c.begun < before))
     connection.execute(
         delete(schema.outbox).where(schema.outbox.c.created < before, schema.outbox.c.state != "pending")
     )

@@ -378,7 +378,8 @@ def _spans(  # noqa: PLR0913, PLR0917 - one question about runs and tasks
 ) -> list[tuple[str, str, float, float | None]]:
     """(subject, occasion, start, end) of what is under way or ended lately, and has taken ``least`` seconds or more."""
     about = {"begun": begun, "ended": ended, "dag_id": dag_id, "now": now, "least": least}
-    bounds = {"open_since": now - _OPEN_S, "ended_since": now - _LOOKBACK_S}
+    first = float(read_cursor(connection, "since") or 0)  # what ended before the first watcher came is not judged
+    bounds = {"open_since": now - _OPEN_S, "ended_since": max(first, now - _LOOKBACK_S)}
     return [(row[0], row[1], row[2], row[3]) for row in connection.execute(_SPANS, {**about, **bounds})]
 
 

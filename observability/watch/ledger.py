@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, insert, inspect, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
@@ -18,11 +19,12 @@ from observability.watch import schema
 from observability.watch.errors import WatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine
 
-__all__ = ["Ledger", "LedgerError", "LedgerUnavailable", "read_cursor", "write_cursor"]
+__all__ = ["Ledger", "LedgerError", "LedgerUnavailable", "insert_new", "read_cursor", "write_cursor"]
 
 _LEASE = "watcher"
 
@@ -97,6 +99,14 @@ def write_cursor(connection: Connection, name: str, value: Any) -> None:
     table = schema.cursors
     if connection.execute(update(table).where(table.c.name == name).values(value=value)).rowcount == 0:
         connection.execute(insert(table).values(name=name, value=value))
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows that the table does not hold yet."""
+    if not rows:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
 
 
 def _lock(connection: Connection) -> None:

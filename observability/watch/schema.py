@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 __all__ = [
     "VERSION",
@@ -15,6 +15,7 @@ __all__ = [
     "meta",
     "metadata",
     "outbox",
+    "run_times",
     "seen",
     "silences",
 ]
@@ -115,6 +116,20 @@ history = Table(
     UniqueConstraint("measure", "dag_id", "subject", "occasion", name="contrail_history_once"),
 )
 """Usual measures (duration, rows, success, asset) of a subject (task, step, asset) on an occasion (a run)."""
+
+run_times = Table(
+    "contrail_run_times",
+    metadata,
+    Column("dag_id", Text, primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    Column("begun", Float, nullable=False),
+    Column("ended", Float),
+    Column("succeeded", Boolean),
+    Column("ordinary", Boolean, nullable=False),
+    Column("tasks", JSON, nullable=False),
+    Index("contrail_run_times_recent", "dag_id", "begun"),
+)
+"""Each run with the times of its tasks, as :mod:`observability.watch.run_times` writes them."""
 
 seen = Table(
     "contrail_seen",

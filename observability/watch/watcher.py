@@ -20,6 +20,7 @@ from observability.watch.context import TaskContext
 from observability.watch.deadlines import Deadlines
 from observability.watch.desk import Desk
 from observability.watch.facts import observed
+from observability.watch.history_import import HistoryReader
 from observability.watch.lease import Lease
 from observability.watch.ledger import LedgerUnavailable, read_cursor, write_cursor
 from observability.watch.looker import Confirmer, Looker
@@ -76,6 +77,7 @@ class Watcher:
         self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._looker = Looker(settings, self._reconciler(api)) if api else None
         self._confirmer = Confirmer(self._reconciler(api), self._reports.put) if api else None
+        self._history: HistoryReader | None = None
         index = settings.watch.kibana_alerts
         self._kibana = KibanaWitness(lambda: open_cluster(settings), index) if index else None
         self._store = StoreSource(lambda: open_store(settings))
@@ -188,10 +190,19 @@ class Watcher:
         for witness in self._witnesses():
             if not witness.is_alive():
                 witness.start()
+        self._read_history()
         self._log.info("watching", ledger=self._ledger.name, api=self._settings.api_url, rules=str(self._rules.path))
+
+    def _read_history(self) -> None:
+        days = self._settings.watch.history_days
+        if self._api and days > 0 and not (self._history and self._history.is_alive()):
+            self._history = HistoryReader(AirflowApi(self._settings.api_url), self._ledger, days)
+            self._history.start()
 
     def _step_down(self) -> None:
         self._dismiss()
+        if self._history:
+            self._history.stop()
         for witness in (*self._witnesses(), self._store):
             witness.stop()
         self._proof.close()

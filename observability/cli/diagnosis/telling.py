@@ -13,6 +13,7 @@ from observability.cli.diagnosis.silence import silent
 from observability.cli.diagnosis.whose import start
 from observability.proxies import is_loopback
 from observability.watch.errors import WatchError
+from observability.watch.history_import import read_progress
 from observability.watch.ledger import Ledger
 from observability.watch.proof import read_beat
 from observability.watch.rules_file import RulesFile, find_rules
@@ -72,6 +73,24 @@ def _watcher(settings: Settings) -> str:
     return f"process {told['pid']}"
 
 
+def _history(settings: Settings) -> str:
+    """How much of the past the watcher has read from Airflow."""
+    if settings.watch.history_days <= 0:
+        raise Off("the past is not read from Airflow", "set [watch] history_days")
+    ledger = Ledger(settings.ledger_url)
+    try:
+        with ledger.transaction() as connection:
+            found = read_progress(connection)
+    finally:
+        ledger.close()
+    if found is None:
+        raise Off("no watcher has begun to read the past", "contrail watch")
+    if found.problem and not found.is_done:
+        raise Broken(f"reading the past waits: {found.problem}", "contrail alerts history; contrail status")
+    left_out = f", {found.left_out} rows left out" if found.left_out else ""
+    return f"{found.share:.0%} read: {found.runs} runs, {found.tasks} tasks{left_out}"
+
+
 def _untested(_settings: Settings) -> str:
     raise Off("not tested: ask for a test message", "contrail doctor --channels")
 
@@ -96,6 +115,7 @@ LINKS = (
     Link("rules", _rules),
     Link("links", _links, ("rules",)),
     Link("watcher", _watcher, ("home", "ledger", "rules")),
+    Link("history", _history, ("ledger",)),
     Link("channels", _untested),
 )
 TEST = Link("channels", _channels, ("watcher", "ledger", "rules"))
