@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from observability.events import region_of
-from observability.watch.errors import WatchError
 from observability.watch.log_tail import tail_of
 from observability.watch.messages import plain
-from observability.watch.witnesses.api import path_of
+from observability.watch.witnesses.alone import ODD_ANSWERS
+from observability.watch.witnesses.api import ApiUnavailable, path_of
 from observability.watch.witnesses.logs import log_path, place_of, records_of
 
 if TYPE_CHECKING:
@@ -51,13 +51,18 @@ class TaskContext:
         if message.kind not in _KINDS or not (message.dag_id and message.run_id and message.task_id):
             return message
         found = message
-        try:
-            found = found if found.log else replace(found, log=self._tail(found))
-            found = self._blocked(self._counted(found))
-        except (WatchError, KeyError, TypeError, ValueError) as error:
-            self._rest_until = time.monotonic() + _REST_S
-            structlog.get_logger("contrail.watch").info("a message goes without what Airflow knows", reason=str(error))
+        for complete in (self._with_log, self._counted, self._blocked):
+            try:
+                found = complete(found)
+            except ODD_ANSWERS as error:
+                if isinstance(error, ApiUnavailable):
+                    self._rest_until = time.monotonic() + _REST_S
+                log = structlog.get_logger("contrail.watch")
+                log.info("a message goes without what Airflow knows", reason=str(error))
         return found
+
+    def _with_log(self, one: Message) -> Message:
+        return one if one.log else replace(one, log=self._tail(one))
 
     def close(self) -> None:
         """Let go of connections."""

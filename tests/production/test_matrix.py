@@ -15,6 +15,7 @@ from cluster import wait_until
 from existing import SERVERS, Existing, install, interpreter
 from test_packaging import run
 
+from benchmarks.airflows import PRE_RELEASES
 from observability.cli.diagnosis.scheduling import TRIED
 from observability.journal import frames
 
@@ -27,14 +28,6 @@ ROWS = (
     ("3.13", "3.3", "9"),
     ("3.11", "3.4", "9"),
 )
-PRE_RELEASES = {
-    "3.4": (
-        "apache-airflow>=3.4.0b2,<3.5",
-        "apache-airflow-core>=3.4.0b2,<3.5",
-        "apache-airflow-task-sdk>=1.4.0b2,<1.5",
-    )
-}
-"""Airflows of which there is no final release yet: each package has to be named for a resolver to take a beta."""
 AS_OF = {"3.2": "2026-06-05"}
 """The day from which an Airflow's dependencies are taken: 3.2.2 itself does not run with today's. Needs uv."""
 TRACED_BY_DEFAULT = {"3.2", "3.3", "3.4"}

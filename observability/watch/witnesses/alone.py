@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
@@ -22,8 +23,8 @@ ODD_ANSWERS = (ApiError, ArithmeticError, AttributeError, LookupError, TypeError
 _NOT_REACHED = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
 _FIRST_S, _LONGEST_S = 5.0, 60.0
 _FORGOTTEN_S = 120.0
-_TIRED_AFTER = 3
-"""So many questions without any answer, and the others of this look are left to the next."""
+_TIRED_AFTER, _TIRED_OF_ALL_AFTER = 3, 9
+"""So many questions of one kind, or of all, without any answer, and the others of this look are left to the next."""
 
 
 class Questions:
@@ -31,18 +32,19 @@ class Questions:
 
     def __init__(self) -> None:
         self._rest: dict[str, tuple[float, float]] = {}
-        self._unanswered = 0
+        self._unanswered: Counter[str] = Counter()
         self.failed: dict[str, str] = {}
 
     def begin(self) -> None:
         """A new look; what was not asked about for long is forgotten."""
-        self._unanswered = 0
+        self._unanswered.clear()
         for about in [about for about, (due, _) in self._rest.items() if time.monotonic() > due + _FORGOTTEN_S]:
             self.forgive(about)
 
     def ask(self, about: str, question: Callable[[], _T], otherwise: _T) -> _T:
         """The answer to a question about one thing; ``otherwise`` where it cannot be had now."""
-        if self.rests(about) or self._unanswered >= _TIRED_AFTER:
+        tired = self._unanswered[_kind(about)] >= _TIRED_AFTER or self._unanswered.total() >= _TIRED_OF_ALL_AFTER
+        if self.rests(about) or tired:
             return otherwise
         return self.row(about, question, otherwise)
 
@@ -65,7 +67,7 @@ class Questions:
 
         A server that cannot be reached loses nothing: the same is asked again until it answers.
         """
-        self._unanswered += isinstance(error, ApiUnavailable)
+        self._unanswered[_kind(about)] += isinstance(error, ApiUnavailable)
         if not isinstance(error.__cause__, _NOT_REACHED):
             count_loss("watch.reconcile", type(error).__name__)
         if about not in self.failed:
@@ -79,3 +81,8 @@ class Questions:
         """A question was answered."""
         self._rest.pop(about, None)
         self.failed.pop(about, None)
+
+
+def _kind(about: str) -> str:
+    """The first word of a question: that which is down for one kind need not be for another."""
+    return about.partition(" ")[0]

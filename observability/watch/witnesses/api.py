@@ -96,13 +96,16 @@ class AirflowApi:
         return answer
 
     def pages(self, path: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
-        """Every element of a listing; ``order_by`` should be given, so that pages do not shift."""
+        """Every element of a listing; ``order_by`` should be given, so that pages do not shift.
+
+        What is no object is passed on as ``{}``, which says nothing: the row fails alone.
+        """
         for number in range(_MOST_PAGES):
             answer = self.get(path, limit=_PAGE, offset=number * _PAGE, **params)
             page = [] if answer is None else answer.get(key) if isinstance(answer, dict) else None
             if not isinstance(page, list):
                 raise ApiError(f"{self.url}{path} answered without the list {key!r}")
-            yield from (row for row in page if isinstance(row, dict))
+            yield from (row if isinstance(row, dict) else {} for row in page)
             if len(page) < _PAGE:
                 return
         raise ApiError(f"{self.url}{path} has no end after {_MOST_PAGES * _PAGE} rows")

@@ -64,10 +64,18 @@ def _newest_of_each(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The job with the newest heartbeat of each component and host."""
     found: dict[str, dict[str, Any]] = {}
     for job in listed:
-        name = _COMPONENTS.get(str(job.get("job_type")))
-        if name and job.get("hostname") and job.get("latest_heartbeat"):
+        if _is_whole(job) and (name := _COMPONENTS.get(str(job.get("job_type")))):
             found.setdefault(f"{name}|{job['hostname']}", job)
     return found
+
+
+def _is_whole(job: Any) -> bool:
+    """True if a row says whose heartbeat it is and when; another is passed over, and hides none beside it."""
+    try:
+        seconds(job["latest_heartbeat"])
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
+    return isinstance(job["latest_heartbeat"], str) and bool(job.get("hostname")) and "state" in job
 
 
 def _is_alive(job: dict[str, Any], now: float, limit_s: float) -> bool:

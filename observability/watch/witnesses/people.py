@@ -66,11 +66,13 @@ class People:
         if not known:
             return
         asked = {"included_events": sorted(_DEEDS), "after": after, "order_by": "-event_log_id"}
-        deeds = list(itertools.islice(self.api.pages("/eventLogs", "event_logs", **asked), _DEEDS_MOST))
+        listed = self.api.pages("/eventLogs", "event_logs", **asked)
+        none: list[Fact] = []
+        unread: list[dict[str, Any]] = []
+        deeds = self.questions.ask("deeds of people", lambda: list(itertools.islice(listed, _DEEDS_MOST)), unread)
         touched = [one for one in known if any(_concerns(deed, one) for deed in deeds)]
         for one in dict.fromkeys((*touched, *(self._next(known) if in_turn else ()))):
             mine = [deed for deed in deeds if _concerns(deed, one)]
-            none: list[Fact] = []
             ask = partial(_facts, self.api, one, mine, now)
             yield from self.questions.ask(f"what became of {one.dag_id} {one.run_id}".rstrip(), ask, none)
 
@@ -176,9 +178,9 @@ def _sets_run(deed: dict[str, Any]) -> bool:
 
 def _concerns(deed: dict[str, Any], one: OpenRun) -> bool:
     """Tell whether a deed may be about a run: one about several names neither DAG nor run."""
-    if deed.get("dag_id") not in {None, "~", one.dag_id}:
+    if deed.get("dag_id") not in (None, "~", one.dag_id):  # an odd answer has a list there
         return False
-    return deed.get("run_id") in {None, "~", one.run_id} or not one.run_id
+    return deed.get("run_id") in (None, "~", one.run_id) or not one.run_id
 
 
 def _name(task: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from observability import causes
@@ -43,7 +44,7 @@ from observability.events import (
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, GUESSED, SEEN, Fact, observed, seconds
 from observability.watch.witnesses.alone import ODD_ANSWERS, Questions
-from observability.watch.witnesses.api import ApiUnavailable, path_of
+from observability.watch.witnesses.api import ApiError, ApiUnavailable, path_of
 from observability.watch.witnesses.assets import updated_assets
 from observability.watch.witnesses.diagnose import Verdict, diagnose_run, diagnose_task
 from observability.watch.witnesses.executor_log import asks_for_pod, words_about_pod
@@ -76,6 +77,9 @@ _DAY_S = 86_400.0
 _BEGUN_MOST = 2000
 _EVIDENCE_TRIES = 6
 _UNTOLD = "it failed, and Airflow's answers do not say why"
+_NONE: list[Fact] = []
+_NAMES = ("dag_id", "run_id", "task_id", "iteration", "loop_id", "region_id", "ti_id", "name", "reason")
+_OF_A_TASK = ("dag_id", "dag_run_id", "task_id", "state")
 _TASKS = "/dags/~/dagRuns/~/taskInstances"
 _RUNS = "/dags/~/dagRuns"
 _TELLING_EVENTS = (
@@ -159,14 +163,13 @@ class Reconciler:
         self._known, self._events_of, self._cut = known, {}, False
         self._until = time.monotonic() + _LOOK_S
         self._questions.begin()
-        health = self._api.get("/monitor/health")
-        if health is None:  # then "not found" says nothing of a run or a DAG either
-            raise ApiUnavailable(f"{self._api.url} has no Airflow API: set [watch] api_url to its address")
+        health = self._asked_health()
         now += self._api.ahead_s  # what Airflow wrote down is by its own clock
         since = scene.since - _OVERLAP_S if scene.since else now - _LOOKBACK_S
         self.dags, self._events_since = scene.dags, since - _EVENTS_BEFORE_S
         facts: list[Fact] = []
-        self._part("components", self._health(health, scene, now), scene, facts)
+        if health is not None:
+            self._part("components", self._health(health, scene, now), scene, facts)
         slow = now - max(scene.slow_at, self._slow_tried) >= _SLOW_S or self._slow_tried > now or scene.slow_at > now
         deeds = self._people.did(open_runs, after=_iso(since), now=now - self._api.ahead_s, in_turn=slow)
         self._part("people's deeds", deeds, scene, facts)
@@ -182,7 +185,7 @@ class Reconciler:
             self._part("waiting tasks", self._waiting(scene, now), scene, facts)
             self._part("questions to people", self._unanswered(scene, now), scene, facts)
             self._part("runs of paused DAGs", self._behind_pause(scene, now), scene, facts)
-            assets = iter(updated_assets(self._api, scene.slow_at or None))
+            assets = updated_assets(self._api, scene.slow_at or None, self._questions)
             done = self._part("assets", assets, scene, facts)
             if self._part("paused DAGs", self._auto_paused(scene, now), scene, facts) and done:
                 scene.slow_at = now
@@ -190,13 +193,38 @@ class Reconciler:
             scene.since = now
         return facts
 
+    def _asked_health(self) -> dict[str, Any] | None:
+        """Airflow's account of its components; None where that alone cannot be had now.
+
+        Raises ApiError where nothing else is answered either: then "not found" says nothing of a run or a DAG.
+        """
+        try:
+            health = self._api.get("/monitor/health")
+            if isinstance(health, dict):
+                self._questions.forgive("health")
+                return health
+            problem = ApiError(f"{self._api.url}/monitor/health answered with no account of any component")
+            if health is None:
+                problem = ApiUnavailable(f"{self._api.url} has no Airflow API: set [watch] api_url to its address")
+        except ApiError as error:
+            problem = error
+        try:
+            answers = isinstance(self._api.once("/version"), dict)
+        except ApiError:
+            answers = False
+        if not answers:
+            raise problem
+        self._questions.note("health", problem)
+        return None
+
     def _part(self, name: str, found: Iterator[Fact], scene: Scene, facts: list[Fact]) -> bool:
         """Add what one listing tells to ``facts``; False where it failed, and then ``scene`` is as it was."""
         if self._questions.rests(name):
             return False
         before = {part: copy.copy(value) for part, value in vars(scene).items()}
         try:
-            facts.extend(found)
+            for fact in found:
+                facts.extend(self._questions.row(f"{name}: {fact.key}", partial(_sound, fact), _NONE))
         except ODD_ANSWERS as error:
             vars(scene).update(before)
             self._questions.note(name, error)
@@ -206,7 +234,7 @@ class Reconciler:
 
     def _one(self, about: str, found: Callable[[], Iterable[Fact]]) -> list[Fact]:
         """The facts about one row of a listing; none where the row cannot be understood."""
-        return self._questions.row(about, lambda: list(found()), [])
+        return self._questions.row(about, lambda: [one for fact in found() for one in _sound(fact)], [])
 
     def confirm(self, suspects: list[Fact]) -> Iterator[Fact]:
         """Ask Airflow about attempts whose death was reported, where it knows already. Raises ApiError."""
@@ -493,7 +521,7 @@ class Reconciler:
             waiting = self._questions.ask(f"tasks that wait for the {name}", lambda: list(listed()), waiting)
         evidence: dict[str, Any] = {}
         if waiting:
-            evidence["affected"] = ", ".join(f"{one['dag_id']}.{one['task_id']}" for one in waiting[:10])
+            evidence["affected"] = ", ".join(f"{one.get('dag_id')}.{one.get('task_id')}" for one in waiting[:10])
             reason = f"{reason}; {len(waiting)} {state} tasks wait for it"
         first = waiting[0] if waiting and name == "triggerer" else {}  # what waits for a scheduler has not begun
         about = Identity(
@@ -506,8 +534,10 @@ class Reconciler:
         return observed(event, time=now, certainty=CERTAIN, evidence=evidence)
 
     def _dag_list(self, scene: Scene, now: float) -> Iterator[Fact]:
-        found = {one["dag_id"]: one for one in self._api.pages("/dags", "dags", order_by="dag_id")}
-        for dag_id in [name for name in scene.dags if name not in found]:
+        rows = list(self._api.pages("/dags", "dags", order_by="dag_id"))
+        found = {one["dag_id"]: one for one in rows if isinstance(one.get("dag_id"), str)}
+        gone = [name for name in scene.dags if name not in found] if self._are_whole(rows, "dag_id") else []
+        for dag_id in gone:
             if self._questions.row(f"deletion of DAG {dag_id}", partial(self._was_deleted, dag_id, now), False):
                 continue  # a person did it, who need not be told
             file = scene.dags[dag_id].get("file")
@@ -516,13 +546,20 @@ class Reconciler:
         for dag_id in [name for name in found if name not in scene.dags and scene.slow_at]:
             yield self._dag(DagReturned(identity=Identity(dag_id=dag_id), reason="it is parsed again"), now)
         before, turn = scene.dags, _longest_unasked(scene.dags)
-        listed: dict[str, dict[str, Any]] = {}
+        listed = {name: about for name, about in before.items() if name not in gone}
         for dag_id, one in found.items():
             yield from self._one(f"next run of DAG {dag_id}", partial(self._overdue, one, scene, now))
             known = None if dag_id in turn else before.get(dag_id)
             ask = partial(self._known_dag, one, known, scene, now)
             listed[dag_id] = self._questions.row(f"DAG {dag_id}", ask, {}) or {**before.get(dag_id, {"paused": True})}
         scene.dags = self.dags = listed
+
+    def _are_whole(self, rows: list[dict[str, Any]], name: str) -> bool:
+        """True if each row says what it is about: only then a thing that is not listed is gone. Else it is counted."""
+        odd = next((one for one in rows if not isinstance(one.get(name), str)), None)
+        if odd is not None:
+            self._questions.note(f"a row without {name}", TypeError(f"{name} is {str(odd.get(name))[:50]}"))
+        return odd is None
 
     def _was_deleted(self, dag_id: str, now: float) -> bool:
         """Tell whether a person deleted a DAG that is gone; one whose file is gone Airflow still knows by its id."""
@@ -581,13 +618,15 @@ class Reconciler:
         return observed(event, time=now, certainty=SEEN, evidence=evidence, about=self._about(dag_id))
 
     def _imports(self, scene: Scene, now: float) -> Iterator[Fact]:
-        listed = self._api.pages("/importErrors", "import_errors", order_by="id")
-        found = {str(one["filename"]): one for one in listed if "filename" in one}
+        listed = list(self._api.pages("/importErrors", "import_errors", order_by="id"))
+        found = {one["filename"]: one for one in listed if isinstance(one.get("filename"), str)}
         for name, one in found.items():
             yield from self._one(f"import error of {name}", partial(self._import_error, name, one, scene))
-        for name in [name for name in scene.broken if name not in found]:
+        over = [name for name in scene.broken if name not in found] if self._are_whole(listed, "filename") else []
+        for name in over:
             yield observed(DagImportRepaired(reason="the file parses again", file_path=name), time=now)
-        scene.broken = {name: str(one.get("timestamp")) for name, one in found.items()}
+        kept = {name: since for name, since in scene.broken.items() if name not in over}
+        scene.broken = kept | {name: str(one.get("timestamp")) for name, one in found.items()}
 
     def _import_error(self, name: str, one: dict[str, Any], scene: Scene) -> Iterator[Fact]:
         last = str(one["stack_trace"]).strip().rpartition("\n")[2]
@@ -606,36 +645,41 @@ class Reconciler:
         )  # fmt: skip
 
     def _waiting(self, scene: Scene, now: float) -> Iterator[Fact]:
-        limit = self._thresholds().queued
         stuck: dict[str, list[Any]] = {}
-        active = list(self._api.pages(_TASKS, "task_instances", state=list(_ACTIVE), order_by="id"))
-        under_way = {(str(one.get("dag_id")), str(one.get("dag_run_id"))) for one in active}
+        listed = list(self._api.pages(_TASKS, "task_instances", state=list(_ACTIVE), order_by="id"))
+        whole = self._are_whole(listed, "task_id")
+        active = [one for one in listed if all(isinstance(one.get(name), str) for name in _OF_A_TASK)]
+        under_way = {(one["dag_id"], one["dag_run_id"]) for one in active}
         yield from self._idle(under_way, scene, now)
         room = self._room(active, scene, now)
-        for one in [one for one in active if one.get("state") in {"queued", "scheduled"}]:
-            since = one.get("queued_when") if one["state"] == "queued" else one.get("scheduled_when")
-            if since is None:
-                continue
-            waited = self._questions.row(f"wait of {_name_of(one)}", partial(_waited, one, since, now), None)
-            if waited is None or (free := self._free_since(one, room)) == now:
-                continue  # it waits rightly
-            waited = min(waited, now - free)
-            event = TaskStuck(
-                identity=self._identity(one),
-                cause="stuck_queued",
-                reason=_waits(one, waited, room.words(one)),
-                state=one["state"],
-            )
-            fact = self._stuck(event, now)
-            if waited < limit and fact.key not in scene.stuck:  # from scheduled to queued it waits on
-                continue
-            stuck[fact.key] = _remembered(one)
-            yield fact
+        for one in [one for one in active if one["state"] in {"queued", "scheduled"}]:
+            for fact in self._one(f"wait of {_name_of(one)}", partial(self._waits_long, one, room, scene, now)):
+                stuck[fact.key] = _remembered(one)
+                yield fact
+        if not whole:
+            stuck = scene.stuck | stuck
         for key, (*gone, loop) in _with_loops(scene.stuck):
             if key not in stuck:
                 about = self._identity({**dict(zip(_STUCK, gone, strict=True)), **loop})
                 yield self._stuck(TaskUnstuck(identity=about, reason="it waits no longer"), now)
         scene.stuck, scene.full = stuck, room.full
+
+    def _waits_long(self, one: dict[str, Any], room: Room, scene: Scene, now: float) -> Iterator[Fact]:
+        """The finding that a task waits for longer than it may, though nothing hinders it."""
+        since = one.get("queued_when") if one["state"] == "queued" else one.get("scheduled_when")
+        if since is None:
+            return
+        waited = _waited(one, since, now)
+        if (free := self._free_since(one, room)) == now:
+            return  # it waits rightly
+        waited = min(waited, now - free)
+        words = self._questions.row(f"pool of {_name_of(one)}", partial(room.words, one), "")
+        event = TaskStuck(
+            identity=self._identity(one), cause="stuck_queued", reason=_waits(one, waited, words), state=one["state"]
+        )
+        fact = self._stuck(event, now)
+        if waited >= self._thresholds().queued or fact.key in scene.stuck:  # from scheduled to queued it waits on
+            yield fact
 
     def _unanswered(self, scene: Scene, now: float) -> Iterator[Fact]:
         """Tasks that have asked a person and have no answer; they are reminded of like any other incident."""
@@ -703,7 +747,7 @@ class Reconciler:
         """
         oldest: dict[str, dict[str, Any]] = {}
         for run in self._api.pages(_RUNS, "dag_runs", state=["running"], order_by="run_after"):
-            if "dag_id" in run and "dag_run_id" in run:
+            if isinstance(run.get("dag_id"), str) and isinstance(run.get("dag_run_id"), str):
                 oldest.setdefault(run["dag_id"], run)
         before, scene.idle = scene.idle, {}
         for dag_id, run in oldest.items():
@@ -743,7 +787,7 @@ class Reconciler:
         for event in self._api.pages(
             "/eventLogs", "event_logs", event="paused", after=_iso(since), order_by="event_log_id"
         ):
-            number = int(event.get("event_log_id") or 0)
+            number = self._questions.row("an event", lambda event=event: int(event["event_log_id"]), 0)  # type: ignore[misc]
             if number > scene.paused_until:
                 newest = max(newest, number)
                 yield from self._one(f"event {number}", partial(self._paused, event, scene))
@@ -778,6 +822,17 @@ class Reconciler:
         known = self.dags.get(dag_id or "", {})
         about = {name: known.get(name) for name in ("owner", "tags", "env")} | {"env": self._environment} | more
         return {name: value for name, value in about.items() if value}
+
+
+def _sound(fact: Fact) -> list[Fact]:
+    """The fact, if each of its names is a text. Raises TypeError: a ledger cannot keep what an odd answer named so."""
+    for name in _NAMES:
+        if not isinstance(getattr(fact, name), (str, NoneType)):
+            raise TypeError(f"{name} is {str(getattr(fact, name))[:50]}")
+    for name in ("map_index", "try_number"):
+        if not isinstance(getattr(fact, name), (int, NoneType)):
+            raise TypeError(f"{name} is {str(getattr(fact, name))[:50]}")
+    return [fact]
 
 
 def _mapping(answer: Any) -> dict[str, Any] | None:

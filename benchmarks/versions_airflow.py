@@ -1,0 +1,126 @@
+"""A platform of an Airflow of another version: `contrail up` of its own environment, with the DAGs to be tried."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from observability.cli.platform.api import Api
+from observability.cli.platform.keys import USER, password
+from observability.cli.platform.layout import Layout
+from observability.cli.platform.ports import any_port
+from observability.settings import load_settings
+from observability.store import Query, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from observability.store import Store
+
+__all__ = ["Versioned", "until"]
+
+_DAGS = Path(__file__).parent / "feature_dags"
+_RULES = """\
+timing: {storm_messages: 5000, flap_messages: 5000}
+thresholds: {component_silent: 2m, unanswered: 10s, overdue: 10m}
+channels: {file: {type: file, rate_per_minute: 10000}}
+receivers: {everybody: {channels: [file]}}
+routes: [{receiver: everybody}]
+"""
+
+
+class Versioned:
+    """A platform below ``home`` that runs by the interpreter ``python``, with the DAG ``files``."""
+
+    api: Api
+
+    def __init__(self, home: Path, python: Path, files: tuple[str, ...], *, examples: bool = False) -> None:
+        self.home, self.layout = home, Layout(home / "contrail")
+        self._python, self._examples = python, examples
+        self.replaced: list[dict[str, Any]] = []
+        """The task instances of a loop that a person had run again, as Airflow had them before."""
+        self._port, self._statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
+        (home / "dags").mkdir(parents=True)
+        for name in files:
+            shutil.copy(_DAGS / name, home / "dags")
+        (home / "rules.yaml").write_text(_RULES)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of each process of the platform."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
+        return {
+            **kept,
+            "CONTRAIL_HOME": str(self.layout.home),
+            "CONTRAIL_CONTRAIL__HOME": str(self.layout.home),
+            "CONTRAIL_AIRFLOW__PORT": str(self._port),
+            "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(self.home / "dags"),
+            "CONTRAIL_AIRFLOW__PARALLELISM": "3",
+            "CONTRAIL_RELAY__STATSD_PORT": self._statsd,
+            "CONTRAIL_STATSD__PORT": self._statsd,
+            "CONTRAIL_WATCH__ROUTES": str(self.home / "rules.yaml"),
+            "CONTRAIL_WATCH__RECONCILE_S": "3",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": str(self._examples),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+        }
+
+    @contextmanager
+    def running(self) -> Iterator[Versioned]:
+        """Start the platform, and stop it, also if it does not come up in time."""
+        try:
+            self.contrail("up", "--detach", timeout_s=300)
+            with Api(f"http://127.0.0.1:{self._port}", password(self.layout), patience_s=120) as self.api:
+                yield self
+        finally:
+            self.contrail("down", timeout_s=60, check=False)
+
+    def contrail(self, *arguments: str, timeout_s: float = 120, check: bool = True) -> str:
+        """The output of a command of that environment."""
+        done = subprocess.run(
+            [self._python, "-m", "observability.cli", *arguments], env=self.environment, capture_output=True, text=True,
+            timeout=timeout_s, check=False,
+        )  # fmt: skip
+        if check and done.returncode:
+            raise RuntimeError(f"contrail {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def documents(self, dataset: str) -> list[dict[str, Any]]:
+        """Everything that the store has of a dataset."""
+        store: Store = open_store(load_settings(environ=self.environment))
+        try:
+            return list(store.documents(Query(dataset)))
+        finally:
+            store.close()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Every message that people got."""
+        path = self.layout.home / "alerts.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+    def page(self, path: str) -> str:
+        """The HTML of one of our pages."""
+        with httpx.Client(base_url=self.api.url, timeout=60) as browser:
+            body = {"username": USER, "password": password(self.layout)}
+            token = browser.post("/auth/token", json=body).raise_for_status().json()["access_token"]
+            asked = browser.get(f"/contrail{path}", headers={"Authorization": f"Bearer {token}"}, follow_redirects=True)
+        return asked.raise_for_status().text
+
+
+def until(holds: Callable[[], Any], within_s: float, what: str) -> Any:
+    """Ask again and again until ``holds()``; its value. Raises RuntimeError after ``within_s``."""
+    deadline = time.monotonic() + within_s
+    while not (value := holds()):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {within_s:.0f} s: {what}")
+        time.sleep(0.5)
+    return value
