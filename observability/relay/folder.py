@@ -3,6 +3,9 @@
 A folder in which something changed lately is *hot*: it is looked at the more often the fresher the change.
 Everything else is found by sweeps, which go on in slices of a small share of the time and keep nothing of it
 in memory. A hot folder is listed again only when its own time has changed.
+
+The first sweep begins with the folders that changed last, and waits while there is no room for the past. While it
+waits, a *scout* walks everything once and shows what is being written now in old folders.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import os
 import time
 from array import array
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -33,6 +37,11 @@ _FRESHNESS = 100
 _SWEEP_SHARE = 0.03
 _MOST_CREDIT_S = 0.05
 _MOST_DEBT_S = 1.0
+_MOST_ORDERED = 50_000
+"""So many folders wait in the order of their last change (250 bytes each); beyond it the walk goes down first."""
+_DOWN_FIRST = -(1 << 63)
+_SCOUT_SLICE_S = 0.25
+_WRITTEN_NOW_S = 60.0
 _UNSETTLED_NS = 2_000_000_000
 """A folder changed less than this before it was listed is listed again: its time may be too coarse to tell."""
 
@@ -80,6 +89,7 @@ class Folder:
         self.sweeps = 0
         self._hot: dict[str, _Hot] = {}
         self._sweep: Iterator[Entry] | None = None
+        self._scout: Iterator[Entry | None] | None = self._written_now()
         self._hurry = True
         self._credit = 0.0
         self._looked = time.monotonic()
@@ -91,7 +101,8 @@ class Folder:
 
         The first sweep, one asked for by :meth:`sweep_soon` and, with ``whole``, any goes on to its end, as long as
         ``has_room`` says that there is room for what it finds. While there is none it waits, or, without ``wait``,
-        goes on in slices to find what is fresh. A look that is to be whole leaves hot folders to the sweep.
+        goes on in slices to find what is fresh; beside a first sweep that waits, the scout looks for it. A look that
+        is to be whole leaves hot folders to the sweep.
         """
         now = time.monotonic()
         for path in [path for path, hot in self._hot.items() if now >= hot.due and not whole]:
@@ -101,6 +112,10 @@ class Folder:
         self._credit = min(self._credit + _SWEEP_SHARE * (now - self._looked), _MOST_CREDIT_S)
         self._looked = now
         yield from self._slice(has_room, whole=whole or self._hurry or not self.sweeps, wait=wait)
+        if self.sweeps:
+            self._scout = None
+        elif self._scout is not None and not has_room():
+            yield from self._scouted(self._scout)
 
     def wake(self) -> None:
         """Make the next look one at every hot folder."""
@@ -126,16 +141,40 @@ class Folder:
                 break
             yield entry
 
+    def _scouted(self, scout: Iterator[Entry | None]) -> Iterator[Entry]:
+        until = time.thread_time() + _SCOUT_SLICE_S
+        for entry in scout:
+            if entry is not None:
+                yield entry
+            if time.thread_time() >= until:
+                return
+        self._scout = None
+
+    def _written_now(self) -> Iterator[Entry | None]:
+        """Every file that changed within the last minute, and None after each folder."""
+        for listing in self._listings(0):
+            fresh_ns = time.time_ns() - int(_WRITTEN_NOW_S * 1e9)
+            yield from (entry for entry in listing.files if entry.stat.st_mtime_ns > fresh_ns)
+            yield None
+
     def _walk(self) -> Iterator[Entry]:
-        stack = [(str(self.root), 0)]
-        while stack:
-            path, depth = stack.pop()
+        for listing in self._listings(_MOST_ORDERED if self._hurry or not self.sweeps else 0):
+            yield from listing.files
+
+    def _listings(self, ordered: int) -> Iterator[_Listing]:
+        """Each folder below the root: that which changed last first, while no more than ``ordered`` of them wait."""
+        waiting = [(0, str(self.root), 0)]
+        while waiting:
+            _, path, depth = heappop(waiting)
             listing = _listing(path)
-            if listing is not None:
-                if path not in self._hot:
-                    self._warm(path, depth, listing)
-                yield from listing.files
-                stack += ((folder, depth + 1) for folder in listing.folders)
+            if listing is None:
+                continue
+            if path not in self._hot:
+                self._warm(path, depth, listing)
+            yield listing
+            for folder in listing.folders:
+                changed = _changed_ns(folder) if len(waiting) < ordered else None
+                heappush(waiting, (_DOWN_FIRST - depth if changed is None else -changed, folder, depth + 1))
 
     def _unchanged(self, path: str, hot: _Hot) -> list[Entry] | None:
         """The files of a folder in which none has come or gone, else None. This is what most of the time goes to."""

@@ -52,6 +52,10 @@ _STRIKES_MOST = 5
 _WHOLLY_REFUSED_MOST = 3
 """A batch all of whose documents fail so often is passed over, if the sink took another one meanwhile."""
 _STILL_S = 5.0
+_PAST_S = 60.0
+_PAST_ROUND_S = 1.0
+_PAST_FILES = 50
+"""A round ends after a second with the past, and at least so many files of it, so that what is new need not wait."""
 _TIDY_EVERY_S = 86_400.0
 _TIDY_AFTER_S = 30 * 86_400.0
 """A file that is gone for so long does not come back; its 200 bytes in the checkpoint can go as well."""
@@ -89,6 +93,22 @@ class _Group:
             (file, replace(stretch.cursor, sending=cursor.sending if cursor.sending > stretch.cursor.offset else 0))
             for file, cursor, stretch in self.taken
         ]
+
+
+class _Past:
+    """The time that a round has spent on files that are not written any more."""
+
+    def __init__(self) -> None:
+        self._files = 0
+        self._now = time.time()
+        self._until = time.monotonic() + _PAST_ROUND_S
+
+    def has_had_its_turn(self, file: TailedFile) -> bool:
+        """Count a file that was read, and tell whether the round should begin anew with what is written now."""
+        if self._now - file.changed <= _PAST_S:
+            return False
+        self._files += 1
+        return self._files > _PAST_FILES and time.monotonic() > self._until
 
 
 class Lane(threading.Thread):
@@ -226,6 +246,7 @@ class Lane(threading.Thread):
         groups: dict[str, _Group] = {}
         files = [file for file in self._inventory().files if self._carries(file)]
         files.sort(key=_changed, reverse=True)  # what happens now goes before what is history
+        past = _Past()
         for file in files:
             if self._stopping.is_set():
                 return moved
@@ -238,6 +259,8 @@ class Lane(threading.Thread):
             group.add(file, self._cursors[file.identity], stretch)
             if group.size >= self._batch_bytes or not hasattr(sink, "send_all"):
                 self._try_to_deliver(sink, checkpoint, groups.pop(file.stream.dataset), atomic=atomic)
+            if past.has_had_its_turn(file):
+                break
         for group in groups.values():
             self._try_to_deliver(sink, checkpoint, group, atomic=atomic)
         self._note_finished(checkpoint, files)

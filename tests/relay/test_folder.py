@@ -150,3 +150,38 @@ def test_what_is_awake_is_looked_at_however_lately_it_was(tmp_path, clock):
     assert seen(folder, has_room=lambda: False) == []
     folder.wake()
     assert seen(folder, has_room=lambda: False) == [path]
+
+
+def test_the_first_sweep_begins_with_what_changed_last(tmp_path):
+    ages = {
+        write(tmp_path, f"dag_id={run % 7}/run_id={run}/task_id=t/attempt=1.log", DAY * (run + 1)): run
+        for run in range(60)
+    }
+    for run in reversed(range(60)):  # a folder changes when something is made in it
+        when = time.time() - DAY * (run + 1)
+        os.utime(tmp_path / f"dag_id={run % 7}", (when, when))
+    found = []
+    found.extend(ages[entry.path] for entry in Folder(tmp_path).look(lambda: len(found) < 20))
+    assert found == list(range(20))
+
+
+def test_what_is_written_now_is_shown_while_the_past_waits_for_room(tmp_path, clock):
+    for run in range(50):
+        write(tmp_path, f"dag_id=a/run_id={run}/task_id=t/attempt=1.log", 40 * DAY)
+    now = Path(write(tmp_path, "dag_id=b/run_id=long/task_id=t/attempt=1.log", 90 * DAY))
+    os.utime(now)  # a task that has run for months, in a folder as old
+    folder = Folder(tmp_path)
+    assert seen(folder, has_room=lambda: False) == [str(now)]
+    assert not folder.sweeps
+    assert len(seen(folder)) == 51
+    assert folder.sweeps == 1
+
+
+def test_so_many_folders_that_no_order_is_kept_are_all_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_MOST_ORDERED", 5)
+    paths = [
+        write(tmp_path, f"dag_id={run % 3}/run_id={run:02}/task_id=t/attempt=1.log", DAY * run) for run in range(60)
+    ]
+    folder = Folder(tmp_path)
+    assert seen(folder) == sorted(paths)
+    assert folder.sweeps == 1

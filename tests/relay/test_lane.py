@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 
@@ -220,3 +221,30 @@ def test_many_files_that_met_an_outage_are_all_marked_as_resent(logs, carry):
     wait_until(lambda: len(sink.ids) == 12)
     assert sink.resent[0]
     assert len(set(sink.ids)) == 12
+
+
+def test_what_is_written_now_goes_before_the_rest_of_the_past(logs, carry, monkeypatch):
+    monkeypatch.setattr(lanes, "_PAST_ROUND_S", 0.0)
+    monkeypatch.setattr(lanes, "_PAST_FILES", 5)
+
+    class Writing(Sink):
+        """Another task writes while the tenth old file is sent."""
+
+        def send(self, batch):
+            answer = super().send(batch)
+            sources.append(batch.source)
+            if self.tries == 10:
+                logs.write(line("new"), "dag_id=today/run_id=r/task_id=t/attempt=1.log")
+                inventory.refresh()
+            return answer
+
+    sources = []
+    sink = Writing()
+    for number, name in enumerate(names(80)):
+        path = logs.write(line("x"), name)
+        os.utime(path, (number * 1e6, number * 1e6))
+    inventory, [lane] = carry(sink)
+    lane.tried.wait(10)
+    inventory.refresh()
+    wait_until(lambda: len(sink.ids) == 81)
+    assert 10 <= sources.index("dag_id=today/run_id=r/task_id=t/attempt=1.log") <= 16

@@ -101,5 +101,8 @@ def test_the_command_line_asks_for_a_run_by_its_id(environ, monkeypatch, run):
         events = CliRunner().invoke(app, ["events", "--dag", "d.é", f"--run={run}", "--json"])
     finally:
         get_settings.cache_clear()
-    assert [orjson.loads(line)["event"] for line in shown.stdout.splitlines()] == [f"said by {run}"], (shown.output, shown.exception)
+    assert [orjson.loads(line)["event"] for line in shown.stdout.splitlines()] == [f"said by {run}"], (
+        shown.output,
+        shown.exception,
+    )
     assert [orjson.loads(line)["airflow.run_id"] for line in events.stdout.splitlines()] == [run], events.output
