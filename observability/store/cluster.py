@@ -72,7 +72,7 @@ class Cluster:
         timeout_s = float(credentials.extra.get("request_timeout") or timeout_s)
         older = f"application/vnd.elasticsearch+%s; compatible-with={compat_with}"
         self._media = older if compat_with else "application/%s"
-        self._headers = credentials.headers() | {"accept": self._media % "json"}
+        self._headers = credentials.headers() | {"Accept": self._media % "json"}
         timeout = urllib3.Timeout(connect=min(5.0, timeout_s), read=timeout_s)
         options: dict[str, Any] = {"timeout": timeout, "retries": False, "maxsize": 4, "block": True}
         if self.url.startswith("https"):

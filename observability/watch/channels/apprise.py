@@ -44,6 +44,7 @@ _THREADED = frozenset({"mqtt", "mqtts", "xmpp", "xmpps"})
 _FILES = {"template", "keyfile", "subfile", "pgppub", "pgprv", "pgpprv", "pgpkey", "attach", "config"}
 _NO = {"no", "false", "0", "off", "n", "f", "deny", "never", "disable", "disabled", "-"}
 _STATUS = re.compile(r"error[=:\s]+(\d{3})\b")
+_CAUSE = re.compile(r"Tunnel connection failed: [^')]+|certificate verify failed: [^(']+|Connection refused|timed out")
 _PART = re.compile(r"[/:@?&=,#;\s]+")
 _SHORTEST, _SHORTEST_EVERYWHERE = 3, 6
 _HEAD = {"text": render.text, "markdown": render.markdown, "html": render.chat_html}
@@ -206,13 +207,14 @@ def _status(lines: Sequence[logging.LogRecord]) -> int | None:
 
 
 def _words(lines: Sequence[logging.LogRecord]) -> str:
-    """The service's own words where Apprise has kept them, else Apprise's last warning."""
+    """The service's own words where Apprise has kept them, else its last warning and why no connection was made."""
     said = [line for line in lines if str(line.msg).startswith(("Response Details", "Response"))]
     if said and said[-1].args:
         last = said[-1].args[-1] if isinstance(said[-1].args, tuple) else said[-1].args
         return last.decode("utf-8", "replace") if isinstance(last, bytes) else str(last)
     warned = [line.getMessage() for line in lines if line.levelno >= logging.WARNING]
-    return warned[-1] if warned else ""
+    causes = [match[0].strip() for line in lines if (match := _CAUSE.search(line.getMessage()))]
+    return " ".join((*warned[-1:], *(f"({cause})" for cause in causes[-1:])))
 
 
 def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) -> _Apprise:
