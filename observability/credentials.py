@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from observability.errors import CredentialsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -23,10 +25,6 @@ __all__ = ["Credentials", "CredentialsError", "resolve", "use_resolver", "verifi
 
 _RESOLVER = "observability.airflow.connections"
 _TIMEOUT_S = 120
-
-
-class CredentialsError(RuntimeError):
-    """A Connection that cannot be read; the message names it and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

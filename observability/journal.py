@@ -15,6 +15,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from observability.errors import JournalError
 from observability.private import make_folder
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ __all__ = ["Frame", "Journal", "JournalError", "frame", "frames"]
 _START = re.compile(rb"[0-9a-f]{8} \{")
 _HEADER = 9
 """Bytes before the document: eight hex digits and a space."""
-
-
-class JournalError(OSError):
-    """A record could not be written whole; the message names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

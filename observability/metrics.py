@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from observability.contain import contained, count_loss, text_of
+from observability.errors import MetricError
 from observability.identity import current
 
 if TYPE_CHECKING:
@@ -40,10 +41,6 @@ _LONGEST = 200
 
 _Key = tuple[str, int, tuple[tuple[str, Any], ...]]
 """Name, ``id()`` of the identity, tags."""
-
-
-class MetricError(ValueError):
-    """A metric that the catalogue does not allow; the message names it and what is allowed."""
 
 
 class _Pending:

@@ -10,14 +10,12 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
+from observability.errors import ProxyRefused
+
 __all__ = ["ProxyRefused", "http_proxy_for", "is_loopback", "proxy_for", "spare_loopback"]
 
 _PORTS = {"http": 80, "https": 443}
 _SPARED = ("localhost", "127.0.0.1", "::1")
-
-
-class ProxyRefused(RuntimeError):  # noqa: N818 - the answer of this module, as in ChannelRefused
-    """A proxy that a client of ours cannot speak to; the message names the remedy."""
 
 
 def http_proxy_for(url: str, given: str = "") -> str | None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from msgspec import Meta
 
 from observability import catalog, option_types
+from observability.errors import SettingsError
 from observability.settings_source import read_sections, read_toml
 
 if TYPE_CHECKING:
@@ -43,10 +44,6 @@ __all__ = [
     "load_settings",
     "sections",
 ]
-
-
-class SettingsError(ValueError):
-    """A configuration that cannot be used; the message names where, what and the remedy."""
 
 
 def knob(default: Any, doc: str, check: Check | None = None) -> Any:

@@ -9,15 +9,13 @@ import errno
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from observability.__about__ import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from observability.errors import ContrailError
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -45,20 +43,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command → where it stands below this package (``module:attribute``), and its line in the help."""
 
-_ERRORS = (
-    "observability.settings:SettingsError",
-    "observability.journal:JournalError",
-    "observability.store.store:StoreError",
-    "observability.relay.sinks.sink:SinkUnavailable",
-    "observability.relay.sources.statsd:StatsdUnavailable",
-    "observability.relay.relay:RelayError",
-    "observability.cli.platform.errors:PlatformError",
-    "observability.credentials:CredentialsError",
-    "observability.relay.relay:RelayError",
-    "observability.watch.errors:WatchError",
-)
-"""Errors whose message names the thing and the remedy: a line for the user, never a traceback."""
-
 _NOT_OURS = {
     errno.EACCES: "run contrail as the user who owns it, or name another folder by CONTRAIL_HOME",
     errno.EPERM: "run contrail as the user who owns it, or name another folder by CONTRAIL_HOME",
@@ -66,7 +50,6 @@ _NOT_OURS = {
     errno.ENOSPC: "free space on that disk",
 }
 """The errors by which the machine refuses, and the remedies: a line for the user as well."""
-_USAGE = 2
 _AS_GIVEN = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
@@ -122,12 +105,12 @@ def _contrail(
 
 
 def main() -> None:
-    """Run the command line; an error of ours becomes one line on stderr and exit status 2."""
+    """Run the command line. An error of ours becomes one line on stderr, and its exit code that of the process."""
     try:
         app(prog_name="contrail")
-    except tuple(_loaded_errors()) as error:
-        print(f"contrail: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
-        sys.exit(_USAGE)
+    except ContrailError as error:
+        print(f"contrail: {error.advice}", file=sys.stderr)  # noqa: T201 - this is the command line
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone (``| head``); keep Python from flushing into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -136,11 +119,4 @@ def main() -> None:
         if error.errno not in _NOT_OURS:
             raise
         print(f"contrail: cannot write {error.filename}: {error.strerror}; {_NOT_OURS[error.errno]}", file=sys.stderr)  # noqa: T201
-        sys.exit(_USAGE)
-
-
-def _loaded_errors() -> Iterator[type[Exception]]:
-    for place in _ERRORS:
-        module, _, name = place.partition(":")
-        if module in sys.modules:
-            yield getattr(sys.modules[module], name)
+        sys.exit(ContrailError.exit_code)

@@ -18,10 +18,10 @@ from observability.catalog import CAUSE_LABELS
 from observability.cli import history, silences
 from observability.cli.moments import iso, lasting, moment_of
 from observability.cli.silences import rules_for_people
+from observability.errors import ArgumentError
 from observability.settings import get_settings
 from observability.watch import book, schema
 from observability.watch.desk import Desk
-from observability.watch.errors import WatchError
 from observability.watch.incidents import Incident, Kind, Notice
 from observability.watch.ledger import Ledger
 from observability.watch.messages import Links, Message, compose, plain
@@ -168,7 +168,7 @@ def send_test(
     used = dict.fromkeys(name for one in rules.receivers.values() for name in one.channels)
     names = [channel] if channel else list(used)
     if channel and channel not in rules.channels:
-        raise WatchError(f"no channel is called {channel!r}; known are {', '.join(rules.channels)}")
+        raise ArgumentError(f"no channel is called {channel!r}; known are {', '.join(rules.channels)}")
     with _ledger() as connection:
         message = trial(f"test:{now:.3f}", settings.contrail.environment, now, f"{getpass.getuser()} sent a test")
         rows = [enqueue(connection, name, message, now) for name in names]
@@ -349,7 +349,7 @@ def _await(rows: list[int], wait: float) -> list[dict[str, Any]]:
 def _found(connection: Connection, incident_id: str) -> Incident:
     one = book.incident(connection, incident_id)
     if one is None:
-        raise WatchError(f"no incident, or more than one, begins with {incident_id!r}; see contrail alerts list")
+        raise ArgumentError(f"no incident, or more than one, begins with {incident_id!r}; see contrail alerts list")
     return one
 
 

@@ -66,17 +66,13 @@ def install(  # noqa: PLR0913, PLR0917 - options of a command
     """Put everything into a running Kibana or CloudWatch; safe to repeat, deletes nothing, says what changed."""
     settings = get_settings()
     if target not in {"kibana", "cloudwatch"}:
-        raise typer.BadParameter(f"{target!r} is no target; name kibana or cloudwatch")
-    try:
-        kibana = target == "kibana"
-        changes = (
-            _into_kibana(settings, space, overwrite=overwrite)
-            if kibana
-            else _into_cloudwatch(settings, page_topic, detail_topic)
-        )
-    except InstallError as error:
-        typer.echo(f"dashboards install: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.BadParameter(f"{target!r} is not a target; name kibana or cloudwatch")
+    kibana = target == "kibana"
+    changes = (
+        _into_kibana(settings, space, overwrite=overwrite)
+        if kibana
+        else _into_cloudwatch(settings, page_topic, detail_topic)
+    )
     _show_changes(changes, as_json=as_json)
 
 

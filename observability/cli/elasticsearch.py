@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from observability.credentials import CredentialsError
 from observability.settings import get_settings
 from observability.store import elasticsearch_templates as templates
-from observability.store.cluster import ClusterError, ClusterUnreachable, open_cluster
-from observability.store.elasticsearch_setup import OldestServer, Report, install
+from observability.store.cluster import open_cluster
+from observability.store.elasticsearch_setup import Report, install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,14 +34,10 @@ def setup(
 ) -> None:
     """Install templates and retention; say what the cluster cannot do."""
     console = Console(highlight=False, soft_wrap=True)
-    try:
-        settings = get_settings()
-        cluster = open_cluster(settings)
-        environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
-        report = install(cluster, dry_run=dry_run, environment=environment, prefix=prefix)
-    except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
-        console.print(f"elasticsearch setup: {error}", style="red", markup=False)
-        raise typer.Exit(1) from error
+    settings = get_settings()
+    cluster = open_cluster(settings)
+    environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+    report = install(cluster, dry_run=dry_run, environment=environment, prefix=prefix)
     if as_json:
         console.print_json(json.dumps(asdict(report)))
     else:

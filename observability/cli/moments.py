@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 
-from observability.watch.errors import WatchError
+from observability.errors import ArgumentError
 from observability.watch.route import parse_duration
 from observability.watch.spans import lasting
 
@@ -48,5 +48,5 @@ def _possible(moment: float, text: str) -> float:
     return moment
 
 
-def _no_time(text: str) -> WatchError:
-    return WatchError(f"{text[:40]!r} is no time: write 30m, 2h, 1d or 2026-01-31T08:00:00Z")
+def _no_time(text: str) -> ArgumentError:
+    return ArgumentError(f"{text[:40]!r} is not a time; write 30m, 2h, 1d or 2026-01-31T08:00:00Z")

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from sqlalchemy import insert, select, update
 
 from observability.cli.moments import iso, later_moment_of
+from observability.errors import ArgumentError
 from observability.settings import get_settings
 from observability.watch import schema
-from observability.watch.errors import WatchError
 from observability.watch.ledger import Ledger
 from observability.watch.route import Match
 from observability.watch.rules_file import RulesFile, find_rules
@@ -118,7 +118,7 @@ def edit_silence(  # noqa: PLR0913 - a command has that many options
     with _ledger() as connection:
         row = _found(connection, silence_id)
         if row["ends"] <= now and not until:
-            raise WatchError(f"silence {row['id']} is over; give --until to begin it again")
+            raise ArgumentError(f"silence {row['id']} is over; give --until to begin it again")
         given = {"dag": dag, "task": task, "owner": owner, "tag": tag, "cause": cause}
         kept = {name: value for name, value in row["matchers"].items() if name in Match.model_fields}
         match = _match({**kept, **{name: value for name, value in given.items() if value is not None}})
@@ -146,31 +146,33 @@ def _match(given: dict[str, Any]) -> Match:
         return Match.model_validate({name: value for name, value in given.items() if value})
     except ValidationError as error:
         said = (f"--{one['loc'][0]}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors())
-        raise WatchError("; ".join(said)) from error
+        raise ArgumentError("; ".join(said)) from error
 
 
 def _end(begin: float, until: str, now: float) -> float:
     end = later_moment_of(until, now)
     if end <= now:
-        raise WatchError(f"--until {until} is over")
+        raise ArgumentError(f"--until {until} is over")
     return _after(begin, end)
 
 
 def _after(begin: float, end: float) -> float:
     if end <= begin:
-        raise WatchError(f"a silence must end after it begins; it begins at {iso(begin)} and ends at {iso(end)}")
+        raise ArgumentError(f"a silence must end after it begins; it begins at {iso(begin)} and ends at {iso(end)}")
     return end
 
 
 def _found(connection: Connection, silence_id: str | int) -> Any:
-    """The row of a silence. Raises WatchError where there is none, or where it stands in the rules file."""
+    """The row of a silence. Raises ArgumentError where there is none, or where it stands in the rules file."""
     if str(silence_id).startswith("rules:"):
-        raise WatchError(f"{silence_id} stands in alerts.yaml; change it there, it is read again at once")
+        raise ArgumentError(f"{silence_id} stands in alerts.yaml; change it there, it is read again at once")
     table = schema.silences
     number = int(silence_id) if str(silence_id).isdecimal() and len(str(silence_id)) < 10 else -1  # noqa: PLR2004 - digits of an INTEGER
     row = connection.execute(select(table).where(table.c.id == number)).mappings().first()
     if row is None:
-        raise WatchError(f"no silence has the id {str(silence_id)[:40]!r}; contrail alerts silences --all lists them")
+        raise ArgumentError(
+            f"no silence has the id {str(silence_id)[:40]!r}; contrail alerts silences --all lists them"
+        )
     return row
 
 

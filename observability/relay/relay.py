@@ -21,6 +21,7 @@ import psutil
 from observability.catalog import DATASETS
 from observability.contain import contained, count_loss, take_losses
 from observability.emit import emit
+from observability.errors import RelayError
 from observability.events import TelemetryLost
 from observability.journal import Journal
 from observability.private import make_file, make_folder, replace_file
@@ -57,10 +58,6 @@ _DRAIN_S = 10.0
 _OPENING_S = 5.0
 _COUNT_EVERY_S = 1.0
 _TASK_LOGS = frozenset({"airflow.task"})
-
-
-class RelayError(RuntimeError):
-    """The relay cannot run; the message says why and what to do."""
 
 
 class Relay:

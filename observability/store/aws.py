@@ -22,6 +22,7 @@ from botocore.parsers import ResponseParserError
 
 from observability import catalog, redact
 from observability.credentials import CredentialsError, resolve, verified
+from observability.errors import AwsUnanswered
 from observability.log_template import without_trigger
 from observability.proxies import ProxyRefused, http_proxy_for
 
@@ -57,10 +58,6 @@ _LONGEST_STREAM = 512
 _NO_ANSWER = (BotoCoreError, HTTPClientError, ResponseParserError)
 _MISSHAPEN = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """The errors of botocore at an answer that is not of AWS's shape: JSON of another kind, bytes that are no text."""
-
-
-class AwsUnanswered(RuntimeError):  # noqa: N818 - a state, not a mistake of the caller
-    """No answer came, or none that can be understood; the request may have been carried out all the same."""
 
 
 def ask(client: Any, call: str, **named: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import orjson
 import urllib3
 
 from observability.credentials import Credentials, resolve
+from observability.errors import ClusterError, ClusterUnreachable
 from observability.proxies import ProxyRefused, http_proxy_for
 
 if TYPE_CHECKING:
@@ -33,19 +34,6 @@ RELAY_PRIVILEGES = ("auto_configure", "create_doc", "maintenance", "read")
 """The privileges of a relay on our data streams: append, refresh after a lost reply, look up what arrived."""
 READER_PRIVILEGES = ("read", "view_index_metadata")
 """The privileges of watcher and pages on our data streams: search, ask for shards."""
-
-
-class ClusterUnreachable(RuntimeError):  # noqa: N818 - a state, not a mistake of the caller
-    """No whole answer came: refused, cut, timed out; the request may have been applied all the same."""
-
-
-class ClusterError(RuntimeError):
-    """The cluster answered that it will not: ``status``, the ``kind`` of error, and its reason as message."""
-
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)

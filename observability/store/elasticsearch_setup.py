@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from observability import catalog
+from observability.errors import OldestServer
 from observability.store import elasticsearch_templates as templates
 from observability.store.cluster import ClusterError
 from observability.store.elasticsearch_neighbours import other_templates, streams
@@ -25,10 +26,6 @@ __all__ = ["OldestServer", "Report", "install"]
 _OLDEST = 8, 8
 """``subobjects: false`` keeps a dotted name as one key, also where the document nests it, since 8.8."""
 _COMPONENT, _INDEX, _POLICY = "_component_template", "_index_template", "_ilm/policy"
-
-
-class OldestServer(RuntimeError):  # noqa: N818 - says which
-    """The server is too old for these templates; the message names both versions."""
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from observability.errors import StoreError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
@@ -24,10 +26,6 @@ _BACKENDS = {
     "elasticsearch": "observability.store.elasticsearch",
     "cloudwatch": "observability.store.cloudwatch",
 }
-
-
-class StoreError(RuntimeError):
-    """A store that cannot answer; the message names it, what happened and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,7 @@
-"""The watcher's errors.
-
-:class:`WatchError`
- ├─ ``ledger.LedgerError``            ``LedgerUnavailable``
- ├─ ``route.RulesError``
- ├─ ``channels.channel.ChannelError`` ``ChannelUnavailable``, ``ChannelRefused``
- └─ ``witnesses.api.ApiError``        ``ApiUnavailable``
-"""
+"""The root of the watcher's errors; the whole tree is in :mod:`observability.errors`."""
 
 from __future__ import annotations
 
+from observability.errors import WatchError
+
 __all__ = ["WatchError"]
-
-
-class WatchError(Exception):
-    """Something that the watcher or a command of it cannot do; the message names it and the remedy."""

@@ -14,9 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
+from observability.errors import LedgerError, LedgerUnavailable
 from observability.private import make_file, make_folder
 from observability.watch import schema
-from observability.watch.errors import WatchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "LedgerError", "LedgerUnavailable", "insert_new", "read_cursor", "write_cursor"]
 
 _LEASE = "watcher"
-
-
-class LedgerError(WatchError):
-    """A ledger that cannot be used; the message names it and the remedy."""
-
-
-class LedgerUnavailable(LedgerError):  # noqa: N818 - a state of the database, as in HTTP 503
-    """The database does not answer now; what was to be written is written again later."""
 
 
 class Ledger:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from observability.watch.errors import WatchError
+from observability.errors import RulesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,6 @@ _DEEPEST = 32
 """Levels of nesting that are read; the rules need eight."""
 _WHOLE = re.compile(r"[-+]?[0-9]+$")
 _BOOL, _INT, _FLOAT, _MOMENT = (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "timestamp"))
-
-
-class RulesError(WatchError):
-    """Rules that cannot be used: one line per mistake, each with file, line, key and remedy."""
 
 
 class _Loader(yaml.SafeLoader):

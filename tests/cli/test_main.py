@@ -9,7 +9,7 @@ from importlib import import_module
 import pytest
 from airflow_platform import CONTRAIL, clean_environment
 
-from observability.cli import _ERRORS, COMMANDS
+from observability.cli import COMMANDS
 
 HELP = """
 import sys
@@ -41,12 +41,6 @@ def test_every_command_of_the_table_exists(name):
     assert callable(getattr(import_module(f"observability.cli.{module}"), attribute))
 
 
-def test_every_error_that_is_caught_exists_and_is_an_exception():
-    for place in _ERRORS:
-        module, _, name = place.partition(":")
-        assert issubclass(getattr(import_module(module), name), Exception)
-
-
 def test_a_wrong_knob_is_one_line_that_names_it(tmp_path):
     said = contrail("status", CONTRAIL_HOME=str(tmp_path), CONTRAIL_RELAY__SINKZ="x")
     assert (said.returncode, said.stdout) == (2, "")
@@ -56,7 +50,7 @@ def test_a_wrong_knob_is_one_line_that_names_it(tmp_path):
 def test_a_home_that_cannot_be_made_is_one_line_that_names_it(tmp_path):
     (tmp_path / "file").touch()
     said = contrail("up", CONTRAIL_HOME=str(tmp_path / "file" / "home"))
-    assert (said.returncode, said.stderr.count("\n")) == (2, 1)
+    assert (said.returncode, said.stderr.count("\n")) == (4, 1)
     assert said.stderr.startswith(f"contrail: cannot create {tmp_path / 'file' / 'home'}: Not a directory;")
 
 

@@ -22,6 +22,7 @@ from observability.cli.boards.changes import InstallError
 from observability.cli.boards.kibana import Kibana, edited, install, open_kibana
 from observability.cli.dashboards import app, names_of
 from observability.credentials import Credentials
+from observability.errors import SettingsError
 from observability.settings import get_settings, load_settings
 
 
@@ -330,5 +331,5 @@ def test_the_command_fails_with_one_line_where_there_is_no_kibana(monkeypatch, t
     answer = CliRunner().invoke(app, ["install", "kibana"])
     get_settings.cache_clear()
 
-    assert answer.exit_code == 1
-    assert answer.output.startswith("dashboards install: no Kibana is named")
+    assert isinstance(answer.exception, SettingsError)
+    assert str(answer.exception).startswith("no Kibana is named; set [contrail] kibana_url")

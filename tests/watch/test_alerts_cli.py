@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from watch_office import Office, failed
 
 from observability.cli.alerts import app, moment_of
+from observability.errors import ArgumentError, RulesError
 from observability.settings import get_settings
 from observability.watch import schema
-from observability.watch.errors import WatchError
 from observability.watch.ledger import Ledger
 from observability.watch.outbox import Courier
 from observability.watch.route import ChannelSpec
@@ -145,7 +145,7 @@ def test_an_incident_is_listed_shown_taken_and_resolved(office, home):
 
 def test_an_incident_that_is_not_there_is_said(office):
     done = CliRunner().invoke(app, ["show", "nothing"])
-    assert isinstance(done.exception, WatchError)
+    assert isinstance(done.exception, ArgumentError)
     assert "alerts list" in str(done.exception)
 
 
@@ -161,7 +161,7 @@ def test_a_silence_holds_back_until_its_end(office):
 
 def test_a_silence_must_end_after_it_begins(office):
     done = CliRunner().invoke(app, ["silence", "--until", "2020-01-01T00:00:00Z"])
-    assert isinstance(done.exception, WatchError)
+    assert isinstance(done.exception, ArgumentError)
 
 
 def test_explain_says_who_and_why(office):
@@ -192,7 +192,7 @@ def test_while_the_rules_are_broken_incidents_are_listed_taken_and_resolved_and_
     said = run("resolve", incident["id"])
     assert "alerts.yaml" in said
     assert parsed("list") == []
-    assert isinstance(CliRunner().invoke(app, ["check"]).exception, WatchError)
+    assert isinstance(CliRunner().invoke(app, ["check"]).exception, RulesError)
 
 
 def test_while_the_rules_are_broken_those_in_force_before_are_used(office, home):
@@ -214,5 +214,5 @@ def test_moments_in_the_forms_that_people_write(text, moment):
 
 
 def test_a_moment_that_is_none_is_said():
-    with pytest.raises(WatchError, match="2026-01-31"):
+    with pytest.raises(ArgumentError, match="2026-01-31"):
         moment_of("soon", 0.0)

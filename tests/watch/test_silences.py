@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from watch_office import RULES, Office, failed
 
 from observability.cli.alerts import app
+from observability.errors import ArgumentError
 from observability.settings import get_settings
 from observability.watch import schema
-from observability.watch.errors import WatchError
 from observability.watch.incidents import Incident
 from observability.watch.ledger import Ledger
 from observability.watch.route import Match, Window, matches
@@ -184,7 +184,7 @@ def test_a_window_that_begins_later_may_be_moved_and_called_off(office):
 )
 def test_what_cannot_be_silenced_so_is_refused_and_nothing_changes(office, words):
     made = run("silence", "--until", "30d", "--dag", "load")
-    with pytest.raises(WatchError):
+    with pytest.raises(ArgumentError):
         CliRunner().invoke(app, list(words), catch_exceptions=False)
     assert run("silences") == [made]
 

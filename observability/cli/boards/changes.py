@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from observability.errors import InstallError
+
 __all__ = ["Change", "Changes", "InstallError", "contains", "is_same"]
 
 Change = Literal["created", "updated", "unchanged", "edited", "left out"]
-
-
-class InstallError(RuntimeError):
-    """A service did not take something; the message names it, the answer and the remedy."""
 
 
 @dataclass(slots=True)

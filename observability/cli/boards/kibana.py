@@ -19,6 +19,7 @@ from dashboards.names import object_id, spaced
 from observability.cli.boards.changes import Changes, InstallError
 from observability.cli.boards.installed import Record
 from observability.credentials import Credentials, resolve
+from observability.errors import SettingsError
 from observability.http_client import http_client
 
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ class Kibana:
 
 
 def open_kibana(settings: Settings, space: str = "") -> Kibana:
-    """The Kibana of the settings. Raises :class:`InstallError` where none is named."""
+    """The Kibana of the settings. Raises :class:`SettingsError` where none is named."""
     knobs = settings.contrail
     if knobs.kibana_connection_id:
         return Kibana(resolve(knobs.kibana_connection_id), space=space)
     if not knobs.kibana_url:
-        raise InstallError(
-            "no Kibana is named: set [contrail] kibana_url, or kibana_connection_id where it wants a login"
+        raise SettingsError(
+            "no Kibana is named; set [contrail] kibana_url, or kibana_connection_id if it wants a login"
         )
     return Kibana(Credentials(url=knobs.kibana_url), space=space)
 

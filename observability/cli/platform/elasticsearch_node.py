@@ -28,6 +28,8 @@ import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from observability.errors import NodeError
+
 __all__ = ["OLDER", "VERSION", "ElasticsearchNode", "NodeError", "distribution"]
 
 VERSION = "9.4.3"
@@ -53,10 +55,6 @@ _OPTIONAL = ("jdk.jdi", "jdk.jlink")
 
 _START_S = 120
 _STOP_S = 30
-
-
-class NodeError(RuntimeError):
-    """The node cannot be fetched or started; the message says why and what to do."""
 
 
 def distribution(version: str = VERSION, cache: Path | None = None) -> Path:

@@ -1,9 +1,7 @@
-"""The errors of the platform."""
+"""The root of the platform's errors; the whole tree is in :mod:`observability.errors`."""
 
 from __future__ import annotations
 
+from observability.errors import PlatformError
+
 __all__ = ["PlatformError"]
-
-
-class PlatformError(RuntimeError):
-    """The platform cannot start, stop or answer; the message names the thing and the remedy."""

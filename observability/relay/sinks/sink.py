@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
+from observability.errors import SinkUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -51,17 +53,6 @@ class Answer:
     stored: int
     duplicates: int = 0
     rejected: list[Rejected] = field(default_factory=list)
-
-
-class SinkUnavailable(RuntimeError):  # noqa: N818 - a state of the service, as in HTTP 503
-    """The service does not take records now; the batch is sent again later.
-
-    ``retry_after_s`` is the service's own wish, where it gave one.
-    """
-
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class Sink(Protocol):

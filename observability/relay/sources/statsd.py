@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from observability.contain import contained, count_loss, own_fault
+from observability.errors import StatsdUnavailable
 from observability.journal import frames
 from observability.relay.series import Aggregate, Key, Series, bounded, metric_document
 from observability.relay.sources.statsd_spool import StatsdSpool
@@ -69,10 +70,6 @@ _MOST_VALUE = 1e24
 _FORCE_RCVBUF = 33
 _Shape = tuple[Key, float, bool]
 """Series, weight of a sample, and whether a gauge with a sign is a step (StatsD) or a value (DogStatsD)."""
-
-
-class StatsdUnavailable(OSError):  # noqa: N818 - like SinkUnavailable, a state
-    """The socket cannot be opened; the message names the address and the remedy."""
 
 
 class Statsd(threading.Thread):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from observability import redact
 from observability.credentials import Credentials, CredentialsError
-from observability.watch.errors import WatchError
+from observability.errors import ChannelError, ChannelRefused, ChannelUnavailable
 
 if TYPE_CHECKING:
     import ssl
@@ -45,29 +45,6 @@ _MODULES = {
 
 _TLS = frozenset({"ca_certs", "verify_certs", "client_cert", "ssl_assert_hostname"})
 """Options of a Connection that say whom to trust; without them it is whom everything here trusts."""
-
-
-class ChannelError(WatchError):
-    """A message was not taken; the text names the channel and the reason, without secrets."""
-
-
-class ChannelUnavailable(ChannelError):  # noqa: N818 - a state of the service, as in HTTP 503
-    """The service does not take messages now; ``retry_after_s`` is its own wish, where it gave one."""
-
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class ChannelRefused(ChannelError):  # noqa: N818 - an answer of the service, as in HTTP 4xx
-    """The service will never take this message, or the channel is configured wrongly.
-
-    ``perhaps_too_long`` where the answer may have been about the size: the essentials are worth one more try.
-    """
-
-    def __init__(self, message: str, *, perhaps_too_long: bool = False) -> None:
-        super().__init__(message)
-        self.perhaps_too_long = perhaps_too_long
 
 
 class Channel(Protocol):

@@ -13,8 +13,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from observability import redact
 from observability.credentials import CredentialsError, resolve
+from observability.errors import ApiError, ApiUnavailable
 from observability.http_client import http_client
-from observability.watch.errors import WatchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +28,6 @@ _MOST_BYTES = 64 * 1024 * 1024
 """An answer is 100 rows, or the log of one attempt; nothing that we ask for is longer."""
 _CLOCKS_AGREE_S = 2.0
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 401, 403, 404, 500
-
-
-class ApiError(WatchError):
-    """Airflow's API refused; the message names the call, the answer and the remedy."""
-
-
-class ApiUnavailable(ApiError):  # noqa: N818 - a state of the service, as in HTTP 503
-    """Airflow's API does not answer now."""
 
 
 def path_of(*parts: str | int) -> str:

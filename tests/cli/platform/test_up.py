@@ -46,7 +46,7 @@ def test_status_for_people_names_the_address_and_each_component(platform):
 
 def test_starting_twice_is_refused_and_says_where_the_first_one_is(platform):
     again = platform.run("up")
-    assert again.returncode == 2
+    assert again.returncode == 4
     assert again.stderr == (
         f"contrail: the platform of {platform.layout.home} is running already at {platform.url} "
         f"(process {platform.state()['keeper']}); stop it by: contrail down\n"
@@ -59,7 +59,7 @@ def test_a_taken_port_is_named_with_the_way_to_choose_another(platform, tmp_path
     refused = subprocess.run(
         [*CONTRAIL, "up", "--port", port], env=environment, capture_output=True, check=False, text=True, timeout=60
     )
-    assert refused.returncode == 2
+    assert refused.returncode == 4
     assert refused.stderr == (
         f"contrail: Airflow's API server cannot have 127.0.0.1:{port} (Address already in use); "
         "choose another port: contrail up --port N (or CONTRAIL_AIRFLOW__PORT=N)\n"
