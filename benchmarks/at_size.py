@@ -20,14 +20,14 @@ from benchmarks.watched import Watched, failure
 from observability.events import Identity, StepMeasured, TaskStarted, TaskSucceeded
 from observability.relay.sinks import Batch
 from observability.relay.sinks.embedded import open_sink
-from observability.relay.tail import Cursor
+from observability.relay.sources.files.tail import Cursor
 from observability.settings import load_settings
 from observability.store import Query, Store, open_store
-from observability.watch import book, schema
 from observability.watch.deadlines import Deadlines
 from observability.watch.incidents import Incident
-from observability.watch.ledger import Ledger
-from observability.watch.route import Deadline
+from observability.watch.ledger import records, schema
+from observability.watch.ledger.database import Ledger
+from observability.watch.rules.config import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,7 +144,7 @@ def _fill(ledger: Ledger, runs: int) -> None:
             ]  # fmt: skip
             connection.execute(insert(schema.history), rows)
         for number in range(0, runs, 50):
-            book.save_incident(connection, _incident(number, now - 60.0 * (runs - number)))
+            records.save_incident(connection, _incident(number, now - 60.0 * (runs - number)))
 
 
 def _incident(number: int, when: float) -> Incident:
@@ -175,12 +175,12 @@ def _of_the_watcher(ledger: Ledger) -> dict[str, tuple[Callable[[int], object], 
 
     return {
         "watcher: what is usual for a DAG": (
-            inside(lambda c, n: book.usual(c, "duration", f"dag_{n % _DAGS}", "")), _QUESTION_MS),
+            inside(lambda c, n: records.usual(c, "duration", f"dag_{n % _DAGS}", "")), _QUESTION_MS),
         "watcher: the incident about a key": (
-            inside(lambda c, n: book.latest_incident(c, f"task:dag_{50 * n % _DAGS}:r{50 * n}:load")), _QUESTION_MS),
+            inside(lambda c, n: records.latest_incident(c, f"task:dag_{50 * n % _DAGS}:r{50 * n}:load")), _QUESTION_MS),
         "watcher: the same error before": (
-            inside(lambda c, n: book.same_error_before(c, _incident(50 * n, 0.0))), _QUESTION_MS),
-        "watcher: incidents that are due": (inside(lambda c, _: book.due_incidents(c, time.time())), _QUESTION_MS),
+            inside(lambda c, n: records.same_error_before(c, _incident(50 * n, 0.0))), _QUESTION_MS),
+        "watcher: incidents that are due": (inside(lambda c, _: records.due_incidents(c, time.time())), _QUESTION_MS),
         "watcher: 4 deadlines over 100 DAGs": (inside(lambda c, _: deadlines.check(c, time.time())), _ROUND_MS),
     }  # fmt: skip
 

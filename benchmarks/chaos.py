@@ -21,7 +21,7 @@ import urllib3
 
 from benchmarks.elasticsearch import _setup as prepare
 from benchmarks.figure import Figure, Options, Sample, Target
-from observability.cli.platform.elasticsearch_node import ElasticsearchNode
+from observability.local.elasticsearch_node import ElasticsearchNode
 from observability.settings import load_settings
 from observability.store import Query, open_store
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.sampling import python
 from benchmarks.task_log import MEASURE, NAME, write_task_log
-from observability.cli.platform.elasticsearch_node import ElasticsearchNode
+from observability.local.elasticsearch_node import ElasticsearchNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +61,8 @@ end(began, lines)
 """
 _RAW = """
 import urllib3
-from observability.relay.sources.logs import log_stream
-from observability.relay.sources.file import TailedFile
+from observability.relay.sources.files.airflow_logs import log_stream
+from observability.relay.sources.files.tailed_file import TailedFile
 from observability.relay.steps.splice import splice
 from pathlib import Path
 path = Path(folder, os.environ["NAME"])

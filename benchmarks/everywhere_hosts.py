@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import yaml
 
-from observability.cli.platform.elasticsearch_node import ElasticsearchNode
-from observability.cli.platform.environment import read_env_file
-from observability.cli.platform.ports import any_port
-from observability.cli.platform.processes import born_with
+from observability.local.elasticsearch_node import ElasticsearchNode
+from observability.local.environment import read_env_file
+from observability.local.ports import any_port
+from observability.local.processes import born_with
 from observability.settings import load_settings
 from observability.store import open_store
 

@@ -176,13 +176,13 @@ class Places:
 
     def _rule(self, finding: Finding) -> bool | None:
         """Kibana's own query of each rule about this kind of event is above its threshold, for this group."""
-        keys = [key for key, rule in catalog.RULES.items() if rule.event == finding.action and not rule.absent]
+        keys = [key for key, rule in catalog.MONITORS.items() if rule.event == finding.action and not rule.absent]
         if not keys or "elasticsearch" not in self.stores:
             return None
         return all(self._is_set_off(key, finding) for key in keys)
 
     def _is_set_off(self, key: str, finding: Finding) -> bool:
-        rule = catalog.RULES[key]
+        rule = catalog.MONITORS[key]
         params = next(body for body in kibana_rules(Names()).values() if key in body["tags"])["params"]
         view = params["searchConfiguration"]["index"].removeprefix("contrail-")
         added = {"value": {params["aggType"]: {"field": params["aggField"]}}} if "aggField" in params else {}
@@ -207,7 +207,7 @@ class Places:
     def _alarm(self, finding: Finding) -> bool | None:
         """Each alarm about this kind of event, computed over the metrics that CloudWatch really received."""
         settings = self.hosts.settings("watch", "cloudwatch")
-        keys = [key for key, rule in catalog.RULES.items() if rule.event == finding.action and not rule.absent]
+        keys = [key for key, rule in catalog.MONITORS.items() if rule.event == finding.action and not rule.absent]
         if not keys or "cloudwatch" not in self.stores:
             return None
         where = Account(

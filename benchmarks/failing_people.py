@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from benchmarks.failing_platform import Failing
     from benchmarks.failing_ways import Way
-    from observability.cli.platform.api import Api
+    from observability.local.api import Api
 
 __all__ = ["end_as_people_do", "ended_by", "is_ended_rightly"]
 

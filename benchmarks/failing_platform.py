@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.failing_ways import WAYS
-from observability.cli.platform.api import Api
-from observability.cli.platform.keys import password
-from observability.cli.platform.layout import Layout
-from observability.cli.platform.ports import any_port
+from observability.local.api import Api
+from observability.local.keys import password
+from observability.local.layout import Layout
+from observability.local.ports import any_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from benchmarks.failing_ways import WAYS
 
 if TYPE_CHECKING:
     from benchmarks.failing_platform import Failing
-    from observability.cli.platform.api import Api
+    from observability.local.api import Api
 
 __all__ = ["PARTS", "try_all"]
 

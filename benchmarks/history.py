@@ -24,8 +24,8 @@ _TASKS, _DAYS = 20, 90
 _READER = """
 import json, os, resource, sys, time
 from observability.watch.history_import import HistoryImport
-from observability.watch.ledger import Ledger
-from observability.watch.witnesses.api import AirflowApi
+from observability.watch.ledger.database import Ledger
+from observability.watch.sources.api import AirflowApi
 
 os.environ["CONTRAIL_API_TOKEN"] = "none"
 url, path, days = sys.argv[1:]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.failing_platform import failing_platform
 from benchmarks.figure import Figure, Options, Sample, Target
-from observability.cli.platform.keys import USER, password
+from observability.local.keys import USER, password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ import httpx
 
 from benchmarks.soaking import LOOK_S, SILENT_S
 from observability.catalog import DATASETS
-from observability.cli.platform.keys import USER, password
+from observability.local.keys import USER, password
 from observability.settings import load_settings
 from observability.store import Query, open_store
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.soaking import Soaking
-    from observability.cli.platform.api import Api
+    from observability.local.api import Api
     from observability.store import Store
 
 __all__ = ["Verdict", "resume", "settle", "verdict"]

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from observability.cli.platform.api import Api
-from observability.cli.platform.keys import password
-from observability.cli.platform.layout import Layout, repository
-from observability.cli.platform.ports import any_port
+from observability.local.api import Api
+from observability.local.keys import password
+from observability.local.layout import Layout, repository
+from observability.local.ports import any_port
 
 if TYPE_CHECKING:
     import signal

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.figure import Figure, Options, Sample, Target
 from observability.journal import Journal
-from observability.relay.sources.statsd import Statsd
+from observability.relay.sources.statsd.listener import Statsd
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from observability.cli.platform import processes
-from observability.cli.platform.environment import read_env_file
-from observability.cli.platform.layout import repository
-from observability.cli.platform.ports import any_port
+from observability.local import processes
+from observability.local.environment import read_env_file
+from observability.local.layout import repository
+from observability.local.ports import any_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from observability.cli.platform.api import Api
-from observability.cli.platform.keys import USER, password
-from observability.cli.platform.layout import Layout
-from observability.cli.platform.ports import any_port
+from observability.local.api import Api
+from observability.local.keys import USER, password
+from observability.local.layout import Layout
+from observability.local.ports import any_port
 from observability.settings import load_settings
 from observability.store import Query, open_store
 

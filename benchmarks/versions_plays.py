@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.versions_airflow import until
-from observability.cli.platform.errors import PlatformError
+from observability.local.errors import PlatformError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Messages about one broken DAG, or fifty, from Friday evening to Monday morning.
 
-The engine is the real one: facts go through the desk into a ledger, messages into its outbox; only the clock is made.
+The engine is the real one: facts go through the engine into a ledger, messages into its outbox; only the clock is made.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from benchmarks.figure import Figure, Sample, Target
-from observability.watch import schema
-from observability.watch.desk import Desk
+from observability.watch.engine import IncidentEngine
 from observability.watch.facts import CERTAIN, Fact
-from observability.watch.ledger import Ledger
-from observability.watch.messages import Links
-from observability.watch.notify import Teller
-from observability.watch.route import parse_rules
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger
+from observability.watch.notify.messages import Links
+from observability.watch.notify.notifier import Notifier
+from observability.watch.rules.config import parse_rules
 
 if TYPE_CHECKING:
     from benchmarks.figure import Options
@@ -66,15 +66,15 @@ def messages(dags: int, every_s: int, hours: int) -> Counter[str]:
 
 
 def _play(ledger: Ledger, dags: int, every_s: int, hours: int) -> None:
-    desk = Desk(Teller(parse_rules(_RULES, "rules"), Links(), "bench"))
+    engine = IncidentEngine(Notifier(parse_rules(_RULES, "rules"), Links(), "bench"))
     begin = 1_783_000_000.0
     for second in range(0, hours * _HOUR_S, _MINUTE_S):
         now = begin + second
         facts = _failures(dags, second // every_s, now) if second % every_s == 0 else []
         with ledger.transaction(lock=True) as connection:
-            desk.take(connection, facts, now)
-            desk.elapse(connection, now + 1)
-        desk.take_events()
+            engine.take(connection, facts, now)
+            engine.elapse(connection, now + 1)
+        engine.take_events()
 
 
 def _failures(dags: int, number: int, now: float) -> list[Fact]:

@@ -54,7 +54,7 @@ def _index() -> str:
         f"* [Events](events.md): the {len(catalog.EVENTS)} kinds of facts, when each is sent and what it implies\n"
         f"* [Fields](fields.md): the {len(catalog.FIELDS)} fields that documents may have\n"
         f"* [Metrics](metrics.md): the {ours} metrics of ours and the {airflows} of Airflow that we use\n"
-        f"* [Alert rules and alarms](alerts.md): the {len(catalog.RULES)} rules for Kibana and CloudWatch\n"
+        f"* [Alert rules and alarms](alerts.md): the {len(catalog.MONITORS)} rules for Kibana and CloudWatch\n"
         f"* [Boards](boards.md): the {len(BOARDS)} boards and their {panels} panels\n",
     )
 
@@ -133,7 +133,7 @@ def _metric_table(metrics: dict[str, MetricSpec]) -> str:
 
 
 def _alerts() -> str:
-    lines = (_rule(key, rule) for key, rule in catalog.RULES.items())
+    lines = (_rule(key, rule) for key, rule in catalog.MONITORS.items())
     bands = (
         (f"`{key}`", band.title, f"`{band.metric}`", band.statistic, f"{band.period_s} s")
         for key, band in BANDS.items()

@@ -89,7 +89,7 @@ def _carried(title: str, panel: Panel) -> Iterator[str]:
 
 def _in_rules() -> Iterator[str]:
     grouped = [member for _, members in GROUPS.values() for member in members]
-    for key, rule in catalog.RULES.items():
+    for key, rule in catalog.MONITORS.items():
         yield from rule_problems(key, rule)
         if grouped.count(key) != 1:
             yield f"rule {key} is in {grouped.count(key)} composite alarms, not in one"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from observability.events import fact_id
-from observability.private import make_folder
+from observability.owner_only_files import make_folder
 from observability.resources import memory_events_file, memory_limit, oom_kills
 from observability.settings import get_settings
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from observability import causes, metrics
-from observability.claims import claim
 from observability.contain import contained
 from observability.emit import emit
 from observability.events import (
@@ -28,6 +27,7 @@ from observability.events import (
     TaskSucceeded,
     moment,
 )
+from observability.first_report import claim
 from observability.identify import duration_ns, identify, identify_run, in_task_process, nanoseconds
 from observability.resources import Usage, usage
 

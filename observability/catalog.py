@@ -24,7 +24,7 @@ __all__ = [
     "FIELDS",
     "INCIDENT_KINDS",
     "METRICS",
-    "RULES",
+    "MONITORS",
     "TAGS",
     "UNRULED",
     "AlertRule",
@@ -190,7 +190,7 @@ FIELDS: dict[str, FieldSpec] = {
     "notification.kind": FieldSpec("keyword", "opened, update, reminder, escalated, resolved, early_warning, digest, test."),
     "notification.state": FieldSpec("keyword", "sent, failed or dead."),
     "notification.attempts": FieldSpec("long", "Tries so far."),
-    "rule.id": FieldSpec("keyword", "A rule of Kibana and what it fired for (ECS): a key of RULES, then the group."),
+    "rule.id": FieldSpec("keyword", "A rule of Kibana and what it fired for (ECS): a key of MONITORS, then the group."),
     # telemetry about telemetry
     "telemetry.stream": FieldSpec("keyword", "Dataset the records belong to."),
     "telemetry.sink": FieldSpec("keyword", "embedded, elasticsearch or cloudwatch."),
@@ -857,7 +857,7 @@ class AlertRule(Struct, frozen=True):
     group_by: str | None = None
 
 
-RULES: dict[str, AlertRule] = {
+MONITORS: dict[str, AlertRule] = {
     "task-failed": AlertRule(
         "A task failed for good", "error", "task-failed", "Tasks that reached failed, per DAG.",
         metric="contrail.task.outcomes", event="task.failed", where=(("state", "failed"),), group_by="dag_id",
@@ -970,7 +970,7 @@ UNRULED: dict[str, str] = {
 ALERT_INDEX = "contrail-kibana-alerts"
 ALERT_DOCUMENT: dict[str, FieldSpec] = {
     "@timestamp": FieldSpec("date", "When the rule told."),
-    "rule": FieldSpec("keyword", "Key of the rule in RULES."),
+    "rule": FieldSpec("keyword", "Key of the rule in MONITORS."),
     "title": FieldSpec("keyword", "The rule in words."),
     "group": FieldSpec("keyword", "query matched, or recovered."),
     "alert": FieldSpec("keyword", "What it is about: the value that the rule groups by, else the rule in words."),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from observability.errors import JournalError
-from observability.private import make_folder
+from observability.owner_only_files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.contain import count_loss, text_of
 from observability.encode import to_line
-from observability.private import make_folder
+from observability.owner_only_files import make_folder
 from observability.redact import document, is_clean
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ LONGEST = (
     "dags/test_canary_rounds.py", "production/test_least_privilege.py", "production/test_secrets.py",
     "benchmarks/test_framework.py", "watch/test_watcher.py", "airflow/ui/test_addresses.py", "dags/test_integrity.py",
     "airflow/test_example_dags.py", "relay/sources/test_statsd_spool.py", "production/test_modes.py",
-    "watch/test_channels.py", "watch/test_apprise_services.py", "watch/test_desk.py", "watch/test_bad_answers.py",
+    "watch/test_channels.py", "watch/test_apprise_services.py", "watch/test_engine.py", "watch/test_bad_answers.py",
     "relay/sources/test_statsd.py", "watch/test_trials.py", "relay/test_relay.py", "relay/test_soak.py",
-    "relay/test_delivery_state.py", "relay/test_lane_machine.py", "relay/sinks/test_cloudwatch.py",
+    "relay/test_delivery_state.py", "relay/test_sink_worker_machine.py", "relay/sinks/test_cloudwatch.py",
 )  # fmt: skip
 """Groups of more than ten seconds, the longest first: one that began last would keep a single process busy."""
 

@@ -10,15 +10,15 @@ import threading
 import pytest
 from botocore.config import Config
 
-from observability.cli.boards.kibana import Kibana
+from observability.boards.kibana import Kibana
 from observability.credentials import Credentials
 from observability.store.aws import aws_client
 from observability.store.cluster import Cluster
-from observability.watch.channels.channel import open_channel
-from observability.watch.messages import Message
-from observability.watch.proof import Proof
-from observability.watch.route import ChannelSpec, parse_rules
-from observability.watch.witnesses.api import AirflowApi
+from observability.watch.heartbeat import Proof
+from observability.watch.notify.channels.channel import open_channel
+from observability.watch.notify.messages import Message
+from observability.watch.rules.config import ChannelSpec, parse_rules
+from observability.watch.sources.api import AirflowApi
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -154,9 +154,9 @@ def test_no_tag_is_unbounded():
     assert {"run_id", "ti_id", "try_number", "map_index"} & set(catalog.TAGS) == set()
 
 
-@pytest.mark.parametrize("name", catalog.RULES)
+@pytest.mark.parametrize("name", catalog.MONITORS)
 def test_a_rule_watches_a_metric_that_is_sent_and_groups_by_its_tag(name):
-    rule = catalog.RULES[name]
+    rule = catalog.MONITORS[name]
     assert rule.metric in catalog.METRICS or rule.metric in airflow_metrics()
     assert rule.event is None or rule.event in catalog.EVENTS
     if rule.metric in catalog.METRICS:

@@ -16,8 +16,8 @@ from test_behind_proxies import MESSAGE, Nobody, aws, channel, heartbeat
 from through_proxy import ForwardProxy, Service
 from webhook_server import certificate
 
-from observability.cli.boards.changes import InstallError
-from observability.cli.boards.kibana import Kibana
+from observability.boards.changes import InstallError
+from observability.boards.kibana import Kibana
 from observability.credentials import Credentials
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
 from observability.relay.sinks.sink import Answer, Batch, open_sink
@@ -25,10 +25,10 @@ from observability.settings import load_settings
 from observability.store import Query, open_store
 from observability.store.cluster import Cluster
 from observability.store.elasticsearch_setup import install
-from observability.watch.channels.channel import open_channel
 from observability.watch.errors import WatchError
-from observability.watch.route import ChannelSpec
-from observability.watch.witnesses.api import AirflowApi
+from observability.watch.notify.channels.channel import open_channel
+from observability.watch.rules.config import ChannelSpec
+from observability.watch.sources.api import AirflowApi
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

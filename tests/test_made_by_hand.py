@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 SHOWN_BY = (
     "dashboards",
     "observability.airflow.ui",
-    "observability.cli.boards",
+    "observability.boards",
     "observability.cli.dashboards",
-    "observability.watch.witnesses.kibana",
+    "observability.watch.sources.kibana",
 )
 KINDS = {kind.__name__ for kind in by_action().values()}
 ALLOWED = {

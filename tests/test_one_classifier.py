@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from observability import causes, raised
 from observability.catalog import CAUSES, EVENTS
-from observability.watch.witnesses.logs import words_in
+from observability.watch.sources.logs import words_in
 
 
 class MartError(ConnectionError):

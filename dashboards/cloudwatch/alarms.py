@@ -108,7 +108,7 @@ BANDS = {
 
 def metric_alarms(account: Account) -> dict[str, Alarm]:
     """Alarms on metrics by name, in the words of PutMetricAlarm and CloudFormation."""
-    alarms = [alarm for key, rule in catalog.RULES.items() for alarm in _of_rule(key, rule, account)]
+    alarms = [alarm for key, rule in catalog.MONITORS.items() for alarm in _of_rule(key, rule, account)]
     alarms += [_of_band(key, band, account) for key, band in BANDS.items()]
     return {alarm["AlarmName"]: alarm for alarm in alarms}
 
@@ -134,7 +134,7 @@ def composites(account: Account) -> dict[str, Alarm]:
 def _members(account: Account) -> dict[str, list[str]]:
     """Names of the alarms of each rule and band; one that a group names itself is not its rule's."""
     alone = {account.name(member) for _, members in GROUPS.values() for member in members}
-    names = {key: [one["AlarmName"] for one in _of_rule(key, rule, account)] for key, rule in catalog.RULES.items()}
+    names = {key: [one["AlarmName"] for one in _of_rule(key, rule, account)] for key, rule in catalog.MONITORS.items()}
     singly = {name.removeprefix(account.name("")): [name] for several in names.values() for name in several}
     rest = {
         key: [name for name in found if name == account.name(key) or name not in alone] for key, found in names.items()

@@ -51,7 +51,7 @@ def _connector(key: str, names: Names) -> str:
 
 def rules(names: Names) -> dict[str, dict[str, Any]]:
     """Bodies of the rules by their id."""
-    return {names.uuid(f"rule:{key}"): _rule(key, spec, names) for key, spec in catalog.RULES.items()}
+    return {names.uuid(f"rule:{key}"): _rule(key, spec, names) for key, spec in catalog.MONITORS.items()}
 
 
 def rule_query(spec: AlertRule) -> tuple[str, str, str, str]:

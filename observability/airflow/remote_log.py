@@ -17,14 +17,14 @@ import orjson
 from airflow.configuration import conf
 from airflow.utils.state import State
 
-from observability.airflow.catch_up import deliver, deliver_beside, resolve_in_process
 from observability.airflow.echo import mask_echo_where_loaded
+from observability.airflow.flush import deliver, deliver_beside, resolve_in_process
 from observability.airflow.lent_connections import lent_connections
 from observability.contain import contained
 from observability.log_template import attempt_of
 from observability.redact import structlog_processor
-from observability.relay.sources.file import TailedFile
-from observability.relay.sources.logs import log_stream
+from observability.relay.sources.files.airflow_logs import log_stream
+from observability.relay.sources.files.tailed_file import TailedFile
 from observability.relay.steps.line_time import origin_of
 from observability.relay.steps.own_keys import user_keys
 from observability.relay.steps.splice import splice

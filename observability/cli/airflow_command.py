@@ -7,9 +7,9 @@ import sys
 
 import typer  # noqa: TC002 - typer reads the annotation
 
-from observability.cli.platform.environment import join
-from observability.cli.platform.errors import PlatformError
-from observability.cli.platform.layout import Layout
+from observability.local.environment import join
+from observability.local.errors import PlatformError
+from observability.local.layout import Layout
 from observability.settings import get_settings
 
 __all__ = ["airflow"]

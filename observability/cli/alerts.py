@@ -20,17 +20,17 @@ from observability.cli.moments import iso, lasting, moment_of
 from observability.cli.silences import rules_for_people
 from observability.errors import ArgumentError
 from observability.settings import get_settings
-from observability.watch import book, schema
-from observability.watch.desk import Desk
+from observability.watch.engine import IncidentEngine
+from observability.watch.heartbeat import trial
 from observability.watch.incidents import Incident, Kind, Notice
-from observability.watch.ledger import Ledger
-from observability.watch.messages import Links, Message, compose, plain
-from observability.watch.notify import Teller, enqueue
-from observability.watch.pending import emit_all
-from observability.watch.proof import trial
-from observability.watch.render import text
-from observability.watch.route import decide, json_schema
-from observability.watch.rules_file import RulesFile, find_rules
+from observability.watch.ledger import records, schema
+from observability.watch.ledger.database import Ledger
+from observability.watch.ledger.pending_events import emit_all
+from observability.watch.notify.messages import Links, Message, compose, plain
+from observability.watch.notify.notifier import Notifier, enqueue
+from observability.watch.notify.render import text
+from observability.watch.rules.config import decide, json_schema
+from observability.watch.rules.loader import RulesFile, find_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,11 +59,11 @@ def _ledger() -> Iterator[Connection]:
         ledger.close()
 
 
-def _desk() -> Desk:
+def _engine() -> IncidentEngine:
     settings = get_settings()
     rules = rules_for_people()
-    teller = Teller(rules, Links.of(settings, rules), settings.contrail.environment)
-    return Desk(teller, emit_after_s=_EMIT_HERE_S)
+    notifier = Notifier(rules, Links.of(settings, rules), settings.contrail.environment)
+    return IncidentEngine(notifier, emit_after_s=_EMIT_HERE_S)
 
 
 def _table(*columns: str) -> Table:
@@ -87,7 +87,7 @@ def list_incidents(
     """Show the incidents, the newest first."""
     states = () if everything else ("open", "acknowledged")
     with _ledger() as connection:
-        found = book.incidents(connection, since=moment_of(since, time.time()) if everything else 0.0, states=states)
+        found = records.incidents(connection, since=moment_of(since, time.time()) if everything else 0.0, states=states)
     if as_json:
         _print_json([_incident(one) for one in found if one.state != "suspected"])
         return
@@ -120,19 +120,19 @@ def ack(
     incident_id: str, who: Annotated[str, typer.Option("--by", help="Who takes it.")] = "", as_json: _Json = False
 ) -> None:
     """Take an incident: no reminders and no escalation from here."""
-    desk = _desk()
+    engine = _engine()
     with _ledger() as connection:
-        one = desk.acknowledge(connection, _found(connection, incident_id), who or getpass.getuser(), time.time())
-    _close(desk, one, as_json)
+        one = engine.acknowledge(connection, _found(connection, incident_id), who or getpass.getuser(), time.time())
+    _close(engine, one, as_json)
 
 
 @app.command()
 def resolve(incident_id: str, as_json: _Json = False) -> None:
     """Say that an incident is over; who was told of it is told so."""
-    desk = _desk()
+    engine = _engine()
     with _ledger() as connection:
-        one = desk.resolve(connection, _found(connection, incident_id), time.time())
-    _close(desk, one, as_json)
+        one = engine.resolve(connection, _found(connection, incident_id), time.time())
+    _close(engine, one, as_json)
 
 
 @app.command()
@@ -278,7 +278,7 @@ def _notification(row: Any) -> dict[str, Any]:
 
 
 def _incident(one: Incident) -> dict[str, Any]:
-    links = _desk().teller.links
+    links = _engine().notifier.links
     return {
         "id": one.id,
         "key": one.key,
@@ -308,7 +308,7 @@ def _incident(one: Incident) -> dict[str, Any]:
 def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
     """The incident for a person: what its message says, where it stands, and who was told what."""
     kind: Kind = "resolved" if one.state == "resolved" else "opened"
-    message = compose(Notice(kind, one), _desk().teller.links, get_settings().contrail.environment)
+    message = compose(Notice(kind, one), _engine().notifier.links, get_settings().contrail.environment)
     held = [f"{'Held back' if one.told else 'Not told yet'}: {plain(one.held_by)}"] if one.held_by else []
     state = f"{one.state}, seen {one.count} time{'s' if one.count != 1 else ''}, last {_ago(one.last_seen)}"
     sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in told]
@@ -318,7 +318,7 @@ def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
 
 def _known(dag_id: str) -> dict[str, Any]:
     """The owner and tags of a DAG in the ledger, as the watcher saw them last."""
-    from observability.watch.ledger import read_cursor
+    from observability.watch.ledger.database import read_cursor
 
     with _ledger() as connection:
         scene = read_cursor(connection, "reconcile") or {}
@@ -347,14 +347,14 @@ def _await(rows: list[int], wait: float) -> list[dict[str, Any]]:
 
 
 def _found(connection: Connection, incident_id: str) -> Incident:
-    one = book.incident(connection, incident_id)
+    one = records.incident(connection, incident_id)
     if one is None:
         raise ArgumentError(f"no incident, or more than one, begins with {incident_id!r}; see contrail alerts list")
     return one
 
 
-def _close(desk: Desk, one: Incident, as_json: bool) -> None:
-    emit_all(_ledger, {event.id: event for event in desk.take_events()})
+def _close(engine: IncidentEngine, one: Incident, as_json: bool) -> None:
+    emit_all(_ledger, {event.id: event for event in engine.take_events()})
     _print_json(_incident(one)) if as_json else typer.echo(f"{one.id[:8]} is {one.state}")
 
 

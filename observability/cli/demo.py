@@ -19,18 +19,18 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from observability.cli.platform import health, processes
-from observability.cli.platform.api import Api
-from observability.cli.platform.errors import PlatformError
-from observability.cli.platform.keys import password
-from observability.cli.platform.layout import Layout
-from observability.cli.platform.ports import any_port
-from observability.cli.platform.room import is_full, require_room
-from observability.cli.platform.stores import backing, make_visible
-from observability.cli.showcase.books import notified, read_books
-from observability.cli.showcase.days import LAST_DAY, write_days
-from observability.cli.showcase.story import Story, Telling
-from observability.cli.showcase.summary import progress, show_summary, summary
+from observability.demo.days import LAST_DAY, write_days
+from observability.demo.reconciliation import notified, read_books
+from observability.demo.scenario import Story, Telling
+from observability.demo.summary import progress, show_summary, summary
+from observability.local import health, processes
+from observability.local.api import Api
+from observability.local.errors import PlatformError
+from observability.local.keys import password
+from observability.local.layout import Layout
+from observability.local.ports import any_port
+from observability.local.room import is_full, require_room
+from observability.local.stores import backing, make_visible
 from observability.settings import get_settings
 from observability.store import StoreError
 
@@ -87,8 +87,8 @@ def _play(store: str, layout: Layout, *, begun: float, patience: float, as_json:
     settings = _settle(layout, store)
     write_days(layout.data / "input")
     console.print(f"Contrail's demo, in {layout.home}", soft_wrap=True)
-    with _platform(layout) as keeper:
-        _await_health(keeper, layout, settings, console, patience)
+    with _platform(layout) as guardian:
+        _await_health(guardian, layout, settings, console, patience)
         with Api(settings.api_url, password(layout)) as api, _Screen(console) as screen:
             told = Story(api, screen.show, patience_s=patience).play()
         _await_alerts(settings, told)
@@ -140,24 +140,24 @@ def _platform(layout: Layout) -> Iterator[subprocess.Popen[bytes]]:
     """A platform for the length of a block; every process of it is gone afterwards."""
     console = layout.components / "console.log"
     with console.open("wb") as output:
-        keeper = subprocess.Popen(
+        guardian = subprocess.Popen(
             [sys.executable, "-m", "observability.cli", "up", "--tied"],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        yield keeper
+        yield guardian
     finally:
-        _stop(keeper)
+        _stop(guardian)
         signal.signal(signal.SIGTERM, previous)
 
 
-def _stop(keeper: subprocess.Popen[bytes]) -> None:
-    keeper.terminate()
+def _stop(guardian: subprocess.Popen[bytes]) -> None:
+    guardian.terminate()
     try:
-        keeper.wait(_STOP_S)
+        guardian.wait(_STOP_S)
     except subprocess.TimeoutExpired:
-        keeper.kill()  # its supervisor notices, and ends the rest
+        guardian.kill()  # its supervisor notices, and ends the rest
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
@@ -165,12 +165,12 @@ def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - a sign
 
 
 def _await_health(
-    keeper: subprocess.Popen[bytes], layout: Layout, settings: Settings, console: Console, patience_s: float
+    guardian: subprocess.Popen[bytes], layout: Layout, settings: Settings, console: Console, patience_s: float
 ) -> None:
     deadline = time.monotonic() + patience_s
     with console.status("starting the platform") as spinner:
         while not (now := health.look(layout, settings)).healthy:
-            if keeper.poll() is not None:
+            if guardian.poll() is not None:
                 raise PlatformError(f"the platform did not start; why stands in {layout.components / 'console.log'}")
             if time.monotonic() > deadline:
                 sick = ", ".join(part.name for part in now.components if part.state != "healthy")

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from observability.cli.diagnosis import delivery, host, hosts, scheduling, telling
-from observability.cli.diagnosis.link import Finding, Link, walk
-from observability.cli.platform.environment import join
-from observability.cli.platform.layout import Layout
+from observability.doctor import delivery, host, hosts, notifications, scheduling
+from observability.doctor.link import Finding, Link, walk
+from observability.local.environment import join
+from observability.local.layout import Layout
 from observability.settings import SettingsError, get_settings
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _examine(*, channels: bool) -> Iterator[Finding]:
 def _links(*, channels: bool) -> list[Link]:
     """The chain; callbacks and logs come after the store, because it tells of them."""
     *airflow, callbacks, logs = scheduling.LINKS
-    *watching, untested = telling.LINKS
+    *watching, untested = notifications.LINKS
     return [
         *host.LINKS,
         *airflow,
@@ -64,7 +64,7 @@ def _links(*, channels: bool) -> list[Link]:
         callbacks,
         logs,
         *watching,
-        telling.TEST if channels else untested,
+        notifications.TEST if channels else untested,
     ]
 
 

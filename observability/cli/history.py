@@ -11,7 +11,7 @@ import typer
 from observability.cli.moments import iso, lasting
 from observability.settings import get_settings
 from observability.watch.history_import import Progress, read_progress
-from observability.watch.ledger import Ledger
+from observability.watch.ledger.database import Ledger
 
 __all__ = ["app"]
 

@@ -15,19 +15,19 @@ from sqlalchemy import insert, select, update
 from observability.cli.moments import iso, later_moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
-from observability.watch import schema
-from observability.watch.ledger import Ledger
-from observability.watch.route import Match
-from observability.watch.rules_file import RulesFile, find_rules
-from observability.watch.rules_in_force import usable_rules
-from observability.watch.rules_text import RulesError
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger
+from observability.watch.rules.config import Match
+from observability.watch.rules.in_force import usable_rules
+from observability.watch.rules.loader import RulesFile, find_rules
+from observability.watch.rules.text import RulesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.engine import Connection
 
-    from observability.watch.route import Rules
+    from observability.watch.rules.config import AlertingConfig
 
 __all__ = ["app", "rules_for_people"]
 
@@ -180,7 +180,7 @@ def _change(connection: Connection, number: int, values: dict[str, Any]) -> None
     connection.execute(update(schema.silences).where(schema.silences.c.id == number).values(**values))
 
 
-def rules_for_people() -> Rules:
+def rules_for_people() -> AlertingConfig:
     """The rules that are in force; a file that is broken is reported on stderr and stops no command but ``check``."""
     settings = get_settings()
     path, ledger = find_rules(settings), Ledger(settings.ledger_url)

@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from observability.cli.moments import lasting
-from observability.cli.platform import health
-from observability.cli.platform.environment import join
-from observability.cli.platform.layout import Layout
+from observability.local import health
+from observability.local.environment import join
+from observability.local.layout import Layout
 from observability.settings import get_settings
 
 if TYPE_CHECKING:
-    from observability.cli.platform.health import Health
+    from observability.local.health import Health
 
 __all__ = ["status"]
 

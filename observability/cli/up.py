@@ -13,16 +13,16 @@ import psutil
 import typer
 from rich.console import Console
 
-from observability.cli.platform import health, processes
-from observability.cli.platform.environment import environment
-from observability.cli.platform.errors import PlatformError
-from observability.cli.platform.keeper import Keeper
-from observability.cli.platform.keys import USER, create_keys
-from observability.cli.platform.layout import Layout
-from observability.cli.platform.leftovers import end_leftovers
-from observability.cli.platform.ports import require_ports
-from observability.cli.platform.room import require_room
-from observability.cli.platform.state import PlatformState, is_running, read_state, take_lock
+from observability.local import health, processes
+from observability.local.environment import environment
+from observability.local.errors import PlatformError
+from observability.local.guardian import Guardian
+from observability.local.keys import USER, create_keys
+from observability.local.layout import Layout
+from observability.local.leftovers import end_leftovers
+from observability.local.ports import require_ports
+from observability.local.room import require_room
+from observability.local.state import PlatformState, is_running, read_state, take_lock
 from observability.settings import Settings, get_settings
 
 __all__ = ["down", "up"]
@@ -63,7 +63,7 @@ def up(
     os.environ.update(environment(layout, settings))
     get_settings.cache_clear()
     os.set_inheritable(lock, True)
-    status = Keeper(dict(os.environ), lock=lock, tied=tied).run(_Narrator(layout, settings, console).look)
+    status = Guardian(dict(os.environ), lock=lock, tied=tied).run(_Narrator(layout, settings, console).look)
     if status:
         raise PlatformError(f"the platform ended by itself; why stands in {layout.components}, begin with platform.log")
     console.print("Stopped.")
@@ -81,7 +81,7 @@ def down() -> None:
         _kill(state)
         if not _gone(layout, 2.0):
             raise PlatformError(
-                f"process {state.keeper} does not end; look at it with: ps -fp {state.keeper},{state.supervisor}"
+                f"process {state.guardian} does not end; look at it with: ps -fp {state.guardian},{state.supervisor}"
             )
     typer.echo("Stopped.")
 
@@ -128,13 +128,13 @@ def welcome(layout: Layout, url: str, console: Console) -> None:
 def _detach(layout: Layout, settings: Settings, console: Console) -> None:
     path = layout.components / "console.log"
     with path.open("wb") as output:
-        keeper = subprocess.Popen(
+        guardian = subprocess.Popen(
             [sys.executable, "-m", "observability.cli", "up"],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     deadline, now = time.monotonic() + _START_S, health.look(layout, settings)
     while time.monotonic() < deadline:
-        if keeper.poll() is not None:
+        if guardian.poll() is not None:
             raise PlatformError(
                 f"the platform did not start: {path.read_text('utf-8').strip().splitlines()[-1:]}; see {path}"
             )
@@ -150,14 +150,14 @@ def _detach(layout: Layout, settings: Settings, console: Console) -> None:
 
 
 def _signal(state: PlatformState, number: signal.Signals) -> None:
-    for pid in (state.keeper, state.supervisor):
+    for pid in (state.guardian, state.supervisor):
         if _is_ours(pid, state):
             os.kill(pid, number)
             return
 
 
 def _kill(state: PlatformState) -> None:
-    for pid in (state.keeper, state.supervisor):
+    for pid in (state.guardian, state.supervisor):
         if _is_ours(pid, state):
             for process in (*processes.descendants(pid), psutil.Process(pid)):
                 process.kill()

@@ -17,12 +17,12 @@ import typer
 from observability import redact
 from observability.credentials import CredentialsError, resolve
 from observability.settings import get_settings
-from observability.watch.channels.channel import Contact
-from observability.watch.ledger import Ledger
-from observability.watch.rules_file import find_rules
-from observability.watch.rules_in_force import usable_rules
+from observability.watch.ledger.database import Ledger
+from observability.watch.notify.channels.channel import Contact
+from observability.watch.rules.in_force import usable_rules
+from observability.watch.rules.loader import find_rules
+from observability.watch.sources.api import AirflowApi
 from observability.watch.watcher import Watcher
-from observability.watch.witnesses.api import AirflowApi
 
 if TYPE_CHECKING:
     from types import FrameType

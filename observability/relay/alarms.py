@@ -13,13 +13,13 @@ import orjson
 
 from observability.emit import emit
 from observability.events import SinkFailed, SinkRecovered
-from observability.private import replace_file
+from observability.owner_only_files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from observability.relay.accounts import Account
+    from observability.relay.delivery_stats import DeliveryStats
 
 __all__ = ["SinkAlarms"]
 
@@ -39,7 +39,7 @@ class SinkAlarms:
         self._refused: dict[str, int] = {}
         self._grew: dict[str, float] = {}
 
-    def look(self, accounts: Iterable[Account], now: float) -> None:
+    def look(self, accounts: Iterable[DeliveryStats], now: float) -> None:
         """Report what has begun and what is over."""
         for account in accounts:
             stage = f"{account.sink} of {self._host}"
@@ -52,7 +52,7 @@ class SinkAlarms:
             self._report(account.sink, stage, why, over, "it takes records again", now)
             self._look_at_dead_letters(account, letters, now)
 
-    def _look_at_dead_letters(self, account: Account, stage: str, now: float) -> None:
+    def _look_at_dead_letters(self, account: DeliveryStats, stage: str, now: float) -> None:
         grown = account.refused - self._refused.get(account.sink, 0)
         if grown > 0:
             self._refused[account.sink] = account.refused

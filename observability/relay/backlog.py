@@ -1,6 +1,6 @@
 """The bytes of each file that a sink has not acknowledged, and how long the oldest of them has waited.
 
-The relay's main thread measures, from what the inventory sees and the sink worker has acknowledged: a worker that is
+The relay's main thread measures, from what the registry sees and the sink worker has acknowledged: a worker that is
 held up by its sink could not say so itself.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from observability.relay.accounts import Waiting
+from observability.relay.delivery_stats import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from observability.relay.lane import Lane
-    from observability.relay.sources.file import TailedFile
+    from observability.relay.sink_worker import SinkWorker
+    from observability.relay.sources.files.tailed_file import TailedFile
 
 __all__ = ["Backlog"]
 
@@ -25,8 +25,8 @@ _MARKS_MOST = 128
 class Backlog:
     """The backlog of one sink worker. Used by one thread."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, worker: SinkWorker) -> None:
+        self._worker = worker
         self._marks: dict[str, deque[tuple[int, float]]] = {}
         self._recalled: dict[str, int] = {}
 
@@ -45,15 +45,15 @@ class Backlog:
             waits.bytes += file.size - position
             waits.since = mine[0][1] if waits.since is None else min(waits.since, mine[0][1])
         self._marks, self._recalled = marks, recalled
-        self._lane.account.waiting = waiting
+        self._worker.account.waiting = waiting
 
     def _position(self, file: TailedFile, recalled: dict[str, int]) -> int:
         """Up to where the file is acknowledged; a worker that has not come to it yet is asked for its checkpoint."""
-        position = self._lane.position(file)
+        position = self._worker.position(file)
         if position >= 0:
             return position
         if (known := self._recalled.get(file.identity)) is None:
-            cursor = self._lane.recall(file.identity)
+            cursor = self._worker.recall(file.identity)
             if cursor is None:  # the checkpoint itself cannot be opened: nothing is known, and the account says why
                 return file.size
             known = cursor.offset

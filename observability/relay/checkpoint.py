@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from observability.private import make_file, make_folder
+from observability.owner_only_files import make_file, make_folder
 from observability.relay.sinks.sink import SinkUnavailable
-from observability.relay.tail import Cursor
+from observability.relay.sources.files.tail import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -10,13 +10,13 @@ from observability.relay.sinks.sink import SinkUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from observability.relay.sinks.sink import Answer, Batch
+    from observability.relay.sinks.sink import Batch, SendResult
 
 __all__ = ["find_poison", "without"]
 
 
 def find_poison(
-    send: Callable[[list[Batch]], Answer], undo: Callable[[], None], batches: list[Batch]
+    send: Callable[[list[Batch]], SendResult], undo: Callable[[], None], batches: list[Batch]
 ) -> dict[bytes, Exception]:
     """The ids of the documents that ``send`` fails at each by itself, with the error.
 

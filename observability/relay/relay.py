@@ -1,4 +1,4 @@
-"""The relay of one host: finds files, listens for metrics, keeps one lane per sink going, and says how it is.
+"""The relay of one host: finds files, listens for metrics, keeps one worker per sink going, and says how it is.
 
 One relay per home: a second one is refused. What it knows of itself is in ``<home>/relay.status.json`` (each
 second), in ``<home>/relay.heartbeat``, and in the metrics ``contrail.relay.*``.
@@ -24,24 +24,24 @@ from observability.emit import emit
 from observability.errors import RelayError
 from observability.events import TelemetryLost
 from observability.journal import Journal
-from observability.private import make_file, make_folder, replace_file
-from observability.relay.accounts import Waiting
+from observability.owner_only_files import make_file, make_folder, replace_file
 from observability.relay.alarms import SinkAlarms
 from observability.relay.backlog import Backlog
-from observability.relay.bounds import Bounds
 from observability.relay.checkpoint import Checkpoint, open_checkpoint
-from observability.relay.deadletters import DeadLetters
-from observability.relay.finished import common
-from observability.relay.inventory import Inventory, Source
-from observability.relay.lane import Lane
-from observability.relay.setaside import SetAside
+from observability.relay.dead_letters import DeadLetters
+from observability.relay.delivery_stats import Waiting
+from observability.relay.disk_quota import DiskQuota
+from observability.relay.set_aside import SetAside
+from observability.relay.sink_worker import SinkWorker
 from observability.relay.sinks.embedded import EmbeddedSink
+from observability.relay.sinks.killed_tasks import EXIT_MESSAGES, KilledTaskDetector
 from observability.relay.sinks.sink import open_sink
-from observability.relay.sources.journal import journal_stream
-from observability.relay.sources.logs import relay_stream
-from observability.relay.sources.statsd import Statsd, StatsdUnavailable
-from observability.relay.spool import Spool
-from observability.relay.steps.witness import LAST_WORDS, Witness
+from observability.relay.sources.files.airflow_logs import relay_stream
+from observability.relay.sources.files.finished import common
+from observability.relay.sources.files.journal import journal_stream
+from observability.relay.sources.files.registry import FileRegistry, Source
+from observability.relay.sources.files.spool import Spool
+from observability.relay.sources.statsd.listener import Statsd, StatsdUnavailable
 
 if TYPE_CHECKING:
     import re
@@ -78,23 +78,23 @@ class Relay:
         self._told_unknown = _unknown_told(self.home)
         host = socket.gethostname()
         self.spool = Spool(self.home / "spool")
-        self.lanes = [self._lane(name) for name in dict.fromkeys(settings.relay.sinks)]
-        self.lanes.append(self._witness())
+        self.workers = [self._worker(name) for name in dict.fromkeys(settings.relay.sinks)]
+        self.workers.append(self._witness())
         self._alarms = SinkAlarms(self.home / "relay.alarms.json") if statsd else None
-        self._backlogs = [Backlog(lane) for lane in self.lanes]
-        self.inventory = Inventory(
+        self._backlogs = [Backlog(worker) for worker in self.workers]
+        self.registry = FileRegistry(
             [
                 Source(settings.log_folder, relay_stream(settings, host), self.spool),
                 Source(settings.journal_directory, journal_stream),
             ],
-            self.lanes,
+            self.workers,
             history_s=86_400.0 * settings.relay.history_days,
         )
         knobs = settings.relay
-        self.bounds = Bounds(
-            self.inventory,
+        self.bounds = DiskQuota(
+            self.registry,
             self.spool,
-            self.lanes,
+            self.workers,
             limit_bytes=knobs.spool_limit_bytes,
             journals=settings.journal_directory,
             keep_days=settings.journal.keep_days,
@@ -123,13 +123,13 @@ class Relay:
     def _run(self, *, once: bool, patience_s: float, limit_s: float) -> bool:
         if self.statsd:
             self.statsd.start()
-        for lane in self.lanes:
-            lane.start()
+        for worker in self.workers:
+            worker.start()
         self._say(f"relay: carries {self.settings.log_folder} and {self.settings.journal_directory}")
         if not self.settings.log_folder.is_dir():
             self._say(f"relay: there is no log folder {self.settings.log_folder} yet; otherwise set [relay] log_folder")
-        for lane in self.lanes:
-            lane.tried.wait(_OPENING_S)
+        for worker in self.workers:
+            worker.tried.wait(_OPENING_S)
         if not once:
             while not self._stopping.is_set():
                 self._tick()
@@ -137,46 +137,46 @@ class Relay:
         if self.statsd:
             self.statsd.stop()
         drained = self._drain(patience_s if once else _DRAIN_S, limit_s, steady=once)
-        for lane in self.lanes:
-            lane.stop()
-        for lane in self.lanes:
-            lane.join(5.0)
+        for worker in self.workers:
+            worker.stop()
+        for worker in self.workers:
+            worker.join(5.0)
         self._write_status(state="stopped")
         return drained
 
     def _tick(self, *, whole: bool = False) -> bool:
         complete = False
-        with contained("relay.inventory"):
+        with contained("relay.registry"):
             self._remember()
-            complete = self.inventory.refresh(whole=whole)
-        with contained("relay.bounds"):
+            complete = self.registry.refresh(whole=whole)
+        with contained("relay.disk_quota"):
             self.bounds.enforce()
-        for lane in self.lanes:
-            lane.wake.set()
+        for worker in self.workers:
+            worker.wake.set()
         self._tell_unknown()
         self._tell()
         return complete
 
     def _tell_unknown(self) -> None:
         """Say how many log files fit no template that we know: once, and again when there are more."""
-        fresh = self.inventory.unknown_files - self._told_unknown
-        if fresh <= 0 or not self.inventory.swept:
+        fresh = self.registry.unknown_files - self._told_unknown
+        if fresh <= 0 or not self.registry.swept:
             return
         self._told_unknown += fresh
         count_loss("relay.files", "log files of a name that fits no known template", fresh)
         named = f" (it is {one!r} here)" if (one := self.settings.log_filename_template) else ""
         self._say(
-            f"relay: does not carry {fresh} log files such as {next(iter(self.inventory.unknown), '?')}: their names"
+            f"relay: does not carry {fresh} log files such as {next(iter(self.registry.unknown), '?')}: their names"
             " are not those of a task's or a component's log;"
             f" the relay reads [logging] log_filename_template{named}"
         )
 
     def _remember(self) -> None:
-        """Once every lane knows what it had read before, look at the rest only."""
-        known = [lane.finished for lane in self.lanes]
+        """Once every worker knows what it had read before, look at the rest only."""
+        known = [worker.finished for worker in self.workers]
         if not self._remembered and None not in known:
             self._remembered = True
-            self.inventory.remember(common(stamps for stamps in known if stamps is not None))
+            self.registry.remember(common(stamps for stamps in known if stamps is not None))
 
     def _tell(self) -> None:
         now = time.monotonic()
@@ -186,7 +186,7 @@ class Relay:
                 self._write_status(state="running")
                 self._report_losses()
                 if self._alarms:
-                    self._alarms.look([lane.account for lane in self.lanes[:-1]], time.time())
+                    self._alarms.look([worker.account for worker in self.workers[:-1]], time.time())
 
     def _drain(self, patience_s: float, limit_s: float, *, steady: bool) -> bool:
         limit = time.monotonic() + limit_s
@@ -194,19 +194,19 @@ class Relay:
         left = -1
         before: tuple[tuple[str, int], ...] = ()
         count_due = 0.0
-        self.inventory.wake()
+        self.registry.wake()
         while True:
             complete = self._tick(whole=steady) or not steady
-            now = tuple((file.identity, file.size) for file in self.inventory.files)
-            looked = self.inventory.round
-            while any(lane.idle_since < looked for lane in self.lanes) and time.monotonic() < deadline:
+            now = tuple((file.identity, file.size) for file in self.registry.files)
+            looked = self.registry.round
+            while any(worker.idle_since < looked for worker in self.workers) and time.monotonic() < deadline:
                 if steady and time.monotonic() > count_due:
                     count_due = time.monotonic() + _COUNT_EVERY_S
                     if (left_now := self._left()) != left:
                         left, deadline = left_now, min(time.monotonic() + patience_s, limit)
                 self._tell()
                 time.sleep(0.01)
-            if complete and now == before and all(lane.idle_since >= looked for lane in self.lanes):
+            if complete and now == before and all(worker.idle_since >= looked for worker in self.workers):
                 if not self._report_losses():
                     return True
                 now = ()  # what was just told is on disk, and is to be delivered as well
@@ -215,36 +215,36 @@ class Relay:
                 return False
 
     def _left(self) -> int:
-        """Bytes not yet answered for, over all lanes."""
-        return sum(max(0, file.size - lane.position(file)) for file in self.inventory.files for lane in self.lanes)
+        """Bytes not yet answered for, over all workers."""
+        return sum(max(0, file.size - worker.position(file)) for file in self.registry.files for worker in self.workers)
 
-    def _lane(self, name: str) -> Lane:
+    def _worker(self, name: str) -> SinkWorker:
         def ends() -> tuple[Sink, Checkpoint, bool]:
             sink = open_sink(name, self.settings)
             if isinstance(sink, EmbeddedSink):
                 return sink, sink.checkpoint(), True
             return sink, open_checkpoint(self._checkpoint_path(name), name), False
 
-        return self._make_lane(name, ends)
+        return self._make_worker(name, ends)
 
-    def _witness(self) -> Lane:
+    def _witness(self) -> SinkWorker:
         def ends() -> tuple[Sink, Checkpoint, bool]:
-            return Witness(), open_checkpoint(self._checkpoint_path("witness"), "witness"), False
+            return KilledTaskDetector(), open_checkpoint(self._checkpoint_path("witness"), "witness"), False
 
-        return self._make_lane("witness", ends, _TASK_LOGS, LAST_WORDS)
+        return self._make_worker("witness", ends, _TASK_LOGS, EXIT_MESSAGES)
 
-    def _make_lane(
+    def _make_worker(
         self,
         name: str,
         ends: Callable[[], tuple[Sink, Checkpoint, bool]],
         datasets: frozenset[str] | None = None,
         only: re.Pattern[bytes] | None = None,
-    ) -> Lane:
+    ) -> SinkWorker:
         knobs = self.settings.relay
-        return Lane(
+        return SinkWorker(
             name,
             ends,
-            lambda: self.inventory,
+            lambda: self.registry,
             DeadLetters(self.home / "dead-letters", name, knobs.dead_letter_limit_bytes),
             batch_bytes=knobs.batch_bytes,
             poll_s=knobs.poll_ms / 1000,
@@ -280,14 +280,14 @@ class Relay:
             ("contrail.relay.rss_bytes", "gauge", self._process.memory_info().rss, {"env": env}),
             ("contrail.relay.up", "gauge", 0 if self._stopping.is_set() else 1, {"env": env}),
         ]
-        for lane in self.lanes[:-1]:
-            sink = {"sink": lane.account.sink, "env": env}
-            out.append(("contrail.relay.dead_letters", "gauge", lane.account.dead_letters, sink))
-            for (stream, result), number in lane.account.take_recent().items():
+        for worker in self.workers[:-1]:
+            sink = {"sink": worker.account.sink, "env": env}
+            out.append(("contrail.relay.dead_letters", "gauge", worker.account.dead_letters, sink))
+            for (stream, result), number in worker.account.take_recent().items():
                 out.append(("contrail.relay.records", "counter", number, {**sink, "stream": stream, "result": result}))
-            unavailable_s = now - lane.account.trouble_since if lane.account.trouble else 0.0
+            unavailable_s = now - worker.account.trouble_since if worker.account.trouble else 0.0
             for stream in DATASETS:  # also what does not wait: nought is news, a missing series is none
-                waits = lane.account.waiting.get(stream, Waiting())
+                waits = worker.account.waiting.get(stream, Waiting())
                 out.append(("contrail.relay.lag_bytes", "gauge", waits.bytes, {**sink, "stream": stream}))
                 age_s = max(waits.age_s(now), unavailable_s if waits.bytes else 0.0)
                 out.append(("contrail.relay.lag_ms", "gauge", age_s * 1000, {**sink, "stream": stream}))
@@ -306,9 +306,9 @@ class Relay:
 
     def _measure(self, now: float) -> None:
         """The backlog of each sink and what it refused, also while its worker is held up."""
-        for lane, backlog in zip(self.lanes, self._backlogs, strict=True):
-            backlog.measure(self.inventory.files, now)
-            lane.count_dead_letters()
+        for worker, backlog in zip(self.workers, self._backlogs, strict=True):
+            backlog.measure(self.registry.files, now)
+            worker.count_dead_letters()
 
     def _write_status(self, *, state: str) -> None:
         now = time.time()
@@ -319,15 +319,15 @@ class Relay:
             "time": now,
             "started": self._started,
             "rss_bytes": self._process.memory_info().rss,
-            "files": len(self.inventory.files),
-            "unknown": list(self.inventory.unknown),
-            "unknown_files": self.inventory.unknown_files,
+            "files": len(self.registry.files),
+            "unknown": list(self.registry.unknown),
+            "unknown_files": self.registry.unknown_files,
             "unknown_told": self._told_unknown,
-            "unreadable": dict(list(self.inventory.unreadable.items())[:20]),
+            "unreadable": dict(list(self.registry.unreadable.items())[:20]),
             "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),
-            "sinks": {lane.account.sink: lane.account.report(now) for lane in self.lanes[:-1]},
-            "witness": self.lanes[-1].account.report(now),
+            "sinks": {worker.account.sink: worker.account.report(now) for worker in self.workers[:-1]},
+            "witness": self.workers[-1].account.report(now),
         }
         with contextlib.suppress(OSError):
             replace_file(self.home / "relay.status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))

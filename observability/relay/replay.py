@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from observability.relay.deadletters import DeadLetters, Letter
+from observability.relay.dead_letters import DeadLetters, Letter
 from observability.relay.sinks.sink import Batch, SinkUnavailable, open_sink
 
 if TYPE_CHECKING:

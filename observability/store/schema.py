@@ -11,7 +11,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from observability.private import make_file, make_folder
+from observability.owner_only_files import make_file, make_folder
 from observability.store.store import StoreError
 
 if TYPE_CHECKING:

@@ -20,13 +20,13 @@ from pydantic import ValidationError
 from sqlalchemy import Float, and_, bindparam, func, or_, select
 
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
-from observability.watch import book, schema
 from observability.watch.clock import clock_days
 from observability.watch.facts import CERTAIN, Fact, observed, seconds
 from observability.watch.incidents import key_of
-from observability.watch.ledger import read_cursor, write_cursor
+from observability.watch.ledger import records, schema
+from observability.watch.ledger.database import read_cursor, write_cursor
 from observability.watch.pauses import Pauses
-from observability.watch.route import CONDITIONS, Deadline
+from observability.watch.rules.config import CONDITIONS, Deadline
 from observability.watch.spans import lasting
 from observability.watch.usual import Past, usual_band
 
@@ -153,10 +153,10 @@ class Deadlines:
 
     def _recovered(self, connection: Connection, standing: set[str], now: float) -> Iterator[Fact]:
         judged = {deadline.name for deadline in self._all}
-        for one in book.live_incidents(connection, family="overdue"):
+        for one in records.live_incidents(connection, family="overdue"):
             if one.dag_id and (why := self._pauses.starts_nothing(one.dag_id)):
                 yield Fact(family="overdue", sign="recovered", time=now, dag_id=one.dag_id, reason=why)
-        for one in book.live_incidents(connection, family="deadline"):
+        for one in records.live_incidents(connection, family="deadline"):
             if one.key in standing or not (one.told or one.held_by):
                 continue
             idle = self._pauses.starts_nothing(one.dag_id) if one.dag_id else ""
@@ -222,7 +222,7 @@ class Deadlines:
             limit = deadline.task_finishes_within
             yield from _lasting(connection, deadline, dag_id, now, "task_started", "task_ended", limit)
         elif deadline.slower_than_usual is not None:
-            begun = book.last_time(connection, "started", dag_id) or now
+            begun = records.last_time(connection, "started", dag_id) or now
             usual = _usual(connection, deadline, deadline.slower_than_usual, ("duration", dag_id, ""), begun)
             if usual is not None:
                 limit = usual.high
@@ -233,7 +233,7 @@ class Deadlines:
         elif deadline.run_finishes_by is not None:
             yield from _finishes(connection, deadline, dag_id, now, self._pauses)
         elif deadline.success_within is not None:
-            last = book.last_time(connection, "success", dag_id, current=True)
+            last = records.last_time(connection, "success", dag_id, current=True)
             within = deadline.success_within
             yield from _age(connection, deadline, dag_id, last, within, now, "no successful run", self._pauses)
         else:
@@ -254,7 +254,7 @@ class Deadlines:
 
     def _nobody_updates(self, connection: Connection, asset: str) -> bool:
         """True if every DAG that is known to have updated an asset is paused, draining or gone."""
-        producers = book.dags_with(connection, "asset_of", asset)
+        producers = records.dags_with(connection, "asset_of", asset)
         return bool(producers) and all(self._pauses.starts_nothing(dag_id) for dag_id in producers)
 
 
@@ -280,11 +280,11 @@ def _done(connection: Connection, one: Incident) -> str:
     if not (one.dag_id and one.run_id):
         return ""
     due = seconds(one.evidence["deadline.due"]) if "deadline.due" in one.evidence else one.first_seen
-    success = book.first_time(connection, "success", one.dag_id, one.run_id)
+    success = records.first_time(connection, "success", one.dag_id, one.run_id)
     if success is not None and success >= due:
         return f"run {one.run_id} succeeded"
-    ended = book.first_time(connection, "ended", one.dag_id, one.run_id)
-    later = book.last_time(connection, "success", one.dag_id, current=True)
+    ended = records.first_time(connection, "ended", one.dag_id, one.run_id)
+    later = records.last_time(connection, "success", one.dag_id, current=True)
     if ended is not None and later is not None and later > max(due, ended):
         return f"run {one.run_id} has ended, and a later run succeeded"
     return ""
@@ -338,7 +338,7 @@ def _usual(  # noqa: PLR0913, PLR0917 - the rule, what it is about, and when
     """The usual band of a measure of a DAG's subject at a time. Backfills are not learned from."""
     past = tuple(
         Past(time, value, not occasion.startswith("backfill__"))
-        for time, value, occasion in book.usual(connection, *about, before=before)
+        for time, value, occasion in records.usual(connection, *about, before=before)
     )
     return _band(past, at, None if width is True else width, deadline.history_least)
 
@@ -391,7 +391,7 @@ def _starts(connection: Connection, deadline: Deadline, dag_id: str, now: float,
     zone = ZoneInfo(deadline.timezone)
     today = datetime.fromtimestamp(now, timezone.utc).astimezone(zone).date()
     first = _first_looked(connection, f"deadline:{deadline.name}:{dag_id}", now)
-    last = book.last_time(connection, "started", dag_id, current=True)
+    last = records.last_time(connection, "started", dag_id, current=True)
     for day in (today - timedelta(days=back) for back in range(_DAYS_BACK)):
         if deadline.days and _DAYS[day.weekday()] not in deadline.days:
             continue
@@ -423,7 +423,7 @@ def _finishes(
 
 def _asset(connection: Connection, deadline: Deadline, now: float) -> Iterator[Standing]:
     uri = str(deadline.asset)
-    last = book.last_time(connection, "asset", "", uri)
+    last = records.last_time(connection, "asset", "", uri)
     if deadline.fresh_by is not None:
         first = _first_looked(connection, f"deadline:{deadline.name}:", now)
         what = f"{uri} has not been updated for {{day}}, it {{was}} due by"

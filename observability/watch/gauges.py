@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from observability import metrics
-from observability.watch import schema
+from observability.watch.ledger import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

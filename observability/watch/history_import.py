@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from observability.watch import schema
 from observability.watch.facts import Fact, seconds
-from observability.watch.ledger import insert_new, read_cursor, write_cursor
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import insert_new, read_cursor, write_cursor
 from observability.watch.run_times import RunTimes, save_runs
 from observability.watch.runs import is_current
-from observability.watch.witnesses.api import ApiError
+from observability.watch.sources.api import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from observability.watch.ledger import Ledger
-    from observability.watch.witnesses.api import AirflowApi
+    from observability.watch.ledger.database import Ledger
+    from observability.watch.sources.api import AirflowApi
 
 __all__ = ["HistoryImport", "HistoryReader", "Progress", "read_progress"]
 

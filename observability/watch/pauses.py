@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from observability.watch.ledger import read_cursor, write_cursor
+from observability.watch.ledger.database import read_cursor, write_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
 
-from observability.watch import schema
-from observability.watch.ledger import insert_new
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import insert_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The watcher: witnesses in, incidents in the ledger, couriers out. One loop decides; nothing else writes incidents."""
+"""The watcher: witnesses in, incidents in the ledger, workers out. One loop decides; nothing else writes incidents."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ from observability.emit import emit
 from observability.events import RulesAccepted, RulesRejected
 from observability.store import open_store
 from observability.store.cluster import open_cluster
-from observability.watch import book, gauges, pending
-from observability.watch.context import TaskContext
+from observability.watch import gauges
 from observability.watch.deadlines import Deadlines
-from observability.watch.desk import Desk
+from observability.watch.engine import IncidentEngine
 from observability.watch.facts import observed
+from observability.watch.heartbeat import Proof
 from observability.watch.history_import import HistoryReader
-from observability.watch.lease import Lease
-from observability.watch.ledger import LedgerUnavailable, read_cursor, write_cursor
-from observability.watch.looker import Confirmer, Looker
-from observability.watch.messages import Links
-from observability.watch.notify import Teller
-from observability.watch.outbox import Courier, fallback_for, reclaim
-from observability.watch.proof import Proof
-from observability.watch.rules_in_force import keep_rules
-from observability.watch.seen import SeenEvents
-from observability.watch.witnesses.api import AirflowApi
-from observability.watch.witnesses.executor_log import scheduler_lines
-from observability.watch.witnesses.journal import JournalWitness
-from observability.watch.witnesses.kibana import KibanaWitness
-from observability.watch.witnesses.reconcile import Reconciler
-from observability.watch.witnesses.store import LATEST_S, StoreSource
+from observability.watch.ledger import pending_events, records
+from observability.watch.ledger.database import LedgerUnavailable, read_cursor, write_cursor
+from observability.watch.ledger.lease import Lease
+from observability.watch.ledger.seen_events import SeenEvents
+from observability.watch.notify.messages import Links
+from observability.watch.notify.notifier import Notifier
+from observability.watch.notify.outbox import ChannelWorker, fallback_for, requeue
+from observability.watch.notify.task_context import TaskContext
+from observability.watch.rules.in_force import keep_rules
+from observability.watch.sources.api import AirflowApi
+from observability.watch.sources.executor_log import scheduler_lines
+from observability.watch.sources.journal import JournalWitness
+from observability.watch.sources.kibana import KibanaWitness
+from observability.watch.sources.poller import ApiPoller, KillConfirmer
+from observability.watch.sources.reconcile import Reconciler
+from observability.watch.sources.store import LATEST_S, StoreSource
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from observability.settings import Settings
-    from observability.watch.channels.channel import Contacts
     from observability.watch.facts import Fact
-    from observability.watch.ledger import Ledger
-    from observability.watch.rules_file import RulesFile
+    from observability.watch.ledger.database import Ledger
+    from observability.watch.notify.channels.channel import Contacts
+    from observability.watch.rules.loader import RulesFile
 
 __all__ = ["Watcher"]
 
@@ -75,15 +76,15 @@ class Watcher:
         self._lease = Lease(ledger)
         self._journal = JournalWitness(settings.journal_directory)
         self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
-        self._looker = Looker(settings, self._reconciler(api)) if api else None
-        self._confirmer = Confirmer(self._reconciler(api), self._reports.put) if api else None
+        self._looker = ApiPoller(settings, self._reconciler(api)) if api else None
+        self._confirmer = KillConfirmer(self._reconciler(api), self._reports.put) if api else None
         self._history: HistoryReader | None = None
         index = settings.watch.kibana_alerts
         self._kibana = KibanaWitness(lambda: open_cluster(settings), index) if index else None
         self._store = StoreSource(lambda: open_store(settings))
         self._heard = SeenEvents()
         self._over = threading.Event()
-        self._couriers: dict[str, Courier] = {}
+        self._workers: dict[str, ChannelWorker] = {}
         self._active = False
         self._careful = False
         self._clock = _Clock()
@@ -131,14 +132,14 @@ class Watcher:
                 return False
             jump = self._clock.jump(now, time.monotonic())
             if jump:
-                book.shift(connection, jump)
+                records.shift(connection, jump)
                 self._log.warning("the clock has jumped; what waits for a time waits as long as before", seconds=jump)
             more = self._read(connection, now)
             silent = self._api.silent_s(time.monotonic()) if self._api else float("inf")
-            self._desk.elapse(connection, now, airflow_silent_s=silent, careful=self._careful)
+            self._engine.elapse(connection, now, airflow_silent_s=silent, careful=self._careful)
             self._regular(connection, now)
-            self._due_at = book.next_due(connection)
-            events = pending.due(connection, now)
+            self._due_at = records.next_due(connection)
+            events = pending_events.due(connection, now)
         self._reported.clear()
         self._careful = False
         self._clock.settle(now, time.monotonic())
@@ -147,10 +148,10 @@ class Watcher:
         self._store.settle()
         self._heard.settle()
         if events:
-            pending.emit_all(lambda: self._ledger.transaction(lock=True), events)
-        self._desk.take_events()
-        for courier in self._couriers.values():
-            courier.wake()
+            pending_events.emit_all(lambda: self._ledger.transaction(lock=True), events)
+        self._engine.take_events()
+        for worker in self._workers.values():
+            worker.wake()
         return more
 
     def _turn(self) -> float:
@@ -185,7 +186,7 @@ class Watcher:
 
     def _step_up(self) -> None:
         self._active = True
-        reclaim(self._ledger)
+        requeue(self._ledger)
         self._hire()
         for witness in self._witnesses():
             if not witness.is_alive():
@@ -232,11 +233,11 @@ class Watcher:
         if self._looker:
             self._take(connection, self._looker.exchange(connection, now), now)
             self._looker.prepare(connection, now)
-        if self._looker and self._confirmer and (self._desk.suspicious or self._confirmer.is_asking):
-            self._desk.suspicious = False
-            self._confirmer.hand(book.suspects(connection, now), self._looker.dags)
+        if self._looker and self._confirmer and (self._engine.suspicious or self._confirmer.is_asking):
+            self._engine.suspicious = False
+            self._confirmer.hand(records.suspects(connection, now), self._looker.dags)
         if self._kibana:
-            self._kibana.exchange(connection, self._desk, now)
+            self._kibana.exchange(connection, self._engine, now)
         return more
 
     def _reconciler(self, api: AirflowApi) -> Reconciler:
@@ -246,37 +247,37 @@ class Watcher:
             partial(scheduler_lines, settings),
         )  # fmt: skip
 
-    def _witnesses(self) -> list[Looker | Confirmer | KibanaWitness]:
+    def _witnesses(self) -> list[ApiPoller | KillConfirmer | KibanaWitness]:
         """Those that look in a thread of their own from the beginning; the store's begins with the first round."""
         return [one for one in (self._looker, self._confirmer, self._kibana) if one is not None]
 
     def _take(self, connection: Connection, facts: list[Fact], now: float) -> None:
         """Apply facts; after a round that failed, each by itself, and without those that cannot be applied."""
         if not self._careful:
-            self._desk.take(connection, facts, now)
+            self._engine.take(connection, facts, now)
             return
         for fact in facts:
             try:
                 with connection.begin_nested():
-                    self._desk.take(connection, [fact], now)
+                    self._engine.take(connection, [fact], now)
             except Exception as error:  # noqa: BLE001 - it is counted, and the others go on
                 self._log.exception("a fact was left out", family=fact.family, sign=fact.sign, dag_id=fact.dag_id)
-                count_loss("watch.desk", type(error).__name__)
+                count_loss("watch.engine", type(error).__name__)
 
     def _regular(self, connection: Connection, now: float) -> None:
         if self._due("rules", now, _RULES_S):
             self._look_at_rules(connection, now)
         if self._due("deadlines", now, max(1.0, _REST * self._deadlines_took_s)):
             self._check_deadlines(connection, now)
-        self._desk.take(connection, self._proof.round(connection, self._desk.teller, now), now)
+        self._engine.take(connection, self._proof.round(connection, self._engine.notifier, now), now)
         if self._due("gauges", now, _GAUGES_S):
             gauges.open_incidents(connection)
             gauges.heartbeat("watcher", 0.0)
             if self._api and self._api.answered is not None:
                 gauges.heartbeat("api-server", self._api.silent_s(time.monotonic()))
         if self._due("quiet", now, _HOUR_S):
-            self._desk.quiet(connection, now)
-            book.forget(connection, now - _KEEP_S)
+            self._engine.quiet(connection, now)
+            records.forget(connection, now - _KEEP_S)
             self._heard.forget(connection, now - LATEST_S - _HOUR_S)
 
     def _check_deadlines(self, connection: Connection, now: float) -> None:
@@ -286,7 +287,7 @@ class Watcher:
             before = read_cursor(connection, "reconcile") or {}
             dags, known = before.get("dags", {}), bool(before.get("slow_at"))
         deadlines = Deadlines(self._rules.rules.deadlines, dags, blind=self._store.is_blind, known=known or bool(dags))
-        self._desk.take(connection, deadlines.check(connection, now), now)
+        self._engine.take(connection, deadlines.check(connection, now), now)
         self._deadlines_took_s = time.monotonic() - began
 
     def _due(self, what: str, now: float, every_s: float) -> bool:
@@ -320,27 +321,29 @@ class Watcher:
         )
         fact = observed(event, time=now)
         self._log.warning(fact.reason) if problem else self._log.info("rules read", path=str(self._rules.path))
-        self._desk.take(connection, [fact], now)
+        self._engine.take(connection, [fact], now)
 
     def _adopt_rules(self) -> None:
         rules = self._rules.rules
-        self._desk = Desk(Teller(rules, Links.of(self._settings, rules), self._settings.contrail.environment))
+        self._engine = IncidentEngine(
+            Notifier(rules, Links.of(self._settings, rules), self._settings.contrail.environment)
+        )
 
     def _hire(self) -> None:
         rules = self._rules.rules
         for name, spec in rules.channels.items():
-            self._couriers[name] = Courier(
+            self._workers[name] = ChannelWorker(
                 name, spec, self._ledger, self._contacts, self._settings.home,
                 fallback=fallback_for(rules, name), report=self._reports.put, emit=emit, complete=self._context,
             )  # fmt: skip
-            self._couriers[name].start()
+            self._workers[name].start()
 
     def _dismiss(self) -> None:
-        for courier in self._couriers.values():
-            courier.stop()
-        for courier in self._couriers.values():
-            courier.join(timeout=5)
-        self._couriers.clear()
+        for worker in self._workers.values():
+            worker.stop()
+        for worker in self._workers.values():
+            worker.join(timeout=5)
+        self._workers.clear()
 
 
 class _Clock:

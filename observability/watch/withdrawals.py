@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from observability import catalog
-from observability.watch import book, schema
 from observability.watch.alike import RUN_FAMILIES, failed_members, forgotten, task_recovered
-from observability.watch.witnesses.people import OpenRun
+from observability.watch.ledger import records, schema
+from observability.watch.sources.people import OpenRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ _SPANS = {"started": "ended", "task_started": "task_ended"}
 def open_runs(connection: Connection, now: float) -> list[OpenRun]:
     """The runs that are broken, late or under way as far as is known, newest first, and the DAGs that are gone."""
     found: dict[tuple[str, str], OpenRun] = {}
-    for one in book.live_incidents(connection):
+    for one in records.live_incidents(connection):
         if one.family == "dag":
             found[str(one.dag_id), ""] = OpenRun(str(one.dag_id))
         for run_id in {*one.runs, *([one.run_id] if one.run_id else ())}:
@@ -78,7 +78,7 @@ def cleared(connection: Connection, fact: Fact, now: float, policy: Policy) -> I
 
 
 def _live(connection: Connection, fact: Fact) -> list[Incident]:
-    return book.live_incidents(connection, dag_id=fact.dag_id)
+    return records.live_incidents(connection, dag_id=fact.dag_id)
 
 
 def _without(one: Incident, fact: Fact) -> Incident | None:
@@ -124,4 +124,4 @@ def _close_spans(connection: Connection, fact: Fact, now: float) -> None:
     for begun, ended in _SPANS.items():
         for dag_id, subject, occasion, _ in _open_spans(connection, begun, ended, now):
             if dag_id == fact.dag_id and occasion.partition("\x1f")[0] == fact.run_id:
-                book.record(connection, ended, dag_id, subject, occasion, now, now)
+                records.record(connection, ended, dag_id, subject, occasion, now, now)

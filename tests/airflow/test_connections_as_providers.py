@@ -21,7 +21,7 @@ from observability.cli.watch import AirflowContacts
 from observability.credentials import CredentialsError
 from observability.store.aws import aws_client
 from observability.store.cluster import Cluster
-from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable, endpoint, reference
+from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable, endpoint, reference
 
 ROOT = Path(__file__).parents[2]
 

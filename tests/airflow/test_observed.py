@@ -10,7 +10,7 @@ import pytest
 from airflow_platform import wait_until
 from airflow_runs import DONE, journal_of, pause, trigger
 
-from observability.cli.platform.environment import environment
+from observability.local.environment import environment
 from observability.settings import load_settings
 
 pytestmark = pytest.mark.airflow

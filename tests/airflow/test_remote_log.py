@@ -20,7 +20,7 @@ from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import ConnectionResponse
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
-from observability.airflow import catch_up, logging_config, remote_log
+from observability.airflow import flush, logging_config, remote_log
 from observability.airflow.connections import resolve
 from observability.airflow.remote_log import ContrailLogIO
 from observability.events import Identity, TaskSucceeded
@@ -59,7 +59,7 @@ LINES = [
 def home(told, tmp_path, monkeypatch):
     """A worker without a relay, on which one task has ended: its log and one event are on disk."""
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
-    monkeypatch.setattr(catch_up, "_failed", catch_up._Failures())
+    monkeypatch.setattr(flush, "_failed", flush._Failures())
     file = tmp_path / "logs" / PATH
     file.parent.mkdir(parents=True)
     file.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in LINES))
@@ -131,7 +131,7 @@ def test_a_store_that_is_down_holds_the_worker_no_longer_than_allowed(home, monk
 
 def test_a_worker_whose_store_is_away_is_held_for_less_and_less(home, monkeypatch):
     allowed, away = [], True
-    monkeypatch.setattr(catch_up, "catch_up", lambda _, limit_s: allowed.append(limit_s) or not away)
+    monkeypatch.setattr(flush, "catch_up", lambda _, limit_s: allowed.append(limit_s) or not away)
     for _ in range(5):
         ContrailLogIO().upload(PATH)
     away = False
@@ -143,14 +143,14 @@ def test_a_worker_whose_store_is_away_is_held_for_less_and_less(home, monkeypatc
 @pytest.fixture
 def thread(monkeypatch):
     """The delivery beside the triggerer's loop, with nothing of another test's in it."""
-    monkeypatch.setattr(catch_up, "_thread", catch_up._Thread())
-    monkeypatch.setattr(catch_up, "_LONGEST_REST_S", 0.05)
-    return catch_up._thread
+    monkeypatch.setattr(flush, "_thread", flush._Thread())
+    monkeypatch.setattr(flush, "_LONGEST_REST_S", 0.05)
+    return flush._thread
 
 
 def test_the_ends_of_triggers_are_delivered_by_one_thread_that_nobody_waits_for(home, monkeypatch, thread):
     begun, go, callers = threading.Semaphore(0), threading.Event(), []
-    real = catch_up.catch_up
+    real = flush.catch_up
 
     def held(settings):
         callers.append(threading.current_thread().name)
@@ -158,7 +158,7 @@ def test_the_ends_of_triggers_are_delivered_by_one_thread_that_nobody_waits_for(
         assert go.wait(30)
         return real(settings)
 
-    monkeypatch.setattr(catch_up, "catch_up", held)
+    monkeypatch.setattr(flush, "catch_up", held)
     for number in range(50):
         ContrailLogIO().upload(f"{PATH}.trigger.{number}.log")
     assert begun.acquire(timeout=30)
@@ -172,7 +172,7 @@ def test_the_ends_of_triggers_are_delivered_by_one_thread_that_nobody_waits_for(
 
 def test_what_a_sink_did_not_take_from_the_triggerer_is_tried_again_unasked(home, monkeypatch, thread):
     answers = iter([False, False, True])
-    monkeypatch.setattr(catch_up, "catch_up", lambda _settings: next(answers))
+    monkeypatch.setattr(flush, "catch_up", lambda _settings: next(answers))
     ContrailLogIO().upload(f"{PATH}.trigger.1.log")
     assert thread._done.wait(30)
     assert next(answers, "all were asked for") == "all were asked for"

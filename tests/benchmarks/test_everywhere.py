@@ -9,7 +9,7 @@ from benchmarks.everywhere_findings import CONTROLS, FINDINGS
 from benchmarks.everywhere_hosts import Missing
 from benchmarks.figure import Options
 from observability import catalog
-from observability.watch.route import CONDITIONS
+from observability.watch.rules.config import CONDITIONS
 
 pytestmark = pytest.mark.timeout(900)
 

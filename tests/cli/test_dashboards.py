@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dashboards.boards import BOARDS
-from observability.cli.boards.verify import verify_store
+from observability.boards.verify import verify_store
 from observability.cli.dashboards import app
 from observability.relay.relay import Relay
 from observability.settings import load_settings

@@ -63,7 +63,7 @@ def test_nothing_was_lost_on_the_way(demo):
 
 def test_it_leaves_nothing_running(demo):
     state = json.loads((demo.home / "run" / "platform.json").read_text())
-    assert [pid for pid in (state["keeper"], state["supervisor"]) if psutil.pid_exists(pid)] == []
+    assert [pid for pid in (state["guardian"], state["supervisor"]) if psutil.pid_exists(pid)] == []
     assert state["phase"] == "stopped"
 
 

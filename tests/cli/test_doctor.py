@@ -20,10 +20,10 @@ from types import SimpleNamespace
 import pytest
 
 from observability.cli import doctor
-from observability.cli.diagnosis import scheduling
-from observability.cli.diagnosis.link import walk
-from observability.cli.platform.ports import any_port
+from observability.doctor import scheduling
+from observability.doctor.link import walk
 from observability.emit import NOT_OURS
+from observability.local.ports import any_port
 from observability.relay.sinks.sink import Batch, open_sink
 from observability.settings import load_settings
 
@@ -287,7 +287,7 @@ def take_a_log_away(chain):
 
 def send_metrics_elsewhere(chain):
     chain.environ |= {"CONTRAIL_STATSD__ENABLED": "true", "CONTRAIL_STATSD__PORT": "9"}
-    chain.patch.setattr("observability.cli.diagnosis.delivery._PROBE_S", 0.3)
+    chain.patch.setattr("observability.doctor.delivery._PROBE_S", 0.3)
 
 
 def stop_the_sink(chain):

@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 import pytest
 from airflow_platform import clean_environment, wait_until
 
-from observability.cli.diagnosis import hosts
-from observability.cli.diagnosis.link import Broken
+from observability.doctor import hosts
+from observability.doctor.link import Broken
 from observability.settings import load_settings
 from observability.store import StoreError
 

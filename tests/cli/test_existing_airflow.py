@@ -11,15 +11,15 @@ from types import SimpleNamespace
 import pytest
 from airflow_platform import CONTRAIL, clean_environment, wait_until
 
-from observability.cli.diagnosis import delivery, host, scheduling, telling
-from observability.cli.diagnosis.link import walk
-from observability.cli.platform import leftovers, room
-from observability.cli.platform.errors import PlatformError
-from observability.cli.platform.layout import Layout
-from observability.cli.platform.state import ComponentState, PlatformState, write_state
+from observability.doctor import delivery, host, notifications, scheduling
+from observability.doctor.link import walk
+from observability.local import leftovers, room
+from observability.local.errors import PlatformError
+from observability.local.layout import Layout
+from observability.local.state import ComponentState, PlatformState, write_state
 from observability.settings import load_settings
 
-LINKS = [*host.LINKS, *scheduling.LINKS, *delivery.LINKS, *telling.LINKS]
+LINKS = [*host.LINKS, *scheduling.LINKS, *delivery.LINKS, *notifications.LINKS]
 OURS = ("contrail up", "contrail airflow", "contrail status")
 
 

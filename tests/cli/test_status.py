@@ -5,7 +5,7 @@ from contextlib import closing
 
 import orjson
 
-from observability.cli.platform.health import ComponentHealth, Health, look_at_delivery
+from observability.local.health import ComponentHealth, Health, look_at_delivery
 from observability.relay.sinks.sink import Batch, open_sink
 from observability.settings import load_settings
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from observability.cli import tee as script
-from observability.relay.sources.logs import log_stream
+from observability.relay.sources.files.airflow_logs import log_stream
 
 HOST = f"{socket.gethostname()}.log"
 

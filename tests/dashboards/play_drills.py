@@ -43,7 +43,7 @@ deadlines:
 proof: {{canary_every: 0s}}
 {more}
 """
-LAST_WORDS = (
+EXIT_MESSAGES = (
     ("info", "DAG bundles loaded: dags-folder", {}),
     ("critical", "Process terminated by signal. Likely out of memory", {"signal": -9, "signal_name": "SIGKILL"}),
 )
@@ -208,7 +208,7 @@ def write_logs(home):
     stamp = datetime.now(timezone.utc).isoformat()
     lines = [
         {"timestamp": stamp, "level": level, "event": event, "logger": "task", **more}
-        for level, event, more in LAST_WORDS
+        for level, event, more in EXIT_MESSAGES
     ]
     path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     (folder / "theirs.log").write_text("a log of another program\n")
@@ -232,10 +232,10 @@ def start_watcher():
     """The watcher, which looks more often than one that is not drilled."""
     from observability.settings import get_settings
     from observability.watch import watcher
-    from observability.watch.ledger import Ledger
-    from observability.watch.rules_file import RulesFile, find_rules
-    from observability.watch.witnesses import kibana, reconcile
-    from observability.watch.witnesses.api import AirflowApi
+    from observability.watch.ledger.database import Ledger
+    from observability.watch.rules.loader import RulesFile, find_rules
+    from observability.watch.sources import kibana, reconcile
+    from observability.watch.sources.api import AirflowApi
 
     watcher._RULES_S = watcher._GAUGES_S = kibana._POLL_S = reconcile._SLOW_S = 0.3
     settings = get_settings()

@@ -24,9 +24,9 @@ from dashboards.cloudwatch.filters import FILTERED_NAMESPACE, FILTERS
 from dashboards.cloudwatch.template import template
 from dashboards.names import Account, Names
 from observability import catalog
-from observability.cli.boards import verify
-from observability.cli.boards.cloudwatch import account_of, install, open_aws
-from observability.cli.boards.verify import metrics_of, verify_cloudwatch
+from observability.boards import verify
+from observability.boards.cloudwatch import account_of, install, open_aws
+from observability.boards.verify import metrics_of, verify_cloudwatch
 from observability.settings import load_settings
 
 TEMPLATE = ROOT / "dashboards/generated/cloudwatch/template.json"
@@ -87,7 +87,7 @@ def test_every_rule_is_in_one_composite_and_only_composites_wake_people():
     body = template()["Resources"]
     composed = [member for _, members in GROUPS.values() for member in members]
 
-    assert set(catalog.RULES) <= set(composed)
+    assert set(catalog.MONITORS) <= set(composed)
     assert len(composed) == len(set(composed))
     pages = {name for name, one in body.items() if {"Ref": "PageTopic"} in one["Properties"].get("AlarmActions", [])}
     assert pages == {"CompositePlatform", "CompositePipelines", "CompositeData", "CompositeTelemetry"}
@@ -449,7 +449,7 @@ def test_an_alarms_own_expression_over_what_the_drills_sent_is_alarm_and_over_no
         if "MetricName" in alarm and judged(client, nowhere, alarm) == "ALARM"
     }
 
-    absent = {key for key, rule in catalog.RULES.items() if rule.absent}
+    absent = {key for key, rule in catalog.MONITORS.items() if rule.absent}
     assert {key for key in keys.values() if key not in NOT_SET_OFF} - fired - absent == set()
     assert "relay-lag" not in fired
     assert "canary-silent" not in fired

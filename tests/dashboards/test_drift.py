@@ -18,7 +18,7 @@ from dashboards.uses import events_used, metrics_used, unknown_names
 from observability import catalog
 from observability.cli.dashboards import app
 
-PAGES = ROOT / "observability/airflow/ui/answers"
+PAGES = ROOT / "observability/airflow/ui/pages"
 REGISTRY = Path(airflow.__file__).parent / "_shared/observability/metrics/metrics_template.yaml"
 
 
@@ -42,7 +42,7 @@ def test_every_metric_of_airflow_that_we_use_is_in_the_registry_of_its_wheel_wit
 
 
 def test_every_metric_of_airflow_in_the_catalogue_is_on_a_board_or_in_a_rule():
-    drawn = set(metrics_used()) | {rule.metric for rule in catalog.RULES.values()}
+    drawn = set(metrics_used()) | {rule.metric for rule in catalog.MONITORS.values()}
 
     assert sorted(set(catalog.AIRFLOW_METRICS) - drawn) == []
 
@@ -61,14 +61,14 @@ def test_every_kind_of_event_is_shown_by_a_panel_a_page_or_a_rule(action):
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant)
     }
-    rules = {rule.event for rule in catalog.RULES.values()}
+    rules = {rule.event for rule in catalog.MONITORS.values()}
 
     assert action in {*events_used(), *rules, *pages}, f"{action} would be emitted and seen by nobody"
 
 
 def test_every_kind_of_event_that_may_become_an_incident_has_a_rule_or_a_reason_to_have_none():
     alerting = {action for action, spec in catalog.EVENTS.items() if spec.alert}
-    ruled = {rule.event for rule in catalog.RULES.values()}
+    ruled = {rule.event for rule in catalog.MONITORS.values()}
 
     assert sorted(alerting - ruled - set(catalog.UNRULED)) == []
     assert sorted(set(catalog.UNRULED) & ruled) == [], "an exception that nothing needs any more"
@@ -106,8 +106,8 @@ def test_a_renamed_event_is_named_with_every_panel_that_counts_it(monkeypatch):
 
 
 def test_a_rule_on_a_metric_that_nobody_sends_is_found(monkeypatch):
-    rule = msgspec.structs.replace(catalog.RULES["relay-lag"], metric="contrail.relay.lag")
-    monkeypatch.setitem(catalog.RULES, "relay-lag", rule)
+    rule = msgspec.structs.replace(catalog.MONITORS["relay-lag"], metric="contrail.relay.lag")
+    monkeypatch.setitem(catalog.MONITORS, "relay-lag", rule)
 
     assert any("rule relay-lag: metric 'contrail.relay.lag'" in line for line in unknown_names())
 
@@ -125,6 +125,6 @@ def test_panels_have_keys_of_their_own_on_each_board():
 
 
 def test_every_runbook_that_a_rule_or_an_alarm_names_is_there():
-    named = {rule.runbook for rule in catalog.RULES.values()} | {band.runbook for band in BANDS.values()}
+    named = {rule.runbook for rule in catalog.MONITORS.values()} | {band.runbook for band in BANDS.values()}
 
     assert sorted(name for name in named if not (ROOT / f"docs/runbooks/{name}.md").is_file()) == []

@@ -17,9 +17,9 @@ from dashboards.kibana import rules as rule_bodies
 from dashboards.kibana.objects import saved_objects
 from dashboards.names import Names
 from observability import catalog
-from observability.cli.boards import kibana as module
-from observability.cli.boards.changes import InstallError
-from observability.cli.boards.kibana import Kibana, edited, install, open_kibana
+from observability.boards import kibana as module
+from observability.boards.changes import InstallError
+from observability.boards.kibana import Kibana, edited, install, open_kibana
 from observability.cli.dashboards import app, names_of
 from observability.credentials import Credentials
 from observability.errors import SettingsError
@@ -45,7 +45,7 @@ def test_a_first_installation_creates_everything(server, kibana):
 
     assert {change for change, _, _ in changes.lines} == {"created"}
     assert len(changes.lines) == len(server.objects) + len(server.connectors) + len(server.rules)
-    assert len(server.rules) == len(catalog.RULES)
+    assert len(server.rules) == len(catalog.MONITORS)
     assert len(server.connectors) == 2
 
 
@@ -70,7 +70,7 @@ def test_another_address_updates_the_data_views_and_the_rules_and_nothing_else(k
         "index-pattern Contrail: logs",
         "index-pattern Contrail: metrics",
     ]
-    assert len(updated) == 3 + len(catalog.RULES)  # a rule's alert links to the runbook on that Airflow
+    assert len(updated) == 3 + len(catalog.MONITORS)  # a rule's alert links to the runbook on that Airflow
 
 
 def test_what_is_not_ours_stays(server, kibana):
@@ -163,7 +163,7 @@ def test_a_document_of_the_alert_index_names_the_rule_the_group_and_the_runbook(
 
 def test_every_rule_says_which_thing_it_is_about_or_its_own_name():
     bodies = rule_bodies.rules(Names())
-    for key, spec in catalog.RULES.items():
+    for key, spec in catalog.MONITORS.items():
         body = next(body for body in bodies.values() if key in body["tags"])
         (document,) = next(a for a in body["actions"] if "documents" in a["params"])["params"]["documents"]
         grouped = body["params"]["groupBy"] == "top"
@@ -212,7 +212,7 @@ def test_two_spaces_have_ids_of_their_own_and_a_second_run_changes_nothing_in_ei
         assert {change for change, _, _ in first.lines} == {"created"}
         assert {change for change, _, _ in second.lines} == {"unchanged"}
 
-    assert len(server.rules) == 3 * len(catalog.RULES)
+    assert len(server.rules) == 3 * len(catalog.MONITORS)
 
 
 def first_column(panels):
@@ -285,7 +285,7 @@ def test_an_older_kibana_is_refused_by_its_number(kibana, server):
 
 
 def test_an_object_that_kibana_does_not_import_is_named(kibana, monkeypatch):
-    from observability.cli.boards import kibana as module
+    from observability.boards import kibana as module
 
     whole = module.saved_objects
     monkeypatch.setattr(module, "saved_objects", lambda names: [o for o in whole(names) if o["type"] != "search"])

@@ -20,7 +20,7 @@ from dashboards.names import DATA_VIEWS, Names, index_pattern
 from dashboards.panels import signals_of
 from dashboards.uses import events_used
 from observability import catalog
-from observability.cli.boards.verify import verify_elasticsearch
+from observability.boards.verify import verify_elasticsearch
 from observability.store.cluster import open_cluster
 from observability.store.elasticsearch_setup import install
 
@@ -133,7 +133,7 @@ def answers(filled, body):
     return {"": answer["aggregations"]["value"]["value"] if added else answer["hits"]["total"]["value"]}
 
 
-@pytest.mark.parametrize("key", [key for key in catalog.RULES if key not in SILENT])
+@pytest.mark.parametrize("key", [key for key in catalog.MONITORS if key not in SILENT])
 def test_every_rule_is_set_off_by_its_drill(key, drills_on_node):
     body = next(body for body in rules(Names()).values() if key in body["tags"])
     (limit,) = body["params"]["threshold"]

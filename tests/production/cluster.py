@@ -24,7 +24,7 @@ import psutil
 from postgresql import free_port
 from topology import COMMANDS
 
-from observability.cli.platform.environment import read_env_file
+from observability.local.environment import read_env_file
 from observability.settings import load_settings
 from observability.store.store import Query, open_store
 

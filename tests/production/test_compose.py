@@ -13,8 +13,8 @@ import yaml
 from topology import COMMANDS
 
 from observability.catalog import ALERT_INDEX, DATASETS
-from observability.cli.platform.environment import read_env_file
-from observability.relay.sources.logs import log_stream
+from observability.local.environment import read_env_file
+from observability.relay.sources.files.airflow_logs import log_stream
 from observability.settings import load_settings
 
 ROOT = Path(__file__).parents[2]

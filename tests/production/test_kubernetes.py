@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from observability.relay.sources.logs import log_stream
+from observability.relay.sources.files.airflow_logs import log_stream
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TEMPLATES = sorted((DEPLOY / "kubernetes").glob("pod-*.yaml"))

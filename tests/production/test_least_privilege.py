@@ -216,7 +216,7 @@ def test_the_watcher_may_only_look_at_airflow():
         for one in SERVICES["api-server"]["environment"]["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"].split(",")
     )
     assert users == {"admin": "admin", "watcher": "viewer"}
-    asked = (ROOT / "observability/watch/witnesses/api.py").read_text()
+    asked = (ROOT / "observability/watch/sources/api.py").read_text()
     assert set(re.findall(r"_http\.(post|put|patch|delete)\(\s*\"([^\"]+)", asked)) == {("post", "/auth/token")}
 
 

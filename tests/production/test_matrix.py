@@ -16,7 +16,7 @@ from existing import SERVERS, Existing, install, interpreter
 from test_packaging import run
 
 from benchmarks.airflows import PRE_RELEASES
-from observability.cli.diagnosis.scheduling import TRIED
+from observability.doctor.scheduling import TRIED
 from observability.journal import frames
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from observability import emit, get_logger, metrics
 from observability.events import Identity, TaskFailed
 from observability.writer import write_to
 from observability.settings import get_settings
-from observability.claims import claim
+from observability.first_report import claim
 
 write_to(get_settings().home / "own" / "script.log")
 about = Identity(dag_id="d", task_id="t", run_id="r", try_number=1)
@@ -81,7 +81,7 @@ def test_every_file_and_folder_is_for_its_owner_only(tmp_path, umask):
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_dead_letters_are_for_their_owner_only(tmp_path, umask):
-    from observability.relay.deadletters import DeadLetters
+    from observability.relay.dead_letters import DeadLetters
 
     letter = {"reason": "r", "dataset": "d", "id": "1", "source": "s", "group": "g", "at": "now"}
     before = os.umask(umask)

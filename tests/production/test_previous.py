@@ -24,8 +24,8 @@ from observability.relay.sinks.sink import SinkUnavailable
 from observability.settings import load_settings
 from observability.store.schema import VERSION, open_reader, open_writer
 from observability.store.store import StoreError
-from observability.watch import schema
-from observability.watch.ledger import Ledger, LedgerError
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger, LedgerError
 
 PREVIOUS = Path(__file__).parent / "previous"
 OLD = {

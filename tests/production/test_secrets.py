@@ -21,11 +21,11 @@ from pathlib import Path
 from observability import emit, get_logger, identity, metrics
 from observability.events import Identity, StepFailed, TaskFailed
 from observability.redact import add_secret
-from observability.relay.deadletters import DeadLetters
+from observability.relay.dead_letters import DeadLetters
 from observability.settings import get_settings
 from observability.watch import render
 from observability.watch.incidents import Incident, Notice
-from observability.watch.messages import Links, compose
+from observability.watch.notify.messages import Links, compose
 from observability.writer import write_to
 
 planted = json.loads(sys.stdin.read())

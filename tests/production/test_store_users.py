@@ -15,9 +15,9 @@ import pytest
 from secure_elasticsearch import PASSWORD, USER, secure_node
 
 from observability.catalog import ALERT_INDEX
-from observability.cli.platform.elasticsearch_node import VERSION, NodeError
 from observability.credentials import Credentials
 from observability.events import Identity, TaskFailed
+from observability.local.elasticsearch_node import VERSION, NodeError
 from observability.relay.sinks import Batch
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
 from observability.store import Query

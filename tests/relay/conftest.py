@@ -8,9 +8,9 @@ import pytest
 from relay_lines import TASK
 
 from observability.emit import forget
-from observability.relay.sources.file import TailedFile
-from observability.relay.sources.logs import log_stream
-from observability.relay.steps.identify import identify
+from observability.relay.sources.files.airflow_logs import log_stream
+from observability.relay.sources.files.fingerprint import identify
+from observability.relay.sources.files.tailed_file import TailedFile
 from observability.relay.steps.line_time import origin_of
 from observability.settings import get_settings
 
@@ -34,7 +34,7 @@ class LogFolder:
         return path
 
     def tailed(self, name=TASK):
-        """The file as the inventory would know it."""
+        """The file as the registry would know it."""
         path = self.root / name
         first = path.read_bytes().partition(b"\n")[0]
         found = path.stat()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from observability.relay.accounts import Account
 from observability.relay.alarms import SinkAlarms
+from observability.relay.delivery_stats import DeliveryStats
 
 
 @pytest.fixture
 def account():
-    return Account("elasticsearch")
+    return DeliveryStats("elasticsearch")
 
 
 @pytest.fixture

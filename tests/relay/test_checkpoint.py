@@ -4,7 +4,7 @@ import time
 import pytest
 
 from observability.relay.checkpoint import open_checkpoint
-from observability.relay.tail import Cursor
+from observability.relay.sources.files.tail import Cursor
 
 HERE = Cursor("0123456789abcdef", 700, b"tail", 0, 0)
 

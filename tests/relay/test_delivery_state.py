@@ -15,11 +15,11 @@ import pytest
 from fault_proxy import FaultProxy
 from relay_lines import line
 
-from observability.cli.platform.health import look_at_delivery
 from observability.credentials import Credentials
 from observability.journal import frames
-from observability.relay.accounts import Account
-from observability.relay.deadletters import DeadLetters
+from observability.local.health import look_at_delivery
+from observability.relay.dead_letters import DeadLetters
+from observability.relay.delivery_stats import DeliveryStats
 from observability.relay.relay import Relay, read_status
 from observability.relay.replay import replay
 from observability.settings import get_settings
@@ -162,7 +162,7 @@ def test_after_a_replay_the_dead_letters_count_no_longer(settings, logs, relay):
 
 
 def test_a_hundred_refusals_in_a_row_are_the_sinks_trouble_until_it_takes_a_document():
-    account = Account("one")
+    account = DeliveryStats("one")
     assert account.judged("etl.event", 0, 99, "illegal") == ""
     assert account.report(0.0)["state"] == "ok"
     assert account.judged("etl.event", 0, 1, "illegal") == (

@@ -15,10 +15,10 @@ from observability import contain
 from observability.contain import take_losses
 from observability.journal import Journal
 from observability.relay import relay as relays
-from observability.relay import tail
-from observability.relay.folder import Entry
 from observability.relay.relay import Relay
 from observability.relay.sinks.embedded import EmbeddedSink
+from observability.relay.sources.files import tail
+from observability.relay.sources.files.scanner import Entry
 from observability.store import Query, open_store
 
 OTHER = TASK.replace("load", "other")
@@ -66,9 +66,9 @@ def test_a_line_at_which_the_parser_fails_costs_that_line_and_no_other(settings,
     [aside] = set_aside(settings)
     assert (aside["file"], aside["offset"], aside["error"]) == (TASK, len(line("before")), "RecursionError")
     assert base64.b64decode(aside["content"]) == poison
-    totals = relay.lanes[0].account.totals
+    totals = relay.workers[0].account.totals
     assert (totals["airflow.task", "emitted"], totals["airflow.task", "dropped"]) == (4, 1)
-    assert carry(settings).lanes[0].account.totals == totals
+    assert carry(settings).workers[0].account.totals == totals
 
 
 @pytest.mark.parametrize("poisons", [(3,), (0, 1, 5), tuple(range(9))], ids=str)
@@ -89,7 +89,7 @@ def test_a_document_at_which_a_sink_fails_costs_that_document_and_no_other(
     relay = carry(settings)
     assert stored(settings) == [name for name in names if name.startswith("good")]
     assert sorted(map(text_of, set_aside(settings))) == sorted(name for name in names if name.startswith("poison"))
-    assert relay.lanes[0].account.totals["airflow.task", "dropped"] == len(poisons)
+    assert relay.workers[0].account.totals["airflow.task", "dropped"] == len(poisons)
 
 
 def text_of(aside):
@@ -109,7 +109,7 @@ def test_an_event_of_a_type_that_sqlite_has_not_is_passed_over(settings, survive
         assert {document["event.action"] for document in store.documents(Query("etl.event"))} >= {"a", "b"}
 
 
-def test_a_file_at_which_the_inventory_fails_is_named_and_the_others_are_carried(settings, logs, monkeypatch, survived):
+def test_a_file_at_which_the_registry_fails_is_named_and_the_others_are_carried(settings, logs, monkeypatch, survived):
     def failing(settings, host):
         whole = stream_of(settings, host)
         return lambda name: 1 / 0 if "poison" in name else whole(name)
@@ -120,9 +120,9 @@ def test_a_file_at_which_the_inventory_fails_is_named_and_the_others_are_carried
     logs.write(line("good"))
     relay = Relay(settings, statsd=False)
     for _ in range(3):
-        relay.inventory.refresh()
-    assert take_losses() == {("relay.inventory", "file passed over at ZeroDivisionError"): 1}
-    assert [why for path, why in relay.inventory.unreadable.items() if "poison" in path] == [
+        relay.registry.refresh()
+    assert take_losses() == {("relay.registry", "file passed over at ZeroDivisionError"): 1}
+    assert [why for path, why in relay.registry.unreadable.items() if "poison" in path] == [
         "Contrail fails at it (ZeroDivisionError); please report it"
     ]
     relay._lock.close()
@@ -148,6 +148,6 @@ def test_what_takes_the_name_of_a_log_between_look_and_open_is_not_opened(settin
             path.mkdir()
         else:
             listener.bind(path.name)
-        relay.inventory._see(relay.inventory._sources[0], Entry(str(path), found))
-    assert relay.inventory._active == {}
+        relay.registry._see(relay.registry._sources[0], Entry(str(path), found))
+    assert relay.registry._active == {}
     relay._lock.close()

@@ -144,7 +144,7 @@ def test_a_journal_that_takes_the_place_of_another_is_carried_from_its_start(set
     Relay(settings, statsd=False).run(once=True)
     if running:
         with carrying(settings) as relay:
-            wait_until(lambda: relay.lanes[0].idle_since > 1)
+            wait_until(lambda: relay.workers[0].idle_since > 1)
             shutil.rmtree(settings.journal_directory)
             write(10, records)
             wait_until(lambda: len(events()) == 3 + records)
@@ -179,7 +179,7 @@ def test_a_locked_database_is_waited_out(settings, logs):
     relay = Relay(settings, statsd=False)
     runner = threading.Thread(target=relay.run, kwargs={"once": True})
     runner.start()
-    wait_until(lambda: "locked" in relay.lanes[0].account.trouble)
+    wait_until(lambda: "locked" in relay.workers[0].account.trouble)
     holder.execute("commit")
     holder.close()
     runner.join(20)

@@ -31,9 +31,9 @@ def test_a_full_file_system_loses_nothing_that_is_on_disk_and_counts_what_is_not
     runner = threading.Thread(target=relay.run)
     runner.start()
     deadline = time.monotonic() + 30
-    while not relay.lanes[0].account.trouble and time.monotonic() < deadline:
+    while not relay.workers[0].account.trouble and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert "full" in relay.lanes[0].account.trouble
+    assert "full" in relay.workers[0].account.trouble
     small("64m")
     while relay._left() and time.monotonic() < deadline + 60:
         time.sleep(0.05)

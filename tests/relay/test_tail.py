@@ -3,10 +3,10 @@ import pytest
 from relay_lines import line
 
 from observability.journal import frame
-from observability.relay.sources.file import TailedFile
-from observability.relay.sources.journal import journal_stream
+from observability.relay.sources.files.journal import journal_stream
+from observability.relay.sources.files.tail import Cursor, Replaced, read
+from observability.relay.sources.files.tailed_file import TailedFile
 from observability.relay.steps.splice import MOST_LINE_BYTES, PIECE_BYTES
-from observability.relay.tail import Cursor, Replaced, read
 
 MOST = 65_536
 

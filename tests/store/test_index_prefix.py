@@ -11,7 +11,7 @@ from stores import NOW, at, elasticsearch, fill, journal
 from dashboards.kibana.objects import saved_objects
 from dashboards.kibana.rules import connectors
 from observability import catalog
-from observability.cli.boards.verify import verify_elasticsearch
+from observability.boards.verify import verify_elasticsearch
 from observability.cli.dashboards import names_of
 from observability.relay.sinks.sink import Batch
 from observability.settings import SettingsError, load_settings

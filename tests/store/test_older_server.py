@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from observability.cli.platform.elasticsearch_node import OLDER, ElasticsearchNode, NodeError
+from observability.local.elasticsearch_node import OLDER, ElasticsearchNode, NodeError
 
 pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow, pytest.mark.timeout(900)]
 

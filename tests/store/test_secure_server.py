@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from observability import credentials
 from observability.airflow.connections import resolve
 from observability.cli.elasticsearch import app
-from observability.cli.platform.elasticsearch_node import OLDER, VERSION, NodeError
 from observability.credentials import Credentials
+from observability.local.elasticsearch_node import OLDER, VERSION, NodeError
 from observability.settings import get_settings, load_settings
 from observability.store.cluster import Cluster, ClusterUnreachable
 

@@ -21,9 +21,9 @@ import apprise
 import requests
 from apprise.manager_plugins import NotificationManager
 
-from observability.watch.channels import apprise as channel
-from observability.watch.channels.channel import ChannelError
-from observability.watch.messages import Message
+from observability.watch.notify.channels import apprise as channel
+from observability.watch.notify.channels.channel import ChannelError
+from observability.watch.notify.messages import Message
 
 MESSAGE = Message(
     kind="opened", severity="error", title="load failed: ValueError: no", summary="ValueError: no", dedup_key="i:1",

@@ -1,11 +1,11 @@
-"""A ledger of its own for each test, and a desk that is driven by hand."""
+"""A ledger of its own for each test, and a engine that is driven by hand."""
 
 from __future__ import annotations
 
 import pytest
 from watch_office import Office
 
-from observability.watch.ledger import Ledger
+from observability.watch.ledger.database import Ledger
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from pathlib import Path
 from chromium import browser
 from watch_office import Office, failed, run_ended
 
-from observability.watch import render
-from observability.watch.channels.pagerduty import payload
 from observability.watch.facts import Fact
-from observability.watch.ledger import Ledger
-from observability.watch.messages import Links
-from observability.watch.notify import Teller
-from observability.watch.route import parse_rules
+from observability.watch.ledger.database import Ledger
+from observability.watch.notify import render
+from observability.watch.notify.channels.pagerduty import payload
+from observability.watch.notify.messages import Links
+from observability.watch.notify.notifier import Notifier
+from observability.watch.rules.config import parse_rules
 from observability.watch.spans import lasting
 
 RULES = """
@@ -168,7 +168,9 @@ def main(docs):
         ledger = Ledger(url)
         office = Office(ledger, RULES)
         office.now = NOON
-        office.desk.teller = Teller(parse_rules(RULES, "rules"), Links(airflow="https://airflow.example.com"), "prod")
+        office.engine.notifier = Notifier(
+            parse_rules(RULES, "rules"), Links(airflow="https://airflow.example.com"), "prod"
+        )
         parts = ["# Ten messages, as they look", "",
                  "*Made by `PYTHONPATH=tests:tests/watch python tests/watch/play_messages.py docs`, from facts.*",
                  "*The Slack pictures are our own drawing of the blocks that are sent.*", ""]  # fmt: skip

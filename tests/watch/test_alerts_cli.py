@@ -14,11 +14,11 @@ from watch_office import Office, failed
 from observability.cli.alerts import app, moment_of
 from observability.errors import ArgumentError, RulesError
 from observability.settings import get_settings
-from observability.watch import schema
-from observability.watch.ledger import Ledger
-from observability.watch.outbox import Courier
-from observability.watch.route import ChannelSpec
-from observability.watch.rules_in_force import keep_rules
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger
+from observability.watch.notify.outbox import ChannelWorker
+from observability.watch.rules.config import ChannelSpec
+from observability.watch.rules.in_force import keep_rules
 
 
 @pytest.fixture
@@ -52,11 +52,11 @@ def parsed(*arguments):
 
 
 def deliver(office, home):
-    courier = Courier(
+    worker = ChannelWorker(
         "file", ChannelSpec(type="file"), office.ledger, None, home,
         fallback=None, report=lambda _fact: None, emit=lambda _event: None,
     )  # fmt: skip
-    while courier.step(time.time() + 60):
+    while worker.step(time.time() + 60):
         pass
 
 

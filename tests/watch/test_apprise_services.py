@@ -17,13 +17,13 @@ from apprise_walk import MESSAGE, open_service, outcome, outside, page, services
 from sqlalchemy import select
 from webhook_server import Receiver
 
-from observability.watch import schema
-from observability.watch.channels.apprise import OWN_HOST, open_channel
-from observability.watch.channels.audit import Audit, AuditError, audited
-from observability.watch.channels.channel import ChannelError, ChannelRefused, ChannelUnavailable
-from observability.watch.notify import enqueue
-from observability.watch.outbox import Courier
-from observability.watch.route import ChannelSpec
+from observability.watch.ledger import schema
+from observability.watch.notify.channels.apprise import OWN_HOST, open_channel
+from observability.watch.notify.channels.audit import Audit, AuditError, audited
+from observability.watch.notify.channels.channel import ChannelError, ChannelRefused, ChannelUnavailable
+from observability.watch.notify.notifier import enqueue
+from observability.watch.notify.outbox import ChannelWorker
+from observability.watch.rules.config import ChannelSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -86,16 +86,18 @@ def test_no_part_of_a_secret_is_written_down(  # noqa: PLR0913, PLR0917 - fixtur
     assert shown == []
 
 
-def written_of(service, answer, ledger, home, monkeypatch, number):  # noqa: PLR0913, PLR0917 - the parts of a courier
-    """All that a courier writes of one message that is not taken: outbox, events, facts."""
+def written_of(service, answer, ledger, home, monkeypatch, number):  # noqa: PLR0913, PLR0917 - the parts of a worker
+    """All that a worker writes of one message that is not taken: outbox, events, facts."""
     monkeypatch.setenv("THE_URL", service.url)
     spec = ChannelSpec.model_validate({"type": "apprise", "url": "env:THE_URL", "timeout": 2})
     written, channel = [], f"chat{number}"
-    courier = Courier(channel, spec, ledger, Nobody(), home, fallback=None, report=written.append, emit=written.append)
+    worker = ChannelWorker(
+        channel, spec, ledger, Nobody(), home, fallback=None, report=written.append, emit=written.append
+    )
     with ledger.transaction(lock=True) as connection:
         enqueue(connection, channel, MESSAGE, time.time())
     with outside(answer):
-        courier.step(time.time())
+        worker.step(time.time())
     with ledger.transaction() as connection:
         asked = select(schema.outbox.c.error).where(schema.outbox.c.channel == channel)
         written += connection.execute(asked).scalars().all()

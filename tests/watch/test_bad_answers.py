@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tenacity import Retrying, stop_after_attempt
 
 from observability.contain import take_losses
-from observability.watch.route import Thresholds
-from observability.watch.witnesses.api import AirflowApi
-from observability.watch.witnesses.reconcile import Reconciler, Scene
+from observability.watch.rules.config import Thresholds
+from observability.watch.sources.api import AirflowApi
+from observability.watch.sources.reconcile import Reconciler, Scene
 
 NOW = 1_767_960_000.0
 
@@ -120,7 +120,7 @@ def test_a_server_that_goes_away_during_a_look_loses_nothing(tmp_path):
 def test_what_could_not_be_asked_is_asked_again_and_then_known(tmp_path, monkeypatch):
     airflow = Airflow("/logs/", of(400))
     clock = [1000.0]
-    monkeypatch.setattr("observability.watch.witnesses.alone.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("observability.watch.sources.alone.time.monotonic", lambda: clock[0])
     api = AirflowApi("http://airflow")
     api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow.answer))
     reconciler, scene, seen = Reconciler(api, tmp_path, Thresholds, "test"), Scene(), {}
@@ -174,7 +174,7 @@ def test_no_row_of_a_listing_hides_the_next(tmp_path, row):
 
 
 def test_one_that_does_not_answer_at_all_is_said_so(tmp_path):
-    from observability.watch.witnesses.api import ApiUnavailable
+    from observability.watch.sources.api import ApiUnavailable
 
     with pytest.raises(ApiUnavailable):
         look(Airflow("/", of(503)), tmp_path)
@@ -190,7 +190,7 @@ class Endless(httpx.SyncByteStream):
 
 @pytest.mark.parametrize(("most_bytes", "timeout_s"), [(1_000_000, 60.0), (1 << 60, 0.05)])
 def test_an_answer_that_never_ends_is_given_up(tmp_path, monkeypatch, most_bytes, timeout_s):
-    monkeypatch.setattr("observability.watch.witnesses.api._MOST_BYTES", most_bytes)
-    monkeypatch.setattr("observability.watch.witnesses.api._BRIEF_S", timeout_s)
+    monkeypatch.setattr("observability.watch.sources.api._MOST_BYTES", most_bytes)
+    monkeypatch.setattr("observability.watch.sources.api._BRIEF_S", timeout_s)
     facts, _ = look(Airflow(r"/dags/bad/.*/logs/", lambda: httpx.Response(200, stream=Endless())), tmp_path)
     assert told(facts) >= ALL

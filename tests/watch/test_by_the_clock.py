@@ -12,7 +12,7 @@ from watch_office import failed
 
 from observability.watch.clock import clock_days, moment_of
 from observability.watch.facts import Fact
-from observability.watch.route import Deadline
+from observability.watch.rules.config import Deadline
 
 DUE = {"name": "report", "dag": "load", "run_finishes_by": "09:00", "warn": 1}
 

@@ -13,9 +13,9 @@ from moto import mock_aws
 from webhook_server import Receiver
 
 from observability import redact
-from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable, Contact, open_channel
-from observability.watch.messages import Message
-from observability.watch.route import ChannelSpec
+from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable, Contact, open_channel
+from observability.watch.notify.messages import Message
+from observability.watch.rules.config import ChannelSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise looks for it
 

@@ -8,11 +8,11 @@ import pytest
 import structlog
 from watch_office import RULES, Office, failed, run_ended
 
-from observability.watch import book
 from observability.watch.deadlines import Deadlines, beside_dag
 from observability.watch.facts import Fact
-from observability.watch.ledger import Ledger
-from observability.watch.route import Deadline
+from observability.watch.ledger import records
+from observability.watch.ledger.database import Ledger
+from observability.watch.rules.config import Deadline
 
 HOUR = 3600.0
 
@@ -32,11 +32,11 @@ class Clockwork(Office):
 
     def look(self):
         with self.ledger.transaction(lock=True) as connection:
-            self.desk.take(connection, self.deadlines.check(connection, self.now), self.now)
-            self.desk.elapse(connection, self.now)
+            self.engine.take(connection, self.deadlines.check(connection, self.now), self.now)
+            self.engine.elapse(connection, self.now)
         self.now += 1
         with self.ledger.transaction(lock=True) as connection:
-            self.desk.elapse(connection, self.now)
+            self.engine.elapse(connection, self.now)
 
     def begin(self, run="r1", dag="load", at=None):
         self.see(Fact(family="run", sign="noted", time=self.now if at is None else at, dag_id=dag, run_id=run))
@@ -100,7 +100,7 @@ def test_a_run_that_fails_is_not_told_of_twice(ledger):
 def test_an_attempt_of_a_task_that_takes_too_long_is_missed(ledger):
     deadline = {"name": "quick", "dag": "load", "task": "t*", "task_finishes_within": "10m", "warn": 1}
     office = Clockwork(ledger, deadline)
-    office.desk.teller.rules.deadlines.append(Deadline.model_validate(deadline))
+    office.engine.notifier.rules.deadlines.append(Deadline.model_validate(deadline))
     about = {"family": "task", "dag_id": "load", "run_id": "r1", "try_number": 1}
     office.see(
         Fact(sign="noted", time=office.now, task_id="t1", **about),
@@ -218,7 +218,7 @@ def test_a_deadline_of_a_dag_that_is_gone_does_not_recover_by_itself(ledger):
     office.begin()
     office.pass_time(2 * HOUR)
     with ledger.transaction() as connection:
-        assert [one.name for one in book.live_incidents(connection, family="deadline")] == ["soon"]
+        assert [one.name for one in records.live_incidents(connection, family="deadline")] == ["soon"]
 
 
 @pytest.mark.parametrize("tag", ["starts_by=25:00", "starts_by=soon", "run_finishes_within=often", "rows_at_least=-1"])

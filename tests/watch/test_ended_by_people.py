@@ -12,14 +12,14 @@ from sqlalchemy import select
 from watch_office import RULES, Office, failed, run_ended
 
 from observability.events import ComponentSilent, DeadlineMissed, Identity, TaskFailed, TaskRetried
-from observability.watch import book, schema
 from observability.watch.deadlines import Deadlines
 from observability.watch.facts import Fact, from_document, observed
-from observability.watch.ledger import Ledger, write_cursor
-from observability.watch.route import Deadline, Thresholds
+from observability.watch.ledger import records, schema
+from observability.watch.ledger.database import Ledger, write_cursor
+from observability.watch.rules.config import Deadline, Thresholds
+from observability.watch.sources.api import AirflowApi, ApiUnavailable
+from observability.watch.sources.reconcile import Reconciler, Scene
 from observability.watch.withdrawals import open_runs
-from observability.watch.witnesses.api import AirflowApi, ApiUnavailable
-from observability.watch.witnesses.reconcile import Reconciler, Scene
 
 HOUR = 3600.0
 CALM = RULES.replace("escalate: [{after: 30m, receiver: chief}]", "escalate: []")
@@ -219,8 +219,8 @@ def test_what_was_cleared_in_vain_is_told_again(bureau, airflow, later):
 def test_a_run_that_is_deleted_while_it_runs_misses_no_deadline(bureau, airflow):
     rules = [Deadline(name="due", dag="load", run_finishes_within="1h"),
              Deadline(name="task", dag="load", task="t", task_finishes_within="1h")]  # fmt: skip
-    bureau.desk.teller = type(bureau.desk.teller)(
-        bureau.desk.teller.rules.model_copy(update={"deadlines": rules}), bureau.desk.teller.links, "test"
+    bureau.engine.notifier = type(bureau.engine.notifier)(
+        bureau.engine.notifier.rules.model_copy(update={"deadlines": rules}), bureau.engine.notifier.links, "test"
     )
     airflow.runs, airflow.tasks = {"r1": "running"}, {"t": ("running", 1)}
     bureau.see(Fact(family="run", sign="noted", time=bureau.now, dag_id="load", run_id="r1"))
@@ -251,7 +251,7 @@ def test_a_dag_that_is_gone_is_told_once_and_taken_as_meant_after_a_day(bureau, 
     bureau.pass_time(24.5 * HOUR, step=600)
     assert [kind for kind, _ in bureau.told()] == ["opened"]
     with bureau.ledger.transaction(lock=True) as connection:
-        bureau.desk.quiet(connection, bureau.now)
+        bureau.engine.quiet(connection, bureau.now)
     assert bureau.told()[1:] == [("resolved", "nobody: it was gone for a day, and is taken as meant to be")]
 
 
@@ -283,7 +283,7 @@ def test_a_dag_that_is_paused_reminds_as_rarely_as_what_somebody_has_taken(burea
 def test_what_somebody_has_taken_speaks_again_when_it_changes_or_is_forgotten(bureau, change):
     fail(bureau)
     with bureau.ledger.transaction(lock=True) as connection:
-        bureau.desk.acknowledge(connection, book.incidents(connection)[0], "ann", bureau.now)
+        bureau.engine.acknowledge(connection, records.incidents(connection)[0], "ann", bureau.now)
     bureau.pass_time(47 * HOUR, step=600)
     assert [kind for kind, _ in bureau.told()] == ["opened"]
     if change == "another attempt":
@@ -355,8 +355,8 @@ def test_a_deadline_is_reported_as_recovered_when_a_person_resolves_its_incident
     _miss(bureau)
     one = bureau.incidents()[0]
     with bureau.ledger.transaction(lock=True) as connection:
-        one = bureau.desk.resolve(connection, one, bureau.now)
-        bureau.desk.resolve(connection, one, bureau.now)
+        one = bureau.engine.resolve(connection, one, bureau.now)
+        bureau.engine.resolve(connection, one, bureau.now)
     assert _reported(bureau, "deadline.recovered") == ["a person closed it"]
 
 

@@ -15,13 +15,13 @@ from airflow_answers import dag, run, task
 from tenacity import Retrying, stop_after_attempt
 
 from observability.contain import take_losses
-from observability.watch.context import TaskContext
 from observability.watch.facts import Fact
-from observability.watch.messages import Message
-from observability.watch.route import Thresholds
-from observability.watch.witnesses.api import AirflowApi, ApiUnavailable
-from observability.watch.witnesses.people import OpenRun
-from observability.watch.witnesses.reconcile import Reconciler, Scene
+from observability.watch.notify.messages import Message
+from observability.watch.notify.task_context import TaskContext
+from observability.watch.rules.config import Thresholds
+from observability.watch.sources.api import AirflowApi, ApiUnavailable
+from observability.watch.sources.people import OpenRun
+from observability.watch.sources.reconcile import Reconciler, Scene
 
 NOW = 1_767_960_000.0
 WATCH = Path(__file__).parents[2] / "observability" / "watch"
@@ -325,7 +325,7 @@ def spoilt_rows(row):
 
 def test_no_row_of_any_listing_hides_another_row(tmp_path, whole, monkeypatch):
     """A row about the bad DAG is spoilt in every way at once, ahead of the row about the good one."""
-    monkeypatch.setattr("observability.watch.witnesses.api._PAGE", 10_000)  # all of them on one page
+    monkeypatch.setattr("observability.watch.sources.api._PAGE", 10_000)  # all of them on one page
     questions, facts = whole
     hidden = {}
     for question, answer in questions.items():

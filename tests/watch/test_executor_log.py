@@ -14,9 +14,9 @@ from observability.relay.sinks import Batch
 from observability.relay.sinks.embedded import open_sink
 from observability.settings import load_settings
 from observability.watch.facts import SEEN
-from observability.watch.witnesses.diagnose import diagnose_task
-from observability.watch.witnesses.executor_log import asks_for_pod, scheduler_lines, words_about_pod
-from observability.watch.witnesses.logs import LastWords
+from observability.watch.sources.diagnose import diagnose_task
+from observability.watch.sources.executor_log import asks_for_pod, scheduler_lines, words_about_pod
+from observability.watch.sources.logs import LastWords
 
 NOW = 1_767_960_000.0
 TASK = {

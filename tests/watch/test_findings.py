@@ -38,8 +38,8 @@ from observability.events import (
 )
 from observability.journal import frames
 from observability.settings import get_settings
-from observability.watch import pending
 from observability.watch.facts import from_document, observed
+from observability.watch.ledger import pending_events
 
 emit = import_module("observability.emit")
 DAG = Identity(dag_id="load", owner="ann", tags=("nightly",))
@@ -67,8 +67,8 @@ def office(ledger, home):
     def look(*found):
         made.see(*found)
         with ledger.transaction() as connection:
-            due = pending.due(connection, made.now)
-        pending.emit_all(lambda: ledger.transaction(lock=True), due)
+            due = pending_events.due(connection, made.now)
+        pending_events.emit_all(lambda: ledger.transaction(lock=True), due)
         made.now += 1
 
     made.look = look
@@ -167,7 +167,7 @@ def test_what_was_never_wrong_does_not_recover(office):
 def test_an_event_that_was_not_emitted_before_a_kill_is_emitted_after_it_under_the_same_id(office, ledger, monkeypatch):
     office.see(observed(ComponentSilent(identity=SCHEDULER, reason="silent"), time=office.now))  # killed here
     with ledger.transaction() as connection:
-        first = pending.due(connection, office.now)
+        first = pending_events.due(connection, office.now)
     for one in first.values():
         assert emit.emit(one)  # or here
     monkeypatch.setattr(emit, "_seen", OrderedDict())
@@ -230,7 +230,7 @@ def test_a_new_kind_of_event_needs_its_entry_and_its_class_and_who_emits_it(offi
         incident=catalog.IncidentUse("stuck", "firing"),
     )  # fmt: skip
     monkeypatch.setitem(catalog.EVENTS, PoolFilled.action, entry)
-    monkeypatch.setitem(pending._KINDS, PoolFilled.action, PoolFilled)
+    monkeypatch.setitem(pending_events._KINDS, PoolFilled.action, PoolFilled)
     sent = []
     monkeypatch.setattr("observability.metrics.send", lambda name, *_: sent.append(name))
     office.look(observed(PoolFilled(identity=DAG, reason="no slot is left"), time=office.now))

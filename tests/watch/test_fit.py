@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observability.watch import render
-from observability.watch.channels.pagerduty import payload
-from observability.watch.fit import code_units, essentials, fitted, shorten
-from observability.watch.messages import Message
+from observability.watch.notify import render
+from observability.watch.notify.channels.pagerduty import payload
+from observability.watch.notify.fit import code_units, essentials, fitted, shorten
+from observability.watch.notify.messages import Message
 
 FAMILY, FLAG, THUMB, ACCENT = "👨‍👩‍👧", "🇩🇪", "👍🏽", "e\u0301"
 GRAPHEMES = st.lists(st.sampled_from([FAMILY, FLAG, THUMB, ACCENT, *"a&<`|ü🔥\n"]), max_size=60)

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from watch_office import Office
 
-from observability.watch.route import Thresholds
-from observability.watch.witnesses.api import AirflowApi
-from observability.watch.witnesses.reconcile import Reconciler, Scene
+from observability.watch.rules.config import Thresholds
+from observability.watch.sources.api import AirflowApi
+from observability.watch.sources.reconcile import Reconciler, Scene
 
 NOW = 1_767_960_000.0
 

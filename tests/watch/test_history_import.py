@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 
 from benchmarks.past_api import PastApi
 from observability.cli import alerts
-from observability.watch import book, history_import, schema
+from observability.watch import history_import
 from observability.watch.history_import import HistoryImport, HistoryReader, read_progress
-from observability.watch.ledger import Ledger
+from observability.watch.ledger import records, schema
+from observability.watch.ledger.database import Ledger
 from observability.watch.run_times import earlier_runs
-from observability.watch.witnesses.api import AirflowApi, ApiError
+from observability.watch.sources.api import AirflowApi, ApiError
 
 DAY = 86_400.0
 
@@ -150,9 +151,9 @@ def test_runs_that_have_not_ended_are_left_to_the_watcher_and_backfills_are_not_
         assert read(server, ledger).runs == 3
     with ledger.transaction() as connection:
         assert [len(earlier_runs(connection, f"dag_00{one}", time.time(), 5)) for one in range(4)] == [0, 0, 0, 1]
-        assert book.last_time(connection, "started", "dag_001", current=True) is None
-        assert book.last_time(connection, "ended", "dag_002") is not None
-        assert book.last_time(connection, "success", "dag_002") is None
+        assert records.last_time(connection, "started", "dag_001", current=True) is None
+        assert records.last_time(connection, "ended", "dag_002") is not None
+        assert records.last_time(connection, "success", "dag_002") is None
 
 
 def test_runs_of_the_past_that_took_too_long_are_no_news(ledger):

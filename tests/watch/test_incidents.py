@@ -26,7 +26,7 @@ STEPS = st.lists(
 
 
 def play(steps):
-    """Notices of a history, as the desk would play it: (kind, final failures known by then)."""
+    """Notices of a history, as the engine would play it: (kind, final failures known by then)."""
     incident, now, told, final, known = None, 0.0, [], set(), {}
     for what, number, attempt in steps:
         fact = failed(task=f"t{number}", try_number=attempt, time=now, certainty=2)

@@ -14,7 +14,7 @@ from observability import catalog
 from observability.credentials import Credentials
 from observability.store.cluster import Cluster
 from observability.watch.facts import Fact
-from observability.watch.witnesses.kibana import KibanaWitness, fact_of
+from observability.watch.sources.kibana import KibanaWitness, fact_of
 
 NOW = 1_000_000.0
 STAMP = datetime.fromtimestamp(NOW, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -32,7 +32,7 @@ def tell(office, *alerts):
     witness = KibanaWitness(lambda: pytest.fail("no cluster here"), "contrail-kibana-alerts")
     witness._found = list(alerts)
     with office.ledger.transaction(lock=True) as connection:
-        witness.exchange(connection, office.desk, office.now)
+        witness.exchange(connection, office.engine, office.now)
 
 
 def test_an_alert_that_no_witness_saw_becomes_an_incident_and_its_end_resolves_it(office):
@@ -84,7 +84,7 @@ def test_documents_are_read_from_the_index_once_and_in_order(office, elasticsear
 
     witness = KibanaWitness(connect, index)
     with office.ledger.transaction(lock=True) as connection:
-        witness.exchange(connection, office.desk, NOW - 60)
+        witness.exchange(connection, office.engine, NOW - 60)
     witness.read()  # there is no index yet
     cluster = connect()
     for about in ("one", "two"):
@@ -94,7 +94,7 @@ def test_documents_are_read_from_the_index_once_and_in_order(office, elasticsear
     witness.read()
     witness.read()
     with office.ledger.transaction(lock=True) as connection:
-        witness.exchange(connection, office.desk, office.now)
+        witness.exchange(connection, office.engine, office.now)
     office.pass_time(60)
 
     assert sorted(dag for _, dag, *_ in office.said()) == ["one", "two"]
@@ -104,9 +104,9 @@ SUBJECTS = {"component": "relay of a-host", "sink": "elasticsearch of a-host"}
 """Names of incidents whose kind has one in each place."""
 
 
-@pytest.mark.parametrize("key", [key for key, rule in catalog.RULES.items() if rule.event and not rule.absent])
+@pytest.mark.parametrize("key", [key for key, rule in catalog.MONITORS.items() if rule.event and not rule.absent])
 def test_what_a_witness_has_reported_is_not_reported_again_by_the_rule_about_its_kind(office, key):
-    rule = catalog.RULES[key]
+    rule = catalog.MONITORS[key]
     use = catalog.EVENTS[rule.event].incident
     kind = use.kind if use else "delivery" if key == "notification-failed" else "task"
     dag = "load" if rule.group_by == "dag_id" else None

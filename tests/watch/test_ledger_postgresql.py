@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import func, insert, select
 from watch_office import Office, failed, run_ended
 
-from observability.watch import schema
-from observability.watch.ledger import Ledger, read_cursor, write_cursor
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger, read_cursor, write_cursor
 
 pytest_plugins = ("postgresql",)
 

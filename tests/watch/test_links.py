@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from observability.cli.diagnosis.link import Broken
-from observability.cli.diagnosis.telling import _links
+from observability.doctor.link import Broken
+from observability.doctor.notifications import _links
 from observability.settings import load_settings
 from observability.watch.incidents import Incident
-from observability.watch.messages import Links
+from observability.watch.notify.messages import Links
 
 RULES = "channels: {a: {type: %s}}\nreceivers: {r: {channels: [a]}}\nroutes: [{receiver: r}]\n"
 

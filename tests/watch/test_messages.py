@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 import pytest
 
 from observability import redact
-from observability.watch import render
-from observability.watch.channels.channel import Contact
-from observability.watch.channels.pagerduty import payload
-from observability.watch.channels.smtp import _Smtp
-from observability.watch.channels.sns import _subject
 from observability.watch.incidents import Incident, Notice
-from observability.watch.messages import Links, Message, compose, digest
+from observability.watch.notify import render
+from observability.watch.notify.channels.channel import Contact
+from observability.watch.notify.channels.pagerduty import payload
+from observability.watch.notify.channels.smtp import _Smtp
+from observability.watch.notify.channels.sns import _subject
+from observability.watch.notify.messages import Links, Message, compose, digest
 
 NASTY = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<!channel> <!here> <@U123>",

@@ -7,10 +7,10 @@ from datetime import datetime, timezone
 import pytest
 from watch_office import RULES, Office, run_ended
 
-from observability.watch import book
 from observability.watch.deadlines import Deadlines
 from observability.watch.facts import Fact
-from observability.watch.route import Deadline
+from observability.watch.ledger import records
+from observability.watch.rules.config import Deadline
 
 HOUR = 3600.0
 
@@ -31,8 +31,8 @@ class Clockwork(Office):
             self.now = min(until, self.now + step)
             with self.ledger.transaction(lock=True) as connection:
                 facts = Deadlines(self.declared, self.dags, known=True).check(connection, self.now)
-                self.desk.take(connection, facts, self.now)
-                self.desk.elapse(connection, self.now + 1)
+                self.engine.take(connection, facts, self.now)
+                self.engine.elapse(connection, self.now + 1)
 
     def begin(self, run="r1", dag="load", **about):
         self.see(Fact(family="run", sign="noted", time=self.now, dag_id=dag, run_id=run, about=about))
@@ -215,4 +215,4 @@ def test_a_run_that_was_overdue_is_so_no_longer(ledger, idle):
     office.pass_time(HOUR)
     assert office.kinds() == ["opened", "resolved"]
     with ledger.transaction() as connection:
-        assert book.live_incidents(connection) == []
+        assert records.live_incidents(connection) == []

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from watch_office import RULES, Office, failed, run_ended
 
 from benchmarks import weekend
-from observability.watch import schema
 from observability.watch.facts import Fact
-from observability.watch.ledger import Ledger
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger
 
 HOUR = 3600
 CALM = RULES.replace("escalate: [{after: 30m, receiver: chief}]", "escalate: []")
@@ -112,7 +112,7 @@ def test_an_acknowledged_incident_takes_what_fails_alike_in_silence(office):
     fails(office, "r0")
     office.pass_time(60)
     with office.ledger.transaction(lock=True) as connection:
-        office.desk.acknowledge(connection, office.incidents_in(connection)[0], "me", office.now)
+        office.engine.acknowledge(connection, office.incidents_in(connection)[0], "me", office.now)
     for run in range(1, 9):
         fails(office, f"r{run}")
         office.pass_time(HOUR, step=60)
@@ -304,7 +304,7 @@ def test_a_count_that_was_said_when_the_message_was_sent_is_not_said_again(offic
     office.see(failed(map_index=0, time=office.now))
     office.pass_time(2)
     said = {**office.messages()[0].as_json(), "failed": 30}
-    with office.ledger.transaction(lock=True) as connection:  # as the courier writes down what it sent
+    with office.ledger.transaction(lock=True) as connection:  # as the worker writes down what it sent
         connection.execute(schema.outbox.update().values(message=said))
     office.see(*(failed(map_index=number, time=office.now) for number in range(1, 30)))
     office.pass_time(600)

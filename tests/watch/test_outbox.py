@@ -20,16 +20,16 @@ from webhook_server import Receiver
 
 from observability.events import ChannelBroken
 from observability.journal import frames
-from observability.watch import schema
-from observability.watch.channels.channel import Contact
-from observability.watch.channels.webhook import retry_after, sign, verify
-from observability.watch.desk import Desk
+from observability.watch.engine import IncidentEngine
 from observability.watch.facts import observed
-from observability.watch.ledger import Ledger
-from observability.watch.messages import Links, Message
-from observability.watch.notify import Teller, enqueue
-from observability.watch.outbox import Courier, backoff, reclaim
-from observability.watch.route import ChannelSpec, parse_rules
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger
+from observability.watch.notify.channels.channel import Contact
+from observability.watch.notify.channels.webhook import retry_after, sign, verify
+from observability.watch.notify.messages import Links, Message
+from observability.watch.notify.notifier import Notifier, enqueue
+from observability.watch.notify.outbox import ChannelWorker, backoff, requeue
+from observability.watch.rules.config import ChannelSpec, parse_rules
 
 
 class Nobody:
@@ -62,17 +62,17 @@ def office(ledger, tmp_path):
 
 
 class Post:
-    """An outbox and its couriers, driven by hand."""
+    """An outbox and its workers, driven by hand."""
 
     def __init__(self, ledger, home):
         self.ledger, self.home = ledger, home
         self.facts, self.events = [], []
 
-    def courier(self, name="hook", fallback=None, **spec):
+    def worker(self, name="hook", fallback=None, **spec):
         given = {"type": "webhook", "url": "env:HOOK", "allow": ["127.0.0.1"], **spec}
         if given["type"] != "webhook":
             given = {key: value for key, value in given.items() if key not in {"url", "allow"}}
-        return Courier(
+        return ChannelWorker(
             name, ChannelSpec.model_validate(given), self.ledger, Nobody(), self.home,
             fallback=fallback, report=self.facts.append, emit=self.events.append,
         )  # fmt: skip
@@ -95,9 +95,9 @@ class Post:
 def test_a_message_arrives_signed_and_with_its_key(office, hook, monkeypatch):
     monkeypatch.setenv("KEY_NEW", "new secret")
     monkeypatch.setenv("KEY_OLD", "old secret")
-    courier = office.courier(secret=["env:KEY_NEW", "env:KEY_OLD"])
+    worker = office.worker(secret=["env:KEY_NEW", "env:KEY_OLD"])
     office.put(message())
-    assert courier.step(time.time())
+    assert worker.step(time.time())
     headers, body = hook.requests[0]
     assert headers["Idempotency-Key"] == "key1"
     assert verify(headers["X-Contrail-Signature"], body, "new secret", time.time())
@@ -147,9 +147,9 @@ def test_an_odd_signature_is_a_no(header):
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_may_be_too_long_is_tried_once_more_in_short(office, hook, status):
     hook.answers = [(status, {})]
-    courier = office.courier()
+    worker = office.worker()
     office.put(message(details=(("Long", "x" * 4000),), log=("y" * 300,) * 12))
-    courier.step(time.time())
+    worker.step(time.time())
     assert office.states() == [("hook", "sent")]
     taken = json.loads(hook.requests[0][1])
     assert (taken["title"], taken["details"], taken["log"]) == ("load.t: app 1", [], [])
@@ -158,9 +158,9 @@ def test_what_may_be_too_long_is_tried_once_more_in_short(office, hook, status):
 @pytest.mark.parametrize(("status", "tries"), [(400, 2), (401, 1), (403, 1), (404, 1), (410, 1), (413, 2)])
 def test_an_answer_that_would_be_the_same_for_ever_is_dead_at_once(office, hook, status, tries):
     hook.answers = [(status, {})] * 5
-    courier = office.courier(fallback="file")
+    worker = office.worker(fallback="file")
     office.put(message())
-    while courier.step(time.time()):
+    while worker.step(time.time()):
         pass
     assert office.states() == [("hook", "dead"), ("file", "pending")]
     assert len(hook.answers) == 5 - tries
@@ -169,42 +169,42 @@ def test_an_answer_that_would_be_the_same_for_ever_is_dead_at_once(office, hook,
 
 def test_a_500_is_tried_again_later(office, hook):
     hook.answers = [(500, {})]
-    courier = office.courier()
+    worker = office.worker()
     office.put(message())
-    courier.step(time.time())
+    worker.step(time.time())
     _, state, attempts, next_attempt, error = office.rows()[0]
     assert (state, attempts, error) == ("pending", 1, "hook: 127.0.0.1 answered 500")
     assert 0 < next_attempt - time.time() < 1.1
-    assert not courier.step(time.time())
-    courier.step(time.time() + 2)
+    assert not worker.step(time.time())
+    worker.step(time.time() + 2)
     assert office.states() == [("hook", "sent")]
     assert len(hook.requests) == 1
 
 
 def test_a_429_is_obeyed(office, hook):
     hook.answers = [(429, {"Retry-After": "30"})]
-    courier = office.courier()
+    worker = office.worker()
     office.put(message())
-    courier.step(time.time())
+    worker.step(time.time())
     assert office.rows()[0][3] - time.time() > 29
 
 
 def test_a_429_speaks_for_the_channel_and_not_for_one_message(office, hook):
     hook.answers = [(429, {"Retry-After": "20"})]
-    courier = office.courier()
+    worker = office.worker()
     office.put(message(), message(2))
     now = time.time()
-    assert [courier.step(now), courier.step(now + 1), courier.step(now + 19)] == [True, False, False]
-    assert [courier.step(now + 25), courier.step(now + 25)] == [True, True]
+    assert [worker.step(now), worker.step(now + 1), worker.step(now + 19)] == [True, False, False]
+    assert [worker.step(now + 25), worker.step(now + 25)] == [True, True]
     assert sorted(headers["Idempotency-Key"] for headers, _ in hook.requests) == ["key1", "key2"]
 
 
 def test_what_is_due_while_a_channel_wants_to_be_left_alone_for_long_goes_to_the_fallback_once(office, hook):
     hook.answers = [(503, {"Retry-After": "1800"})]
-    courier, stand_in = office.courier(fallback="file"), office.courier("file", type="file")
+    worker, stand_in = office.worker(fallback="file"), office.worker("file", type="file")
     office.put(message(), message(2))
     now = time.time()
-    while courier.step(now):
+    while worker.step(now):
         pass
     assert [fact.sign for fact in office.facts] == ["failed"]
     while stand_in.step(now + 1):
@@ -213,25 +213,25 @@ def test_what_is_due_while_a_channel_wants_to_be_left_alone_for_long_goes_to_the
         "key1",
         "key2",
     ]
-    assert not courier.step(now + 1700)
-    while courier.step(now + 1900):
+    assert not worker.step(now + 1700)
+    while worker.step(now + 1900):
         pass
     assert hook.requests == []  # both were told, by the fallback
 
 
 def test_a_cut_connection_is_tried_again(office, hook):
     hook.cut = 1
-    courier = office.courier()
+    worker = office.worker()
     office.put(message())
-    courier.step(time.time())
+    worker.step(time.time())
     assert office.states() == [("hook", "pending")]
-    courier.step(time.time() + 5)
+    worker.step(time.time() + 5)
     assert office.states() == [("hook", "sent")]
 
 
 def test_a_hanging_receiver_costs_its_timeout_and_no_other_channel(office, hook):
     hook.hang = 3.0
-    slow, quick = office.courier(timeout=0.3), office.courier("file", type="file")
+    slow, quick = office.worker(timeout=0.3), office.worker("file", type="file")
     office.put(message(), channel="hook")
     office.put(message(), channel="file")
     slow.start()
@@ -243,18 +243,18 @@ def test_a_hanging_receiver_costs_its_timeout_and_no_other_channel(office, hook)
     while office.rows()[0][4] is None:
         assert time.monotonic() - began < 2.5
         time.sleep(0.01)
-    for courier in (slow, quick):
-        courier.stop()
-        courier.join()
+    for worker in (slow, quick):
+        worker.stop()
+        worker.join()
     assert ("hook", "pending") in office.states()
 
 
 def test_an_answer_that_comes_byte_by_byte_takes_no_longer_than_the_timeout_in_all(office, hook):
     hook.drip = 0.05
-    courier = office.courier(timeout=0.5)
+    worker = office.worker(timeout=0.5)
     office.put(message())
     began = time.monotonic()
-    courier.step(time.time())
+    worker.step(time.time())
     assert time.monotonic() - began < 10  # its thousand bytes would take 50 s
     assert office.states() == [("hook", "pending")]
     assert "ReadTimeout" in office.rows()[0][4]
@@ -283,9 +283,9 @@ def test_only_a_good_certificate_of_this_host_under_a_safe_protocol_is_trusted( 
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
     with receiver:
-        courier = office.courier()
+        worker = office.worker()
         office.put(message())
-        courier.step(time.time())
+        worker.step(time.time())
     assert office.states() == [("hook", state)]
     assert reason in office.rows()[0][4] if reason else office.rows()[0][4] is None
     assert len(receiver.requests) == (1 if state == "sent" else 0)
@@ -301,12 +301,12 @@ def test_a_handshake_that_is_cut_is_tried_again(office, monkeypatch):
         cutting = threading.Thread(target=cut)
         cutting.start()
         office.put(message())
-        office.courier().step(time.time())
+        office.worker().step(time.time())
         cutting.join()
     assert office.states() == [("hook", "pending")]
 
 
-def test_a_fault_that_a_channel_does_not_know_is_a_failed_attempt_and_the_courier_lives(office, monkeypatch):
+def test_a_fault_that_a_channel_does_not_know_is_a_failed_attempt_and_the_worker_lives(office, monkeypatch):
     class Broken:
         def send(self, *_, **__):
             raise KeyError("surprise")
@@ -314,32 +314,32 @@ def test_a_fault_that_a_channel_does_not_know_is_a_failed_attempt_and_the_courie
         def close(self):
             """Nothing is held open."""
 
-    monkeypatch.setattr("observability.watch.outbox.open_channel", lambda *_: Broken())
-    courier = office.courier()
+    monkeypatch.setattr("observability.watch.notify.outbox.open_channel", lambda *_: Broken())
+    worker = office.worker()
     office.put(message())
-    courier.start()
+    worker.start()
     began = time.monotonic()
     while office.rows()[0][4] is None:
         assert time.monotonic() - began < 10
         time.sleep(0.01)
     assert office.rows()[0][1:5:3] == ("pending", "hook: KeyError: 'surprise'")
-    assert courier.is_alive()
-    courier.stop()
-    courier.join()
+    assert worker.is_alive()
+    worker.stop()
+    worker.join()
 
 
 def test_a_connection_that_airflow_denies_is_asked_for_again(office):
-    courier = office.courier(url="connection:later")
+    worker = office.worker(url="connection:later")
     office.put(message())
-    courier.step(time.time())
+    worker.step(time.time())
     assert office.rows()[0][1:5:3] == ("pending", "connection:later is not known to Airflow now: later")
 
 
 def test_a_link_local_address_is_refused_and_the_fallback_is_told(office, monkeypatch):
     monkeypatch.setenv("HOOK", "https://169.254.169.254/latest/meta-data/")
-    courier = office.courier(fallback="file")
+    worker = office.worker(fallback="file")
     office.put(message())
-    courier.step(time.time())
+    worker.step(time.time())
     assert office.states() == [("hook", "dead"), ("file", "pending")]
     assert "169.254.169.254, which is not public" in office.rows()[0][4]
     assert [(fact.family, fact.sign, fact.name) for fact in office.facts] == [("delivery", "failed", "hook")]
@@ -348,64 +348,64 @@ def test_a_link_local_address_is_refused_and_the_fallback_is_told(office, monkey
 def test_a_redirect_is_not_followed_even_to_where_it_may_go(office, hook):
     with Receiver() as elsewhere:
         hook.answers = [(307, {"Location": elsewhere.url})]
-        courier = office.courier()
+        worker = office.worker()
         office.put(message())
-        courier.step(time.time())
+        worker.step(time.time())
         assert elsewhere.requests == []
     assert office.states() == [("hook", "dead")]
 
 
 def test_a_channel_that_stays_down_hands_over_and_does_not_say_it_twice(office, hook):
     hook.answers = [(503, {})] * 3
-    courier, stand_in = office.courier(fallback="file"), office.courier("file", type="file")
+    worker, stand_in = office.worker(fallback="file"), office.worker("file", type="file")
     office.put(message())
     for later in range(3):
-        courier.step(time.time() + 10 * later)
+        worker.step(time.time() + 10 * later)
     assert office.states() == [("hook", "pending"), ("file", "pending")]
     stand_in.step(time.time() + 100)
     assert office.states() == [("hook", "folded"), ("file", "sent")]
     assert [fact.sign for fact in office.facts] == ["failed"]
     office.put(message(2))
-    courier.step(time.time() + 200)
+    worker.step(time.time() + 200)
     assert [fact.sign for fact in office.facts] == ["failed", "recovered"]
 
 
 def test_a_message_that_cannot_be_delivered_for_long_is_a_dead_letter(office, hook):
     hook.answers = [(503, {})]
-    courier = office.courier(give_up_after="0s")
+    worker = office.worker(give_up_after="0s")
     office.put(message())
-    courier.step(time.time())
+    worker.step(time.time())
     assert office.states() == [("hook", "dead")]
     assert office.events[-1].delivery == "dead"
 
 
 def test_no_more_messages_than_the_rate_allows(office, hook):
-    courier = office.courier(rate_per_minute=3)
+    worker = office.worker(rate_per_minute=3)
     office.put(*(message(number) for number in range(5)))
     now = time.time()
-    assert [courier.step(now) for _ in range(5)] == [True, True, True, False, False]
-    assert courier.step(now + 61)
+    assert [worker.step(now) for _ in range(5)] == [True, True, True, False, False]
+    assert worker.step(now + 61)
 
 
 def test_what_a_dead_watcher_was_sending_is_sent_again_with_the_same_key(office, hook):
-    courier = office.courier()
+    worker = office.worker()
     office.put(message())
-    courier._mark = lambda *_, **__: None  # it dies before it can write down that it was sent
-    courier.step(time.time())
-    reclaim(office.ledger)
-    office.courier().step(time.time())
+    worker._mark = lambda *_, **__: None  # it dies before it can write down that it was sent
+    worker.step(time.time())
+    requeue(office.ledger)
+    office.worker().step(time.time())
     keys = [headers["Idempotency-Key"] for headers, _ in hook.requests]
     assert keys == ["key1", "key1"]
     assert office.states() == [("hook", "sent")]
 
 
 def test_a_file_takes_a_message_once_however_often_it_is_sent(office):
-    courier = office.courier("file", type="file")
+    worker = office.worker("file", type="file")
     office.put(message(), message(2), channel="file")
-    courier._mark = lambda *_, **__: None
-    courier.step(time.time())
-    reclaim(office.ledger)
-    again = office.courier("file", type="file")
+    worker._mark = lambda *_, **__: None
+    worker.step(time.time())
+    requeue(office.ledger)
+    again = office.worker("file", type="file")
     while again.step(time.time()):
         pass
     lines = (office.home / "alerts.jsonl").read_text().splitlines()
@@ -414,13 +414,13 @@ def test_a_file_takes_a_message_once_however_often_it_is_sent(office):
 
 def test_a_torn_line_in_the_file_is_not_taken_for_the_message(office):
     path = office.home / "alerts.jsonl"
-    courier = office.courier("file", type="file")
+    worker = office.worker("file", type="file")
     office.put(message(), channel="file")
-    courier._mark = lambda *_, **__: None
-    courier.step(time.time())
+    worker._mark = lambda *_, **__: None
+    worker.step(time.time())
     path.write_bytes(path.read_bytes()[:-20])
-    reclaim(office.ledger)
-    office.courier("file", type="file").step(time.time())
+    requeue(office.ledger)
+    office.worker("file", type="file").step(time.time())
     assert json.loads(path.read_text().splitlines()[-1])["dedup_key"] == "key1"
 
 
@@ -456,26 +456,26 @@ def test_a_contact_never_shows_its_secrets():
     assert "T0KEN" not in shown
 
 
-def test_a_courier_that_is_hired_anew_says_that_a_channel_which_broke_before_takes_messages_again(office, hook):
+def test_a_worker_that_is_hired_anew_says_that_a_channel_which_broke_before_takes_messages_again(office, hook):
     broken = observed(ChannelBroken(channel="hook", reason="503"))
-    desk = Desk(Teller(parse_rules(RULES, "rules"), Links(), "test"))
+    engine = IncidentEngine(Notifier(parse_rules(RULES, "rules"), Links(), "test"))
     with office.ledger.transaction(lock=True) as connection:
-        desk.take(connection, [broken], time.time())
-    courier = office.courier()  # the rules were read again, or the watcher started again
+        engine.take(connection, [broken], time.time())
+    worker = office.worker()  # the rules were read again, or the watcher started again
     for number in range(2):
         office.put(message(number))
-        courier.step(time.time())
+        worker.step(time.time())
     assert [(fact.family, fact.sign, fact.name) for fact in office.facts] == [("delivery", "recovered", "hook")]
 
 
 _KILLED_HERE = """
 import os, signal, sys, time
 from pathlib import Path
-from observability.watch.ledger import Ledger
-from observability.watch.messages import Message
-from observability.watch.notify import enqueue
-from observability.watch.outbox import Courier
-from observability.watch.route import ChannelSpec
+from observability.watch.ledger.database import Ledger
+from observability.watch.notify.messages import Message
+from observability.watch.notify.notifier import enqueue
+from observability.watch.notify.outbox import ChannelWorker
+from observability.watch.rules.config import ChannelSpec
 
 home = Path(sys.argv[1])
 ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
@@ -485,12 +485,12 @@ message = Message(
 with ledger.transaction(lock=True) as connection:
     enqueue(connection, "file", message, time.time())
 die = lambda _event: os.kill(os.getpid(), signal.SIGKILL)
-courier = Courier("file", ChannelSpec(type="file"), ledger, None, home, fallback=None, report=print, emit=die)
-courier.step(time.time())
+worker = ChannelWorker("file", ChannelSpec(type="file"), ledger, None, home, fallback=None, report=print, emit=die)
+worker.step(time.time())
 """
 
 
-def test_a_courier_that_is_killed_when_it_has_marked_a_message_loses_no_event(tmp_path):
+def test_a_worker_that_is_killed_when_it_has_marked_a_message_loses_no_event(tmp_path):
     from benchmarks.watched import Watched
 
     watched = Watched(tmp_path / "home")

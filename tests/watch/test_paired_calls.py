@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import select, update
 from watch_office import Office, failed, run_ended
 
-from observability.watch import schema
-from observability.watch.channels.pagerduty import payload
-from observability.watch.context import TaskContext
-from observability.watch.messages import Message
-from observability.watch.notify import enqueue
-from observability.watch.outbox import Courier
-from observability.watch.route import ChannelSpec
+from observability.watch.ledger import schema
+from observability.watch.notify.channels.pagerduty import payload
+from observability.watch.notify.messages import Message
+from observability.watch.notify.notifier import enqueue
+from observability.watch.notify.outbox import ChannelWorker
+from observability.watch.notify.task_context import TaskContext
+from observability.watch.rules.config import ChannelSpec
 
 RULES = """
 channels: {pager: {type: pagerduty, routing_key: env:KEY}}
@@ -50,7 +50,7 @@ def test_all_that_a_digest_stood_for_is_closed_with_the_last_of_it(ledger, numbe
 
 def test_an_end_waits_for_the_message_that_opened_it(ledger, tmp_path):
     spec = ChannelSpec.model_validate({"type": "file"})
-    courier = Courier(
+    worker = ChannelWorker(
         "file", spec, ledger, None, tmp_path, fallback=None, report=lambda _: None, emit=lambda _: None
     )  # fmt: skip
     common = {"severity": "error", "title": "t", "summary": "s", "incident_id": "i", "pair": "i"}
@@ -60,9 +60,9 @@ def test_an_end_waits_for_the_message_that_opened_it(ledger, tmp_path):
         enqueue(connection, "file", Message(kind="resolved", dedup_key="b", **common), now)
         later = update(schema.outbox).where(schema.outbox.c.id == first).values(next_attempt=now + 60)
         connection.execute(later)
-    assert not courier.step(now)
-    assert courier.step(now + 61)
-    assert courier.step(now + 62)
+    assert not worker.step(now)
+    assert worker.step(now + 61)
+    assert worker.step(now + 62)
 
 
 class Api:

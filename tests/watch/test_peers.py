@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from observability.watch.witnesses.peers import silent_peers
+from observability.watch.sources.peers import silent_peers
 
 
 class Jobs:

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from observability.watch.facts import seconds
-from observability.watch.route import Thresholds
-from observability.watch.witnesses.api import AirflowApi, ApiError, ApiUnavailable
-from observability.watch.witnesses.reconcile import Reconciler, Scene, scene_from
+from observability.watch.rules.config import Thresholds
+from observability.watch.sources.api import AirflowApi, ApiError, ApiUnavailable
+from observability.watch.sources.reconcile import Reconciler, Scene, scene_from
 
 NOW = 1_767_960_000.0  # 2026-01-09T12:00:00Z
 TASK = {
@@ -307,7 +307,7 @@ def test_fifty_failures_cost_one_look_at_the_event_log_and_none_at_their_runs(ai
 
 
 def test_a_look_that_takes_long_tells_what_it_has_and_the_next_goes_on(airflow, reconciler, monkeypatch):
-    monkeypatch.setattr("observability.watch.witnesses.reconcile._LOOK_S", 0.0)
+    monkeypatch.setattr("observability.watch.sources.reconcile._LOOK_S", 0.0)
     airflow.tasks, scene, known = many(3), Scene(since=NOW), {}
     for expected in (1, 2, 3):
         assert scene.since == NOW

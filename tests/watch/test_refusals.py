@@ -12,7 +12,7 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 from test_channels import MESSAGE, Contacts, open_one
 from webhook_server import Receiver
 
-from observability.watch.channels.channel import ChannelRefused, ChannelUnavailable
+from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable
 
 _SNS = botocore.session.get_session().get_service_model("sns").operation_model("Publish")
 OF_THE_MOMENT = {

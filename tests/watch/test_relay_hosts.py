@@ -15,8 +15,8 @@ from airflow_platform import clean_environment, wait_until
 from observability.settings import load_settings
 from observability.store import open_store
 from observability.watch.facts import observed
-from observability.watch.witnesses import relays
-from observability.watch.witnesses.relays import EVERY_HOST, RelayHosts
+from observability.watch.sources import relays
+from observability.watch.sources.relays import EVERY_HOST, RelayHosts
 
 _AS_HOST = """
 import runpy, socket, sys

@@ -18,7 +18,7 @@ from observability.settings import load_settings
 from observability.store import open_store
 from observability.store.cluster import Cluster
 from observability.store.elasticsearch_setup import install
-from observability.watch.witnesses import relays
+from observability.watch.sources import relays
 
 _RELAY = """
 import runpy, socket, sys
@@ -30,7 +30,7 @@ runpy.run_module("observability.cli.relay", run_name="__main__")
 """
 _WATCH = """
 import runpy, sys
-from observability.watch.witnesses import relays
+from observability.watch.sources import relays
 relays._BUCKET_S = 1
 relays.RelayHosts.__init__.__kwdefaults__ |= {"every_s": 0.2, "silent_s": float(sys.argv.pop())}
 runpy.run_module("observability.cli", run_name="__main__")

@@ -17,15 +17,16 @@ from benchmarks.watched import failure
 from observability import contain
 from observability.journal import Journal
 from observability.settings import get_settings
-from observability.watch import book, incidents, schema
-from observability.watch.ledger import read_cursor
-from observability.watch.looker import Confirmer, Looker
-from observability.watch.rules_file import RulesFile
-from observability.watch.rules_in_force import usable_rules
-from observability.watch.rules_text import RulesError
+from observability.watch import incidents
+from observability.watch.ledger import records, schema
+from observability.watch.ledger.database import read_cursor
+from observability.watch.rules.in_force import usable_rules
+from observability.watch.rules.loader import RulesFile
+from observability.watch.rules.text import RulesError
+from observability.watch.sources.api import AirflowApi, ApiUnavailable
+from observability.watch.sources.poller import ApiPoller, KillConfirmer
+from observability.watch.sources.reconcile import Reconciler
 from observability.watch.watcher import Watcher
-from observability.watch.witnesses.api import AirflowApi, ApiUnavailable
-from observability.watch.witnesses.reconcile import Reconciler
 
 emit = import_module("observability.emit")  # the package's attribute of that name is the function
 
@@ -75,9 +76,9 @@ def test_a_watcher_that_is_started_while_the_rules_are_broken_goes_on_with_those
     with pytest.raises(RulesError):
         RulesFile(path)
     heir = Watcher(settings, ledger, usable_rules(path, ledger), None, api=None)
-    run_until(heir, lambda: asked(book.incidents))
+    run_until(heir, lambda: asked(records.incidents))
     assert list(heir._rules.rules.channels) == ["kept"]
-    assert [(one.family, "alerts.yaml:1" in one.reason) for one in asked(book.incidents)] == [("rules", True)]
+    assert [(one.family, "alerts.yaml:1" in one.reason) for one in asked(records.incidents)] == [("rules", True)]
 
 
 @pytest.mark.parametrize("what", ["observe", "elapse"])
@@ -105,7 +106,7 @@ def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_
         watcher.stop()
         running.join()
     assert sorted(one["title"] for one in told) == [
-        "1 observation was lost at watch.desk: ZeroDivisionError",
+        "1 observation was lost at watch.engine: ZeroDivisionError",
         "after: load failed: ValueError: no",
         "before: load failed: ValueError: no",
     ]
@@ -115,7 +116,7 @@ def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_
     "broken", [{"airflow.map_index": None}, {"@timestamp": "yesterday"}, {"airflow.map_index": "first"}]
 )
 def test_a_record_that_says_nothing_we_know_is_counted_and_the_next_is_read(settings, broken):
-    from observability.watch.witnesses.journal import JournalWitness
+    from observability.watch.sources.journal import JournalWitness
 
     contain.take_losses()
     journal, witness = Journal(settings.journal_directory), JournalWitness(settings.journal_directory)
@@ -163,7 +164,7 @@ def test_a_wait_is_as_long_after_a_jump_as_before(office):
     for jump in (3 * 3600.0, -15 * 86_400.0):
         office.now += jump
         with office.ledger.transaction(lock=True) as connection:
-            book.shift(connection, jump)
+            records.shift(connection, jump)
     office.pass_time(29 * 60, step=10)
     assert [kind for kind, *_ in office.said()] == ["opened"]
     office.pass_time(2 * 60, step=10)
@@ -173,7 +174,7 @@ def test_a_wait_is_as_long_after_a_jump_as_before(office):
 @pytest.fixture
 def looker(settings):
     api = AirflowApi("http://127.0.0.1:9")
-    return Looker(settings, Reconciler(api, settings.log_folder, RulesFile(None).rules.thresholds, "test"))
+    return ApiPoller(settings, Reconciler(api, settings.log_folder, RulesFile(None).rules.thresholds, "test"))
 
 
 def told(looker, ledger, *, stands=True):
@@ -228,10 +229,10 @@ class Asked:
 
 
 def test_a_death_is_asked_about_until_airflow_knows_whatever_goes_wrong_on_the_way(monkeypatch):
-    monkeypatch.setattr("observability.watch.looker._AGAIN_S", 0.05)
+    monkeypatch.setattr("observability.watch.sources.poller._AGAIN_S", 0.05)
     dead, heard = failed(sign="suspected"), queue.SimpleQueue()
     asked = Asked([], ApiUnavailable("later"), KeyError("state"), [failed()])
-    confirmer = Confirmer(asked, heard.put)
+    confirmer = KillConfirmer(asked, heard.put)
     confirmer.start()
     try:
         while heard.empty():
@@ -249,7 +250,7 @@ def test_a_death_is_asked_about_until_airflow_knows_whatever_goes_wrong_on_the_w
 
 def test_a_death_that_airflow_does_not_know_of_is_asked_about_less_and_less_and_a_new_one_at_once():
     old, new = failed(sign="suspected"), failed(sign="suspected", run="r2")
-    confirmer = Confirmer(Asked(), print)
+    confirmer = KillConfirmer(Asked(), print)
     asked = [now / 10 for now in range(400) if confirmer._due([old], now / 10)]
     assert asked == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 31.5, 39.5]
     assert confirmer._due([old, new], 39.6) == [new]

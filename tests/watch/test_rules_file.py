@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from observability.watch.rules_file import RulesFile
+from observability.watch.rules.loader import RulesFile
 
 COMPOSE = Path(__file__).resolve().parents[2] / "docker-compose.yml"
 RULES = """
@@ -89,7 +89,7 @@ _INSIDE = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from observability.watch.rules_file import RulesFile
+    from observability.watch.rules.loader import RulesFile
     inside, outside = map(Path, sys.argv[1:3])
     rules = RulesFile(inside)
     fresh = outside.with_name("alerts.yaml.new")

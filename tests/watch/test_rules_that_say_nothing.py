@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observability.watch.deadlines import beside_dag
-from observability.watch.route import RulesError, parse_rules, read_rules
-from observability.watch.rules_file import RulesFile
+from observability.watch.rules.config import RulesError, parse_rules, read_rules
+from observability.watch.rules.loader import RulesFile
 
 SECTIONS = {
     "channels": "channels: {file: {type: file}, log: {type: log}}",

@@ -13,10 +13,10 @@ from watch_office import RULES, Office, failed
 from observability.cli.alerts import app
 from observability.errors import ArgumentError
 from observability.settings import get_settings
-from observability.watch import schema
 from observability.watch.incidents import Incident
-from observability.watch.ledger import Ledger
-from observability.watch.route import Match, Window, matches
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger
+from observability.watch.rules.config import Match, Window, matches
 
 ONE = Incident(
     id="1", key="k", state="open", family="task", severity="error", cause="app", reason="", certainty=3,

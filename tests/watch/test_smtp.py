@@ -9,9 +9,9 @@ import pytest
 from smtp_server import MailServer
 from webhook_server import certificate
 
-from observability.watch.channels import smtp
-from observability.watch.channels.channel import ChannelError, ChannelRefused, Contact
-from observability.watch.messages import Message
+from observability.watch.notify.channels import smtp
+from observability.watch.notify.channels.channel import ChannelError, ChannelRefused, Contact
+from observability.watch.notify.messages import Message
 
 MESSAGE = Message(
     kind="opened", severity="error", title="load failed: ValueError: no", summary="no", dedup_key="i:1",

@@ -16,12 +16,12 @@ from observability.events import DagRunFailed, Identity, SchemaDrifted, TaskKill
 from observability.relay.relay import Relay
 from observability.settings import get_settings, load_settings
 from observability.store import Query, StoreError, open_store
-from observability.watch import schema
-from observability.watch.ledger import Ledger
-from observability.watch.messages import Message
-from observability.watch.rules_file import RulesFile
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import Ledger
+from observability.watch.notify.messages import Message
+from observability.watch.rules.loader import RulesFile
+from observability.watch.sources import store as store_source
 from observability.watch.watcher import Watcher
-from observability.watch.witnesses import store as store_source
 
 RULES = """
 timing: {storm_messages: 1000}
@@ -215,7 +215,7 @@ def test_an_incident_that_is_over_does_not_open_again_when_the_store_tells_of_it
     home.tell(drifted(1))
     look.step(look.said)
     with look.ledger.transaction() as connection:
-        look.watcher._desk.quiet(connection, time.time() + 2 * 86_400)
+        look.watcher._engine.quiet(connection, time.time() + 2 * 86_400)
     home.deliver()
     look.step(lambda: False, within=3)
     with look.ledger.transaction() as connection:

@@ -17,15 +17,15 @@ from watch_office import Office, run_ended
 from observability import attempts
 from observability.events import Identity, TaskFailed, TaskStarted, TaskSucceeded, ui_path
 from observability.identify import identify
+from observability.relay.sinks.killed_tasks import KilledTaskDetector
 from observability.relay.sinks.sink import Batch
-from observability.relay.sources.logs import log_stream
-from observability.relay.steps.witness import Witness
+from observability.relay.sources.files.airflow_logs import log_stream
 from observability.watch.facts import from_document
-from observability.watch.route import Thresholds
-from observability.watch.witnesses.api import AirflowApi
-from observability.watch.witnesses.logs import log_path
-from observability.watch.witnesses.people import OpenRun, People
-from observability.watch.witnesses.reconcile import Reconciler, Scene
+from observability.watch.rules.config import Thresholds
+from observability.watch.sources.api import AirflowApi
+from observability.watch.sources.logs import log_path
+from observability.watch.sources.people import OpenRun, People
+from observability.watch.sources.reconcile import Reconciler, Scene
 
 RECORDED = json.loads((Path(__file__).parents[1] / "recorded" / "airflow_3_4_loops.json").read_text())
 ROWS = RECORDED["rows"]
@@ -117,7 +117,7 @@ def log_document(one, line, label=None, **more):
 def death(one, label=None):
     told = []
     document = log_document(one, RECORDED["killed_log"][-1], label)
-    Witness(told.append).send(Batch("airflow.task", "a.log", "g", [b"i-1"], [document]))
+    KilledTaskDetector(told.append).send(Batch("airflow.task", "a.log", "g", [b"i-1"], [document]))
     [event] = told
     return event
 
@@ -175,7 +175,7 @@ def test_the_words_of_the_supervisor_of_3_4_are_understood_and_those_of_a_task_a
     for line in RECORDED["killed_log"][:-1]:
         forged = {**line, "event": "Process terminated by signal", "level": "critical", "signal": -9}
         batch = Batch("airflow.task", "a.log", "g", [b"i-1"], [log_document(KILLED, forged)])
-        Witness(told.append).send(batch)
+        KilledTaskDetector(told.append).send(batch)
     assert told == []
 
 

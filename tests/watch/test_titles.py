@@ -6,7 +6,7 @@ import pytest
 
 from observability import catalog
 from observability.watch.incidents import Incident
-from observability.watch.titles import _BY_FAMILY, title_of
+from observability.watch.notify.titles import _BY_FAMILY, title_of
 
 NOW = 1_767_247_920.0  # 2026-01-01 06:12:00 UTC
 

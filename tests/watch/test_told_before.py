@@ -9,7 +9,7 @@ from test_deadlines import HOUR, Clockwork
 from watch_office import failed
 
 from observability.watch.facts import Fact
-from observability.watch.route import CONDITIONS, Deadline
+from observability.watch.rules.config import CONDITIONS, Deadline
 
 MORNING = datetime(2026, 6, 1, 5, 0, tzinfo=timezone.utc).timestamp()
 
@@ -87,7 +87,7 @@ def played(ledger, condition, *, fails):
     deadline |= {"asset": "s3://b/k"} if condition.startswith("fresh") else {}
     deadline |= {} if condition.startswith("rows") else {"warn": 1}
     office = Clockwork(ledger, deadline, dags={"load": {}})
-    office.desk.teller.rules.deadlines.append(Deadline.model_validate(deadline))
+    office.engine.notifier.rules.deadlines.append(Deadline.model_validate(deadline))
     office.now = MORNING
     with ledger.transaction(lock=True) as connection:
         office.deadlines.check(connection, office.now)  # it was looked at before anything was due

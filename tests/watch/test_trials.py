@@ -105,13 +105,13 @@ def test_failures_by_the_hundred_in_three_runs_are_three_notices_and_all_are_lis
 
 def settled(watched, failures, within=60.0):
     """Count the failures that each incident lists, once all have been counted."""
-    from observability.watch import book
-    from observability.watch.ledger import Ledger
+    from observability.watch.ledger import records
+    from observability.watch.ledger.database import Ledger
 
     ledger, until = Ledger(f"sqlite:///{watched.home / 'ledger.db'}"), time.monotonic() + within
     while True:
         with ledger.transaction() as connection:
-            found = book.incidents(connection)
+            found = records.incidents(connection)
         if sum(one.count for one in found) >= failures or time.monotonic() > until:
             ledger.close()
             assert [one.count for one in found] == [len(one.members) for one in found]

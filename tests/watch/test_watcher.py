@@ -10,8 +10,8 @@ import pytest
 from benchmarks import storm, watcher_chaos
 from benchmarks.figure import Options
 from benchmarks.watched import Watched, failure
-from observability.watch.lease import Lease
-from observability.watch.ledger import Ledger, LedgerError, LedgerUnavailable
+from observability.watch.ledger.database import Ledger, LedgerError, LedgerUnavailable
+from observability.watch.ledger.lease import Lease
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_lease_of_another_host_of_the_same_name_is_left_while_it_beats(ledger,
 def test_a_ledger_of_a_newer_contrail_is_refused(tmp_path):
     from sqlalchemy import update
 
-    from observability.watch import schema
+    from observability.watch.ledger import schema
 
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     first = Ledger(url)
@@ -129,7 +129,7 @@ def test_a_ledger_that_does_not_answer_is_said_without_its_password():
 def test_a_transaction_that_fails_leaves_nothing(ledger):
     from sqlalchemy import insert, select
 
-    from observability.watch import schema
+    from observability.watch.ledger import schema
 
     with pytest.raises(ZeroDivisionError), ledger.transaction(lock=True) as connection:  # noqa: PT012 - that is the point
         connection.execute(insert(schema.cursors).values(name="x", value=1))

@@ -1,15 +1,15 @@
-"""A desk with a clock, and a ledger of its own."""
+"""A engine with a clock, and a ledger of its own."""
 
 from __future__ import annotations
 
 from sqlalchemy import insert, select
 
-from observability.watch import book, schema
-from observability.watch.desk import Desk
+from observability.watch.engine import IncidentEngine
 from observability.watch.facts import Fact
-from observability.watch.messages import Links, Message
-from observability.watch.notify import Teller
-from observability.watch.route import parse_rules
+from observability.watch.ledger import records, schema
+from observability.watch.notify.messages import Links, Message
+from observability.watch.notify.notifier import Notifier
+from observability.watch.rules.config import parse_rules
 
 RULES = """
 channels: {file: {type: file}, log: {type: log}}
@@ -25,20 +25,20 @@ class Office:
 
     def __init__(self, ledger, rules=RULES):
         self.ledger = ledger
-        self.desk = Desk(Teller(parse_rules(rules, "rules"), Links(airflow="http://airflow"), "test"))
+        self.engine = IncidentEngine(Notifier(parse_rules(rules, "rules"), Links(airflow="http://airflow"), "test"))
         self.now = 1_000_000.0
 
     def see(self, *facts):
         with self.ledger.transaction(lock=True) as connection:
-            self.desk.take(connection, facts, self.now)
-            self.desk.elapse(connection, self.now)
+            self.engine.take(connection, facts, self.now)
+            self.engine.elapse(connection, self.now)
 
     def pass_time(self, seconds, *, airflow_silent_s=0.0, step=1.0):
         until = self.now + seconds
         while self.now < until:
             self.now = min(until, self.now + step)
             with self.ledger.transaction(lock=True) as connection:
-                self.desk.elapse(connection, self.now, airflow_silent_s=airflow_silent_s)
+                self.engine.elapse(connection, self.now, airflow_silent_s=airflow_silent_s)
 
     def said(self, *states):
         """(kind, dag_id, task_id, cause) of each message, in order."""
@@ -68,11 +68,11 @@ class Office:
             connection.execute(insert(schema.silences).values(**row))
 
     def incidents_in(self, connection):
-        return book.incidents(connection)
+        return records.incidents(connection)
 
     def incidents(self):
         with self.ledger.transaction() as connection:
-            return book.incidents(connection)
+            return records.incidents(connection)
 
 
 def failed(dag="load", run="r1", task="t", **more):

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
 from observability import catalog
-from observability.airflow.ui import answers, boards, runbooks, words
+from observability.airflow.ui import boards, formatting, pages, runbooks
 from observability.airflow.ui.readable_store import ReadableStore
 from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader
 from observability.settings import get_settings
@@ -38,7 +38,7 @@ _POLICY = (
 _RIGHTS = {entity: Depends(requires_access_dag("GET", entity)) for entity in LOGS}
 """Airflow's own check of each right to the DAG that a route names."""
 _templates = Jinja2Templates(_HERE / "templates")
-_templates.env.filters.update(words.FILTERS | boards.FILTERS)
+_templates.env.filters.update(formatting.FILTERS | boards.FILTERS)
 _templates.env.globals.update(causes=catalog.CAUSES, labels=catalog.CAUSE_LABELS)
 _idle: LifoQueue[Store] = LifoQueue()
 """Open stores that no request uses. FastAPI answers one request in several threads, so a store serves one request at a
@@ -77,9 +77,11 @@ def rights_of(route: APIRoute) -> list[DagAccessEntity]:
     return [entities[depends.dependency] for depends in route.dependencies]
 
 
-def render(name: str, page: Any, links: words.Links | None = None, **more: Any) -> str:
+def render(name: str, page: Any, links: formatting.Links | None = None, **more: Any) -> str:
     """The page as HTML, without a request: what :mod:`benchmarks.pages` times."""
-    html: str = _templates.get_template(name).render(page=page, links=links or words.Links(), environment="", **more)
+    html: str = _templates.get_template(name).render(
+        page=page, links=links or formatting.Links(), environment="", **more
+    )
     return html
 
 
@@ -102,7 +104,7 @@ Readable = Annotated[ReadableStore, Depends(_read)]
 
 
 def _overview(request: Request, store: Readable) -> Response:
-    return _page(request, "overview.html", page=answers.overview(store), hides=_hides(store))
+    return _page(request, "overview.html", page=pages.overview(store), hides=_hides(store))
 
 
 def _board(request: Request, _user: GetUserDep, board: str, hours: Hours = None) -> Response:
@@ -138,15 +140,15 @@ def _hides(store: ReadableStore, dag_id: str | None = None) -> bool:
 
 
 def _dag(request: Request, store: Readable, dag_id: str) -> Response:
-    return _page(request, "dag.html", page=answers.dag_page(store, dag_id), hides=_hides(store, dag_id))
+    return _page(request, "dag.html", page=pages.dag_page(store, dag_id), hides=_hides(store, dag_id))
 
 
 def _run(request: Request, store: Readable, dag_id: str, run_id: str) -> Response:
-    return _page(request, "run.html", page=answers.run_page(store, dag_id, run_id), hides=_hides(store, dag_id))
+    return _page(request, "run.html", page=pages.run_page(store, dag_id, run_id), hides=_hides(store, dag_id))
 
 
 def _task(request: Request, store: Readable, dag_id: str, task_id: str) -> Response:
-    return _page(request, "task.html", page=answers.task_page(store, dag_id, task_id))
+    return _page(request, "task.html", page=pages.task_page(store, dag_id, task_id))
 
 
 def _task_instance(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a request holds
@@ -159,13 +161,15 @@ def _task_instance(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a r
     iteration: Iteration = None,
 ) -> Response:
     index = int(map_index) if map_index and map_index.lstrip("-").isdigit() else None
-    return _page(request, "task.html", page=answers.task_page(store, dag_id, task_id, run_id, index, iteration))
+    return _page(request, "task.html", page=pages.task_page(store, dag_id, task_id, run_id, index, iteration))
 
 
 def _page(request: Request, name: str, status: int = 200, **context: Any) -> Response:
     knobs = get_settings()
     root = request.scope.get("root_path", "").rstrip("/")
-    links = words.Links(root=root, airflow=root.removesuffix("/contrail"), kibana=knobs.contrail.kibana_url.rstrip("/"))
+    links = formatting.Links(
+        root=root, airflow=root.removesuffix("/contrail"), kibana=knobs.contrail.kibana_url.rstrip("/")
+    )
     told = {**context, "links": links, "environment": knobs.contrail.environment}
     return _templates.TemplateResponse(request, name, told, status_code=status)
 

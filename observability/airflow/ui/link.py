@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
 
+from observability.airflow.ui.formatting import Links
 from observability.airflow.ui.views import URL_PREFIX
-from observability.airflow.ui.words import Links
 from observability.settings import get_settings
 
 if TYPE_CHECKING:

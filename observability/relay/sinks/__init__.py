@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from observability.relay.sinks.sink import Answer, Batch, Rejected, Sink, SinkUnavailable, open_sink
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable, open_sink
 
-__all__ = ["Answer", "Batch", "Rejected", "Sink", "SinkUnavailable", "open_sink"]
+__all__ = ["Batch", "Rejected", "SendResult", "Sink", "SinkUnavailable", "open_sink"]

@@ -16,7 +16,7 @@ import orjson
 from botocore.exceptions import ClientError
 
 from observability.credentials import CredentialsError
-from observability.private import make_folder, replace_file
+from observability.owner_only_files import make_folder, replace_file
 from observability.relay.sinks.put_log_events import (
     FURTHEST_AHEAD_MS,
     MOST_BYTES,
@@ -31,7 +31,7 @@ from observability.relay.sinks.put_log_events import (
     sound,
     taken,
 )
-from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
 from observability.store.aws import AwsUnanswered, ask, group_name, logs_client, metrics_part, stream_name
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class CloudWatchSink:
         self._settled: dict[bytes, str] = {}
         self._absent: set[bytes] = set()
 
-    def send(self, batch: Batch) -> Answer:
+    def send(self, batch: Batch) -> SendResult:
         """Put the events of the batch that are not in their stream yet. Raises :class:`SinkUnavailable`."""
         where = group_name(self._settings, batch.dataset), stream_name(batch.source, batch.group)
         if len(self._settled) + len(self._absent) > _REMEMBERED_MOST:  # batches that never came again
@@ -296,9 +296,9 @@ class CloudWatchSink:
         times = milliseconds(documents, now, len(batch.prefix))
         return [_with_metrics(document, namespace, at) for document, at in zip(documents, times, strict=True)]
 
-    def _answer(self, batch: Batch) -> Answer:
+    def _answer(self, batch: Batch) -> SendResult:
         if not self._settled and not self._absent:
-            return Answer(len(batch.ids))
+            return SendResult(len(batch.ids))
         outcomes = [self._settled.pop(key, _STORED) for key in batch.ids]
         self._absent.difference_update(batch.ids)
         rejected = [
@@ -306,7 +306,7 @@ class CloudWatchSink:
             for at, why in enumerate(outcomes)
             if why not in {_STORED, _DUPLICATE}
         ]
-        return Answer(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
+        return SendResult(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
 
     def _open(self) -> Any:
         if self._client is None:

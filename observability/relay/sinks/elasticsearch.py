@@ -17,7 +17,7 @@ import orjson
 
 from observability import catalog
 from observability.credentials import CredentialsError
-from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
 from observability.relay.steps.key_budget import KeyBudget
 from observability.store.cluster import RELAY_PRIVILEGES, Cluster, ClusterUnreachable, Reply, open_cluster
 from observability.store.elasticsearch_templates import ALIASES
@@ -87,7 +87,7 @@ class ElasticsearchSink:
         self._failures: Counter[bytes] = Counter()
         self._ready: set[str] = set()
 
-    def send(self, batch: Batch) -> Answer:
+    def send(self, batch: Batch) -> SendResult:
         """Create the documents of the batch that are not in the stream yet. Raises :class:`SinkUnavailable`."""
         if batch.dataset not in self._ready:
             self._require_template(batch.dataset)
@@ -108,7 +108,7 @@ class ElasticsearchSink:
             todo = [index for index in todo if batch.ids[index] not in self._settled]
         raise AssertionError  # the loop ends inside
 
-    def send_all(self, batches: Sequence[Batch]) -> Answer:
+    def send_all(self, batches: Sequence[Batch]) -> SendResult:
         """Create the documents of all batches by one request."""
         if len(batches) == 1:
             return self.send(batches[0])
@@ -241,15 +241,15 @@ class ElasticsearchSink:
             raise _misshapen(reply) from error
         raise SinkUnavailable(f"{self._url} could not say which documents of {stream} it has: {_reason(reply)}")
 
-    def _answer(self, batch: Batch) -> Answer:
+    def _answer(self, batch: Batch) -> SendResult:
         self._relabelled.clear()
         self._moved.clear()
         if not self._settled:
-            return Answer(len(batch.ids))
+            return SendResult(len(batch.ids))
         outcomes = [self._settled.pop(key, _STORED) for key in batch.ids]
         self._failures.clear()
         rejected = [Rejected(at, why) for at, why in enumerate(outcomes) if why not in {_STORED, _DUPLICATE}]
-        return Answer(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
+        return SendResult(outcomes.count(_STORED), outcomes.count(_DUPLICATE), rejected)
 
 
 def open_sink(settings: Settings) -> ElasticsearchSink:

@@ -15,7 +15,7 @@ import orjson
 
 from observability.catalog import DATASETS, TAGS
 from observability.relay.checkpoint import Checkpoint
-from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable, joined
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable, joined
 from observability.store.schema import damaged, open_writer
 from observability.store.store import StoreError
 
@@ -60,11 +60,11 @@ class EmbeddedSink:
         except sqlite3.DatabaseError as error:
             raise SinkUnavailable(str(damaged(self._path, error))) from error
 
-    def send(self, batch: Batch) -> Answer:
+    def send(self, batch: Batch) -> SendResult:
         """Store the batch, each document once."""
         return self.send_all([batch])
 
-    def send_all(self, batches: Sequence[Batch]) -> Answer:
+    def send_all(self, batches: Sequence[Batch]) -> SendResult:
         """Store the batches in one transaction."""
         connection = self._open()
         try:
@@ -126,7 +126,7 @@ class EmbeddedSink:
         if connection.in_transaction:
             connection.execute("rollback")
 
-    def _store(self, connection: sqlite3.Connection, batch: Batch) -> Answer:
+    def _store(self, connection: sqlite3.Connection, batch: Batch) -> SendResult:
         rejected: list[Rejected] = []
         before = connection.total_changes
         extra = 0
@@ -141,7 +141,7 @@ class EmbeddedSink:
             rows = list(_events(batch, rejected))
             connection.executemany(_INSERT_EVENT, rows)
         stored = connection.total_changes - before - extra
-        return Answer(stored, len(rows) - stored, rejected)
+        return SendResult(stored, len(rows) - stored, rejected)
 
     def _lines(self, connection: sqlite3.Connection, batch: Batch, rejected: list[Rejected]) -> tuple[list[_Row], int]:
         prefix, cut = batch.prefix, len(batch.prefix)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from observability.settings import Settings
 
-__all__ = ["Answer", "Batch", "GatheringSink", "Rejected", "Sink", "SinkUnavailable", "joined", "open_sink"]
+__all__ = ["Batch", "GatheringSink", "Rejected", "SendResult", "Sink", "SinkUnavailable", "joined", "open_sink"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SendResult:
     """The result of a batch: stored + duplicates + rejected = documents given."""
 
     stored: int
@@ -60,7 +60,7 @@ class Sink(Protocol):
 
     name: str
 
-    def send(self, batch: Batch) -> Answer:
+    def send(self, batch: Batch) -> SendResult:
         """Store the batch, each document once. Raises :class:`SinkUnavailable` when nothing can be said."""
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class Sink(Protocol):
 class GatheringSink(Sink, Protocol):
     """A service to which many small files go at the cost of one."""
 
-    def send_all(self, batches: Sequence[Batch]) -> Answer:
+    def send_all(self, batches: Sequence[Batch]) -> SendResult:
         """As :meth:`Sink.send`, for files of one dataset; ``rejected`` counts through all batches."""
 
 
@@ -81,13 +81,13 @@ _MODULES = {
 }
 
 
-def joined(batches: Sequence[Batch], answers: Sequence[Answer]) -> Answer:
+def joined(batches: Sequence[Batch], answers: Sequence[SendResult]) -> SendResult:
     """The answers for some batches as one for all of them."""
     rejected, before = [], 0
     for batch, answer in zip(batches, answers, strict=True):
         rejected += [replace(one, index=before + one.index) for one in answer.rejected]
         before += len(batch.ids)
-    return Answer(sum(one.stored for one in answers), sum(one.duplicates for one in answers), rejected)
+    return SendResult(sum(one.stored for one in answers), sum(one.duplicates for one in answers), rejected)
 
 
 def open_sink(name: str, settings: Settings) -> Sink:

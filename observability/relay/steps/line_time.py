@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from observability.relay.sources.file import TailedFile
+    from observability.relay.sources.files.tailed_file import TailedFile
 
 __all__ = [
     "ANSI",

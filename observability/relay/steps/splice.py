@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from observability.relay.steps.identify import document_id
+from observability.relay.sources.files.fingerprint import document_id
 from observability.relay.steps.line_time import (
     ANSI,
     Around,
@@ -30,12 +30,12 @@ from observability.relay.steps.line_time import (
 from observability.relay.steps.own_keys import is_unusual, stored_name
 
 if TYPE_CHECKING:
-    from observability.relay.sources.file import TailedFile
+    from observability.relay.sources.files.tailed_file import TailedFile
 
 __all__ = [
     "MOST_LINE_BYTES",
     "PIECE_BYTES",
-    "Spliced",
+    "EncodedLines",
     "add_pieces",
     "entry_of",
     "origin_of",
@@ -59,7 +59,7 @@ _SPLICED = re.compile(rb'"offset":(\d+),"@timestamp":("[^"]{27}"),')
 
 
 @dataclass(slots=True)
-class Spliced:
+class EncodedLines:
     """Documents of a stretch of one file and their ids; ``rewritten`` took the slow path, ``split`` were too long.
 
     ``latest`` is the ``offset`` of the last one.
@@ -71,7 +71,7 @@ class Spliced:
     split: int = 0
     latest: int = 0
 
-    def extend(self, other: Spliced) -> None:
+    def extend(self, other: EncodedLines) -> None:
         """Take in the documents of what follows."""
         self.ids += other.ids
         self.documents += other.documents
@@ -80,13 +80,13 @@ class Spliced:
         self.latest = other.latest
 
 
-def splice(file: TailedFile, chunk: bytes, offset: int, around: Around = _NOTHING, latest: int = 0) -> Spliced:
+def splice(file: TailedFile, chunk: bytes, offset: int, around: Around = _NOTHING, latest: int = 0) -> EncodedLines:
     """The documents of ``chunk``, whole lines that begin at byte ``offset`` of ``file``.
 
     ``around`` gives what stands around the chunk, for lines that continue an entry there; ``latest`` is the ``offset``
     of the last document before it, 0 where there is none.
     """
-    out = Spliced()
+    out = EncodedLines()
     times = Times(file, chunk, offset, around, _own_time)
     identity, here = b"%b-%%d" % (file.id_prefix).encode(), offset
     prefix = file.stream.prefix + b'"offset":'
@@ -131,7 +131,7 @@ def _taken_apart(latest: int) -> tuple[bytes, int]:
 
 
 def add_pieces(  # noqa: PLR0913, PLR0917 - a place in a file
-    out: Spliced,
+    out: EncodedLines,
     file: TailedFile,
     line: bytes,
     offset: int,
@@ -186,7 +186,7 @@ def whole_end(line: bytes, end: int) -> int:
     return end
 
 
-def _slow(out: Spliced, file: TailedFile, line: bytes, offset: int, times: Times) -> None:
+def _slow(out: EncodedLines, file: TailedFile, line: bytes, offset: int, times: Times) -> None:
     fields = _fields(line) if len(line) <= MOST_LINE_BYTES else None
     entry = _entry_of(fields, line, offset, times, file)
     place = after(out.latest, entry)

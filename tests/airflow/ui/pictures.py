@@ -15,9 +15,9 @@ from chromium import api_server, filled, logged_in  # noqa: E402 - found by the 
 from filled import carried, emit_drills  # noqa: E402
 
 from observability.airflow.ui import boards  # noqa: E402
-from observability.cli.platform.api import Api  # noqa: E402
-from observability.cli.platform.keys import password  # noqa: E402
-from observability.cli.platform.layout import Layout  # noqa: E402
+from observability.local.api import Api  # noqa: E402
+from observability.local.keys import password  # noqa: E402
+from observability.local.layout import Layout  # noqa: E402
 
 WIDTH, TALLEST = 1280, 2600
 PHONE = 390

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from api_server import api_server
 
-from observability.airflow.ui.words import Links, web
+from observability.airflow.ui.formatting import Links, web
 
 pytestmark = pytest.mark.airflow
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import orjson
 import pytest
 
-from observability.airflow.ui import answers
+from observability.airflow.ui import pages
 from observability.events import (
     DagRunFailed,
     DagRunOverdue,
@@ -69,7 +69,7 @@ def failure(who, minutes, cause="app"):
 
 def test_a_task_that_failed_is_failing_now(written):
     store = written(failure(task(), 5))
-    page = answers.overview(store, lambda _: True)
+    page = pages.overview(store, lambda _: True)
     assert [event["airflow.task_id"] for event in page.broken] == ["load"]
     assert page.tiles["failing now"] == 1
     assert page.causes == {"app": 1}
@@ -81,26 +81,26 @@ def test_a_run_that_did_not_begin_when_due_is_late_until_one_begins(written):
         DagRunOverdue(identity=dag, time=at(5), reason="due 06:00"),
         DagRunOverdue(identity=Identity(dag_id="other"), time=at(5), reason="due 07:00"),
     )
-    page = answers.overview(store, {"flights"}.__contains__)
+    page = pages.overview(store, {"flights"}.__contains__)
     assert ([event["event.reason"] for event in page.late], page.tiles["late"]) == (["due 06:00"], 1)
     over = written(DagRunStarted(identity=Identity(dag_id="flights", run_id="r1"), time=at(1)))
-    assert [event["airflow.dag_id"] for event in answers.overview(over, lambda _: True).late] == ["other"]
+    assert [event["airflow.dag_id"] for event in pages.overview(over, lambda _: True).late] == ["other"]
 
 
 def test_a_run_that_failed_says_why_on_the_page_of_its_dag(written):
     who = Identity(dag_id="flights", run_id="r1")
     store = written(DagRunFailed(identity=who, time=at(1), reason="all tasks deadlocked"))
-    assert [run["why"] for run in answers.dag_page(store, "flights").runs] == ["all tasks deadlocked"]
+    assert [run["why"] for run in pages.dag_page(store, "flights").runs] == ["all tasks deadlocked"]
 
 
 def test_a_task_that_succeeded_since_is_not_failing_now(written):
     store = written(failure(task(), 5), TaskSucceeded(identity=task("r2"), time=at(1)))
-    assert answers.overview(store, lambda _: True).broken == []
+    assert pages.overview(store, lambda _: True).broken == []
 
 
 def test_the_overview_holds_nothing_of_a_dag_that_the_reader_may_not_read(written):
     store = written(failure(task(dag="secret"), 5))
-    page = answers.overview(store, {"flights"}.__contains__)
+    page = pages.overview(store, {"flights"}.__contains__)
     assert (page.broken, page.tiles["tasks failed"]) == ([], 0)
 
 
@@ -115,7 +115,7 @@ def test_an_incident_that_was_resolved_is_not_open(written):
         IncidentResolved(identity=who, time=at(1), incident_state="resolved", **opened),
         dataset="contrail.alert",
     )
-    assert [event["incident.id"] for event in answers.overview(store, lambda _: True).incidents] == ["i2"]
+    assert [event["incident.id"] for event in pages.overview(store, lambda _: True).incidents] == ["i2"]
 
 
 def test_a_deadline_that_recovered_is_not_late(written):
@@ -126,7 +126,7 @@ def test_a_deadline_that_recovered_is_not_late(written):
         DeadlineRecovered(identity=who, time=at(1), deadline="daily", discriminator="daily", reason="done"),
         dataset="contrail.alert",
     )
-    assert [event["deadline.name"] for event in answers.overview(store, lambda _: True).late] == ["hourly"]
+    assert [event["deadline.name"] for event in pages.overview(store, lambda _: True).late] == ["hourly"]
 
 
 def test_a_dag_shows_its_runs_with_their_rows_and_causes(written):
@@ -139,7 +139,7 @@ def test_a_dag_shows_its_runs_with_their_rows_and_causes(written):
             identity=Identity(dag_id="flights", run_id="r2"), time=at(5), reason="x", duration_ns=1_000_000_000
         ),
     )
-    page = answers.dag_page(store, "flights")
+    page = pages.dag_page(store, "flights")
     assert [(run["run_id"], run["state"], run["duration_ms"]) for run in page.runs] == [
         ("r1", "success", 60_000.0),
         ("r2", "failed", 1000.0),
@@ -162,7 +162,7 @@ def test_a_run_lists_each_attempt_once_with_the_fuller_account(written):
         TaskKilled(identity=task(task_id="other"), time=at(7), cause="killed", reason="SIGKILL"),
     )
     found = [
-        (attempt.task_id, attempt.state, attempt.cause) for attempt in answers.run_page(store, "flights", "r1").attempts
+        (attempt.task_id, attempt.state, attempt.cause) for attempt in pages.run_page(store, "flights", "r1").attempts
     ]
     assert found == [("load", "failed", "killed"), ("other", "killed", "killed")]
 
@@ -172,27 +172,27 @@ def test_an_attempt_that_runs_is_shown_until_its_run_is_over(written):
     going = TaskStarted(identity=task("r2", "slow"), time=at(4))
     store = written(failure(task("r2"), 5), DagRunStarted(identity=run, time=at(6)), going)
 
-    page = answers.run_page(store, "flights", "r2")
+    page = pages.run_page(store, "flights", "r2")
     assert [(attempt.task_id, attempt.state) for attempt in page.attempts] == [("load", "failed"), ("slow", "running")]
-    assert answers.task_page(store, "flights", "slow", "r2").verdict.state == "running"
-    assert [(one["run_id"], one["state"]) for one in answers.dag_page(store, "flights").runs] == [("r2", "running")]
+    assert pages.task_page(store, "flights", "slow", "r2").verdict.state == "running"
+    assert [(one["run_id"], one["state"]) for one in pages.dag_page(store, "flights").runs] == [("r2", "running")]
 
     over = written(DagRunFailed(identity=run, time=at(1), reason="x"))
-    assert [attempt.task_id for attempt in answers.run_page(over, "flights", "r2").attempts] == ["load"]
-    assert answers.task_page(over, "flights", "slow", "r2").verdict is None
-    assert [one["state"] for one in answers.dag_page(over, "flights").runs] == ["failed"]
+    assert [attempt.task_id for attempt in pages.run_page(over, "flights", "r2").attempts] == ["load"]
+    assert pages.task_page(over, "flights", "slow", "r2").verdict is None
+    assert [one["state"] for one in pages.dag_page(over, "flights").runs] == ["failed"]
 
 
 def test_a_task_says_how_often_the_same_error_was_seen_before(written):
     store = written(failure(task("r0"), 500), failure(task("r1"), 5))
-    page = answers.task_page(store, "flights", "load", "r1")
+    page = pages.task_page(store, "flights", "load", "r1")
     assert (page.verdict.cause, page.seen_before) == ("app", 1)
 
 
 def test_a_step_stands_beside_what_it_usually_does(written):
     usual = [StepMeasured(identity=task(f"u{n}"), time=at(100 - n), step="load", rows_out=100) for n in range(5)]
     store = written(*usual, StepMeasured(identity=task("r1"), time=at(1), step="load", rows_out=10))
-    (step,) = answers.task_page(store, "flights", "load", "r1").steps
+    (step,) = pages.task_page(store, "flights", "load", "r1").steps
     assert (step.usual_rows_out, step.unusual) == (100, True)
 
 
@@ -200,9 +200,9 @@ def test_rejected_rows_are_shown_with_their_rule(written):
     store = written(
         RowsRejected(identity=task(), time=at(1), step="validate", rule="air_time_positive", rows_rejected=17)
     )
-    assert [event["etl.rule"] for event in answers.run_page(store, "flights", "r1").rejected] == ["air_time_positive"]
+    assert [event["etl.rule"] for event in pages.run_page(store, "flights", "r1").rejected] == ["air_time_positive"]
 
 
 def test_a_task_that_never_ran_has_no_verdict(written):
-    page = answers.task_page(written(failure(task(), 5)), "flights", "unknown")
+    page = pages.task_page(written(failure(task(), 5)), "flights", "unknown")
     assert (page.verdict, page.attempts, page.lines) == (None, [], [])

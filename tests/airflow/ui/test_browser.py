@@ -13,9 +13,9 @@ from selenium.webdriver.support import expected_conditions as expect
 from selenium.webdriver.support.ui import WebDriverWait
 
 from observability.airflow.ui import boards
-from observability.cli.platform.api import Api
-from observability.cli.platform.keys import password
-from observability.cli.platform.layout import Layout
+from observability.local.api import Api
+from observability.local.keys import password
+from observability.local.layout import Layout
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser]
 

@@ -10,7 +10,7 @@ import pytest
 from observability import catalog
 from observability.airflow.ui.runbooks import names, runbook
 from observability.watch.incidents import Incident
-from observability.watch.messages import Links
+from observability.watch.notify.messages import Links
 
 LINKS = Links(airflow="https://host/airflow")
 

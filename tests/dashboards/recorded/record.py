@@ -15,10 +15,10 @@ sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1])]
 
 from chromium import api_server  # noqa: E402 - found by the line above
 
-from observability.cli.platform.api import Api  # noqa: E402
-from observability.cli.platform.environment import environment  # noqa: E402
-from observability.cli.platform.keys import password  # noqa: E402
-from observability.cli.platform.layout import Layout  # noqa: E402
+from observability.local.api import Api  # noqa: E402
+from observability.local.environment import environment  # noqa: E402
+from observability.local.keys import password  # noqa: E402
+from observability.local.layout import Layout  # noqa: E402
 from observability.settings import load_settings  # noqa: E402
 
 LISTS = {

@@ -23,7 +23,7 @@ TASK = """
 from datetime import datetime, timezone
 from observability import emit
 from observability.events import Identity, TaskFailed, TaskStarted, TaskSucceeded
-from observability.relay.deadletters import DeadLetters
+from observability.relay.dead_letters import DeadLetters
 from observability.settings import get_settings
 
 when = datetime.now(timezone.utc)

@@ -38,9 +38,9 @@ from observability.store.cluster import Cluster, Reply, open_cluster
 from observability.store.elasticsearch import ElasticsearchStore
 from observability.store.store import Query, StoreError
 from observability.store.tables import Ask
-from observability.watch.route import Thresholds
-from observability.watch.witnesses.api import AirflowApi, ApiError
-from observability.watch.witnesses.reconcile import Reconciler, Scene
+from observability.watch.rules.config import Thresholds
+from observability.watch.sources.api import AirflowApi, ApiError
+from observability.watch.sources.reconcile import Reconciler, Scene
 
 __all__ = ["ANSWERS", "ANSWER_TARGETS", "STATUSES"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from observability.journal import frame
-from observability.relay.sources.statsd_spool import _header
+from observability.relay.sources.statsd.spool import _header
 
 __all__ = ["CORPUS", "TOKENS"]
 

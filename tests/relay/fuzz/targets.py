@@ -24,16 +24,16 @@ import orjson
 from observability import redact
 from observability.contain import take_losses
 from observability.journal import Journal, frame, frames
-from observability.relay.sources.file import TailedFile
-from observability.relay.sources.journal import journal_stream, record_id
-from observability.relay.sources.logs import log_stream
-from observability.relay.sources.statsd import Statsd
-from observability.relay.sources.statsd_spool import _read, _records
-from observability.relay.steps.identify import identify
+from observability.relay.sources.files.airflow_logs import log_stream
+from observability.relay.sources.files.fingerprint import identify
+from observability.relay.sources.files.journal import journal_stream, record_id
+from observability.relay.sources.files.tail import Cursor, Replaced, read
+from observability.relay.sources.files.tailed_file import TailedFile
+from observability.relay.sources.statsd.listener import Statsd
+from observability.relay.sources.statsd.spool import _read, _records
 from observability.relay.steps.line_time import origin_of
 from observability.relay.steps.own_keys import user_keys
 from observability.relay.steps.splice import repair, splice
-from observability.relay.tail import Cursor, Replaced, read
 
 __all__ = ["TARGETS"]
 

@@ -38,10 +38,10 @@ from observability.journal import Journal
 from observability.relay.relay import Relay
 from observability.settings import get_settings
 from observability.store import Query, StoreError, open_store
-from observability.watch.ledger import Ledger
-from observability.watch.rules_file import RulesFile
+from observability.watch.ledger.database import Ledger
+from observability.watch.rules.loader import RulesFile
+from observability.watch.sources.api import AirflowApi
 from observability.watch.watcher import Watcher
-from observability.watch.witnesses.api import AirflowApi
 
 GOOD = "dag_id=good/run_id=r/task_id=t/attempt=1.log"
 USUAL_S = 60.0
@@ -220,8 +220,8 @@ def the_law_holds(  # noqa: PLR0913 - what is put before it
             until(lambda: harmed_store.asked >= HARMED, True)
             harmed_store.harms = lambda _path: False
             until(lambda: arrived(settings), ARRIVED)
-        until(lambda: [lane.account.trouble for lane in relay.lanes], [""] * len(relay.lanes))
-        assert all(thread.is_alive() for thread in (*relay.lanes, relay.statsd, *threads))
+        until(lambda: [worker.account.trouble for worker in relay.workers], [""] * len(relay.workers))
+        assert all(thread.is_alive() for thread in (*relay.workers, relay.statsd, *threads))
         settled = losses(stored or settings)
         time.sleep(3 * 1.5)  # three times the longest pause between two tries
         again = {key: number - settled.get(key, 0) for key, number in losses(stored or settings).items()}

@@ -27,7 +27,7 @@ from observability import catalog
 from observability.relay.sinks import cloudwatch, put_log_events
 from observability.relay.sinks.cloudwatch import CloudWatchSink
 from observability.relay.sinks.put_log_events import MOST_BYTES, OVERHEAD, Chunk, chunks, in_order, milliseconds, sound
-from observability.relay.sinks.sink import Answer, Batch, SinkUnavailable
+from observability.relay.sinks.sink import Batch, SendResult, SinkUnavailable
 from observability.settings import load_settings
 from observability.store.aws import CALLS, group_name, iam_policy, logs_client, metrics_part, stream_name
 
@@ -98,7 +98,7 @@ def test_a_batch_goes_to_the_stream_of_its_try_with_retention_set():
     with StrictCloudWatch() as fake:
         answer = connected(fake.url).send(lines(0, 100))
 
-    assert answer == Answer(stored=100)
+    assert answer == SendResult(stored=100)
     assert list(fake.streams) == [("/contrail/test/airflow.task", NAME.replace(":", "_"))]
     assert fake.groups == {"/contrail/test/airflow.task": 30}
     assert numbers(fake) == list(range(100))
@@ -130,7 +130,7 @@ def test_what_the_client_is_made_of_is_left_out_of_collections_until_it_is_close
 def test_a_big_batch_is_cut_within_every_limit():
     with StrictCloudWatch() as fake:
         answer = connected(fake.url).send(lines(0, 25_000))
-        assert answer == Answer(stored=25_000)
+        assert answer == SendResult(stored=25_000)
         connected(fake.url).send(lines(25_000, 25_020, padding="é" * 100_000))
 
     assert fake.violations == []
@@ -216,7 +216,7 @@ def test_a_clock_that_is_wrong_costs_its_lines_with_the_reason_and_none_after_it
 
     assert (refused.stored, [one.index for one in refused.rejected]) == (0, list(range(50)))
     assert {one.reason for one in refused.rejected} == {reason}
-    assert taken == Answer(stored=50)
+    assert taken == SendResult(stored=50)
     assert numbers(fake) == list(range(50, 100))
     assert fake.violations == []
 
@@ -304,7 +304,7 @@ def test_after_a_crash_what_the_stream_holds_is_not_sent_again():
 
         answer = connected(fake.url).send(replace(lines_at_noon(0, 1000), resent=True))
 
-    assert answer == Answer(stored=300, duplicates=700)
+    assert answer == SendResult(stored=300, duplicates=700)
     assert numbers(fake) == list(range(1000))
 
 

@@ -11,7 +11,7 @@ from fault_proxy import FAULTS, FaultProxy
 
 from observability.credentials import Credentials
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
-from observability.relay.sinks.sink import Answer, Batch, SinkUnavailable
+from observability.relay.sinks.sink import Batch, SendResult, SinkUnavailable
 from observability.store.cluster import Cluster, Reply
 from observability.store.elasticsearch_setup import install
 
@@ -101,7 +101,7 @@ def test_stores_a_batch_in_its_data_stream(sink, cluster, environment):
 
     answer = sink.send(batch)
 
-    assert answer == Answer(stored=100)
+    assert answer == SendResult(stored=100)
     assert stored(cluster, environment) == batch.ids
 
 
@@ -110,7 +110,7 @@ def test_a_batch_sent_twice_is_stored_once(sink, cluster, environment):
 
     answer = sink.send(lines(0, 100))
 
-    assert answer == Answer(stored=0, duplicates=100)
+    assert answer == SendResult(stored=0, duplicates=100)
     assert stored(cluster, environment) == lines(0, 100).ids
 
 
@@ -120,7 +120,7 @@ def test_a_resend_across_a_rollover_doubles_nothing(sink, cluster, environment):
 
     answer = sink.send(resent(lines(0, 150)))
 
-    assert answer == Answer(stored=50, duplicates=100)
+    assert answer == SendResult(stored=50, duplicates=100)
     assert stored(cluster, environment) == lines(0, 150).ids
 
 
@@ -149,7 +149,7 @@ def test_a_users_key_that_changes_its_type_costs_nothing(sink):
 
     answer = sink.send(Batch("airflow.task", "a", "a", [b"t-%d" % at for at in range(7)], documents))
 
-    assert answer == Answer(stored=7)
+    assert answer == SendResult(stored=7)
 
 
 def test_a_users_key_named_like_an_alias_moves_to_labels(sink, cluster, environment):
@@ -157,7 +157,7 @@ def test_a_users_key_named_like_an_alias_moves_to_labels(sink, cluster, environm
 
     answer = sink.send(Batch("airflow.task", "a", "a", [b"a-0", *lines(0, 3).ids], [document, *lines(0, 3).documents]))
 
-    assert answer == Answer(stored=4)
+    assert answer == SendResult(stored=4)
     cluster.send("POST", f"/logs-airflow.task-{environment}/_refresh")
     source = cluster.ask("POST", f"/logs-airflow.task-{environment}/_search", {"query": {"ids": {"values": ["a-0"]}}})
     found = source["hits"]["hits"][0]["_source"]
@@ -174,7 +174,7 @@ def test_the_flood_stage_block_is_waited_out(sink, cluster, environment):
     cluster.ask("PUT", f"/{stream}/_settings", {"index.blocks.read_only_allow_delete": None})
     answer = sink.send(resent(lines(10, 20)))
 
-    assert answer == Answer(stored=10)
+    assert answer == SendResult(stored=10)
     assert stored(cluster, environment) == lines(0, 20).ids
 
 
@@ -304,4 +304,4 @@ def test_an_average_over_whole_and_fractional_numbers_is_right(numbers, mean, si
 @pytest.mark.parametrize("number", [2**63, 2**64, 2**200, -(2**70)])
 def test_a_number_larger_than_any_type_costs_no_line(number, sink, cluster, environment):
     document = b'{"@timestamp":"2026-03-01T12:00:00.000001Z","event":"x","big":%d}' % number
-    assert sink.send(Batch("airflow.task", "f", "g", [b"n-1"], [document])) == Answer(1)
+    assert sink.send(Batch("airflow.task", "f", "g", [b"n-1"], [document])) == SendResult(1)

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
-from observability.relay.sinks.sink import Answer, Batch, Rejected, SinkUnavailable
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
 from observability.store.cluster import ClusterUnreachable, Reply
 
 TEMPLATE = (200, {"index_templates": [{"name": "contrail"}]})
@@ -60,7 +60,7 @@ def sink_of(script):
 
 def test_a_batch_is_one_request_of_creates_into_its_stream():
     script = Script(TEMPLATE, bulk(201, 201))
-    assert sink_of(script).send(batch(2)) == Answer(2)
+    assert sink_of(script).send(batch(2)) == SendResult(2)
     method, path, body, media = script.asked[1]
     assert (method, path, media) == ("POST", "/logs-etl.event-prod/_bulk", "x-ndjson")
     assert body == b'{"create":{"_id":"id0"}}\n{"n":0}\n{"create":{"_id":"id1"}}\n{"n":1}\n'
@@ -69,7 +69,7 @@ def test_a_batch_is_one_request_of_creates_into_its_stream():
 def test_the_template_is_asked_for_once():
     script = Script(TEMPLATE, bulk(201), bulk(201))
     sink = sink_of(script)
-    assert [sink.send(batch(1)), sink.send(batch(1))] == [Answer(1), Answer(1)]
+    assert [sink.send(batch(1)), sink.send(batch(1))] == [SendResult(1), SendResult(1)]
     assert [method for method, *_ in script.asked] == ["GET", "POST", "POST"]
 
 
@@ -83,12 +83,12 @@ def test_without_its_template_nothing_is_written_and_the_remedy_is_named():
 def test_each_document_counts_by_its_own_answer():
     script = Script(TEMPLATE, bulk(201, 409, (400, PARSING), 200))
     reason = "document_parsing_exception: [1:2] no: not a number"
-    assert sink_of(script).send(batch(4)) == Answer(2, 1, [Rejected(2, reason)])
+    assert sink_of(script).send(batch(4)) == SendResult(2, 1, [Rejected(2, reason)])
 
 
 def test_only_what_was_refused_for_now_is_sent_again():
     script = Script(TEMPLATE, bulk(201, (429, {"type": "busy", "reason": "full"}), 201), bulk(201))
-    assert sink_of(script).send(batch(3)) == Answer(3)
+    assert sink_of(script).send(batch(3)) == SendResult(3)
     assert script.ids() == [["id0", "id1", "id2"], ["id1"]]
 
 
@@ -98,7 +98,7 @@ def test_what_stays_refused_for_now_is_left_to_the_relay_and_the_rest_is_not_sen
     sink = sink_of(script)
     with pytest.raises(SinkUnavailable, match=item[1]["type"]):
         sink.send(batch(2))
-    assert sink.send(batch(2)) == Answer(2)
+    assert sink.send(batch(2)) == SendResult(2)
     assert script.ids() == [["id0", "id1"], ["id1"], ["id1"]]
 
 
@@ -113,7 +113,7 @@ def test_a_request_that_is_too_large_is_halved_and_one_document_that_is_too_larg
 
 def test_what_may_have_been_stored_is_looked_up_first():
     script = Script(TEMPLATE, (200, {}), (200, {"hits": {"hits": [{"_id": "id1"}]}}), bulk(201, 201))
-    assert sink_of(script).send(batch(3, resent=True)) == Answer(2, 1)
+    assert sink_of(script).send(batch(3, resent=True)) == SendResult(2, 1)
     paths = [path for _, path, *_ in script.asked[1:]]
     assert paths == [f"/logs-etl.event-prod/{one}" for one in ("_refresh", "_search", "_bulk")]
     assert orjson.loads(script.asked[2][2])["query"] == {"ids": {"values": ["id0", "id1", "id2"]}}

@@ -45,7 +45,7 @@ def carry(elasticsearch_url, tmp_path, logs):
             cluster.send("POST", f"/*-{environment}/_refresh")
             with closing(open_store(settings)) as store:
                 found = list(store.documents(Query("airflow.task", where={"log.file.path": TASK})))
-            return relay.lanes[0].account, found
+            return relay.workers[0].account, found
 
         def hits(field, value):
             body = {"query": {"term": {field: value}}}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from observability import contain
 from observability.contain import take_losses
 from observability.journal import Journal, frames
-from observability.relay import series
-from observability.relay.sources.statsd import Statsd, StatsdUnavailable
+from observability.relay.sources.statsd import series
+from observability.relay.sources.statsd.listener import Statsd, StatsdUnavailable
 from observability.settings import load_settings
 
 

@@ -20,8 +20,8 @@ from strict_cloudwatch import StrictCloudWatch
 from observability.contain import take_losses
 from observability.journal import Journal, frames
 from observability.relay.relay import read_status
-from observability.relay.sources.statsd import Statsd
-from observability.relay.sources.statsd_spool import StatsdSpool
+from observability.relay.sources.statsd.listener import Statsd
+from observability.relay.sources.statsd.spool import StatsdSpool
 
 
 def wait_until(true, seconds=60.0):
@@ -259,7 +259,7 @@ def test_a_gauge_with_a_sign_goes_on_after_a_restart(listen, tmp_path):
 
 
 def test_an_interval_that_receives_too_much_for_its_file_ends_early(listen, tmp_path, monkeypatch):
-    monkeypatch.setattr("observability.relay.sources.statsd._MOST_SPOOL_BYTES", 2_000)
+    monkeypatch.setattr("observability.relay.sources.statsd.listener._MOST_SPOOL_BYTES", 2_000)
     statsd = listen(interval_s=3600)
     statsd.start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

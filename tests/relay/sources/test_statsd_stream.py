@@ -8,8 +8,8 @@ from statsd import UnixSocketStatsClient
 
 from observability.contain import take_losses
 from observability.journal import Journal
-from observability.relay.sources.statsd import Statsd, StatsdUnavailable
-from observability.relay.sources.statsd_stream import StatsdStream
+from observability.relay.sources.statsd.listener import Statsd, StatsdUnavailable
+from observability.relay.sources.statsd.stream import StatsdStream
 
 
 @pytest.fixture

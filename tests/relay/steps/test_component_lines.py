@@ -1,8 +1,8 @@
 import orjson
 import pytest
 
+from observability.relay.sources.files.tail import Cursor, read
 from observability.relay.steps.component_lines import without_echo
-from observability.relay.tail import Cursor, read
 
 IDS = {"run_id": "r1", "try_number": 1, "ti_id": "01a21b5b-58f8-7488-827c-b1b532c2afb2", "task_id": "t", "dag_id": "d"}
 PLAIN_IDS = "dag_id=d map_index=-1 run_id=r1 task_id=t ti_id=01a21b5b-58f8-7488-827c-b1b532c2afb2 try_number=1"
@@ -26,7 +26,7 @@ ECHOES = {
 OWN = [
     {"event": "1 tasks up:\n\t<TaskInstance: d.t r1 [scheduled] ti_id=01a21b5b-58f8-7488-827c-b1b532c2afb2>"},
     {"event": "Workload finished", "logger": "supervisor", "workload_id": IDS["ti_id"]},
-    f"{OLD_FORMAT}TaskInstance Finished: dag_id=d, task_id=t, ti_id={IDS['ti_id']}, try_number=1, pid=3294",
+    f"{OLD_FORMAT}TaskInstance FinishedFiles: dag_id=d, task_id=t, ti_id={IDS['ti_id']}, try_number=1, pid=3294",
     "2026-01-31T12:00:00.000000Z [info     ] task.stdout is mentioned   [airflow.jobs.x] loc=x.py:24",
     "2026-01-31T12:00:00.000000Z [error    ] std exc   [airflow.jobs.x] loc=x.py:26",
     "Traceback (most recent call last):",

@@ -12,11 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from observability.relay.sinks.put_log_events import moments
-from observability.relay.sources.file import TailedFile
-from observability.relay.sources.logs import log_stream
+from observability.relay.sources.files.airflow_logs import log_stream
+from observability.relay.sources.files.tail import Cursor, read
+from observability.relay.sources.files.tailed_file import TailedFile
 from observability.relay.steps.line_time import origin_of
 from observability.relay.steps.splice import splice
-from observability.relay.tail import Cursor, read
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 TASK = "dag_id=d/run_id=r/task_id=t/attempt=1.log"

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from observability.airflow.ui.words import drawn
+from observability.airflow.ui.formatting import drawn
 
 if TYPE_CHECKING:
     from observability.airflow.ui.boards.panels import Shown

@@ -1,0 +1,26 @@
+"""Compute the pages' texts from the store alone; no HTML, no HTTP, no Airflow: a module for each question.
+
+Each function takes a :class:`~observability.store.Readable` and answers one page's question as plain data.
+"""
+
+from __future__ import annotations
+
+from observability.airflow.ui.pages.attempts import Attempt
+from observability.airflow.ui.pages.dag import DagPage, dag_page
+from observability.airflow.ui.pages.overview import Overview, overview
+from observability.airflow.ui.pages.run import RunPage, run_page
+from observability.airflow.ui.pages.steps import Step
+from observability.airflow.ui.pages.task import TaskPage, task_page
+
+__all__ = [
+    "Attempt",
+    "DagPage",
+    "Overview",
+    "RunPage",
+    "Step",
+    "TaskPage",
+    "dag_page",
+    "overview",
+    "run_page",
+    "task_page",
+]

@@ -1,0 +1,95 @@
+"""Attempts: how each try of a task ended, or that it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from observability.airflow.ui.pages.reading import ENDED, ms
+from observability.events import region_of, task_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from observability.events import Document, Region
+
+__all__ = ["Attempt", "attempts_in", "running_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a task: how it ended and what it used, or that it runs (``ended`` is then when it began)."""
+
+    task_id: str
+    try_number: int
+    map_index: int
+    iteration: str | None
+    state: str
+    ended: str
+    started: str | None = None
+    cause: str | None = None
+    reason: str | None = None
+    duration_ms: float | None = None
+    peak_rss: int | None = None
+    document: Document = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The task instance as people call it."""
+        return task_name(self.task_id, self.map_index, self.iteration)
+
+    @property
+    def region(self) -> Region:
+        """The region by which Airflow knows it in a task loop."""
+        return region_of(self.document.get("airflow.region_id"), self.map_index, self.iteration)
+
+
+def attempts_in(events: Iterable[Document]) -> list[Attempt]:
+    """The attempts that ended, in the order of their ends; of two accounts of an end the fuller one."""
+    started: dict[tuple[Any, ...], str] = {}
+    ended: dict[tuple[Any, ...], Attempt] = {}
+    for document in events:
+        action = document["event.action"]
+        about = _which(document)
+        if action == "task.started":
+            started.setdefault(about, document["@timestamp"])
+        elif action in ENDED and not (action == "task.killed" and about in ended):
+            ended[about] = _attempt(document, started.get(about))
+    return sorted(ended.values(), key=lambda attempt: attempt.ended)
+
+
+def running_in(events: Iterable[Document]) -> list[Attempt]:
+    """The attempts that began and of whose end nothing is known, the oldest first."""
+    started: dict[tuple[Any, ...], Document] = {}
+    for document in events:
+        about = _which(document)
+        if document["event.action"] == "task.started":
+            started.setdefault(about, document)
+        elif document["event.action"] in ENDED:
+            started.pop(about, None)
+    return [replace(_attempt(one, one["@timestamp"]), state="running") for one in started.values()]
+
+
+def _which(document: Document) -> tuple[Any, ...]:
+    """The key of an attempt; in a task loop its own id, for an iteration may be run by another loop."""
+    place = tuple(document.get(f"airflow.{name}") for name in ("run_id", "task_id", "map_index", "try_number"))
+    if document.get("airflow.iteration") is None and document.get("airflow.loop_id") is None:
+        return place
+    return (*place, document.get("airflow.ti_id") or document.get("airflow.iteration"))
+
+
+def _attempt(document: Document, started: str | None) -> Attempt:
+    return Attempt(
+        task_id=document.get("airflow.task_id", ""),
+        try_number=int(document.get("airflow.try_number") or 1),
+        map_index=int(document["airflow.map_index"]) if document.get("airflow.map_index") is not None else -1,
+        iteration=document.get("airflow.iteration"),
+        state=document.get("airflow.state") or document["event.action"].partition(".")[2],
+        started=started,
+        ended=document["@timestamp"],
+        cause=document.get("airflow.cause"),
+        reason=document.get("event.reason"),
+        duration_ms=ms(document.get("event.duration")),
+        peak_rss=document.get("airflow.peak_rss"),
+        document=document,
+    )

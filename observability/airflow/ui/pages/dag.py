@@ -1,0 +1,72 @@
+"""The question of a DAG: how has it been doing."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from observability.airflow.ui.pages.incidents import open_incidents
+from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, RUNS_SHOWN, causes, events_of, ms
+from observability.airflow.ui.pages.steps import rows_of_runs
+
+if TYPE_CHECKING:
+    from observability.events import Document
+    from observability.store import Readable
+
+__all__ = ["DagPage", "dag_page"]
+
+
+@dataclass(frozen=True, slots=True)
+class DagPage:
+    """One DAG: its runs, its causes, what is open, what is late."""
+
+    dag_id: str
+    runs: list[dict[str, Any]]
+    causes: dict[str, int]
+    slowest: list[tuple[str, float]]
+    incidents: list[Document]
+    deadlines: list[Document]
+    owners: list[str]
+    usual_ms: float | None
+
+
+def dag_page(store: Readable, dag_id: str) -> DagPage:
+    """One DAG over its last runs."""
+    where = {"airflow.dag_id": dag_id}
+    ended = events_of(store, {**where, "event.action": RUN_ENDED}, limit=RUNS_SHOWN)
+    tasks = events_of(store, {**where, "event.action": (*ENDED, "step.measured")})
+    alerts = events_of(store, where, dataset="contrail.alert")
+    rows = rows_of_runs(tasks)
+    over = {document.get("airflow.run_id") for document in ended}
+    begun = events_of(store, {**where, "event.action": "dag_run.started"}, limit=RUNS_SHOWN)
+    newest = ended[-1]["@timestamp"] if len(ended) == RUNS_SHOWN else ""
+    running = [one for one in begun if one.get("airflow.run_id") not in over and one["@timestamp"] > newest]
+    runs = [
+        {
+            "run_id": document.get("airflow.run_id", ""),
+            "ended": document["@timestamp"],
+            "state": document.get("airflow.state", ""),
+            "why": document.get("event.reason", ""),
+            "duration_ms": ms(document.get("event.duration")),
+            **rows.get(document.get("airflow.run_id", ""), {}),
+        }
+        for document in (*ended, *(one | {"airflow.state": "running"} for one in running))
+    ]
+    durations: dict[str, list[float]] = defaultdict(list)
+    for document in tasks:
+        if document["event.action"] == "task.succeeded" and (taken := ms(document.get("event.duration"))) is not None:
+            durations[document["airflow.task_id"]].append(taken)
+    slowest = sorted(((task, statistics.median(taken)) for task, taken in durations.items()), key=lambda item: -item[1])
+    good = [run["duration_ms"] for run in runs if run["state"] == "success" and run["duration_ms"] is not None]
+    return DagPage(
+        dag_id=dag_id,
+        runs=runs,
+        causes=causes(document for document in tasks if document["event.action"] in ("task.failed", "task.retried")),
+        slowest=slowest[:8],
+        incidents=open_incidents(alerts),
+        deadlines=[document for document in alerts if document["event.action"].startswith("deadline.")][-10:],
+        owners=sorted({document["airflow.owner"] for document in tasks if document.get("airflow.owner")}),
+        usual_ms=statistics.median(good) if good else None,
+    )

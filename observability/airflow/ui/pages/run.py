@@ -1,0 +1,51 @@
+"""The question of a run: what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from observability.airflow.ui.pages.attempts import Attempt, attempts_in, running_in
+from observability.airflow.ui.pages.incidents import open_incidents
+from observability.airflow.ui.pages.reading import RUN_ENDED, events_of, first
+from observability.airflow.ui.pages.steps import Step, steps_beside_usual
+
+if TYPE_CHECKING:
+    from observability.events import Document
+    from observability.store import Readable
+
+__all__ = ["RunPage", "run_page"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One run: every attempt on a time line, and what became of the data."""
+
+    dag_id: str
+    run_id: str
+    outcome: Document | None
+    attempts: list[Attempt]
+    steps: list[Step]
+    rejected: list[Document]
+    incidents: list[Document]
+    told: list[Document]
+    trace_id: str | None
+
+
+def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
+    """One run of a DAG."""
+    where = {"airflow.dag_id": dag_id, "airflow.run_id": run_id}
+    events = events_of(store, where)
+    alerts = events_of(store, where, dataset="contrail.alert")
+    outcomes = [document for document in events if document["event.action"] in RUN_ENDED]
+    return RunPage(
+        dag_id=dag_id,
+        run_id=run_id,
+        outcome=outcomes[-1] if outcomes else None,
+        attempts=[*attempts_in(events), *([] if outcomes else running_in(events))],
+        steps=steps_beside_usual(store, events, {"airflow.dag_id": dag_id}, run_id),
+        rejected=[document for document in events if document["event.action"] == "rows.rejected"],
+        incidents=open_incidents(alerts, resolved=True),
+        told=[document for document in alerts if document["event.action"].startswith("notification.")],
+        trace_id=first(events, "trace.id"),
+    )

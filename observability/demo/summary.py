@@ -1,0 +1,81 @@
+"""The summary of the demo: a table for people, one JSON object for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from observability.catalog import CAUSE_LABELS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from observability.demo.reconciliation import Books
+    from observability.demo.scenario import Telling
+
+__all__ = ["progress", "show_summary", "summary"]
+
+_COLOURS = {"success": "green", "failed": "red", "running": "cyan", "queued": "yellow", "up_for_retry": "yellow"}
+
+
+def progress(told: Telling) -> Table:
+    """Every run as it is now."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "dag", "state", "tasks"):
+        table.add_column(column)
+    for chapter in told.chapters():
+        tasks = ", ".join(f"{number} {state}" for state, number in sorted(chapter.tasks.items()))
+        colour = _COLOURS.get(chapter.state, "white")
+        table.add_row(chapter.title, chapter.dag_id, f"[{colour}]{chapter.state}[/]", tasks)
+    return table
+
+
+def summary(told: Telling, books: Books, *, seconds: float, look_at: str) -> dict[str, Any]:
+    """The demo's result; every value is a count of what happened."""
+    return {
+        "runs": _states(told.runs),
+        "tasks": _states(told.tasks),
+        "causes": books.causes,
+        "rows": books.rows,
+        "logs": asdict(books.logs),
+        "metrics": {"series": books.series},
+        "events": books.events,
+        "alerts": books.alerts,
+        "seconds": round(seconds, 1),
+        "open": look_at,
+    }
+
+
+def show_summary(told: Telling, books: Books, result: dict[str, Any], console: Console) -> None:
+    """Print the runs, the counts, and whether the books balance."""
+    console.print(progress(told))
+    table = Table(title="what was observed", title_justify="left")
+    table.add_column("what")
+    table.add_column("how many", overflow="fold")
+    rows = result["rows"]
+    table.add_row("rows", f"{rows['in']} in = {rows['out']} out + {rows['rejected']} rejected, each with its rule")
+    causes = {CAUSE_LABELS.get(cause, cause): number for cause, number in result["causes"].items()}
+    table.add_row("failed tasks by cause", _words(causes))
+    table.add_row("log lines", f"{books.logs.emitted} written, {books.logs.stored} stored")
+    for dataset, pair in books.journal.items():
+        table.add_row(dataset, f"{pair.emitted} written, {pair.stored} stored")
+    table.add_row("metric series", str(books.series))
+    table.add_row("events", _words(result["events"]))
+    for alert in result["alerts"]:
+        table.add_row("alert", f"{escape(alert['title'])} → {alert['channel']}: {alert['state']}")
+    console.print(table)
+    faults = books.faults()
+    console.print("[red]The books do not balance: " + "; ".join(faults) if faults else "[green]The books balance.")
+    console.print(f"{result['seconds']} s. Next: {result['open']}", soft_wrap=True)
+
+
+def _states(found: list[dict[str, Any]]) -> dict[str, int]:
+    return dict(sorted(Counter(str(each["state"] or "none") for each in found).items()))
+
+
+def _words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items()) or "none"

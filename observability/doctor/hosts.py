@@ -1,0 +1,100 @@
+"""Every host where a component of Airflow's runs: whether what it writes has a way out."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from observability.doctor.link import Broken, Link, Off
+from observability.doctor.ownership import start
+from observability.store import Query, open_store
+from observability.watch.sources.api import AirflowApi, ApiError
+
+if TYPE_CHECKING:
+    from observability.settings import Settings
+
+__all__ = ["LINKS"]
+
+_RECENT = timedelta(minutes=10)
+_COMPONENTS = {"SchedulerJob": "scheduler", "TriggererJob": "triggerer", "DagProcessorJob": "dag processor"}
+_RELAY = "contrail.relay.lag_bytes"
+_HEARTBEAT = "contrail.relay.up"
+_TASKS_MOST = 200
+
+
+def _hosts(settings: Settings) -> str:
+    """Airflow names the hosts of its running jobs and of tasks; a relay says how far behind it is, wherever it runs."""
+    api = AirflowApi(settings.api_url)
+    try:
+        workers = _workers(api)
+        running = api.get("/jobs", limit=100, is_alive=True, order_by="-latest_heartbeat") or {}
+    except ApiError as error:
+        raise Off(f"Airflow does not tell where its components run: {error}") from error
+    finally:
+        api.close()
+    where = {(_name(one["hostname"]), _COMPONENTS[one["job_type"]]) for one in running.get("jobs", []) if _is_one(one)}
+    where |= {(host, "worker") for host in workers - {host for host, _ in where}}
+    heard, beating = _heard(settings)
+    silent = sorted((host, component) for host, component in where if host not in heard)
+    if not where:
+        raise Off("Airflow names no host of a running component")
+    if silent:
+        host, component = silent[0]
+        raise Broken(
+            f"nothing has arrived within {_RECENT.seconds // 60} minutes from {len({one for one, _ in silent})} hosts, "
+            f"such as {host}: what its {component} writes (events, its log) stays there",
+            f"there: {start(settings, 'contrail relay')}",
+        )
+    names = {host for host, _ in where}
+    return f"all {len(names)} are heard of; {_unknown(names - beating)}; Airflow does not name the API server's"
+
+
+def _unknown(without: set[str]) -> str:
+    """Words about the hosts that send no heartbeat: what is written there is carried by a relay with another name."""
+    if not without:
+        return "each has a relay, whose heartbeat says that the host is there"
+    return (
+        f"{len(without)} of them have no relay of their name, such as {min(without)}: no heartbeat says whether they "
+        "are there"
+    )
+
+
+def _workers(api: AirflowApi) -> set[str]:
+    """Hosts on which tasks began lately; Airflow has no other word for a worker's host."""
+    since = (datetime.now(timezone.utc) - _RECENT).isoformat()
+    path = "/dags/~/dagRuns/~/taskInstances"
+    found = api.get(path, limit=_TASKS_MOST, start_date_gte=since, order_by="-start_date") or {}
+    return {_name(one["hostname"]) for one in found.get("task_instances", []) if one.get("hostname")}
+
+
+def _is_one(job: dict[str, Any]) -> bool:
+    return job.get("job_type") in _COMPONENTS and bool(job.get("hostname"))
+
+
+def _heard(settings: Settings) -> tuple[set[str], set[str]]:
+    """Hosts from which something has arrived lately, and those of them whose relay sends its heartbeat.
+
+    Something is a relay's own measure, an event, or a copy of a component's log. A relay in a container beside others
+    serves them all by their shared folders, under another name.
+    """
+    since = datetime.now(timezone.utc) - _RECENT
+    with closing(open_store(settings)) as store:
+        beating = store.count(Query("airflow.statsd", {"metric.name": _HEARTBEAT}, since=since), by="host.name")
+        found = [*store.count(Query("airflow.statsd", {"metric.name": _RELAY}, since=since), by="host.name")]
+        found += store.count(Query("etl.event", since=since), by="host.name")
+        files = store.count(Query("airflow.component", since=since), by="log.file.path")
+    heard = {_name(host) for host in (*found, *(PurePosixPath(file).stem for file in files))}
+    return heard, {_name(host) for host in beating}
+
+
+def _name(host: str) -> str:
+    """A host's name without its domain; this machine's own, whatever Airflow resolved it to."""
+    if host in {"localhost", "127.0.0.1", "::1", socket.getfqdn()}:
+        host = socket.gethostname()
+    return host.partition(".")[0].lower()
+
+
+LINKS = (Link("hosts", _hosts, ("login", "store")),)

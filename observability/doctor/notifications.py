@@ -1,0 +1,121 @@
+"""From the fact to the person: the watcher, its ledger and rules, and the channels."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from observability.doctor.link import Broken, Link, Off
+from observability.doctor.ownership import start
+from observability.doctor.silence import silent
+from observability.proxies import is_loopback
+from observability.watch.errors import WatchError
+from observability.watch.heartbeat import read_beat
+from observability.watch.history_import import read_progress
+from observability.watch.ledger.database import Ledger
+from observability.watch.rules.loader import RulesFile, find_rules
+
+if TYPE_CHECKING:
+    from observability.settings import Settings
+
+__all__ = ["LINKS", "TEST"]
+
+_SILENT_S = 15.0
+_TEST_S = 40.0
+
+
+def _ledger(settings: Settings) -> str:
+    ledger = Ledger(settings.ledger_url)
+    try:
+        with ledger.transaction(lock=True):
+            return "can be written"
+    except WatchError as error:
+        raise Broken(str(error), "contrail config show; see [watch] ledger_url") from error
+    finally:
+        ledger.close()
+
+
+def _rules(settings: Settings) -> str:
+    path = find_rules(settings)
+    try:
+        rules = RulesFile(path).rules
+    except WatchError as error:
+        raise Broken(str(error), f"contrail alerts check {path}") from error
+    return f"{path or 'built in'}: {len(rules.channels)} channels"
+
+
+def _links(settings: Settings) -> str:
+    """People elsewhere cannot open a link to 127.0.0.1."""
+    rules = RulesFile(find_rules(settings)).rules
+    away = sorted({name for name, one in rules.channels.items() if one.type not in {"file", "log"}})
+    host = urlsplit(settings.public_url).hostname or ""
+    if away and is_loopback(host):
+        raise Broken(
+            f"the links of messages lead to {settings.public_url}, which only this machine opens; "
+            f"{', '.join(away)} tell people elsewhere",
+            "set CONTRAIL_CONTRAIL__PUBLIC_URL, or Airflow's [api] base_url, to the address that people open",
+        )
+    return settings.public_url
+
+
+def _watcher(settings: Settings) -> str:
+    told = read_beat(settings.home)
+    if told is None:
+        raise Broken("no watcher has run", start(settings, "contrail watch"))
+    age = float(str(told["age_s"]))
+    if age > _SILENT_S:
+        raise silent(settings, "watcher", told["pid"], age)
+    if not told["active"]:
+        raise Broken(f"the watcher is not active: {told['detail']}", "contrail status")
+    return f"process {told['pid']}"
+
+
+def _history(settings: Settings) -> str:
+    """How much of the past the watcher has read from Airflow."""
+    if settings.watch.history_days <= 0:
+        raise Off("the past is not read from Airflow", "set [watch] history_days")
+    ledger = Ledger(settings.ledger_url)
+    try:
+        with ledger.transaction() as connection:
+            found = read_progress(connection)
+    finally:
+        ledger.close()
+    if found is None:
+        raise Off("no watcher has begun to read the past", "contrail watch")
+    if found.problem and not found.is_done:
+        raise Broken(f"reading the past waits: {found.problem}", "contrail alerts history; contrail status")
+    left_out = f", {found.left_out} rows left out" if found.left_out else ""
+    return f"{found.share:.0%} read: {found.runs} runs, {found.tasks} tasks{left_out}"
+
+
+def _untested(_settings: Settings) -> str:
+    raise Off("not tested: ask for a test message", "contrail doctor --channels")
+
+
+def _channels(_settings: Settings) -> str:
+    command = [sys.executable, "-m", "observability.cli", "alerts", "test", "--json", "--wait", "30"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_TEST_S)  # noqa: S603 - our own command
+        sent = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        raise Broken(f"the test could not be sent: {error}", "contrail alerts test") from error
+    silent = [f"{one['channel']} ({one['error'] or one['state']})" for one in sent if one["state"] != "sent"]
+    if silent:
+        raise Broken(
+            f"the test did not arrive by {', '.join(silent)}", "contrail alerts test; see the channel's Connection"
+        )
+    return ", ".join(one["channel"] for one in sent)
+
+
+LINKS = (
+    Link("ledger", _ledger, ("home",)),
+    Link("rules", _rules),
+    Link("links", _links, ("rules",)),
+    Link("watcher", _watcher, ("home", "ledger", "rules")),
+    Link("history", _history, ("ledger",)),
+    Link("channels", _untested),
+)
+TEST = Link("channels", _channels, ("watcher", "ledger", "rules"))

@@ -1,0 +1,581 @@
+"""Turn facts into incidents and incidents into notices; each call is part of one transaction of the ledger."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import datetime, timezone
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace as with_fields
+from sqlalchemy import select
+
+from observability import catalog
+from observability.contain import count_loss
+from observability.events import (
+    Identity,
+    IncidentAcknowledged,
+    IncidentEscalated,
+    IncidentOpened,
+    IncidentResolved,
+    TaskFailed,
+)
+from observability.runbooks import runbook_page
+from observability.watch import incidents
+from observability.watch.alike import (
+    RUN_FAMILIES,
+    error_of,
+    failed_members,
+    is_alike,
+    joined,
+    marked,
+    repaired,
+    task_recovered,
+)
+from observability.watch.deadlines import recovered
+from observability.watch.facts import Fact, merged
+from observability.watch.ledger import pending_events, records, schema
+from observability.watch.ledger.database import read_cursor
+from observability.watch.notify.reminders import due_together, is_due, put_off
+from observability.watch.notify.titles import title_of
+from observability.watch.rules.config import Match, matches, policy_for
+from observability.watch.runs import RunMark, is_current
+from observability.watch.withdrawals import cleared, withdrawn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy.engine import Connection
+
+    from observability.events import Event
+    from observability.watch.incidents import Incident, Notice
+    from observability.watch.notify.notifier import Notifier
+
+__all__ = ["IncidentEngine"]
+
+_ONCE = {"task", "run"}
+_OTHERS_FIRST_S = 30.0
+"""So long a process that saw a failure itself has to emit it, before the watcher, which found it later, does."""
+_LOOK_AGAIN_S = 5.0
+_SILENCED_S = 60.0
+"""A silence is asked again after this long: a person may have ended it, or changed it."""
+_CLOCKS_AGREE_S = 60.0
+"""Hosts whose clocks differ by more than this are told apart by nobody; the doctor says so."""
+_CANNOT_BE_TOLD_S = 60.0
+_BEGUN_MOST = 10_000
+"""Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
+_BEGINS_RUNS = {"scheduler", "dag-processor"}
+_NAMED_MOST = 3
+"""So many DAGs that wait for a silent component are named; the others are held back until it is heard of."""
+_QUIET_S = {"telemetry": 3600.0, "data": 86_400.0, "dag": 86_400.0}
+_TAKEN_AS_MEANT = {"dag": "nobody: it was gone for a day, and is taken as meant to be"}
+
+
+class IncidentEngine:
+    """Applies facts and time to the incidents; writes down the events that tell the rest of Contrail about it.
+
+    They are emitted when the transaction stands, ``emit_after_s`` after it at the earliest.
+    """
+
+    def __init__(self, notifier: Notifier, *, emit_after_s: float = 0.0) -> None:
+        self.notifier = notifier
+        self._emit_after_s = emit_after_s
+        self._events: list[Event] = []
+        self.suspicious = True
+        """True if there may be something to ask Airflow about; a engine before this one may have left some."""
+        self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._joined: set[str] = set()
+        self._told: dict[str, dict[tuple[str | None, str, str], str]] = {}
+        """Of each DAG, the incident that people know of each error; what it says is looked at before it is used."""
+
+    def take(self, connection: Connection, facts: Iterable[Fact], now: float) -> None:
+        """Apply what witnesses saw."""
+        for fact in facts:
+            if fact.sign == "noted":
+                self._note(connection, fact, now)
+            elif fact.sign == "recovered":
+                self._recovered(connection, fact, now)
+            elif fact.sign in {"attempt", "dismissed"}:
+                self._dismissed(connection, fact)
+            elif fact.sign == "withdrawn":
+                for changed, is_over in list(withdrawn(connection, fact, now)):
+                    if is_over:
+                        self._close(connection, changed, fact.reason, now)
+                    else:
+                        records.save_incident(connection, changed)
+            elif fact.sign == "cleared":
+                policy = policy_for(self.notifier.rules, None, now)
+                for changed in list(cleared(connection, fact, now, policy)):
+                    records.save_incident(connection, changed)
+            else:
+                self._wrong(connection, fact, now)
+
+    def elapse(
+        self, connection: Connection, now: float, *, airflow_silent_s: float = 0.0, careful: bool = False
+    ) -> None:
+        """Apply the time: first notices, escalations, reminders, digests; ``careful`` after a round that failed."""
+        self._joined.clear()  # those that were changed together with another one of this round
+        for incident in records.due_incidents(connection, now):
+            if not careful:
+                self._elapse_one(connection, incident, now, airflow_silent_s)
+                continue
+            try:
+                with connection.begin_nested():
+                    self._elapse_one(connection, incident, now, airflow_silent_s)
+            except Exception as error:  # noqa: BLE001 - it is counted and looked at again, and the others go on
+                count_loss("watch.engine", type(error).__name__)
+                until = now + _CANNOT_BE_TOLD_S
+                records.save_incident(connection, _put_off(incident, until, f"it cannot be told: {error!r}", now))
+        self.notifier.fold(connection, now)
+
+    def _elapse_one(self, connection: Connection, incident: Incident, now: float, airflow_silent_s: float) -> None:
+        if incident.id in self._joined:  # it was read before that
+            incident = records.incident(connection, incident.id) or incident
+            if incident.due is None or incident.due > now:
+                return
+        if held := self._held(connection, incident, now):
+            records.save_incident(connection, _put_off(incident, *held, now))
+            return
+        if self._joins(connection, incident, now) or self._reminds(connection, incident, now):
+            return
+        if incident.settles_at is not None and incident.settles_at <= now:
+            said = self.notifier.said_members(connection, incident.id)
+            incident = replace(incident, said_members=max(incident.said_members, said))
+        policy = policy_for(self.notifier.rules, incident, now)
+        changed, notices = incidents.elapse(incident, now, policy, airflow_silent_s=airflow_silent_s)
+        self._settle(connection, changed, notices, now)
+
+    def _joins(self, connection: Connection, incident: Incident, now: float) -> bool:
+        """Make what is about to be told a part of what people know, if it is more of the same."""
+        due = incident.notify_at is not None and incident.notify_at <= now
+        if not due or incident.told or incident.state == "suspected" or incident.family not in RUN_FAMILIES:
+            return False
+        told = self._told.get(str(incident.dag_id))
+        if told is None:
+            live = records.live_incidents(connection, dag_id=incident.dag_id)
+            told = {error_of(one): one.id for one in live if one.told == "opened"}
+            self._told[str(incident.dag_id)] = told
+        known = records.incident(connection, told.get(error_of(incident), "")) if error_of(incident) in told else None
+        if known is None or not is_alike(incident, known):
+            return False
+        for one in joined(known, incident):
+            records.save_incident(connection, one)
+        self._joined.add(known.id)
+        return True
+
+    def _reminds(self, connection: Connection, incident: Incident, now: float) -> bool:
+        """Settle a reminder that is due where another one stands for it, or where many go in one message."""
+        if not is_due(incident, now):
+            return False
+        if (later := put_off(connection, self.notifier.rules, incident, now)) is not None:
+            records.save_incident(connection, later)
+            return True
+        policy = policy_for(self.notifier.rules, incident, now)
+        if incidents.escalates(incident, policy):
+            return False
+        together = due_together(connection, self.notifier.rules, incident, now)
+        for one in [one for one in together if self._held(connection, one, now) is None]:
+            policy = policy_for(self.notifier.rules, one, now)
+            changed, notices = incidents.elapse(replace(one, remind_at=now), now, policy)
+            self._settle(connection, changed, [replace(notice, with_others=True) for notice in notices], now)
+            self._joined.add(one.id)
+        return bool(together)
+
+    def quiet(self, connection: Connection, now: float) -> None:
+        """Resolve what has no recovery of its own and has not been seen for long."""
+        for family, wait in _QUIET_S.items():
+            for incident in records.live_incidents(connection, family=family):
+                if incident.last_seen < now - wait:
+                    self._settle(connection, *incidents.resolve(incident, now, _TAKEN_AS_MEANT.get(family, "")), now)
+
+    def acknowledge(self, connection: Connection, incident: Incident, who: str, now: float) -> Incident:
+        """A person takes the incident."""
+        changed = incidents.acknowledge(incident, who, now, policy_for(self.notifier.rules, incident, now))
+        if changed is not incident:
+            records.save_incident(connection, changed)
+            self._emit(connection, _event(IncidentAcknowledged, changed, now), now)
+        return changed
+
+    def resolve(self, connection: Connection, incident: Incident, now: float) -> Incident:
+        """A person says that it is over."""
+        return self._close(connection, incident, "", now)
+
+    def _close(self, connection: Connection, incident: Incident, why: str, now: float) -> Incident:
+        """Resolve an incident because a person ended it or what it is about.
+
+        A deadline that was late is reported as recovered here: nothing judges it any more once its incident is over.
+        """
+        changed, notices = incidents.resolve(incident, now, why)
+        self._settle(connection, changed, notices, now)
+        if incident.live and incident.family == "deadline":
+            fact = recovered(incident, why or "a person closed it", now)
+            self._emit_over(connection, fact, incident, now, resolved=True)
+        return changed
+
+    def take_events(self) -> list[Event]:
+        """The events that were written down since the last call."""
+        taken, self._events = self._events, []
+        return taken
+
+    def _emit(self, connection: Connection, event: Event, now: float, *, fact: str = "", wait_s: float = 0.0) -> None:
+        self._events.append(event)
+        pending_events.add(connection, event, now + max(wait_s, self._emit_after_s), fact=fact)
+
+    def _emit_finding(self, connection: Connection, fact: Fact, incident: Incident, now: float) -> None:
+        """Have the event of a fact emitted that is new, and that one of the watcher's own sources found."""
+        if fact.event is None:
+            return
+        if fact.event.action == TaskFailed.action:
+            event: Event = _outcome(fact, self._begun.get(fact.key, {}))
+        elif fact.event.discriminator:
+            event = fact.event
+        else:  # what tells this occasion from the next of its kind is the incident
+            event = with_fields(fact.event, discriminator=incident.id)
+        use = catalog.EVENTS[event.action].incident
+        wait_s = _OTHERS_FIRST_S if use is not None and use.elsewhere else 0.0
+        self._emit(connection, event, now, fact=fact.key, wait_s=wait_s)
+
+    def _wrong(self, connection: Connection, fact: Fact, now: float) -> None:
+        fact = _canonical(connection, fact)
+        self.suspicious = self.suspicious or fact.sign == "suspected"
+        self._mark_end(connection, fact)
+        known = records.fact(connection, fact.key)
+        if fact.event is None and fact.witness != "relay":
+            pending_events.drop(connection, fact.key)
+        if known is not None and _confirms(known[0], fact):
+            outcome = _outcome(merged(known[0], fact), self._begun.get(fact.key, {}))
+            self._emit(connection, outcome, now, fact=fact.key)
+        if known is not None and (stale := self._again(connection, fact, *known, now)):
+            records.remember_fact(connection, *stale)
+            return
+        seen = merged(known[0], fact) if known and known[0].family in _ONCE else fact
+        last = _last_about(connection, fact)
+        policy = policy_for(self.notifier.rules, last, now)
+        if fact.family == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
+            changed = _marked(connection, incidents.ended(last, fact, now, policy), fact)
+            records.save_incident(connection, changed)
+        else:
+            changed, notices = incidents.observe(last, seen, now, policy)
+            changed = _marked(connection, changed, seen)
+            self._settle(connection, changed, notices, now)
+        records.remember_fact(connection, seen, changed.id)
+        self._emit_finding(connection, seen, changed, now)
+
+    def _again(
+        self, connection: Connection, fact: Fact, known: Fact, incident_id: str | None, now: float
+    ) -> tuple[Fact, str | None] | None:
+        """The note of a fact that was known, or None when it must be taken as new."""
+        both = merged(known, fact)
+        if known.sign in {"attempt", "dismissed"}:
+            return (replace(both, sign=known.sign), incident_id) if fact.sign == "suspected" else None
+        incident = records.incident(connection, incident_id) if incident_id else None
+        incident = records.whole_incident(connection, incident)
+        if incident is None or not incident.live:
+            once = fact.family in _ONCE or (fact.family == "deadline" and fact.run_id is not None)
+            return (both, incident_id) if once and known.sign in {"failed", "recovered"} else None
+        if known.sign == "recovered" or (known.sign == "warned" and fact.sign == "failed"):
+            return None
+        policy = policy_for(self.notifier.rules, incident, now)
+        changed = replace(incidents.refine(incident, both, now, policy), last_seen=max(incident.last_seen, fact.time))
+        changed = _marked(connection, changed, both)
+        self._settle(connection, changed, [], now)
+        return both, incident_id
+
+    def _mark_end(self, connection: Connection, fact: Fact) -> None:
+        """Remember when a run or an attempt ended: deadlines ask for it."""
+        if fact.family == "run":
+            records.record(connection, "ended", str(fact.dag_id), "", str(fact.run_id), fact.time, fact.time)
+            if lasted := float(fact.evidence.get("event.duration") or 0) / 1e9:  # it began while nobody looked
+                self._begin(connection, replace(fact, time=fact.time - lasted))
+        elif fact.family == "task" and self._is_timed(fact):
+            records.record(
+                connection, "task_ended", str(fact.dag_id), str(fact.task_id), _attempt(fact), fact.time, fact.time
+            )
+
+    @staticmethod
+    def _begin(connection: Connection, fact: Fact) -> None:
+        """Remember a run's beginning; one for a date that is long over is worth nothing where today's is asked for."""
+        value = fact.time if is_current(fact) else 0.0
+        records.record(connection, "started", str(fact.dag_id), "", str(fact.run_id), fact.time, value)
+
+    def _is_timed(self, fact: Fact) -> bool:
+        """True if a deadline may be about single tasks of this DAG; others need not be remembered one by one."""
+        return any(
+            one.task_finishes_within is not None and fnmatchcase(str(fact.dag_id), one.dag)
+            for one in self.notifier.rules.deadlines
+        )
+
+    def _dismissed(self, connection: Connection, fact: Fact) -> None:
+        self._mark_end(connection, fact)
+        known = records.fact(connection, fact.key)
+        if known is not None and known[0].sign == "failed":
+            return
+        seen = replace(merged(known[0], fact), sign=fact.sign) if known else fact
+        incident = records.incident(connection, known[1]) if known and known[1] else None
+        if incident is not None and incident.live:
+            records.save_incident(connection, incidents.dismiss(incident, fact))
+        records.remember_fact(connection, seen, known[1] if known else None)
+
+    def _recovered(self, connection: Connection, fact: Fact, now: float) -> None:
+        fact = _canonical(connection, fact)
+        self._mark_end(connection, fact)
+        if fact.family == "task" and records.fact(connection, fact.key) is not None:
+            self._dismissed(connection, replace(fact, sign="dismissed"))
+        incident = records.whole_incident(connection, records.latest_incident(connection, incidents.key_of(fact)))
+        if fact.family == "run":
+            self._run_succeeded(connection, fact, now)
+        elif incident is not None and incident.live and not _is_older(fact, incident):
+            changed, notices = incidents.recover(task_recovered(incident, fact), fact, now)
+            self._settle(connection, changed, notices, now)
+            self._emit_over(connection, fact, incident, now, resolved=not changed.live)
+        elif incident is not None and not incident.live:  # it went with another part of its incident
+            self._emit_over(connection, fact, incident, now, resolved=False)
+
+    def _emit_over(self, connection: Connection, fact: Fact, incident: Incident, now: float, *, resolved: bool) -> None:
+        """Have the event emitted that something is right again, if it was wrong: the incident, or a part of it."""
+        if fact.event is None or fact.family in _ONCE:
+            return
+        known = records.fact(connection, fact.key)
+        was_wrong = known is not None and known[0].sign in {"failed", "warned"}
+        if not (was_wrong or resolved):
+            return
+        if known is not None:
+            records.remember_fact(connection, replace(known[0], sign="recovered"), known[1])
+        since = known[0].time if known is not None else incident.first_seen
+        event = fact.event
+        if hasattr(event, "duration_ns"):
+            event = with_fields(event, duration_ns=int(max(0.0, now - since) * 1e9))
+        self._emit(connection, with_fields(event, discriminator=incident.id), now, fact=fact.key)
+
+    def _run_succeeded(self, connection: Connection, fact: Fact, now: float) -> None:
+        dag_id, run_id = str(fact.dag_id), str(fact.run_id)
+        lasted = float(fact.evidence.get("event.duration", 0)) / 1e9
+        if lasted:
+            records.record(connection, "duration", dag_id, "", run_id, fact.time, lasted)
+        current = is_current(replace(fact, time=fact.time - lasted))
+        records.record(connection, "success", dag_id, "", run_id, fact.time, float(current))
+        others = records.live_incidents(connection, dag_id=dag_id)
+        if any(failed_members(one, run_id) for one in others):
+            return  # it went on past a failure; that repairs nothing
+        success, why = RunMark.of(fact, fact.time - lasted), f"run {run_id} succeeded"
+        for one in others:
+            if one.family == "overdue" and one.first_seen <= fact.time - lasted:
+                self._settle(connection, *incidents.resolve(one, now, why), now)
+            elif one.family in RUN_FAMILIES:
+                left, deed = repaired(one, success, fact.time), one.runs.get(run_id, {}).get("cleared")
+                if not left.runs:
+                    self._settle(connection, *incidents.resolve(left, now, f"{why} after {deed}" if deed else why), now)
+                elif left.runs != one.runs:
+                    records.save_incident(connection, left)
+
+    def _note(self, connection: Connection, fact: Fact, now: float) -> None:
+        dag_id, run_id = str(fact.dag_id or ""), str(fact.run_id or "")
+        if fact.family == "run":
+            self._begin(connection, fact)
+            overdue = records.latest_incident(connection, incidents.key_of(replace(fact, family="overdue")))
+            if overdue is not None and overdue.live:
+                self._settle(connection, *incidents.resolve(overdue, now), now)
+        elif fact.family == "task":
+            self._begun[fact.key] = fact.about
+            if len(self._begun) > _BEGUN_MOST:
+                self._begun.popitem(last=False)
+            if not self._is_timed(fact):
+                return
+            records.record(connection, "task_started", dag_id, str(fact.task_id), _attempt(fact), fact.time, fact.time)
+        elif fact.family == "asset":
+            records.record(connection, "asset", "", fact.name, f"{run_id}:{fact.time}", fact.time, fact.time)
+            records.record(connection, "asset_of", dag_id, fact.name, fact.name, fact.time, fact.time)
+        elif fact.family == "rows":
+            rows = float(fact.evidence.get("etl.rows_out") or 0)
+            subject = f"{fact.task_id}:{fact.name}"
+            part = ":".join(_attempt(fact).split("\x1f"))
+            records.record(connection, "rows", dag_id, subject, part, fact.time, rows)
+
+    def _settle(self, connection: Connection, changed: Incident, notices: list[Notice], now: float) -> None:
+        records.save_incident(connection, changed)
+        for notice in notices:
+            self.notifier.tell(connection, notice, now)
+            kind = {"opened": IncidentOpened, "escalated": IncidentEscalated}.get(notice.kind)
+            if kind is not None:
+                self._emit(connection, _event(kind, changed, now), now)
+        if changed.live and changed.told == "opened" and str(changed.dag_id) in self._told:
+            self._told[str(changed.dag_id)][error_of(changed)] = changed.id
+        if changed.state == "resolved" and changed.told == "opened":
+            self._emit(connection, _event(IncidentResolved, changed, now), now)
+
+    def _held(self, connection: Connection, incident: Incident, now: float) -> tuple[float, str] | None:
+        """Until when and why nothing is said about a live incident."""
+        if incident.state == "suspected":
+            return None
+        if silence := self._silence(connection, incident, now):
+            return silence
+        if (root := self._root(connection, incident)) is not None and incident.told != "opened":
+            return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
+        return None
+
+    def _silence(self, connection: Connection, incident: Incident, now: float) -> tuple[float, str] | None:
+        table = schema.silences
+        asked = select(table.c.matchers, table.c.ends, table.c.who, table.c.comment)
+        for matchers, ends, who, comment in connection.execute(asked.where(table.c.starts <= now, table.c.ends > now)):
+            if matches(Match.stored(matchers), incident, now) is None:
+                return min(ends, now + _SILENCED_S), f"silenced by {who}: {comment}"
+        for window in self.notifier.rules.silences:
+            begin, end = window.begins_at, window.ends_at
+            lasts = (begin is None or begin <= now) and (end is None or now < end)
+            if lasts and matches(window.match, incident, now) is None:
+                until = now + _SILENCED_S
+                return until if end is None else min(until, end), f"silenced by the rules: {window.comment}"
+        return None
+
+    def _root(self, connection: Connection, incident: Incident) -> Incident | None:
+        """The live incident that explains this one."""
+        if incident.family == "overdue":  # only the scheduler begins runs; if it is back and the run is not, it is told
+            silent = records.live_incidents(connection, family="component")
+            return next((one for one in silent if one.name == "scheduler"), None)
+        if incident.family == "stuck":
+            told = [one for one in records.live_incidents(connection, family=incident.family) if one.told]
+            silent = records.live_incidents(connection, family="component")
+            return silent[0] if silent and len(told) >= _NAMED_MOST else None
+        if incident.family == "dag":
+            broken = records.live_incidents(connection, family="import")
+            file = f"/{incident.evidence.get('file')}"
+            return next((one for one in broken if f"/{one.name}".endswith(file)), None)
+        if incident.family == "deadline":
+            return self._failure_before(connection, incident)
+        return None
+
+    @staticmethod
+    def _failure_before(connection: Connection, late: Incident) -> Incident | None:
+        """The failure that people were told of, and that a missed deadline only follows from."""
+        if late.run_id:
+            key = f"run:{late.dag_id}:{late.run_id}"
+            found = [records.whole_incident(connection, records.latest_incident(connection, key))]
+        elif late.dag_id:
+            found = [*records.live_incidents(connection, dag_id=late.dag_id)]
+        else:
+            asset = str(late.evidence.get("deadline.asset"))
+            producers = records.dags_with(connection, "asset_of", asset)
+            found = [one for dag_id in producers for one in records.live_incidents(connection, dag_id=dag_id)]
+        if not late.run_id:  # what begins nothing explains every run that has not begun
+            found += [one for one in records.live_incidents(connection, family="component") if one.name in _BEGINS_RUNS]
+        families = {*RUN_FAMILIES, "overdue", "import", "dag", "paused", "component"}
+        return next((one for one in found if one and one.live and one.told and one.family in families), None)
+
+
+def _last_about(connection: Connection, fact: Fact) -> Incident | None:
+    """The live incident about the fact, else the last; a run that joined another's incident is followed to that."""
+    last = records.latest_incident(connection, incidents.key_of(fact))
+    whole = records.whole_incident(connection, last)
+    if whole is None or whole is last or not whole.live or fact.family != "task":
+        return whole
+    known = {member.partition("[")[0] for member in whole.members}
+    return whole if fact.task_id in known else last  # another task than the ones that people know of
+
+
+def _marked(connection: Connection, incident: Incident, fact: Fact) -> Incident:
+    if not fact.run_id:
+        return incident
+    begun = records.first_time(connection, "started", str(fact.dag_id), fact.run_id)
+    return marked(incident, fact, fact.time if begun is None else begun)
+
+
+def _confirms(known: Fact, fact: Fact) -> bool:
+    """A process died without a word, and Airflow says that its task failed for good: nobody else tells of that."""
+    signs, witnesses = {known.sign, fact.sign}, {known.witness, fact.witness}
+    return fact.family == "task" and signs == {"suspected", "failed"} and witnesses == {"relay", "reconciler"}
+
+
+def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
+    about = {**begun, **fact.about}
+    return TaskFailed(
+        identity=Identity(
+            dag_id=fact.dag_id,
+            task_id=fact.task_id,
+            run_id=fact.run_id,
+            try_number=fact.try_number,
+            map_index=fact.map_index,
+            iteration=fact.iteration,
+            loop_id=fact.loop_id,
+            region_id=fact.region_id,
+            ti_id=fact.ti_id,
+            operator=about.get("operator"),
+            owner=about.get("owner"),
+            run_type=about.get("run_type"),
+            tags=tuple(about["tags"]) if about.get("tags") else None,
+            team=about.get("team"),
+            trace_id=about.get("trace_id"),
+        ),
+        time=datetime.fromtimestamp(fact.time, timezone.utc),
+        cause=fact.cause,
+        reason=fact.reason,
+        witness="relay+reconciler" if "relay" in fact.witness else "reconciler",
+        error_type=fact.evidence.get("error.type"),
+        error_message=fact.evidence.get("error.message"),
+        stack_trace=fact.evidence.get("error.stack_trace"),
+        fingerprint=fact.evidence.get("error.fingerprint"),
+        frame=fact.evidence.get("error.frame"),
+        duration_ns=fact.evidence.get("event.duration"),
+        exit_code=fact.evidence.get("process.exit_code"),
+        signal=fact.evidence.get("airflow.signal"),
+        peak_rss=fact.evidence.get("airflow.peak_rss"),
+        memory_limit=fact.evidence.get("airflow.memory_limit"),
+    )
+
+
+def _is_older(fact: Fact, incident: Incident) -> bool:
+    """True if what went well did so before this went wrong: news from another host may be an hour late."""
+    return fact.time < incident.first_seen - _CLOCKS_AGREE_S
+
+
+def _folds(last: Incident, fact: Fact) -> bool:
+    """A run's failure says nothing new while its incident is live, or when that was resolved after it."""
+    if last.live and last.family == "stuck":
+        return False  # that it waited is another thing than that it failed
+    return last.live or (last.resolved_at is not None and last.resolved_at >= fact.time)
+
+
+def _canonical(connection: Connection, fact: Fact) -> Fact:
+    """A broken file by one name: the listener knows its full path, the API the path within its bundle."""
+    if fact.family != "import":
+        return fact
+    if fact.dag_id is None:
+        dags = (read_cursor(connection, "reconcile") or {}).get("dags", {})
+        mine = [(dag_id, about) for dag_id, about in dags.items() if f"/{fact.name}".endswith(f"/{about.get('file')}")]
+        about = {name: mine[0][1][name] for name in ("owner", "tags") if mine[0][1].get(name)} if mine else {}
+        fact = replace(fact, dag_id=mine[0][0] if mine else None, about={**about, **fact.about})
+    for one in records.live_incidents(connection, family="import"):
+        if one.name.endswith(f"/{fact.name}") or fact.name.endswith(f"/{one.name}"):
+            return replace(fact, name=one.name)
+    return fact
+
+
+def _attempt(fact: Fact) -> str:
+    parts = (fact.run_id, fact.map_index, fact.try_number, *((fact.loop_key,) if fact.loop_key is not None else ()))
+    return "\x1f".join(map(str, parts))
+
+
+def _put_off(incident: Incident, until: float, why: str, now: float) -> Incident:
+    if incident.notify_at is not None and incident.notify_at <= now:
+        return incidents.postpone(incident, until, why)
+    return replace(incident, remind_at=until)
+
+
+def _event(kind: Any, one: Incident, now: float) -> Event:
+    made: Event = kind(
+        identity=Identity(dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")),
+        time=datetime.fromtimestamp(now, timezone.utc),
+        discriminator=f"{one.id}:{one.level}",
+        incident_id=one.id,
+        incident_key=one.key,
+        incident_state=one.state,
+        incident_title=title_of(one, now=now),
+        severity=one.severity,
+        count=one.count,
+        reason=one.reason,
+        cause=one.cause,
+        age_ns=int((now - one.first_seen) * 1e9),
+        fingerprint=one.evidence.get("error.fingerprint"),
+        runbook=one.evidence.get("incident.runbook") or runbook_page(one.family, one.cause),
+    )
+    return made

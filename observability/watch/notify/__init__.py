@@ -1,0 +1,1 @@
+"""From a notice to a person: route, pace, write, render, deliver."""

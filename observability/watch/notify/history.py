@@ -1,0 +1,47 @@
+"""The past of an incident, as its first message says it: the same error, and the last success of its DAG."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from observability.watch.ledger import records, schema
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from observability.watch.incidents import Incident
+
+__all__ = ["with_memory"]
+
+_LOOKED_AT = 200
+_FAMILIES = {"task", "run", "stuck", "deadline"}
+
+
+def with_memory(connection: Connection, incident: Incident) -> Incident:
+    """The incident with ``same_error`` and ``last_success`` among its evidence, where they are known."""
+    found: dict[str, Any] = {}
+    if incident.evidence.get("error.fingerprint"):
+        found["same_error"] = _same_error(connection, incident)
+    if incident.dag_id and incident.family in _FAMILIES:
+        last = records.last_time(connection, "success", incident.dag_id)
+        found |= {"last_success": _moment(last)} if last is not None else {}
+    return replace(incident, evidence={**incident.evidence, **found}) if found else incident
+
+
+def _same_error(connection: Connection, one: Incident) -> str:
+    table, fingerprint = schema.incidents, one.evidence["error.fingerprint"]
+    asked = select(table.c.document).where(table.c.dag_id == one.dag_id, table.c.id != one.id)
+    newest = connection.execute(asked.order_by(table.c.first_seen.desc()).limit(_LOOKED_AT)).scalars()
+    same = [row for row in newest if row["evidence"].get("error.fingerprint") == fingerprint]
+    if not same:
+        return "seen for the first time in this DAG"
+    times = f"{len(same)} time{'s' if len(same) > 1 else ''} since {_moment(same[-1]['first_seen'])}"
+    return f"seen before: {times}, last in run {same[0]['run_id']} (incident {same[0]['id'][:8]})"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

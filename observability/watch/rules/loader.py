@@ -1,0 +1,93 @@
+"""The rules as they stand in their file: read again when it changes; a broken file leaves the old rules in force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from observability.watch.rules.config import AlertingConfig, RulesError, read_rules
+
+if TYPE_CHECKING:
+    from observability.settings import Settings
+
+__all__ = ["RulesFile", "find_rules"]
+
+_SHIPPED = """\
+channels: {file: {type: file}, log: {type: log}}
+receivers: {everybody: {channels: [file], fallback: log}}
+routes: [{receiver: everybody}]
+"""
+_BESIDE = Path(__file__).resolve().parents[2] / "config" / "alerts.yaml"
+
+
+def find_rules(settings: Settings) -> Path | None:
+    """The file that the knob names, else ``alerts.yaml`` in Contrail's home, else the repository's; None: no file."""
+    if settings.watch.routes:
+        return Path(settings.watch.routes).expanduser()
+    return next((path for path in (settings.home / "alerts.yaml", _BESIDE) if path.is_file()), None)
+
+
+class RulesFile:
+    """Rules, and the file they come from. Raises :class:`RulesError` when they are broken at the start.
+
+    ``instead`` is the text of the rules to use then; ``problem`` then says why.
+
+    A change is a change of the bytes: a file that an editor, ``git`` or a config map has replaced may have the size and
+    the time of the one before. ``remarks`` has a line for each rule that does nothing as things are.
+    """
+
+    def __init__(self, path: Path | None, *, instead: str = "") -> None:
+        self.path = path
+        self.problem = ""
+        self.text = ""
+        """The rules in force, as they were written."""
+        self._had_links = False
+        self._seen: bytes | str = self._look()
+        self.rules: AlertingConfig
+        self.remarks: list[str]
+        try:
+            self.rules, self.remarks = self._read(self._seen)
+        except RulesError as error:
+            if not instead:
+                raise
+            self.rules, self.remarks = self._read(instead.encode())
+            self.problem = str(error)
+
+    def reload(self) -> bool:
+        """Read the file again if it has changed; True when other rules are in force now, or it has become broken."""
+        seen = self._look()
+        if self.path is None or seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            self.rules, self.remarks = self._read(seen)
+            self.problem = ""
+        except RulesError as error:
+            self.problem = str(error)
+        return True
+
+    def _read(self, seen: bytes | str) -> tuple[AlertingConfig, list[str]]:
+        if isinstance(seen, str):
+            raise RulesError(seen)
+        found = read_rules(seen, str(self.path or "the rules that come with Contrail"))
+        self.text = seen.decode()
+        return found
+
+    def _look(self) -> bytes | str:
+        """The bytes of the file, or why they say nothing about the file that a person edits."""
+        if self.path is None:
+            return _SHIPPED.encode()
+        try:
+            with self.path.open("rb") as file:
+                links = self.path.stat().st_nlink
+                if self._had_links and not links:
+                    return _stale(self.path)
+                self._had_links = bool(links)
+                return file.read()
+        except OSError as error:
+            return f"{self.path}: {error.strerror or error}"
+
+
+def _stale(path: Path) -> str:
+    """A mounted file that was replaced outside: what is mounted is the old one, and stays so."""
+    return f"{path}: it was replaced on the host, and the mount still shows the old one; mount its folder, not the file"

@@ -1,0 +1,185 @@
+"""Rules that are well written and say nothing: what is refused, and what is only remarked on.
+
+A mistake is what can never do what it says: a route that no incident reaches, a glob that no DAG can match, a key
+beside a condition that does not look at it. A remark is about what does nothing today: a receiver that no route names.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from observability.watch.rules.config import AlertingConfig, Deadline, Match
+
+    Place = tuple[str | int, ...]
+
+__all__ = ["FAMILIES", "glob_mistake", "mistakes", "remarks", "unused_keys"]
+
+FAMILIES = (
+    "task", "run", "stuck", "overdue", "import", "dag", "paused", "deadline", "component", "telemetry", "delivery",
+    "sink",    "canary", "data", "rules", "rule",
+)  # fmt: skip
+"""The subjects that an incident can have."""
+_WITH_TASK = {"task", "stuck", "deadline", "component", "rule"}
+_KEYS_OF = {
+    "file": {"path"},
+    "log": set(),
+    "webhook": {"url", "secret", "allow"},
+    "slack": {"url", "allow"},
+    "apprise": {"url", "allow"},
+    "smtp": {"connection", "to", "allow"},
+    "sns": {"connection", "topic", "allow"},
+    "pagerduty": {"routing_key", "url", "allow"},
+}
+_CHANNEL_KEYS = set().union(*_KEYS_OF.values())
+_USES = {
+    "task": ("task_finishes_within", "rows_at_least", "rows_unlike_usual"),
+    "step": ("rows_at_least", "rows_unlike_usual"),
+    "days": ("starts_by", "run_finishes_by", "fresh_by"),
+    "timezone": ("starts_by", "run_finishes_by", "fresh_by"),
+    "day_begins": ("run_finishes_by", "fresh_by"),
+    "history_least": ("slower_than_usual", "rows_unlike_usual"),
+    "warn": ("run_finishes_within", "task_finishes_within", "starts_by", "run_finishes_by", "fresh_within", "fresh_by",
+             "slower_than_usual", "success_within"),
+}  # fmt: skip
+"""The conditions beside which a key of a deadline means something; it may stand beside all others of this list."""
+_ID_LONGEST = 250
+_ID = re.compile(r"[\w.\-]*")
+
+
+def mistakes(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
+    """Rules that cannot mean what they say: where, and what to do."""
+    yield from _dangling(rules)
+    yield from _unreachable(rules)
+    yield from _escalations(rules)
+    for name, spec in rules.channels.items():
+        for key in sorted((spec.model_fields_set & _CHANNEL_KEYS) - _KEYS_OF[spec.type]):
+            used = ", ".join(kind for kind, keys in _KEYS_OF.items() if key in keys)
+            yield ("channels", name, key), f"a channel of type {spec.type} does not use it; it is for {used}"
+    seen: set[str] = set()
+    for number, deadline in enumerate(rules.deadlines):
+        if deadline.name in seen:
+            yield ("deadlines", number, "name"), f"another deadline is called {deadline.name!r}; give each its own name"
+        seen.add(deadline.name)
+    for number, window in enumerate(rules.silences):
+        if window.match.says_nothing and window.ends is None:
+            said = 'it silences everything for ever; give match or ends, or match: {dag: "*"} if that is meant'
+            yield ("silences", number), said
+        if _has_idle_zone(window.match) and not (window.is_local("starts") or window.is_local("ends")):
+            yield ("silences", number, "match", "timezone"), _ZONE_IDLE
+
+
+_ZONE_IDLE = "it does nothing without hours or days (in a silence: or starts and ends without a zone)"
+
+
+def remarks(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
+    """Rules that do nothing as things are, and may be meant for later."""
+    used = {route.receiver for route in rules.routes} | {rules.proof.canary_receiver}
+    used |= {step.receiver for one in rules.receivers.values() for step in one.escalate}
+    if not any(route.match.says_nothing for route in rules.routes):
+        used.add(next(iter(rules.receivers)))
+    for name in rules.receivers:
+        if name not in used:
+            yield ("receivers", name), "no route, escalation or canary names this receiver"
+    told = {name for one in rules.receivers.values() for name in (*one.channels, one.fallback)}
+    for name in rules.channels:
+        if name not in told:
+            yield ("channels", name), "no receiver is told on this channel"
+    if rules.routes[-1].proceed:
+        yield ("routes", len(rules.routes) - 1, "continue"), "there is no route after this one"
+
+
+def _dangling(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
+    """Names that stand for nothing: where, and what is known instead."""
+    channels = f"known channels are {', '.join(rules.channels)}"
+    receivers = f"known receivers are {', '.join(rules.receivers)}"
+    for name, one in rules.receivers.items():
+        for number, channel in enumerate(one.channels):
+            if channel not in rules.channels:
+                yield ("receivers", name, "channels", number), f"no channel is called {channel!r}; {channels}"
+        if one.fallback is not None and one.fallback not in rules.channels:
+            yield ("receivers", name, "fallback"), f"no channel is called {one.fallback!r}; {channels}"
+        for number, step in enumerate(one.escalate):
+            if step.receiver not in rules.receivers:
+                yield ("receivers", name, "escalate", number), f"no receiver is called {step.receiver!r}; {receivers}"
+    for number, route in enumerate(rules.routes):
+        if route.receiver not in rules.receivers:
+            yield ("routes", number, "receiver"), f"no receiver is called {route.receiver!r}; {receivers}"
+    if rules.proof.canary_receiver and rules.proof.canary_receiver not in rules.receivers:
+        yield ("proof", "canary_receiver"), f"no receiver is called {rules.proof.canary_receiver!r}; {receivers}"
+
+
+def _unreachable(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
+    """Routes behind one that takes everything, and zones that no clock is read in."""
+    taken = 0
+    for number, route in enumerate(rules.routes):
+        if taken:
+            said = f"no incident gets here: route {taken} takes every one; put it before that, or give that continue"
+            yield ("routes", number), f"{said}: true"
+        if route.match.says_nothing and not route.proceed:
+            taken = taken or number + 1
+        if _has_idle_zone(route.match):
+            yield ("routes", number, "match", "timezone"), _ZONE_IDLE
+
+
+def _has_idle_zone(match: Match) -> bool:
+    return "timezone" in match.model_fields_set and not (match.hours or match.days)
+
+
+def _escalations(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
+    for name, one in rules.receivers.items():
+        if one.fallback is not None and [one.fallback] == list(dict.fromkeys(one.channels)):
+            others = ", ".join(channel for channel in rules.channels if channel != one.fallback) or "none yet"
+            said = f"{one.fallback!r} cannot stand in for itself; other channels are {others}"
+            yield ("receivers", name, "fallback"), said
+        waits = [step.after for step in one.escalate]
+        if waits != sorted(waits):
+            yield ("receivers", name, "escalate"), "the steps must stand in the order of their times, the soonest first"
+
+
+def unused_keys(deadline: Deadline, condition: str) -> list[str]:
+    """The faults of the keys that stand beside a deadline's condition."""
+    given = deadline.model_fields_set
+    return [
+        f"{key} does nothing beside {condition}; it goes with {', '.join(uses)}"
+        for key, uses in _USES.items()
+        if key in given and condition not in uses
+    ]
+
+
+def match_mistake(match: Match) -> str:
+    """The reason why nothing at all can match; empty: something can."""
+    if not match.task or not match.family:
+        return ""
+    if set(match.family) & _WITH_TASK or any(set("*?[") & set(word) for word in match.family):
+        return ""
+    return f"an incident about {' or '.join(match.family)} has no task; leave out task or family"
+
+
+def glob_mistake(pattern: str, what: str) -> str:
+    """The reason why no id can match a glob; empty: some can. An id has letters, digits, ``_``, ``-`` and ``.``."""
+    literal = re.sub(r"\[!?\]?[^\]]*\]", "_", pattern).replace("*", "").replace("?", "_")
+    wrong = " ".join(sorted(set(_ID.sub("", literal))))
+    if not pattern.strip():
+        return f"an empty glob matches no {what}; write * for every one"
+    if pattern in {".*", ".+"}:
+        return f"{pattern!r} is a regular expression; as a glob, * matches every {what}"
+    if len(literal) > _ID_LONGEST:
+        return f"no {what} has more than {_ID_LONGEST} characters"
+    if not wrong:
+        return ""
+    hint = f"there is no {wrong!r} in one (globs know *, ? and [abc])"
+    if pattern.startswith("!"):
+        hint = "a glob cannot exclude; put a route for what is excluded before this one"
+    elif "," in pattern:
+        hint = f"write several as a list: [{', '.join(part.strip() for part in pattern.split(','))}]"
+    return f"{pattern!r} matches no {what}: {hint}"
+
+
+def family_mistake(patterns: Sequence[str], matches: Sequence[bool]) -> str:
+    """The reason why a word is not a family; empty: each stands for one at least."""
+    wrong = [pattern for pattern, found in zip(patterns, matches, strict=True) if not found]
+    return f"{wrong[0]!r} is none of {', '.join(FAMILIES)}" if wrong else ""

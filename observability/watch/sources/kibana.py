@@ -1,0 +1,172 @@
+"""Kibana's rules as a witness: what they wrote into the alert index, without what the watcher knows already.
+
+Free Kibana can tell only an index; ARCHITECTURE.md ("Kibana's rules") has the shape of its documents. A rule looks at
+the same events as the watcher, so an alert counts only where no incident about the same thing was seen
+lately: then something escaped the other witnesses.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import structlog
+
+from observability import catalog
+from observability.credentials import CredentialsError
+from observability.events import Identity, RuleFired, RuleRecovered
+from observability.store.cluster import ClusterError, ClusterUnreachable
+from observability.watch.facts import SEEN, observed, seconds
+from observability.watch.ledger import records
+from observability.watch.ledger.database import read_cursor, write_cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.engine import Connection
+
+    from observability.events import Event
+    from observability.store.cluster import Cluster
+    from observability.watch.engine import IncidentEngine
+    from observability.watch.facts import Fact
+    from observability.watch.incidents import Incident
+
+__all__ = ["KibanaWitness", "fact_of", "is_known"]
+
+_CURSOR = "kibana"
+_POLL_S = 10.0
+_MOST = 500
+_SLACK_S = 180.0
+"""A rule runs once a minute; it may tell so long after its window."""
+_KINDS = {
+    "notification-failed": "delivery",
+    "relay-lag": "sink",
+    "scheduler-heartbeat-absent": "component",
+}
+"""The kind of incident that a rule watches, where its event does not say it."""
+_SUBJECTS = {"scheduler-heartbeat-absent": "scheduler"}
+"""The subject of a rule that groups by nothing and watches one of several."""
+_OF_THE_READER = "watcher-silent"
+_BY_SUBJECT = frozenset({"component", "sink"})
+"""Kinds of which one being wrong says nothing of another."""
+
+Alert = dict[str, Any]
+
+
+class KibanaWitness(threading.Thread):
+    """Reads the index ``name`` in its own thread, so that a slow cluster delays no decision."""
+
+    def __init__(self, connect: Callable[[], Cluster], name: str) -> None:
+        super().__init__(name="kibana", daemon=True)
+        self._connect, self._index = connect, name
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._since: str | None = None
+        self._found: list[Alert] = []
+
+    def stop(self) -> None:
+        """End after the request that is under way."""
+        self._over.set()
+
+    def exchange(self, connection: Connection, engine: IncidentEngine, now: float) -> None:
+        """Write down what was read; on first use, say from when on to read."""
+        with self._lock:
+            found, self._found = self._found, []
+            if self._since is None:
+                self._since = read_cursor(connection, _CURSOR) or _iso(now)
+        facts = [fact for alert in found if (fact := fact_of(alert)) and not is_known(connection, alert, fact)]
+        engine.take(connection, facts, now)
+        if found:
+            write_cursor(connection, _CURSOR, found[-1]["@timestamp"])
+
+    def run(self) -> None:
+        """The thread."""
+        log = structlog.get_logger("contrail.watch")
+        while not self._over.wait(_POLL_S):
+            try:
+                self.read()
+            except (ClusterError, ClusterUnreachable, CredentialsError) as error:
+                log.warning("Kibana's alert index cannot be read", index=self._index, reason=str(error))
+
+    def read(self) -> None:
+        """Read what is newer than the cursor. Raises :class:`ClusterError` or :class:`ClusterUnreachable`."""
+        with self._lock:
+            since = self._since
+        if since is None:
+            return
+        cluster = self._connect()
+        try:
+            path = f"/{quote(self._index)}/_search?ignore_unavailable=true&allow_no_indices=true"
+            hits = cluster.ask("POST", path, _newer_than(since))["hits"]["hits"]
+        finally:
+            cluster.close()
+        with self._lock:
+            self._found += [hit["_source"] for hit in hits]
+            if hits:
+                self._since = hits[-1]["_source"]["@timestamp"]
+
+
+def fact_of(alert: Alert) -> Fact | None:
+    """An alert as a fact; None for a document that no rule of ours wrote, and for "no watcher": one reads it."""
+    rule = catalog.MONITORS.get(str(alert.get("rule", "")))
+    if rule is None or alert["rule"] == _OF_THE_READER:
+        return None
+    about = str(alert.get("alert", "")) if rule.group_by else ""
+    name = f"{alert['rule']}:{about}" if about and rule.group_by != "dag_id" else str(alert["rule"])
+    identity = Identity(dag_id=about) if rule.group_by == "dag_id" and about else None
+    reason = f"{rule.title}, says Kibana: {alert.get('value', '')} in {rule.window_s // 60} min"
+    event: Event = (
+        RuleRecovered(identity=identity, rule_id=name, reason=reason)
+        if alert.get("group") == "recovered"
+        else RuleFired(
+            identity=identity,
+            rule_id=name,
+            reason=reason,
+            cause="deadline" if alert["rule"] == "deadline-missed" else "platform",
+            severity=rule.severity,
+            runbook=rule.runbook,
+        )
+    )
+    return observed(
+        event,
+        time=seconds(alert["@timestamp"]),
+        certainty=SEEN,
+        evidence={"incident.runbook": rule.runbook},
+    )
+
+
+def is_known(connection: Connection, alert: Alert, fact: Fact) -> bool:
+    """True if an incident about the same thing was seen since the rule's window began."""
+    if fact.sign == "recovered":
+        return False
+    rule = catalog.MONITORS[alert["rule"]]
+    seen = records.incidents(connection, since=fact.time - rule.window_s - _SLACK_S)
+    return any(_is_same(one, alert, rule) for one in seen if one.family != "rule")
+
+
+def _is_same(incident: Incident, alert: Alert, rule: catalog.AlertRule) -> bool:
+    if rule.group_by == "dag_id":
+        return incident.dag_id == alert.get("alert")
+    kind = _kind(alert["rule"], rule)
+    if incident.family != kind or kind not in _BY_SUBJECT:
+        return incident.family == kind
+    subject = str(alert.get("alert") if rule.group_by else _SUBJECTS.get(alert["rule"], ""))
+    return incident.name == subject or incident.name.startswith(f"{subject} of ")  # one of each host
+
+
+def _kind(key: str, rule: catalog.AlertRule) -> str:
+    use = catalog.EVENTS[rule.event].incident if rule.event else None
+    return _KINDS.get(key) or (use.kind if use else "")
+
+
+def _newer_than(since: str) -> dict[str, Any]:
+    return {
+        "size": _MOST,
+        "query": {"range": {"@timestamp": {"gt": since}}},
+        "sort": [{"@timestamp": {"order": "asc", "unmapped_type": "date"}}],
+    }
+
+
+def _iso(now: float) -> str:
+    return datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

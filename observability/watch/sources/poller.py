@@ -1,0 +1,194 @@
+"""Ask Airflow's API in threads, one for each question, so that a slow answer delays no decision."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import select
+
+from observability.events import ComponentRecovered, ComponentSilent, Identity
+from observability.watch.facts import CERTAIN, Fact, observed
+from observability.watch.ledger import schema
+from observability.watch.ledger.database import read_cursor, write_cursor
+from observability.watch.sources.api import ApiError
+from observability.watch.sources.reconcile import scene_from
+from observability.watch.withdrawals import open_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from observability.settings import Settings
+    from observability.watch.sources.people import OpenRun
+    from observability.watch.sources.reconcile import Reconciler
+
+__all__ = ["ApiPoller", "KillConfirmer"]
+
+_POLL_S = 0.1
+_AGAIN_S, _LONGEST_S = 0.5, 8.0
+"""A death that Airflow does not know of yet is asked about again after this, and after twice as long each time."""
+_API_PATIENCE_S = 90.0
+
+
+class ApiPoller(threading.Thread):
+    """Looks at everything, again and again; its findings wait to be written down."""
+
+    def __init__(self, settings: Settings, reconciler: Reconciler) -> None:
+        super().__init__(name="reconcile", daemon=True)
+        self._every_s, self._reconciler = settings.watch.reconcile_s, reconciler
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._input: tuple[Any, dict[str, Fact], list[OpenRun]] | None = None
+        self._output: tuple[list[Fact], dict[str, Any]] | None = None
+        self.problem = ""
+        self._since = time.monotonic()
+        self._heard = False
+        self._told_silent: bool | None = None
+        """None: a watcher before this one may have told."""
+        self._tells_silent: bool | None = None
+        self._taken: tuple[list[Fact], dict[str, Any]] | None = None
+        self._prepared: tuple[Any, dict[str, Fact], list[OpenRun]] | None = None
+
+    @property
+    def dags(self) -> dict[str, dict[str, Any]]:
+        """The owner, tags and file of each known DAG."""
+        return self._reconciler.dags
+
+    @property
+    def has_found(self) -> bool:
+        """True if a look's findings wait to be written down."""
+        return self._output is not None
+
+    def stop(self) -> None:
+        """End after the request that is under way."""
+        self._over.set()
+
+    def exchange(self, connection: Connection, now: float) -> list[Fact]:
+        """The findings whose cursor is written down; they are kept until :meth:`settle`."""
+        with self._lock:
+            self._taken = self._output
+        if self._taken is not None:
+            write_cursor(connection, "reconcile", self._taken[1])
+        return [*(self._taken[0] if self._taken else ()), *self._about_silence(now)]
+
+    def prepare(self, connection: Connection, now: float) -> None:
+        """Make ready what the next look begins with."""
+        if self._input is None:
+            known = _known_since(connection, now)
+            self._prepared = (read_cursor(connection, "reconcile"), known, open_runs(connection, now))
+
+    def settle(self) -> None:
+        """The transaction stands: forget what was found, and ask what was made ready."""
+        with self._lock:
+            if self._output is self._taken:
+                self._output = None
+            if self._prepared is not None:
+                self._input = self._prepared
+            self._taken = self._prepared = None
+        self._told_silent = self._tells_silent
+
+    def run(self) -> None:
+        """The thread."""
+        while not self._over.is_set():
+            with self._lock:
+                given, self._input = (self._input, None) if self._output is None else (None, self._input)
+            if given is None:
+                self._over.wait(_POLL_S)
+                continue
+            self._look(*given)
+            self._over.wait(self._every_s)
+
+    def _look(self, remembered: Any, known: dict[str, Fact], still_open: Sequence[OpenRun] = ()) -> None:
+        scene = scene_from(remembered)
+        try:
+            facts = self._reconciler.look(scene, time.time(), known.get, still_open)
+        except ApiError as error:
+            self.problem = str(error)
+            structlog.get_logger("contrail.watch").warning("Airflow's API did not answer", reason=str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - an answer of a kind that we do not know must not end the thread
+            self.problem = f"Airflow's API was not understood: {type(error).__name__}: {error}"
+            structlog.get_logger("contrail.watch").exception(self.problem)
+            return
+        self.problem, self._since, self._heard = self._reconciler.problem, time.monotonic(), True
+        with self._lock:
+            self._output = (facts, asdict(scene))
+
+    def _about_silence(self, now: float) -> list[Fact]:
+        """An API server that does not answer at all is a silent component; one that answers in part is not."""
+        self._tells_silent = self._told_silent
+        if self.problem and time.monotonic() - self._since > _API_PATIENCE_S:
+            self._tells_silent = True
+        elif self._heard and time.monotonic() - self._since <= _API_PATIENCE_S:
+            self._tells_silent = False
+        if self._tells_silent == self._told_silent:
+            return []
+        about = Identity(component="api-server")
+        if self._tells_silent:
+            return [observed(ComponentSilent(identity=about, reason=self.problem), time=now, certainty=CERTAIN)]
+        return [observed(ComponentRecovered(identity=about, reason="it answers again"), time=now)]
+
+
+class KillConfirmer(threading.Thread):
+    """Asks whether a death that was reported is final, in a thread of its own: a whole look would keep people waiting.
+
+    What Airflow answers goes to ``report``; what it cannot tell yet is asked again until it is no longer handed over.
+    """
+
+    def __init__(self, reconciler: Reconciler, report: Callable[[Fact], None]) -> None:
+        super().__init__(name="confirm", daemon=True)
+        self._reconciler, self._report = reconciler, report
+        self._over, self._handed = threading.Event(), threading.Event()
+        self._suspects: list[Fact] = []
+        self._again: dict[str, tuple[float, float]] = {}
+
+    @property
+    def is_asking(self) -> bool:
+        """True if there was something to ask when it was last handed over."""
+        return bool(self._suspects)
+
+    def stop(self) -> None:
+        """End after the request that is under way."""
+        self._over.set()
+        self._handed.set()
+
+    def hand(self, suspects: list[Fact], dags: dict[str, dict[str, Any]]) -> None:
+        """From now on ask about these, and no others; ``dags`` is what is known of their DAGs."""
+        self._suspects, self._reconciler.dags = suspects, dags
+        if suspects:
+            self._handed.set()
+
+    def run(self) -> None:
+        """The thread."""
+        while not self._over.is_set():
+            self._handed.wait()
+            self._handed.clear()
+            try:
+                for fact in self._reconciler.confirm(self._due(self._suspects, time.monotonic())):
+                    self._report(fact)
+            except ApiError as error:  # the looker says so to people
+                structlog.get_logger("contrail.watch").info("not confirmed yet", reason=str(error))
+            except Exception:  # noqa: BLE001 - a whole look finds out as well, only later
+                structlog.get_logger("contrail.watch").exception("a suspicion could not be asked about")
+            self._over.wait(_POLL_S)
+
+    def _due(self, suspects: list[Fact], now: float) -> list[Fact]:
+        """Those to ask about now."""
+        known = {fact.key: self._again.get(fact.key, (now, _AGAIN_S)) for fact in suspects}
+        due = [fact for fact in suspects if known[fact.key][0] <= now]
+        waits = {fact.key: known[fact.key][1] for fact in due}
+        self._again = known | {key: (now + wait, min(2 * wait, _LONGEST_S)) for key, wait in waits.items()}
+        return due
+
+
+def _known_since(connection: Connection, now: float) -> dict[str, Fact]:
+    table = schema.facts
+    asked = (
+        select(table.c.key, table.c.document).where(table.c.time > now - 900).order_by(table.c.time.desc()).limit(5000)
+    )
+    return {key: Fact(**document) for key, document in connection.execute(asked)}

@@ -1,0 +1,74 @@
+"""A platform whose components are stubborn: they ignore signals and leave children in sessions of their own.
+
+``stub_platform.py keep`` is the guardian; the other words are what it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from observability.local import supervisor
+from observability.local.components import Component
+from observability.local.guardian import Guardian
+from observability.local.layout import Layout
+from observability.local.state import take_lock
+
+_HOME = Path(os.environ["CONTRAIL_HOME"])
+
+
+def keep():
+    layout = Layout(_HOME)
+    layout.create()
+    lock = take_lock(layout)
+    os.set_inheritable(lock, True)
+    command = (sys.executable, __file__, "supervise")
+    sys.exit(Guardian(dict(os.environ), lock=lock, supervisor=command, tied="tied" in sys.argv).run(lambda: None))
+
+
+def supervise():
+    supervisor.MIGRATION = ("true",)
+    supervisor._GRACE_S = 1.0
+    stubborn = Component("scheduler", (sys.executable, __file__, "resist"))
+    brief = Component("triggerer", (sys.executable, __file__, "fail"))
+    obedient = Component("relay", (sys.executable, __file__, "obey"), last=True)
+    supervisor.components = lambda _settings: (obedient, stubborn, brief)
+    supervisor.main()
+
+
+def resist():
+    """Ignore what can be ignored, fork a child into its own session, and from there one whose parent is gone."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            _sign("orphan")
+        else:
+            _sign("child")
+    else:
+        _sign("component")
+    time.sleep(600)
+
+
+def obey():
+    _sign("relay")
+    time.sleep(600)
+
+
+def fail():
+    sys.exit("no")
+
+
+def _sign(name):
+    (_HOME / f"{name}.pid").write_text(str(os.getpid()))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

@@ -1,0 +1,345 @@
+import os
+import shutil
+import time
+from array import array
+
+import pytest
+from relay_lines import TASK, line
+
+from observability.relay.sources.files.airflow_logs import log_stream
+from observability.relay.sources.files.registry import FileRegistry, Source
+from observability.relay.sources.files.spool import Spool
+from observability.relay.sources.files.tail import Cursor, Replaced, read
+from observability.relay.sources.files.tailed_file import stamp_of
+
+BANNER = b"  ____ Airflow ____\n"
+SCHEDULER = "components/scheduler.log"
+
+
+class Reader:
+    """Reads everything when told to, and remembers the events."""
+
+    def __init__(self):
+        self.cursors, self.read, self.lost_bytes = {}, [], 0
+
+    def position(self, file):
+        cursor = self.cursors.get(file.identity)
+        return cursor.offset if cursor else -1
+
+    def taken(self, file):  # noqa: ARG002 - the reader's signature
+        return -1
+
+    def recall(self, identity):
+        return self.cursors.get(identity, Cursor(identity))
+
+    def lost(self, file, number, reason):  # noqa: ARG002 - the reader's signature
+        self.lost_bytes += number
+
+    def catch_up(self, registry):
+        registry.refresh()
+        for file in registry.files:
+            cursor = self.cursors.setdefault(file.identity, Cursor(file.identity))
+            try:
+                while cursor.offset < file.size and (stretch := read(file, cursor, 65_536)):
+                    cursor = self.cursors[file.identity] = stretch.cursor
+                    self.read += stretch.spliced.ids
+            except Replaced:
+                registry.suspect(file)
+
+
+class World:
+    def __init__(self, logs, tmp_path):
+        self.logs, self.spool = logs, Spool(tmp_path / "spool")
+        self.reader = Reader()
+        self.restart()
+
+    def restart(self):
+        self.registry = FileRegistry(
+            [Source(self.logs.root, lambda name: log_stream(name, "h", "test"), self.spool)], [self.reader]
+        )
+
+    def catch_up(self):
+        """Look at every file: how long ago a slow machine looked last is no matter."""
+        self.registry.wake()
+        self.reader.catch_up(self.registry)
+
+    def sweep(self):
+        for source in self.registry._sources:
+            source.folder.sweep_soon()
+        self.registry.refresh()
+
+    @property
+    def lines(self):
+        assert len(set(self.reader.read)) == len(self.reader.read)
+        return len(self.reader.read)
+
+    def comes_to(self, number):
+        """Catch up until ``number`` lines were read and once more; on a busy machine a round leaves files for later."""
+        deadline = time.monotonic() + 10
+        while self.lines < number and time.monotonic() < deadline:
+            self.catch_up()
+        self.catch_up()
+        return self.lines == number
+
+
+@pytest.fixture
+def world(logs, tmp_path):
+    return World(logs, tmp_path)
+
+
+def test_new_files_folders_and_lines_are_found(world):
+    world.logs.write(line("a"))
+    world.catch_up()
+    world.logs.write(line("b"))
+    world.logs.write(line("c"), TASK.replace("attempt=1", "attempt=2"))
+    world.logs.write(line("d"), "dag_id=new/run_id=r/task_id=t/map_index=3/attempt=1.log.trigger.7.log")
+    world.logs.write(line("e"), "dag_processor/2026-01-31/dags/x.py.log")
+    world.catch_up()
+    assert world.comes_to(5)
+
+
+def test_what_is_no_log_and_what_is_a_link_is_left_alone(world):
+    world.logs.write(line("a"), "notes.txt")
+    path = world.logs.write(line("a"), "dag_processor/2026-01-31/x.py.log")
+    (world.logs.root / "dag_processor" / "latest").symlink_to(path.parent)
+    world.catch_up()
+    assert world.comes_to(1)
+
+
+@pytest.mark.parametrize("first", [line("first"), BANNER])
+def test_rotation_by_renaming_loses_and_doubles_nothing(world, first):
+    for rotation in range(20):
+        path = world.logs.write(first if first == BANNER else line("first", rotation), SCHEDULER)
+        world.logs.write(line("read in time", rotation), SCHEDULER)
+        world.catch_up()
+        world.logs.write(line("read after the rename", rotation), SCHEDULER)
+        path.rename(path.with_name(f"scheduler.log.{rotation + 1}"))
+    world.catch_up()
+    assert world.comes_to(60)
+
+
+def test_rotation_by_copy_and_truncate_loses_and_doubles_nothing(world):
+    for rotation in range(20):
+        path = world.logs.write(line("read in time", rotation), SCHEDULER)
+        world.catch_up()
+        world.logs.write(line("only in the copy", rotation), SCHEDULER)
+        shutil.copy2(path, path.with_name(f"scheduler.log.{rotation + 1}"))
+        os.truncate(path, 0)
+    world.catch_up()
+    assert (world.comes_to(40), world.reader.lost_bytes) == (True, 0)
+
+
+def test_a_log_that_was_copied_emptied_and_filled_to_the_same_size_is_another(world):
+    path = world.logs.write(line("first", 1), SCHEDULER)
+    world.catch_up()
+    shutil.copy2(path, path.with_name("scheduler.log.1"))
+    os.truncate(path, 0)
+    world.logs.write(line("other", 2), SCHEDULER)
+    path.rename(path.with_name("scheduler.log.2"))
+    world.catch_up()
+    world.sweep()
+    world.catch_up()
+    assert (world.comes_to(2), world.reader.lost_bytes) == (True, 0)
+
+
+def test_a_log_that_is_filled_anew_between_its_discovery_and_its_first_reading_is_another(world):
+    path = world.logs.write(line("first", 1), SCHEDULER)
+    world.registry.refresh()
+    shutil.copy2(path, path.with_name("scheduler.log.1"))
+    path.write_bytes(line("second", 2) * 2)
+    [file] = world.registry.files
+    with pytest.raises(Replaced, match="filled anew"):
+        read(file, Cursor(file.identity), 65_536)
+    world.catch_up()
+    world.catch_up()
+    assert world.comes_to(3)
+
+
+def test_a_copy_is_read_where_the_truncated_original_is_deleted_before_it_was_looked_at(world):
+    path = world.logs.write(line("only in the copy"), SCHEDULER)
+    world.registry.refresh()
+    shutil.copy2(path, path.with_name("scheduler.log.1"))
+    os.truncate(path, 0)
+    path.unlink()
+    world.sweep()
+    world.catch_up()
+    assert (world.comes_to(1), world.reader.lost_bytes) == (True, 0)
+
+
+def test_a_daemon_that_starts_anew_over_its_old_log_is_a_new_file(world):
+    path = world.logs.write(BANNER + line("first life"), SCHEDULER)
+    world.catch_up()
+    path.write_bytes(BANNER + line("second life, of which more is said"))
+    world.catch_up()
+    world.catch_up()
+    world.restart()
+    world.catch_up()
+    assert world.comes_to(4)
+
+
+def test_a_file_deleted_before_it_was_read_is_read_from_the_spool(world):
+    path = world.logs.write(line("a"))
+    world.registry.refresh()
+    world.logs.write(line("b"))
+    path.unlink()
+    world.catch_up()
+    assert (world.comes_to(2), world.reader.lost_bytes) == (True, 0)
+
+
+def test_a_file_deleted_while_no_relay_ran_is_read_from_the_spool(world):
+    path = world.logs.write(line("a"))
+    world.registry.refresh()
+    world.logs.write(line("b"))
+    path.unlink()
+    world.restart()
+    world.catch_up()
+    assert world.comes_to(2)
+
+
+def test_what_can_be_saved_nowhere_is_counted(world, monkeypatch):
+    monkeypatch.setattr("os.link", _refuse)
+    monkeypatch.setattr("observability.relay.sources.files.registry._COPY_GRACE_S", 0.0)
+    path = world.logs.write(line("a"))
+    world.catch_up()
+    world.logs.write(line("b"))
+    world.registry.refresh()
+    path.unlink()
+    world.sweep()
+    world.sweep()
+    assert (world.comes_to(1), world.reader.lost_bytes) == (True, len(line("b")))
+    assert world.spool.refused > 0
+
+
+def test_a_file_that_is_done_leaves_memory_and_spool_and_comes_back_when_it_grows(world):
+    path = world.logs.write(line("a"))
+    old = time.time() - 3600
+    os.utime(path, (old, old))
+    world.catch_up()
+    world.registry.refresh()
+    assert (world.registry.files, list(world.spool.held())) == ((), [])
+    world.logs.write(line("b"))
+    world.catch_up()
+    assert world.comes_to(2)
+
+
+def test_an_inode_used_again_is_another_file(world):
+    path = world.logs.write(line("a"))
+    old = time.time() - 3600
+    os.utime(path, (old, old))
+    world.catch_up()
+    world.registry.refresh()
+    inode = path.stat().st_ino
+    path.unlink()
+    again = world.logs.write(line("b"), TASK.replace("attempt=1", "attempt=2"))
+    if again.stat().st_ino != inode:
+        pytest.skip("this file system did not use the inode again")
+    world.catch_up()
+    assert world.comes_to(2)
+
+
+def test_a_first_line_without_end_waits_and_is_not_given_another_identity(world):
+    world.logs.write(line("a")[:10])
+    world.catch_up()
+    world.logs.write(line("a")[10:])
+    world.catch_up()
+    assert world.comes_to(1)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_stops_no_other(world, monkeypatch):
+    world.logs.write(line("a"))
+    world.logs.write(line("b"), SCHEDULER)
+    real = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest: _refuse() if str(path).endswith("attempt=1.log") else real(path, *rest)
+    )
+    world.catch_up()
+    assert world.comes_to(1)
+    assert list(world.registry.unreadable.values()) == ["Permission denied"]
+
+
+def test_files_without_end_are_taken_in_by_and_by(world, monkeypatch):
+    monkeypatch.setattr("observability.relay.sources.files.registry._MOST_ACTIVE", 10)
+    old = time.time() - 3600
+    for number in range(35):
+        path = world.logs.write(line("a", number), f"dag_id=d/run_id={number}/task_id=t/attempt=1.log")
+        os.utime(path, (old, old))
+    rounds = 0
+    while not world.registry.refresh() and rounds < 20:
+        assert len(world.registry.files) <= 10
+        world.catch_up()
+        rounds += 1
+    assert world.comes_to(35)
+
+
+def _refuse(*_args, **_options):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_name_too_long_for_one_file_name_is_held_in_folders(world):
+    name = f"dag_id={'d' * 120}/run_id={'r' * 120}/task_id=t/attempt=1.log"
+    path = world.logs.write(line("a"), name)
+    world.registry.refresh()
+    path.unlink()
+    world.restart()
+    world.catch_up()
+    assert world.comes_to(1)
+    assert [held[0] for held in world.spool.held()] == [name]
+
+
+def test_an_old_log_that_is_sent_at_once_needs_no_second_name(world, monkeypatch):
+    path = world.logs.write(line("a"))
+    old = time.time() - 3600
+    os.utime(path, (old, old))
+    monkeypatch.setattr(world.spool, "hold", lambda file: pytest.fail(f"{file.path} was linked"))
+    world.catch_up()
+    world.registry.refresh()
+    assert world.comes_to(1)
+
+
+def test_what_was_read_by_an_earlier_process_is_not_opened_again(world, monkeypatch):
+    old = time.time() - 3600
+    for number in range(5):
+        path = world.logs.write(line("a"), f"dag_id=d/run_id={number}/task_id=t/attempt=1.log")
+        os.utime(path, (old, old))
+    world.catch_up()
+    stamps = array("q", sorted(stamp_of(path.stat()) for path in world.logs.root.rglob("*.log")))
+    world.restart()
+    world.registry.remember(stamps)
+    world.logs.write(line("b"), "dag_id=d/run_id=3/task_id=t/attempt=1.log")
+    opened = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, *rest: opened.append(str(path)) or real(path, *rest))
+    world.registry.refresh()
+    assert [path for path in opened if "run_id=3" not in path] == []
+    world.catch_up()
+    assert world.comes_to(6)
+
+
+def test_what_is_fresh_is_held_though_there_is_no_room(world, monkeypatch):
+    monkeypatch.setattr("observability.relay.sources.files.registry._MOST_ACTIVE", 10)
+    monkeypatch.setattr("observability.relay.sources.files.registry._STUCK_S", 0.0)
+    old = time.time() - 3600
+    for number in range(15):
+        path = world.logs.write(line("a"), f"dag_id=d/run_id={number}/task_id=t/attempt=1.log")
+        os.utime(path, (old, old))
+    for _ in range(3):
+        world.registry.refresh()
+    fresh = world.logs.write(line("b"), "dag_id=d/run_id=new/task_id=t/attempt=1.log")
+    world.sweep()
+    assert len(world.registry.files) == 11
+    fresh.unlink()
+    world.catch_up()
+    world.sweep()
+    world.catch_up()
+    assert (world.comes_to(16), world.reader.lost_bytes) == (True, 0)
+
+
+def test_a_file_is_gone_when_neither_its_name_nor_its_content_is_here(world):
+    path = world.logs.write(line("a"))
+    world.catch_up()
+    [file] = world.registry.files
+    assert not world.registry.is_gone(file.identity, TASK)
+    path.unlink()
+    assert not world.registry.is_gone(file.identity, TASK)  # it is still held
+    world.registry.discard(file)
+    assert world.registry.is_gone(file.identity, TASK)
