@@ -162,7 +162,7 @@ def _settled(store: Any, query: Query, expected: int) -> list[Any]:
 
 @contextmanager
 def _cutting(url: str, seed: int) -> Iterator[str]:
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
     from fault_proxy import FaultProxy
 
     dice = random.Random(seed)

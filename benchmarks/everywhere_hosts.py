@@ -306,7 +306,7 @@ def _commands() -> dict[str, list[str]]:
 @contextmanager
 def _postgresql() -> Iterator[list[str]]:
     """Two databases: Airflow's and the ledger."""
-    sys.path.insert(0, str(_ROOT / "tests"))
+    sys.path.insert(0, str(_ROOT / "tests" / "support"))
     import postgresql
 
     if (programs := postgresql.programs()) is None:

@@ -62,7 +62,7 @@ def run(options: Options) -> list[Figure]:
 @contextmanager
 def _database() -> Iterator[tuple[str, str]]:
     """The database of Airflow's state, and its address; "" for the platform's own SQLite."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
     import postgresql
 
     programs = postgresql.programs()

@@ -52,7 +52,7 @@ with open(path, "ab", buffering=0) as log:
 def run(options: Options) -> list[Figure]:
     """One outage in a real Elasticsearch, reached through a proxy that cuts every connection while it lasts."""
     away_s, before_s = (4.0, 3.0) if options.quick else (_AWAY_S, _BEFORE_S)
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
     from fault_proxy import FaultProxy
 
     away = threading.Event()

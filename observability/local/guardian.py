@@ -27,7 +27,7 @@ _PATIENCE_S = 13.0
 
 
 class Guardian:
-    """Keeps one platform. ``lock`` is held by guardian and supervisor together; ``tied`` ends it with our own parent."""
+    """Keeps one platform. Guardian and supervisor hold ``lock`` together; ``tied`` ends it with our own parent."""
 
     def __init__(
         self,

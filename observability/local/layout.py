@@ -79,4 +79,4 @@ class Layout:
 
 def repository() -> Path:
     """The checkout that this package stands in: its dags/ and config/."""
-    return Path(__file__).resolve().parents[3]
+    return Path(__file__).resolve().parents[2]

@@ -30,7 +30,7 @@ _DAY_S = 86_400.0
 
 
 class DiskQuota:
-    """Keeps what ``registry`` holds for ``workers`` below ``limit_bytes``, and journals no longer than ``keep_days``."""
+    """Keeps what ``registry`` holds for ``workers`` below ``limit_bytes``, and journals for ``keep_days`` at most."""
 
     def __init__(  # noqa: PLR0913 - what it watches, and its limits
         self,

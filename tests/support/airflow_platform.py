@@ -99,7 +99,7 @@ def started_platform(home, **more):
     environment = clean_environment(
         CONTRAIL_HOME=str(home),
         CONTRAIL_AIRFLOW__PORT=str(port),
-        CONTRAIL_AIRFLOW__DAGS_FOLDER=str(Path(__file__).parent / "cli" / "platform" / "dags"),
+        CONTRAIL_AIRFLOW__DAGS_FOLDER=str(Path(__file__).parents[1] / "local" / "dags"),
         CONTRAIL_RELAY__STATSD_PORT=statsd,
         CONTRAIL_STATSD__PORT=statsd,
         **more,

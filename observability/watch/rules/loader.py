@@ -17,7 +17,7 @@ channels: {file: {type: file}, log: {type: log}}
 receivers: {everybody: {channels: [file], fallback: log}}
 routes: [{receiver: everybody}]
 """
-_BESIDE = Path(__file__).resolve().parents[2] / "config" / "alerts.yaml"
+_BESIDE = Path(__file__).resolve().parents[3] / "config" / "alerts.yaml"
 
 
 def find_rules(settings: Settings) -> Path | None:

@@ -2,8 +2,8 @@
 
 A watcher beside the workers reads the same events in the journal, sooner. One that has a host of its own has no
 other way to hear of rows, drifted schemas, tasks that began, or what the API server wrote down. Events are read by
-order of arrival, so that a relay that was down for an hour is heard all the same; `watch/ledger/seen_events.py` leaves out what
-the journal gave already.
+order of arrival, so that a relay that was down for an hour is heard all the same; `watch/ledger/seen_events.py`
+leaves out what the journal gave already.
 """
 
 from __future__ import annotations
