@@ -30,9 +30,13 @@ def main(  # noqa: PLR0913 - an option of the command line each
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line instead of a table.")] = False,
     rounds: Annotated[int, typer.Option(help="Rounds of each contender.", min=1)] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Take the short form that tests take.")] = False,
-    kinds: Annotated[str, typer.Option(help="everywhere: findings or groups of them, with commas.")] = "",
+    kinds: Annotated[
+        str, typer.Option(help="everywhere, failures: findings, ways or parts of them, with commas.")
+    ] = "",
     stores: Annotated[str, typer.Option(help="everywhere: embedded, elasticsearch, cloudwatch; with commas.")] = "",
-    results: Annotated[Path | None, typer.Option(help="everywhere: a file of earlier results to go on from.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="everywhere, failures: a file of earlier results to go on from.")
+    ] = None,
 ) -> None:
     """Measure ours next to its peers, or list what can be measured."""
     if name == "list":

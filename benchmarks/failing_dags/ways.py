@@ -12,10 +12,25 @@ import time
 from datetime import datetime, timedelta, timezone
 
 from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.triggers.file import FileTrigger
-from airflow.sdk import DAG, BaseOperator, PokeReturnValue, task
+from airflow.sdk import (
+    DAG,
+    Asset,
+    BaseOperator,
+    DeadlineAlert,
+    DeadlineReference,
+    PokeReturnValue,
+    SyncCallback,
+    task,
+    teardown,
+)
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from failing_trigger import Failing
+
+from observability import measure
+from observability.callbacks import on_deadline
 
 NOTES = os.environ.get("PLAIN_CALLBACKS", "/dev/null")
 MAPPED = int(os.environ.get("WAYS_MAPPED", "40"))
@@ -75,6 +90,87 @@ with way("exception"):
 
     work()
 
+with way("dependency"):
+
+    @task
+    def work():
+        raise ConnectionRefusedError("the warehouse does not answer")
+
+    work()
+
+with way("data"):
+
+    @task
+    def work():
+        json.loads("{cut")
+
+    work()
+
+with way("no_module"):
+
+    @task
+    def work():
+        import no_such_module
+
+        no_such_module.run()
+
+    work()
+
+with way("run_succeeds"):
+
+    @task
+    def work():
+        raise ValueError("the run succeeds all the same")
+
+    @task(trigger_rule="all_done")
+    def last():
+        pass
+
+    work() >> last()
+
+with way("bash_exit"):
+    BashOperator(task_id="work", bash_command="exit 3")
+
+with way("teardown"):
+
+    @task
+    def work():
+        pass
+
+    @teardown(on_failure_fail_dagrun=True)
+    def clean():
+        raise ValueError("nothing to take down")
+
+    work() >> clean()
+
+with way("not_mappable"):
+
+    @task
+    def numbers():
+        return 17
+
+    @task
+    def work(number):
+        pass
+
+    work.expand(number=numbers())
+
+with way("xcom"):
+
+    @task
+    def work():
+        return open("/dev/null", "rb")
+
+    work()
+
+with way("skipped"):
+
+    @task
+    def work():
+        raise AirflowSkipException("nothing to do")
+
+    work()
+
 with way("retry_then_success", default_args={"retries": 1}):
 
     @task
@@ -122,6 +218,23 @@ with way("sigkill_retried", default_args={"retries": 1}):
     def work(ti=None):
         if ti.try_number == 1:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    work()
+
+with way("sigkill_each", default_args={"retries": 1}):
+
+    @task
+    def work():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    work()
+
+with way("sigterm"):
+
+    @task
+    def work():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
 
     work()
 
@@ -273,6 +386,22 @@ with way("sensor_timeout"):
 
     work()
 
+with way("sensor_rescheduled"):
+
+    @task.sensor(poke_interval=1, timeout=3, mode="reschedule")
+    def work():
+        return PokeReturnValue(is_done=False)
+
+    work()
+
+with way("unanswered"):
+    HITLOperator(task_id="work", subject="Shall it be loaded?", options=["Yes", "No"])
+
+with way("unanswered_in_time"):
+    HITLOperator(
+        task_id="work", subject="Shall it be loaded?", options=["Yes", "No"], response_timeout=timedelta(seconds=4)
+    )
+
 with way("callback_raises"):
 
     @task(on_failure_callback=[plain_task, _raise])
@@ -289,6 +418,78 @@ with way("trigger_fails"):
 
 with way("deferred"):
     Defer(task_id="work", wait=timedelta(minutes=30))
+
+with way("run_by_hand"):
+
+    @task
+    def work():
+        time.sleep(90)
+
+    work()
+
+with way("waits_for_ever"):
+
+    @task(depends_on_past=True)
+    def work():
+        raise ValueError("the next run waits for this one for ever")
+
+    work()
+
+with way("triggers"):
+    TriggerDagRunOperator(task_id="work", trigger_dag_id="way_triggered")
+
+with way("triggered", is_paused_upon_creation=True):
+
+    @task
+    def work():
+        pass
+
+    work()
+
+with way("late_run"):
+
+    @task
+    def work():
+        time.sleep(14)
+
+    work()
+
+with way("few_rows"):
+
+    @task
+    def work():
+        with measure("load", table="ways") as step:
+            step.output(5)
+
+    work()
+
+with way("stale"):
+
+    @task(outlets=[Asset("ways://stale")])
+    def work():
+        pass
+
+    work()
+
+with way("late_by_airflow", deadline=DeadlineAlert(
+    reference=DeadlineReference.DAGRUN_QUEUED_AT,
+    interval=timedelta(seconds=3),
+    callback=SyncCallback(on_deadline, {"name": "late_by_airflow"}),
+)):  # fmt: skip
+
+    @task
+    def work():
+        time.sleep(15)
+
+    work()
+
+with way("no_channel"):
+
+    @task
+    def work():
+        raise ValueError("told by a channel that nobody answers")
+
+    work()
 
 with way("never_started", schedule="* * * * *", is_paused_upon_creation=True):
 

@@ -11,7 +11,10 @@ from observability.local.errors import PlatformError
 if TYPE_CHECKING:
     from observability.settings import Settings
 
-__all__ = ["any_port", "require_ports"]
+__all__ = ["answers", "any_port", "require_ports"]
+
+_CONNECT_S = 0.3
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where to reach what listens on all
 
 
 def require_ports(settings: Settings) -> None:
@@ -35,6 +38,15 @@ def any_port(kind: socket.SocketKind) -> int:
     with closing(socket.socket(socket.AF_INET, kind)) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def answers(host: str, port: int) -> bool:
+    """True if somebody on this machine takes connections at an address to listen on."""
+    try:
+        socket.create_connection((_ANY.get(host, host), port), _CONNECT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _require(kind: socket.SocketKind, host: str, port: int, wanted_by: str, remedy: str) -> None:

@@ -20,6 +20,7 @@ from observability.local import processes
 from observability.local.components import MIGRATION, Component, components
 from observability.local.errors import PlatformError
 from observability.local.layout import Layout
+from observability.local.ports import answers
 from observability.local.state import ComponentState, PlatformState, write_state
 from observability.settings import get_settings
 
@@ -37,6 +38,8 @@ _LAST_GRACE_S = 5.0
 _STEADY_S = 60.0
 """A component that ran this long is started again at once when it dies."""
 _LONGEST_WAIT_S = 30.0
+_API_WAIT_S = 60.0
+"""What runs tasks waits so long for the API server at most: it is better late, and tried, than never."""
 _LOG_LIMIT = 64 * 1024 * 1024
 _ENDED_BY_US = "ended by contrail"
 
@@ -67,6 +70,7 @@ class Supervisor:
             components={name: run.state for name, run in self._runs.items()},
         )
         self._log = _logger(layout.components / "platform.log")
+        self._api = (settings.airflow.host, settings.airflow.port)
         self._told = False
         self._exits: dict[int, int] = {}
         self._children: set[int] = set()
@@ -107,8 +111,13 @@ class Supervisor:
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
         for run in self._runs.values():
-            if run.process is None and run.start_at <= now:
+            if run.process is None and run.start_at <= now and not self._waits_for_api(run, now):
                 self._start(run)
+
+    def _waits_for_api(self, run: _Run, now: float) -> bool:
+        """True where a component would lose tasks, because the API server does not answer yet."""
+        run.start_at = run.start_at or now
+        return run.component.needs_api and now - run.start_at < _API_WAIT_S and not answers(*self._api)
 
     def _start(self, run: _Run) -> None:
         run.process = self._spawn(run.component.name, run.component.command)

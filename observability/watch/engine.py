@@ -63,6 +63,8 @@ _SILENCED_S = 60.0
 _CLOCKS_AGREE_S = 60.0
 """Hosts whose clocks differ by more than this are told apart by nobody; the doctor says so."""
 _CANNOT_BE_TOLD_S = 60.0
+_BACK_S = 30.0
+"""A scheduler that was silent begins in this time what was due meanwhile."""
 _BEGUN_MOST = 10_000
 """Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
 _BEGINS_RUNS = {"scheduler", "dag-processor"}
@@ -410,7 +412,7 @@ class IncidentEngine:
             return None
         if silence := self._silence(connection, incident, now):
             return silence
-        if (root := self._root(connection, incident)) is not None and incident.told != "opened":
+        if (root := self._root(connection, incident, now)) is not None and incident.told != "opened":
             return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
         return None
 
@@ -428,11 +430,13 @@ class IncidentEngine:
                 return until if end is None else min(until, end), f"silenced by the rules: {window.comment}"
         return None
 
-    def _root(self, connection: Connection, incident: Incident) -> Incident | None:
-        """The live incident that explains this one."""
+    def _root(self, connection: Connection, incident: Incident, now: float) -> Incident | None:
+        """The incident that explains this one: a live one, or the silence of a scheduler that has just come back."""
         if incident.family == "overdue":  # only the scheduler begins runs; if it is back and the run is not, it is told
             silent = records.live_incidents(connection, family="component")
-            return next((one for one in silent if one.name == "scheduler"), None)
+            last = records.latest_incident(connection, "component:scheduler")
+            just_over = last is not None and last.resolved_at is not None and now - last.resolved_at < _BACK_S
+            return next((one for one in silent if one.name == "scheduler"), last if just_over else None)
         if incident.family == "stuck":
             told = [one for one in records.live_incidents(connection, family=incident.family) if one.told]
             silent = records.live_incidents(connection, family="component")

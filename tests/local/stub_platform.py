@@ -1,12 +1,14 @@
 """A platform whose components are stubborn: they ignore signals and leave children in sessions of their own.
 
-``stub_platform.py keep`` is the guardian; the other words are what it starts.
+``stub_platform.py keep`` is the guardian; the other words are what it starts. With STUB_API_AFTER_S its API server
+listens after so many seconds, and its scheduler runs tasks.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -35,8 +37,22 @@ def supervise():
     stubborn = Component("scheduler", (sys.executable, __file__, "resist"))
     brief = Component("triggerer", (sys.executable, __file__, "fail"))
     obedient = Component("relay", (sys.executable, __file__, "obey"), last=True)
-    supervisor.components = lambda _settings: (obedient, stubborn, brief)
+    if os.environ.get("STUB_API_AFTER_S"):
+        server = Component("api-server", (sys.executable, __file__, "serve"))
+        stubborn = Component("scheduler", (sys.executable, __file__, "resist"), needs_api=True)
+        supervisor._API_WAIT_S = float(os.environ["STUB_API_WAIT_S"])
+        supervisor.components = lambda _settings: (obedient, server, stubborn, brief)
+    else:
+        supervisor.components = lambda _settings: (obedient, stubborn, brief)
     supervisor.main()
+
+
+def serve():
+    """Listen late, as an API server does that has much to import."""
+    time.sleep(float(os.environ["STUB_API_AFTER_S"]))
+    with socket.create_server(("127.0.0.1", int(os.environ["CONTRAIL_AIRFLOW__PORT"]))):
+        _sign("api")
+        time.sleep(600)
 
 
 def resist():

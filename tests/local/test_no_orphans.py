@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +13,17 @@ from pathlib import Path
 import pytest
 from airflow_platform import CONTRAIL, alive, clean_environment, wait_until
 
+from observability.local.ports import any_port
+
 STUB = Path(__file__).with_name("stub_platform.py")
 NAMES = ("component", "child", "orphan", "relay")
 STOP_S = 15
 
 
 class Stub:
-    def __init__(self, home, *words):
+    def __init__(self, home, *words, **environment):
         self.home = home
-        self.environment = clean_environment(CONTRAIL_HOME=str(home))
+        self.environment = clean_environment(CONTRAIL_HOME=str(home), **environment)
         command = [sys.executable, str(STUB), "keep", *words]
         self.guardian = subprocess.Popen(command, env=self.environment, start_new_session=True)
         self.pids = [int(wait_until(_pid(home, name), within=20)) for name in NAMES]
@@ -28,14 +31,28 @@ class Stub:
     def supervisor(self):
         return json.loads((self.home / "run" / "platform.json").read_text())["supervisor"]
 
+    def end(self):
+        for pid in alive([self.guardian.pid, *self.pids]):
+            os.kill(pid, signal.SIGKILL)
+        self.guardian.wait()
+
 
 @pytest.fixture
 def stub(tmp_path):
     started = Stub(tmp_path)
     yield started
-    for pid in alive([started.guardian.pid, *started.pids]):
-        os.kill(pid, signal.SIGKILL)
-    started.guardian.wait()
+    started.end()
+
+
+@pytest.mark.parametrize(("after_s", "wait_s", "answered_first"), [("1.5", "30", True), ("600", "1", False)])
+def test_what_runs_tasks_begins_when_the_api_server_answers_and_not_never(tmp_path, after_s, wait_s, answered_first):
+    port = str(any_port(socket.SOCK_STREAM))
+    given = {"CONTRAIL_AIRFLOW__PORT": port, "STUB_API_AFTER_S": after_s, "STUB_API_WAIT_S": wait_s}
+    started = Stub(tmp_path, **given)
+    try:
+        assert (tmp_path / "api.pid").exists() == answered_first
+    finally:
+        started.end()
 
 
 def gone(stub):

@@ -146,6 +146,12 @@ def test_what_a_service_waits_for_exists_in_its_profile():
                 assert other in ONCE
 
 
+def test_what_runs_tasks_waits_for_the_api_server_that_they_report_to():
+    running = {name for name, service in SERVICES.items() if "worker" in service.get("command", ())}
+    assert running == {"worker"}
+    assert SERVICES["worker"]["depends_on"]["api-server"] == {"condition": "service_healthy"}
+
+
 def test_airflows_settings_of_the_file_exist_in_airflow():
     from airflow.configuration import conf
 

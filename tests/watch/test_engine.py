@@ -298,6 +298,19 @@ def test_a_silent_scheduler_explains_runs_that_do_not_start_until_it_is_back(off
     assert told == [("opened", "dag29")]
 
 
+def test_a_scheduler_that_is_back_has_time_to_begin_what_was_due(office):
+    office.see(component("failed"))
+    office.pass_time(60)
+    overdue = Fact(family="overdue", sign="failed", time=office.now, dag_id="load", reason="not begun", certainty=2)
+    office.see(overdue)
+    office.pass_time(5)
+    office.see(component("recovered"))
+    office.pass_time(25)  # its first loops, on a busy machine
+    office.see(Fact(family="run", sign="noted", time=office.now, dag_id="load", run_id="r"))
+    office.pass_time(120)
+    assert [kind for kind, dag, *_ in office.said() if dag] == []
+
+
 def test_a_vanished_dag_is_explained_by_its_broken_file(office):
     office.see(
         Fact(

@@ -251,6 +251,21 @@ def test_a_dag_that_is_gone_a_file_that_is_broken_and_both_back(airflow, reconci
     ]
 
 
+def test_a_dag_that_is_gone_waits_for_the_answer_whether_a_person_deleted_it_and_not_for_ever(airflow, reconciler):
+    scene = Scene()
+    reconciler.look(scene, NOW)
+    airflow.dags, airflow.forbidden = [], "/eventLogs"
+    assert told(reconciler.look(scene, NOW + 20)) == []
+    airflow.forbidden = ""
+    airflow.events = [{"event_log_id": 1, "event": "delete_dag", "dag_id": "load", "owner": "ann"}]
+    assert told(reconciler.look(scene, NOW + 40)) == []
+    airflow.dags = [DAG]
+    reconciler.look(scene, NOW + 60)
+    airflow.dags, airflow.forbidden = [], "/eventLogs"
+    looks = [told(reconciler.look(scene, NOW + after)) for after in (80, 110, 145)]
+    assert looks == [[], [], [("dag", "failed", "import")]]
+
+
 def test_a_scheduled_run_that_never_started(airflow, reconciler):
     airflow.dags = [{**DAG, "next_dagrun_run_after": "2026-01-09T11:50:00Z"}]
     scene = Scene()
@@ -258,6 +273,25 @@ def test_a_scheduled_run_that_never_started(airflow, reconciler):
     assert told(reconciler.look(scene, NOW + 80)) == [("overdue", "failed", "platform")]
     airflow.dags = [{**airflow.dags[0], "is_paused": True}]
     assert told(reconciler.look(scene, NOW + 100)) == []
+
+
+def test_a_run_that_a_dying_scheduler_does_not_begin_is_not_told_before_the_scheduler(airflow, reconciler):
+    airflow.dags = [{**DAG, "next_dagrun_run_after": "2026-01-09T12:00:10Z"}]
+    airflow.beats["scheduler"] = "2026-01-09T12:00:48Z"  # the last: it is silent from 12:01:18
+    scene = Scene()
+    facts = [told(reconciler.look(scene, NOW + after)) for after in (0, 75, 85, 105)]
+    assert facts[:2] == [[], []]  # overdue since 12:01:10, and nothing is known of the scheduler yet
+    assert facts[2] == [("component", "failed", "platform")]
+    assert ("overdue", "failed", "platform") in facts[3]
+
+
+def test_a_run_that_is_late_is_told_when_the_scheduler_only_took_its_time(airflow, reconciler):
+    airflow.dags = [{**DAG, "next_dagrun_run_after": "2026-01-09T12:00:10Z"}]
+    scene = Scene()
+    airflow.beats["scheduler"] = "2026-01-09T12:00:58Z"
+    assert [told(reconciler.look(scene, NOW + after)) for after in (0, 75)] == [[], []]
+    airflow.beats["scheduler"] = "2026-01-09T12:01:29Z"
+    assert told(reconciler.look(scene, NOW + 90)) == [("overdue", "failed", "platform")]
 
 
 def test_what_airflow_paused_is_told_and_what_a_person_paused_is_not(airflow, reconciler):

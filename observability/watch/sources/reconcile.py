@@ -72,6 +72,10 @@ _ASKED_AGAIN = 10
 """DAGs whose params are asked for at each slow look, in turn: a hundred DAGs take two and a half minutes."""
 _LOOK_S = 3.0
 """A look ends its questions after so long, and tells what it has."""
+_BEATS_S = 15.0
+"""A scheduler's heartbeat is written every five seconds: one that is older may be its last."""
+_UNKNOWN_S = 60.0
+"""So long a DAG that is gone waits for Airflow's answer whether a person deleted it."""
 _EVENTS_BEFORE_S = 120.0
 _DAY_S = 86_400.0
 _BEGUN_MOST = 2000
@@ -136,6 +140,7 @@ class Reconciler:
         self._explained: set[tuple[str, str]] = set()
         self._cut = False
         self._slow_tried = 0.0
+        self._scheduler_dozes = False
         self._questions = Questions()
         self._people = People(api, self._questions)
         self._again: dict[str, tuple[dict[str, Any], int]] = {}
@@ -495,6 +500,8 @@ class Reconciler:
         if beat is None and said.get("status") != "unhealthy":
             return  # it never ran
         age = now - seconds(beat) if beat is not None else None
+        if name == "scheduler":
+            self._scheduler_dozes = age is None or age > _BEATS_S
         if age is not None:
             gauges.heartbeat(name, age)
         if age is None:  # Airflow 3.4 forgets the heartbeat of one that was stopped
@@ -536,17 +543,22 @@ class Reconciler:
     def _dag_list(self, scene: Scene, now: float) -> Iterator[Fact]:
         rows = list(self._api.pages("/dags", "dags", order_by="dag_id"))
         found = {one["dag_id"]: one for one in rows if isinstance(one.get("dag_id"), str)}
-        gone = [name for name in scene.dags if name not in found] if self._are_whole(rows, "dag_id") else []
-        for dag_id in gone:
-            if self._questions.row(f"deletion of DAG {dag_id}", partial(self._was_deleted, dag_id, now), False):
-                continue  # a person did it, who need not be told
-            file = scene.dags[dag_id].get("file")
+        before, turn = scene.dags, _longest_unasked(scene.dags)
+        missing = [name for name in before if name not in found] if self._are_whole(rows, "dag_id") else []
+        listed = {name: about for name, about in before.items() if name not in missing}
+        for dag_id in missing:
+            was_deleted = partial(self._was_deleted, dag_id, now)
+            deleted = self._questions.row(f"deletion of DAG {dag_id}", was_deleted, None)
+            gone = float(before[dag_id].get("gone", now))
+            if deleted is None and now - gone < _UNKNOWN_S:
+                listed[dag_id] = {**before[dag_id], "gone": gone}
+            if deleted or dag_id in listed:
+                continue  # a person did it, who need not be told; or it is not known yet
+            file = before[dag_id].get("file")
             event = DagVanished(identity=self._identity({"dag_id": dag_id}), reason="no file contains it any more")
             yield self._dag(event, now, {"file": file})
-        for dag_id in [name for name in found if name not in scene.dags and scene.slow_at]:
+        for dag_id in [name for name in found if name not in before and scene.slow_at]:
             yield self._dag(DagReturned(identity=Identity(dag_id=dag_id), reason="it is parsed again"), now)
-        before, turn = scene.dags, _longest_unasked(scene.dags)
-        listed = {name: about for name, about in before.items() if name not in gone}
         for dag_id, one in found.items():
             yield from self._one(f"next run of DAG {dag_id}", partial(self._overdue, one, scene, now))
             known = None if dag_id in turn else before.get(dag_id)
@@ -568,8 +580,9 @@ class Reconciler:
 
     def _overdue(self, one: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         due, since = self._next_run(one, scene, now)
-        late = bool(due) and now - max(seconds(due), since) > self._thresholds().overdue
-        if late and self._has_room(one):
+        limits = self._thresholds()
+        most = limits.overdue + (limits.component_silent if self._scheduler_dozes else 0.0)  # first, whether it is dead
+        if due and now - max(seconds(due), since) > most and self._has_room(one):
             reason = f"the run that was due at {str(due)[:19].replace('T', ' ')} UTC has not begun"
             overdue = DagRunOverdue(identity=self._identity({"dag_id": one["dag_id"]}), reason=reason)
             yield observed(overdue, time=now, certainty=SEEN, about=_about_dag(one, self._environment))
