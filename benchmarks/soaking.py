@@ -129,7 +129,7 @@ class Soaking:
             with Api(self.url, password(self.layout), patience_s=120) as api:
                 yield api
         finally:
-            self.contrail("down", timeout_s=60, check=False)
+            self.contrail("down", timeout_s=300, check=False)  # a busy machine is slow
 
     def contrail(self, *arguments: str, timeout_s: float = 120, check: bool = True) -> str:
         """The output of a command, run by the platform's clock."""
