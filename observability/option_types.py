@@ -26,6 +26,7 @@ __all__ = [
     "Namespace",
     "Port",
     "PortOrAny",
+    "Reference",
     "Region",
     "Seconds",
     "ServerMajor",
@@ -88,6 +89,13 @@ Namespace: TypeAlias = Annotated[
         r"(?!AWS/|:)(?=.*[^ ])[A-Za-z0-9._/#: -]{1,255}",
         "must be 1 to 255 letters, digits, '.', '-', '_', '/', '#', ':' or blanks, and not begin with 'AWS/' or ':',"
         " because CloudWatch takes no other namespace of metrics",
+    ),
+]
+Reference: TypeAlias = Annotated[
+    str,
+    _text(
+        r"(?:(?:connection|variable|env):[A-Za-z0-9_.-]+)?",
+        "must be connection:<id>, variable:<key> or env:<NAME>, because no option holds a secret",
     ),
 ]
 Index: TypeAlias = Annotated[

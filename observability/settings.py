@@ -252,6 +252,10 @@ class WatchSettings:
         "", "SQLAlchemy URL of the incident ledger; empty: SQLite in <home>/ledger.db."
     )
     routes: str = knob("", "File of the alerting rules; empty: <home>/alerts.yaml, then config/alerts.yaml.")
+    alerts_to: option_types.Reference = knob(
+        "",
+        "Where all alerts go without a rules file: connection:<id>, variable:<key> or env:<NAME> of an Apprise URL or a Slack webhook.",
+    )
     reconcile_s: option_types.Seconds = knob(5.0, "Seconds between two polls of Airflow's API.")
     history_days: option_types.Days = knob(
         90, "Days before the first start of which runs are read from Airflow's API; 0: none."

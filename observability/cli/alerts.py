@@ -30,12 +30,14 @@ from observability.watch.notify.messages import Links, Message, compose, plain
 from observability.watch.notify.notifier import Notifier, enqueue
 from observability.watch.notify.render import text
 from observability.watch.rules.config import decide, json_schema
-from observability.watch.rules.loader import RulesFile, find_rules
+from observability.watch.rules.loader import RulesFile, find_rules, open_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.engine import Connection
+
+    from observability.settings import Settings
 
 __all__ = ["app", "moment_of"]
 
@@ -64,6 +66,11 @@ def _engine() -> IncidentEngine:
     rules = rules_for_people()
     notifier = Notifier(rules, Links.of(settings, rules), settings.contrail.environment)
     return IncidentEngine(notifier, emit_after_s=_EMIT_HERE_S)
+
+
+def _built_in(settings: Settings) -> str:
+    """The words for rules that stand in no file."""
+    return f"[watch] alerts_to {settings.watch.alerts_to}" if settings.watch.alerts_to else "built in"
 
 
 def _table(*columns: str) -> Table:
@@ -211,7 +218,7 @@ def explain(  # noqa: PLR0913 - a command has that many options
     said = {
         "dag_id": dag, "cause": cause, "owner": about.get("owner"), "severity": decision.severity,
         "receivers": list(decision.receivers), "channels": list(decision.channels), "escalation": steps,
-        "why": list(decision.why), "rules": str(find_rules(settings) or "built in"),
+        "why": list(decision.why), "rules": str(find_rules(settings) or _built_in(settings)),
     }  # fmt: skip
     if as_json:
         _print_json(said)
@@ -227,9 +234,9 @@ def explain(  # noqa: PLR0913 - a command has that many options
 @app.command()
 def check(path: Annotated[Path | None, typer.Argument(help="A rules file; else the one in force.")] = None) -> None:
     """Check the rules; each mistake names file, line and key."""
-    found = RulesFile(path or find_rules(get_settings()))
+    found = RulesFile(path) if path else open_rules(get_settings())
     counted = f"{len(found.rules.routes)} routes, {len(found.rules.deadlines)} deadlines"
-    typer.echo(f"{found.path or 'built in'}: {counted}, no mistakes")
+    typer.echo(f"{found.path or _built_in(get_settings())}: {counted}, no mistakes")
     for remark in found.remarks:
         typer.echo(f"does nothing as it is: {remark}")
 

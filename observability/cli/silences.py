@@ -19,7 +19,7 @@ from observability.watch.ledger import schema
 from observability.watch.ledger.database import Ledger
 from observability.watch.rules.config import Match
 from observability.watch.rules.in_force import usable_rules
-from observability.watch.rules.loader import RulesFile, find_rules
+from observability.watch.rules.loader import RulesFile
 from observability.watch.rules.text import RulesError
 
 if TYPE_CHECKING:
@@ -183,9 +183,9 @@ def _change(connection: Connection, number: int, values: dict[str, Any]) -> None
 def rules_for_people() -> AlertingConfig:
     """The rules that are in force; a file that is broken is reported on stderr and stops no command but ``check``."""
     settings = get_settings()
-    path, ledger = find_rules(settings), Ledger(settings.ledger_url)
+    ledger = Ledger(settings.ledger_url)
     try:
-        found = usable_rules(path, ledger)
+        found = usable_rules(settings, ledger)
     except RulesError as error:
         typer.echo(f"{error}\nNo watcher has read good rules yet: those that come with Contrail are used.", err=True)
         return RulesFile(None).rules

@@ -20,7 +20,6 @@ from observability.settings import get_settings
 from observability.watch.ledger.database import Ledger
 from observability.watch.notify.channels.channel import Contact
 from observability.watch.rules.in_force import usable_rules
-from observability.watch.rules.loader import find_rules
 from observability.watch.sources.api import AirflowApi
 from observability.watch.watcher import Watcher
 
@@ -69,7 +68,7 @@ def watch(
     settings = get_settings()
     ledger = Ledger(settings.ledger_url)
     client = AirflowApi(settings.api_url) if api else None
-    watcher = Watcher(settings, ledger, usable_rules(find_rules(settings), ledger), AirflowContacts(), api=client)
+    watcher = Watcher(settings, ledger, usable_rules(settings, ledger), AirflowContacts(), api=client)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         watcher.stop()

@@ -16,7 +16,7 @@ from observability.watch.errors import WatchError
 from observability.watch.heartbeat import read_beat
 from observability.watch.history_import import read_progress
 from observability.watch.ledger.database import Ledger
-from observability.watch.rules.loader import RulesFile, find_rules
+from observability.watch.rules.loader import find_rules, open_rules
 
 if TYPE_CHECKING:
     from observability.settings import Settings
@@ -41,15 +41,16 @@ def _ledger(settings: Settings) -> str:
 def _rules(settings: Settings) -> str:
     path = find_rules(settings)
     try:
-        rules = RulesFile(path).rules
+        rules = open_rules(settings).rules
     except WatchError as error:
         raise Broken(str(error), f"contrail alerts check {path}") from error
-    return f"{path or 'built in'}: {len(rules.channels)} channels"
+    where = path or settings.watch.alerts_to or "built in"
+    return f"{where}: {len(rules.channels)} channels"
 
 
 def _links(settings: Settings) -> str:
     """People elsewhere cannot open a link to 127.0.0.1."""
-    rules = RulesFile(find_rules(settings)).rules
+    rules = open_rules(settings).rules
     away = sorted({name for name, one in rules.channels.items() if one.type not in {"file", "log"}})
     host = urlsplit(settings.public_url).hostname or ""
     if away and is_loopback(host):

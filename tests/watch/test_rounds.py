@@ -75,7 +75,7 @@ def test_a_watcher_that_is_started_while_the_rules_are_broken_goes_on_with_those
     path.write_text("routes: [")
     with pytest.raises(RulesError):
         RulesFile(path)
-    heir = Watcher(settings, ledger, usable_rules(path, ledger), None, api=None)
+    heir = Watcher(settings, ledger, usable_rules(settings, ledger), None, api=None)
     run_until(heir, lambda: asked(records.incidents))
     assert list(heir._rules.rules.channels) == ["kept"]
     assert [(one.family, "alerts.yaml:1" in one.reason) for one in asked(records.incidents)] == [("rules", True)]

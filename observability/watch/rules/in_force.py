@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from observability.watch.ledger.database import read_cursor, write_cursor
-from observability.watch.rules.loader import RulesFile
+from observability.watch.rules.loader import RulesFile, find_rules, open_rules
 from observability.watch.rules.text import RulesError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy.engine import Connection
 
+    from observability.settings import Settings
     from observability.watch.ledger.database import Ledger
 
 __all__ = ["keep_rules", "usable_rules"]
@@ -25,11 +24,14 @@ def keep_rules(connection: Connection, text: str) -> None:
     write_cursor(connection, _CURSOR, text)
 
 
-def usable_rules(path: Path | None, ledger: Ledger) -> RulesFile:
-    """The rules of the file, or those last in force where it is broken. Raises :class:`RulesError` without either."""
+def usable_rules(settings: Settings, ledger: Ledger) -> RulesFile:
+    """The rules of ``settings``, or those last in force where their file is broken.
+
+    Raises :class:`RulesError` where the file is broken and none were in force.
+    """
     try:
-        return RulesFile(path)
+        return open_rules(settings)
     except RulesError:
         with ledger.transaction() as connection:
             kept = read_cursor(connection, _CURSOR)
-        return RulesFile(path, instead=kept or "")
+        return RulesFile(find_rules(settings), instead=kept or "")

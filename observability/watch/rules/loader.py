@@ -10,34 +10,55 @@ from observability.watch.rules.config import AlertingConfig, RulesError, read_ru
 if TYPE_CHECKING:
     from observability.settings import Settings
 
-__all__ = ["RulesFile", "find_rules"]
+__all__ = ["RulesFile", "find_rules", "open_rules", "rules_without_a_file"]
 
 _SHIPPED = """\
 channels: {file: {type: file}, log: {type: log}}
 receivers: {everybody: {channels: [file], fallback: log}}
 routes: [{receiver: everybody}]
 """
+_TO_ONE_ADDRESS = """\
+channels: {people: {type: apprise, url: %s}, file: {type: file}, log: {type: log}}
+receivers: {everybody: {channels: [people, file], fallback: log}}
+routes: [{receiver: everybody}]
+"""
 _BESIDE = Path(__file__).resolve().parents[3] / "config" / "alerts.yaml"
 
 
 def find_rules(settings: Settings) -> Path | None:
-    """The file that the knob names, else ``alerts.yaml`` in Contrail's home, else the repository's; None: no file."""
+    """The file that the option names, else ``alerts.yaml`` in Contrail's home, else the repository's; None: no file.
+
+    The repository's gives way to ``[watch] alerts_to``: an address that somebody named is what they want.
+    """
     if settings.watch.routes:
         return Path(settings.watch.routes).expanduser()
-    return next((path for path in (settings.home / "alerts.yaml", _BESIDE) if path.is_file()), None)
+    beside = () if settings.watch.alerts_to else (_BESIDE,)
+    return next((path for path in (settings.home / "alerts.yaml", *beside) if path.is_file()), None)
+
+
+def rules_without_a_file(settings: Settings) -> str:
+    """The text of the rules where there is no file: everything to ``[watch] alerts_to``, else into Contrail's home."""
+    return _TO_ONE_ADDRESS % settings.watch.alerts_to if settings.watch.alerts_to else _SHIPPED
+
+
+def open_rules(settings: Settings) -> RulesFile:
+    """The rules of this installation, with or without a file. Raises :class:`RulesError` where they are broken."""
+    return RulesFile(find_rules(settings), without=rules_without_a_file(settings))
 
 
 class RulesFile:
     """Rules, and the file they come from. Raises :class:`RulesError` when they are broken at the start.
 
-    ``instead`` is the text of the rules to use then; ``problem`` then says why.
+    ``instead`` is the text of the rules to use then; ``problem`` then says why. ``without`` is
+    their text where ``path`` is None.
 
     A change is a change of the bytes: a file that an editor, ``git`` or a config map has replaced may have the size and
     the time of the one before. ``remarks`` has a line for each rule that does nothing as things are.
     """
 
-    def __init__(self, path: Path | None, *, instead: str = "") -> None:
+    def __init__(self, path: Path | None, *, instead: str = "", without: str = _SHIPPED) -> None:
         self.path = path
+        self._without = without
         self.problem = ""
         self.text = ""
         """The rules in force, as they were written."""
@@ -76,7 +97,7 @@ class RulesFile:
     def _look(self) -> bytes | str:
         """The bytes of the file, or why they say nothing about the file that a person edits."""
         if self.path is None:
-            return _SHIPPED.encode()
+            return self._without.encode()
         try:
             with self.path.open("rb") as file:
                 links = self.path.stat().st_nlink
