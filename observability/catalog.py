@@ -178,6 +178,8 @@ FIELDS: dict[str, FieldSpec] = {
     "deadline.name": FieldSpec("keyword", "Name of the deadline."),
     "deadline.due": FieldSpec("date", "When it was due."),
     "deadline.lateness": FieldSpec("long", "How late it is.", "ns"),
+    "deadline.expected": FieldSpec("date", "When the run is expected to end, of its own history."),
+    "deadline.chance": FieldSpec("double", "Chance that the deadline is missed, 0 to 1."),
     "incident.id": FieldSpec("keyword", "Incident."),
     "incident.key": FieldSpec("keyword", "What the incident is about; equal keys are one incident."),
     "incident.state": FieldSpec("keyword", "open, acknowledged or resolved."),
@@ -689,7 +691,7 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "deadline.approached": EventSpec(
         "contrail.alert", "warning", "unknown", "Deadline {deadline_name} comes near: {event_reason}", "A deadline is about to be missed.",
-        _DEADLINE, (MetricUse("contrail.deadline.approached"),), log=False, alert="warning",
+        (*_DEADLINE, "deadline.expected", "deadline.chance"), (MetricUse("contrail.deadline.approached"),), log=False, alert="warning",
         incident=IncidentUse("deadline", "warned"),
     ),
     "deadline.missed": EventSpec(

@@ -494,9 +494,11 @@ class _Deadline(Event, frozen=True, kw_only=True):
 
 
 class DeadlineApproached(_Deadline, frozen=True, kw_only=True):
-    """A deadline is about to be missed."""
+    """A deadline is about to be missed; ``expected`` and ``chance`` (0 to 1) where the run's end can be foreseen."""
 
     action: ClassVar[str] = "deadline.approached"
+    expected: datetime | None = None
+    chance: float | None = None
 
 
 class DeadlineMissed(_Deadline, frozen=True, kw_only=True):
@@ -724,6 +726,8 @@ _FIELD: dict[str, str] = {
     "watermark_age_ns": "etl.watermark_age",
     "deadline": "deadline.name",
     "due": "deadline.due",
+    "expected": "deadline.expected",
+    "chance": "deadline.chance",
     "lateness_ns": "deadline.lateness",
     "incident_id": "incident.id",
     "incident_key": "incident.key",

@@ -22,6 +22,8 @@ from sqlalchemy import Float, and_, bindparam, func, or_, select
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
 from observability.watch.clock import clock_days
 from observability.watch.facts import CERTAIN, Fact, observed, seconds
+from observability.watch.forecast import WARN_AT
+from observability.watch.forecasts import CALM_AT, in_words
 from observability.watch.incidents import key_of
 from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import read_cursor, write_cursor
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
+    from observability.watch.forecasts import Forecasts, LiveForecast
     from observability.watch.incidents import Incident
     from observability.watch.usual import Band
 
@@ -61,6 +64,9 @@ class Standing:
     run_id: str | None = None
     task_id: str | None = None
     ended: float | None = None
+    expected: float | None = None
+    chance: float | None = None
+    """Of one that is foreseen: the likely end, and the chance that it is missed."""
 
 
 def _spans_question() -> Select[Any]:
@@ -130,7 +136,10 @@ class Deadlines:
         *,
         blind: bool = False,
         known: bool | None = None,
+        forecasts: Forecasts | None = None,
     ) -> None:
+        self._forecasts = None if blind else forecasts
+        self._open: set[str] = set()
         self._dags, self._are_known = dags, bool(dags) if known is None else known
         self._known: list[str] | None = None
         declared = [*declared, *(one for dag_id, about in dags.items() for one in beside_dag(dag_id, about))]
@@ -142,10 +151,13 @@ class Deadlines:
         facts: list[Fact] = []
         standing: set[str] = set()
         self._known = None  # asked once a look: it takes a look at the whole history
+        self._open = {one.key for one in records.live_incidents(connection, family="deadline")}
         self._pauses = Pauses(connection, self._dags if self._are_known else None, now)
         for deadline in self._all:
             for one in self._standings(connection, deadline, now):
                 fact = self._fact(deadline, one, now)
+                if one.chance is not None and one.chance < WARN_AT and key_of(fact) not in self._open:
+                    continue
                 facts.append(fact)
                 if one.state != "over":
                     standing.add(key_of(fact))
@@ -186,6 +198,9 @@ class Deadlines:
             "witness": "deadline",
         }
         due = datetime.fromtimestamp(one.due, timezone.utc)
+        if one.expected is not None:
+            told["expected"] = datetime.fromtimestamp(one.expected, timezone.utc)
+            told["chance"] = one.chance
         event = (
             DeadlineApproached(due=due, severity="warning", **told)
             if one.state == "near"
@@ -217,7 +232,8 @@ class Deadlines:
         if deadline.run_finishes_within is not None:
             limit = deadline.run_finishes_within
             late = _lasting(connection, deadline, dag_id, now, "started", "ended", limit)
-            yield from self._without_pauses(late, limit, deadline, now)
+            late = self._without_pauses(late, limit, deadline, now)
+            yield from self._with_forecasts(connection, deadline, dag_id, now, late)
         elif deadline.task_finishes_within is not None:
             limit = deadline.task_finishes_within
             yield from _lasting(connection, deadline, dag_id, now, "task_started", "task_ended", limit)
@@ -231,7 +247,7 @@ class Deadlines:
         elif deadline.starts_by is not None:
             yield from _starts(connection, deadline, dag_id, now, self._pauses)
         elif deadline.run_finishes_by is not None:
-            yield from _finishes(connection, deadline, dag_id, now, self._pauses)
+            yield from self._with_forecast_of_day(connection, deadline, dag_id, now)
         elif deadline.success_within is not None:
             last = records.last_time(connection, "success", dag_id, current=True)
             within = deadline.success_within
@@ -252,10 +268,57 @@ class Deadlines:
             elif one.ended is None and deadline.warn < 1 and now >= due - limit * (1 - deadline.warn):
                 yield replace(one, state="near", due=due)
 
+    def _foreseen(self, connection: Connection, deadline: Deadline, dag_id: str, now: float) -> list[LiveForecast]:
+        """The runs of a DAG whose end can be foreseen, where the rule does not say itself when to warn."""
+        if self._forecasts is None or "warn" in deadline.model_fields_set:
+            return []
+        return [one for one in self._forecasts.of_dag(connection, dag_id, now) if one.forecast is not None]
+
+    def _with_forecasts(
+        self, connection: Connection, deadline: Deadline, dag_id: str, now: float, standings: Iterator[Standing]
+    ) -> Iterator[Standing]:
+        """The standings of runs, where one whose end is foreseen is warned of by its forecast, not by the clock."""
+        foreseen = {one.run.run_id: one for one in self._foreseen(connection, deadline, dag_id, now)}
+        for one in standings:
+            if one.state != "near" or one.run_id not in foreseen:
+                yield one
+        for run_id, live in foreseen.items():
+            due = live.run.begun + float(deadline.run_finishes_within or 0)
+            due += self._pauses.within(dag_id, live.run.begun, now, draining=False)
+            if now < due and (near := _near(deadline, dag_id, live, due)) is not None:
+                yield replace(near, run_id=run_id)
+
+    def _with_forecast_of_day(
+        self, connection: Connection, deadline: Deadline, dag_id: str, now: float
+    ) -> Iterator[Standing]:
+        """The standing of a day, where a day whose run is under way is warned of by its forecast."""
+        foreseen = self._foreseen(connection, deadline, dag_id, now)
+        day = next(clock_days(str(deadline.run_finishes_by), deadline.timezone, deadline.days, now,
+                              since=deadline.day_begins), None)  # fmt: skip
+        of_day = [one for one in foreseen if day is not None and one.run.begun >= day.begins and now < day.due]
+        for one in _finishes(connection, deadline, dag_id, now, self._pauses):
+            if one.state != "near" or not of_day:
+                yield one
+        last = connection.execute(_LAST_SUCCESS, {"dag_id": dag_id}).scalar()
+        if day is None or not of_day or (last is not None and last >= day.begins):
+            return
+        best = min(of_day, key=lambda one: one.forecast.chance_after(day.due) if one.forecast else 1.0)
+        if (near := _near(deadline, dag_id, best, day.due)) is not None:
+            yield near
+
     def _nobody_updates(self, connection: Connection, asset: str) -> bool:
         """True if every DAG that is known to have updated an asset is paused, draining or gone."""
         producers = records.dags_with(connection, "asset_of", asset)
         return bool(producers) and all(self._pauses.starts_nothing(dag_id) for dag_id in producers)
+
+
+def _near(deadline: Deadline, dag_id: str, live: LiveForecast, due: float) -> Standing | None:
+    """The standing of a run that may miss what is due; None where its chance is too small to go on with a warning."""
+    found = live.forecast
+    if found is None or (chance := found.chance_after(due)) < CALM_AT:
+        return None
+    words = in_words(found, due, deadline.timezone)
+    return Standing("near", dag_id, due, words, expected=found.expected, chance=round(chance, 2))
 
 
 def recovered(one: Incident, why: str, now: float) -> Fact:

@@ -40,6 +40,7 @@ from observability.watch.ledger.database import read_cursor
 from observability.watch.notify.reminders import due_together, is_due, put_off
 from observability.watch.notify.titles import title_of
 from observability.watch.rules.config import Match, matches, policy_for
+from observability.watch.run_times import note_times
 from observability.watch.runs import RunMark, is_current
 from observability.watch.withdrawals import cleared, withdrawn
 
@@ -93,6 +94,8 @@ class IncidentEngine:
 
     def take(self, connection: Connection, facts: Iterable[Fact], now: float) -> None:
         """Apply what witnesses saw."""
+        facts = list(facts)
+        note_times(connection, facts)
         for fact in facts:
             if fact.sign == "noted":
                 self._note(connection, fact, now)

@@ -6,20 +6,23 @@ A row holds its tasks as ``{task_id: [start, end, instances, ended]}``. Times of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
 
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import insert_new
+from observability.watch.runs import is_current
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy.engine import Connection, RowMapping
 
-__all__ = ["RunTimes", "TaskTimes", "earlier_runs", "live_runs", "save_run", "save_runs"]
+    from observability.watch.facts import Fact
+
+__all__ = ["RunTimes", "TaskTimes", "earlier_runs", "live_runs", "note_times", "save_run", "save_runs"]
 
 _TABLE = schema.run_times
 _EARLIER = (
@@ -83,6 +86,14 @@ class RunTimes:
         else:
             self.tasks[task_id] = TaskTimes(begin, last, 1, int(end is not None))
 
+    def moved_to(self, begun: float) -> None:
+        """Take another begin: a task may have been heard of before its run."""
+        by = self.begun - begun
+        self.begun = begun
+        for one in self.tasks.values():
+            one.start += by
+            one.end = None if one.end is None else one.end + by
+
     def as_row(self) -> dict[str, Any]:
         """The columns of the ledger's table."""
         tasks = {
@@ -116,13 +127,64 @@ def save_run(connection: Connection, run: RunTimes) -> None:
         connection.execute(insert(_TABLE).values(**row))
 
 
+def note_times(connection: Connection, facts: Iterable[Fact]) -> None:
+    """Write down what facts say of the begins and ends of runs and their tasks; each run is written once."""
+    by_run: dict[tuple[str, str], list[Fact]] = {}
+    for fact in facts:
+        if fact.family in {"run", "task"} and fact.dag_id and fact.run_id and fact.sign in _TIMED:
+            by_run.setdefault((fact.dag_id, fact.run_id), []).append(fact)
+    for (dag_id, run_id), found in by_run.items():
+        same = (_TABLE.c.dag_id == dag_id, _TABLE.c.run_id == run_id)
+        row = connection.execute(select(_TABLE).where(*same)).mappings().first()
+        run = RunTimes.from_row(row) if row is not None else RunTimes(dag_id, run_id, _begin_of(found))
+        if run.ended is None:  # what is heard of a run that has ended was heard before, or is no part of it
+            for fact in found:
+                _note(run, fact)
+            save_run(connection, run)
+
+
+_TIMED = {"noted", "recovered", "failed"}
+
+
+def _begin_of(facts: Sequence[Fact]) -> float:
+    """The begin of a run of which these facts are the first that is known."""
+    return min(fact.time - _lasted(fact) for fact in facts)
+
+
+def _lasted(fact: Fact) -> float:
+    return float(fact.evidence.get("event.duration") or 0) / 1e9
+
+
+def _note(run: RunTimes, fact: Fact) -> None:
+    """Add what one fact says. A task that is tried again goes on: its time is from its first begin to its good end."""
+    if fact.family == "run":
+        run.ordinary = run.ordinary and is_current(fact if fact.sign == "noted" else _at(fact, run.begun))
+        if fact.sign == "noted":
+            run.moved_to(fact.time)
+        else:
+            run.ended, run.succeeded = fact.time, fact.sign == "recovered"
+    elif fact.sign == "noted" and (fact.try_number or 1) == 1:
+        run.add(str(fact.task_id), fact.time, None)
+    elif fact.sign == "recovered":
+        known = run.tasks.get(str(fact.task_id))
+        if known is None:
+            run.add(str(fact.task_id), fact.time - _lasted(fact), fact.time)
+        elif not known.is_done:
+            known.finish(fact.time - run.begun)
+
+
+def _at(fact: Fact, moment: float) -> Fact:
+    return replace(fact, time=moment)
+
+
 def earlier_runs(connection: Connection, dag_id: str, before: float, most: int) -> Sequence[RunTimes]:
     """The last ordinary runs of a DAG that began before a moment and succeeded, the oldest first."""
     asked = {"dag_id": dag_id, "before": before, "most": most}
     return [RunTimes.from_row(row) for row in connection.execute(_EARLIER, asked).mappings()][::-1]
 
 
-def live_runs(connection: Connection, since: float) -> Sequence[RunTimes]:
-    """The runs that began since a moment and have not ended, the oldest first."""
-    asked = select(_TABLE).where(_TABLE.c.ended.is_(None), _TABLE.c.begun >= since).order_by(_TABLE.c.begun)
+def live_runs(connection: Connection, dag_id: str, since: float) -> Sequence[RunTimes]:
+    """The runs of a DAG that began since a moment and have not ended, the oldest first."""
+    live = (_TABLE.c.dag_id == dag_id, _TABLE.c.ended.is_(None), _TABLE.c.begun >= since)
+    asked = select(_TABLE).where(*live).order_by(_TABLE.c.begun)
     return [RunTimes.from_row(row) for row in connection.execute(asked).mappings()]

@@ -16,9 +16,11 @@ from observability.events import RulesAccepted, RulesRejected
 from observability.store import open_store
 from observability.store.cluster import open_cluster
 from observability.watch import gauges
+from observability.watch.dag_graphs import DagGraphs
 from observability.watch.deadlines import Deadlines
 from observability.watch.engine import IncidentEngine
 from observability.watch.facts import observed
+from observability.watch.forecasts import Forecasts
 from observability.watch.heartbeat import Proof
 from observability.watch.history_import import HistoryReader
 from observability.watch.ledger import pending_events, records
@@ -79,6 +81,8 @@ class Watcher:
         self._looker = ApiPoller(settings, self._reconciler(api)) if api else None
         self._confirmer = KillConfirmer(self._reconciler(api), self._reports.put) if api else None
         self._history: HistoryReader | None = None
+        self._graphs = DagGraphs(AirflowApi(settings.api_url)) if api else None
+        self._forecasts = Forecasts(self._graphs)
         index = settings.watch.kibana_alerts
         self._kibana = KibanaWitness(lambda: open_cluster(settings), index) if index else None
         self._store = StoreSource(lambda: open_store(settings))
@@ -192,6 +196,8 @@ class Watcher:
             if not witness.is_alive():
                 witness.start()
         self._read_history()
+        if self._graphs and not self._graphs.is_alive():
+            self._graphs.start()
         self._log.info("watching", ledger=self._ledger.name, api=self._settings.api_url, rules=str(self._rules.path))
 
     def _read_history(self) -> None:
@@ -202,8 +208,9 @@ class Watcher:
 
     def _step_down(self) -> None:
         self._dismiss()
-        if self._history:
-            self._history.stop()
+        for reader in (self._history, self._graphs):
+            if reader:
+                reader.stop()
         for witness in (*self._witnesses(), self._store):
             witness.stop()
         self._proof.close()
@@ -286,7 +293,10 @@ class Watcher:
         if self._looker and not dags:  # it has not looked yet; a watcher before this one has
             before = read_cursor(connection, "reconcile") or {}
             dags, known = before.get("dags", {}), bool(before.get("slow_at"))
-        deadlines = Deadlines(self._rules.rules.deadlines, dags, blind=self._store.is_blind, known=known or bool(dags))
+        deadlines = Deadlines(
+            self._rules.rules.deadlines, dags, blind=self._store.is_blind, known=known or bool(dags),
+            forecasts=self._forecasts,
+        )  # fmt: skip
         self._engine.take(connection, deadlines.check(connection, now), now)
         self._deadlines_took_s = time.monotonic() - began
 
