@@ -69,8 +69,8 @@ lint: $(VENV)/.ready-dev ## Check style
 	$(BIN)/ruff format --check .
 
 .PHONY: prose
-prose: $(VENV)/.ready-dev ## Check that docstrings open with a verb or the thing
-	@$(BIN)/python .ci/prose observability dags dashboards benchmarks tests
+prose: $(VENV)/.ready-dev ## Check docstrings, what people see, and the docs for sentences that are hard to read
+	@$(BIN)/python .ci/prose observability dags dashboards benchmarks tests $$(git ls-files '*.md')
 
 .PHONY: docs
 docs: $(VENV)/.ready-dev ## Build the docs as a site in dist/site; a link that leads nowhere fails
@@ -95,7 +95,7 @@ contracts: $(VENV)/.ready-dev ## Check that imports go one way
 	@$(BIN)/lint-imports --no-cache
 
 .PHONY: generate
-generate: $(VENV)/.ready-dev ## Write the files that follow from the catalogue and the knobs
+generate: $(VENV)/.ready-dev ## Write the files that follow from the catalogue and the options
 	@$(BIN)/contrail config template --write config/contrail.toml
 	$(BIN)/python -m observability.cli.generated config
 	$(BIN)/contrail alerts schema > .alerts.schema.new && mv .alerts.schema.new config/alerts.schema.json

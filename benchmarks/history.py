@@ -64,7 +64,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def read_past(runs: int) -> dict[str, Any]:
-    """What the reader says of reading so many runs of twenty tasks, in 89 days."""
+    """The reader's figures for reading so many runs of twenty tasks, in 89 days."""
     serve = [sys.executable, "-m", "benchmarks.past_api", str(runs), str(_TASKS), str((_DAYS - 1) * 86_400)]
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
         try:

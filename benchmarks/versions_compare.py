@@ -48,7 +48,7 @@ Attempt = tuple[str, str, int, str, int]
 
 @dataclass
 class Row:
-    """What is right and what was found of one DAG, and each difference as a sentence."""
+    """The right values and those found of one DAG, and each difference as a sentence."""
 
     dag_id: str
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)

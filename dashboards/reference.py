@@ -141,9 +141,9 @@ def _alerts() -> str:
     groups = ((f"`{key}`", text, _names(members)) for key, (text, members) in GROUPS.items())
     return _page(
         "Alert rules and alarms",
-        "The watcher finds and tells what is wrong; these rules watch beside it. Kibana writes to the alert "
+        "The watcher finds what is wrong and notifies people. These rules watch beside it. Kibana writes to the alert "
         "index, which the\n"
-        "watcher reads; in CloudWatch each alarm tells the detail topic, and a composite alarm the topic that "
+        "watcher reads; in CloudWatch each alarm notifies the detail topic, and a composite alarm the topic that "
         "wakes people.\n",
         "## Rules\n",
         _table(("Rule", "When", "Kibana asks", "CloudWatch alarm on", "Severity", "Runbook"), lines),

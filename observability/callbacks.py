@@ -52,7 +52,7 @@ __all__ = [
 
 _STAGE = "callback"
 _NO_EXCEPTION = causes.Failure(cause="app", reason="it failed, and Airflow handed over no exception")
-_UNHEARD = " (Airflow could not be told of it, and decides whether the task runs again)"
+_UNHEARD = " (Airflow could not be informed of it, and decides whether the task runs again)"
 """Airflow runs such an attempt again, or misses its heartbeat. If it fails the task, the watcher reports that."""
 _RUN_CAUSES = {"task_failure": "upstream", "all_tasks_deadlocked": "app", "timed_out": "timeout"}
 _RUN_REASONS = {

@@ -214,7 +214,7 @@ FIELDS: dict[str, FieldSpec] = {
     "metric.p95": FieldSpec("double", "95th percentile of a timer."),
     "metric.p99": FieldSpec("double", "99th percentile of a timer."),
     "metric.interval": FieldSpec("long", "Length of the interval.", "ms"),
-    "metric.tags": FieldSpec("object", "Tags that are no field of ours, as flat strings."),
+    "metric.tags": FieldSpec("object", "Tags that are not a field of ours, as flat strings."),
     # what Airflow's own Elasticsearch reader wants beside them
     "log_id": FieldSpec("keyword", "dag_id-task_id-run_id-map_index-try_number."),
     "offset": FieldSpec("long", "Order of the lines of one log_id."),
@@ -357,7 +357,7 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.relay.lag_bytes": MetricSpec("gauge", "bytes", "Bytes on disk not yet acknowledged.", ("stream", "sink", "env")),
     "contrail.relay.lag_ms": MetricSpec("gauge", "ms", "Age of the oldest byte not yet acknowledged.", ("stream", "sink", "env")),
     "contrail.relay.rss_bytes": MetricSpec("gauge", "bytes", "Memory of the relay.", ("env",)),
-    "contrail.relay.up": MetricSpec("gauge", "relays", "1 while a relay runs, 0 when it was told to end; by host.name.", ("env",)),
+    "contrail.relay.up": MetricSpec("gauge", "relays", "1 while a relay runs, 0 when it was asked to end; by host.name.", ("env",)),
     "contrail.relay.dead_letters": MetricSpec("gauge", "records", "Records in the dead-letter files.", ("sink", "env")),
     "contrail.sink.failed": MetricSpec("counter", "sinks", "Sinks of relays that take no records, or refuse some for good.", ("sink", "env")),
     "contrail.sink.downtime_ms": MetricSpec("timer", "ms", "From a sink's failure to its recovery.", ("sink", "env")),
@@ -794,7 +794,7 @@ EVENTS: dict[str, EventSpec] = {
         (MetricUse("contrail.incident.resolved"), MetricUse("contrail.incident.time_to_resolve_ms", "incident.age", 1e-6)), log=False,
     ),
     "notification.sent": EventSpec(
-        "contrail.alert", "info", "success", "Told {notification_channel}: {event_reason}", "A channel accepted a notification.",
+        "contrail.alert", "info", "success", "Notified {notification_channel}: {event_reason}", "A channel accepted a notification.",
         _NOTIFICATION,
         (
             MetricUse("contrail.notification.deliveries"),
@@ -803,7 +803,7 @@ EVENTS: dict[str, EventSpec] = {
         log=False,
     ),
     "notification.failed": EventSpec(
-        "contrail.alert", "error", "failure", "Could not tell {notification_channel}: {event_reason}",
+        "contrail.alert", "error", "failure", "Could not notify {notification_channel}: {event_reason}",
         "A channel did not take a notification; it is tried again until it is dead.", _NOTIFICATION,
         (MetricUse("contrail.notification.deliveries"),), log=False, alert="critical",
     ),
@@ -929,7 +929,7 @@ MONITORS: dict[str, AlertRule] = {
         metric="contrail.telemetry.losses", event="telemetry.lost", group_by="stage",
     ),
     "watcher-silent": AlertRule(
-        "No watcher is at work", "critical", "component-silent", "The watcher's own heartbeat metric stopped: nobody is told of anything.",
+        "No watcher is at work", "critical", "component-silent", "The watcher's own heartbeat metric stopped: nobody is notified of anything.",
         metric="contrail.component.heartbeat_age_ms", where=(("component", "watcher"),), window_s=300, absent=True,
     ),
     "sink-failed": AlertRule(
@@ -953,7 +953,7 @@ MONITORS: dict[str, AlertRule] = {
         metric="contrail.channel.broken", event="channel.broken", group_by="channel",
     ),
     "rules-rejected": AlertRule(
-        "The file of alert rules cannot be used", "warning", "rules-broken", "The old rules stay in force until it is mended.",
+        "The file of alert rules cannot be used", "warning", "rules-broken", "The old rules stay in force until it is fixed.",
         metric="contrail.rules.rejected", event="rules.rejected",
     ),
     "notification-failed": AlertRule(
@@ -971,7 +971,7 @@ UNRULED: dict[str, str] = {
 
 ALERT_INDEX = "contrail-kibana-alerts"
 ALERT_DOCUMENT: dict[str, FieldSpec] = {
-    "@timestamp": FieldSpec("date", "When the rule told."),
+    "@timestamp": FieldSpec("date", "When the rule wrote the alert."),
     "rule": FieldSpec("keyword", "Key of the rule in MONITORS."),
     "title": FieldSpec("keyword", "The rule in words."),
     "group": FieldSpec("keyword", "query matched, or recovered."),

@@ -111,9 +111,9 @@ def _ask_airflow(connection_id: str) -> Credentials:
     try:
         asked = subprocess.run(command, capture_output=True, check=False, timeout=_TIMEOUT_S)  # noqa: S603 - our own module
     except subprocess.TimeoutExpired as error:
-        message = f"Airflow did not tell Connection {connection_id!r} within {_TIMEOUT_S} s; is its database up?"
+        message = f"Airflow did not hand out Connection {connection_id!r} within {_TIMEOUT_S} s; is its database up?"
         raise CredentialsError(message) from error
     if asked.returncode != 0:
         last = asked.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise CredentialsError("".join(last) or f"Airflow could not tell Connection {connection_id!r}")
+        raise CredentialsError("".join(last) or f"Airflow could not hand out Connection {connection_id!r}")
     return Credentials(**json.loads(asked.stdout.splitlines()[-1]))

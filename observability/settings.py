@@ -95,7 +95,7 @@ class JournalSettings:
 
 @dataclass(frozen=True, slots=True)
 class StatsdSettings:
-    """How processes send metrics."""
+    """Metrics, as processes send them."""
 
     enabled: bool = knob(True, "Send metrics.")
     host: option_types.FilledText = knob(

@@ -74,7 +74,7 @@ def read_sections(
 
 
 def _from_text(text: str, hint: Any) -> Any:
-    """What a variable says: a list is split at commas, and the words yes, no, on and off are taken for booleans."""
+    """Return the value of a variable: a list is split at commas, and yes, no, on and off stand for booleans."""
     if get_origin(hint) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     return _YES_AND_NO.get(text.lower(), text) if hint is bool else text

@@ -40,7 +40,7 @@ COMMANDS = {" ".join(name): command for name, command in commands(typer.main.get
 
 
 def arguments_of(name, folder):
-    """What the command cannot do without."""
+    """Return the arguments that the command cannot do without."""
     taken = {
         "dashboards install": ["kibana"], "logs": ["flights_daily"], "alerts silence": ["--until", "2h"],
         "alerts edit-silence": ["1", "--until", "2h"], "demo": ["--home", str(folder)],

@@ -38,3 +38,38 @@ def test_a_headless_opening_is_refused_with_its_place(tmp_path, text):
 )
 def test_other_text_is_taken(tmp_path, text):
     assert refused(tmp_path, text).returncode == 0
+
+
+def pages(folder, text, name="page.md"):
+    (folder / name).write_text(text)
+    return subprocess.run([sys.executable, PROSE, folder / name], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("A retried attempt is no failed task.", "'is no failed'"),
+        ("The listener tells runs.", "'tells'"),
+        ("Logs are kept. Whether they are read.", "a sentence needs a subject"),
+        ("One; two; three; four; five.", "semicolons"),
+    ],
+)
+def test_a_page_that_is_hard_to_read_is_refused_with_its_place(tmp_path, text, said):
+    run = pages(tmp_path, f"# Title\n\n{text}\n")
+    assert run.returncode == 1
+    assert said in run.stderr
+    assert run.stderr.startswith(f"{tmp_path / 'page.md'}:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There is no record. It is no longer there.",
+        "Ask: who tells apart the two?",
+        "`it is no X; a; b; c` and\n```\nis no code; told\n```",
+        "Half a sentence; and the other half.",
+        "What changed last is sent first.",
+    ],
+)
+def test_a_page_in_plain_english_is_taken(tmp_path, text):
+    assert pages(tmp_path, text).returncode == 0, pages(tmp_path, text).stderr

@@ -120,7 +120,7 @@ _NOISE = Row(
 )
 
 _DELIVERY = Row(
-    "Was it told?",
+    "Was it delivered?",
     "Each try of each channel. Failed is tried again; dead is given up and needs you. Latency counts from the fact. "
     "Deliveries carry no severity: leave that list open for this row.",
     (
@@ -131,7 +131,7 @@ _DELIVERY = Row(
             by=("notification.channel", "notification.state"),
             size=(16, 10),
             questions=(events("Deliveries", *_TOLD, series=metric("Deliveries", "contrail.notification.deliveries")),),
-            quiet=Quiet("Nothing had to be told.", _TOLD),
+            quiet=Quiet("Nothing had to be sent.", _TOLD),
         ),
         Panel(
             key="kinds",
@@ -140,7 +140,7 @@ _DELIVERY = Row(
             by=("notification.kind",),
             size=(16, 10),
             questions=(events("Deliveries", *_TOLD),),
-            quiet=Quiet("Nothing had to be told.", _TOLD),
+            quiet=Quiet("Nothing had to be sent.", _TOLD),
         ),
         Panel(
             key="latency",
@@ -149,7 +149,7 @@ _DELIVERY = Row(
             by=("notification.channel",),
             size=(16, 10),
             questions=(events("p95", "notification.sent", aggregate="p95", field="event.duration"),),
-            quiet=Quiet("Nothing had to be told.", ("notification.sent",)),
+            quiet=Quiet("Nothing had to be sent.", ("notification.sent",)),
         ),
         Panel(
             key="watcher",
@@ -201,7 +201,7 @@ _DELIVERY = Row(
 ALERTS = Board(
     "alerts",
     "Contrail: alerts",
-    "What was opened, who was told, how long it took.",
+    "What was opened, who was notified, how long it took.",
     (asked.ENVIRONMENT, asked.DAG_ID, asked.OWNER, Control("Severity", "incident.severity")),
     (_INCIDENTS, _NOISE, _DELIVERY),
     since="now-7d",

@@ -19,9 +19,9 @@ Resource = dict[str, Any]
 _RUNBOOK = re.compile(r"\$\{RunbookUrl\}/([a-z-]*)(?:\.md)?")
 
 _PARAMETERS: dict[str, tuple[str, str]] = {
-    "Environment": ("dev", "The [contrail] environment knob: the env dimension of every metric."),
-    "Namespace": ("Contrail", "The [cloudwatch] namespace knob."),
-    "LogGroupPrefix": ("/contrail", "The [cloudwatch] log_group_prefix knob."),
+    "Environment": ("dev", "The option [contrail] environment: the env dimension of every metric."),
+    "Namespace": ("Contrail", "The option [cloudwatch] namespace."),
+    "LogGroupPrefix": ("/contrail", "The option [cloudwatch] log_group_prefix."),
     "AirflowUrl": (
         "http://127.0.0.1:8080",
         "Address of the Airflow UI as people reach it, without a slash at its end.",
@@ -30,7 +30,7 @@ _PARAMETERS: dict[str, tuple[str, str]] = {
         "",
         "Address under which docs/runbooks is served, without a slash at its end; empty: our page in Airflow.",
     ),
-    "AlertEmail": ("", "Who is told of composite alarms; empty: subscribe to the topic yourself."),
+    "AlertEmail": ("", "Who is notified of composite alarms; empty: subscribe to the topic yourself."),
     "CreateLogGroups": ("true", "false where the relay has created the log groups already."),
 }
 

@@ -47,7 +47,7 @@ def resolve(connection_id: str) -> Credentials:
     except _MISSING as error:
         raise CredentialsError(
             f"there is no Airflow Connection {connection_id!r} ({error}); add it with `airflow connections add`, "
-            "or name another by the knob connection_id"
+            "or name another by the option connection_id"
         ) from error
     return _READERS.get(connection.conn_type, _plain)(connection)
 

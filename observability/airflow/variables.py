@@ -16,7 +16,9 @@ def ask(key: str) -> str:
     try:
         asked = subprocess.run(command, capture_output=True, check=False, timeout=_TIMEOUT_S)  # noqa: S603 - our own module
     except subprocess.TimeoutExpired:
-        raise LookupError(f"Airflow did not tell Variable {key!r} within {_TIMEOUT_S} s; is its database up?") from None
+        raise LookupError(
+            f"Airflow did not hand out Variable {key!r} within {_TIMEOUT_S} s; is its database up?"
+        ) from None
     if asked.returncode != 0:
         raise LookupError(f"there is no Airflow Variable {key!r}; set it with `airflow variables set`")
     return asked.stdout.decode().rstrip("\n").rpartition("\n")[2]

@@ -39,7 +39,7 @@ _SENDERS = (
     ("contrail.component.", "the watcher sends it: is it running (contrail status)?"),
     ("contrail.incident.", "the watcher sends it: is it running (contrail status)?"),
     ("contrail.watcher.", "the watcher sends it: is it running (contrail status)?"),
-    ("contrail.notification.", "the watcher sends it when it has told somebody something"),
+    ("contrail.notification.", "the watcher sends it when it has notified somebody"),
     ("contrail.canary.", "the canary DAG sends it: is it paused?"),
     ("contrail.", "a task sends it: has one run since then?"),
     ("", "Airflow sends it: is AIRFLOW__METRICS__STATSD_ON set, and does its port lead to the relay?"),

@@ -24,10 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up:up", "Start the platform: Airflow, the relay and the watcher."),
     "down": ("up:down", "Stop the platform and every process of it."),
     "status": ("status:status", "Show the health of each component."),
-    "doctor": ("doctor:doctor", "Walk the whole chain and say what is broken and how to mend it."),
+    "doctor": ("doctor:doctor", "Check the whole chain, and say what is broken and how to fix it."),
     "airflow": ("airflow_command:airflow", "Run Airflow's own command line in the platform's environment."),
     "relay": ("relay:app", "Carry logs, events and metrics from disk to the sinks."),
-    "watch": ("watch:app", "Decide what is wrong and tell the people who own it."),
+    "watch": ("watch:app", "Find what is wrong and notify the people who own it."),
     "tee": ("tee_command:tee", "Run a component, and keep a copy of what it says where the relay reads it."),
     "alerts": ("alerts:app", "Incidents, silences, routes and what was sent."),
     "logs": ("read:logs", "Read task logs back from the store."),
@@ -101,7 +101,7 @@ def _contrail(
     *,
     version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True, callback=_say_version),
 ) -> None:
-    """Observability-first ETL on Apache Airflow: every DAG observed, every failure told once, with its cause."""
+    """Observability-first ETL on Apache Airflow: every DAG observed, every failure reported once, with its cause."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``contrail alerts``: what is wrong, who was told, who would be told, and taking it."""
+"""``contrail alerts``: what is wrong, who was notified, who would be, and taking it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def list_incidents(
 
 @app.command()
 def show(incident_id: str, as_json: _Json = False) -> None:
-    """Show one incident: its evidence, who was told, and what holds a notice back."""
+    """Show one incident: its evidence, who was notified, and why a notice is held back."""
     with _ledger() as connection:
         one = _found(connection, incident_id)
         told = _sent(
@@ -135,7 +135,7 @@ def ack(
 
 @app.command()
 def resolve(incident_id: str, as_json: _Json = False) -> None:
-    """Say that an incident is over; who was told of it is told so."""
+    """Resolve an incident. Those who were notified of it are notified of the end."""
     engine = _engine()
     with _ledger() as connection:
         one = engine.resolve(connection, _found(connection, incident_id), time.time())
@@ -313,13 +313,13 @@ def _incident(one: Incident) -> dict[str, Any]:
 
 
 def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
-    """The incident for a person: what its message says, where it stands, and who was told what."""
+    """The incident for a person: what its message says, where it stands, and who was notified of what."""
     kind: Kind = "resolved" if one.state == "resolved" else "opened"
     message = compose(Notice(kind, one), _engine().notifier.links, get_settings().contrail.environment)
-    held = [f"{'Held back' if one.told else 'Not told yet'}: {plain(one.held_by)}"] if one.held_by else []
+    held = [f"{'Held back' if one.told else 'Not notified yet'}: {plain(one.held_by)}"] if one.held_by else []
     state = f"{one.state}, seen {one.count} time{'s' if one.count != 1 else ''}, last {_ago(one.last_seen)}"
     sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in told]
-    lines = [text(message).rstrip(), "", f"State: {state}", *held, *(["", "Who was told:", *sent] if sent else [])]
+    lines = [text(message).rstrip(), "", f"State: {state}", *held, *(["", "Who was notified:", *sent] if sent else [])]
     return "\n".join(lines) + "\n"
 
 

@@ -76,7 +76,7 @@ def _lines() -> Iterator[str]:
 
 
 def _bounds(hint: Any) -> str:
-    """What an option of this type takes where it is a number: " From 1 to 65,535."."""
+    """Return the bounds of an option that is a number: " From 1 to 65,535."."""
     _, number, bounds = allowed(hint).partition("number from ")
     return f" From {bounds}." if number else ""
 

@@ -116,7 +116,7 @@ def _look_at(layout: Layout, store: str) -> str:
 
 
 def _settle(layout: Layout, store: str) -> Settings:
-    """Set the knobs of the demo in this process's environment, which the platform inherits."""
+    """Set the options of the demo in this process's environment, which the platform inherits."""
     statsd = str(any_port(socket.SOCK_DGRAM))
     os.environ.update(
         {
@@ -183,7 +183,7 @@ def _await_health(
 
 
 def _await_alerts(settings: Settings, told: Telling) -> None:
-    """Wait until somebody was told of each failed task, or long enough to say that nobody was."""
+    """Wait until somebody was notified of each failed task, or long enough to say that nobody was."""
     failed = {(task["dag_id"], task["dag_run_id"], task["task_id"]) for task in told.tasks if task["state"] == "failed"}
     deadline = time.monotonic() + _ALERTS_S
     while failed - notified(settings) and time.monotonic() < deadline:

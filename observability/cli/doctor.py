@@ -31,7 +31,7 @@ def doctor(
     channels: Annotated[bool, typer.Option("--channels", help="Send a test message through every channel.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False,
 ) -> None:
-    """Walk the whole chain and say what is broken and how to mend it; exit status 1: something is."""
+    """Check the whole chain, and say what is broken and how to fix it; exit status 1: something is."""
     findings = list(_examine(channels=channels))
     broken = any(finding.state == "broken" for finding in findings)
     if as_json:
@@ -48,12 +48,12 @@ def _examine(*, channels: bool) -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding("config", "broken", str(error), "contrail config template")
         return
-    yield Finding("config", "ok", "every knob is known")
+    yield Finding("config", "ok", "every option is known and valid")
     yield from walk(_links(channels=channels), settings)
 
 
 def _links(*, channels: bool) -> list[Link]:
-    """The chain; callbacks and logs come after the store, because it tells of them."""
+    """The chain; callbacks and logs come after the store, because it shows them."""
     *airflow, callbacks, logs = scheduling.LINKS
     *watching, untested = notifications.LINKS
     return [
@@ -70,7 +70,7 @@ def _links(*, channels: bool) -> list[Link]:
 
 def _show(findings: list[Finding]) -> None:
     table = Table(box=None, pad_edge=False)
-    for column in ("link", "state", "why", "mend it by"):
+    for column in ("link", "state", "why", "fix"):
         table.add_column(column, overflow="fold")
     for finding in findings:
         word = _WORDS.get(finding.state, finding.state)

@@ -68,7 +68,7 @@ def logs(  # noqa: PLR0913, PLR0917 - the options of a command
     if bool(dag) == bool(component):
         raise typer.BadParameter("name a DAG (contrail logs flights_daily) or a component (--component scheduler)")
     if component and component not in catalog.COMPONENTS:
-        raise typer.BadParameter(f"{component!r} is no component; it must be one of {', '.join(catalog.COMPONENTS)}")
+        raise typer.BadParameter(f"{component!r} is not a component; it must be one of {', '.join(catalog.COMPONENTS)}")
     where: dict[str, Any] = {"airflow.dag_id": dag} if dag else {"airflow.component": component}
     where |= {"airflow.task_id": task} if task else {}
     where |= {"airflow.try_number": attempt} if attempt else {}
@@ -103,7 +103,9 @@ def events(  # noqa: PLR0913, PLR0917 - the options of a command
     where: dict[str, Any] = {}
     if action:
         if action not in catalog.EVENTS:
-            raise typer.BadParameter(f"{action!r} is no kind of event; known are {', '.join(sorted(catalog.EVENTS))}")
+            raise typer.BadParameter(
+                f"{action!r} is not a kind of event; known are {', '.join(sorted(catalog.EVENTS))}"
+            )
         where["event.action"] = action
         datasets = [catalog.EVENTS[action].dataset]
     where |= {"airflow.dag_id": dag} if dag else {}
@@ -199,7 +201,7 @@ def _moment(text: str) -> datetime | None:
     try:
         when = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        raise typer.BadParameter(f"--since {text!r} is no moment; write 15m, 2h, 7d or 2026-01-31T12:00") from None
+        raise typer.BadParameter(f"--since {text!r} is not a time; write 15m, 2h, 7d or 2026-01-31T12:00") from None
     return when if when.tzinfo else when.astimezone()
 
 

@@ -192,7 +192,7 @@ def rules_for_people() -> AlertingConfig:
     finally:
         ledger.close()
     if found.problem:
-        typer.echo(f"{found.problem}\nUntil it is mended, the rules that were in force before are used.", err=True)
+        typer.echo(f"{found.problem}\nUntil it is fixed, the rules that were in force before are used.", err=True)
     return found.rules
 
 

@@ -1,4 +1,4 @@
-"""``contrail watch``: decide what is wrong and tell the people who own it.
+"""``contrail watch``: find what is wrong and notify the people who own it.
 
 Runs beside any Airflow, with everything from the environment: ``CONTRAIL_WATCH__API_URL``, the credentials
 (``CONTRAIL_API_USERNAME`` and ``CONTRAIL_API_PASSWORD``, ``CONTRAIL_API_TOKEN``, or the Airflow Connection
@@ -63,7 +63,7 @@ def _parts(found: Any) -> dict[str, Any]:
 def watch(
     api: bool = typer.Option(True, help="Ask Airflow's API; without it the journal is the only witness."),
 ) -> None:
-    """Decide what is wrong and tell the people who own it."""
+    """Find what is wrong and notify the people who own it."""
     _log_as_json()
     settings = get_settings()
     ledger = Ledger(settings.ledger_url)

@@ -178,7 +178,7 @@ def _templates(settings: Settings) -> str:
         environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
         report = install(open_cluster(settings), dry_run=True, environment=environment, prefix=prefix)
     except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
-        raise Broken(f"Elasticsearch does not tell: {error}", "contrail elasticsearch setup") from error
+        raise Broken(f"Elasticsearch gives no answer: {error}", "contrail elasticsearch setup") from error
     for name, why in report.in_the_way.items():
         raise Broken(
             f"{name} is in the way: {why}",

@@ -32,7 +32,7 @@ def _hosts(settings: Settings) -> str:
         workers = _workers(api)
         running = api.get("/jobs", limit=100, is_alive=True, order_by="-latest_heartbeat") or {}
     except ApiError as error:
-        raise Off(f"Airflow does not tell where its components run: {error}") from error
+        raise Off(f"Airflow does not say where its components run: {error}") from error
     finally:
         api.close()
     where = {(_name(one["hostname"]), _COMPONENTS[one["job_type"]]) for one in running.get("jobs", []) if _is_one(one)}

@@ -66,7 +66,7 @@ def walk(links: Iterable[Link], settings: Settings) -> Iterator[Finding]:
 def _find(link: Link, settings: Settings, failed: set[str]) -> Finding:
     hidden = [name for name in link.needs if name in failed]
     if hidden:
-        return Finding(link.name, "unknown", f"cannot be told before this is mended: {', '.join(hidden)}")
+        return Finding(link.name, "unknown", f"unknown until this is fixed: {', '.join(hidden)}")
     try:
         return Finding(link.name, "ok", link.look(settings))
     except Broken as broken:

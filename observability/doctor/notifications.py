@@ -56,7 +56,7 @@ def _links(settings: Settings) -> str:
     if away and is_loopback(host):
         raise Broken(
             f"the links of messages lead to {settings.public_url}, which only this machine opens; "
-            f"{', '.join(away)} tell people elsewhere",
+            f"{', '.join(away)} notify people elsewhere",
             "set CONTRAIL_CONTRAIL__PUBLIC_URL, or Airflow's [api] base_url, to the address that people open",
         )
     return settings.public_url
@@ -75,7 +75,7 @@ def _watcher(settings: Settings) -> str:
 
 
 def _history(settings: Settings) -> str:
-    """How much of the past the watcher has read from Airflow."""
+    """Say how much of the past the watcher has read from Airflow."""
     if settings.watch.history_days <= 0:
         raise Off("the past is not read from Airflow", "set [watch] history_days")
     ledger = Ledger(settings.ledger_url)

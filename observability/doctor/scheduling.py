@@ -134,11 +134,11 @@ def _callbacks(settings: Settings) -> str:
     task = _last_task(settings)
     if not _stored(settings, "etl.event", {**_whose(task), "event.action": _TELLING}):
         raise Broken(
-            f"{_name(task)} ran at {task['start_date']} and told nothing to this store",
+            f"{_name(task)} ran at {task['start_date']} and sent nothing to this store",
             f"pip install contrail-etl where it ran ({task.get('hostname') or 'its worker'}), and restart that worker; "
             f"is {settings.api_url} the Airflow that is meant? else set CONTRAIL_WATCH__API_URL",
         )
-    return f"{_name(task)} told of itself"
+    return f"{_name(task)} reported itself"
 
 
 def _logs(settings: Settings) -> str:

@@ -60,7 +60,7 @@ def _connect(layout: Layout, settings: Settings) -> None:
         found = json.loads(layout.connections.read_text("utf-8"))
     except ValueError as error:
         raise PlatformError(
-            f"{layout.connections} is no JSON ({error}); mend it, or delete it to start afresh"
+            f"{layout.connections} is not JSON ({error}); correct it, or delete it to start afresh"
         ) from error
     found.setdefault("warehouse", {"conn_type": "sqlite", "host": str(layout.data / "warehouse.db")})
     found[API_CONNECTION] = {

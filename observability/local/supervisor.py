@@ -39,7 +39,7 @@ _STEADY_S = 60.0
 """A component that ran this long is started again at once when it dies."""
 _LONGEST_WAIT_S = 30.0
 _API_WAIT_S = 60.0
-"""What runs tasks waits so long for the API server at most: it is better late, and tried, than never."""
+"""The longest wait of what runs tasks for the API server: it is better late, and tried, than never."""
 _LOG_LIMIT = 64 * 1024 * 1024
 _ENDED_BY_US = "ended by contrail"
 

@@ -120,4 +120,6 @@ def _check(version: int, path: Path) -> None:
             f"{path} was written by a newer Contrail (schema {version}, this one knows {VERSION}); upgrade Contrail"
         )
     if version == 0:
-        raise StoreError(f"{path} is no store of Contrail's, or is just being made; try again, or correct [store] path")
+        raise StoreError(
+            f"{path} is not a store of Contrail's, or is just being made; try again, or correct [store] path"
+        )

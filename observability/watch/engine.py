@@ -131,7 +131,7 @@ class IncidentEngine:
             except Exception as error:  # noqa: BLE001 - it is counted and looked at again, and the others go on
                 count_loss("watch.engine", type(error).__name__)
                 until = now + _CANNOT_BE_TOLD_S
-                records.save_incident(connection, _put_off(incident, until, f"it cannot be told: {error!r}", now))
+                records.save_incident(connection, _put_off(incident, until, f"it cannot be applied: {error!r}", now))
         self.notifier.fold(connection, now)
 
     def _elapse_one(self, connection: Connection, incident: Incident, now: float, airflow_silent_s: float) -> None:

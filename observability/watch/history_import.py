@@ -44,7 +44,7 @@ _ENDED = {"success": True, "failed": False}
 
 @dataclass
 class Progress:
-    """How far the history has been read: all runs from ``until`` back to ``reached``; the goal is ``wanted``.
+    """The part of the history that has been read: all runs from ``until`` back to ``reached``; the goal is ``wanted``.
 
     Times are in seconds since 1970, ``window_s`` is the size of the next window. ``left_out`` counts rows that could
     not be understood, or that a window of a second had beyond what one may hold.

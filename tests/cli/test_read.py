@@ -120,9 +120,9 @@ def test_following_ends_with_the_reason_where_a_store_cannot_be_read(store, tmp_
     ("arguments", "said"),
     [
         (("logs",), "name a DAG"),
-        (("logs", "--component", "nonsense"), "is no component"),
-        (("events", "task.exploded"), "is no kind of event"),
-        (("logs", "x", "--since", "yesterday"), "is no moment"),
+        (("logs", "--component", "nonsense"), "is not a component"),
+        (("events", "task.exploded"), "is not a kind of event"),
+        (("logs", "x", "--since", "yesterday"), "is not a time"),
     ],
 )
 def test_what_cannot_be_asked_is_answered_with_the_remedy(store, arguments, said):

@@ -89,5 +89,5 @@ def test_connections_that_people_added_stay_and_ours_follow_the_port(layout):
 def test_connections_that_are_no_json_are_named(layout):
     create_keys(layout, load_settings())
     layout.connections.write_text("{")
-    with pytest.raises(PlatformError, match=r"connections\.json is no JSON"):
+    with pytest.raises(PlatformError, match=r"connections\.json is not JSON"):
         create_keys(layout, load_settings())

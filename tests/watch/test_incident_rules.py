@@ -1,4 +1,4 @@
-"""What exactly becomes of an incident, fact by fact: states, times, counts and who is told."""
+"""The incident after each fact, exactly: states, times, counts and notices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who hears of a notice, when it is held back, and when a digest is made of what was held back."""
+"""The notifier queues notices for the right channels, holds them back in a storm, and makes digests of them."""
 
 from __future__ import annotations
 

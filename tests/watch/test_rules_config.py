@@ -161,8 +161,11 @@ def test_rules_that_are_no_mapping_are_refused():
 @pytest.mark.parametrize(
     ("rule", "line"),
     [
-        ("deadlines: [{name: a, dag: '*', starts_by: '24:30'}]", "deadlines.0.starts_by: '24:30' is no time of day"),
-        ("routes: [{receiver: all, match: {hours: '22:00-26:00'}}]", "routes.0.match.hours: '26:00' is no time of day"),
+        ("deadlines: [{name: a, dag: '*', starts_by: '24:30'}]", "deadlines.0.starts_by: '24:30' is not a time of day"),
+        (
+            "routes: [{receiver: all, match: {hours: '22:00-26:00'}}]",
+            "routes.0.match.hours: '26:00' is not a time of day",
+        ),
     ],
 )
 def test_a_time_of_day_that_there_is_not_is_said_before_it_is_night(rule, line):

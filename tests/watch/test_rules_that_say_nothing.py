@@ -133,7 +133,7 @@ def test_a_glob_that_an_id_can_match_is_taken(pattern):
         ("routes: [{receiver: all, match: {severity: fatal}}]", "'fatal' is none of info, warning"),
         ("routes: [{receiver: all, match: {cause: crash}}]", "'crash' is none of app"),
         ("routes: [{receiver: all, match: {owner: ''}}]", "an empty word"),
-        ("routes: [{receiver: all, match: {hours: '08:00-08:00'}}]", "is no time at all"),
+        ("routes: [{receiver: all, match: {hours: '08:00-08:00'}}]", "is an empty span"),
         ("routes: [{receiver: all, match: {hours: '8-18'}}]", "routes.0.match.hours"),
         ("channels: {file: {type: file, url: env:X}, log: {type: log}}", "channels.file.url: a channel of type file"),
         ("channels: {file: {type: file, to: [a@b]}, log: {type: log}}", "it is for smtp"),

@@ -36,7 +36,7 @@ _INTRODUCTION = (
 )
 _WITHOUT = (
     "Without a right, a page leaves out what the right shows. Without the rights of its route it is 403, without a"
-    " login 401. Every route only reads, so there is no request to forge."
+    " login 401. Every route only reads, so there is nothing to forge."
 )
 
 

@@ -38,22 +38,22 @@ _NAME = re.compile(r"[\w.~:+@\[\]/,-]*")
 _FRAME = re.compile(r'^ *File "([^"]+)", line (\d+), in (.+)\n( +(?!File ).*)?', re.MULTILINE)
 _LINES_MOST, _FRAMES_MOST = 12, 4
 _NEXT = {
-    "app": "Read the error at the frame above, mend the task, then clear it: what it blocks runs after it.",
-    "data": "Look at the rows or columns that broke the rule, mend the input or the rule, then clear the task.",
+    "app": "Read the error at the frame above, fix the task, then clear it. The tasks that it blocks run after it.",
+    "data": "Look at the rows or columns that broke the rule, fix the input or the rule, then clear the task.",
     "dependency": "See whether the service answers again; if it does, clear the task.",
     "timeout": "See in the log where the time went; give it more time or less to do, then clear the task.",
     "oom": "Give the task more memory or smaller pieces, then clear it.",
     "killed": "Find out who ended the process (a deployment, an eviction, the host), then clear the task.",
     "lost_heartbeat": "See whether the worker's host is up, then clear the task.",
     "stuck_queued": "See whether a worker runs for this queue, and whether the pool has free slots.",
-    "import": "Mend the DAG file; it is parsed again by itself.",
+    "import": "Fix the DAG file. Airflow parses it again by itself.",
     "deadline": "Open the run and see which task takes the time.",
-    "upstream": "Mend the task that failed first; the others follow.",
+    "upstream": "Fix the task that failed first. The others follow.",
     "platform": "Follow the runbook.",
 }
 _OWN_STEP = {
     "component": "Start it again, and see its log for why it went: contrail status.",
-    "paused": "Mend what fails, then unpause the DAG.",
+    "paused": "Fix what fails, then unpause the DAG.",
     "overdue": "See whether the scheduler runs and the DAG is not paused.",
     "delivery": "Correct the channel's address or Connection, then: contrail alerts test.",
     "rules": "Correct the line that is named: contrail alerts check.",

@@ -94,7 +94,7 @@ def _clock(value: str) -> str:
         try:
             time.fromisoformat(part)
         except ValueError:
-            raise ValueError(f"{part!r} is no time of day; write 00:00 to 23:59") from None
+            raise ValueError(f"{part!r} is not a time of day; write 00:00 to 23:59") from None
     return value
 
 
@@ -105,7 +105,7 @@ def _as_list(value: Any) -> Any:
 def _days(value: Any) -> Any:
     """Days as ``mon`` … ``sun``, from their names in any length and case, and from ranges such as ``mon-fri``."""
     if not isinstance(value, (str, list)):
-        raise ValueError(f"{value!r} is no list of days; write {', '.join(_DAYS)}")  # noqa: TRY004 - pydantic wants it
+        raise ValueError(f"{value!r} is not a list of days; write {', '.join(_DAYS)}")  # noqa: TRY004 - pydantic wants it
     found: list[str] = []
     for word in _as_list(value):
         first, dash, last = str(word).partition("-")
@@ -207,7 +207,7 @@ class Match(_Strict):
     def _some_time(cls, value: str) -> str:
         start, _, end = value.partition("-")
         if value and start == end:
-            raise ValueError(f"{value} is no time at all; leave hours out for the whole day")
+            raise ValueError(f"{value} is an empty span; leave hours out for the whole day")
         return value
 
     @model_validator(mode="after")
@@ -415,11 +415,18 @@ class Timing(_Strict):
         default=2.0, description="A failure without a known cause waits so long for evidence."
     )
     fold_wait: Duration = Field(default=3.0, description="A failed run waits so long for the task that explains it.")
-    suspect_wait: Duration = Field(default=60.0, description="A death that Airflow cannot confirm is told after this.")
-    remind_every: Duration = Field(default=4 * 3600.0, description="Open and not acknowledged: told again.")
-    remind_acknowledged: Duration = Field(default=48 * 3600.0, description="Open and acknowledged: told again.")
+    suspect_wait: Duration = Field(
+        default=60.0, description="A death that Airflow cannot confirm is notified after this."
+    )
+    remind_every: Duration = Field(
+        default=4 * 3600.0, description="Open and not acknowledged: people are reminded this often."
+    )
+    remind_acknowledged: Duration = Field(
+        default=48 * 3600.0, description="Open and acknowledged: people are reminded this often."
+    )
     settle: Duration = Field(
-        default=120.0, description="No further task failed for so long: many more than was told are counted."
+        default=120.0,
+        description="No further task failed for this long: an update is sent if many more failed than was notified.",
     )
     digest_reminders: int = Field(
         default=5, ge=2, description="So many reminders that are due about the same time become one digest."

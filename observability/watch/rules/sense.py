@@ -87,7 +87,7 @@ def remarks(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
     told = {name for one in rules.receivers.values() for name in (*one.channels, one.fallback)}
     for name in rules.channels:
         if name not in told:
-            yield ("channels", name), "no receiver is told on this channel"
+            yield ("channels", name), "no receiver uses this channel"
     if rules.routes[-1].proceed:
         yield ("routes", len(rules.routes) - 1, "continue"), "there is no route after this one"
 

@@ -1,6 +1,6 @@
 """The relays of all hosts, by what arrives of them in the store: one that stands still can say nothing itself.
 
-A relay sends ``contrail.relay.up`` with each interval of its metrics, 1 while it runs and 0 when it was told to end.
+A relay sends ``contrail.relay.up`` with each interval of its metrics, 1 while it runs and 0 when it was asked to end.
 A host is silent when the newest of them no longer becomes newer. That is judged by this process's own clock, so the
 clocks of the hosts need not agree.
 """
@@ -111,7 +111,7 @@ class RelayHosts:
         ]
         for host in sorted(before - silent):
             is_back = host == EVERY_HOST or host in known["hosts"]
-            why = "records arrive from it again" if is_back else "it was told to end, or its host was taken away"
+            why = "records arrive from it again" if is_back else "it was asked to end, or its host was taken away"
             back = ComponentRecovered(identity=Identity(component="relay"), hostname=host, reason=why)
             facts.append(observed(back, time=now))
         return facts

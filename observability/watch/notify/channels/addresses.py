@@ -53,7 +53,7 @@ def check_url(url: str, allow: Sequence[str] = ()) -> httpx.URL:
         parsed = httpx.URL(url)
         named = bool(parsed.host)  # an IDNA name is read here
     except (httpx.InvalidURL, TypeError, ValueError):
-        raise ChannelRefused("the address is no URL") from None
+        raise ChannelRefused("the address is not a URL") from None
     if parsed.scheme not in {"http", "https"} or not named:
         raise ChannelRefused("the address must begin with https:// and a host")
     if parsed.userinfo:

@@ -173,7 +173,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
         raise problem
 
     def connect_unix_socket(self, path: str, *_: Any, **__: Any) -> httpcore.NetworkStream:
-        raise ChannelRefused(f"{path} is no network address")
+        raise ChannelRefused(f"{path} is not a network address")
 
     def sleep(self, seconds: float) -> None:
         self._real.sleep(seconds)
