@@ -142,9 +142,9 @@ def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6, data
         **({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database} if database else {}),
     }
     layout = Layout(home / "contrail")
-    subprocess.run([*_CONTRAIL, "up", "--detach"], env=environment, check=True, timeout=200, capture_output=True)
     over = threading.Event()
     try:
+        subprocess.run([*_CONTRAIL, "up", "--detach"], env=environment, check=True, timeout=600, capture_output=True)
         failing = Failing(environment, layout, f"http://127.0.0.1:{port}", dags)
         threading.Thread(target=failing.look_at_health, args=(over,), daemon=True).start()
         yield failing

@@ -42,7 +42,10 @@ def run(options: Options) -> list[Figure]:
 
 def _try(chosen: list[Way], *, mapped: int) -> tuple[Matrix, list[str]]:
     """Each way's result, and the messages that nobody expected."""
-    with tempfile.TemporaryDirectory() as folder, failing_platform(Path(folder), mapped=mapped) as failing:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        failing_platform(Path(folder), mapped=mapped) as failing,
+    ):
         try_all(failing, chosen)
         found = {one.way.name: one.document() for one in judge(failing, chosen)}
         for way in chosen:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "damaged", "open_reader", "open_writer"]
 
 VERSION = 1
+_READER_CACHE_KIB = 512
+"""Each reader's own copy of pages: the system keeps the file in memory for all, and the API server has dozens."""
 _BEING_MADE_S = 2.0
 """A reader waits so long for a store that the relay is just making."""
 
@@ -82,6 +84,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         while (version := connection.execute("pragma user_version").fetchone()[0]) == 0 and time.monotonic() < deadline:
             time.sleep(0.05)
         _check(version, path)
+        connection.execute(f"pragma cache_size = -{_READER_CACHE_KIB}")
     except sqlite3.DatabaseError as error:
         raise damaged(path, error) from error
     return connection

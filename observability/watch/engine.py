@@ -42,6 +42,7 @@ from observability.watch.notify.titles import title_of
 from observability.watch.rules.config import Match, matches, policy_for
 from observability.watch.run_times import note_times
 from observability.watch.runs import RunMark, is_current
+from observability.watch.unended import Unended
 from observability.watch.withdrawals import cleared, withdrawn
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class IncidentEngine:
         self.suspicious = True
         """True if there may be something to ask Airflow about; a engine before this one may have left some."""
         self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._unended = Unended()
         self._joined: set[str] = set()
         self._told: dict[str, dict[tuple[str | None, str, str], str]] = {}
         """Of each DAG, the incident that people know of each error; what it says is looked at before it is used."""
@@ -97,6 +99,7 @@ class IncidentEngine:
         facts = list(facts)
         note_times(connection, facts)
         for fact in facts:
+            self._hear_of_end(connection, fact)
             if fact.sign == "noted":
                 self._note(connection, fact, now)
             elif fact.sign == "recovered":
@@ -115,6 +118,12 @@ class IncidentEngine:
                     records.save_incident(connection, changed)
             else:
                 self._wrong(connection, fact, now)
+
+    def _hear_of_end(self, connection: Connection, fact: Fact) -> None:
+        """Take back that an attempt ended without a word, where another process has emitted its end."""
+        if fact.family == "task" and fact.sign != "noted" and fact.event_id:
+            self._unended.end(fact)
+            pending_events.drop(connection, fact.key)
 
     def elapse(
         self, connection: Connection, now: float, *, airflow_silent_s: float = 0.0, careful: bool = False
@@ -385,6 +394,8 @@ class IncidentEngine:
             self._begun[fact.key] = fact.about
             if len(self._begun) > _BEGUN_MOST:
                 self._begun.popitem(last=False)
+            if (left := self._unended.begin(fact)) is not None:
+                self._emit(connection, left[1], now, fact=left[0], wait_s=_OTHERS_FIRST_S)
             if not self._is_timed(fact):
                 return
             records.record(connection, "task_started", dag_id, str(fact.task_id), _attempt(fact), fact.time, fact.time)

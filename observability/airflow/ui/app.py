@@ -43,6 +43,8 @@ _templates.env.globals.update(causes=catalog.CAUSES, labels=catalog.CAUSE_LABELS
 _idle: LifoQueue[Store] = LifoQueue()
 """Open stores that no request uses. FastAPI answers one request in several threads, so a store serves one request at a
 time: two threads that count in one SQLite connection wait for each other for ever, and with them the API server."""
+_IDLE_MOST = 8
+"""A board asks for forty panels at once: as many stores, kept for ever, hold 80 MB."""
 
 MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
 Iteration = Annotated[int | None, Query(ge=0, le=999_999_999)]
@@ -97,7 +99,10 @@ def _read(user: GetUserDep) -> Iterator[ReadableStore]:
     except BaseException:
         store.close()  # the next request asks a fresh one
         raise
-    _idle.put(store)
+    if _idle.qsize() < _IDLE_MOST:
+        _idle.put(store)
+    else:
+        store.close()
 
 
 Readable = Annotated[ReadableStore, Depends(_read)]

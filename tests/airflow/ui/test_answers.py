@@ -167,6 +167,37 @@ def test_a_run_lists_each_attempt_once_with_the_fuller_account(written):
     assert found == [("load", "failed", "killed"), ("other", "killed", "killed")]
 
 
+@pytest.mark.parametrize("late", [1, -1], ids=["did not hear of it", "had given it up"])
+def test_an_attempt_of_which_airflow_and_its_process_differ_has_one_end_and_that_is_airflows(written, late):
+    store = written(
+        TaskStarted(identity=task(), time=at(9)),
+        TaskSucceeded(identity=task(), time=at(5), duration_ns=10**9),
+        TaskFailed(identity=task(), time=at(5 - late), cause="lost_heartbeat", reason="given up", witness="reconciler"),
+        DagRunFailed(identity=Identity(dag_id="flights", run_id="r1"), time=at(1), reason="no"),
+    )
+    assert [(one.state, one.cause) for one in pages.run_page(store, "flights", "r1").attempts] == [
+        ("failed", "lost_heartbeat")
+    ]
+    shown = pages.overview(store)
+    assert (shown.tiles["tasks failed"], shown.tiles["failing now"]) == (1, 1)
+    assert pages.dag_page(store, "flights").slowest == []
+
+
+def test_a_run_that_airflow_gave_up_and_ran_again_ends_with_the_newer_attempt(written):
+    given_up = {"cause": "lost_heartbeat", "reason": "ran again", "witness": "watcher"}
+    store = written(
+        TaskStarted(identity=task(), time=at(9)),
+        TaskRetried(identity=task(), time=at(7), **given_up),
+        TaskStarted(identity=task(number=2), time=at(7)),
+        TaskSucceeded(identity=task(number=2), time=at(6)),
+        TaskSucceeded(identity=task(), time=at(5)),  # the process that was given up comes to its end
+    )
+    assert [(one.try_number, one.state) for one in pages.run_page(store, "flights", "r1").attempts] == [
+        (1, "up_for_retry"), (2, "success"),
+    ]  # fmt: skip
+    assert pages.overview(store).tiles["failing now"] == 0
+
+
 def test_an_attempt_that_runs_is_shown_until_its_run_is_over(written):
     run = Identity(dag_id="flights", run_id="r2")
     going = TaskStarted(identity=task("r2", "slow"), time=at(4))

@@ -73,3 +73,13 @@ def test_a_store_that_failed_serves_no_other_request(asked, monkeypatch):
     assert pages._idle.empty()
     assert client.get("/boards/dag/panels/median").status_code == 200
     assert len(seen) == 1
+
+
+def test_a_burst_of_requests_leaves_few_stores_open(asked):
+    """A board asks for forty panels at once; each reader that is kept holds a cache of its own for ever."""
+    requests = [pages._read(None) for _ in range(40)]
+    stores = [next(request) for request in requests]
+    assert len(set(map(id, stores))) == 40
+    for request in requests:
+        assert next(request, None) is None
+    assert pages._idle.qsize() == 8

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from observability.events import Document, Region
 
-__all__ = ["Attempt", "attempts_in", "running_in"]
+__all__ = ["Attempt", "attempts_in", "final_ends", "running_in"]
+
+_GIVEN_UP = {"lost_heartbeat", "stuck_queued", "cancelled"}
+"""Causes that only Airflow's scheduler and API server know of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,39 @@ class Attempt:
 
 
 def attempts_in(events: Iterable[Document]) -> list[Attempt]:
-    """The attempts that ended, in the order of their ends; of two accounts of an end the fuller one."""
+    """The attempts that ended, in the order of their ends: each once, as :func:`final_ends` has it."""
     started: dict[tuple[Any, ...], str] = {}
-    ended: dict[tuple[Any, ...], Attempt] = {}
+    events = list(events)
     for document in events:
-        action = document["event.action"]
-        about = _which(document)
-        if action == "task.started":
-            started.setdefault(about, document["@timestamp"])
-        elif action in ENDED and not (action == "task.killed" and about in ended):
-            ended[about] = _attempt(document, started.get(about))
-    return sorted(ended.values(), key=lambda attempt: attempt.ended)
+        if document["event.action"] == "task.started":
+            started.setdefault(_which(document), document["@timestamp"])
+    ended = [_attempt(document, started.get(_which(document))) for document in final_ends(events)]
+    return sorted(ended, key=lambda attempt: attempt.ended)
+
+
+def final_ends(events: Iterable[Document]) -> list[Document]:
+    """One end of each attempt that ended, in the order in which they are given.
+
+    Where accounts differ Airflow's own word stands, whenever it came: it had given up an attempt whose process then
+    said that it succeeded, or did not hear of that. Of two accounts of one witness the later stands, and a death that
+    the relay saw only where nobody else says anything.
+    """
+    ended: dict[tuple[Any, ...], Document] = {}
+    for document in events:
+        if document["event.action"] in ENDED:
+            about = (document.get("airflow.dag_id"), *_which(document))
+            if about not in ended or _rank(document) >= _rank(ended[about]):
+                ended.pop(about, None)
+                ended[about] = document
+    return list(ended.values())
+
+
+def _rank(document: Document) -> int:
+    """The weight of an account of an end: the relay's, the process's own, Airflow's."""
+    if document["event.action"] == "task.killed":
+        return 0
+    airflows = "reconciler" in str(document.get("airflow.witness")) or document.get("airflow.cause") in _GIVEN_UP
+    return 2 if airflows else 1
 
 
 def running_in(events: Iterable[Document]) -> list[Attempt]:

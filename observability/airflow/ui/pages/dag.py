@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from observability.airflow.ui.pages.attempts import final_ends
 from observability.airflow.ui.pages.incidents import open_incidents
 from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, RUNS_SHOWN, causes, events_of, ms
 from observability.airflow.ui.pages.steps import rows_of_runs
@@ -55,7 +56,8 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
         for document in (*ended, *(one | {"airflow.state": "running"} for one in running))
     ]
     durations: dict[str, list[float]] = defaultdict(list)
-    for document in tasks:
+    ends = final_ends(tasks)
+    for document in ends:
         if document["event.action"] == "task.succeeded" and (taken := ms(document.get("event.duration"))) is not None:
             durations[document["airflow.task_id"]].append(taken)
     slowest = sorted(((task, statistics.median(taken)) for task, taken in durations.items()), key=lambda item: -item[1])
@@ -63,7 +65,7 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
     return DagPage(
         dag_id=dag_id,
         runs=runs,
-        causes=causes(document for document in tasks if document["event.action"] in ("task.failed", "task.retried")),
+        causes=causes(document for document in ends if document["event.action"] in ("task.failed", "task.retried")),
         slowest=slowest[:8],
         incidents=open_incidents(alerts),
         deadlines=[document for document in alerts if document["event.action"].startswith("deadline.")][-10:],

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from observability.airflow.ui.pages.attempts import final_ends
 from observability.airflow.ui.pages.incidents import open_incidents, still_open
-from observability.airflow.ui.pages.reading import RUN_ENDED, causes, events_of
+from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, causes, events_of
 from observability.store.tables import Ask
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, 
         for document in events_of(store, {}, dataset="contrail.alert", since=since)
         if document["event.action"] in _NOBODYS or may_read(document.get("airflow.dag_id", ""))
     ]
+    ended = [*(one for one in ended if one["event.action"] not in ENDED), *final_ends(ended)]
     failed = [document for document in ended if document["event.action"] == "task.failed"]
     broken = _still_broken(ended)
     late = still_open(
@@ -96,7 +98,7 @@ def _watched(store: Readable) -> list[str]:
 
 def _still_broken(ended: Iterable[Document]) -> list[Document]:
     last: dict[tuple[Any, ...], Document] = {}
-    for document in ended:
+    for document in sorted(ended, key=lambda document: str(document["@timestamp"])):
         about = tuple(document.get(f"airflow.{name}") for name in ("dag_id", "task_id", "map_index", "iteration"))
         last[about] = document
     return sorted(
