@@ -132,7 +132,8 @@ def _write(logs: Path, files: int) -> None:
         path = logs / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        os.utime(path, (now - age_s, now - age_s))
+        for aged in (path, *path.parents[:3]):  # a folder is as old as what was made in it last
+            os.utime(aged, (now - age_s, now - age_s))
 
 
 def _aged(files: int) -> Iterator[tuple[str, float]]:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from observability.watch.notify.messages import Message
 
-__all__ = ["code_units", "essentials", "fitted", "shorten"]
+__all__ = ["code_units", "essentials", "fitted", "fitted_whole", "shorten", "utf8_bytes"]
 
+_Form = TypeVar("_Form")
 _JOINER, _KEYCAP = "\u200d", "\u20e3"
 _SELECTORS = range(0xFE00, 0xFE10)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
@@ -37,6 +38,14 @@ def fitted(message: Message, build: Callable[[Message], str], most: int, measure
     return shorten(bare.title, most, measure)
 
 
+def fitted_whole(message: Message, build: Callable[[Message], _Form], size: Callable[[_Form], int], most: int) -> _Form:
+    """Build a form that is no text (blocks, a JSON body) at no more than ``most`` of ``size``, if it can be done."""
+    for shorter in _shorter(message):
+        if size(form := build(shorter)) <= most:
+            break
+    return form
+
+
 def essentials(message: Message) -> Message:
     """The message without which it would not be one: its title, the start of its summary, one link."""
     return replace(
@@ -46,11 +55,11 @@ def essentials(message: Message) -> Message:
 
 def shorten(text: str, most: int, measure: Callable[[str], int] = len) -> str:
     """Cut ``text`` to ``most`` of ``measure``, with an ellipsis where something is gone; no character is cut in two."""
-    if measure(text) <= most:
+    if len(text) <= most and measure(text) <= most:  # no measure is less than a character's one
         return text
     if most <= 0:
         return ""
-    end = min(len(text), most)
+    end = _longest(text, most, measure)
     while end > 0:
         end = _boundary(text, end)
         if measure(cut := f"{text[:end].rstrip()}…") <= most:
@@ -59,9 +68,26 @@ def shorten(text: str, most: int, measure: Callable[[str], int] = len) -> str:
     return "…" if measure("…") <= most else ""
 
 
+def _longest(text: str, most: int, measure: Callable[[str], int]) -> int:
+    """About the longest beginning that fits, by halves: to measure is to escape, which takes time."""
+    least, end = 0, min(len(text), most)
+    while least < end:
+        middle = (least + end + 1) // 2
+        if measure(f"{text[:middle].rstrip()}…") <= most:
+            least = middle
+        else:
+            end = middle - 1
+    return end
+
+
 def code_units(text: str) -> int:
     """Length of ``text`` as JavaScript and most chat services count it: UTF-16 code units."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def utf8_bytes(text: str) -> int:
+    """Length of ``text`` as a service counts it that takes so many bytes."""
+    return len(text.encode("utf-8", "replace"))
 
 
 def _boundary(text: str, end: int) -> int:

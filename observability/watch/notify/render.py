@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from observability.catalog import CAUSE_LABELS
-from observability.watch.notify.fit import shorten
+from observability.watch.notify.fit import code_units, fitted_whole, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,8 @@ _MEMBERS_MOST = 50
 _ICON = {"critical": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
 _SLACK_TEXT, _SLACK_HEADER, _SLACK_FIELD, _SLACK_FIELDS, _SLACK_LINKS = 3000, 150, 2000, 10, 10
 """Characters of a text block, a header and a field, fields of a section and elements of a context (Slack's limits)."""
+_SLACK_MOST, _SLACK_BLOCKS = 12_000, 50
+"""UTF-16 units of all texts together (Slack refuses about 13,000: msg_blocks_too_long), and blocks."""
 _SUBJECT_MOST = 200
 
 
@@ -93,8 +95,20 @@ def markdown(message: Message, *, headed: bool = True) -> str:
 
 def slack(message: Message) -> dict[str, Any]:
     """Slack's Block Kit: the body of an incoming webhook, within Slack's limits."""
+    return fitted_whole(message, _slack_body, _slack_size, _SLACK_MOST)
+
+
+def _slack_size(body: dict[str, Any]) -> int:
+    """UTF-16 units of a body's texts; more than any limit where it has too many blocks."""
+    blocks = body["blocks"]
+    texts = [part["text"] for block in blocks for part in (block.get("text"), *block.get("fields", ())) if part]
+    texts += [part["text"] for block in blocks for part in block.get("elements", ())]
+    return sum(map(code_units, texts)) if len(blocks) <= _SLACK_BLOCKS else _SLACK_MOST + 1
+
+
+def _slack_body(message: Message) -> dict[str, Any]:
     icon = "✅" if message.kind == "resolved" else _ICON.get(message.severity, "")
-    title = shorten(subject(message), _SLACK_HEADER)
+    title = shorten(subject(message), _SLACK_HEADER, code_units)
     said = " ".join(_summary(message)) or _first(message)
     details = message.details if _summary(message) else message.details[1:]
     blocks: list[dict[str, Any]] = [
@@ -108,7 +122,7 @@ def slack(message: Message) -> dict[str, Any]:
     code = [_slack_lines(lines, _SLACK_TEXT - 10) for lines in (message.log, members(message))]
     blocks += [{"type": "section", "text": _mrkdwn(f"```{lines}```")} for lines in code if lines]
     links = [f"<{_slack_link(address)}|{_slack(label)}>" for label, address in _web(message)]
-    fitting = [_mrkdwn(link) for link in links if len(link) <= _SLACK_TEXT][:_SLACK_LINKS]
+    fitting = [_mrkdwn(link) for link in links if code_units(link) <= _SLACK_TEXT][:_SLACK_LINKS]
     blocks += [{"type": "context", "elements": fitting}] if fitting else []
     return {"text": _slack_cut(subject(message), _SLACK_TEXT), "blocks": blocks}
 
@@ -159,7 +173,7 @@ def _slack(value: str) -> str:
 
 def _slack_cut(value: str, most: int) -> str:
     """``value`` escaped, shortened before that so that no escape is cut."""
-    return _slack(shorten(value, most, lambda part: len(_slack(part))))
+    return _slack(shorten(value, most, lambda part: code_units(_slack(part))))
 
 
 def _slack_lines(lines: Sequence[str], most: int) -> str:
@@ -167,7 +181,7 @@ def _slack_lines(lines: Sequence[str], most: int) -> str:
     kept: list[str] = []
     for line in reversed(lines):
         shown = _slack_cut(line, most)
-        if len("\n".join((*kept, shown))) > most:
+        if code_units("\n".join((*kept, shown))) > most:
             break
         kept.append(shown)
     return "\n".join(reversed(kept))

@@ -12,7 +12,7 @@ from observability.watch.notify import render
 from observability.watch.notify.channels.channel import reference
 from observability.watch.notify.channels.guard import check_url, guarded_client
 from observability.watch.notify.channels.webhook import post
-from observability.watch.notify.fit import shorten
+from observability.watch.notify.fit import code_units, fitted_whole, shorten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +27,22 @@ if TYPE_CHECKING:
 __all__ = ["open_channel", "payload"]
 
 _SUMMARY_MOST, _WORD_MOST = 1024, 255
+_BODY_MOST = 500_000
+"""Bytes, of the 512 KB that PagerDuty takes."""
 _URL = "https://events.pagerduty.com/v2/enqueue"
 
 
 def payload(message: Message, routing_key: str, *, action: str = "") -> dict[str, Any]:
     """The request's body; ``dedup_key`` is the incident, so that repeats and the resolution find it."""
     action = action or ("resolve" if message.kind == "resolved" else "trigger")
+    return fitted_whole(message, lambda one: _body(one, routing_key, action), _size, _BODY_MOST)
+
+
+def _size(body: dict[str, Any]) -> int:
+    return len(orjson.dumps(body))
+
+
+def _body(message: Message, routing_key: str, action: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "routing_key": routing_key,
         "event_action": action,
@@ -43,11 +53,11 @@ def payload(message: Message, routing_key: str, *, action: str = "") -> dict[str
     details = {"summary": message.summary, **dict(message.details), "log": list(message.log)}
     details |= {"notices": render.members(message)} if message.incidents else {}
     body["payload"] = {
-        "summary": shorten(render.subject(message), _SUMMARY_MOST),
-        "source": shorten(message.dag_id or "contrail", _WORD_MOST),
+        "summary": shorten(render.subject(message), _SUMMARY_MOST, code_units),
+        "source": shorten(message.dag_id or "contrail", _WORD_MOST, code_units),
         "severity": message.severity,
         "class": CAUSE_LABELS.get(message.cause, message.cause),
-        "group": shorten(message.dag_id or "", _WORD_MOST) or None,
+        "group": shorten(message.dag_id or "", _WORD_MOST, code_units) or None,
         "custom_details": {name: value for name, value in details.items() if value},
     }
     body["links"] = [{"href": address, "text": label} for label, address in message.links if render.is_web(address)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from observability.credentials import CredentialsError
 from observability.watch.notify import render
 from observability.watch.notify.channels.channel import ChannelError, ChannelRefused, ChannelUnavailable, reference
 from observability.watch.notify.channels.webhook import is_certificate, refusal
-from observability.watch.notify.fit import fitted, shorten
+from observability.watch.notify.fit import fitted, shorten, utf8_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["open_channel"]
 
-_SUBJECT_MOST = 100
+_SUBJECT_MOST = 99
+"""AWS: less than 100 characters."""
+_KEY = re.compile(r"[!-~]{1,128}")
 _BYTES_MOST = 256_000
 """Of 262,144 that SNS takes; the attributes count as well."""
 _ARN_COLONS = 5
@@ -41,7 +44,7 @@ class _Sns:
         from observability.store.aws import AwsUnanswered, ask
 
         asked: dict[str, Any] = {"TopicArn": self._topic, "Subject": _subject(message)}
-        asked["Message"] = fitted(message, render.text, _BYTES_MOST, lambda part: len(part.encode("utf-8", "replace")))
+        asked["Message"] = fitted(message, render.text, _BYTES_MOST, utf8_bytes)
         words = {
             "kind": message.kind,
             "severity": message.severity,
@@ -50,7 +53,8 @@ class _Sns:
         }
         asked["MessageAttributes"] = {key: {"DataType": "String", "StringValue": value} for key, value in words.items()}
         if self._topic.endswith(".fifo"):
-            asked |= {"MessageDeduplicationId": message.dedup_key, "MessageGroupId": message.incident_id or "contrail"}
+            group = message.incident_id or "contrail"
+            asked |= {"MessageDeduplicationId": _key(message.dedup_key), "MessageGroupId": _key(group)}
         try:
             ask(self._client, "publish", **asked)
         except botocore.exceptions.ClientError as error:
@@ -72,9 +76,14 @@ def _refusal(name: str, answer: Any) -> ChannelError:
 
 
 def _subject(message: Message) -> str:
-    """SNS takes 100 printable ASCII characters that begin with a letter, digit or punctuation."""
+    """SNS takes 99 printable ASCII characters that begin with a letter, digit or punctuation."""
     words = "".join(c if 32 <= ord(c) < 127 else "?" for c in render.subject(message))  # noqa: PLR2004 - ASCII
     return words[:_SUBJECT_MOST].strip() or "Contrail"
+
+
+def _key(key: str) -> str:
+    """The key, or its checksum: SNS takes 128 letters, digits and signs, and no blank."""
+    return key if _KEY.fullmatch(key) else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
 def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, _home: Path) -> _Sns:
