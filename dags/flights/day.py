@@ -61,10 +61,11 @@ class Day:
                 step.columns(found.columns, COLUMNS[table])
                 step.input(found)
                 save(self._folder, table, step.output(found.rows))
-                if found.malformed:
-                    step.rejected(len(found.malformed), rule="columns_are_complete")
-                lines = pd.DataFrame({"line": found.malformed}, dtype="str")
-                malformed.append(validate.rejects(table, lines, pd.Series("columns_are_complete", index=lines.index)))
+                for rule, lines in (("columns_are_complete", found.malformed), ("quotes_end_values", found.misquoted)):
+                    if lines:
+                        step.rejected(len(lines), rule=rule)
+                    text = pd.DataFrame({"line": lines}, dtype="str")
+                    malformed.append(validate.rejects(table, text, pd.Series(rule, index=text.index)))
         save(self._folder, "malformed", pd.concat(malformed))
 
     def validate(self, *, most_rejected: float) -> None:

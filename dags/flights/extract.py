@@ -55,6 +55,8 @@ _LONGEST_QUOTED = 1 << 16
 """A quoted value that does not end within so many bytes has lost its closing quote."""
 _QUOTED = re.compile(rb'(?:(?<=[,\r\n])|\A)"[^"]*(?:""[^"]*)*("?)')
 """A quoted value from its opening quote, which stands at the start of a field, to its closing one (RFC 4180)."""
+_ENDS = {b"", b",", b"\r", b"\n"}
+"""What may follow a closing quote."""
 _DATE = ("year", "month", "day")
 _UNKNOWN = pa.scalar("?", pa.string())
 _UNREADABLE = (pa.ArrowInvalid, OSError, EOFError, zlib.error, zipfile.BadZipFile)
@@ -74,15 +76,19 @@ class NoRowsError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """The rows of one table as text, the lines that have another number of columns, and the file's header."""
+    """The rows of one table as text, the lines that are no rows, and the file's header.
+
+    ``malformed`` lines have another number of columns; in ``misquoted`` ones text follows a closing quote.
+    """
 
     rows: pa.Table
     malformed: list[str]
+    misquoted: list[str]
     columns: tuple[str, ...]
 
     def __len__(self) -> int:
         """Every row of the source that belongs to the day, readable or not."""
-        return len(self.rows) + len(self.malformed)
+        return len(self.rows) + len(self.malformed) + len(self.misquoted)
 
 
 def read(source: Any, table: str, day: date | None = None) -> Extracted:
@@ -105,7 +111,7 @@ def read(source: Any, table: str, day: date | None = None) -> Extracted:
             raise SourceError(
                 f"{path} cannot be read to its end: {error}; replace the file and run the day again"
             ) from error
-    return Extracted(chosen.table(), chosen.malformed(), columns)
+    return Extracted(chosen.table(), chosen.of_the_day(broken), chosen.of_the_day(chosen.misquoted), columns)
 
 
 def _blocks(stream: Any, malformed: list[str]) -> Iterator[bytes]:
@@ -157,6 +163,25 @@ def _unclosed(data: bytes) -> int | None:
     return last[0].start() if last and not last[0][1] else None
 
 
+def _well_quoted(block: bytes, misquoted: list[str]) -> bytes:
+    """The block without rows in which text follows a closing quote: they mean two things, and go to ``misquoted``."""
+    if b'"' not in block:
+        return block
+    torn = [one.end() for one in _QUOTED.finditer(block) if one[1] and block[one.end() : one.end() + 1] not in _ENDS]
+    if not torn:
+        return block
+    plain = _QUOTED.sub(lambda one: b"x" * len(one[0]), block)  # now each line break ends a row
+    kept, done = [], 0
+    for place in torn:
+        if place < done:
+            continue
+        start, end = plain.rfind(b"\n", 0, place) + 1, plain.find(b"\n", place) + 1 or len(block)
+        kept.append(block[done:start])
+        misquoted.append(block[start:end].decode("utf-8", "replace").rstrip("\r\n"))
+        done = end
+    return b"".join((*kept, block[done:]))
+
+
 def _header(line: bytes, path: Any, table: str) -> tuple[str, ...]:
     text = line.decode("utf-8-sig", "replace").rstrip("\r\n")
     if "\r" in text:
@@ -191,8 +216,11 @@ class _Chosen:
         self._found: list[pa.Table] = []
         self._undated: list[pa.Table] = []
         self._lines = malformed
+        self.misquoted: list[str] = []
 
     def add(self, block: bytes) -> None:
+        if not (block := _well_quoted(block, self.misquoted)):
+            return
         if self._day is None:
             self._found.append(self._parse(block, self._columns, self._lines))
             return
@@ -240,12 +268,12 @@ class _Chosen:
         if any(wanted):
             into.append(rows.filter(pa.array(wanted, pa.bool_()).take(keys.indices)))
 
-    def malformed(self) -> list[str]:
-        """The lines with too many or too few columns that belong to the day, as far as they can be read."""
-        return [line for line in self._lines if self._day is None or self._owns(line)]
+    def of_the_day(self, lines: list[str]) -> list[str]:
+        """Those of ``lines``, which are no rows, that belong to the day, as far as they can be read."""
+        return [line for line in lines if self._day is None or self._owns(line)]
 
     def _owns(self, line: str) -> bool:
-        parts = dict(zip(self._header, line.split(","), strict=False))
+        parts = dict(zip(self._header, (part.strip('"') for part in line.split(",")), strict=False))
         found = _date("-".join(parts.get(name, "?") for name in _DATE))
         return (found or self._first or self._day) == self._day
 

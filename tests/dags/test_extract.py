@@ -241,3 +241,28 @@ def test_a_source_may_be_a_bucket():
     memory = UPath("memory://flights-bucket/2013")
     (memory / "flights.csv").write_text(",".join(COLUMNS["flights"]) + "\n" + ROW + "\n")
     assert len(read(memory, "flights", DAY)) == 1
+
+
+@pytest.mark.parametrize("value", ['"AA"x', '"AA" ', '"AA"""x', '"A,A"z', '"A\nA"z', '"AA"x"BB"', '"A""A"!'])
+def test_text_after_a_closing_quote_sends_its_row_to_quarantine(tmp_path, value):
+    lines = ['"U""A",United', f"{value},American", 'DL,"Delta\nAir Lines"', f"AA,{value}"]
+    found = read(source_of(tmp_path, *lines, header="carrier,name", name="airlines.csv"), "airlines")
+    assert found.misquoted == [f"{value},American", f"AA,{value}"]
+    assert found.malformed == []
+    assert found.rows.to_pylist() == [
+        {"carrier": 'U"A', "name": "United"}, {"carrier": "DL", "name": "Delta\nAir Lines"}
+    ]  # fmt: skip
+    assert len(found) == 4
+
+
+def test_a_misquoted_row_belongs_to_its_own_day(tmp_path):
+    other = ROW.replace("2013,7,4", "2013,7,5")
+    lines = [ROW, ROW.replace("N14228", '"N1"4228'), other.replace("N14228", '"N1"4228').replace("2013", '"2013"', 1)]
+    source = source_of(tmp_path, *lines)
+    assert read(source, "flights", DAY).misquoted == [lines[1]]
+    assert read(source, "flights", date(2013, 7, 5)).misquoted == [lines[2]]
+
+
+def test_a_quote_inside_a_value_is_part_of_it(tmp_path):
+    found = read(source_of(tmp_path, 'AA,12" pipes', header="carrier,name", name="airlines.csv"), "airlines")
+    assert (found.rows["name"].to_pylist(), len(found)) == (['12" pipes'], 1)
