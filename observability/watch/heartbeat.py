@@ -41,7 +41,7 @@ NO_LINKS = Links()
 _TRIAL_DETAILS = (
     ("Cause", "none, this is a test"),
     ("Error", "a real message names the error here, with as much of its text as a line of this length holds " * 5),
-    ("At", "a real message names the place in the code here; " * 10),
+    ("At", "a real message names the place in the code here; " * 11),
     ("Next step", "Nothing is to be done."),
 )
 _TRIAL_LOG = tuple(f"00:00:{line:02d} {'a real message has the end of the log here; ' * 7}"[:300] for line in range(12))
