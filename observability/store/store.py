@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, get_args
 
 from observability.errors import StoreError
+from observability.option_types import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,12 +21,6 @@ __all__ = ["Position", "Query", "Readable", "Store", "StoreError", "open_store"]
 
 Position: TypeAlias = "dict[str, Any]"
 """A position in the order of arrival; JSON values only, so that it can be kept. Each backend has its own."""
-
-_BACKENDS = {
-    "embedded": "observability.store.embedded",
-    "elasticsearch": "observability.store.elasticsearch",
-    "cloudwatch": "observability.store.cloudwatch",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +77,12 @@ class Store(Readable, Protocol):
 
 
 def open_store(settings: Settings) -> Store:
-    """The store that ``[store] backend`` names; its client library is imported here, not before."""
-    try:
-        module = _BACKENDS[settings.store.backend]
-    except KeyError:
-        known = ", ".join(_BACKENDS)
-        raise StoreError(f"[store] backend is {settings.store.backend!r}; it must be one of {known}") from None
-    store: Store = import_module(module).open_store(settings)
+    """The store that ``[store] backend`` names: the module of that name beside this one, imported here and not before.
+
+    Raises :class:`StoreError` where ``option_types.Backend`` does not list it.
+    """
+    name, known = settings.store.backend, get_args(Backend)
+    if name not in known:
+        raise StoreError(f"[store] backend is {name!r}; it must be one of {', '.join(known)}")
+    store: Store = import_module(f"observability.store.{name}").open_store(settings)
     return store

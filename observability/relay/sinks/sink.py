@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from observability.errors import SinkUnavailable
+from observability.option_types import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,13 +75,6 @@ class GatheringSink(Sink, Protocol):
         """As :meth:`Sink.send`, for files of one dataset; ``rejected`` counts through all batches."""
 
 
-_MODULES = {
-    "embedded": "observability.relay.sinks.embedded",
-    "elasticsearch": "observability.relay.sinks.elasticsearch",
-    "cloudwatch": "observability.relay.sinks.cloudwatch",
-}
-
-
 def joined(batches: Sequence[Batch], answers: Sequence[SendResult]) -> SendResult:
     """The answers for some batches as one for all of them."""
     rejected, before = [], 0
@@ -91,8 +85,12 @@ def joined(batches: Sequence[Batch], answers: Sequence[SendResult]) -> SendResul
 
 
 def open_sink(name: str, settings: Settings) -> Sink:
-    """The sink called ``name``; its client library is imported here, not before. Raises ValueError."""
-    if name not in _MODULES:
-        raise ValueError(f"[relay] sinks names {name!r}; it must be one of {', '.join(_MODULES)}")
-    sink: Sink = import_module(_MODULES[name]).open_sink(settings)
+    """The sink called ``name``: the module of that name beside this one, imported here and not before.
+
+    Raises ValueError where ``option_types.Backend`` does not list it.
+    """
+    known = get_args(Backend)
+    if name not in known:
+        raise ValueError(f"[relay] sinks names {name!r}; it must be one of {', '.join(known)}")
+    sink: Sink = import_module(f"observability.relay.sinks.{name}").open_sink(settings)
     return sink

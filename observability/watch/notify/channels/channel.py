@@ -37,12 +37,6 @@ __all__ = [
     "reference",
 ]
 
-_MODULES = {
-    name: f"observability.watch.notify.channels.{name}"
-    for name in ("file", "log", "webhook", "slack", "apprise", "smtp", "sns", "pagerduty")
-}
-
-
 _TLS = frozenset({"ca_certs", "verify_certs", "client_cert", "ssl_assert_hostname"})
 """Options of a Connection that say whom to trust; without them it is whom everything here trusts."""
 
@@ -146,6 +140,10 @@ def _masked(found: str, value: str) -> str:
 
 
 def open_channel(name: str, spec: ChannelSpec, contacts: Contacts, home: Path) -> Channel:
-    """The channel called ``name``; its client library is imported here, not before. Raises :class:`ChannelRefused`."""
-    channel: Channel = import_module(_MODULES[spec.type]).open_channel(name, spec, contacts, home)
+    """The channel called ``name``, of the module beside this one that ``spec.type`` names; imported here, not before.
+
+    Raises :class:`ChannelRefused`.
+    """
+    module = import_module(f"observability.watch.notify.channels.{spec.type}")
+    channel: Channel = module.open_channel(name, spec, contacts, home)
     return channel
