@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["ClockDay", "clock_days", "moment_of"]
+__all__ = ["ClockDay", "clock_days", "clock_days_since", "moment_of"]
 
 _DAYS_BACK = 15
 """The age after which a missed deadline is forgotten."""
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,25 @@ def clock_days(
     ``weekdays`` are ``mon`` to ``sun``; none means every day. ``since`` is when a day begins. A time later than
     ``clock`` is that of the evening before, for runs that work through the night.
     """
+    yield from _days(clock, zone, weekdays, now, since, _DAYS_BACK)
+
+
+def clock_days_since(  # noqa: PLR0913, PLR0917 - the rule, and from when to when
+    clock: str, zone: str, weekdays: Collection[str], first: float, last: float, since: str = "00:00"
+) -> list[ClockDay]:
+    """The days of a rule that were due from ``first`` to ``last``, the earliest first."""
+    back = int((last - first) // 86_400) + 3
+    return [day for day in _days(clock, zone, weekdays, last, since, back) if first <= day.due <= last][::-1]
+
+
+def _days(  # noqa: PLR0913, PLR0917 - the rule, and from when to when
+    clock: str, zone: str, weekdays: Collection[str], now: float, since: str, back_to: int
+) -> Iterator[ClockDay]:
     evening = since > clock
     today = datetime.fromtimestamp(now, timezone.utc).astimezone(ZoneInfo(zone)).date()
-    for back in range(-1, _DAYS_BACK):
+    for back in range(-1, back_to):
         day = today - timedelta(days=back)
         begins = moment_of(day - timedelta(days=1) if evening else day, since, zone)
-        if begins > now or (weekdays and _DAYS[day.weekday()] not in weekdays):
+        if begins > now or (weekdays and _WEEKDAYS[day.weekday()] not in weekdays):
             continue
         yield ClockDay(day, begins, moment_of(day, clock, zone))
