@@ -121,8 +121,7 @@ class IncidentEngine:
 
     def _hear_of_end(self, connection: Connection, fact: Fact) -> None:
         """Take back that an attempt ended without a word, where another process has emitted its end."""
-        if fact.family == "task" and fact.sign != "noted" and fact.event_id:
-            self._unended.end(fact)
+        if fact.family == "task" and fact.sign != "noted" and fact.event_id and self._unended.end(fact):
             pending_events.drop(connection, fact.key)
 
     def elapse(

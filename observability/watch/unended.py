@@ -26,6 +26,7 @@ class Unended:
 
     def __init__(self) -> None:
         self._begun: OrderedDict[tuple[str | None, str | None, str | None, int], Fact] = OrderedDict()
+        self._told: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, fact: Fact) -> tuple[str, TaskRetried] | None:
         """An attempt began. The key and event of the one before it, where nothing is known of its end.
@@ -41,13 +42,19 @@ class Unended:
         self._begun.move_to_end(_place(fact))
         if len(self._begun) > _MOST:
             self._begun.popitem(last=False)
-        return None if before is None else (before.key, _run_again(before, fact.time))
+        if before is None:
+            return None
+        self._told[before.key] = None
+        if len(self._told) > _MOST:
+            self._told.popitem(last=False)
+        return before.key, _run_again(before, fact.time)
 
-    def end(self, fact: Fact) -> None:
-        """Somebody said how an attempt ended."""
+    def end(self, fact: Fact) -> bool:
+        """Somebody said how an attempt ended; True if :meth:`begin` has said so in their place."""
         known = self._begun.get(_place(fact))
         if known is not None and known.try_number == fact.try_number:
             del self._begun[_place(fact)]
+        return self._told.pop(fact.key, self) is None
 
 
 def _place(fact: Fact) -> tuple[str | None, str | None, str | None, int]:
