@@ -125,6 +125,10 @@ chaos: $(VENV)/.ready-dev ## Run the long chaos and load tests as well
 soak: $(VENV)/.ready-dev ## Keep 40 DAGs up for three hours and compare what is shown with what happened [MINUTES=15]
 	@SOAK_MINUTES=$(MINUTES) exec $(BIN)/python -m benchmarks soak
 
+.PHONY: soak-short
+soak-short: $(VENV)/.ready-dev ## The soak in two minutes: 40 DAGs once, through midnight, without restarts
+	@SOAK_MINUTES=2 exec $(BIN)/python -m benchmarks soak
+
 .PHONY: fuzz
 fuzz: $(VENV)/.ready-dev ## Throw bytes at each parser, and answers at what asks, guided by coverage [RUNS=10000000] [TARGET=log_lines]
 	@while read -r target share; do

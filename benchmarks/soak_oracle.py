@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from benchmarks.soak_numbers import Account, numbers
 from benchmarks.soaking import LOOK_S, SILENT_S
 from observability.catalog import DATASETS
 from observability.local.keys import USER, password
@@ -42,7 +43,8 @@ class Verdict:
     """Faults by kind, each a sentence; how much was compared.
 
     ``disputed`` is no fault: the process said how its attempt ended, and Airflow, which had given it up or did not
-    hear of it, decided otherwise. Both words are in the store, and a page may count the process's.
+    hear of it, decided otherwise. Both words are in the store, and a board may count both; pages take Airflow's.
+    ``unheard`` is none either: metrics that were sent while the relay was being started again.
     """
 
     missed: list[str] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Verdict:
     false: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     disputed: list[str] = field(default_factory=list)
+    unheard: list[str] = field(default_factory=list)
     compared: dict[str, int] = field(default_factory=dict)
 
     def faults(self) -> dict[str, list[str]]:
@@ -120,6 +123,10 @@ def verdict(soaking: Soaking, api: Api, since: float = 0.0) -> Verdict:
         _compare_runs(found, runs, events)
         _compare_lines(found, soaking.layout.log_folder, store, since - soaking.shift_s if since else 0.0, moment)
         _compare_canary(found, runs, tasks, events, soaking.layout.log_folder)
+        logs = soaking.layout.log_folder
+        begun = [one for one in tasks if _has_begun(_path_of(logs, _attempt_of_task(one)))]
+        account = Account(runs, tasks, begun, len(found.disputed), since or soaking.began, soaking.now)
+        _compare_numbers(found, soaking, store, account)
         if since:
             _compare_retention(found, store, since)
     _compare_messages(found, api.pages("/dags/~/dagRuns", "dag_runs"), soaking.sent())  # a streak outlasts midnight
@@ -229,6 +236,21 @@ def _compare_runs(found: Verdict, runs: list[dict[str, Any]], events: list[dict[
     found.false += [f"run {run}" for run in set(told) - expected]
     found.doubled += [f"run {run} {number} times" for run, number in told.items() if number > 1]
     found.compared["runs"] = len(expected)
+
+
+def _compare_numbers(found: Verdict, soaking: Soaking, store: Store, account: Account) -> None:
+    """The boards' and the metrics' counts of runs and tasks by outcome.
+
+    What a task sent by UDP while a relay was being started again nobody received: then a metric may have fewer.
+    """
+    deaf = account.since == soaking.began and any(fault.endswith(" relay") for fault in soaking.faults)
+    seen = list(numbers(store, account))
+    for one in [one for one in seen if one.fault]:
+        if one.shown > one.most:
+            found.false.append(one.fault)
+        else:
+            (found.unheard if deaf and one.where.startswith("metric") else found.missed).append(one.fault)
+    found.compared["numbers of boards and metrics"] = len(seen)
 
 
 def _compare_lines(found: Verdict, folder: Path, store: Store, since: float, moment: datetime | None) -> None:

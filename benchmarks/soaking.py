@@ -62,6 +62,12 @@ class Usage:
 
     looks: list[tuple[float, int, int]] = field(default_factory=list)
 
+    @property
+    def minutes(self) -> float:
+        """The time between the looks that a slope is taken of."""
+        looks = self.looks[len(self.looks) // 2 :]
+        return (looks[-1][0] - looks[0][0]) / 60 if looks else 0.0
+
     def slope(self, column: int) -> float:
         """Least-squares slope per hour over the second half of the looks, when everything has been loaded once."""
         looks = self.looks[len(self.looks) // 2 :]
@@ -88,6 +94,8 @@ class Soaking:
         self._port, self._statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
         self._every = every_minutes
         self._began = time.monotonic()
+        self.began = self.now
+        """When the first day began, by the platform's clock."""
         self._prepare()
 
     @property
@@ -142,13 +150,14 @@ class Soaking:
         return done.stdout
 
     def look(self) -> None:
-        """Note what each component uses, and the disk."""
+        """Note what each component uses, and the platform's home on disk."""
         moment = time.monotonic() - self._began
         for name, process in self._processes().items():
             with suppress(psutil.Error):
                 family = [process, *process.children(recursive=True)] if name == "api-server" else [process]
                 used = sum(one.memory_info().rss for one in family)
                 self.usage.setdefault(f"{name} {process.pid}", Usage()).looks.append((moment, used, process.num_fds()))
+        self.usage.setdefault("disk", Usage()).looks.append((moment, _bytes_below(self.layout.home), 0))
         with suppress(httpx.HTTPError, ValueError):
             self._look_at_health(httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5).json())
 
@@ -189,3 +198,13 @@ class Soaking:
             subprocess.run(
                 ["cc", "-shared", "-fPIC", "-O2", "-o", str(self.home / "clock.so"), source, "-ldl"], check=True
             )
+
+
+def _bytes_below(folder: Path) -> int:
+    """The bytes of all files below a folder; one that goes while it is looked at has none."""
+    total = 0
+    for here, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(here, name).lstat().st_size
+    return total
