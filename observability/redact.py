@@ -115,15 +115,18 @@ _KEEP = re.compile(rb"(?i)(?:[\[{(]+|null|none|nil|true|false|undefined|\*+|\.{3
 _EDGE = re.compile(rb"(?s).*[^\w.-]")
 _RUN = re.compile(rb"[\w.-]*")
 _ASSIGNED = re.compile(
-    rb"(?i)\\{0,8}[\"']?\]?[ \t]{0,16}"
-    rb"(?:=>|:=|[:=]|%3d|\\{0,8}[\"'][ \t]{1,16}value[ \t]{0,4}=)"
+    rb"(?i)(?:\\{0,8}[\"']{0,3}|&quot;|&#3[49];|%2[27])\]?[ \t]{0,16}"
+    rb"(?:=>|:=|[:=]|%3d|%3a|(?:,|\\[rn]|\s){1,32}\\{0,8}[\"']?value\\{0,8}[\"']?[ \t]{0,4}:"
+    rb"|\\{0,8}[\"'][ \t]{1,16}value[ \t]{0,4}=)"
     rb"[ \t]{0,16}(?:[bru]{1,2}(?=\\{0,8}[\"']))?"
 )
-_SCHEME = re.compile(rb"(?i)\\{0,8}[\"']?(?:bearer|basic|digest|token|negotiate|apikey)[ \t]{1,8}")
+_SCHEME = re.compile(
+    rb"(?i)\\{0,8}[\"']?(?:bearer|basic|digest|token|negotiate|apikey|geniekey|key|oauth|splunk)[ \t]{1,8}"
+)
 _ARGUMENT = re.compile(rb"[ \t]{1,8}(?!-)|\\{0,8}[\"'],[ \t]{0,8}(?=\\{0,8}[\"'](?!-))")
 _ELEMENT = re.compile(rb"(?:\s[^<>]{0,256})?>(?=[^<]{1,4096}</)")
 _SPOKEN = re.compile(rb"[ \t]{1,8}(?=')")
-_QUOTE = re.compile(rb"\\{0,8}[\"']")
+_QUOTE = re.compile(rb"\\{0,8}(?:\"{3}|'{3}|[\"'])|&quot;|&#3[49];|%2[27]")
 _VALUE = re.compile(rb"[^\s\"'&,;)}\]\\<>|]+")
 _INNER = re.compile(rb"[^<]+")
 _COOKIES = re.compile(rb"[^\r\n\"'\\]+")

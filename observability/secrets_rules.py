@@ -80,7 +80,15 @@ _TOKENS = (
     ("NRAK-", "A-Z0-9", 18),
     ("ATATT3", rf"={_WORD}", 40), ("ATBB", _ALNUM, 24),
     ("ops_eyJ", _BASE64, 60),
+    ("dose", _HEX, 24), ("sk-", _WORD, 32), ("gsk_", _ALNUM, 34), ("xai-", _WORD, 50), ("r8_", _ALNUM, 26),
+    ("lsv2_pt_", rf"{_HEX}_", 28), ("lsv2_sk_", rf"{_HEX}_", 28), ("pcsk_", r"\w", 40), ("CCIPAT_", r"\w", 40),
+    ("CLOJARS_", _HEX, 40), ("SK", _HEX, 32), ("key-", _HEX, 32), ("pubkey-", _HEX, 32), ("1//0", _WORD, 30),
+    ("IQoJb3JpZ2luX2Vj", _BASE64, 20), ("FwoGZXIvYXdz", _BASE64, 20),
 )  # fmt: skip
+_ASCII64 = rb"[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/]"
+"""Four digits of base64 of plain ASCII: words of a language are not made of them."""
+_WRAPPED = rb"[A-Za-z0-9+/=\\\r\n]"
+"""Base64 with line breaks, real ones or such as JSON spells."""
 _BODY = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 """No letter stands before a token, unless it is that of a line break in JSON."""
 
@@ -91,6 +99,7 @@ def _token(prefix: str, alphabet: str, least: int) -> Rule:
 
 RULES: tuple[Rule, ...] = (
     *(_token(*one) for one in _TOKENS),
+    Rule(("pat",), _BODY + rb"pat[A-Za-z0-9]{14,18}\.[a-f0-9]{40,}"),  # Airtable's: the dot tells it from a path
     # places
     Rule(("eyj",), rb"(?:(?<![\w-])|(?<=\\[nrt]))eyJ[\w-]+\.eyJ[\w-]+(?:\.[\w-]*){1,3}"),
     Rule(("bearer",), rb"(?i)bearer\s{1,8}([\w.~+/=-]{6,})"),
@@ -108,29 +117,82 @@ RULES: tuple[Rule, ...] = (
     Rule(("redis-cli ",), rb"redis-cli [^\r\n]{0,96}?(?<=\s)(?:-a|--pass)[= ]{1,3}(\S+)"),
     Rule(("sqlplus ",), rb"sqlplus [^\r\n]{0,64}?[\w$]{1,64}/([^\s@\"'/]{1,128})@"),
     Rule(("mysql",), rb"mysql(?:dump|admin|import|sh)?(?:\.exe)? [^\r\n]{0,96}?(?<=\s)-p([^\s\"']+)"),
+    Rule(
+        ('"auth"', '"auth\\'), rb"\"auth\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"((?:" + _ASCII64 + rb"){1,64}={0,2})\\{0,8}\""
+    ),
     Rule(('"auth',), rb"\"auth\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"([A-Za-z0-9+/]{16,}={0,2})"),
-    Rule(("login ",), rb"login\s{1,8}\S{1,256}\s{1,8}password\s{1,8}(\S+)", "passw"),
+    Rule(("login ",), rb"login\s{1,8}\S{1,256}\s{1,8}(?:account\s{1,8}\S{1,256}\s{1,8})?password\s{1,8}(\S+)", "passw"),
     Rule(("curl ",), rb"(?i)curl [^\r\n]{0,96}?(?:-u|--user)[= ]{1,3}[\"']?[^\s\"':]+:([^\s\"']+)"),
+    Rule(("basic",), rb"(?i:basic)\s{1,4}((?:" + _ASCII64 + rb"){2,}[A-Za-z0-9+/=]{0,3})"),
+    Rule(
+        ('"encoded"', '"encoded\\'),
+        rb"\"encoded\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"((?:" + _ASCII64 + rb"){6,}[A-Za-z0-9+/=]{0,3})",
+    ),
+    Rule(
+        ("-us1", "-us2", "-us3", "-us4", "-us5", "-us6", "-us7", "-us8", "-us9"),
+        rb"(?<=(?<![\w-])([a-f0-9]{32}))-us\d{1,2}(?![\w-])",
+    ),
+    Rule(("mailgun",), rb"mailgun[^\r\n]{0,128}?(?<![a-f0-9-])([a-f0-9]{32}-[a-f0-9]{8}-[a-f0-9]{8})(?![a-f0-9-])"),
+    Rule((":5432:", ":5433:", ":6432:"), rb":\d{4}:[^\s:\"']{1,64}:[^\s:\"']{1,64}:((?:\\[:\\]|[^\s:\\\"']){1,256})"),
+    Rule(("*:*:",), rb"(?<![\w:*])\*:\*:[^\s:\"']{1,64}:[^\s:\"']{1,64}:((?:\\[:\\]|[^\s:\\\"']){1,256})"),
+    Rule(("connect ",), rb"(?i:connect) [\w$]{1,64}/([^\s@\"'/]{1,128})@"),
+    Rule(("jdbc:oracle:",), rb"jdbc:oracle:\w{1,8}:[\w$]{1,64}/([^\s@\"'/]{1,128})@"),
+    Rule(("_auth=", "_auth ="), rb"(?<![A-Za-z0-9])_auth ?= ?\\{0,4}[\"']?([A-Za-z0-9+/=]{8,})"),
+    Rule(("redis_auth",), rb"(?i)redis_auth\\{0,4}[\"']?[ \t]{0,4}[=:][ \t]{0,4}\\{0,4}[\"']?([^\s\"'\\]+)"),
+    Rule(("-hint:",), rb"-hint:\d{1,20}-([A-Za-z0-9+/=]{20,})"),
+    Rule(("q~",), rb"(?<=[\w~.-]\d)Q~[\w~.-]{24,}"),
+    Rule(("ls0tls1crudjti",), rb"LS0tLS1CRUdJTi(?!BDRVJU|BQVUJM)" + _WRAPPED + rb"{20,}"),
+    Rule(("b3blbnnzac1rzxkt",), rb"b3BlbnNzaC1rZXkt" + _WRAPPED + rb"{20,}"),
+    Rule(("ibaakc", "ibadanbgkqhkig9w0baqefaasc"), rb"IBA(?:AKC|DANBgkqhkiG9w0BAQEFAASC)" + _WRAPPED + rb"{20,}"),
+    Rule(("---- begin ssh2",), rb"(?s)---- BEGIN SSH2 [A-Z ]{0,32}PRIVATE KEY ----(.*?)(?:---- END|\Z)"),
+    Rule(("private-lines:",), rb"(?is)private-lines:\s{0,4}\d{1,4}(.*?)(?:private-mac|\Z)"),
+    Rule(("requirepass ",), rb"requirepass\s{1,8}(?!(?:is|option|directive|and|or)\b)[\"']?([^\s\"']+)"),
+    Rule(("mongo",), rb"mongo(?:sh|dump|restore|export|import)?(?:\.exe)? [^\r\n]{0,96}?(?<=\s)-p[ =]{1,2}([^\s\"']+)"),
+    Rule(("ldap",), rb"ldap(?:search|modify|add|whoami|passwd|delete) [^\r\n]{0,128}?(?<=\s)-w ?([^\s\"']+)"),
+    Rule(("-pass pass:", "-passin pass:", "-passout pass:"), rb"-pass(?:in|out)? pass:([^\s\"']+)"),
+    Rule((":apa91b",), rb":APA91b[\w-]{40,}"),
+    Rule(("samlresponse=", "samlrequest="), rb"(?i)saml(?:response|request)=([\w%+/=-]{8,})"),
+    Rule(
+        ("code_verifier", "client_assertion="),
+        rb"(?:code_verifier|client_assertion)\\{0,4}[\"']?[=:] ?\\{0,4}[\"']?([\w.~-]{8,})",
+    ),
+    Rule(
+        ("form-data; name=",),
+        rb"(?i)form-data; name=\\{0,4}\"[^\"\\]{0,32}(?:passw|secret|token|pwd)[^\"\\]{0,32}\\{0,4}\""
+        rb"(?:\\[rn]|\s){2,8}([^\s\\]+)",
+    ),
     Rule(("identified by",), rb"(?i)identified by\s{1,8}(?:password\s{1,8})?\\{0,4}[\"']([^\"'\\]{1,256})"),
 )
 """Every rule; those of one literal are tried in this order."""
 
+_BOUNDED = tuple(f"{before}sk-" for before in " \"'=:/(n")
+_SPELLED = {
+    "sk-": _BOUNDED,
+    "sk": tuple(f"sk{digit}" for digit in "0123456789abcdef"),
+    "pat": ("airtable", *(f"pat{letter}" for letter in "0123456789abdefgjklmnopqsuvwxyz")),
+    "mongo": ("mongo ", "mongosh ", "mongodump ", "mongorestore ", "mongoexport ", "mongoimport ", "mongo.exe"),
+    "ldap": ("ldapsearch ", "ldapmodify ", "ldapadd ", "ldapwhoami ", "ldappasswd ", "ldapdelete "),
+    "basic": tuple(f"basic {letter}" for letter in "ijklmnopqrstuvwxyzabcdef"),
+}
+"""Literals that are in every other line, and what of them is rare: without what words go on with, such as in ``path``.
+A token that goes on so is found where another hint stands beside it."""
 _SHORT = (
     *("xox", "_v1_", "k_live_", "k_test_", "k_prod_", "pscale_", "shp", "sq0", "signature", "webhook", "eyj", "sntry"),
     *("hvs.", "hvb.", "glp"),
 )
 RULE_FILTER: tuple[str, ...] = tuple(
     dict.fromkeys(
-        next((short for short in _SHORT if short in literal), literal)
+        next((short for short in _SHORT if short in hint), hint)
         for rule in RULES
         for literal in rule.literals
-        if not rule.beside and not any(word in literal for word in NAME_FILTER)
+        for hint in _SPELLED.get(literal, (literal,))
+        if not rule.beside and not any(word in hint for word in NAME_FILTER)
     )
 )
 """Hints of which, or of NAME_FILTER, each line has one that a rule can fit."""
 
 USERINFO: tuple[bytes, ...] = (
-    rb"://[^\s/:@\"'<>]*:([^\s/\"'<>]+)(?=@)",
+    rb"://[^\s/:\"'<>]*:([^\s/\"'<>]+)(?=@)",
     rb"://[^\s/:@\"'<>]{1,256}:(?!\d{1,5}[/?#])([^\s\"'<>]{1,256})(?=@)",
     rb"://([^\s/:@\"'<>]{16,})(?=@)",
 )

@@ -202,6 +202,7 @@ def test_a_name_that_airflow_gave_is_never_masked_and_free_text_is(name):
     assert found == {name: "flights_daily", "event.reason": "no ***_daily", "error.message": "***"}
 
 
+HEX = "0123456789abcdef"
 SHOWN = {
     "an access key of AWS": ("key AKIAIOSFODNN7EXAMPLE used", "AKIAIOSFODNN7EXAMPLE"),
     "a token of GitHub": ("clone with ghp_16C7e42F292c6912E7710c838347Ae178B4a", "16C7e42F292c6912E7710c838347"),
@@ -300,6 +301,60 @@ SHOWN = {
     "sqlplus": ("sqlplus scott/tiger9@//db:1521/x", "tiger9"),
     "Docker's configuration": ('{"auths": {"r.example": {"auth": "YWxhZGRpbjpvcGVuc2VzYW1l"}}}', "YWxhZGRpbjpvcGVu"),
     "a quoted address": ("redirect?password%3Dhunter2", "hunter2"),
+    "a token of Airtable": ("patAbCdEfGhIjKlMn." + HEX * 4, HEX),
+    "a token of Airtable that begins like a path": ("airtable: pathbCdEfGhIjKlMn." + HEX * 4, HEX),
+    "a key of Twilio": ("SK" + HEX * 2, HEX),
+    "a key of Mailgun": ("key-" + HEX * 2, HEX),
+    "a newer key of Mailgun": ("mailgun refuses " + HEX * 2 + "-0a1b2c3d-4e5f6071", HEX),
+    "a key of Mailchimp": (HEX * 2 + "-us12", HEX),
+    "a line of .pgpass": ("db.example.org:5432:airflow:ann:hunter2", "hunter2"),
+    "a line of .pgpass for every host": ("*:*:*:postgres:hunter2", "hunter2"),
+    "a line of .pgpass with an escaped colon": (r"localhost:5432:*:ann:hunt\:er2", "er2"),
+    "Oracle": ("connect scott/tiger9@orcl", "tiger9"),
+    "Oracle by JDBC": ("jdbc:oracle:thin:scott/tiger9@//h:1521/x", "tiger9"),
+    "a file .netrc with an account": ("machine x login ann account y password hunter2", "hunter2"),
+    "a short login in Docker's configuration": ('{"auths":{"r":{"auth":"YTpi"}}}', "YTpi"),
+    "an older .npmrc": ("_auth=YWxhZGRpbjpvcGVuc2VzYW1l", "YWxhZGRpbjpv"),
+    "a secret of Databricks' OAuth": ("dose" + HEX * 2, HEX),
+    "a session of Snowflake": ("ver:1-hint:1234-ETMsDgAAAXI0IS9NABRBRVMvQ0JD", "ETMsDgAAAXI0"),
+    "an older key of OpenAI": ("key sk-abcdefghij0123456789T3BlbkFJabcdefghij0123456789", "abcdefghij"),
+    "a key of OpenRouter": ("sk-or-v1-" + HEX * 4, HEX),
+    "a key of Groq": ("gsk_" + "abcdefghij0123456789ABCD" * 2, "abcdefghij"),
+    "a key of xAI": ("xai-" + "abcdefghij0123456789" * 4, "abcdefghij"),
+    "a token of Replicate": ("r8_" + "abcdefghij0123456789" * 2, "abcdefghij"),
+    "a key of LangSmith": ("lsv2_pt_" + HEX * 2 + "_0123456789", HEX),
+    "a key of Pinecone": ("pcsk_abcdef_" + "abcdefghij0123456789" * 3, "abcdefghij"),
+    "a secret of Entra ID": ("abc8Q~abcdefghijklmnopqrstuvwxyz0123456789.-", "abcdefghij"),
+    "a key within a kubeconfig": ("client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlF", "RSBLRVktLS0t"),
+    "the body of an OpenSSH key": ("b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMw", "dm9uZQ"),
+    "the body of a PKCS 8 key": ("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj", "7VJTUt9Us8cKj"),
+    "the body of an RSA key": ("MIIEpAIBAAKCAQEA04up8hoqzS1+APIB0RhjXyObwHQnOzhAk5Bd7mhkSbPkyhP", "04up8hoqzS1"),
+    "an SSH2 key": ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nP2/56wAAA\n---- END", "P2/56wAAA"),
+    "a key of PuTTY": ("Private-Lines: 14\nAAABAQCX\nPrivate-MAC: 1234", "AAABAQCX"),
+    "basic authentication alone": ("sent Basic YWxhZGRpbjpvcGVuc2VzYW1l", "YWxhZGRp"),
+    "basic authentication in a tuple": ("[('Authorization', 'Basic YWxhZGRpbjpvcGVu')]", "YWxhZGRp"),
+    "basic authentication in bytes": ("(b'authorization', b'basic YWxhZGRpbjpvcGVu')", "YWxhZGRp"),
+    "a session token of AWS alone": ("IQoJb3JpZ2luX2VjEJr//////////wEaCXVzLWVhc3QtMSJHMEUCIQ", "EaCXVzLWVhc3Q"),
+    "Redis' variable": ("REDIS_AUTH=hunter2", "hunter2"),
+    "Redis' configuration": ("requirepass hunter2", "hunter2"),
+    "mongosh": ("mongosh -u ann -p hunter2 --host x", "hunter2"),
+    "ldapsearch": ("ldapsearch -D cn=x -w hunter2", "hunter2"),
+    "openssl": ("openssl rsa -passin pass:hunter2", "hunter2"),
+    "a token of CircleCI": ("CCIPAT_abcdefghij_0123456789abcdef0123456789abcdef01234567", "0123456789abcdef"),
+    "a token of Clojars": ("CLOJARS_" + HEX * 4, HEX),
+    "a key of Opsgenie": ("Authorization: GenieKey 0123abcd-4567-89ab", "4567-89ab"),
+    "a key of Firebase": ("AAAAabcdefg:APA91b" + "abcdefghij0123456789" * 6, "abcdefghij"),
+    "a key of Elasticsearch": ('"encoded": "VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw=="', "VnVhQ2ZH"),
+    "an address whose user is one of mail": ("smtp://ann@x.org:hunter2@mail:587", "hunter2"),
+    "an assertion of SAML": ("SAMLResponse=PHNhbWxwOlJlc3BvbnNl", "PHNhbWxw"),
+    "OAuth's proof key": ("code_verifier=abcdefghijkl", "abcdefghijkl"),
+    "a refresh token of Google": ("1//0abcdefghijklmnopqrstuvwxyzABCDEFGHIJ-_0123456789", "abcdefghijklm"),
+    "quotes of CSV": ('"""password""": """hunter2"""', "hunter2"),
+    "quotes of HTML": ("&quot;password&quot;: &quot;hunter2&quot;", "hunter2"),
+    "JSON in an address": ("%22password%22%3A%22hunter2%22", "hunter2"),
+    "a field of a form": ('form-data; name="password"\\r\\n\\r\\nhunter2\\r\\n', "hunter2"),
+    "a variable of a container": ("- name: DB_PASSWORD\n  value: hunter2", "hunter2"),
+    "a variable of a pod": ("{'name': 'DB_PASSWORD', 'value': 'hunter2'}", "hunter2"),
 }
 
 
@@ -360,6 +415,33 @@ def test_a_secret_that_nobody_registered_is_masked_by_its_looks_or_its_place(for
     ],
 )
 def test_what_only_sounds_like_a_secret_stays(harmless):
+    assert text(harmless) == harmless
+
+
+HARMLESS_NEIGHBOURS = (
+    *("path=/opt/airflow.log", "pattern.match", "a task1 of 12", "disk2 is full", "SKIPPED 12", "Basic authentication"),
+    *("Basic statistics of flights", "basic DataFrame", "bucket-us-east-1", "bucket-us1", "s3-us-west-2.amazonaws.com"),
+    *("postgres:5432: connection refused", "connected to db:5432:", "arn:aws:logs:*:*:log-group:name:x"),
+    *("Failed to connect to db/x", "connect timeout", "_auth=none", '"auth": "digest"', '{"auth": "kerberos"}'),
+    *("the requirepass directive", "requirepass is not set", "mongo -port 27017", "pip -p 3000", "dose of 5 mg"),
+    *("key-value store", "primary-key-1", "risk-averse", "task-0123456789-abcdef", "kiosk-sk-short", "utf8_encoded"),
+    *(
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUQ=",
+        "-----BEGIN CERTIFICATE-----",
+        "Private-Lines",
+        "name: x, value: 3",
+    ),
+    *('name="file"', "form-data; name=x", "version:1-hint", "1//2", "http://a@b/c:d", "redis_authenticated: 3"),
+    *("ssh://git@github.com:org/repo", "user@host:port", "md5 0123456789abcdef0123456789abcdef-final", "SKU0123456789"),
+    *(
+        "0123456789abcdef0123456789abcdef-0a1b2c3d-4e5f6071",
+        "trace 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
+)
+
+
+@pytest.mark.parametrize("harmless", HARMLESS_NEIGHBOURS)
+def test_what_stands_next_to_a_secret_in_looks_stays(harmless):
     assert text(harmless) == harmless
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
+import structlog
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -15,7 +17,7 @@ from fastapi.templating import Jinja2Templates
 from observability import catalog
 from observability.airflow.ui import boards, formatting, pages, runbooks
 from observability.airflow.ui.readable_store import ReadableStore
-from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader
+from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader, RightsUnknown, asking
 from observability.settings import get_settings
 from observability.store import Store, StoreError, open_store
 
@@ -35,8 +37,28 @@ _POLICY = (
 )
 """Content-Security-Policy of every answer: nothing from elsewhere, nothing inline, framed by Airflow only."""
 
-_RIGHTS = {entity: Depends(requires_access_dag("GET", entity)) for entity in LOGS}
-"""Airflow's own check of each right to the DAG that a route names."""
+
+def _known(request: Request, user: GetUserDep) -> Any:
+    """The reader; from here on a failure is not about who that is."""
+    request.state.reader_is_known = True
+    return user
+
+
+User = Annotated[Any, Depends(_known)]
+
+
+def _right(entity: DagAccessEntity) -> Any:
+    """Airflow's own check of a right to the DAG that a route names."""
+    ask = requires_access_dag("GET", entity)
+
+    def asked(request: Request, user: User) -> None:
+        with asking():
+            ask(request, user)
+
+    return Depends(asked)
+
+
+_RIGHTS = {entity: _right(entity) for entity in LOGS}
 _templates = Jinja2Templates(_HERE / "templates")
 _templates.env.filters.update(formatting.FILTERS | boards.FILTERS)
 _templates.env.globals.update(causes=catalog.CAUSES, labels=catalog.CAUSE_LABELS)
@@ -45,6 +67,17 @@ _idle: LifoQueue[Store] = LifoQueue()
 time: two threads that count in one SQLite connection wait for each other for ever, and with them the API server."""
 _IDLE_MOST = 8
 """A board asks for forty panels at once: as many stores, kept for ever, hold 80 MB."""
+
+_KEPT = (
+    "Runs are not affected: what happens meanwhile is kept on disk and sent when the store is back."
+    " contrail doctor says what to mend."
+)
+_NO_RIGHTS = (
+    "Airflow's auth manager did not answer who you are, or what you may read. Until it does, nothing is shown."
+    " Runs and alerts are not affected."
+)
+_OUR_FAULT = "It is a fault of Contrail. The API server's log has it in full."
+_log = structlog.get_logger("contrail.ui")
 
 MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
 Iteration = Annotated[int | None, Query(ge=0, le=999_999_999)]
@@ -59,6 +92,7 @@ def create_app() -> FastAPI:
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="contrail-static")
     app.middleware("http")(_harden)
     app.exception_handler(StoreError)(_store_is_down)
+    app.exception_handler(RightsUnknown)(_rights_are_unknown)
     app.get("/", response_class=HTMLResponse)(_overview)
     app.get("/runbooks", response_class=HTMLResponse)(_runbook)
     app.get("/boards/{board}", response_class=HTMLResponse)(_board)
@@ -87,7 +121,7 @@ def render(name: str, page: Any, links: formatting.Links | None = None, **more: 
     return html
 
 
-def _read(user: GetUserDep) -> Iterator[ReadableStore]:
+def _read(user: User) -> Iterator[ReadableStore]:
     """The store as the reader of this request may see it: no page has another, and no other request has it now."""
     reader = Reader.of(user)
     try:
@@ -112,27 +146,27 @@ def _overview(request: Request, store: Readable) -> Response:
     return _page(request, "overview.html", page=pages.overview(store), hides=_hides(store))
 
 
-def _board(request: Request, _user: GetUserDep, board: str, hours: Hours = None) -> Response:
-    found = _known(boards.find_board(board), f"there is no board {board!r}")
+def _board(request: Request, _user: User, board: str, hours: Hours = None) -> Response:
+    found = _found(boards.find_board(board), f"there is no board {board!r}")
     view = boards.View.of(found, hours, request.query_params)
     return _page(request, "board.html", page=view, all=boards.boards(), hours=boards.HOURS)
 
 
 def _panel(request: Request, store: Readable, board: str, panel: str, hours: Hours = None) -> Response:
-    found = _known(boards.find_board(board), f"there is no board {board!r}")
-    drawn = _known(boards.find_panel(found, panel), f"there is no panel {panel!r} on the board {board!r}")
+    found = _found(boards.find_board(board), f"there is no board {board!r}")
+    drawn = _found(boards.find_panel(found, panel), f"there is no panel {panel!r} on the board {board!r}")
     view = boards.View.of(found, hours, request.query_params)
     return _page(request, "panel.html", page=boards.shown(store, view, drawn), view=view)
 
 
-def _runbook(request: Request, _user: GetUserDep, page: str = "task-failed") -> Response:
+def _runbook(request: Request, _user: User, page: str = "task-failed") -> Response:
     found = runbooks.runbook(page)
     if found is None:
         raise HTTPException(404, f"there is no runbook {page!r}")
     return _page(request, "runbook.html", title=found[0], body=found[1], all=runbooks.names())
 
 
-def _known(found: dict[str, Any] | None, why: str) -> dict[str, Any]:
+def _found(found: dict[str, Any] | None, why: str) -> dict[str, Any]:
     if found is None:
         raise HTTPException(404, why)
     return found
@@ -180,7 +214,11 @@ def _page(request: Request, name: str, status: int = 200, **context: Any) -> Res
 
 
 async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
+    try:
+        response = await call_next(request)
+    except Exception as error:  # noqa: BLE001 - a reader gets a page, whatever broke
+        known = getattr(request.state, "reader_is_known", False)
+        response = await (_page_failed if known else _rights_are_unknown)(request, error)
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
@@ -189,6 +227,21 @@ async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Res
 
 
 async def _store_is_down(request: Request, error: Exception) -> Response:
+    return _sorry(request, 503, "The store does not answer", str(error), _KEPT)
+
+
+async def _rights_are_unknown(request: Request, error: Exception) -> Response:
+    _log.error("airflow did not say what a reader may read", reason=f"{type(error).__name__}: {error}")
+    return _sorry(request, 503, "Your rights cannot be asked now", _NO_RIGHTS, "The API server's log has the reason.")
+
+
+async def _page_failed(request: Request, error: Exception) -> Response:
+    # as text: Airflow's own log draws an exception with all its variables, which takes seconds
+    _log.error("a page failed", path=request.url.path, trace="".join(traceback.format_exception(error)))
+    return _sorry(request, 500, "This page failed", _OUR_FAULT, "Please report it with those lines.")
+
+
+def _sorry(request: Request, status: int, title: str, why: str, then: str) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"detail": str(error)}, status_code=503)
-    return _page(request, "unavailable.html", status=503, error=str(error))
+        return JSONResponse({"detail": f"{title}: {why}"}, status_code=status)
+    return _page(request, "unavailable.html", status=status, title=title, why=why, then=then)

@@ -8,6 +8,7 @@ IMPORT_ERRORS, together with the logs of every DAG, whatever is about no DAG: im
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,12 @@ from airflow.models.pool import Pool
 from airflow.utils.session import create_session
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["LOGS", "RUNS", "TASKS", "Names", "Reader", "readable"]
+__all__ = ["LOGS", "RUNS", "TASKS", "Names", "Reader", "RightsUnknown", "asking"]
 
 RUNS = (DagAccessEntity.RUN,)
 TASKS = (*RUNS, DagAccessEntity.TASK_INSTANCE)
@@ -41,6 +43,21 @@ _NO_ASSET = "-1"
 """Asked about where Airflow knows no asset of that URI any more."""
 _NO_DAG = "contrail.no.such.dag"
 """Asked about where there is no DAG yet: who may read this one may read any."""
+
+
+class RightsUnknown(RuntimeError):  # noqa: N818 - a state of Airflow, not a mistake of the caller
+    """Airflow did not say what the reader may read; then nothing is shown."""
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """A question to the auth manager. Raises :class:`RightsUnknown` where it ends in anything but an answer."""
+    try:
+        yield
+    except (HTTPException, RightsUnknown):
+        raise
+    except Exception as error:  # an auth manager may raise whatever its service's client raises
+        raise RightsUnknown(f"{type(error).__name__}: {error}") from error
 
 
 class Names:
@@ -55,13 +72,15 @@ class Names:
 
     def __contains__(self, name: str) -> bool:
         if name not in self._known:
-            self._known[name] = self._ask(name)
+            with asking():
+                self._known[name] = self._ask(name)
         return self._known[name]
 
     @property
     def all(self) -> bool:
         """True where every name that there is may be read, and there is one."""
-        names = list(self._every())
+        with asking():
+            names = list(self._every())
         return bool(names) and all(name in self for name in names)
 
 
@@ -85,7 +104,12 @@ class Reader:
 
     @classmethod
     def of(cls, user: Any) -> Reader:
-        """The rights of ``user`` at this moment; nothing of them is kept."""
+        """The rights of ``user`` at this moment; nothing of them is kept. Raises :class:`RightsUnknown`."""
+        with asking():
+            return cls._asked(user)
+
+    @classmethod
+    def _asked(cls, user: Any) -> Reader:
         manager = get_auth_manager()
         found = frozenset(manager.get_authorized_dag_ids(user=user, method="GET"))
         runs = _allowed(manager, user, RUNS[-1:], found)
@@ -100,18 +124,6 @@ class Reader:
             pools=_pools(manager, user),
             assets=_assets(manager, user),
         )
-
-
-def readable(user: Any, *, lines: bool) -> tuple[str, ...] | None:
-    """The DAGs whose runs and tasks (``lines``: and logs) ``user`` may read; None: every DAG that there is.
-
-    Only the names that the auth manager lists count: the right to list DAGs is not the right to read all of them.
-    """
-    manager, entities = get_auth_manager(), LOGS if lines else TASKS
-    found = frozenset(manager.get_authorized_dag_ids(user=user, method="GET"))
-    for entity in entities:
-        found = _allowed(manager, user, (entity,), found)
-    return None if _is_everything(manager, user, entities, found) else tuple(sorted(found))
 
 
 def _is_everything(manager: Any, user: Any, entities: Iterable[DagAccessEntity], found: frozenset[str]) -> bool:

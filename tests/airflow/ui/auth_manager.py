@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
@@ -48,3 +51,34 @@ class ListingAuthManager(SimpleAuthManager):
 
     def is_authorized_asset(self, *, method, user, details=None):  # noqa: ARG002 - Airflow's signature
         return LISTED[user.username] is None
+
+
+ASKED = (
+    "deserialize_user",
+    "get_authorized_dag_ids",
+    "is_authorized_dag",
+    "batch_is_authorized_dag",
+    "is_authorized_view",
+    "is_authorized_pool",
+    "is_authorized_asset",
+)
+"""Whatever our pages ask an auth manager, directly or by Airflow's own dependencies."""
+
+
+class FailingAuthManager(ListingAuthManager):
+    """Raises in the method that the file ``fails`` in AIRFLOW_HOME names, or answers nothing where it says so."""
+
+    def __getattribute__(self, name):
+        if name in ASKED:
+            fails, _, how = (Path(os.environ["AIRFLOW_HOME"]) / "fails").read_text().partition(" ")
+            if fails == name:
+                return _nothing if how == "nothing" else _raise
+        return super().__getattribute__(name)
+
+
+def _raise(*_args, **_more):
+    raise OSError("the words of a service that is down")
+
+
+def _nothing(*_args, **_more):
+    return None

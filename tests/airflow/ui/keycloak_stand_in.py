@@ -39,6 +39,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
+        if ill := self.server.ill():
+            self.close_connection = True
+            if ill > 0:
+                self._answer(ill, {"error": "a reason of Keycloak's own"})
+            return
         form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
         grant = form["grant_type"][0]
         if grant == "password":
@@ -73,11 +78,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def keycloak():
-    """Settings of an Airflow whose Keycloak this is."""
+def keycloak(ill=lambda: 0):
+    """Settings of an Airflow whose Keycloak this is; a status of ``ill`` is its answer, -1: no answer."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    server.asked = []
+    server.asked, server.ill = [], ill
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     section = "AIRFLOW__KEYCLOAK_AUTH_MANAGER__"
     try:
