@@ -340,14 +340,15 @@ class _Search:
             while end > 0 and raw[end - 1 : end] == b"\\" and not quoted[0].startswith(b"\\"):
                 end = raw.find(quoted[0], end + 1, quoted.end() + 4096)
             start = quoted.end()
+            if _is_folder(name, raw[start : start + 1]):
+                return
             if end >= 0:
                 self._mask_unless_kept(start, end)
                 return
         if name.endswith((b"cookie", b"cookies")):
             plain = _COOKIES
         match = plain.match(raw, start)
-        is_folder = name in {b"pwd", b"oldpwd"} and raw[start : start + 1] in {b"/", b"~"}
-        if match and not is_folder:
+        if match and not _is_folder(name, raw[start : start + 1]):
             self._mask_unless_kept(start, match.end())
 
     def _mask_unless_kept(self, start: int, end: int) -> None:
@@ -384,6 +385,11 @@ class _Search:
                 there = shifts[bisect.bisect_right(begins, first) - 1]
                 back = shifts[bisect.bisect_right(begins, after - 1) - 1]
                 self.found.append((first + there, after + back))
+
+
+def _is_folder(name: bytes, first: bytes) -> bool:
+    """True for the shell's working folder; ODBC calls a password ``Pwd``."""
+    return name in {b"pwd", b"oldpwd"} and first in {b"/", b"~"}
 
 
 def _by_place(hint: tuple[int, int, int]) -> tuple[int, int]:

@@ -123,7 +123,10 @@ RULES: tuple[Rule, ...] = (
     Rule(('"auth',), rb"\"auth\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"([A-Za-z0-9+/]{16,}={0,2})"),
     Rule(("login ",), rb"login\s{1,8}\S{1,256}\s{1,8}(?:account\s{1,8}\S{1,256}\s{1,8})?password\s{1,8}(\S+)", "passw"),
     Rule(("curl ",), rb"(?i)curl [^\r\n]{0,96}?(?:-u|--user)[= ]{1,3}[\"']?[^\s\"':]+:([^\s\"']+)"),
-    Rule(("basic",), rb"(?i:basic)\s{1,4}((?:" + _ASCII64 + rb"){2,}[A-Za-z0-9+/=]{0,3})"),
+    Rule(
+        ("basic",),
+        rb"(?i:basic)\s{1,4}(?=[A-Za-z+/]{0,64}(?:[0-9=]|[a-z][A-Z]))((?:" + _ASCII64 + rb"){2,}[A-Za-z0-9+/=]{0,3})",
+    ),
     Rule(
         ('"encoded"', '"encoded\\'),
         rb"\"encoded\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"((?:" + _ASCII64 + rb"){6,}[A-Za-z0-9+/=]{0,3})",

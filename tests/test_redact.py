@@ -419,6 +419,7 @@ def test_what_only_sounds_like_a_secret_stays(harmless):
 
 
 HARMLESS_NEIGHBOURS = (
+    *("Basic Installation", '"OLDPWD": "/home/ann"', "Basic Calculations"),
     *("path=/opt/airflow.log", "pattern.match", "a task1 of 12", "disk2 is full", "SKIPPED 12", "Basic authentication"),
     *("Basic statistics of flights", "basic DataFrame", "bucket-us-east-1", "bucket-us1", "s3-us-west-2.amazonaws.com"),
     *("postgres:5432: connection refused", "connected to db:5432:", "arn:aws:logs:*:*:log-group:name:x"),

@@ -88,6 +88,7 @@ def test_who_asks_for_json_is_told_by_json(failing):
     assert response.json()["detail"].startswith("Your rights cannot be asked now")
 
 
+@pytest.mark.slow
 def test_a_keycloak_that_is_down_shows_nobody_anything(tmp_path_factory):
     pytest.importorskip("airflow.providers.keycloak", reason="its provider needs Python 3.11")
     state = [0]
