@@ -79,14 +79,14 @@ class Airflow:
 
 
 @contextmanager
-def plain(home: Path, dags: Path) -> Iterator[Airflow]:
-    """Airflow as it comes, with our package hidden from it."""
-    with _running(home, dags, {"PYTHONPATH": str(_HERE / "unobserved")}, relay=False) as airflow:
+def plain(home: Path, dags: Path, **more: str) -> Iterator[Airflow]:
+    """Airflow as it comes, with our package hidden from it; ``more`` are variables of its environment."""
+    with _running(home, dags, {"PYTHONPATH": str(_HERE / "unobserved"), **more}, relay=False) as airflow:
         yield airflow
 
 
 @contextmanager
-def observed(home: Path, dags: Path) -> Iterator[Airflow]:
+def observed(home: Path, dags: Path, **more: str) -> Iterator[Airflow]:
     """Airflow with our callbacks, logging config and metrics, and a relay beside it."""
     ours = {
         name: value
@@ -97,7 +97,7 @@ def observed(home: Path, dags: Path) -> Iterator[Airflow]:
     ports = dict.fromkeys(
         ("AIRFLOW__METRICS__STATSD_PORT", "CONTRAIL_STATSD__PORT", "CONTRAIL_RELAY__STATSD_PORT"), port
     )
-    with _running(home, dags, {**ours, **ports}, relay=True) as airflow:
+    with _running(home, dags, {**ours, **ports, **more}, relay=True) as airflow:
         yield airflow
 
 

@@ -39,8 +39,8 @@ _STATES = {
 }
 _ENDS = frozenset(_STATES.values())
 _RUN_ENDS = {"success": "dag_run.succeeded", "failed": "dag_run.failed"}
-_BESIDE = {"deadline": 1, "f_hitl": 2}
-"""Messages that a DAG is to open beside that of its failure: a deadline that is missed, two questions."""
+_BESIDE = {"deadline": 1, "f_hitl": 1}
+"""Messages that a DAG is to open beside that of its failure: a deadline that is missed, an unanswered question."""
 
 Attempt = tuple[str, str, int, str, int]
 """Run, task, map index, iteration ("" outside a loop), try. The iterations of a loop run again share one."""

@@ -112,14 +112,15 @@ def _ended(airflow: Versioned, dag_id: str) -> bool:
     return bool(runs) and all(run["state"] not in _LIVE for run in runs)
 
 
-def _answer(dag_id: str, *chosen: tuple[str, str]) -> Callable[[Versioned], None]:
-    """Answer the questions of a DAG, once the watcher has reminded people of them."""
+def _answer(dag_id: str, **chosen: str) -> Callable[[Versioned], None]:
+    """Answer the questions of a DAG, once the watcher has told people that nobody did."""
 
     def did(airflow: Versioned) -> None:
-        for task_id, option in chosen:
-            one = until(lambda: _waiting(airflow, dag_id, task_id), _PATIENCE_S, f"the question of {task_id}")  # noqa: B023
-            until(lambda: _is_reminded(airflow, dag_id, task_id), 60, f"the reminder of {task_id}")  # noqa: B023
-            path = f"/dags/{dag_id}/dagRuns/{one['dag_run_id']}/taskInstances/{task_id}/-1/hitlDetails"
+        until(lambda: all(_waiting(airflow, dag_id, one) for one in chosen), _PATIENCE_S, f"the questions of {dag_id}")
+        until(lambda: _is_told(airflow, dag_id), 120, f"the message that {dag_id} waits for an answer")
+        for task_id, option in chosen.items():
+            run_id = (_waiting(airflow, dag_id, task_id) or {})["dag_run_id"]
+            path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
             airflow.api.call("PATCH", path, json={"chosen_options": [option]})
 
     return did
@@ -131,8 +132,8 @@ def _waiting(airflow: Versioned, dag_id: str, task_id: str) -> dict[str, Any] | 
     return found[0] if found else None
 
 
-def _is_reminded(airflow: Versioned, dag_id: str, task_id: str) -> bool:
-    return any(task_id in str(one) and "answered" in str(one) for one in airflow.messages() if one["dag_id"] == dag_id)
+def _is_told(airflow: Versioned, dag_id: str) -> bool:
+    return any("nobody" in str(one) for one in airflow.messages() if one["dag_id"] == dag_id)
 
 
 def _fork(airflow: Versioned) -> None:
@@ -165,7 +166,7 @@ def _nobody(_airflow: Versioned) -> None:
 
 
 _PEOPLE: dict[str, Callable[[Any], None]] = {
-    "f_hitl": _answer("f_hitl", ("asks", "yes"), ("approves", "Approve")),
+    "f_hitl": _answer("f_hitl", asks="yes", approves="Approve"),
     "loop_forked": _fork,
     "drained": _drain,
 }

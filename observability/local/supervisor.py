@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,6 +41,7 @@ _STEADY_S = 60.0
 _LONGEST_WAIT_S = 30.0
 _API_WAIT_S = 60.0
 """The longest wait of what runs tasks for the API server: it is better late, and tried, than never."""
+_SOCKET_S = 30.0
 _LOG_LIMIT = 64 * 1024 * 1024
 _ENDED_BY_US = "ended by contrail"
 
@@ -82,6 +84,7 @@ class Supervisor:
         status = 0
         try:
             self._start(self._runs["relay"])
+            self._await_metrics_socket()
             if self._migrate():
                 self._say("running")
                 while not self._stop_is_due():
@@ -92,6 +95,16 @@ class Supervisor:
         finally:
             self._end()
         return status
+
+    def _await_metrics_socket(self) -> None:
+        """Wait until the relay listens where Airflow 3.4 sends its metrics, if that is a Unix socket.
+
+        Each of Airflow's components ends when nobody listens there. A relay that does not come up in time holds
+        nothing up: they are started then, and started again for as long as they end.
+        """
+        path, given_up = get_settings().statsd_socket_path, time.monotonic() + _SOCKET_S
+        while path and not _is_served(path) and time.monotonic() < given_up and not self._stop_is_due():
+            self._wait(0.1)
 
     def _migrate(self) -> bool:
         self._say("migrating")
@@ -204,6 +217,16 @@ def _terminate(pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
         return
+
+
+def _is_served(path: str) -> bool:
+    """True if somebody listens on the Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            client.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def _exit(status: int) -> str:

@@ -20,6 +20,7 @@ from observability.local.layout import Layout
 from observability.local.state import take_lock
 
 _HOME = Path(os.environ["CONTRAIL_HOME"])
+_SOCKET = os.environ.get("AIRFLOW__METRICS__STATSD_SOCKET_PATH", "")
 
 
 def keep():
@@ -32,7 +33,7 @@ def keep():
 
 
 def supervise():
-    supervisor.MIGRATION = ("true",)
+    supervisor.MIGRATION = (sys.executable, __file__, "connect") if _SOCKET else ("true",)
     supervisor._GRACE_S = 1.0
     stubborn = Component("scheduler", (sys.executable, __file__, "resist"))
     brief = Component("triggerer", (sys.executable, __file__, "fail"))
@@ -74,8 +75,20 @@ def resist():
 
 
 def obey():
+    """Sign, and be slow to listen where Airflow's metrics are to be sent."""
     _sign("relay")
+    if _SOCKET:
+        time.sleep(1)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(_SOCKET)
+        listener.listen()
     time.sleep(600)
+
+
+def connect():
+    """End with 1 where nobody listens there, as each of Airflow's components does."""
+    socket.socket(socket.AF_UNIX).connect(_SOCKET)
+    _sign("connected")
 
 
 def fail():

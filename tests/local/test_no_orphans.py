@@ -112,3 +112,12 @@ def test_a_component_that_died_is_started_again_later_each_time_and_this_is_said
     wait_until(lambda: "starting it again in 2 s" in log.read_text(), within=20)
     said = [line for line in log.read_text().splitlines() if "triggerer ended with exit status 1" in line]
     assert [wait in line for wait, line in zip(("in 1 s", "in 2 s"), said, strict=False)] == [True, True]
+
+
+def test_airflow_is_started_when_the_relay_listens_on_the_socket_of_its_metrics(tmp_path):
+    stub = Stub(tmp_path, AIRFLOW__METRICS__STATSD_SOCKET_PATH=str(tmp_path / "statsd.sock"))
+    try:
+        assert (tmp_path / "connected.pid").exists()
+    finally:
+        stub.guardian.send_signal(signal.SIGTERM)
+        stub.guardian.wait(STOP_S)

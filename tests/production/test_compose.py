@@ -32,15 +32,27 @@ def environment(name):
     }
 
 
-def test_the_file_is_valid_by_the_compose_specification():
+@pytest.mark.parametrize("file", ["docker-compose.yml", "deploy/compose/statsd-socket.yml"])
+def test_the_file_is_valid_by_the_compose_specification(file):
     command = [
         Path(sys.executable).with_name("check-jsonschema"),
         "--builtin-schema",
         "vendor.compose-spec",
-        ROOT / "docker-compose.yml",
+        ROOT / file,
     ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "ok -- validation done")
+
+
+def test_with_the_socket_for_metrics_all_that_sends_some_waits_for_the_relay_and_shares_its_folder():
+    added = yaml.safe_load((ROOT / "deploy/compose/statsd-socket.yml").read_text())["services"]
+    airflow = {name for name, service in SERVICES.items() if "airflow" in service.get("command", ())}
+    assert {name for name in added if name != "relay"} == airflow
+    for name, more in added.items():
+        path = Path(more["environment"]["AIRFLOW__METRICS__STATSD_SOCKET_PATH"])
+        assert any(volume == f"contrail:{path.parent}" for volume in SERVICES[name]["volumes"])
+        assert name == "relay" or more["depends_on"]["relay"]["condition"] == "service_healthy"
+    assert "healthcheck" in SERVICES["relay"]
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
