@@ -47,7 +47,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def _try(version: str, group: str, *, quick: bool) -> tuple[list[Row], list[str]]:
-    """The rows of a group's DAGs on one version, and the messages that are about none of them."""
+    """The rows of a group's DAGs on one version, and the faults that are about none of them."""
     chosen = GROUPS[group]
     if version not in chosen.versions:
         return [], []
@@ -71,7 +71,7 @@ def _figures(known: Known, unasked: list[str]) -> list[Figure]:
         )  # fmt: skip
     notes = {"messages": unasked}
     figures.append(
-        Figure("messages about no DAG", "messages", Sample((len(unasked),)), targets=(Target(at_most=0),), notes=notes)
+        Figure("faults beside the DAGs", "faults", Sample((len(unasked),)), targets=(Target(at_most=0),), notes=notes)
     )
     return figures
 

@@ -69,6 +69,8 @@ class Versioned:
             "CONTRAIL_STATSD__PORT": self._statsd,
             "CONTRAIL_WATCH__ROUTES": str(self.home / "rules.yaml"),
             "CONTRAIL_WATCH__RECONCILE_S": "3",
+            "AIRFLOW__METRICS__DAG_TAGS_IN_METRICS": "True",
+            "AIRFLOW__METRICS__STATSD_SOCKET_PATH": str(self.home / "statsd.sock"),  # Airflow 3.3 knows UDP only
             "AIRFLOW__CORE__LOAD_EXAMPLES": str(self._examples),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
@@ -76,9 +78,12 @@ class Versioned:
 
     @contextmanager
     def running(self) -> Iterator[Versioned]:
-        """Start the platform, and stop it, also if it does not come up in time."""
+        """Start the platform, and stop it. On a busy machine a first start may take too long: it is tried twice."""
         try:
-            self.contrail("up", "--detach", timeout_s=300)
+            try:
+                self.contrail("up", "--detach", timeout_s=300)
+            except RuntimeError:
+                self.contrail("up", "--detach", timeout_s=300)
             with Api(f"http://127.0.0.1:{self._port}", password(self.layout), patience_s=120) as self.api:
                 yield self
         finally:

@@ -20,6 +20,8 @@ __all__ = ["COMPARED", "Row", "compare", "settle"]
 COMPARED = ("lines", "events", "messages", "page rows")
 _QUIET_S, _PATIENCE_S = 12.0, 120.0
 _SHOWN = 8
+_BEGUN = b"::endgroup::"
+"""Stands in the log of an attempt whose process came as far as its task."""
 _LOG = re.compile(
     r"dag_id=(?P<dag>[^/]+)/run_id=(?P<run>.+?)/task_id=(?P<task>[^/]+)/(?:map_index=(?P<mapped>\d+)/)?"
     r"(?:pass=(?P<iteration>\d+)[\d.]*/)?(?:map=(?P<inside>\d+)/)?attempt=(?P<number>\d+)\.log"
@@ -76,14 +78,17 @@ class _Attempt:
 
 
 def settle(airflow: Versioned, played: Iterable[str]) -> None:
-    """Wait until nothing of ours is on its way: events, lines and messages have stayed as many for a while."""
+    """Wait until nothing of ours is on its way: what failed is told, and all has stayed as it is for a while."""
     chosen = set(played)
+    runs = airflow.api.pages("/dags/~/dagRuns", "dag_runs", {"state": ["failed"]})
+    due = chosen & {run["dag_id"] for run in runs}
     deadline = time.monotonic() + _PATIENCE_S
     before: tuple[int, ...] = ()
     quiet_since = time.monotonic()
-    while time.monotonic() < deadline and time.monotonic() - quiet_since < _QUIET_S:
+    while time.monotonic() < deadline and (due or time.monotonic() - quiet_since < _QUIET_S):
         found = [one for one in airflow.documents("etl.event") if one.get("airflow.dag_id") in chosen]
         now = (len(found), len(airflow.documents("airflow.task")), len(airflow.messages()))
+        due -= {one["dag_id"] for one in airflow.messages() if one["kind"] == "opened"}
         if now != before:
             before, quiet_since = now, time.monotonic()
         time.sleep(2)
@@ -111,7 +116,17 @@ def compare(airflow: Versioned, played: list[str]) -> tuple[list[Row], list[str]
         row.set("messages", *_messages(dag_id, mine, its, [one for one in opened if one["dag_id"] == dag_id]))
         row.set("page rows", *_pages(airflow, dag_id, mine, attempts))
         rows.append(row)
-    return rows, [str(one["title"]) for one in opened if one["dag_id"] not in set(played)]
+    others = [str(one["title"]) for one in opened if one["dag_id"] not in set(played)]
+    return rows, [*others, *_metrics(airflow)]
+
+
+def _metrics(airflow: Versioned) -> Iterable[str]:
+    """Faults of Airflow's metrics: that none came, or that a tag of a DAG changed a field of ours."""
+    of_airflow = [one for one in airflow.documents("airflow.statsd") if str(one.get("metric.name")).startswith("ti.")]
+    if not of_airflow:
+        yield "no metric of a task came"
+    if elsewhere := {one.get("service.environment") for one in of_airflow} - {"dev"}:
+        yield f"metrics of a task stand in the environments {elsewhere}"
 
 
 def _said(one: Any) -> str:
@@ -119,7 +134,7 @@ def _said(one: Any) -> str:
 
 
 def _attempts(logs: Path, dag_id: str, tasks: list[dict[str, Any]]) -> list[_Attempt]:
-    """The attempts that began, by the logs that have more than the first line; their states by the API.
+    """The attempts that began, by the lines of their process; their states by the API.
 
     A last try has the state of its task instance; a try before it was tried again.
     """
@@ -129,7 +144,7 @@ def _attempts(logs: Path, dag_id: str, tasks: list[dict[str, Any]]) -> list[_Att
     found = []
     for log in sorted((logs / f"dag_id={dag_id}").rglob("attempt=*.log")):
         match = _LOG.fullmatch(str(log.relative_to(logs)))
-        if match is None or log.read_bytes().count(b"\n") <= 1:
+        if match is None or _BEGUN not in log.read_bytes():
             continue
         index = match["inside"] or match["mapped"] or "-1"
         key = (match["run"], match["task"], int(index), match["iteration"] or "", int(match["number"]))
@@ -146,10 +161,17 @@ def _attempt_of(task: dict[str, Any]) -> Attempt:
 def _lines(logs: Path, dag_id: str, stored: Counter[str]) -> tuple[Counter[str], Counter[str]]:
     """The lines of each file, task logs and those of their triggers, as written and as stored."""
     written: Counter[str] = Counter()
-    for log in (logs / f"dag_id={dag_id}").rglob("*.log"):
+    callbacks = (logs / "executor_callbacks" / dag_id).rglob("*")
+    for log in (*(logs / f"dag_id={dag_id}").rglob("*.log"), *(one for one in callbacks if one.is_file())):
         written[str(log.relative_to(logs))] = sum(1 for line in log.read_bytes().splitlines() if line.strip())
     mine = {path.removeprefix(f"{logs}/"): number for path, number in stored.items()}
-    return written, Counter({path: number for path, number in mine.items() if path.startswith(f"dag_id={dag_id}/")})
+    return written, Counter(
+        {
+            path: number
+            for path, number in mine.items()
+            if path.split("/")[int(path.startswith("executor_callbacks/"))] in {dag_id, f"dag_id={dag_id}"}
+        }
+    )
 
 
 def _events(
@@ -163,15 +185,15 @@ def _events(
             expected[(one.state, *one.key)] += 1
     for run in runs:
         if run["start_date"]:
-            expected[("dag_run.started", run["dag_run_id"])] += 1
+            expected[("dag_run.started", run["dag_run_id"], run.get("partition_key") or "")] += 1
         if run["state"] in _RUN_ENDS:
-            expected[(_RUN_ENDS[run["state"]], run["dag_run_id"])] += 1
+            expected[(_RUN_ENDS[run["state"]], run["dag_run_id"], run.get("partition_key") or "")] += 1
     known = {one.key for one in attempts}
     found: Counter[Any] = Counter()
     for event in events:
         action = event["event.action"]
         if action in {"dag_run.started", *_RUN_ENDS.values()}:
-            found[(action, event["airflow.run_id"])] += 1
+            found[(action, event["airflow.run_id"], event.get("airflow.partition_key") or "")] += 1
         elif action == "task.started":
             found[(action, *_attempt_in(event))] += 1
         elif action in _STATES and (key := _attempt_in(event)) in known:

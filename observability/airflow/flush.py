@@ -2,6 +2,9 @@
 
 Nothing here is sent twice: ids come from the facts, and whoever delivers holds the relay's lock. The triggerer asks
 for a delivery in the loop that has to keep its heart beating, so it is not held: one thread delivers for all triggers.
+
+The relay's modules are imported where they are used: a task that runs in a new Python needs none of them, and what
+supervises tasks has them from :mod:`observability.airflow.preload`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from observability.contain import contained
 from observability.credentials import use_resolver
-from observability.relay.relay import Relay, RelayError, read_status
 
 if TYPE_CHECKING:
     from observability.credentials import Credentials
@@ -51,6 +53,8 @@ def catch_up(settings: Settings, limit_s: float | None = None) -> bool:
 
     Takes ``limit_s`` (``[relay] catch_up_s``) at most, some seconds longer where a request is under way.
     """
+    from observability.relay.relay import Relay, RelayError
+
     deadline = time.monotonic() + (settings.relay.catch_up_s if limit_s is None else limit_s)
     while not relay_lives(settings):
         try:
@@ -68,6 +72,8 @@ def catch_up(settings: Settings, limit_s: float | None = None) -> bool:
 
 def relay_lives(settings: Settings) -> bool:
     """True if a relay that stays (it listens for metrics) has lately said that it runs."""
+    from observability.relay.relay import read_status
+
     status = read_status(settings.home)
     if status is None or status["state"] != "running" or status["statsd"]["state"] == "off":
         return False

@@ -21,6 +21,9 @@ from observability.settings import SettingsError
 __all__ = ["preload"]
 
 _NEEDED_LATER = ("statsd", "observability.logs", "observability.measure", "encodings.idna")
+_NEEDED_BY_SUPERVISORS = ("observability.relay.relay", "observability.relay.steps.own_keys")
+_NEW_INTERPRETER = "_AIRFLOW_CHILD_TARGET"
+"""Airflow 3.4 gives it to a task that it runs in a new Python (``execute_tasks_new_python_interpreter``)."""
 
 
 def preload() -> None:
@@ -36,7 +39,7 @@ def _make_ready() -> None:
     os.environ.setdefault(
         "AIRFLOW_HOME", AIRFLOW_HOME
     )  # so that our home is below Airflow's, also where that is its default
-    for module in _NEEDED_LATER:
+    for module in (*_NEEDED_LATER, *(() if _NEW_INTERPRETER in os.environ else _NEEDED_BY_SUPERVISORS)):
         import_module(module)
     journal()
     follow_masks()

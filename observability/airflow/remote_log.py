@@ -23,11 +23,6 @@ from observability.airflow.lent_connections import lent_connections
 from observability.contain import contained
 from observability.log_template import attempt_of
 from observability.redact import structlog_processor
-from observability.relay.sources.files.airflow_logs import log_stream
-from observability.relay.sources.files.tailed_file import TailedFile
-from observability.relay.steps.line_time import origin_of
-from observability.relay.steps.own_keys import user_keys
-from observability.relay.steps.splice import splice
 from observability.settings import SettingsError, get_settings
 from observability.store import Query, StoreError, open_store
 
@@ -123,6 +118,8 @@ def connection_ids(settings: Settings) -> list[str]:
 
 def as_written(document: Document) -> str:
     """The line of a log document as Airflow wrote it."""
+    from observability.relay.steps.own_keys import user_keys
+
     line = user_keys(document)
     line.setdefault("timestamp", document.get("@timestamp"))
     line.setdefault("event", document.get("message", ""))
@@ -164,6 +161,8 @@ def _is_local(settings: Settings, relative_path: str, *, unfinished: bool) -> bo
 
 def _stored_line(settings: Settings, relative_path: str) -> Document | None:
     """The last line that the store has of the file, as Airflow wrote it; None where it has none."""
+    from observability.relay.steps.own_keys import user_keys
+
     store = _open(settings)
     try:
         query = Query("airflow.task", where={"log.file.path": relative_path}, limit=1, newest=True)
@@ -174,6 +173,12 @@ def _stored_line(settings: Settings, relative_path: str) -> Document | None:
 
 def _last_line(path: Path, relative_path: str) -> Document | None:
     """The last line of the file, as the store has it or will have it; None where there is none yet."""
+    from observability.relay.sources.files.airflow_logs import log_stream
+    from observability.relay.sources.files.tailed_file import TailedFile
+    from observability.relay.steps.line_time import origin_of
+    from observability.relay.steps.own_keys import user_keys
+    from observability.relay.steps.splice import splice
+
     stream = log_stream(relative_path, "", "", get_settings().log_filename_template)
     with path.open("rb") as log:
         head = log.read(1024).partition(b"\n")[0]

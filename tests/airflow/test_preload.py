@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -51,6 +52,25 @@ print(json.dumps(sorted(set(sys.modules) - loaded)))
 def run(code, **more):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120, **more)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+SUPERVISES = """
+import json, sys
+from airflow import settings
+settings.initialize()
+import observability.airflow.plugin, observability.airflow.logging_config
+from airflow.executors import local_executor
+print(json.dumps([name for name in sys.modules if name.startswith("observability.relay")]))
+"""
+
+
+@pytest.mark.parametrize("in_a_new_interpreter", [False, True])
+def test_a_task_in_a_new_interpreter_loads_nothing_of_the_relay_and_what_supervises_tasks_has_it(in_a_new_interpreter):
+    """Airflow 3.4 gives the variable to a task's process alone, which pays for each module at each start."""
+    more = {"_AIRFLOW_CHILD_TARGET": "airflow.sdk.execution_time.supervisor:_subprocess_main"}
+    found = run(SUPERVISES, env={**os.environ, **(more if in_a_new_interpreter else {})})
+    assert ("observability.relay.relay" in found) is not in_a_new_interpreter
+    assert not (found and in_a_new_interpreter)
 
 
 @pytest.mark.parametrize("more", ["", ", observability.airflow.logging_config"])

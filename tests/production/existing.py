@@ -66,7 +66,7 @@ class Existing:
         self.port = free_port()
         self.home, self.logs = folder / "contrail", folder / "airflow" / "logs"
         self._password, self._running = secrets.token_hex(16), {}
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120)
         self.environment = self._environment(dags, str(udp_port()))
 
     def _environment(self, dags, statsd):
@@ -142,8 +142,13 @@ class Existing:
         assert made.is_success, made.text
         run_id = made.json()["dag_run_id"]
         path = f"/dags/{dag_id}/dagRuns/{run_id}"
-        wait_until(lambda: self.get(path)["state"] in {"success", "failed"}, 180, f"the end of {dag_id}")
+        wait_until(lambda: self.get(path)["state"] in {"success", "failed"}, 300, f"the end of {dag_id}")
         return run_id, self.get(path)["state"]
+
+    def stop(self, name):
+        """End one component as a roll-out does, and wait for its end."""
+        self._running[name].send_signal(signal.SIGTERM)
+        self._running[name].wait(60)
 
     def close(self):
         """End what was started."""

@@ -59,7 +59,17 @@ def tried():
 
     works() >> breaks()
 
+@dag(schedule=None)
+def crashes():
+    @task
+    def reads_nowhere():
+        import ctypes
+        ctypes.string_at(0)
+
+    reads_nowhere()
+
 tried()
+crashes()
 """
 
 
@@ -141,6 +151,13 @@ def texts(lines):
 def relay(existing):
     """The relay's own status."""
     return json.loads((existing.home / "relay.status.json").read_text())
+
+
+def opened(existing):
+    """The messages that told of something new."""
+    path = existing.home / "alerts.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [message for message in map(json.loads, lines) if message.get("kind") == "opened"]
 
 
 @slow
@@ -243,13 +260,7 @@ def test_the_doctor_does_not_take_a_token_that_is_none_for_a_login(existing):
 
 @slow
 def test_the_watcher_tells_the_failure(existing):
-    path = existing.home / "alerts.jsonl"
-
-    def opened():
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [message for message in map(json.loads, lines) if message.get("kind") == "opened"]
-
-    told = wait_until(opened, 60, "an alert")
+    told = wait_until(lambda: opened(existing), 60, "an alert")
     assert len(told) == 1
     assert "tried" in told[0]["title"]
 
@@ -260,3 +271,19 @@ def test_nothing_of_ours_is_in_the_components_errors(existing):
         text = (existing.folder / f"{name}.out").read_text("utf-8", "replace")
         traced = [line for line in text.splitlines() if "observability/" in line and re.search("File |Error", line)]
         assert traced == [], (name, traced[:5])
+
+
+@slow
+def test_a_segfault_ends_its_task_and_is_told(existing):
+    """Airflow 3.4 has a handler of its own for it, under which the process would go on for ever."""
+    assert existing.play("crashes")[1] == "failed"
+    told = wait_until(lambda: [one for one in opened(existing) if one["dag_id"] == "crashes"], 90, "its message")
+    assert len(told) == 1
+    assert "segmentation fault" in json.dumps(told[0]).lower()
+
+
+@slow
+def test_a_triggerer_that_is_stopped_properly_is_told(existing):
+    """Airflow 3.4 forgets the heartbeat of one that was told to end."""
+    existing.stop("triggerer")
+    wait_until(lambda: [one for one in opened(existing) if "triggerer" in one["title"]], 240, "a message")
