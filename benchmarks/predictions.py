@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Score", "judge", "run", "update_ms"]
 
-_SEEDS = (9001, 9002, 9003)
+_SEEDS = (9201, 9202, 9203)
 """Seeds with which the model was not shaped (that was 1)."""
 _ISSUE_LIMIT = 0.8
 """The limit that was first thought of; people are warned at ``WARN_AT``."""

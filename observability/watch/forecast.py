@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST_RUNS", "MOST_RUNS", "WARN_AT", "Forecast", "RunModel", "inferred_graph"]
 
-WARN_AT = 0.95
+WARN_AT = 0.93
 """The chance to miss a deadline at which people are warned; ``benchmarks predictions`` says how many such runs miss."""
 
 LEAST_RUNS, MOST_RUNS = 5, 60
 """A forecast needs so many earlier runs, and looks at no more than the second."""
 _SCENARIOS = 60
-_GOLDEN = (math.sqrt(5) - 1) / 2
+_ORDERS = (7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47)
+_FUTURES = 53
+"""Numbers without a common divisor with the number of scenarios, so that each gives them another order."""
 _FLOOR_S = 1.0
 _LEAST_SPREAD, _LEAST_RUN_SPREAD = 0.03, 0.02
 _LATELY = 0.25
@@ -138,29 +140,40 @@ class RunModel:
 
     def forecast(self, run: RunTimes, now: float) -> Forecast:
         """The likely ends of ``run``, seen from ``now``."""
-        mean, spread = self._run_factor(run)
-        scenarios = [_spread_out(number) for number in range(_SCENARIOS)]
-        factors = [mean + spread * _t4(part) for part in scenarios]
         elapsed = now - run.begun
         live = [*self._under_way(run, elapsed), *self._ready(run, elapsed)]
         live.sort(
             key=lambda one: one[3] + math.exp(self._usual[one[0]].level) + median(self._tails[one[0]]), reverse=True
         )
-        ends, weights = [elapsed + 1.0] * _SCENARIOS, [1.0] * _SCENARIOS
-        for place, (name, start, gone, _) in enumerate(live[:_FOLLOWED]):
+        live = live[:_FOLLOWED]
+        factors = self._likely_factors(run, live)
+        ends = [elapsed + 1.0] * _SCENARIOS
+        for place, (name, start, gone, _) in enumerate(live):
             usual, tails = self._usual[name], self._tails[name]
             waits = None if gone is not None else self._waits[name]
-            for number in range(_SCENARIOS):
-                part = (scenarios[number] * 7 + place * _GOLDEN + _GOLDEN * number * number) % 1.0
-                factor = factors[number]
-                lasts, likely = _lasts(part, usual.level + factor, usual.spread, gone or 0.0)
-                weights[number] *= likely
-                future = number % len(tails)
+            for number, factor in enumerate(factors):
+                # Each task takes every part of its distribution once, in an order of its own.
+                part = ((number * _ORDERS[place] + place) % _SCENARIOS + 0.5) / _SCENARIOS
+                future = number * _FUTURES % _SCENARIOS % len(tails)
                 began = start if waits is None else max(elapsed, start + waits[future])
-                end = began + lasts + tails[future] * math.exp(factor)
-                ends[number] = max(ends[number], end)
-        likely_ends = tuple(run.begun + one for one in _weighed(ends, weights))
-        return Forecast(likely_ends, self.runs, self._slow(run, elapsed))
+                lasts = _lasts(part, usual.level + factor, usual.spread, gone or 0.0)
+                ends[number] = max(ends[number], began + lasts + tails[future] * math.exp(factor))
+        return Forecast(tuple(sorted(run.begun + one for one in ends)), self.runs, self._slow(run, elapsed))
+
+    def _likely_factors(self, run: RunTimes, live: Sequence[tuple[str, float, float | None, float]]) -> list[float]:
+        """By how much the whole run may be slower than usual, each as often as it is likely.
+
+        A factor with which the tasks that still run would have ended is not likely.
+        """
+        mean, spread = self._run_factor(run)
+        factors = [mean + spread * _t4((number + 0.5) / _SCENARIOS) for number in range(_SCENARIOS)]
+        weights = [1.0] * _SCENARIOS
+        for name, _, gone, _ in live:
+            if gone:
+                usual = self._usual[name]
+                for number, factor in enumerate(factors):
+                    weights[number] *= sum(_left(usual.level + factor, usual.spread, gone)[:2])
+        return _weighed(factors, weights)
 
     def _under_way(self, run: RunTimes, elapsed: float) -> list[tuple[str, float, float | None, float]]:
         """(task, its start, how long it has run, its start) of each task that runs."""
@@ -409,11 +422,6 @@ def _weekday(moment: float) -> int:
     return datetime.fromtimestamp(moment, timezone.utc).weekday()
 
 
-def _spread_out(number: int) -> float:
-    """Parts of one that fill it evenly, in an order that repeats nothing."""
-    return ((number + 0.5) * _GOLDEN) % 1.0
-
-
 def _t4(part: float) -> float:
     """The quantile of Student's t with four degrees of freedom."""
     part = min(1 - 1e-9, max(1e-9, part))
@@ -422,34 +430,43 @@ def _t4(part: float) -> float:
     return math.copysign(size, part - 0.5)
 
 
-def _weighed(ends: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """The ends in order, each as often as its scenario is likely: one in which a task that runs were done is not."""
-    order = sorted(range(len(ends)), key=ends.__getitem__)
-    step = sum(weights) / len(ends)
-    found, place, sofar = [], 0, weights[order[0]]
-    for number in range(len(ends)):
-        while sofar < (number + 0.5) * step and place < len(order) - 1:
-            place += 1
-            sofar += weights[order[place]]
-        found.append(ends[order[place]])
+def _weighed(factors: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """As many factors, in their order, each as often as its weight says; between two of them where one is heavy."""
+    total = sum(weights) or 1.0
+    middles, sofar = [], 0.0
+    for weight in weights:
+        middles.append((sofar + weight / 2) / total)
+        sofar += weight
+    found = []
+    for number in range(len(factors)):
+        part = (number + 0.5) / len(factors)
+        place = min(len(factors) - 1, max(1, bisect_right(middles, part)))
+        width = middles[place] - middles[place - 1]
+        share = (part - middles[place - 1]) / width if width > 0 else 1.0
+        found.append(factors[place - 1] + min(1.0, max(0.0, share)) * (factors[place] - factors[place - 1]))
     return found
 
 
-def _lasts(part: float, level: float, spread: float, gone: float) -> tuple[float, float]:
-    """A duration of a task that has run for ``gone`` seconds, and how likely it was that it would run so long.
-
-    ``part`` chooses it. An ordinary duration is normal on the logarithm. The longer a task has exceeded it, the
-    likelier it hangs; then it may take up to e times as long as it has taken already.
-    """
+def _left(level: float, spread: float, gone: float) -> tuple[float, float, float]:
+    """The chances that a task still runs after ``gone`` seconds, as an ordinary and as a hanging one; its place."""
     done = math.log(gone + _FLOOR_S)
     low = _NORMAL.cdf((done - level) / spread) if gone > 0 else 0.0
-    ordinary, begins = (1 - _HANGS) * (1 - low), level + _HANGS_FROM
-    hangs = _HANGS * min(1.0, max(0.05, 1 - (done - begins) / _HANGS_TO))
+    hangs = _HANGS * min(1.0, max(0.05, 1 - (done - level - _HANGS_FROM) / _HANGS_TO))
+    return (1 - _HANGS) * (1 - low), hangs, low
+
+
+def _lasts(part: float, level: float, spread: float, gone: float) -> float:
+    """A duration of a task that has run for ``gone`` seconds; ``part`` chooses it.
+
+    An ordinary duration is normal on the logarithm. The longer a task has exceeded it, the likelier it hangs; then it
+    may take up to e times as long as it has taken already.
+    """
+    ordinary, hangs, low = _left(level, spread, gone)
     share = ordinary / (ordinary + hangs)
     if part < share:
         part = low + (1 - low) * (part / share)
         lasts = level + spread * _NORMAL.inv_cdf(min(1 - 1e-12, max(1e-12, part)))
     else:
-        first = max(done, begins)
-        lasts = first + (part - share) / (1 - share) * max(1.0, begins + _HANGS_TO - first)
-    return max(gone, math.exp(min(700.0, lasts)) - _FLOOR_S), ordinary + hangs
+        first = max(math.log(gone + _FLOOR_S), level + _HANGS_FROM)
+        lasts = first + (part - share) / (1 - share) * max(1.0, level + _HANGS_FROM + _HANGS_TO - first)
+    return max(gone, math.exp(min(700.0, lasts)) - _FLOOR_S)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks.backtest import replayed
 from observability.cli import alerts
+from observability.settings import get_settings
 from observability.watch.backtest import backtest, difference
 from observability.watch.ledger.database import Ledger
 from observability.watch.rules.config import parse_rules
@@ -153,6 +154,7 @@ def test_everything_that_was_planted_in_many_dags_is_found():
 
 @pytest.fixture
 def asked(tmp_path, monkeypatch):
+    get_settings.cache_clear()
     monkeypatch.setenv("CONTRAIL_WATCH__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     monkeypatch.setenv("CONTRAIL_WATCH__ROUTES", str(tmp_path / "alerts.yaml"))
     (tmp_path / "alerts.yaml").write_text(RULES.format(deadline="", more=""))
@@ -171,7 +173,8 @@ def asked(tmp_path, monkeypatch):
         assert done.exit_code == 0, done.output
         return done.output
 
-    return ask
+    yield ask
+    get_settings.cache_clear()
 
 
 def test_the_command_shows_the_difference_to_the_rules_in_force(asked, tmp_path):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from benchmarks.past_api import PastApi
 from observability.cli import alerts
+from observability.settings import get_settings
 from observability.watch import history_import
 from observability.watch.history_import import HistoryImport, HistoryReader, read_progress
 from observability.watch.ledger import records, schema
@@ -188,6 +189,7 @@ def test_the_thread_waits_for_an_airflow_that_is_away_and_reads_on(ledger, monke
 
 @pytest.fixture
 def shown(tmp_path, monkeypatch):
+    get_settings.cache_clear()
     monkeypatch.setenv("CONTRAIL_WATCH__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
 
     def ask(*words):
@@ -195,7 +197,8 @@ def shown(tmp_path, monkeypatch):
         assert done.exit_code == 0, done.output
         return done.output
 
-    return ask
+    yield ask
+    get_settings.cache_clear()
 
 
 def test_the_progress_is_shown_to_people_and_machines(tmp_path, shown):
