@@ -9,7 +9,6 @@ RUN pip install --no-cache-dir --no-deps --require-hashes --requirement /tmp/req
 WORKDIR /tmp/contrail
 COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
 COPY --chown=airflow:0 observability ./observability
-COPY --chown=airflow:0 dashboards ./dashboards
 COPY --chown=airflow:0 docs/runbooks ./docs/runbooks
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from benchmarks.everywhere_findings import CONTROLS
-from dashboards.boards import BOARDS
-from dashboards.cloudwatch.alarms import metric_alarms
-from dashboards.kibana.kql import to_query
-from dashboards.kibana.objects import saved_objects
-from dashboards.kibana.rules import rules as kibana_rules
-from dashboards.kibana.translate import rows, searches
-from dashboards.names import Account, Names, index_pattern
-from dashboards.panels import signals_of
-from dashboards.signals import conditions, measure
 from observability import catalog
+from observability.dashboards.boards import BOARDS
+from observability.dashboards.cloudwatch.alarms import metric_alarms
+from observability.dashboards.kibana.kql import to_query
+from observability.dashboards.kibana.objects import saved_objects
+from observability.dashboards.kibana.rules import rules as kibana_rules
+from observability.dashboards.kibana.translate import rows, searches
+from observability.dashboards.names import Account, Names, index_pattern
+from observability.dashboards.panels import signals_of
+from observability.dashboards.signals import conditions, measure
 from observability.store import Query
 from observability.store.aws import group_name, logs_client
 from observability.store.cluster import open_cluster

@@ -18,7 +18,7 @@ from observability.events import by_action
 
 ROOT = Path(__file__).parents[1]
 SHOWN_BY = (
-    "dashboards",
+    "observability.dashboards",
     "observability.airflow.ui",
     "observability.boards",
     "observability.cli.dashboards",
@@ -140,7 +140,7 @@ def test_a_question_about_events_is_none(text):
 
 def test_a_module_that_shows_events_through_a_helper_is_one_too():
     trees = {
-        "tests/dashboards/filled.py": ast.parse("from dashboards.boards import BOARDS"),
+        "tests/dashboards/filled.py": ast.parse("from observability.dashboards.boards import BOARDS"),
         "tests/cli/test_x.py": ast.parse("from filled import carried"),
         "tests/cli/test_y.py": ast.parse("from test_z import nothing"),
         "tests/made.py": ast.parse("from observability.events import TaskFailed"),

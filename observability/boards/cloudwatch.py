@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
-from dashboards.cloudwatch.alarms import anomaly_detectors, composites, metric_alarms
-from dashboards.cloudwatch.boards import dashboards
-from dashboards.cloudwatch.filters import metric_filters, saved_queries
-from dashboards.names import Account, Names
 from observability.boards.changes import Changes, InstallError, contains
+from observability.dashboards.cloudwatch.alarms import anomaly_detectors, composites, metric_alarms
+from observability.dashboards.cloudwatch.boards import dashboards
+from observability.dashboards.cloudwatch.filters import metric_filters, saved_queries
+from observability.dashboards.names import Account, Names
 from observability.store.aws import aws_client
 
 if TYPE_CHECKING:

@@ -13,19 +13,19 @@ from urllib.parse import quote
 
 import httpx
 
-from dashboards.kibana.objects import ndjson, saved_objects
-from dashboards.kibana.rules import connectors, rules
-from dashboards.names import object_id, spaced
 from observability.boards.changes import Changes, InstallError
 from observability.boards.installed import Record
 from observability.credentials import Credentials, resolve
+from observability.dashboards.kibana.objects import ndjson, saved_objects
+from observability.dashboards.kibana.rules import connectors, rules
+from observability.dashboards.names import object_id, spaced
 from observability.errors import SettingsError
 from observability.http_client import http_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dashboards.names import Names
+    from observability.dashboards.names import Names
     from observability.settings import Settings
 
 __all__ = ["Kibana", "edited", "install", "open_kibana"]

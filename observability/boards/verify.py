@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dashboards import embedded
-from dashboards.boards import BOARDS
-from dashboards.cloudwatch.boards import dashboards
-from dashboards.kibana.objects import saved_objects
-from dashboards.kibana.translate import rows, searches
-from dashboards.names import Names
-from dashboards.panels import signals_of
+from observability.dashboards import embedded
+from observability.dashboards.boards import BOARDS
+from observability.dashboards.cloudwatch.boards import dashboards
+from observability.dashboards.kibana.objects import saved_objects
+from observability.dashboards.kibana.translate import rows, searches
+from observability.dashboards.names import Names
+from observability.dashboards.panels import signals_of
 from observability.store.cluster import Cluster, ClusterError
 from observability.store.store import Query
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from dashboards.names import Account
-    from dashboards.panels import Panel
+    from observability.dashboards.names import Account
+    from observability.dashboards.panels import Panel
     from observability.events import Document
     from observability.store.store import Store
 

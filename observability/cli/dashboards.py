@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from dashboards import build as generator
-from dashboards.kibana.objects import saved_objects
-from dashboards.kibana.sound import faults
-from dashboards.names import Names
-from dashboards.uses import unknown_names
 from observability import catalog
 from observability.boards.changes import Changes, InstallError
+from observability.dashboards import build as generator
+from observability.dashboards.kibana.objects import saved_objects
+from observability.dashboards.kibana.sound import faults
+from observability.dashboards.names import Names
+from observability.dashboards.uses import unknown_names
 from observability.settings import Settings, get_settings
 
 if TYPE_CHECKING:

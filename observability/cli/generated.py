@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dashboards import statsd_exporter
 from observability.cli import cloudwatch, elasticsearch
+from observability.dashboards import statsd_exporter
 
 __all__ = ["generate"]
 

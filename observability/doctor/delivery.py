@@ -202,9 +202,9 @@ def _boards(settings: Settings) -> str:
             "[contrail] kibana_url is empty",
             "set CONTRAIL_CONTRAIL__KIBANA_URL and run contrail dashboards install kibana",
         )
-    from dashboards.kibana.objects import saved_objects
-    from dashboards.names import Names
     from observability.boards.kibana import open_kibana
+    from observability.dashboards.kibana.objects import saved_objects
+    from observability.dashboards.names import Names
 
     wanted = [one for one in saved_objects(Names(airflow_url=settings.public_url)) if one["type"] == "dashboard"]
     try:

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from typer.testing import CliRunner
 
-from dashboards.boards import BOARDS
 from observability.boards.verify import verify_store
 from observability.cli.dashboards import app
+from observability.dashboards.boards import BOARDS
 from observability.relay.relay import Relay
 from observability.settings import load_settings
 from observability.store.store import open_store

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from dashboards.kibana.rules import rules
-from dashboards.names import Names
+from observability.dashboards.kibana.rules import rules
+from observability.dashboards.names import Names
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "airflow-api.json").read_text("utf-8"))
 ALERT_INDEX = "contrail-kibana-alerts"

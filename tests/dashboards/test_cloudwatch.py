@@ -17,16 +17,16 @@ import pytest
 from botocore.config import Config
 from filled import carried
 
-from dashboards.build import ROOT
-from dashboards.cloudwatch.alarms import GROUPS, composites, metric_alarms
-from dashboards.cloudwatch.boards import dashboards
-from dashboards.cloudwatch.filters import FILTERED_NAMESPACE, FILTERS
-from dashboards.cloudwatch.template import template
-from dashboards.names import Account, Names
 from observability import catalog
 from observability.boards import verify
 from observability.boards.cloudwatch import account_of, install, open_aws
 from observability.boards.verify import metrics_of, verify_cloudwatch
+from observability.dashboards.build import ROOT
+from observability.dashboards.cloudwatch.alarms import GROUPS, composites, metric_alarms
+from observability.dashboards.cloudwatch.boards import dashboards
+from observability.dashboards.cloudwatch.filters import FILTERED_NAMESPACE, FILTERS
+from observability.dashboards.cloudwatch.template import template
+from observability.dashboards.names import Account, Names
 from observability.settings import load_settings
 
 TEMPLATE = ROOT / "dashboards/generated/cloudwatch/template.json"

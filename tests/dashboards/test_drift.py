@@ -11,12 +11,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from dashboards.boards import BOARDS
-from dashboards.build import ROOT, drift, generated
-from dashboards.cloudwatch.alarms import BANDS
-from dashboards.uses import events_used, metrics_used, unknown_names
 from observability import catalog
 from observability.cli.dashboards import app
+from observability.dashboards.boards import BOARDS
+from observability.dashboards.build import ROOT, drift, generated
+from observability.dashboards.cloudwatch.alarms import BANDS
+from observability.dashboards.uses import events_used, metrics_used, unknown_names
 
 PAGES = ROOT / "observability/airflow/ui/pages"
 REGISTRY = Path(airflow.__file__).parent / "_shared/observability/metrics/metrics_template.yaml"

@@ -12,16 +12,16 @@ import pytest
 from kibana_stand_in import KibanaStandIn
 from typer.testing import CliRunner
 
-from dashboards.boards import BOARDS
-from dashboards.kibana import rules as rule_bodies
-from dashboards.kibana.objects import saved_objects
-from dashboards.names import Names
 from observability import catalog
 from observability.boards import kibana as module
 from observability.boards.changes import InstallError
 from observability.boards.kibana import Kibana, edited, install, open_kibana
 from observability.cli.dashboards import app, names_of
 from observability.credentials import Credentials
+from observability.dashboards.boards import BOARDS
+from observability.dashboards.kibana import rules as rule_bodies
+from observability.dashboards.kibana.objects import saved_objects
+from observability.dashboards.names import Names
 from observability.errors import SettingsError
 from observability.settings import get_settings, load_settings
 

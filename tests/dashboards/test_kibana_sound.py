@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from dashboards import uses
-from dashboards.boards import BOARDS
-from dashboards.kibana.objects import ndjson, saved_objects
-from dashboards.kibana.runtime import DAG_TASK, LOG_PAGE, runtime_fields
-from dashboards.kibana.sound import faults
-from dashboards.names import Names
 from observability import catalog
+from observability.dashboards import uses
+from observability.dashboards.boards import BOARDS
+from observability.dashboards.kibana.objects import ndjson, saved_objects
+from observability.dashboards.kibana.runtime import DAG_TASK, LOG_PAGE, runtime_fields
+from observability.dashboards.kibana.sound import faults
+from observability.dashboards.names import Names
 
 MAPPING = {name: spec.type for name, spec in (catalog.FIELDS | catalog.ALERT_DOCUMENT).items()}
 

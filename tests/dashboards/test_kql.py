@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboards.kibana.kql import KqlError, fields, to_query
+from observability.dashboards.kibana.kql import KqlError, fields, to_query
 
 
 def match(field, value):

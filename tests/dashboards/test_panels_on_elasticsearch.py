@@ -9,18 +9,18 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from filled import carried
 
-from dashboards.boards import BOARDS
-from dashboards.kibana.columns import kql
-from dashboards.kibana.kql import to_query
-from dashboards.kibana.objects import saved_objects
-from dashboards.kibana.rules import rules
-from dashboards.kibana.sound import faults
-from dashboards.kibana.translate import rows, searches
-from dashboards.names import DATA_VIEWS, Names, index_pattern
-from dashboards.panels import signals_of
-from dashboards.uses import events_used
 from observability import catalog
 from observability.boards.verify import verify_elasticsearch
+from observability.dashboards.boards import BOARDS
+from observability.dashboards.kibana.columns import kql
+from observability.dashboards.kibana.kql import to_query
+from observability.dashboards.kibana.objects import saved_objects
+from observability.dashboards.kibana.rules import rules
+from observability.dashboards.kibana.sound import faults
+from observability.dashboards.kibana.translate import rows, searches
+from observability.dashboards.names import DATA_VIEWS, Names, index_pattern
+from observability.dashboards.panels import signals_of
+from observability.dashboards.uses import events_used
 from observability.store.cluster import open_cluster
 from observability.store.elasticsearch_setup import install
 
@@ -177,7 +177,7 @@ def test_a_field_means_the_same_in_every_stream_that_a_data_view_joins(source, d
 
 
 def test_the_committed_saved_objects_are_the_ones_that_were_asked():
-    from dashboards.build import ROOT
+    from observability.dashboards.build import ROOT
 
     lines = (ROOT / "dashboards/generated/kibana/saved-objects.ndjson").read_text("utf-8").splitlines()
 

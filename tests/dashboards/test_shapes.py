@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.build import ROOT
-from dashboards.kibana.shapes import BEYOND, beyond, rule_shapes, shapes
+from observability.dashboards.build import ROOT
+from observability.dashboards.kibana.shapes import BEYOND, beyond, rule_shapes, shapes
 
 KIBANA = ROOT / "dashboards/generated/kibana"
 RENDERED = frozenset(Path(__file__).with_name("rendered_shapes.txt").read_text("utf-8").splitlines())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from dashboards import statsd_exporter
 from observability import catalog
+from observability.dashboards import statsd_exporter
 
 
 def test_the_committed_mapping_is_that_of_the_catalogue():

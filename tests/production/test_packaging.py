@@ -80,7 +80,6 @@ def test_the_wheel_has_the_library_its_types_and_its_pages_and_nothing_else(whee
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {
         "observability",
-        "dashboards",
         f"contrail_etl-{__version__}.dist-info",
     }
     assert "observability/py.typed" in names
@@ -133,13 +132,13 @@ def test_whatever_is_imported_is_declared(wheel):
     declared = {canonical(re.split(r"[^\w.-]", line)[0]) for line in metadata(wheel).get_all("Requires-Dist")}
     providers = packages_distributions()
     used = {}
-    for path in (path for folder in ("observability", "dashboards") for path in (ROOT / folder).rglob("*.py")):
+    for path in (path for folder in ("observability",) for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
             used |= {name.partition(".")[0]: path.relative_to(ROOT) for name in names}
-    known = sys.stdlib_module_names | {"observability", "dashboards"}
+    known = sys.stdlib_module_names | {"observability"}
     with_another = {
         "fastapi": "a plugin of Airflow hands it over",
         "starlette": "the part of FastAPI that serves",

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from stores import NOW, at, elasticsearch, fill, journal
 
-from dashboards.kibana.objects import saved_objects
-from dashboards.kibana.rules import connectors
 from observability import catalog
 from observability.boards.verify import verify_elasticsearch
 from observability.cli.dashboards import names_of
+from observability.dashboards.kibana.objects import saved_objects
+from observability.dashboards.kibana.rules import connectors
 from observability.relay.sinks.sink import Batch
 from observability.settings import SettingsError, load_settings
 from observability.store.cluster import open_cluster

@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 import pytest
 from watch_office import failed
 
-from dashboards.kibana.rules import rules
-from dashboards.names import Names
 from observability import catalog
 from observability.credentials import Credentials
+from observability.dashboards.kibana.rules import rules
+from observability.dashboards.names import Names
 from observability.store.cluster import Cluster
 from observability.watch.facts import Fact
 from observability.watch.sources.kibana import KibanaWitness, fact_of

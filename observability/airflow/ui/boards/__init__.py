@@ -1,4 +1,4 @@
-"""The boards of ``dashboards/`` as pages: which there are, and what their panels show."""
+"""The boards of :mod:`observability.dashboards` as pages: which there are, and what their panels show."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from dashboards import embedded
+from observability.dashboards import embedded
 from observability.store.tables import Ask
 
 if TYPE_CHECKING:

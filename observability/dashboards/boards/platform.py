@@ -1,0 +1,257 @@
+"""Platform: Airflow's own machinery, and ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from observability.dashboards.boards import asked
+from observability.dashboards.panels import Board, Panel, Quiet, Row
+from observability.dashboards.signals import events, metric
+
+_BROKEN = ("dag.import_failed", "dag.import_repaired")
+
+_PARSING = Row(
+    "Are DAG files parsed?",
+    "A file that parses slowly delays all others; one with an import error has no runs at all.",
+    (
+        Panel(
+            key="parse-time",
+            title="Parse time by file",
+            kind="line",
+            by=("airflow.dag_file",),
+            size=(16, 10),
+            questions=(metric("p95", "dag_processing.last_duration"),),
+        ),
+        Panel(
+            key="total-parse",
+            title="Time to parse all files",
+            kind="line",
+            size=(16, 10),
+            questions=(metric("Total", "dag_processing.total_parse_time"),),
+        ),
+        Panel(
+            key="import-errors",
+            title="Import errors and queue",
+            kind="line",
+            size=(16, 10),
+            questions=(
+                metric("Import errors", "dag_processing.import_errors"),
+                metric("Waiting", "dag_processing.file_path_queue_size"),
+                metric("DAGs", "dagbag_size"),
+            ),
+        ),
+        Panel(
+            key="broken",
+            title="Files that do not parse",
+            kind="table",
+            by=("log.file.path", "event.action"),
+            size=(48, 7),
+            questions=(
+                events("Times", *_BROKEN),
+                events("Last", *_BROKEN, aggregate="max", field="@timestamp"),
+            ),
+            quiet=Quiet("Every DAG file parses.", ("dag.import_failed",)),
+        ),
+    ),
+)
+
+_SCHEDULER = Row(
+    "Does the scheduler keep up?",
+    "A loop of more than a few seconds, no open slot, or starving tasks: work waits for the scheduler or the executor.",
+    (
+        Panel(
+            key="loop",
+            title="Scheduler loop, p95",
+            kind="line",
+            size=(16, 10),
+            questions=(
+                metric("Loop", "scheduler.scheduler_loop_duration"),
+                metric("Critical section", "scheduler.critical_section_duration"),
+            ),
+        ),
+        Panel(
+            key="slots",
+            title="Executor slots",
+            kind="line",
+            size=(16, 10),
+            note="LocalExecutor always reports 0 running tasks; see the running slots by pool.",
+            questions=(
+                metric("Open", "executor.open_slots", aggregate="min"),
+                metric("Running, if remote", "executor.running_tasks"),
+                metric("Queued", "executor.queued_tasks"),
+            ),
+        ),
+        Panel(
+            key="tasks",
+            title="Tasks and runs",
+            kind="line",
+            size=(16, 10),
+            questions=(
+                metric("Executable", "scheduler.tasks.executable"),
+                metric("Starving", "scheduler.tasks.starving"),
+                metric("Runs", "scheduler.dagruns.running"),
+            ),
+        ),
+        Panel(
+            key="pools",
+            title="Running slots by pool",
+            kind="line",
+            by=("airflow.pool",),
+            size=(16, 10),
+            questions=(metric("Running", "pool.running_slots"),),
+        ),
+        Panel(
+            key="pools-queued",
+            title="Queued slots by pool",
+            kind="line",
+            by=("airflow.pool",),
+            size=(16, 10),
+            questions=(metric("Queued", "pool.queued_slots"),),
+        ),
+        Panel(
+            key="triggers",
+            title="Triggers",
+            kind="line",
+            size=(16, 10),
+            questions=(
+                metric("Running", "triggers.running"),
+                metric("Room left", "triggerer.capacity_left", aggregate="min"),
+            ),
+        ),
+        Panel(
+            key="first-task",
+            title="From due to the first task's start",
+            kind="line",
+            by=("airflow.dag_id",),
+            size=(16, 10),
+            wide_range=True,
+            note="On a logarithmic axis: a DAG that catches up is late by years.",
+            questions=(metric("p95", "dagrun.first_task_scheduling_delay"),),
+        ),
+        Panel(
+            key="silent",
+            title="Components that fell silent",
+            kind="table",
+            by=("airflow.component", "event.action"),
+            size=(48, 7),
+            questions=(
+                events("Times", "component.silent", "component.recovered"),
+                events("Last", "component.silent", "component.recovered", aggregate="max", field="@timestamp"),
+            ),
+            quiet=Quiet("Every component kept its heartbeat.", ("component.silent",)),
+        ),
+    ),
+)
+
+_RELAY = Row(
+    "Does the telemetry flow?",
+    "What the relay handled, how far behind it is, what it could not deliver. Dead letters can be sent again: "
+    "contrail relay replay.",
+    (
+        Panel(
+            key="records",
+            title="Records by result",
+            kind="line",
+            note="Emitted and stored should lie on each other.",
+            by=("telemetry.result",),
+            size=(16, 10),
+            questions=(metric("Records", "contrail.relay.records"),),
+        ),
+        Panel(
+            key="lag-bytes",
+            title="Backlog",
+            kind="line",
+            by=("telemetry.sink",),
+            size=(16, 10),
+            questions=(metric("Backlog", "contrail.relay.lag_bytes"),),
+        ),
+        Panel(
+            key="lag",
+            title="Age of the oldest record not sent",
+            kind="line",
+            by=("telemetry.sink",),
+            size=(16, 10),
+            questions=(metric("Age", "contrail.relay.lag_ms"),),
+        ),
+        Panel(
+            key="relays",
+            title="Relays by host",
+            kind="table",
+            by=("host.name",),
+            top=50,
+            sort=1,
+            rising=True,
+            note="Up is 1 while a relay runs, 0 when it was asked to end. The host that was silent longest is first.",
+            size=(48, 8),
+            questions=(
+                metric("Up", "contrail.relay.up", aggregate="last"),
+                replace(metric("Last heard of", "contrail.relay.up", aggregate="max"), field="@timestamp"),
+            ),
+        ),
+        Panel(
+            key="memory",
+            title="Relay's memory",
+            kind="line",
+            size=(12, 8),
+            questions=(metric("Memory", "contrail.relay.rss_bytes"),),
+        ),
+        Panel(
+            key="dead",
+            title="Dead letters",
+            kind="line",
+            by=("telemetry.sink",),
+            size=(12, 8),
+            questions=(metric("Dead letters", "contrail.relay.dead_letters"),),
+        ),
+        Panel(
+            key="losses",
+            title="Losses by reason",
+            kind="ranking",
+            by=("telemetry.stage", "telemetry.reason"),
+            size=(12, 8),
+            questions=(metric("Lost", "contrail.telemetry.losses"),),
+            quiet=asked.NO_LOSS,
+        ),
+        Panel(
+            key="folded",
+            title="Series folded together",
+            kind="line",
+            size=(12, 8),
+            questions=(metric("Folded", "contrail.telemetry.folded_series"),),
+            quiet=Quiet("No metric has more series than its budget.", ("contrail.telemetry.folded_series",)),
+        ),
+        Panel(
+            key="canary",
+            quiet=asked.NO_CANARY,
+            title="Canaries",
+            kind="table",
+            by=("event.action",),
+            size=(24, 8),
+            questions=(
+                events("Rounds", "canary.verified", "canary.missing"),
+                events("Slowest", "canary.verified", "canary.missing", aggregate="max", field="event.duration"),
+                events("Last", "canary.verified", "canary.missing", aggregate="max", field="@timestamp"),
+            ),
+        ),
+        Panel(
+            key="lost",
+            title="What was lost",
+            kind="table",
+            by=("telemetry.stage", "telemetry.reason"),
+            size=(24, 8),
+            questions=(
+                events("Lost", "telemetry.lost", aggregate="sum", field="telemetry.count"),
+                events("Reports", "telemetry.lost"),
+            ),
+            quiet=asked.NO_LOSS,
+        ),
+    ),
+)
+
+PLATFORM = Board(
+    "platform",
+    "Contrail: platform",
+    "Airflow's own machinery, and ours.",
+    (asked.ENVIRONMENT,),
+    (_PARSING, _SCHEDULER, _RELAY),
+)
