@@ -73,7 +73,7 @@ WAYS = (
     Way("sigkill", ("killed",), row=_DIES),
     Way("sigkill_retried", alerts=0, row=_DIES),
     Way("sigkill_each", ("killed",), row=_DIES),
-    Way("sigterm", ("killed",), row=_DIES),
+    Way("sigterm", alerts=0, row=_DIES),  # Airflow 3 calls on_kill and lets the task go on: it succeeds
     Way("segfault", ("killed",), row=_DIES),
     Way("runner_fails", ("killed",), row=_DIES),
     Way("os_exit", ("killed",), row=_DIES),

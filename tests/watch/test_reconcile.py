@@ -234,6 +234,20 @@ def test_a_task_that_waits_too_long_is_stuck_until_it_no_longer_waits(airflow, r
     assert told(reconciler.look(scene, NOW + 20)) == [("stuck", "recovered", "stuck_queued")]
 
 
+def test_a_task_that_is_stuck_stays_so_while_the_executor_is_full_for_a_moment(airflow, reconciler, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "1")
+    waits = {**TASK, "state": "queued", "start_date": None, "end_date": None}
+    running = {**TASK, "task_id": "other", "state": "running"}
+    airflow.tasks = [{**waits, "state": "scheduled"}]
+    scene, looks = Scene(), []
+    for after, active in enumerate(([], [running], [], [running])):
+        airflow.tasks = [{**waits, "state": "scheduled"}, *active]
+        looks.append(told(reconciler.look(scene, NOW + 20 * after)))
+    assert looks == [[("stuck", "failed", "stuck_queued")]] * 4
+    airflow.tasks = [running]
+    assert told(reconciler.look(scene, NOW + 80)) == [("stuck", "recovered", "stuck_queued")]
+
+
 def test_a_dag_that_is_gone_a_file_that_is_broken_and_both_back(airflow, reconciler):
     scene = Scene()
     reconciler.look(scene, NOW)

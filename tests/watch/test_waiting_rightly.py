@@ -65,6 +65,13 @@ def test_what_nothing_hinders_does_not(one, active, more):
     assert since(one, *active, **more) == 0.0
 
 
+@pytest.mark.parametrize("one", [task(pool="gone"), task(pool_slots=9)], ids=["no such pool", "too small a pool"])
+def test_what_no_pool_will_ever_take_does_not_wait_for_another_limit(one):
+    full = [task("a", "running", dag="x"), task("b", "queued", dag="y")]
+    assert since(one, *full, pools=[pool()], parallelism=2) == 0.0
+    assert since(one, *full, pools=[pool()], parallelism=2, dags={"load": {"paused": True}}) == NOW
+
+
 def test_a_slot_that_is_free_between_two_tasks_does_not_make_the_wait_begin_long_ago():
     full = Room([pool(1, 0)], [task()], {}, {}, now=NOW - 15)
     assert full.free_since(task()) == NOW - 15

@@ -683,7 +683,10 @@ class Reconciler:
         if since is None:
             return
         waited = _waited(one, since, now)
-        if (free := self._free_since(one, room)) == now:
+        free, known = self._free_since(one, room), self._key_of_wait(one) in scene.stuck
+        if known and not room.is_paused(one):
+            free = 0.0  # a limit that is used up now and then does not mean that it goes on
+        if free == now:
             return  # it waits rightly
         waited = min(waited, now - free)
         words = self._questions.row(f"pool of {_name_of(one)}", partial(room.words, one), "")
@@ -691,8 +694,11 @@ class Reconciler:
             identity=self._identity(one), cause="stuck_queued", reason=_waits(one, waited, words), state=one["state"]
         )
         fact = self._stuck(event, now)
-        if waited >= self._thresholds().queued or fact.key in scene.stuck:  # from scheduled to queued it waits on
+        if waited >= self._thresholds().queued or known:  # from scheduled to queued it waits on
             yield fact
+
+    def _key_of_wait(self, one: dict[str, Any]) -> str:
+        return self._stuck(TaskStuck(identity=self._identity(one), cause="stuck_queued", reason="", state=""), 0.0).key
 
     def _unanswered(self, scene: Scene, now: float) -> Iterator[Fact]:
         """Tasks that have asked a person and have no answer; they are reminded of like any other incident."""

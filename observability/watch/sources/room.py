@@ -54,6 +54,10 @@ class Room:
             since = max(since, self.full.get(limit, 0.0))
         return since
 
+    def is_paused(self, one: Mapping[str, Any]) -> bool:
+        """True if people have paused the task's DAG: then it waits because they want it to."""
+        return bool(self._dags.get(one["dag_id"], {}).get("paused"))
+
     def words(self, one: Mapping[str, Any]) -> str:
         """The facts of the task's pool that a person should know."""
         pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)
@@ -70,19 +74,27 @@ class Room:
         dag_id, run_id = one["dag_id"], one["dag_run_id"]
         dag = self._dags.get(dag_id, {})
         most = dag.get("max_active_tasks")
+        paused = {f"paused:{dag_id}": bool(dag.get("paused"))}
+        if self._is_hopeless(one):
+            return paused  # whether something else is full as well delays nothing
         return {
+            **paused,
             **self._pool_limit(one),
-            f"paused:{dag_id}": bool(dag.get("paused")),
             f"run:{dag_id}:{run_id}": most is not None and self._of_run[dag_id, run_id] >= int(most),
             # max_active_tis_per_dag is in no answer of the API: another instance that is under way speaks for it
             f"task:{dag_id}:{one['task_id']}": self._of_task[dag_id, one["task_id"]] > 0,
             "executor": self._parallelism is not None and self._all >= self._parallelism,
         }
 
+    def _is_hopeless(self, one: Mapping[str, Any]) -> bool:
+        """True if its pool does not exist, or will never give it so many slots."""
+        if not self._pools:
+            return False
+        pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)
+        return pool is None or 0 < int(pool["slots"]) < need
+
     def _pool_limit(self, one: Mapping[str, Any]) -> dict[str, bool]:
         pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)
-        if pool is None or 0 < int(pool["slots"]) < need:
-            return {}  # nobody will ever give it so many
-        if int(pool["slots"]) == _ENDLESS:
+        if pool is None or int(pool["slots"]) == _ENDLESS:
             return {}
         return {f"pool:{pool['name']}:{need}": int(pool["open_slots"]) < need}
