@@ -8,6 +8,7 @@ A rule that somebody disabled stays disabled.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ __all__ = ["Kibana", "edited", "install", "open_kibana"]
 
 _OLDEST = (8, 12)
 _NOT_FOUND = 404
+_NOTHING_TO_EXPORT = 400
 _FIXED = {"rule": ("rule_type_id", "consumer", "enabled"), "connector": ("connector_type_id",)}
 """Keys that Kibana takes when a thing is created, and refuses when it is updated."""
 
@@ -93,14 +95,19 @@ def install(kibana: Kibana, names: Names, *, overwrite: bool = False) -> Changes
     record = _record(there, names)
     before = record.written()
     brought = _saved_objects(kibana, names, there, record, changes, overwrite=overwrite)
-    for kind, path, body in _apart(names):
-        _put(kibana, kind, path, body, record, changes, overwrite=overwrite)
     if brought:
         there = _exported(kibana)
     for item in saved_objects(names):
         known = there.get(_key(item))
         if known is not None and (_key(item) in brought or _name(item) not in record.digests):
             record.note(_name(item), _parsed(item), _parsed(known))
+    try:
+        for kind, path, body in _apart(names):
+            _put(kibana, kind, path, body, record, changes, overwrite=overwrite)
+    except InstallError:
+        with suppress(InstallError):  # what was done is ours, and no edit of somebody's at the next try
+            _remember(kibana, there, record, names)
+        raise
     if record.written() != before:
         _remember(kibana, there, record, names)
     return changes
@@ -167,8 +174,11 @@ def _record(there: _There, names: Names) -> Record:
 
 
 def _remember(kibana: Kibana, there: _There, record: Record, names: Names) -> None:
-    keeper = there[_keeper(names)]
-    _import(kibana, [{**keeper, "attributes": {**keeper["attributes"], "typeMeta": record.written()}}])
+    _import(kibana, [_keeping(record, there[_keeper(names)])])
+
+
+def _keeping(record: Record, keeper: dict[str, Any]) -> dict[str, Any]:
+    return {**keeper, "attributes": {**keeper["attributes"], "typeMeta": record.written()}}
 
 
 def _saved_objects(  # noqa: PLR0913 - each a fact of its own
@@ -187,7 +197,7 @@ def _saved_objects(  # noqa: PLR0913 - each a fact of its own
             changes.add("created" if state == "new" else "updated", _what(item))
             fresh.append(item)
     if fresh:
-        _import(kibana, fresh)
+        _import(kibana, [_keeping(record, item) if _key(item) == _keeper(names) else item for item in fresh])
     return {_key(item) for item in fresh}
 
 
@@ -204,8 +214,10 @@ def _import(kibana: Kibana, items: list[dict[str, Any]]) -> None:
 def _exported(kibana: Kibana) -> dict[tuple[str, str], dict[str, Any]]:
     wanted = {"type": ["index-pattern", "search", "dashboard"], "excludeExportDetails": True}
     answer = kibana.ask("POST", "/api/saved_objects/_export", json=wanted)
-    if answer.is_error:  # an empty space answers 400
+    if answer.status_code == _NOTHING_TO_EXPORT:
         return {}
+    if answer.is_error:  # not to be taken for an empty space: what people changed there would be written over
+        raise InstallError(f"Kibana: its objects cannot be read: {answer.status_code} {_reason(answer)}")
     items = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
     return {(item["type"], item["id"]): item for item in items}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 
+import httpx
 import pytest
 from kibana_stand_in import KibanaStandIn
 from typer.testing import CliRunner
@@ -121,6 +122,95 @@ def test_an_older_version_of_ours_is_updated_and_beside_it_a_persons_work_stays(
     assert changes.count("updated") == len(BOARDS) - 1
     assert server.objects["dashboard", "contrail-run"]["attributes"]["title"] == "Mine"
     assert install(kibana, Names()).count("edited") == 1
+
+
+class FailingOnce(Kibana):
+    """A Kibana of which one call fails, before (``lost`` False) or after it was carried out."""
+
+    def __init__(self, url, failing, *, lost):
+        super().__init__(Credentials(url=url))
+        self.calls, self.failing, self.lost = 0, failing, lost
+
+    def ask(self, method, path, **given):
+        self.calls += 1
+        if self.calls != self.failing:
+            return super().ask(method, path, **given)
+        if self.lost:
+            super().ask(method, path, **given)
+        return httpx.Response(503, json={"message": "it failed once"})
+
+
+def fails(kibana, names):
+    """Tell whether an installation ends with the failure of that one call."""
+    try:
+        install(kibana, names)
+    except InstallError as error:
+        said = str(error)
+    else:
+        return False
+    assert "it failed once" in said
+    return True
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Three rules and a board without links stand for all: each rule is a call to read it and one to write it."""
+    every, whole = saved_objects, module.rules
+    monkeypatch.setattr(module, "rules", lambda names: dict(list(whole(names).items())[:3]))
+
+    def some(names):
+        kept = [one for one in every(names) if one["type"] == "index-pattern" or "contrail-run" in one["id"]]
+        views = [[to for to in one["references"] if to["type"] == "index-pattern"] for one in kept]
+        return [{**one, "references": few} for one, few in zip(kept, views, strict=True)]
+
+    monkeypatch.setattr(module, "saved_objects", some)
+
+
+@pytest.mark.parametrize(
+    ("lost", "space"),
+    [
+        (False, ""),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in ((True, ""), (False, "data"), (True, "data"))),
+    ],
+)
+def test_whichever_call_of_a_first_installation_fails_the_next_one_finishes_it(few, lost, space):
+    names, failing, failed = Names(space=space), 0, True
+    while failed:
+        failing += 1
+        server = KibanaStandIn()
+        kibana = FailingOnce(server.url, failing, lost=lost)
+        failed = fails(kibana, names)
+        kibana.failing = -1
+        assert not install(kibana, names).count("edited"), failing
+        last = install(kibana, names)
+        assert {change for change, _, _ in last.lines} == {"unchanged"}, failing
+        assert len(last.lines) == len(server.objects) + len(server.connectors) + len(server.rules), failing
+        kibana.close()
+        server.close()
+    assert failing >= 14  # status, export, import, export, five things read and written, the record
+
+
+@pytest.mark.parametrize("lost", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_whichever_call_of_an_upgrade_fails_a_persons_work_stays_and_the_next_one_finishes_it(few, lost):
+    failing, failed = 0, True
+    newer = Names(airflow_url="https://airflow.example")
+    while failed:
+        failing += 1
+        server = KibanaStandIn()
+        kibana = FailingOnce(server.url, -1, lost=lost)
+        install(kibana, Names())
+        server.objects["dashboard", "contrail-run"]["attributes"]["title"] = "Mine"
+        kibana.calls, kibana.failing = 0, failing
+        failed = fails(kibana, newer)
+        kibana.failing = -1
+        changes = install(kibana, newer)
+        assert [what for change, what, _ in changes.lines if change == "edited"] == ["dashboard Contrail: run and task"]
+        last = install(kibana, newer)
+        assert (last.count("created"), last.count("updated")) == (0, 0), failing
+        assert server.objects["dashboard", "contrail-run"]["attributes"]["title"] == "Mine"
+        kibana.close()
+        server.close()
+    assert failing >= 12
 
 
 def test_how_often_a_field_was_chosen_is_nobodys_edit(server, kibana):

@@ -10,6 +10,7 @@ waits, a *scout* walks everything once and shows what is being written now in ol
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from array import array
@@ -42,6 +43,8 @@ _MOST_ORDERED = 50_000
 _DOWN_FIRST = -(1 << 63)
 _SCOUT_SLICE_S = 0.25
 _WRITTEN_NOW_S = 60.0
+_URGENT_SLICE_S = 0.5
+"""A first or urgent sweep pauses after so long: what is written meanwhile in known files is looked at in between."""
 _UNSETTLED_NS = 2_000_000_000
 """A folder changed less than this before it was listed is listed again: its time may be too coarse to tell."""
 
@@ -99,10 +102,10 @@ class DirectoryScanner:
     ) -> Iterator[Entry]:
         """Files that may be new or changed: those of hot folders, and what this slice of the sweep comes by.
 
-        The first sweep, one asked for by :meth:`sweep_soon` and, with ``whole``, any goes on to its end, as long as
-        ``has_room`` says that there is room for what it finds. While there is none it waits, or, without ``wait``,
-        goes on in slices to find what is fresh; beside a first sweep that waits, the scout looks for it. A look that
-        is to be whole leaves hot folders to the sweep.
+        The first sweep and one asked for by :meth:`sweep_soon` go on for half a second, with ``whole`` any goes on to
+        its end, as long as ``has_room`` says that there is room for what it finds. While there is none it waits, or,
+        without ``wait``, goes on in slices to find what is fresh; beside a first sweep that waits, the scout looks for
+        it. A look that is to be whole leaves hot folders to the sweep.
         """
         now = time.monotonic()
         for path in [path for path, hot in self._hot.items() if now >= hot.due and not whole]:
@@ -111,7 +114,8 @@ class DirectoryScanner:
             yield from self._listed_anew(path, hot) if known is None else known
         self._credit = min(self._credit + _SWEEP_SHARE * (now - self._looked), _MOST_CREDIT_S)
         self._looked = now
-        yield from self._slice(has_room, whole=whole or self._hurry or not self.sweeps, wait=wait)
+        most_s = _URGENT_SLICE_S if self._hurry or not self.sweeps else 0.0
+        yield from self._slice(has_room, most_s=math.inf if whole else most_s, wait=wait)
         if self.sweeps:
             self._scout = None
         elif self._scout is not None and not has_room():
@@ -129,9 +133,11 @@ class DirectoryScanner:
         self._sweep, self._hurry = None, True
         return True
 
-    def _slice(self, has_room: Callable[[], bool], *, whole: bool, wait: bool) -> Iterator[Entry]:
+    def _slice(self, has_room: Callable[[], bool], *, most_s: float, wait: bool) -> Iterator[Entry]:
+        """Go on with the sweep for ``most_s`` seconds where there is room, and for its share of the time."""
+        until = time.monotonic() + most_s
         sweep = self._sweep = self._sweep or self._walk()
-        while (whole and has_room()) or (self._credit > 0 and (has_room() or not wait)):
+        while (most_s and time.monotonic() < until and has_room()) or (self._credit > 0 and (has_room() or not wait)):
             began = time.thread_time()
             entry = next(sweep, None)
             self._credit = max(self._credit - (time.thread_time() - began), -_MOST_DEBT_S)
