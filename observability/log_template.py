@@ -68,7 +68,7 @@ class LogTemplate:
         except ValueError as error:
             self.trouble = str(error)
             return
-        missing = [name for name in _NEEDED if not any(part.name == name for part in self._parts)]
+        missing = [name for name in _NEEDED if not any(part.name == name and not part.mapped for part in self._parts)]
         if missing:
             self.trouble = (
                 f"it does not hold the {' and the '.join(missing)}, so that a file does not say whose log it is"

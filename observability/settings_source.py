@@ -37,6 +37,8 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
         return tomllib.loads(path.read_text("utf-8")), ""
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         return {}, f"{path}: {error}"
+    except RecursionError:
+        return {}, f"{path}: it is nested too deeply"
 
 
 def read_sections(

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import atheris
 
-sys.path[:0] = [str(Path(__file__).parents[up]) for up in (0, 2, 3)]
+_HERE = Path(__file__)
+sys.path[:0] = [str(_HERE.parent), str(_HERE.parents[2] / "support"), str(_HERE.parents[2]), str(_HERE.parents[3])]
 with atheris.instrument_imports(include=["observability"]):
     from answer_targets import ANSWER_TARGETS, ANSWERS
     from corpus import CORPUS, TOKENS
     from targets import TARGETS
+    from written_targets import WRITTEN, WRITTEN_TARGETS
 
 
 def main() -> None:
@@ -29,12 +31,13 @@ def main() -> None:
         sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
     seeds = folder / "corpus"
     seeds.mkdir()
-    for number, seed in enumerate((CORPUS | ANSWERS)[name]):
+    for number, seed in enumerate((CORPUS | ANSWERS | WRITTEN)[name]):
         seeds.joinpath(str(number)).write_bytes(seed)
     words = folder / "words.dict"
     words.write_text("".join(f'"{escaped(token)}"\n' for token in TOKENS))
     atheris.Setup(
-        [sys.argv[0], f"-dict={words}", "-max_len=4096", *options, str(seeds)], (TARGETS | ANSWER_TARGETS)[name]
+        [sys.argv[0], f"-dict={words}", "-max_len=4096", *options, str(seeds)],
+        (TARGETS | ANSWER_TARGETS | WRITTEN_TARGETS)[name],
     )
     atheris.Fuzz()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,8 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from answer_targets import ANSWER_TARGETS, ANSWERS
 from corpus import CORPUS, TOKENS
 from targets import TARGETS
+from written_targets import WRITTEN, WRITTEN_TARGETS
 
 ROUNDS = 1_500
+WRITTEN_ROUNDS = {"rules_file": 15, "settings_file": 100, "log_template": 60}
 ANSWER_ROUNDS = {"airflow_api": 10, "airflow_health": 40}
 
 
@@ -43,11 +46,28 @@ def test_changes_of_an_answer_hold_the_laws(target):
         ANSWER_TARGETS[target](changed(chance.choice(ANSWERS[target]), ANSWERS[target], chance))
 
 
+@pytest.mark.parametrize(("target", "seed"), [(name, seed) for name, seeds in WRITTEN.items() for seed in seeds])
+def test_what_people_write_is_read_or_refused(target, seed):
+    WRITTEN_TARGETS[target](seed)
+
+
+@pytest.mark.parametrize("target", WRITTEN_TARGETS)
+def test_changes_of_what_people_write_are_read_or_refused(target):
+    chance = random.Random(target)
+    for _ in range(WRITTEN_ROUNDS.get(target, ROUNDS)):
+        WRITTEN_TARGETS[target](changed(chance.choice(WRITTEN[target]), WRITTEN[target], chance))
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @given(data=st.binary(max_size=300) | st.lists(st.sampled_from(TOKENS), max_size=30).map(b"".join))
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_hold_the_laws(target, data):
     TARGETS[target](data)
+
+
+def test_the_guided_runs_start():
+    run = [sys.executable, str(Path(__file__).parent / "run.py"), "headers", "-runs=1", "-verbosity=0"]
+    assert subprocess.run(run, capture_output=True, timeout=300, check=False).returncode == 0
 
 
 def changed(data: bytes, others: tuple[bytes, ...], chance: random.Random) -> bytes:
