@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -15,10 +16,13 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from filled import carried
 
 from observability import catalog
+from observability.boards import cloudwatch as module
 from observability.boards import verify
+from observability.boards.changes import InstallError
 from observability.boards.cloudwatch import account_of, install, open_aws
 from observability.boards.verify import metrics_of, verify_cloudwatch
 from observability.dashboards.build import ROOT
@@ -282,6 +286,60 @@ def test_the_api_installs_everything_and_a_second_time_changes_nothing(settings)
         f"the endpoint does not know {call}"
         for call in ("PutAnomalyDetector", "PutCompositeAlarm", "DescribeQueryDefinitions", "PutQueryDefinition")
     }
+
+
+class FailingOnce:
+    """Clients of which one call fails, before (``lost`` False) or after it was carried out."""
+
+    def __init__(self, client, failing, *, lost):
+        self._client, self._failing, self._lost = client, failing, lost
+        self.calls = 0
+
+    def __call__(self, service):
+        return FailingService(self, self._client(service))
+
+    def ask(self, call, given):
+        self.calls += 1
+        if self.calls != self._failing:
+            return call(**given)
+        if self._lost:
+            with suppress(ClientError):  # moto does not know every call
+                call(**given)
+        raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "it failed once"}}, call.__name__)
+
+
+class FailingService:
+    def __init__(self, clients, real):
+        self._clients, self._real = clients, real
+
+    def __getattr__(self, name):
+        return lambda **given: self._clients.ask(getattr(self._real, name), given)
+
+
+@pytest.mark.aws
+@pytest.mark.parametrize("lost", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_whichever_call_of_an_installation_fails_the_next_one_finishes_it(settings, monkeypatch, lost):
+    for name in ("dashboards", "metric_alarms", "metric_filters", "saved_queries", "anomaly_detectors", "composites"):
+        whole = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda where, whole=whole: dict(list(whole(where).items())[:2]))
+    client, region = at_once(settings), settings.cloudwatch.region
+    failing, failed = 0, True
+    while failed:
+        failing += 1
+        environment = f"{settings.contrail.environment}-{lost}-{failing}".lower()
+        where = replace(account_of(settings, Names(), region), environment=environment)
+        clients = FailingOnce(client, failing, lost=lost)
+        try:
+            install(clients, where)
+            failed = False
+        except InstallError:
+            failed = True
+        again = install(client, where)
+        made = {what for change, what, _ in again.lines if change != "left out"}
+        last = install(client, where)
+        assert {what for change, what, _ in last.lines if change == "unchanged"} == made, failing
+        assert len(made) == 6, failing  # two dashboards, two alarms, two filters
+    assert failing > 12
 
 
 @pytest.mark.aws
