@@ -77,7 +77,7 @@ docs: $(VENV)/.ready-dev ## Build the docs as a site in dist/site; a link that l
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: coverage
-coverage: $(VENV)/.ready-dev ## Run the tests that need no server, with branch coverage; fails below the floor [ARGS=tests/watch]
+coverage: $(VENV)/.ready-dev ## Run the tests that need no server and print their branch coverage [ARGS=tests/watch]
 	@exec $(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder \
 	  -m "not slow and not airflow and not elasticsearch and not browser and not aws" \
 	  --cov --cov-report=term:skip-covered --cov-report=json:dist/coverage.json $(ARGS)
