@@ -128,7 +128,7 @@ def backtest(  # noqa: PLR0913 - what a replay needs
     )
     days = {
         one.name: clock_days_since(
-            str(one.run_finishes_by), one.timezone, one.days, since, until, one.day_begins
+            str(one.run_finishes_by), one.timezone, one.days, since, until, one.day_begins, one.holidays
         )
         for one in rules.deadlines
         if one.run_finishes_by is not None
@@ -284,9 +284,11 @@ class _Replay:
 
     def _starts(self, deadline: Deadline) -> Iterator[_Case]:
         begins = [one.begun for one in self._ordinary]
-        for day in clock_days_since(
-            str(deadline.starts_by), deadline.timezone, deadline.days, self._since, self._until
-        ):
+        starts = clock_days_since(
+            str(deadline.starts_by), deadline.timezone, deadline.days, self._since, self._until,
+            holidays=deadline.holidays,
+        )  # fmt: skip
+        for day in starts:
             midnight = datetime.combine(day.date, time(), ZoneInfo(deadline.timezone)).timestamp()
             if not begins or day.due < begins[0] or self._pauses.covers(self._dag_id, day.due):
                 continue
@@ -328,7 +330,8 @@ class _Replay:
         within = _Case(run.begun + lasted, "", missed=False)
         if lasted < 1.2 * median([one.value for one in past[-20:]]):  # no band is so narrow
             return within
-        band = usual_band(past[-400:], run.begun, deviations=width, least=deadline.history_least)
+        band = usual_band(past[-400:], run.begun, deviations=width, least=deadline.history_least,
+                          holidays=deadline.holidays)  # fmt: skip
         if band is None or lasted <= band.high:
             return within
         reason = f"the run takes longer than usual than {lasting(band.high)}, learned from {band.why}"

@@ -36,33 +36,52 @@ def moment_of(day: date, clock: str, zone: str) -> float:
     return max(local.timestamp(), local.replace(fold=1).timestamp())
 
 
-def clock_days(
-    clock: str, zone: str, weekdays: Collection[str], now: float, *, since: str = "00:00"
+def clock_days(  # noqa: PLR0913 - the rule, and when
+    clock: str,
+    zone: str,
+    weekdays: Collection[str],
+    now: float,
+    *,
+    since: str = "00:00",
+    holidays: Collection[date] = (),
 ) -> Iterator[ClockDay]:
     """The days of a rule, the latest first: tomorrow if it has begun, today, and two weeks back.
 
-    ``weekdays`` are ``mon`` to ``sun``; none means every day. ``since`` is when a day begins. A time later than
-    ``clock`` is that of the evening before, for runs that work through the night.
+    ``weekdays`` are ``mon`` to ``sun``; none means every day. ``holidays`` are left out. ``since`` is when a day
+    begins. A time later than ``clock`` is that of the evening before, for runs that work through the night.
     """
-    yield from _days(clock, zone, weekdays, now, since, _DAYS_BACK)
+    yield from _days(clock, zone, weekdays, now, since, _DAYS_BACK, holidays)
 
 
 def clock_days_since(  # noqa: PLR0913, PLR0917 - the rule, and from when to when
-    clock: str, zone: str, weekdays: Collection[str], first: float, last: float, since: str = "00:00"
+    clock: str,
+    zone: str,
+    weekdays: Collection[str],
+    first: float,
+    last: float,
+    since: str = "00:00",
+    holidays: Collection[date] = (),
 ) -> list[ClockDay]:
     """The days of a rule that were due from ``first`` to ``last``, the earliest first."""
     back = int((last - first) // 86_400) + 3
-    return [day for day in _days(clock, zone, weekdays, last, since, back) if first <= day.due <= last][::-1]
+    found = _days(clock, zone, weekdays, last, since, back, holidays)
+    return [day for day in found if first <= day.due <= last][::-1]
 
 
 def _days(  # noqa: PLR0913, PLR0917 - the rule, and from when to when
-    clock: str, zone: str, weekdays: Collection[str], now: float, since: str, back_to: int
+    clock: str,
+    zone: str,
+    weekdays: Collection[str],
+    now: float,
+    since: str,
+    back_to: int,
+    holidays: Collection[date],
 ) -> Iterator[ClockDay]:
     evening = since > clock
     today = datetime.fromtimestamp(now, timezone.utc).astimezone(ZoneInfo(zone)).date()
     for back in range(-1, back_to):
         day = today - timedelta(days=back)
         begins = moment_of(day - timedelta(days=1) if evening else day, since, zone)
-        if begins > now or (weekdays and _WEEKDAYS[day.weekday()] not in weekdays):
+        if begins > now or day in holidays or (weekdays and _WEEKDAYS[day.weekday()] not in weekdays):
             continue
         yield ClockDay(day, begins, moment_of(day, clock, zone))

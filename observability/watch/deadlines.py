@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -294,7 +294,7 @@ class Deadlines:
         """The standing of a day, where a day whose run is under way is warned of by its forecast."""
         foreseen = self._foreseen(connection, deadline, dag_id, now)
         day = next(clock_days(str(deadline.run_finishes_by), deadline.timezone, deadline.days, now,
-                              since=deadline.day_begins), None)  # fmt: skip
+                              since=deadline.day_begins, holidays=deadline.holidays), None)  # fmt: skip
         of_day = [one for one in foreseen if day is not None and one.run.begun >= day.begins and now < day.due]
         for one in _finishes(connection, deadline, dag_id, now, self._pauses):
             if one.state != "near" or not of_day:
@@ -403,13 +403,16 @@ def _usual(  # noqa: PLR0913, PLR0917 - the rule, what it is about, and when
         Past(time, value, not occasion.startswith("backfill__"))
         for time, value, occasion in records.usual(connection, *about, before=before)
     )
-    return _band(past, at, None if width is True else width, deadline.history_least)
+    holidays = frozenset(deadline.holidays)
+    return _band(past, at, None if width is True else width, deadline.history_least, holidays)
 
 
 @lru_cache(maxsize=1000)
-def _band(past: tuple[Past, ...], at: float, deviations: float | None, least: int) -> Band | None:
+def _band(
+    past: tuple[Past, ...], at: float, deviations: float | None, least: int, holidays: frozenset[date]
+) -> Band | None:
     """A band is asked for each second, and learned again only when the past has grown."""
-    return usual_band(past, at, deviations=deviations, least=least)
+    return usual_band(past, at, deviations=deviations, least=least, holidays=holidays)
 
 
 def _lasting(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
@@ -456,7 +459,7 @@ def _starts(connection: Connection, deadline: Deadline, dag_id: str, now: float,
     first = _first_looked(connection, f"deadline:{deadline.name}:{dag_id}", now)
     last = records.last_time(connection, "started", dag_id, current=True)
     for day in (today - timedelta(days=back) for back in range(_DAYS_BACK)):
-        if deadline.days and _DAYS[day.weekday()] not in deadline.days:
+        if day in deadline.holidays or (deadline.days and _DAYS[day.weekday()] not in deadline.days):
             continue
         midnight = datetime.combine(day, time(), zone).timestamp()
         if last is not None and last >= midnight:
@@ -503,7 +506,8 @@ def _by_clock(  # noqa: PLR0913, PLR0917 - one rule for runs and assets
 
     It stays missed until something counts for that day or a later one. What was due before ``first`` is not judged.
     """
-    for day in clock_days(clock, deadline.timezone, deadline.days, now, since=deadline.day_begins):
+    for day in clock_days(clock, deadline.timezone, deadline.days, now, since=deadline.day_begins,
+                          holidays=deadline.holidays):  # fmt: skip
         if last is not None and last >= day.begins:
             return
         words = f"{what} {clock} {deadline.timezone}"

@@ -91,6 +91,13 @@ def test_a_day_by_the_clock_is_missed_by_a_late_run_and_by_none(ledger):
     assert counted(result) == (4, 2, 0, 0)
 
 
+@pytest.mark.parametrize("condition", ["run_finishes_by", "starts_by"])
+def test_a_holiday_is_not_missed(ledger, condition):
+    asked = "{name: ready, dag: load, " + condition + ': "09:00", warn: 1, holidays: [2026-01-06]}'
+    result = replay(ledger, [run(0), run(2)], rules(asked), days=3)
+    assert counted(result) == (2, 0, 0, 0)
+
+
 def test_what_never_began_and_what_did_not_succeed_for_long(ledger):
     asked = ('{name: begins, dag: load, starts_by: "07:00", warn: 1}, '
              "{name: fresh, dag: load, success_within: 26h, warn: 1}")  # fmt: skip

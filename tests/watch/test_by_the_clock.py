@@ -175,3 +175,19 @@ def test_days_follow_each_other_without_a_gap(zone, now, since):
         assert later.date - earlier.date == timedelta(days=1)
         assert earlier.begins < later.begins
         assert earlier.begins < earlier.due
+
+
+@pytest.mark.parametrize("rule", [{"run_finishes_by": "09:00"}, {"run_finishes_by": None, "starts_by": "09:00"}])
+def test_nothing_is_due_on_a_holiday_and_the_next_day_is_due_again(ledger, rule):
+    office = office_at(ledger, at(1), holidays=["2026-07-01"], **rule)
+    office.pass_time(at(23) - office.now, step=1800)
+    assert kinds(office) == []
+    office.pass_time(at(10, day=2) - office.now, step=1800)
+    assert kinds(office) == ["opened"]
+
+
+def test_a_holiday_beside_a_condition_that_knows_no_day_is_refused():
+    with pytest.raises(ValueError, match="holidays does nothing beside run_finishes_within"):
+        Deadline.model_validate(
+            {"name": "x", "dag": "a", "run_finishes_within": "1h", "holidays": ["2026-12-25"], "warn": 1}
+        )

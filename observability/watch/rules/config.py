@@ -368,6 +368,9 @@ class Deadline(_Strict):
     success_within: Duration | None = Field(default=None, description="There must be a successful run this often.")
     step: Word = Field(default="*", description="Glob of step names, for rows.")
     days: Days = Field(default=[], description="mon … sun, or mon-fri; for times of day.")
+    holidays: list[date] = Field(
+        default=[], description="Dates such as 2026-12-25 on which nothing is due; days off where usual is asked for."
+    )
     timezone: Zone = Field(default="UTC", description="For times of day.")
     warn: float = Field(default=0.8, gt=0, le=1, description="Early warning at this share of the time; 1: none.")
     severity: Severity = "error"

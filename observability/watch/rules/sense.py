@@ -39,6 +39,7 @@ _USES = {
     "task": ("task_finishes_within", "rows_at_least", "rows_unlike_usual"),
     "step": ("rows_at_least", "rows_unlike_usual"),
     "days": ("starts_by", "run_finishes_by", "fresh_by"),
+    "holidays": ("starts_by", "run_finishes_by", "fresh_by", "slower_than_usual", "rows_unlike_usual"),
     "timezone": ("starts_by", "run_finishes_by", "fresh_by"),
     "day_begins": ("run_finishes_by", "fresh_by"),
     "history_least": ("slower_than_usual", "rows_unlike_usual"),
