@@ -37,7 +37,7 @@ _TICKS = 30
 
 @dataclass
 class Score:
-    """What was counted of one rule."""
+    """The counts of one rule."""
 
     chances: list[tuple[float, bool]] = field(default_factory=list)
     inside: dict[float, list[bool]] = field(default_factory=lambda: defaultdict(list))

@@ -20,7 +20,7 @@ __all__ = ["Account", "Number", "numbers"]
 _STATES = ("success", "failed")
 _OUTCOME = {"success": "success", "failed": "failure"}
 _PANELS = (("dag_run", "run-outcomes"), ("task", "task-outcomes"))
-"""What is counted, and the panel of the first board that draws it by its outcome."""
+"""Return each thing that is counted, and the panel of the first board that draws it by its outcome."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Soaking:
         self._every = every_minutes
         self._began = time.monotonic()
         self.began = self.now
-        """When the first day began, by the platform's clock."""
+        """The moment at which the first day began, by the platform's clock."""
         self._prepare()
 
     @property

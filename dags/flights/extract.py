@@ -56,7 +56,7 @@ _LONGEST_QUOTED = 1 << 16
 _QUOTED = re.compile(rb'(?:(?<=[,\r\n])|\A)"[^"]*(?:""[^"]*)*("?)')
 """A quoted value from its opening quote, which stands at the start of a field, to its closing one (RFC 4180)."""
 _ENDS = {b"", b",", b"\r", b"\n"}
-"""What may follow a closing quote."""
+"""The bytes that may follow a closing quote."""
 _DATE = ("year", "month", "day")
 _UNKNOWN = pa.scalar("?", pa.string())
 _UNREADABLE = (pa.ArrowInvalid, OSError, EOFError, zlib.error, zipfile.BadZipFile)

@@ -69,7 +69,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Record:
-    """How often a deadline was judged, missed, warned of, and warned of in vain."""
+    """Counts: how often a deadline was judged, missed, warned of, and warned of in vain."""
 
     name: str
     judged: int = 0
@@ -86,7 +86,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """What was replayed, and what would have been sent, in order of time. ``left_out`` says what was not replayed."""
+    """The replayed runs, and the messages that would have been sent, by time. ``left_out``: what was not replayed."""
 
     since: float
     until: float
@@ -186,7 +186,7 @@ class _Replay:
                 yield from self._told("resolved", "run failed", end, repaired, run_id=first.run_id, family="run")
 
     def deadline(self, deadline: Deadline, record: Record, days: Sequence[Any]) -> Iterator[Sent]:
-        """What one deadline would have said, and its record."""
+        """Return the messages of one deadline, and its record."""
         for case in self._cases(deadline, days):
             record.judged += 1
             record.dags.add(self._dag_id)
@@ -235,7 +235,7 @@ class _Replay:
         return _Case(due, reason, end > due, run.ended if end > due or warned else None, run.run_id, warned, words)
 
     def _warning(self, deadline: Deadline, run: RunTimes, due: float, share_at: float) -> tuple[float | None, str]:
-        """When a run would have been warned of, and the words; one that was done before the share is not looked at."""
+        """Return when a run would have been warned of, and the words; one done before the share is not looked at."""
         end = run.ended if run.ended is not None else self._until
         if deadline.warn >= 1 or end <= share_at:
             return None, ""

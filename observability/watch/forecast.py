@@ -91,7 +91,7 @@ class _Usual:
 
 
 class RunModel:
-    """What is usual for the runs of a DAG at a time; :meth:`learn` makes one."""
+    """The usual course of the runs of a DAG at a time; :meth:`learn` makes one."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a model
         self,
@@ -219,7 +219,7 @@ class RunModel:
         )
 
     def _run_factor(self, run: RunTimes) -> tuple[float, float]:
-        """How much slower than usual this run is as a whole (log), and how sure that is, from the tasks that ended."""
+        """Return by how much this run is slower than usual (log), and how sure that is, from the tasks that ended."""
         precision = 1 / self._spread**2
         total = self._mean * precision
         for name, one in run.tasks.items():
@@ -291,7 +291,7 @@ def _levels(runs: Sequence[RunTimes], logs: Sequence[Mapping[str, float]]) -> di
 
 
 def _factor(logs: Mapping[str, float], usual: Mapping[str, _Usual]) -> float:
-    """How much slower than usual a run was as a whole: the median over its tasks, each by its length."""
+    """Return how much slower than usual a run was as a whole: the median over its tasks, each by its length."""
     away = sorted(
         (value - usual[name].level, math.exp(usual[name].level)) for name, value in logs.items() if name in usual
     )

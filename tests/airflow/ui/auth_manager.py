@@ -62,7 +62,7 @@ ASKED = (
     "is_authorized_pool",
     "is_authorized_asset",
 )
-"""Whatever our pages ask an auth manager, directly or by Airflow's own dependencies."""
+"""The questions that our pages ask an auth manager, directly or by Airflow's own dependencies."""
 
 
 class FailingAuthManager(ListingAuthManager):

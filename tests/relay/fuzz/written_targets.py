@@ -1,4 +1,4 @@
-"""What people, and programs of theirs, write for us to read: a rule, a setting, a time, a header.
+"""Texts that people, and programs of theirs, write for us to read: a rule, a setting, a time, a header.
 
 The law: it is read, or the one error of its kind says no; nothing else is raised, whatever the bytes.
 """
