@@ -83,6 +83,7 @@ class Versioned:
             try:
                 self.contrail("up", "--detach", timeout_s=300)
             except RuntimeError:
+                self.contrail("down", timeout_s=60, check=False)
                 self.contrail("up", "--detach", timeout_s=300)
             with Api(f"http://127.0.0.1:{self._port}", password(self.layout), patience_s=120) as self.api:
                 yield self

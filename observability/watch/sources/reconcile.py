@@ -663,7 +663,8 @@ class Reconciler:
         whole = self._are_whole(listed, "task_id")
         active = [one for one in listed if all(isinstance(one.get(name), str) for name in _OF_A_TASK)]
         under_way = {(one["dag_id"], one["dag_run_id"]) for one in active}
-        yield from self._idle(under_way, scene, now)
+        idle = partial(self._idle, under_way, scene, now)
+        yield from self._questions.row("runs that stand still", lambda: list(idle()), _NONE)
         room = self._room(active, scene, now)
         for one in [one for one in active if one["state"] in {"queued", "scheduled"}]:
             for fact in self._one(f"wait of {_name_of(one)}", partial(self._waits_long, one, room, scene, now)):
