@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failing", "Outcome", "alerts_of", "failing_platform", "judge", "settle", "unexplained", "until"]
 
-_OWN = ("component:", "delivery:", "rules:", "sink:")
+_OWN = ("component:", "delivery:", "overdue:", "rules:", "sink:")
 """Beginnings of the keys of incidents that are about no DAG of a way."""
 _CONTRAIL = (sys.executable, "-m", "observability.cli")
 _DAGS = Path(__file__).parent / "failing_dags"

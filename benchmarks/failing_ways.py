@@ -57,7 +57,7 @@ WAYS = (
     Way("run_succeeds"),
     Way("bash_exit"),
     Way("teardown", task="clean"),
-    Way("not_mappable"),
+    Way("not_mappable", task="numbers"),  # what hands on something that cannot be mapped fails
     Way("xcom"),
     Way("retry_then_success", alerts=0, row="retries, then success"),
     Way("retry_then_failure", row="retries, then failure"),
@@ -89,7 +89,7 @@ WAYS = (
     Way("run_timeout", ("timeout",), task=None, row="DAG run timeout"),
     Way("deadlock", task=None, waits=True, row="all tasks deadlocked", patience_s=150),
     Way("by_hand", ("cancelled",), waits=True, row=_PERSON),
-    Way("run_by_hand", ("cancelled",), task=None, waits=True, row=_PERSON),
+    Way("run_by_hand", ("cancelled",), waits=True, row=_PERSON),
     Way("upstream", task="first", row="upstream failed"),
     Way("mapped", row="mapped task, 300 of 400 fail"),
     Way("import_error", ("import",), task=None, part="files", row="DAG file does not parse", incident="broken_later"),
@@ -121,7 +121,8 @@ WAYS = (
     Way("deferred", ("platform",), incident="component:triggerer", part="components", row="deferred task"),
     _component("dag-processor"),
     _component("scheduler"),
-    Way("never_started", ("platform",), alerts=0, task=None, part="components", row="scheduled run never started"),
+    Way("never_started", ("platform",), alerts=0, task=None, incident="overdue:", part="components",
+        row="scheduled run never started"),
     _component("api-server", part="api", row="API server dead", patience_s=180),
 )  # fmt: skip
 """Every way of the table in docs/alerts.md; ``never_started`` is explained by its scheduler's incident."""

@@ -46,6 +46,7 @@ class Airflow:
         self.assets, self.updates, self.forbidden = [], [], ""
         self.failing = 0
         self.has_task = True
+        self.deleted = False
         self.date = ""
         self.asked = []
 
@@ -77,6 +78,8 @@ class Airflow:
             return self.tasks[0] if self.tasks else None
         if re.search(r"/tasks/t$", path):
             return {"task_id": "t"} if self.has_task else None
+        if path == "/dags/load":
+            return None if self.deleted else {**DAG, "is_stale": True}
         if path.endswith("/dagRuns"):
             return {"dag_runs": [one for one in self.runs if one["state"] in states]}
         lists = {
@@ -278,6 +281,13 @@ def test_a_dag_that_is_gone_waits_for_the_answer_whether_a_person_deleted_it_and
     airflow.dags, airflow.forbidden = [], "/eventLogs"
     looks = [told(reconciler.look(scene, NOW + after)) for after in (80, 110, 145)]
     assert looks == [[], [], [("dag", "failed", "import")]]
+
+
+def test_a_dag_that_airflow_does_not_know_was_deleted_though_its_event_log_is_nobodys_to_read(airflow, reconciler):
+    scene = Scene()
+    reconciler.look(scene, NOW)
+    airflow.dags, airflow.deleted = [], True
+    assert [told(reconciler.look(scene, NOW + after)) for after in (20, 40, 60)] == [[], [], []]
 
 
 def test_a_scheduled_run_that_never_started(airflow, reconciler):

@@ -574,9 +574,17 @@ class Reconciler:
         return odd is None
 
     def _was_deleted(self, dag_id: str, now: float) -> bool:
-        """Tell whether a person deleted a DAG that is gone; one whose file is gone Airflow still knows by its id."""
+        """Tell whether a person deleted a DAG that is gone: Airflow knows one whose file is gone, and marks it stale.
+
+        Nobody may read in the event log about a DAG that Airflow does not know, so the log alone does not say it.
+        """
         asked = {"event": "delete_dag", "dag_id": dag_id, "after": _iso(now - _DAY_S), "order_by": "event_log_id"}
-        return any(True for _ in self._api.pages("/eventLogs", "event_logs", **asked))
+        if any(True for _ in self._api.pages("/eventLogs", "event_logs", **asked)):
+            return True
+        try:
+            return self._api.once(path_of("dags", dag_id)) is None
+        except (LookupError, TypeError, ValueError):  # an answer of another shape says nothing of a deletion
+            return False
 
     def _overdue(self, one: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         due, since = self._next_run(one, scene, now)
