@@ -24,7 +24,7 @@ from observability.watch.engine import IncidentEngine
 from observability.watch.facts import observed
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import Ledger
-from observability.watch.notify.channels.channel import Contact
+from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable, Contact
 from observability.watch.notify.channels.webhook import retry_after, sign, verify
 from observability.watch.notify.messages import Links, Message
 from observability.watch.notify.notifier import Notifier, enqueue
@@ -104,6 +104,21 @@ def test_a_message_arrives_signed_and_with_its_key(office, hook, monkeypatch):
     assert verify(headers["X-Contrail-Signature"], body, "old secret", time.time())
     assert office.states() == [("hook", "sent")]
     assert [event.action for event in office.events] == ["notification.sent"]
+
+
+@pytest.mark.parametrize("kind", [ChannelUnavailable, ChannelRefused, ValueError])
+def test_what_a_service_says_cannot_steer_a_terminal(office, monkeypatch, kind):
+    class Rude:
+        def send(self, _message, *, resent):  # noqa: ARG002 - a channel has it
+            raise kind("no\x1b[2J\u202e\x9b31m\nSent: 1\x00")
+
+        def close(self): ...
+
+    monkeypatch.setattr("observability.watch.notify.outbox.open_channel", lambda *_: Rude())
+    office.put(message())
+    office.worker().step(time.time())
+    said = [row[4] for row in office.rows()] + [event.reason for event in office.events]
+    assert all(one.isprintable() and "Sent: 1" in one for one in said)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +222,7 @@ def test_what_is_due_while_a_channel_wants_to_be_left_alone_for_long_goes_to_the
     while worker.step(now):
         pass
     assert [fact.sign for fact in office.facts] == ["failed"]
-    while stand_in.step(now + 1):
+    while stand_in.step(now + 60):  # a busy machine takes a while to hand over
         pass
     assert [json.loads(line)["dedup_key"] for line in (office.home / "alerts.jsonl").read_text().splitlines()] == [
         "key1",

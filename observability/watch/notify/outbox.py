@@ -20,6 +20,7 @@ from sqlalchemy import func, insert, select, update
 
 from observability.emit import is_recorded
 from observability.events import ChannelBroken, ChannelRecovered, Identity, NotificationFailed, NotificationSent
+from observability.redact import inert
 from observability.watch.facts import CERTAIN, observed
 from observability.watch.ledger import pending_events, records, schema
 from observability.watch.ledger.database import LedgerUnavailable
@@ -44,6 +45,7 @@ _TROUBLE_AFTER = 3
 _LONG_REST_S, _REST_MOST_S = 30.0, 3600.0
 """A service that wants to be left alone for longer than the first is as good as down."""
 _IDLE_S = 1.0
+_REASON_MOST = 2000
 _LEDGER_WAIT_S = 1.0
 _EMIT_HERE_S = 5.0
 """The watcher emits an event of a worker only if the worker, which was killed, has not done so by then."""
@@ -236,7 +238,7 @@ class ChannelWorker(threading.Thread):
         self._say(event)
 
     def _failed(self, row: OutboxRow, reason: str, wish_s: float | None, now: float) -> None:
-        reason = records.clean(reason)
+        reason = inert(reason, longest=_REASON_MOST)  # what a service said is shown on terminals
         if now - row.created >= self._spec.give_up_after:
             self._dead(row, f"given up after {row.attempt} attempts: {reason}", now)
             return
@@ -251,7 +253,7 @@ class ChannelWorker(threading.Thread):
         self._say(event)
 
     def _dead(self, row: OutboxRow, reason: str, now: float) -> None:
-        reason = records.clean(reason)
+        reason = inert(reason, longest=_REASON_MOST)  # what a service said is shown on terminals
         event = _event(NotificationFailed, self.channel, row, reason, now, delivery="dead")
         self._mark(row, event, state="dead", error=reason)
         self._failures = max(self._failures, _TROUBLE_AFTER - 1)
