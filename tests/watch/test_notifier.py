@@ -20,8 +20,10 @@ receivers:
   everybody: {channels: [file, desk], fallback: log}
   chief: {channels: [log]}
   night: {channels: [pager]}
+  both: {channels: [pager, file]}
 routes:
   - {match: {dag: [paged]}, receiver: night}
+  - {match: {dag: [both]}, receiver: both}
   - {receiver: everybody}
 timing: {storm_messages: 3, flap_messages: 2}
 """
@@ -265,3 +267,9 @@ def test_how_many_failed_tasks_people_were_told_of_is_the_most_of_any_message(no
     tell(notifier, connection, incident(1, members=("a", "b")))
     tell(notifier, connection, incident(1, members=("a",)), "reminder")
     assert notifier.said_members(connection, f"{1:016}") == 2
+
+
+def test_the_end_reaches_a_pager_and_the_channels_after_it(notifier, connection):
+    tell(notifier, connection, incident(1, "both"))
+    tell(notifier, connection, incident(1, "both", state="resolved"), "resolved")
+    assert rows(connection, "channel", "kind")[2:] == [("pager", "resolved"), ("file", "resolved")]
