@@ -41,6 +41,7 @@ class Airflow:
 
     def __init__(self):
         self.tasks, self.runs, self.dags, self.events, self.errors = [], [], [DAG], [], []
+        self.unhealthy: list[str] = []
         self.beats = dict(BEATS)
         self.params = {}
         self.assets, self.updates, self.forbidden = [], [], ""
@@ -92,7 +93,8 @@ class Airflow:
             only = params.get("event")
             return {"event_logs": [one for one in self.events if only is None or one["event"] == only]}
         if path == "/monitor/health":
-            return {name: {f"latest_{name}_heartbeat": beat} for name, beat in self.beats.items()}
+            said = {name: {f"latest_{name}_heartbeat": beat} for name, beat in self.beats.items()}
+            return said | {name: {**said[name], "status": "unhealthy"} for name in self.unhealthy}
         return {lists[path][0]: lists[path][1]}
 
 
@@ -226,6 +228,28 @@ def test_a_silent_triggerer_names_the_deferred_tasks(airflow, reconciler):
 
 def test_a_component_that_never_ran_is_not_silent(airflow, reconciler):
     assert told(reconciler.look(Scene(), NOW)) == []
+
+
+def test_a_scheduler_that_has_yet_to_start_is_not_silent_until_it_takes_too_long(airflow, reconciler):
+    airflow.beats["scheduler"], airflow.unhealthy = None, ["scheduler"]
+    scene = Scene()
+    assert told(reconciler.look(scene, NOW)) == []
+    scene = scene_from({**vars(scene)})
+    assert told(reconciler.look(scene, NOW + 119)) == []
+    [fact] = [fact for fact in reconciler.look(scene, NOW + 120) if fact.name == "scheduler"]
+    assert (fact.sign, fact.reason) == ("failed", "it has not started: it had no heartbeat for 120 s")
+    airflow.beats["scheduler"], airflow.unhealthy = "2026-01-09T12:02:05Z", []
+    after = [fact for fact in reconciler.look(scene, NOW + 125) if fact.name == "scheduler"]
+    assert told(after) == [("component", "recovered", "platform")]
+
+
+def test_a_component_that_was_stopped_is_silent_at_once(airflow, reconciler):
+    scene = Scene()
+    airflow.beats["triggerer"] = "2026-01-09T12:00:00Z"
+    assert told(reconciler.look(scene, NOW)) == []
+    airflow.beats["triggerer"], airflow.unhealthy = None, ["triggerer"]
+    [fact] = reconciler.look(scene_from({**vars(scene)}), NOW + 5)
+    assert fact.reason == "it was stopped: it has no heartbeat any more"
 
 
 def test_a_task_that_waits_too_long_is_stuck_until_it_no_longer_waits(airflow, reconciler):

@@ -97,6 +97,8 @@ _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 _LIMITS = ("max_active_tasks", "max_consecutive_failed_dag_runs")
 _STUCK = ("dag_id", "dag_run_id", "task_id", "map_index", "try_number", "pool")
 _IN_LOOP = ("loop_iteration", "region_id", "id")
+_STARTS_S = 120.0
+"""A component of an Airflow that comes up may take so long to its first heartbeat: the API server may start first."""
 _COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processor": "dag-processor"}
 
 
@@ -109,6 +111,8 @@ class Scene:
     dags: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
+    beaten: list[str] = field(default_factory=list)
+    awaited: dict[str, float] = field(default_factory=dict)
     stuck: dict[str, list[Any]] = field(default_factory=dict)
     asking: dict[str, list[Any]] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
@@ -502,18 +506,32 @@ class Reconciler:
         age = now - seconds(beat) if beat is not None else None
         if name == "scheduler":
             self._scheduler_dozes = age is None or age > _BEATS_S
-        if age is not None:
-            gauges.heartbeat(name, age)
-        if age is None:  # Airflow 3.4 forgets the heartbeat of one that was stopped
-            yield self._silent(name, "it was stopped: it has no heartbeat any more", now)
-            scene.silent = [*{*scene.silent, name}]
-        elif age > self._thresholds().component_silent:
+        if age is None:
+            yield from self._without_a_heartbeat(name, scene, now)
+            return
+        gauges.heartbeat(name, age)
+        scene.beaten = [*{*scene.beaten, name}]
+        scene.awaited = {other: since for other, since in scene.awaited.items() if other != name}
+        if age > self._thresholds().component_silent:
             yield self._silent(name, f"its last heartbeat was {age:.0f} s ago", now)
             scene.silent = [*{*scene.silent, name}]
         elif name in scene.silent:
             scene.silent = [one for one in scene.silent if one != name]
             event = ComponentRecovered(identity=Identity(component=name), reason="it has a heartbeat again")
             yield observed(event, time=now)
+
+    def _without_a_heartbeat(self, name: str, scene: Scene, now: float) -> Iterator[Fact]:
+        """Airflow 3.4 forgets the heartbeat of a component that was stopped; one that has yet to start has none."""
+        since = scene.awaited.get(name, now)
+        scene.awaited = {**scene.awaited, name: min(since, now)}
+        if name in scene.beaten:
+            why = "it was stopped: it has no heartbeat any more"
+        elif now - since >= _STARTS_S:
+            why = f"it has not started: it had no heartbeat for {now - since:.0f} s"
+        else:
+            return
+        yield self._silent(name, why, now)
+        scene.silent = [*{*scene.silent, name}]
 
     def _peers(self, scene: Scene, now: float) -> Iterator[Fact]:
         known = copy.deepcopy(scene.peers)
