@@ -187,4 +187,4 @@ def test_a_failure_that_airflow_could_not_be_told_of_is_not_final(how, status, k
     callbacks.on_failure({**context, "exception": error})
     [event] = told()
     assert event["event.action"] == kind
-    assert ("Airflow could not be told" in event["event.reason"]) == (kind == "task.retried")
+    assert ("Airflow could not be informed" in event["event.reason"]) == (kind == "task.retried")

@@ -20,7 +20,7 @@ from observability.boards.changes import InstallError
 from observability.boards.kibana import Kibana
 from observability.credentials import Credentials
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
-from observability.relay.sinks.sink import Answer, Batch, open_sink
+from observability.relay.sinks.sink import Batch, SendResult, open_sink
 from observability.settings import load_settings
 from observability.store import Query, open_store
 from observability.store.cluster import Cluster
@@ -163,7 +163,7 @@ def test_documents_reach_elasticsearch_through_a_proxy(plain_proxy, elasticsearc
     install(Cluster(Credentials("http://search.example:9200")))
     sink = ElasticsearchSink(lambda: Cluster(Credentials("http://search.example:9200")), environment)
     document = b'{"@timestamp":"2026-01-01T00:00:00Z","event.id":"' + b"1" * 32 + b'"}'
-    assert sink.send(Batch("etl.event", "j", "journal", [b"1" * 32], [document])) == Answer(stored=1)
+    assert sink.send(Batch("etl.event", "j", "journal", [b"1" * 32], [document])) == SendResult(stored=1)
     sink.close()
     assert proxy.asked
     assert all("http://search.example:9200/" in one for one in proxy.asked)
@@ -181,7 +181,7 @@ def test_records_reach_cloudwatch_through_a_proxy(plain_proxy, aws_environ):
     sink = open_sink("cloudwatch", settings)
     now = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
     document = orjson.dumps({"@timestamp": now, "event.id": "1" * 32, "event.action": "task.failed"})
-    assert sink.send(Batch("etl.event", "j", "journal", [b"1" * 32], [document])) == Answer(stored=1)
+    assert sink.send(Batch("etl.event", "j", "journal", [b"1" * 32], [document])) == SendResult(stored=1)
     sink.close()
     assert proxy.asked
     assert all("http://logs.example:4566/" in one for one in proxy.asked)

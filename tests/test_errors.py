@@ -17,7 +17,7 @@ from observability import cli, errors, settings
 from observability.errors import ContrailError
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/reference/exit-codes.md"
-STEERING = {"AuditError", "Broken", "Off", "Replaced"}
+STEERING = {"AuditError", "Broken", "KqlError", "Off", "Replaced", "UnknownName"}
 WITHOUT_SETTINGS = {"alerts schema", "config template", "dashboards build", "dashboards check", "tee", "airflow"}
 
 

@@ -56,7 +56,7 @@ def _links(settings: Settings) -> str:
     if away and is_loopback(host):
         raise Broken(
             f"the links of messages lead to {settings.public_url}, which only this machine opens; "
-            f"{', '.join(away)} notify people elsewhere",
+            f"people elsewhere read {', '.join(away)}",
             "set CONTRAIL_CONTRAIL__PUBLIC_URL, or Airflow's [api] base_url, to the address that people open",
         )
     return settings.public_url

@@ -363,7 +363,7 @@ BREAKS = {
     run_a_newer_airflow: ("version", "3.9.0 is not one that this version was tried on: 3.1 to 3.4", "pip"),
     break_a_dag: ("dags", "dags/x.py does not parse: SyntaxError: invalid syntax", "python dags/x.py"),
     remove_the_plugin: ("plugin", "not loaded", "pip install"),
-    run_a_task_that_tells_nothing: ("callbacks", "d.t ran at today and told nothing", "pip install contrail-etl"),
+    run_a_task_that_tells_nothing: ("callbacks", "d.t ran at today and sent nothing to this store", "pip install"),
     stop_the_relay: ("relay", "the relay has been silent for 60", "contrail relay"),
     hold_the_relay: ("relay", "is stopped by a signal", "kill -CONT "),
     take_the_relays_port: ("relay", "another process has UDP port", "ss -lunp"),

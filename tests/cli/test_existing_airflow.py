@@ -88,7 +88,7 @@ def test_the_demo_on_a_disk_without_room_says_so_at_once(tmp_path):
     done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False, timeout=60)
     if "mount:" in done.stderr or "unshare:" in done.stderr:
         pytest.skip(done.stderr)
-    assert (done.returncode, "MiB are free" in done.stderr, "Connection refused" in done.stderr) == (2, True, False)
+    assert (done.returncode, "MiB are free" in done.stderr, "Connection refused" in done.stderr) == (4, True, False)
 
 
 WAITS = "print('idle', flush=True); import time; time.sleep(120)"

@@ -395,7 +395,7 @@ def test_a_kibana_that_is_not_there_is_said_with_the_knob():
 def test_without_an_address_the_knob_is_named(tmp_path):
     settings = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
 
-    with pytest.raises(InstallError, match=r"set \[contrail\] kibana_url"):
+    with pytest.raises(SettingsError, match=r"set \[contrail\] kibana_url"):
         open_kibana(settings)
 
 

@@ -23,7 +23,7 @@ from observability.events import Identity, StepFailed, TaskFailed
 from observability.redact import add_secret
 from observability.relay.dead_letters import DeadLetters
 from observability.settings import get_settings
-from observability.watch import render
+from observability.watch.notify import render
 from observability.watch.incidents import Incident, Notice
 from observability.watch.notify.messages import Links, compose
 from observability.writer import write_to

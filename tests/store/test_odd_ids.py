@@ -1,5 +1,6 @@
 """Ids with letters that mean something to an address, a pattern or a query: every store finds these, and no others."""
 
+import time
 from datetime import timedelta
 
 import orjson
@@ -56,7 +57,18 @@ def environ(request, tmp_path_factory):
         journals.append("etl.event", orjson.dumps(fact | asset))
     journals.close()
     assert Relay(load, statsd=False).run(once=True)
+    await_all(load)
     return environ
+
+
+def await_all(load):
+    """What was sent is found a moment later: Elasticsearch shows it at its next refresh."""
+    store, until = open_store(load), time.monotonic() + 60
+    for dataset in ("airflow.task", "etl.event"):
+        while len(list(store.documents(Query(dataset, {"airflow.dag_id": "d.é"})))) < len(RUNS):
+            assert time.monotonic() < until, dataset
+            time.sleep(0.1)
+    store.close()
 
 
 def now_line(number, run):

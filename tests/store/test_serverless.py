@@ -9,7 +9,7 @@ from stores import NOW, at
 
 from observability.credentials import Credentials
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
-from observability.relay.sinks.sink import Answer, Batch
+from observability.relay.sinks.sink import Batch, SendResult
 from observability.store.cluster import Cluster, ClusterError, Reply
 from observability.store.elasticsearch import ElasticsearchStore
 from observability.store.elasticsearch_setup import install
@@ -82,7 +82,7 @@ def test_what_serverless_refuses_is_left_out_and_said_and_documents_arrive_and_a
     sink = ElasticsearchSink(lambda: connect(Serverless), "prod", prefix=prefix)
     facts = [{"event.id": f"{n:032}", "@timestamp": at(n), "event.action": "task.failed"} for n in range(3)]
     batch = Batch("etl.event", "j", "journal", [b"%032d" % n for n in range(3)], list(map(orjson.dumps, facts)))
-    assert sink.send(batch) == Answer(stored=3)
+    assert sink.send(batch) == SendResult(stored=3)
     sink.close()
     connect().ask("POST", f"/{prefix}*/_refresh")
     store = ElasticsearchStore(lambda: connect(Serverless), "prod", prefix)

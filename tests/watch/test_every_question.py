@@ -104,8 +104,10 @@ class Airflow:
             return {"dag_runs": [], "total_entries": 0}
         if "/dagRuns/" in path:
             return {"state": "failed"}
-        if re.fullmatch(r"/dags/[^/]*/tasks/.*", path) or re.fullmatch(r"/dags/gone_[^/]*", path):
+        if re.fullmatch(r"/dags/[^/]*/tasks/.*", path):
             return None
+        if re.fullmatch(r"/dags/gone_[^/]*", path):
+            return {**dag(path.split("/")[2]), "is_stale": True}  # its file is gone; a deleted one is not known
         if path == "/dags":
             listed = [{**dag(name), "next_dagrun_run_after": ago(900)} for name in DAGS]
             return {"dags": [*listed, *({**dag(f"{name}_paused"), "is_paused": True} for name in DAGS)]}

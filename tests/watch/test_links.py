@@ -27,7 +27,7 @@ def settings(monkeypatch, tmp_path, channel, **environ):
     [{}, {"AIRFLOW__API__BASE_URL": "http://localhost:8080"}, {"CONTRAIL_CONTRAIL__PUBLIC_URL": "http://[::1]:80"}],
 )
 def test_the_doctor_says_that_people_elsewhere_would_be_sent_to_this_machine(monkeypatch, tmp_path, named):
-    with pytest.raises(Broken, match="only this machine opens; a tell"):
+    with pytest.raises(Broken, match="only this machine opens; people elsewhere read a"):
         _links(settings(monkeypatch, tmp_path, "slack, url: 'env:X'", **named))
 
 
