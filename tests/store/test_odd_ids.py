@@ -62,7 +62,7 @@ def environ(request, tmp_path_factory):
 
 
 def await_all(load):
-    """What was sent is found a moment later: Elasticsearch shows it at its next refresh."""
+    """Wait until all that was sent is found: Elasticsearch shows it at its next refresh."""
     store, until = open_store(load), time.monotonic() + 60
     for dataset in ("airflow.task", "etl.event"):
         while len(list(store.documents(Query(dataset, {"airflow.dag_id": "d.é"})))) < len(RUNS):
