@@ -109,7 +109,7 @@ class Places:
         return all(self._series(finding, name) for name in names) if names else None
 
     def _page(self, finding: Finding) -> bool | None:
-        """The first page, or that of the DAG, says it: by the reason, in the words of one of its events."""
+        """The first page, or that of the DAG, says it: by an event's reason, or the title of its message."""
         if not finding.told and catalog.EVENTS[finding.action].alert is None:
             return None
         events = self._events(finding, self._main)
@@ -121,8 +121,9 @@ class Places:
         if finding.dag_id:
             text += self.hosts.page(f"/dags/{quote(finding.dag_id)}")
         said = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)))
-        reasons = (str(event.get("event.reason") or event.get("message") or "") for event in events)
-        return any(words in said for reason in reasons if (words := re.sub(r"\s+", " ", reason)[:60].strip()))
+        reasons = {str(event.get("event.reason") or event.get("message") or "") for event in events}
+        titles = {str(one["title"]) for one in self.hosts.messages() if one.get("summary") in reasons}
+        return any(words in said for one in reasons | titles if (words := re.sub(r"\s+", " ", one)[:60].strip()))
 
     def _panels(self, finding: Finding) -> bool | None:
         found = list(self._panel_rows(finding))
