@@ -38,7 +38,8 @@ _GOOD_ROWS, _MOST_ROWS = 4_000, 20_000
 _SHORTEST_S, _FIRST_S, _LONGEST_S = 1.0, 3600.0, 7 * 86_400.0
 _MOST_PAGES = 2_000
 _LEAST_REST_S, _SLOW = 0.002, 3.0
-_AGAIN_S = 30.0
+_FIRST_AGAIN_S, _LAST_AGAIN_S = 1.0, 30.0
+"""The wait after a question that failed, which doubles: an API server that starts beside the watcher is soon there."""
 _ENDED = {"success": True, "failed": False}
 
 
@@ -206,14 +207,17 @@ class HistoryReader(threading.Thread):
             self._api.close()
 
     def _read(self, progress: Progress) -> Progress:
+        again_s = _FIRST_AGAIN_S
         while not progress.is_done and not self._over.is_set():
             try:
                 progress = self._import.step(progress)
+                again_s = _FIRST_AGAIN_S
             except Exception as error:  # noqa: BLE001 - an API or a ledger that is away now comes back
                 problem = f"{type(error).__name__}: {error}" if not isinstance(error, ApiError) else str(error)
                 structlog.get_logger("contrail.watch").warning("the history waits", reason=problem)
                 self._note(progress, problem)
-                self._over.wait(_AGAIN_S)
+                self._over.wait(again_s)
+                again_s = min(_LAST_AGAIN_S, 2 * again_s)
         return progress
 
     def _note(self, progress: Progress, problem: str) -> None:

@@ -147,8 +147,9 @@ class Existing:
 
     def stop(self, name):
         """End one component as a roll-out does, and wait for its end."""
-        self._running[name].send_signal(signal.SIGTERM)
-        self._running[name].wait(60)
+        process = self._running.pop(name)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
 
     def close(self):
         """End what was started."""

@@ -169,7 +169,7 @@ def test_runs_of_the_past_that_took_too_long_are_no_news(ledger):
 
 
 def test_the_thread_waits_for_an_airflow_that_is_away_and_reads_on(ledger, monkeypatch):
-    monkeypatch.setattr(history_import, "_AGAIN_S", 0.05)
+    monkeypatch.setattr(history_import, "_FIRST_AGAIN_S", 0.05)
 
     class Away(PastApi):
         asked = 0
