@@ -50,8 +50,8 @@ def run(options: Options) -> list[Figure]:
 
 
 def _store(home: Path, runs: int, lines: int) -> list[Figure]:
-    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(home)})
-    sink = open_sink(knobs)
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(home)})
+    sink = open_sink(options)
     began = time.monotonic()
     checkpoint = sink.checkpoint()  # as the relay does: a commit is made when a cursor is saved
     for number, batch in enumerate(_logs(runs, lines), 1):
@@ -63,11 +63,11 @@ def _store(home: Path, runs: int, lines: int) -> list[Figure]:
         sink.send(batch)
         checkpoint.save([(batch.source, Cursor("0" * 16))])
     sink.close()
-    store = open_store(knobs)
+    store = open_store(options)
     asked = _pages(store, runs) | _questions(store, runs, lines)
     figures = [_time(name, ask, _PAGE_MS) for name, ask in asked.items()]
     store.close()
-    size = knobs.store_path.stat().st_size
+    size = options.store_path.stat().st_size
     notes = {"lines": runs * lines, "runs": runs}
     filled = Figure("lines stored", "per s", Sample((rate,)), notes=notes)
     return [filled, Figure("store on disk, per line", "bytes", Sample((size / (runs * lines),)), notes=notes), *figures]

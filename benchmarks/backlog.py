@@ -16,7 +16,7 @@ _SIZES = (10_000, 100_000, 1_000_000)
 _OURS = """
 from observability.relay.relay import Relay
 from observability.settings import load_settings
-settings = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": environment, "CONTRAIL_RELAY__LOG_FOLDER": folder})
+settings = load_settings(environ={"CONTRAIL_CORE__HOME": environment, "CONTRAIL_RELAY__LOG_FOLDER": folder})
 began = begin()
 assert Relay(settings, statsd=False).run(once=True)
 end(began, lines)

@@ -61,11 +61,11 @@ def run(options: Options) -> list[Figure]:
         prepare(url)
         with _cutting(url, kills) as proxied:
             environment = f"chaos{os.getpid()}"
-            knobs = {
+            options = {
                 "CONTRAIL_RELAY__SINKS": "elasticsearch",
                 "CONTRAIL_STORE__BACKEND": "elasticsearch",
                 "CONTRAIL_ELASTICSEARCH__URL": proxied,
-                "CONTRAIL_CONTRAIL__ENVIRONMENT": environment,
+                "CONTRAIL_CORE__ENVIRONMENT": environment,
             }
             store_kills = {kills * part // 4 for part in (1, 2, 3)} if kill else set()
 
@@ -75,7 +75,7 @@ def run(options: Options) -> list[Figure]:
                 elif number % 5 == 4:  # noqa: PLR2004 - now and then
                     urllib3.request("POST", f"{url}/logs-airflow.task-{environment}/_rollover", retries=False)
 
-            found = _trial(knobs, kills, between)
+            found = _trial(options, kills, between)
             figures += _figures("Elasticsearch", kills, found | {"kills of the store": len(store_kills)})
     return figures
 
@@ -105,15 +105,15 @@ def _figures(store: str, kills: int, found: dict[str, int]) -> list[Figure]:
 
 
 def _trial(
-    knobs: dict[str, str], kills: int, between: Callable[[int], object] = lambda _number: None
+    options: dict[str, str], kills: int, between: Callable[[int], object] = lambda _number: None
 ) -> dict[str, int]:
     dice = random.Random(kills)
     with tempfile.TemporaryDirectory() as folder:
         environ = {
-            "CONTRAIL_CONTRAIL__HOME": str(Path(folder, "home")),
+            "CONTRAIL_CORE__HOME": str(Path(folder, "home")),
             "CONTRAIL_RELAY__LOG_FOLDER": str(Path(folder, "logs")),
             "CONTRAIL_RELAY__STATSD_PORT": "0",
-            **knobs,
+            **options,
         }
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CONTRAIL_", "AIRFLOW"))}
         env = {**clean, "AIRFLOW_HOME": folder, **environ}

@@ -25,7 +25,7 @@ from observability.relay.relay import Relay
 from observability.relay.sinks import cloudwatch
 from observability.settings import load_settings
 settings = load_settings(environ={
-    "CONTRAIL_CONTRAIL__HOME": os.environ["HOME_OF_RUN"], "CONTRAIL_RELAY__LOG_FOLDER": folder,
+    "CONTRAIL_CORE__HOME": os.environ["HOME_OF_RUN"], "CONTRAIL_RELAY__LOG_FOLDER": folder,
     "CONTRAIL_RELAY__SINKS": "cloudwatch", "CONTRAIL_CLOUDWATCH__CONNECTION_ID": "",
     "CONTRAIL_CLOUDWATCH__REGION": "eu-central-1", "CONTRAIL_CLOUDWATCH__ENDPOINT_URL": url,
 })

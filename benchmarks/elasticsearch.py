@@ -24,7 +24,7 @@ from pathlib import Path
 from observability.relay.relay import Relay
 from observability.settings import load_settings
 settings = load_settings(environ={
-    "CONTRAIL_CONTRAIL__HOME": os.environ["HOME_OF_RUN"], "CONTRAIL_CONTRAIL__ENVIRONMENT": environment,
+    "CONTRAIL_CORE__HOME": os.environ["HOME_OF_RUN"], "CONTRAIL_CORE__ENVIRONMENT": environment,
     "CONTRAIL_RELAY__LOG_FOLDER": folder, "CONTRAIL_RELAY__SINKS": "elasticsearch", "CONTRAIL_ELASTICSEARCH__URL": url,
 })
 began = begin()

@@ -87,7 +87,7 @@ class Hosts:
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
             "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(folder / "logs" / "dag_processor"),
             "AIRFLOW__METRICS__STATSD_PORT": port,
-            "CONTRAIL_CONTRAIL__HOME": str(folder / "contrail"),
+            "CONTRAIL_CORE__HOME": str(folder / "contrail"),
             "CONTRAIL_RELAY__STATSD_PORT": port,
             "CONTRAIL_STATSD__PORT": port,
             "PYTHONPATH": str(folder / "dags"),
@@ -275,8 +275,8 @@ def _airflow(home: Path, port: int, password: str, databases: list[str], broker:
 def _contrail(port: int, environment: str, stores: tuple[str, ...], databases: list[str]) -> dict[str, str]:
     address = f"http://127.0.0.1:{port}"
     return {
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": environment,
-        "CONTRAIL_CONTRAIL__PUBLIC_URL": address,
+        "CONTRAIL_CORE__ENVIRONMENT": environment,
+        "CONTRAIL_CORE__PUBLIC_URL": address,
         "CONTRAIL_RELAY__SINKS": ",".join(stores),
         "CONTRAIL_RELAY__STATSD_INTERVAL_S": "4",
         "CONTRAIL_STORE__BACKEND": "elasticsearch" if "elasticsearch" in stores else "cloudwatch",
@@ -284,7 +284,7 @@ def _contrail(port: int, environment: str, stores: tuple[str, ...], databases: l
         "CONTRAIL_WATCH__API_URL": address,
         "CONTRAIL_WATCH__LEDGER_URL": f"postgresql+psycopg2://{databases[1]}",
         "CONTRAIL_WATCH__RECONCILE_S": "3",
-        "CONTRAIL_WATCH__ROUTES": "rules.yaml",
+        "CONTRAIL_WATCH__RULES_FILE": "rules.yaml",
         "NOBODY": "http://127.0.0.1:1/",
         "WAYS_MAPPED": "8",
     }

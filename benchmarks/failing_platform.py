@@ -129,7 +129,7 @@ def failing_platform(home: Path, *, mapped: int = 40, parallelism: int = 6, data
         "CONTRAIL_AIRFLOW__PARALLELISM": str(parallelism),
         "CONTRAIL_RELAY__STATSD_PORT": statsd,
         "CONTRAIL_STATSD__PORT": statsd,
-        "CONTRAIL_WATCH__ROUTES": str(home / "rules.yaml"),
+        "CONTRAIL_WATCH__RULES_FILE": str(home / "rules.yaml"),
         "CONTRAIL_WATCH__RECONCILE_S": "3",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",

@@ -55,7 +55,7 @@ def run(options: Options) -> list[Figure]:
 def _first_start(logs: Path, home: Path, lines: int) -> tuple[float, float, float, float]:
     """Seconds to today's line and to all lines, the largest memory in MB, and the longest wait of a new line."""
     env = _clean() | {
-        "CONTRAIL_CONTRAIL__HOME": str(home),
+        "CONTRAIL_CORE__HOME": str(home),
         "CONTRAIL_RELAY__LOG_FOLDER": str(logs),
         "CONTRAIL_RELAY__STATSD_PORT": "0",
         "CONTRAIL_STORE__RETENTION_DAYS": "36500",

@@ -42,7 +42,7 @@ def run(options: Options) -> list[Figure]:
                     "CONTRAIL_RELAY__SINKS": "elasticsearch",
                     "CONTRAIL_STORE__BACKEND": "elasticsearch",
                     "CONTRAIL_ELASTICSEARCH__URL": url,
-                    "CONTRAIL_CONTRAIL__ENVIRONMENT": f"live{os.getpid()}r{number}",
+                    "CONTRAIL_CORE__ENVIRONMENT": f"live{os.getpid()}r{number}",
                 },
                 seconds,
             )
@@ -64,8 +64,8 @@ def _figures(store: str, rounds: list[list[float]]) -> list[Figure]:
     ]
 
 
-def _round(knobs: dict[str, str], seconds: int) -> list[float]:
-    with tempfile.TemporaryDirectory() as folder, _relay(Path(folder), knobs) as environ:
+def _round(options: dict[str, str], seconds: int) -> list[float]:
+    with tempfile.TemporaryDirectory() as folder, _relay(Path(folder), options) as environ:
         store = open_store(load_settings(environ=environ))
         log = Path(folder, "logs", NAME)
         log.parent.mkdir(parents=True)
@@ -100,12 +100,12 @@ with open(path, "ab", buffering=0) as log:
 
 
 @contextmanager
-def _relay(folder: Path, knobs: dict[str, str]) -> Iterator[dict[str, str]]:
+def _relay(folder: Path, options: dict[str, str]) -> Iterator[dict[str, str]]:
     environ = {
-        "CONTRAIL_CONTRAIL__HOME": str(folder / "home"),
+        "CONTRAIL_CORE__HOME": str(folder / "home"),
         "CONTRAIL_RELAY__LOG_FOLDER": str(folder / "logs"),
         "CONTRAIL_RELAY__STATSD_PORT": "0",
-        **knobs,
+        **options,
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CONTRAIL_", "AIRFLOW"))}
     relay = subprocess.Popen(
@@ -119,7 +119,7 @@ def _relay(folder: Path, knobs: dict[str, str]) -> Iterator[dict[str, str]]:
             if relay.poll() is not None:
                 raise RuntimeError("the relay did not start")
             time.sleep(0.05)
-        if "CONTRAIL_STORE__BACKEND" not in knobs:
+        if "CONTRAIL_STORE__BACKEND" not in options:
             while not (folder / "home" / "store.db").exists():
                 time.sleep(0.05)
         yield environ

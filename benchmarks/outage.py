@@ -66,8 +66,8 @@ def run(options: Options) -> list[Figure]:
 def _trial(folder: Path, proxy: FaultProxy, away: threading.Event, away_s: float, before_s: float) -> list[Figure]:
     seen, url = proxy.seen, proxy.url
     environ = {
-        "CONTRAIL_CONTRAIL__HOME": str(folder / "home"),
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"outage{os.getpid()}",
+        "CONTRAIL_CORE__HOME": str(folder / "home"),
+        "CONTRAIL_CORE__ENVIRONMENT": f"outage{os.getpid()}",
         "CONTRAIL_RELAY__LOG_FOLDER": str(folder / "logs"),
         "CONTRAIL_RELAY__STATSD_PORT": "0",
         "CONTRAIL_RELAY__SINKS": "elasticsearch",

@@ -37,15 +37,15 @@ def run(options: Options) -> list[Figure]:
     """Fill a store, then ask for each kind of page over and over."""
     runs, lines = (1_000, 10_000) if options.quick else (100_000, 1_000_000)
     with tempfile.TemporaryDirectory() as folder:
-        knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": folder})
-        sink = open_sink(knobs)
+        options = load_settings(environ={"CONTRAIL_CORE__HOME": folder})
+        sink = open_sink(options)
         stored = sum(sink.send(batch).stored for batch in _logs(lines, runs))
         if stored != lines:
             raise RuntimeError(f"{stored} of {lines} log lines were stored")
         for batch in _batches("etl.event", _events(runs)):
             sink.send(batch)
         sink.close()
-        store = open_store(knobs)
+        store = open_store(options)
         figures = [_time(name, ask) for name, ask in _pages(store, runs).items()]
         store.close()
     return figures

@@ -29,7 +29,7 @@ _OURS = """
 from observability.relay.relay import Relay
 from observability.settings import load_settings
 settings = load_settings(environ={
-    "CONTRAIL_CONTRAIL__HOME": os.environ["AIRFLOW_HOME"], "CONTRAIL_CONTRAIL__ENVIRONMENT": environment,
+    "CONTRAIL_CORE__HOME": os.environ["AIRFLOW_HOME"], "CONTRAIL_CORE__ENVIRONMENT": environment,
     "CONTRAIL_RELAY__LOG_FOLDER": folder, "CONTRAIL_ELASTICSEARCH__URL": url,
     "CONTRAIL_RELAY__SINKS": "elasticsearch" if url else "embedded",
 })
@@ -123,7 +123,7 @@ def _idle(finished: int) -> list[Figure]:
         _write(logs, finished, 1, age_s=172_800.0)
         env = _clean() | {
             "AIRFLOW_HOME": folder,
-            "CONTRAIL_CONTRAIL__HOME": str(Path(folder, "home")),
+            "CONTRAIL_CORE__HOME": str(Path(folder, "home")),
             "CONTRAIL_RELAY__LOG_FOLDER": str(logs),
             "CONTRAIL_RELAY__STATSD_PORT": "0",
         }

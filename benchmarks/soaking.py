@@ -119,13 +119,13 @@ class Soaking:
             "PYTHONPYCACHEPREFIX": str(self.home / "bytecode"),  # a moved clock would make the checkout's own stale
             "SOAK_EVERY_MINUTES": str(self._every),
             "CONTRAIL_HOME": str(self.layout.home),
-            "CONTRAIL_CONTRAIL__HOME": str(self.layout.home),
+            "CONTRAIL_CORE__HOME": str(self.layout.home),
             "CONTRAIL_AIRFLOW__PORT": str(self._port),
             "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(self.home / "dags"),
             "CONTRAIL_AIRFLOW__PARALLELISM": "3",
             "CONTRAIL_RELAY__STATSD_PORT": self._statsd,
             "CONTRAIL_STATSD__PORT": self._statsd,
-            "CONTRAIL_WATCH__ROUTES": str(self.home / "rules.yaml"),
+            "CONTRAIL_WATCH__RULES_FILE": str(self.home / "rules.yaml"),
             "CONTRAIL_STORE__RETENTION_DAYS": "1",
         }
 

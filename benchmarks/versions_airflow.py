@@ -61,13 +61,13 @@ class Versioned:
         return {
             **kept,
             "CONTRAIL_HOME": str(self.layout.home),
-            "CONTRAIL_CONTRAIL__HOME": str(self.layout.home),
+            "CONTRAIL_CORE__HOME": str(self.layout.home),
             "CONTRAIL_AIRFLOW__PORT": str(self._port),
             "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(self.home / "dags"),
             "CONTRAIL_AIRFLOW__PARALLELISM": "3",
             "CONTRAIL_RELAY__STATSD_PORT": self._statsd,
             "CONTRAIL_STATSD__PORT": self._statsd,
-            "CONTRAIL_WATCH__ROUTES": str(self.home / "rules.yaml"),
+            "CONTRAIL_WATCH__RULES_FILE": str(self.home / "rules.yaml"),
             "CONTRAIL_WATCH__RECONCILE_S": "3",
             "AIRFLOW__METRICS__DAG_TAGS_IN_METRICS": "True",
             "AIRFLOW__METRICS__STATSD_SOCKET_PATH": str(self.home / "statsd.sock"),  # Airflow 3.3 knows UDP only

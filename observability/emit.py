@@ -48,8 +48,10 @@ _seen: OrderedDict[str, None] = OrderedDict()
 @lru_cache(maxsize=1)
 def journal() -> Journal:
     """The journal of this process."""
-    knobs = get_settings()
-    return Journal(knobs.journal_directory, max_file_bytes=knobs.journal.max_file_bytes, fsync=knobs.journal.fsync)
+    options = get_settings()
+    return Journal(
+        options.journal_directory, max_file_bytes=options.journal.max_file_bytes, fsync=options.journal.fsync
+    )
 
 
 def emit(event: Event, *, log: Callable[..., Any] | None = None) -> bool:
@@ -132,7 +134,7 @@ def _complete(document: Document, spec: catalog.EventSpec) -> Document:
     document["log.level"] = spec.level
     document["message"] = spec.message.format_map(_Words(document))
     document.setdefault("service.name", "airflow")
-    document["service.environment"] = get_settings().contrail.environment
+    document["service.environment"] = get_settings().core.environment
     document["host.name"] = _host()
     document["process.pid"] = os.getpid()
     return document

@@ -179,10 +179,10 @@ def _send(taken: _Pending) -> None:
         return
     from observability.settings import get_settings
 
-    knobs = get_settings().statsd
-    if not knobs.enabled:
+    options = get_settings().statsd
+    if not options.enabled:
         return
-    with _sending, _client(knobs.host, knobs.port).pipeline() as pipe:
+    with _sending, _client(options.host, options.port).pipeline() as pipe:
         for number, (method, name, value) in enumerate(taken.lines(), 1):
             if method == "set" or _is_number(value):
                 getattr(pipe, method)(name, value)
@@ -229,7 +229,7 @@ def _wire_name(kind: MetricType, key: _Key, who: Identity | None) -> str:
     allowed = spec.tags if spec else ("dag_id", "task_id", "env")
     tags = {tag: value for tag in allowed if (value := getattr(who, tag, None)) is not None}
     if "env" in allowed:
-        tags["env"] = get_settings().contrail.environment
+        tags["env"] = get_settings().core.environment
     for tag, value in given:
         if tag in _UNBOUNDED or (spec and tag not in allowed):
             _refuse(name, tag, allowed)

@@ -20,7 +20,6 @@ __all__ = [
     "FilledText",
     "Index",
     "IndexPrefix",
-    "KeepDays",
     "LogGroupPrefix",
     "Milliseconds",
     "Namespace",
@@ -28,6 +27,7 @@ __all__ = [
     "PortOrAny",
     "Reference",
     "Region",
+    "RetentionDays",
     "Seconds",
     "ServerMajor",
     "SqlUrl",
@@ -44,7 +44,7 @@ PortOrAny: TypeAlias = Annotated[int, Meta(ge=0, le=65_535)]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=1, le=3_600_000)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0.05, le=86_400)]
 Days: TypeAlias = Annotated[int, Meta(ge=0, le=_A_YEAR_OF_LINES)]
-KeepDays: TypeAlias = Annotated[int, Meta(ge=1, le=_A_YEAR_OF_LINES)]
+RetentionDays: TypeAlias = Annotated[int, Meta(ge=1, le=_A_YEAR_OF_LINES)]
 Bytes: TypeAlias = Annotated[int, Meta(ge=4_096, le=_PEBIBYTE)]
 Backend: TypeAlias = Literal["embedded", "elasticsearch", "cloudwatch"]
 ServerMajor: TypeAlias = Literal[0, 8, 9]

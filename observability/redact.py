@@ -447,7 +447,7 @@ def _forget_rules() -> None:
     _ready.scan = _first_scan
 
 
-def _knobs() -> RedactionSettings:
+def _options() -> RedactionSettings:
     """The settings; where they cannot be read, which somebody else reports, the rules that need none still hold."""
     try:
         return get_settings().redaction
@@ -458,9 +458,9 @@ def _knobs() -> RedactionSettings:
 
 @lru_cache(maxsize=1)
 def _rules() -> _Rules:
-    knobs = _knobs()
+    options = _options()
     found: dict[bytes, _Found] = {}
-    for literal in (*LITERALS, *(key.lower() for key in knobs.keys)):
+    for literal in (*LITERALS, *(key.lower() for key in options.keys)):
         found[literal.encode()] = _Found(name=True)
     found[b"-----begin"] = _Found(armour=True)
     for rule in RULES:
@@ -474,10 +474,10 @@ def _rules() -> _Rules:
         for piece in pieces(secret):
             known = found.get(piece.lower(), _Found())
             found[piece.lower()] = known._replace(piece=True)
-    _ready.scan = bool if knobs.patterns else _scan(found, knobs.keys)
+    _ready.scan = bool if options.patterns else _scan(found, options.keys)
     automaton = ahocorasick_rs.BytesAhoCorasick(list(found))
     longest = max(map(len, found))
-    return _Rules(automaton, longest, list(found.values()), knobs.keys, tuple(map(linear_pattern, knobs.patterns)))
+    return _Rules(automaton, longest, list(found.values()), options.keys, tuple(map(linear_pattern, options.patterns)))
 
 
 def _scan(found: dict[bytes, _Found], keys: tuple[str, ...]) -> Callable[[bytes], object]:

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from observability import catalog, option_types
 from observability.errors import SettingsError
+from observability.renamed_options import old_names_in_use, with_new_names
 from observability.settings_source import read_sections, read_toml
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AirflowSettings",
     "CloudwatchSettings",
-    "ContrailSettings",
+    "CoreSettings",
     "ElasticsearchSettings",
     "JournalSettings",
     "RedactionSettings",
@@ -42,11 +43,13 @@ __all__ = [
     "get_settings",
     "linear_pattern",
     "load_settings",
+    "old_names",
+    "option",
     "sections",
 ]
 
 
-def knob(default: Any, doc: str, check: Check | None = None) -> Any:
+def option(default: Any, doc: str, check: Check | None = None) -> Any:
     """A field with its default, the sentence that documents it, and what each of its texts is tried by.
 
     ``check`` raises ValueError with the rest of the sentence that begins with the option's name.
@@ -55,27 +58,27 @@ def knob(default: Any, doc: str, check: Check | None = None) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class ContrailSettings:
+class CoreSettings:
     """Folders, names and addresses that the other sections build on."""
 
-    home: str = knob(
+    home: str = option(
         "", "Folder that Contrail writes to; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail."
     )
-    environment: option_types.Environment = knob(
+    environment: option_types.Environment = option(
         "dev", "Name of the deployment. It ends the name of each data stream and tags each metric."
     )
-    public_url: option_types.Url = knob(
+    public_url: option_types.Url = option(
         "",
         "Address of the Airflow UI in links; empty: Airflow's [api] base_url, else http://127.0.0.1:<airflow.port>.",
     )
-    kibana_url: option_types.Url = knob(
+    kibana_url: option_types.Url = option(
         "", "Address of Kibana in links; empty: messages and pages have no link to Kibana."
     )
-    runbook_url: option_types.Url = knob(
+    runbook_url: option_types.Url = option(
         "",
         "Address of the runbooks (docs/runbooks/) in links; empty: the pages that the Airflow plugin serves.",
     )
-    kibana_connection_id: str = knob(
+    kibana_connection_id: str = option(
         "",
         "Airflow Connection with which boards are installed (host, login, password, extra {api_key, ca_certs}); empty: kibana_url.",
     )
@@ -85,10 +88,12 @@ class ContrailSettings:
 class JournalSettings:
     """The event journal on disk."""
 
-    directory: str = knob("", "Folder of the event journal; empty: <home>/journal.")
-    max_file_bytes: option_types.Bytes = knob(67_108_864, "Bytes after which a new journal file is begun.")
-    keep_days: option_types.KeepDays = knob(7, "Days until a journal file that every sink has acknowledged is deleted.")
-    fsync: bool = knob(
+    directory: str = option("", "Folder of the event journal; empty: <home>/journal.")
+    max_file_bytes: option_types.Bytes = option(67_108_864, "Bytes after which a new journal file is begun.")
+    retention_days: option_types.RetentionDays = option(
+        7, "Days until a journal file that every sink has acknowledged is deleted."
+    )
+    fsync: bool = option(
         False, "Wait for the disk at each event. Events then survive a power loss, and each costs milliseconds."
     )
 
@@ -97,12 +102,12 @@ class JournalSettings:
 class StatsdSettings:
     """Metrics, as processes send them."""
 
-    enabled: bool = knob(True, "Send metrics.")
-    host: option_types.FilledText = knob(
+    enabled: bool = option(True, "Send metrics.")
+    host: option_types.FilledText = option(
         "127.0.0.1", "Host to which metrics are sent: the relay, or any StatsD server."
     )
-    port: option_types.Port = knob(8125, "UDP port of that host.")
-    flush_ms: option_types.Milliseconds = knob(
+    port: option_types.Port = option(8125, "UDP port of that host.")
+    flush_ms: option_types.Milliseconds = option(
         1000, "Milliseconds between two sends of aggregated metrics; a process also sends when it ends."
     )
 
@@ -134,10 +139,10 @@ def linear_pattern(pattern: str) -> Any:
 class RedactionSettings:
     """Data to mask in everything that is written, besides the secrets that Airflow knows."""
 
-    keys: tuple[str, ...] = knob(
+    keys: tuple[str, ...] = option(
         (), "Words besides password, token, secret and the like: the value of a key that contains one is masked."
     )
-    patterns: tuple[str, ...] = knob(
+    patterns: tuple[str, ...] = option(
         (),
         "Regular expressions (RE2 syntax) of personal data to mask. Set them in a file: in a variable, a comma ends a pattern.",
         linear_pattern,
@@ -152,74 +157,76 @@ class RedactionSettings:
 class RelaySettings:
     """The relay, which sends log files, events and metrics to the sinks."""
 
-    sinks: tuple[option_types.Backend, ...] = knob(
+    sinks: tuple[option_types.Backend, ...] = option(
         ("embedded",), "Sinks to send to: any of embedded, elasticsearch, cloudwatch."
     )
-    log_folder: str = knob(
+    log_folder: str = option(
         "",
         "Folder of the task logs (Airflow's base_log_folder); empty: $AIRFLOW__LOGGING__BASE_LOG_FOLDER or $AIRFLOW_HOME/logs.",
     )
-    history_days: option_types.Days = knob(
+    ignore_older_days: option_types.Days = option(
         0,
         "Logs that did not change for this many days when the relay first sees them are skipped; 0: all logs are sent.",
     )
-    poll_ms: Annotated[int, Meta(ge=1, le=60_000)] = knob(200, "Milliseconds between two looks for new lines.")
-    batch_bytes: Annotated[int, Meta(ge=4_096, le=67_108_864)] = knob(
+    poll_ms: Annotated[int, Meta(ge=1, le=60_000)] = option(200, "Milliseconds between two looks for new lines.")
+    batch_bytes: Annotated[int, Meta(ge=4_096, le=67_108_864)] = option(
         1_048_576, "Bytes that are read from one file and sent in one request, at most."
     )
-    statsd_host: option_types.FilledText = knob("127.0.0.1", "Address that the StatsD listener binds.")
-    statsd_port: option_types.PortOrAny = knob(8125, "UDP port that the StatsD listener binds; 0: any free port.")
-    statsd_interval_s: option_types.Seconds = knob(10.0, "Seconds over which metrics are aggregated.")
-    statsd_prefix: str = knob(
+    statsd_host: option_types.FilledText = option("127.0.0.1", "Address that the StatsD listener binds.")
+    statsd_port: option_types.PortOrAny = option(8125, "UDP port that the StatsD listener binds; 0: any free port.")
+    statsd_interval_s: option_types.Seconds = option(10.0, "Seconds over which metrics are aggregated.")
+    statsd_prefix: str = option(
         "",
         "Prefix that is removed from metric names (Airflow's [metrics] statsd_prefix); empty: the one in this host's Airflow configuration.",
     )
-    statsd_socket_path: str = knob(
+    statsd_socket_path: str = option(
         "",
         "Unix socket that takes StatsD as well; empty: Airflow's [metrics] statsd_socket_path (3.4) where it is set on this host.",
     )
-    statsd_forward: option_types.Address = knob(
+    statsd_forward: option_types.Address = option(
         "", "Another StatsD server (host:port) that gets a copy of all metrics; empty: none."
     )
-    series_budget: Annotated[int, Meta(ge=1, le=1_000_000)] = knob(
+    series_budget: Annotated[int, Meta(ge=1, le=1_000_000)] = option(
         2000, "Series of one metric in an interval, at most. The rest is merged into one series and counted."
     )
-    spool_limit_bytes: option_types.Bytes = knob(
+    spool_limit_bytes: option_types.Bytes = option(
         2_147_483_648, "Bytes on disk for records that a sink has not acknowledged yet, at most."
     )
-    catch_up_s: Annotated[float, Meta(ge=0, le=3_600)] = knob(
+    flush_timeout_s: Annotated[float, Meta(ge=0, le=3_600)] = option(
         10.0, "Seconds that the end of a task may take to deliver its log and events on a host without a relay."
     )
-    dead_letter_limit_bytes: option_types.Bytes = knob(268_435_456, "Bytes on disk for dead letters, at most.")
+    dead_letter_limit_bytes: option_types.Bytes = option(268_435_456, "Bytes on disk for dead letters, at most.")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """The store from which logs, events and metrics are read."""
 
-    backend: option_types.Backend = knob("embedded", "Store that is read: embedded, elasticsearch or cloudwatch.")
-    path: str = knob("", "File of the embedded store; empty: <home>/store.db.")
-    retention_days: option_types.KeepDays = knob(30, "Days for which the embedded store keeps logs and metrics.")
+    backend: option_types.Backend = option("embedded", "Store that is read: embedded, elasticsearch or cloudwatch.")
+    path: str = option("", "File of the embedded store; empty: <home>/store.db.")
+    retention_days: option_types.RetentionDays = option(30, "Days for which the embedded store keeps logs and metrics.")
 
 
 @dataclass(frozen=True, slots=True)
 class ElasticsearchSettings:
     """Elasticsearch as a sink and a store."""
 
-    connection_id: str = knob(
+    connection_id: str = option(
         "elasticsearch_default", "Airflow Connection: host, port, schema, login, password, extra {api_key, ca_certs}."
     )
-    url: option_types.Url = knob(
+    url: option_types.Url = option(
         "", "Address of a cluster that needs no credentials. It is used instead of the Connection."
     )
-    index_prefix: option_types.IndexPrefix = knob(
+    index_prefix: option_types.IndexPrefix = option(
         "",
         "Prefix of the names of our data streams, templates and policies, as in acme-. After a change, run setup and install the boards again.",
     )
-    compat_with: option_types.ServerMajor = knob(0, "Major version whose API is spoken; 0: ask the server.")
-    request_timeout_s: option_types.Seconds = knob(30.0, "Seconds after which a request is given up and tried again.")
-    compress: bool = knob(False, "Compress requests (gzip). This helps on a slow network and costs time on a fast one.")
-    mapped_keys: Annotated[int, Meta(ge=0, le=1_500)] = knob(
+    compat_with: option_types.ServerMajor = option(0, "Major version whose API is spoken; 0: ask the server.")
+    request_timeout_s: option_types.Seconds = option(30.0, "Seconds after which a request is given up and tried again.")
+    compress: bool = option(
+        False, "Compress requests (gzip). This helps on a slow network and costs time on a fast one."
+    )
+    mapped_keys: Annotated[int, Meta(ge=0, le=1_500)] = option(
         200, "Keys of log lines that become fields of their own, at most. The rest can be searched in airflow.extra."
     )
 
@@ -228,39 +235,39 @@ class ElasticsearchSettings:
 class CloudwatchSettings:
     """CloudWatch as a sink and a store."""
 
-    connection_id: str = knob(
+    connection_id: str = option(
         "aws_default", "Airflow Connection with credentials and region; empty: boto3 finds them in its own order."
     )
-    region: option_types.Region = knob("", "Region, if the Connection names none.")
-    endpoint_url: option_types.Url = knob("", "Another endpoint, as of LocalStack or moto; empty: AWS.")
-    log_group_prefix: option_types.LogGroupPrefix = knob(
+    region: option_types.Region = option("", "Region, if the Connection names none.")
+    endpoint_url: option_types.Url = option("", "Another endpoint, as of LocalStack or moto; empty: AWS.")
+    log_group_prefix: option_types.LogGroupPrefix = option(
         "/contrail", "Prefix of log groups: <prefix>/<environment>/<dataset>."
     )
-    retention_days: option_types.KeepDays = knob(
+    retention_days: option_types.RetentionDays = option(
         30,
         "Days of retention that are set on log groups which we create. CloudWatch rounds up to a value that it knows.",
     )
-    namespace: option_types.Namespace = knob("Contrail", "Namespace of our metrics.")
+    namespace: option_types.Namespace = option("Contrail", "Namespace of our metrics.")
 
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
     """The watcher, which finds what is wrong and notifies people."""
 
-    api_url: option_types.Url = knob("", "Address of Airflow's API server; empty: http://127.0.0.1:<airflow.port>.")
-    ledger_url: option_types.SqlUrl = knob(
+    api_url: option_types.Url = option("", "Address of Airflow's API server; empty: http://127.0.0.1:<airflow.port>.")
+    ledger_url: option_types.SqlUrl = option(
         "", "SQLAlchemy URL of the incident ledger; empty: SQLite in <home>/ledger.db."
     )
-    routes: str = knob("", "File of the alerting rules; empty: <home>/alerts.yaml, then config/alerts.yaml.")
-    alerts_to: option_types.Reference = knob(
+    rules_file: str = option("", "File of the alerting rules; empty: <home>/alerts.yaml, then config/alerts.yaml.")
+    alerts_to: option_types.Reference = option(
         "",
         "Where all alerts go without a rules file: connection:<id>, variable:<key> or env:<NAME> of an Apprise URL or a Slack webhook.",
     )
-    reconcile_s: option_types.Seconds = knob(5.0, "Seconds between two polls of Airflow's API.")
-    history_days: option_types.Days = knob(
+    reconcile_s: option_types.Seconds = option(5.0, "Seconds between two polls of Airflow's API.")
+    history_days: option_types.Days = option(
         90, "Days before the first start of which runs are read from Airflow's API; 0: none."
     )
-    kibana_alerts: option_types.Index = knob(
+    kibana_alerts: option_types.Index = option(
         "",
         "Index in the [elasticsearch] cluster to which Kibana's rules write alerts (contrail-kibana-alerts); empty: it is not read.",
     )
@@ -270,11 +277,11 @@ class WatchSettings:
 class AirflowSettings:
     """The local Airflow that `contrail up` starts."""
 
-    host: option_types.FilledText = knob("127.0.0.1", "Address that the API server binds.")
-    port: option_types.Port = knob(8080, "Port of the API server and UI.")
-    dags_folder: str = knob("", "Folder of the DAGs; empty: the repository's dags/.")
-    parallelism: Annotated[int, Meta(ge=1, le=1_024)] = knob(2, "Tasks that run at the same time, at most.")
-    task_logs_to_stdout: bool = knob(
+    host: option_types.FilledText = option("127.0.0.1", "Address that the API server binds.")
+    port: option_types.Port = option(8080, "Port of the API server and UI.")
+    dags_folder: str = option("", "Folder of the DAGs; empty: the repository's dags/.")
+    parallelism: Annotated[int, Meta(ge=1, le=1_024)] = option(2, "Tasks that run at the same time, at most.")
+    task_logs_to_stdout: bool = option(
         True,
         "Repeat the lines of tasks on the stdout of their component, as Airflow does; set to false where that stdout is kept and shipped.",
     )
@@ -284,7 +291,7 @@ class AirflowSettings:
 class Settings:
     """All options, by section; the paths are resolved."""
 
-    contrail: ContrailSettings
+    core: CoreSettings
     journal: JournalSettings
     statsd: StatsdSettings
     redaction: RedactionSettings
@@ -298,8 +305,8 @@ class Settings:
     @property
     def home(self) -> Path:
         """Folder of all that Contrail writes."""
-        if self.contrail.home:
-            return Path(self.contrail.home).expanduser()
+        if self.core.home:
+            return Path(self.core.home).expanduser()
         return default_home()
 
     @property
@@ -329,7 +336,7 @@ class Settings:
     @property
     def public_url(self) -> str:
         """Address of the Airflow UI for people, without a slash at its end."""
-        named = self.contrail.public_url or _airflow_option("api", "base_url")
+        named = self.core.public_url or _airflow_option("api", "base_url")
         return (named or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
 
     @property
@@ -402,9 +409,9 @@ def load_settings(path: Path | None = None, environ: dict[str, str] | None = Non
     if unreadable:
         raise SettingsError(unreadable)
     known = sections()
-    chosen, faults = read_sections(known, given, str(source), env)
+    chosen, faults = read_sections(known, *with_new_names(given, env), str(source))
     if faults:
-        raise SettingsError("\n".join(faults))
+        raise SettingsError("\n".join([*faults, *old_names_in_use(given, env)]))
     return Settings(**{name: kind(**chosen[name]) for name, kind in known.items()})
 
 
@@ -412,6 +419,12 @@ def load_settings(path: Path | None = None, environ: dict[str, str] | None = Non
 def get_settings() -> Settings:
     """The settings of this process, read once; ``get_settings.cache_clear()`` reads them anew."""
     return load_settings()
+
+
+def old_names() -> list[str]:
+    """A sentence for each old name of an option in this host's file and variables. Raises :class:`SettingsError`."""
+    source = config_file()
+    return old_names_in_use(read_toml(source)[0] if source else {}, os.environ)
 
 
 def config_file(environ: dict[str, str] | None = None) -> Path | None:

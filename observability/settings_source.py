@@ -42,7 +42,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def read_sections(
-    known: Mapping[str, type[Any]], given: Mapping[str, Any], source: str, env: Mapping[str, str]
+    known: Mapping[str, type[Any]], given: Mapping[str, Any], env: Mapping[str, str], source: str
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The chosen values by section and option, and one sentence for each fault of ``given`` and ``env``.
 

@@ -297,7 +297,7 @@ def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_pat
         relay.bind(("127.0.0.1", 0))
         relay.settimeout(30)
         variables = {
-            "CONTRAIL_CONTRAIL__HOME": str(tmp_path / "home"),
+            "CONTRAIL_CORE__HOME": str(tmp_path / "home"),
             "CONTRAIL_STATSD__PORT": str(relay.getsockname()[1]),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }

@@ -23,7 +23,7 @@ def wire(monkeypatch):
     monkeypatch.setenv("CONTRAIL_STATSD__ENABLED", "true")
     monkeypatch.setenv("CONTRAIL_STATSD__PORT", str(receiver.getsockname()[1]))
     monkeypatch.setenv("CONTRAIL_STATSD__FLUSH_MS", "600000")
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__ENVIRONMENT", "test")
+    monkeypatch.setenv("CONTRAIL_CORE__ENVIRONMENT", "test")
     _forget()
     datagrams = []
 

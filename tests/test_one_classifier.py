@@ -225,7 +225,7 @@ def test_the_log_line_of_a_failure_says_its_verdict(monkeypatch, tmp_path):
     from observability.events import Identity, TaskFailed
 
     emit = import_module("observability.emit")
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_CORE__HOME", str(tmp_path))
     emit.get_settings.cache_clear()
     emit.journal.cache_clear()
     lines = []

@@ -1,4 +1,6 @@
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,8 +16,8 @@ def test_defaults_stand_where_nothing_is_set(tmp_path):
 def test_a_variable_wins_over_the_file(tmp_path):
     path = tmp_path / "contrail.toml"
     path.write_text("[statsd]\nport = 1\nhost = 'file'\n")
-    knobs = load_settings(path, {"CONTRAIL_STATSD__PORT": "2"})
-    assert (knobs.statsd.port, knobs.statsd.host) == (2, "file")
+    options = load_settings(path, {"CONTRAIL_STATSD__PORT": "2"})
+    assert (options.statsd.port, options.statsd.host) == (2, "file")
 
 
 def test_a_list_in_a_variable_is_split_at_commas():
@@ -90,11 +92,11 @@ def test_a_named_file_that_is_not_there_is_an_error():
 
 def test_the_file_in_the_home_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
-    (tmp_path / "contrail.toml").write_text("[contrail]\nenvironment = 'prod'\n")
-    assert load_settings().contrail.environment == "prod"
+    (tmp_path / "contrail.toml").write_text("[core]\nenvironment = 'prod'\n")
+    assert load_settings().core.environment == "prod"
 
 
-def test_every_knob_has_a_sentence():
+def test_every_option_has_a_sentence():
     missing = [
         f"{name}.{key}"
         for name, kind in sections().items()
@@ -107,15 +109,15 @@ def test_every_knob_has_a_sentence():
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "PROD"),
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "eu west"),
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "a/b"),
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "a*"),
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "-a"),
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "prüfung"),
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "x" * 101),
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", "prod\n"),
-        ("CONTRAIL_CONTRAIL__ENVIRONMENT", ""),
+        ("CONTRAIL_CORE__ENVIRONMENT", "PROD"),
+        ("CONTRAIL_CORE__ENVIRONMENT", "eu west"),
+        ("CONTRAIL_CORE__ENVIRONMENT", "a/b"),
+        ("CONTRAIL_CORE__ENVIRONMENT", "a*"),
+        ("CONTRAIL_CORE__ENVIRONMENT", "-a"),
+        ("CONTRAIL_CORE__ENVIRONMENT", "prüfung"),
+        ("CONTRAIL_CORE__ENVIRONMENT", "x" * 101),
+        ("CONTRAIL_CORE__ENVIRONMENT", "prod\n"),
+        ("CONTRAIL_CORE__ENVIRONMENT", ""),
         ("CONTRAIL_CLOUDWATCH__LOG_GROUP_PREFIX", "/con trail"),
         ("CONTRAIL_CLOUDWATCH__LOG_GROUP_PREFIX", "aws/contrail"),
         ("CONTRAIL_CLOUDWATCH__NAMESPACE", "AWS/Contrail"),
@@ -133,15 +135,15 @@ def test_a_name_that_a_service_would_refuse_is_refused_at_the_start(variable, va
 
 @pytest.mark.parametrize("name", ["prod", "eu-west-1.prod_2", "1", "x" * 100])
 def test_an_environment_that_every_service_takes_is_taken(name):
-    assert load_settings(environ={"CONTRAIL_CONTRAIL__ENVIRONMENT": name}).contrail.environment == name
+    assert load_settings(environ={"CONTRAIL_CORE__ENVIRONMENT": name}).core.environment == name
 
 
 def test_a_variable_mends_a_name_in_the_file(tmp_path):
     path = tmp_path / "contrail.toml"
-    path.write_text("[contrail]\nenvironment = 'Prod'\n")
-    with pytest.raises(SettingsError, match=r"\[contrail\] environment must be .*; it is 'Prod'"):
+    path.write_text("[core]\nenvironment = 'Prod'\n")
+    with pytest.raises(SettingsError, match=r"\[core\] environment must be .*; it is 'Prod'"):
         load_settings(path, {})
-    assert load_settings(path, {"CONTRAIL_CONTRAIL__ENVIRONMENT": "prod"}).contrail.environment == "prod"
+    assert load_settings(path, {"CONTRAIL_CORE__ENVIRONMENT": "prod"}).core.environment == "prod"
 
 
 def bounds(name, part, hint):
@@ -222,7 +224,7 @@ def test_variables_that_are_not_options_are_left_alone(variable):
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
     [
-        ("CONTRAIL_CONTRAIL__PUBLIC_URL", "airflow.example.com", "must be an address that begins with http"),
+        ("CONTRAIL_CORE__PUBLIC_URL", "airflow.example.com", "must be an address that begins with http"),
         ("CONTRAIL_ELASTICSEARCH__URL", "ftp://es", "must be an address that begins with http"),
         ("CONTRAIL_WATCH__API_URL", "http:// x", "must be an address that begins with http"),
         ("CONTRAIL_WATCH__LEDGER_URL", "/var/lib/ledger.db", "must be an SQLAlchemy URL"),
@@ -259,3 +261,64 @@ def test_a_message_does_not_repeat_the_password_of_an_address(value):
     with pytest.raises(SettingsError) as caught:
         load_settings(environ={"CONTRAIL_ELASTICSEARCH__URL": value})
     assert "hunter2" not in str(caught.value)
+
+
+PREVIOUS = Path(__file__).parent / "production" / "previous" / "contrail.toml"
+"""A file that `contrail config template` wrote before options were renamed."""
+
+
+def test_a_whole_file_of_before_the_renaming_sets_the_same(tmp_path):
+    path = tmp_path / "contrail.toml"
+    path.write_text(re.sub(r"(?m)^# (\w+ = )", r"\1", PREVIOUS.read_text("utf-8")))
+    assert "[contrail]" in path.read_text()
+    assert load_settings(path, {}) == load_settings(environ={})
+
+
+def test_a_file_of_before_the_renaming_is_read(tmp_path):
+    path = tmp_path / "contrail.toml"
+    given = {
+        "home": '"/srv/contrail"', "environment": '"prod"',
+        "keep_days": "3", "catch_up_s": "4.0", "routes": '"/etc/a.yaml"',
+    }  # fmt: skip
+    text = PREVIOUS.read_text("utf-8").replace("# history_days = 0", "history_days = 5")
+    for key, value in given.items():
+        text = re.sub(rf"(?m)^# {key} = .*", f"{key} = {value}", text)
+    path.write_text(text)
+    found = load_settings(path, {})
+    assert (found.core.environment, found.core.home, found.journal.retention_days) == ("prod", "/srv/contrail", 3)
+    assert (found.relay.flush_timeout_s, found.relay.ignore_older_days) == (4.0, 5)
+    assert found.watch.rules_file == "/etc/a.yaml"
+
+
+def test_variables_of_before_the_renaming_are_read_and_win_over_a_file(tmp_path):
+    path = tmp_path / "contrail.toml"
+    path.write_text("[core]\nenvironment = 'file'\n[watch]\nrules_file = 'file'\n")
+    old = {"CONTRAIL_CONTRAIL__ENVIRONMENT": "old", "CONTRAIL_WATCH__ROUTES": "old", "CONTRAIL_RELAY__CATCH_UP_S": "2"}
+    found = load_settings(path, old)
+    assert (found.core.environment, found.watch.rules_file, found.relay.flush_timeout_s) == ("old", "old", 2.0)
+
+
+def test_where_the_old_and_the_new_name_stand_the_new_one_counts(tmp_path):
+    path = tmp_path / "contrail.toml"
+    for text in ("[core]\nhome='new'\n[contrail]\nhome='old'\n", "[contrail]\nhome='old'\n[core]\nhome='new'\n"):
+        path.write_text(text + "[watch]\nrules_file='new'\nroutes='old'\n")
+        found = load_settings(path, {"CONTRAIL_CONTRAIL__ENVIRONMENT": "old", "CONTRAIL_CORE__ENVIRONMENT": "new"})
+        assert (found.core.home, found.watch.rules_file, found.core.environment) == ("new", "new", "new")
+
+
+def test_a_fault_under_an_old_name_says_what_the_option_is_called_now(tmp_path):
+    path = tmp_path / "contrail.toml"
+    path.write_text("[contrail]\nenvironment = 'Prod'\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, {})
+    fault, note = str(caught.value).splitlines()
+    assert fault.startswith(f"{path}: [core] environment must be")
+    assert note == "[contrail] is called [core] now"
+
+
+@pytest.mark.parametrize("text", ["contrail = 1\n", "[contrail]\nhome = 1\n[core]\n[watch]\nroutes = ['a']\n"])
+def test_a_misshapen_file_with_old_names_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "contrail.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"contrail\.toml: \[core\]"):
+        load_settings(path, {})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from observability.credentials import Credentials
     from observability.settings import Settings
 
-__all__ = ["catch_up", "deliver", "deliver_beside", "relay_lives", "resolve_in_process"]
+__all__ = ["deliver", "deliver_beside", "flush_within", "relay_lives", "resolve_in_process"]
 
 _FRESH_S = 15.0
 """A relay says each second how it is."""
@@ -34,11 +34,12 @@ _LONGEST_REST_S = 60.0
 def deliver(settings: Settings) -> bool:
     """Deliver all that is on disk, now; False where something is left.
 
-    Takes ``[relay] catch_up_s`` at most. A process that has just found its sinks away tries for half as long the next
-    time, down to a second: a worker that runs one task after the other is not held at each of them.
+    Takes ``[relay] flush_timeout_s`` at most. A process that has just found its sinks away tries for half as long the
+    next time, down to a second: a worker that runs one task after the other is not held at each of them.
     """
-    allowed_s = max(settings.relay.catch_up_s / 2 ** min(_failed.number, 10), min(_LEAST_S, settings.relay.catch_up_s))
-    done = catch_up(settings, allowed_s)
+    most_s = settings.relay.flush_timeout_s
+    allowed_s = max(most_s / 2 ** min(_failed.number, 10), min(_LEAST_S, most_s))
+    done = flush_within(settings, allowed_s)
     _failed.number = 0 if done else _failed.number + 1
     return done
 
@@ -48,14 +49,14 @@ def deliver_beside(settings: Settings) -> None:
     _thread.ask(settings)
 
 
-def catch_up(settings: Settings, limit_s: float | None = None) -> bool:
+def flush_within(settings: Settings, limit_s: float | None = None) -> bool:
     """Deliver all that is on disk, unless a relay does; False where something is left for a later one.
 
-    Takes ``limit_s`` (``[relay] catch_up_s``) at most, some seconds longer where a request is under way.
+    Takes ``limit_s`` (``[relay] flush_timeout_s``) at most, some seconds longer where a request is under way.
     """
     from observability.relay.relay import Relay, RelayError
 
-    deadline = time.monotonic() + (settings.relay.catch_up_s if limit_s is None else limit_s)
+    deadline = time.monotonic() + (settings.relay.flush_timeout_s if limit_s is None else limit_s)
     while not relay_lives(settings):
         try:
             relay = Relay(settings, statsd=False)
@@ -124,7 +125,7 @@ class _Thread:
             self._asked.clear()
             began, done = time.monotonic(), False
             with contained("upload"):
-                done = self._settings is None or catch_up(self._settings)
+                done = self._settings is None or flush_within(self._settings)
             failures = 0 if done else failures + 1
             if done and not self._asked.is_set():
                 self._done.set()
@@ -134,7 +135,7 @@ class _Thread:
     def _finish(self) -> None:
         """At the end of the process, wait for what is under way, as long as the end of a task may."""
         if self._settings is not None and self._process == os.getpid():
-            self._done.wait(self._settings.relay.catch_up_s)
+            self._done.wait(self._settings.relay.flush_timeout_s)
 
 
 _failed = _Failures()

@@ -34,11 +34,11 @@ _UNKNOWN = {"UnknownOperationException", "InvalidAction", "NotImplemented", "501
 
 def open_aws(settings: Settings) -> tuple[Callable[[str], Any], str]:
     """From the name of a service to its client, and the region; by the Airflow Connection of ``[cloudwatch]``."""
-    knobs = settings.cloudwatch
+    options = settings.cloudwatch
 
     def client(service: str) -> Any:
-        given = {"region": knobs.region, "endpoint_url": knobs.endpoint_url}
-        return aws_client(service, knobs.connection_id, Config(), **given)
+        given = {"region": options.region, "endpoint_url": options.endpoint_url}
+        return aws_client(service, options.connection_id, Config(), **given)
 
     try:
         return client, client("cloudwatch").meta.region_name
@@ -50,7 +50,7 @@ def open_aws(settings: Settings) -> tuple[Callable[[str], Any], str]:
 def account_of(settings: Settings, names: Names, region: str, page: str = "", detail: str = "") -> Account:
     """The AWS account of the settings; the topics are created under their usual names where none is given."""
     return Account(
-        environment=settings.contrail.environment,
+        environment=settings.core.environment,
         namespace=settings.cloudwatch.namespace,
         log_group_prefix=settings.cloudwatch.log_group_prefix,
         region=region,

@@ -57,7 +57,7 @@ class Kibana:
             return self._http.request(method, self._base + path, **given)
         except httpx.HTTPError as error:
             raise InstallError(
-                f"Kibana at {self._base} gave no answer: {error}; is [contrail] kibana_url right?"
+                f"Kibana at {self._base} gave no answer: {error}; is [core] kibana_url right?"
             ) from error
 
     def told(self, method: str, path: str, **given: Any) -> Any:
@@ -74,14 +74,12 @@ class Kibana:
 
 def open_kibana(settings: Settings, space: str = "") -> Kibana:
     """The Kibana of the settings. Raises :class:`SettingsError` where none is named."""
-    knobs = settings.contrail
-    if knobs.kibana_connection_id:
-        return Kibana(resolve(knobs.kibana_connection_id), space=space)
-    if not knobs.kibana_url:
-        raise SettingsError(
-            "no Kibana is named; set [contrail] kibana_url, or kibana_connection_id if it wants a login"
-        )
-    return Kibana(Credentials(url=knobs.kibana_url), space=space)
+    core = settings.core
+    if core.kibana_connection_id:
+        return Kibana(resolve(core.kibana_connection_id), space=space)
+    if not core.kibana_url:
+        raise SettingsError("no Kibana is named; set [core] kibana_url, or kibana_connection_id if it wants a login")
+    return Kibana(Credentials(url=core.kibana_url), space=space)
 
 
 def install(kibana: Kibana, names: Names, *, overwrite: bool = False) -> Changes:

@@ -65,7 +65,7 @@ def _ledger() -> Iterator[Connection]:
 def _engine() -> IncidentEngine:
     settings = get_settings()
     rules = rules_for_people()
-    notifier = Notifier(rules, Links.of(settings, rules), settings.contrail.environment)
+    notifier = Notifier(rules, Links.of(settings, rules), settings.core.environment)
     return IncidentEngine(notifier, emit_after_s=_EMIT_HERE_S)
 
 
@@ -178,7 +178,7 @@ def send_test(
     if channel and channel not in rules.channels:
         raise ArgumentError(f"no channel is called {channel!r}; known are {', '.join(rules.channels)}")
     with _ledger() as connection:
-        message = trial(f"test:{now:.3f}", settings.contrail.environment, now, f"{getpass.getuser()} sent a test")
+        message = trial(f"test:{now:.3f}", settings.core.environment, now, f"{getpass.getuser()} sent a test")
         rows = [enqueue(connection, name, message, now) for name in names]
     results = _await(rows, wait)
     if as_json:
@@ -204,7 +204,7 @@ def explain(  # noqa: PLR0913 - a command has that many options
     """Say who would hear of a failure of this DAG, and why."""
     settings, now = get_settings(), time.time()
     rules = rules_for_people()
-    about = {"env": settings.contrail.environment, **_known(dag)}
+    about = {"env": settings.core.environment, **_known(dag)}
     about |= {"owner": owner} if owner else {}
     one = Incident(
         id="", key="", state="open", family="task", severity=severity, cause=cause, reason="", certainty=3,
@@ -316,7 +316,7 @@ def _incident(one: Incident) -> dict[str, Any]:
 def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
     """The incident for a person: what its message says, where it stands, and who was notified of what."""
     kind: Kind = "resolved" if one.state == "resolved" else "opened"
-    message = compose(Notice(kind, one), _engine().notifier.links, get_settings().contrail.environment)
+    message = compose(Notice(kind, one), _engine().notifier.links, get_settings().core.environment)
     held = [f"{'Held back' if one.told else 'Not notified yet'}: {plain(one.held_by)}"] if one.held_by else []
     state = f"{one.state}, seen {one.count} time{'s' if one.count != 1 else ''}, last {_ago(one.last_seen)}"
     sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in told]

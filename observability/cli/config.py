@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from observability.option_types import allowed, hints_of
-from observability.settings import config_file, get_settings, sections
+from observability.renamed_options import old_variables
+from observability.settings import config_file, get_settings, old_names, sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,8 @@ _HEAD = """\
 def show(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Print the value of each option, and where it was set."""
     known = get_settings()
+    for renamed in old_names():
+        typer.echo(f"note: {renamed}; the old name still works", err=True)
     values = {name: asdict(getattr(known, name)) for name in sections()}
     if json:
         typer.echo(orjson.dumps(values).decode())
@@ -90,8 +93,8 @@ def _toml(value: Any) -> str:
 
 def _origin(section: str, key: str, value: Any, default: Any) -> str:
     variable = f"CONTRAIL_{section}__{key}".upper()
-    if variable in os.environ:
-        return variable
+    if (found := next((old for old in (variable, *old_variables(variable)) if old in os.environ), None)) is not None:
+        return found
     return "" if value == default else str(config_file())
 
 

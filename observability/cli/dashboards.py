@@ -103,7 +103,7 @@ def names_of(settings: Settings, space: str = "") -> Names:
     """The addresses that links lead to, by the settings, and the space of Kibana."""
     return Names(
         airflow_url=settings.public_url,
-        runbook_url=settings.contrail.runbook_url,
+        runbook_url=settings.core.runbook_url,
         alert_index=settings.alert_index,
         index_prefix=settings.elasticsearch.index_prefix,
         space=space,
@@ -124,7 +124,7 @@ def _edited(settings: Settings, space: str) -> list[str]:
     """The objects changed by hand in Kibana, where one is named; one line that says so where it does not answer."""
     from observability.boards import kibana
 
-    if not (settings.contrail.kibana_url or settings.contrail.kibana_connection_id):
+    if not (settings.core.kibana_url or settings.core.kibana_connection_id):
         return []
     client = kibana.open_kibana(settings, space)
     try:
@@ -151,7 +151,7 @@ def _verdicts(settings: Settings, since: datetime, until: datetime) -> list[Verd
     if settings.store.backend == "elasticsearch":
         from observability.store.cluster import open_cluster
 
-        environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+        environment, prefix = settings.core.environment, settings.elasticsearch.index_prefix
         return asking.verify_elasticsearch(open_cluster(settings), environment, since, until, prefix=prefix)
     if settings.store.backend == "cloudwatch":
         from observability.boards import cloudwatch

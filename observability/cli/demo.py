@@ -106,13 +106,13 @@ def _play(store: str, layout: Layout, *, begun: float, patience: float, as_json:
 def _look_at(layout: Layout, store: str) -> str:
     """The command to go on with; a node or moto of the demo's own has ended with it, the ledger has not."""
     stays = {"elasticsearch": "ES_URL", "cloudwatch": "AWS_ENDPOINT_URL"}.get(store)
-    knobs = {"CONTRAIL_HOME": str(layout.home)}
+    options = {"CONTRAIL_HOME": str(layout.home)}
     if stays and stays in os.environ:
         passed = ("CONTRAIL_STORE__BACKEND", "CONTRAIL_ELASTICSEARCH__URL", "CONTRAIL_CLOUDWATCH__ENDPOINT_URL")
-        knobs |= {name: os.environ[name] for name in passed if name in os.environ}
+        options |= {name: os.environ[name] for name in passed if name in os.environ}
     shell = os.path.relpath(Path(sys.executable).with_name("contrail"))
     question = "alerts list" if stays and stays not in os.environ else "events"
-    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in knobs.items()), shell, question])
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in options.items()), shell, question])
 
 
 def _settle(layout: Layout, store: str) -> Settings:

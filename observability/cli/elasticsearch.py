@@ -36,7 +36,7 @@ def setup(
     console = Console(highlight=False, soft_wrap=True)
     settings = get_settings()
     cluster = open_cluster(settings)
-    environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+    environment, prefix = settings.core.environment, settings.elasticsearch.index_prefix
     report = install(cluster, dry_run=dry_run, environment=environment, prefix=prefix)
     if as_json:
         console.print_json(json.dumps(asdict(report)))

@@ -2,7 +2,7 @@
 
 Runs beside any Airflow, with everything from the environment: ``CONTRAIL_WATCH__API_URL``, the credentials
 (``CONTRAIL_API_USERNAME`` and ``CONTRAIL_API_PASSWORD``, ``CONTRAIL_API_TOKEN``, or the Airflow Connection
-``airflow_api``), ``CONTRAIL_RELAY__LOG_FOLDER``, ``CONTRAIL_WATCH__LEDGER_URL`` and ``CONTRAIL_WATCH__ROUTES``.
+``airflow_api``), ``CONTRAIL_RELAY__LOG_FOLDER``, ``CONTRAIL_WATCH__LEDGER_URL`` and ``CONTRAIL_WATCH__RULES_FILE``.
 """
 
 from __future__ import annotations

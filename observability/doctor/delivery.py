@@ -175,7 +175,7 @@ def _templates(settings: Settings) -> str:
     from observability.store.elasticsearch_setup import OldestServer, install
 
     try:
-        environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+        environment, prefix = settings.core.environment, settings.elasticsearch.index_prefix
         report = install(open_cluster(settings), dry_run=True, environment=environment, prefix=prefix)
     except (ClusterError, ClusterUnreachable, CredentialsError, OldestServer) as error:
         raise Broken(f"Elasticsearch gives no answer: {error}", "contrail elasticsearch setup") from error
@@ -197,10 +197,10 @@ def _templates(settings: Settings) -> str:
 
 
 def _boards(settings: Settings) -> str:
-    if not settings.contrail.kibana_url:
+    if not settings.core.kibana_url:
         raise Off(
-            "[contrail] kibana_url is empty",
-            "set CONTRAIL_CONTRAIL__KIBANA_URL and run contrail dashboards install kibana",
+            "[core] kibana_url is empty",
+            "set CONTRAIL_CORE__KIBANA_URL and run contrail dashboards install kibana",
         )
     from observability.boards.kibana import open_kibana
     from observability.dashboards.kibana.objects import saved_objects
@@ -211,9 +211,7 @@ def _boards(settings: Settings) -> str:
         with closing(open_kibana(settings)) as kibana:
             missing = [one for one in wanted if not _is_there(kibana, one["id"])]
     except InstallError as error:
-        raise Broken(
-            str(error), "look at Kibana's own log; [contrail] kibana_url and its Connection say where"
-        ) from error
+        raise Broken(str(error), "look at Kibana's own log; [core] kibana_url and its Connection say where") from error
     if missing:
         raise Broken(f"{len(missing)} of {len(wanted)} boards are not in Kibana", "contrail dashboards install kibana")
     return f"{len(wanted)} boards in Kibana"

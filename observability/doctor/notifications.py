@@ -57,7 +57,7 @@ def _links(settings: Settings) -> str:
         raise Broken(
             f"the links of messages lead to {settings.public_url}, which only this machine opens; "
             f"people elsewhere read {', '.join(away)}",
-            "set CONTRAIL_CONTRAIL__PUBLIC_URL, or Airflow's [api] base_url, to the address that people open",
+            "set CONTRAIL_CORE__PUBLIC_URL, or Airflow's [api] base_url, to the address that people open",
         )
     return settings.public_url
 

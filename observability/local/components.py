@@ -39,7 +39,7 @@ MIGRATION = _airflow("db", "migrate")
 
 
 def components(settings: Settings) -> tuple[Component, ...]:
-    """The components for these knobs. Airflow's log servers stay off: they listen on every address."""
+    """The components for these options. Airflow's log servers stay off: they listen on every address."""
     web = settings.airflow
     return (
         Component("relay", _contrail("relay"), last=True),

@@ -1,4 +1,4 @@
-"""The environment of the platform's processes: the caller's, ``config/airflow.env`` and what follows from the knobs."""
+"""The environment of the platform's processes: the caller's, ``config/airflow.env`` and what the options imply."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = ["environment", "join", "read_env_file"]
 def environment(layout: Layout, settings: Settings) -> dict[str, str]:
     """The variables for every process of the platform; a variable that the caller has set is kept.
 
-    What must agree with the knobs and the layout (addresses, folders, keys) is set whatever the caller has.
+    What must agree with the options and the layout (addresses, folders, keys) is set whatever the caller has.
     """
     documented = read_env_file(repository() / "config" / "airflow.env")
     chosen = {**documented, **_offered(layout), **os.environ, **_bound(layout, settings)}
     ours = documented.keys() | _offered(layout).keys() | _bound(layout, settings).keys()
-    knobs = {name for name in chosen if name.startswith("CONTRAIL_") and "__" in name}
-    _remember(layout, {name: chosen[name] for name in sorted(ours | knobs)})
+    options = {name for name in chosen if name.startswith("CONTRAIL_") and "__" in name}
+    _remember(layout, {name: chosen[name] for name in sorted(ours | options)})
     return chosen
 
 
 def join(layout: Layout) -> None:
-    """See this platform's Airflow and knobs from this process, as its components do; a variable that is set is kept."""
+    """Give this process the variables of the platform's components; a variable that is set is kept."""
     try:
         known = json.loads(layout.environment.read_text("utf-8"))
     except (FileNotFoundError, ValueError):

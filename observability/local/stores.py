@@ -23,7 +23,7 @@ _REGION = "eu-central-1"
 
 @contextmanager
 def backing(store: str) -> Iterator[None]:
-    """Have ``store`` ready, and the knobs that lead to it in this process's environment.
+    """Have ``store`` ready, and the options that lead to it in this process's environment.
 
     Elasticsearch is the one at ``ES_URL``, CloudWatch the one at ``AWS_ENDPOINT_URL``; where these are not set,
     a node or moto runs for the length of the block. Raises :class:`PlatformError`.
@@ -42,7 +42,7 @@ def make_visible(settings: Settings) -> None:
         from observability.store.cluster import open_cluster
 
         cluster = open_cluster(settings)
-        cluster.send("POST", f"/*-{settings.contrail.environment}/_refresh?ignore_unavailable=true")
+        cluster.send("POST", f"/*-{settings.core.environment}/_refresh?ignore_unavailable=true")
         cluster.close()
 
 
@@ -108,4 +108,4 @@ def _cloudwatch() -> Iterator[None]:
 
 def _own_environment() -> dict[str, str]:
     """A deployment's name that no earlier demo used, so that the books are of this one alone."""
-    return {"CONTRAIL_CONTRAIL__ENVIRONMENT": f"demo{uuid.uuid4().hex[:8]}"}
+    return {"CONTRAIL_CORE__ENVIRONMENT": f"demo{uuid.uuid4().hex[:8]}"}

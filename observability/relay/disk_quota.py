@@ -30,7 +30,7 @@ _DAY_S = 86_400.0
 
 
 class DiskQuota:
-    """Keeps what ``registry`` holds for ``workers`` below ``limit_bytes``, and journals for ``keep_days`` at most."""
+    """Keeps what ``registry`` holds for ``workers`` below ``limit_bytes``, journals for ``retention_days``."""
 
     def __init__(  # noqa: PLR0913 - what it watches, and its limits
         self,
@@ -40,7 +40,7 @@ class DiskQuota:
         *,
         limit_bytes: int,
         journals: Path,
-        keep_days: int,
+        retention_days: int,
     ) -> None:
         self.held_bytes = 0
         self._registry = registry
@@ -48,7 +48,7 @@ class DiskQuota:
         self._workers = workers
         self._limit = limit_bytes
         self._journals = journals
-        self._keep_s = keep_days * _DAY_S
+        self._keep_s = retention_days * _DAY_S
         self._due = 0.0
         self._looked_through: set[str] = set()
 

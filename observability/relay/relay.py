@@ -88,16 +88,16 @@ class Relay:
                 Source(settings.journal_directory, journal_stream),
             ],
             self.workers,
-            history_s=86_400.0 * settings.relay.history_days,
+            history_s=86_400.0 * settings.relay.ignore_older_days,
         )
-        knobs = settings.relay
+        options = settings.relay
         self.bounds = DiskQuota(
             self.registry,
             self.spool,
             self.workers,
-            limit_bytes=knobs.spool_limit_bytes,
+            limit_bytes=options.spool_limit_bytes,
             journals=settings.journal_directory,
-            keep_days=settings.journal.keep_days,
+            retention_days=settings.journal.retention_days,
         )
         try:
             self.statsd = self._statsd() if statsd else None
@@ -240,14 +240,14 @@ class Relay:
         datasets: frozenset[str] | None = None,
         only: re.Pattern[bytes] | None = None,
     ) -> SinkWorker:
-        knobs = self.settings.relay
+        options = self.settings.relay
         return SinkWorker(
             name,
             ends,
             lambda: self.registry,
-            DeadLetters(self.home / "dead-letters", name, knobs.dead_letter_limit_bytes),
-            batch_bytes=knobs.batch_bytes,
-            poll_s=knobs.poll_ms / 1000,
+            DeadLetters(self.home / "dead-letters", name, options.dead_letter_limit_bytes),
+            batch_bytes=options.batch_bytes,
+            poll_s=options.poll_ms / 1000,
             datasets=datasets,
             only=only,
             aside=SetAside(self.home / "set-aside", name),
@@ -258,24 +258,24 @@ class Relay:
         return self.home / "checkpoints" / f"{name}.db"
 
     def _statsd(self) -> Statsd:
-        knobs = self.settings.relay
+        options = self.settings.relay
         journal = Journal(self.settings.journal_directory, max_file_bytes=self.settings.journal.max_file_bytes)
         return Statsd(
             journal,
-            knobs.statsd_host,
-            knobs.statsd_port,
+            options.statsd_host,
+            options.statsd_port,
             spool=self.home / "statsd",
-            interval_s=knobs.statsd_interval_s,
-            budget=knobs.series_budget,
+            interval_s=options.statsd_interval_s,
+            budget=options.series_budget,
             prefix=self.settings.statsd_prefix,
-            forward=knobs.statsd_forward,
+            forward=options.statsd_forward,
             socket_path=self.settings.statsd_socket_path,
-            environment=self.settings.contrail.environment,
+            environment=self.settings.core.environment,
             own=self._own_metrics,
         )
 
     def _own_metrics(self) -> list[tuple[str, str, float, dict[str, str]]]:
-        env, now = self.settings.contrail.environment, time.time()
+        env, now = self.settings.core.environment, time.time()
         out: list[tuple[str, str, float, dict[str, str]]] = [
             ("contrail.relay.rss_bytes", "gauge", self._process.memory_info().rss, {"env": env}),
             ("contrail.relay.up", "gauge", 0 if self._stopping.is_set() else 1, {"env": env}),

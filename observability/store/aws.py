@@ -93,9 +93,9 @@ def _is_of_aws(call: str, answer: dict[str, Any]) -> bool:
 
 def logs_client(settings: Settings) -> Any:
     """A client with the credentials of ``[cloudwatch]``. Raises ``CredentialsError`` or botocore's errors."""
-    knobs = settings.cloudwatch
+    options = settings.cloudwatch
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=4)
-    return aws_client("logs", knobs.connection_id, config, region=knobs.region, endpoint_url=knobs.endpoint_url)
+    return aws_client("logs", options.connection_id, config, region=options.region, endpoint_url=options.endpoint_url)
 
 
 def aws_client(service: str, connection_id: str, config: Config, *, region: str = "", endpoint_url: str = "") -> Any:
@@ -151,7 +151,7 @@ def _options(kwargs: dict[str, Any]) -> Config:
 
 def group_name(settings: Settings, dataset: str, environment: str = "") -> str:
     """The log group of a dataset: ``<prefix>/<environment>/<dataset>``."""
-    return f"{settings.cloudwatch.log_group_prefix}/{environment or settings.contrail.environment}/{dataset}"
+    return f"{settings.cloudwatch.log_group_prefix}/{environment or settings.core.environment}/{dataset}"
 
 
 def stream_name(source: str, group: str) -> str:

@@ -107,10 +107,10 @@ class Cluster:
 
 def open_cluster(settings: Settings) -> Cluster:
     """The cluster of ``[elasticsearch]``: its ``url``, else its Airflow Connection. Raises ``CredentialsError``."""
-    knobs = settings.elasticsearch
-    credentials = Credentials(url=knobs.url) if knobs.url else resolve(knobs.connection_id)
+    options = settings.elasticsearch
+    credentials = Credentials(url=options.url) if options.url else resolve(options.connection_id)
     return Cluster(
-        credentials, timeout_s=knobs.request_timeout_s, compat_with=knobs.compat_with, compress=knobs.compress
+        credentials, timeout_s=options.request_timeout_s, compat_with=options.compat_with, compress=options.compress
     )
 
 

@@ -233,7 +233,7 @@ class ElasticsearchStore:
 
 def open_store(settings: Settings) -> ElasticsearchStore:
     """The store of ``[elasticsearch]``."""
-    environment, prefix = settings.contrail.environment, settings.elasticsearch.index_prefix
+    environment, prefix = settings.core.environment, settings.elasticsearch.index_prefix
     return ElasticsearchStore(lambda: open_cluster(settings), environment, prefix)
 
 

@@ -102,7 +102,7 @@ def _bring_up_to_date(  # noqa: PLR0913 - each a fact of its own
         why = "somebody else's template made it; it stays as it is"
         if stream.name == mine:
             why = (
-                "somebody else's template made it, so that documents are refused; set another [contrail] environment,"
+                "somebody else's template made it, so that documents are refused; set another [core] environment,"
                 f" or give that template other patterns and POST /{stream.name}/_rollover"
             )
         (report.in_the_way if stream.name == mine else report.left_alone)[stream.name] = why

@@ -250,7 +250,7 @@ class Watcher:
     def _reconciler(self, api: AirflowApi) -> Reconciler:
         settings, rules = self._settings, self._rules
         return Reconciler(
-            api, settings.log_folder, lambda: rules.rules.thresholds, settings.contrail.environment,
+            api, settings.log_folder, lambda: rules.rules.thresholds, settings.core.environment,
             partial(scheduler_lines, settings),
         )  # fmt: skip
 
@@ -335,9 +335,7 @@ class Watcher:
 
     def _adopt_rules(self) -> None:
         rules = self._rules.rules
-        self._engine = IncidentEngine(
-            Notifier(rules, Links.of(self._settings, rules), self._settings.contrail.environment)
-        )
+        self._engine = IncidentEngine(Notifier(rules, Links.of(self._settings, rules), self._settings.core.environment))
 
     def _hire(self) -> None:
         rules = self._rules.rules

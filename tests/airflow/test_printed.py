@@ -46,9 +46,7 @@ class Printed:
     stores: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def lines(self, store, dataset):
-        settings = load_settings(
-            environ={"CONTRAIL_CONTRAIL__HOME": str(self.platform.layout.home), **self.stores[store]}
-        )
+        settings = load_settings(environ={"CONTRAIL_CORE__HOME": str(self.platform.layout.home), **self.stores[store]})
         opened = open_store(settings)
         try:
             return [
@@ -127,7 +125,7 @@ def repeated(tmp_path_factory, elasticsearch_url):
         "elasticsearch": {
             "CONTRAIL_STORE__BACKEND": "elasticsearch",
             "CONTRAIL_ELASTICSEARCH__URL": elasticsearch_url,
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": "printed",
+            "CONTRAIL_CORE__ENVIRONMENT": "printed",
         },
     }
     more = {**stores["elasticsearch"], "CONTRAIL_AIRFLOW__TASK_LOGS_TO_STDOUT": "True"}

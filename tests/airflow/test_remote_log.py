@@ -109,7 +109,7 @@ def test_a_relay_that_has_gone_silent_is_not_relied_on(home):
 
 
 def test_another_that_delivers_is_waited_for_no_longer_than_allowed(home, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_RELAY__CATCH_UP_S", "0.5")
+    monkeypatch.setenv("CONTRAIL_RELAY__FLUSH_TIMEOUT_S", "0.5")
     get_settings.cache_clear()
     with (get_settings().home / "relay.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -119,7 +119,7 @@ def test_another_that_delivers_is_waited_for_no_longer_than_allowed(home, monkey
 
 
 def test_a_store_that_is_down_holds_the_worker_no_longer_than_allowed(home, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_RELAY__CATCH_UP_S", "1")
+    monkeypatch.setenv("CONTRAIL_RELAY__FLUSH_TIMEOUT_S", "1")
     monkeypatch.setenv("CONTRAIL_RELAY__SINKS", "elasticsearch")
     monkeypatch.setenv("CONTRAIL_ELASTICSEARCH__URL", "http://127.0.0.1:9")
     monkeypatch.setenv("CONTRAIL_ELASTICSEARCH__CONNECTION_ID", "")
@@ -131,7 +131,7 @@ def test_a_store_that_is_down_holds_the_worker_no_longer_than_allowed(home, monk
 
 def test_a_worker_whose_store_is_away_is_held_for_less_and_less(home, monkeypatch):
     allowed, away = [], True
-    monkeypatch.setattr(flush, "catch_up", lambda _, limit_s: allowed.append(limit_s) or not away)
+    monkeypatch.setattr(flush, "flush_within", lambda _, limit_s: allowed.append(limit_s) or not away)
     for _ in range(5):
         ContrailLogIO().upload(PATH)
     away = False
@@ -150,7 +150,7 @@ def thread(monkeypatch):
 
 def test_the_ends_of_triggers_are_delivered_by_one_thread_that_nobody_waits_for(home, monkeypatch, thread):
     begun, go, callers = threading.Semaphore(0), threading.Event(), []
-    real = flush.catch_up
+    real = flush.flush_within
 
     def held(settings):
         callers.append(threading.current_thread().name)
@@ -158,7 +158,7 @@ def test_the_ends_of_triggers_are_delivered_by_one_thread_that_nobody_waits_for(
         assert go.wait(30)
         return real(settings)
 
-    monkeypatch.setattr(flush, "catch_up", held)
+    monkeypatch.setattr(flush, "flush_within", held)
     for number in range(50):
         ContrailLogIO().upload(f"{PATH}.trigger.{number}.log")
     assert begun.acquire(timeout=30)
@@ -172,7 +172,7 @@ def test_the_ends_of_triggers_are_delivered_by_one_thread_that_nobody_waits_for(
 
 def test_what_a_sink_did_not_take_from_the_triggerer_is_tried_again_unasked(home, monkeypatch, thread):
     answers = iter([False, False, True])
-    monkeypatch.setattr(flush, "catch_up", lambda _settings: next(answers))
+    monkeypatch.setattr(flush, "flush_within", lambda _settings: next(answers))
     ContrailLogIO().upload(f"{PATH}.trigger.1.log")
     assert thread._done.wait(30)
     assert next(answers, "all were asked for") == "all were asked for"

@@ -21,8 +21,8 @@ NOW = datetime.now(timezone.utc).timestamp()
 @pytest.fixture
 def store(tmp_path):
     """A store with a run of two tasks, one of which failed, and the metrics of all but the failed one."""
-    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
-    sink, when = open_sink(knobs), datetime.fromtimestamp(NOW - 60, timezone.utc)
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
+    sink, when = open_sink(options), datetime.fromtimestamp(NOW - 60, timezone.utc)
 
     def who(task=None):
         return Identity(dag_id="d", run_id="r", task_id=task, try_number=1 if task else None)
@@ -43,7 +43,7 @@ def store(tmp_path):
     ):
         encoded = [orjson.dumps({"host.name": "h", **document}) for document in documents]
         sink.send(Batch(dataset, "journal", "journal", [name.encode() for name in ids], encoded))
-    opened = open_store(knobs)
+    opened = open_store(options)
     yield opened
     opened.close()
     sink.close()

@@ -40,7 +40,7 @@ def test_a_target_that_is_none_is_refused():
 
 @pytest.mark.airflow
 def test_every_panel_of_the_embedded_store_shows_the_demo_or_says_why_not(demo):
-    settings = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(demo.home)})
+    settings = load_settings(environ={"CONTRAIL_CORE__HOME": str(demo.home)})
     store = open_store(settings)
     until = datetime.now(timezone.utc) + timedelta(minutes=1)
 
@@ -63,7 +63,7 @@ def test_verify_lists_quiet_panels_by_name_and_reason(demo):
 
 
 def test_verify_of_an_empty_store_names_every_panel_and_who_should_have_sent(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_CORE__HOME", str(tmp_path))
     monkeypatch.setenv("CONTRAIL_RELAY__LOG_FOLDER", str(tmp_path / "logs"))
     assert Relay(load_settings(), statsd=False).run(once=True)
     answer = subprocess.run([*CONTRAIL, "verify", "--json"], capture_output=True, text=True, timeout=60, check=False)

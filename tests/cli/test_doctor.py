@@ -97,7 +97,7 @@ class Chain:
         self.airflow = airflow
         self.environ = {
             "CONTRAIL_HOME": str(home),
-            "CONTRAIL_CONTRAIL__HOME": str(home),
+            "CONTRAIL_CORE__HOME": str(home),
             "CONTRAIL_WATCH__API_URL": airflow.url,
             "CONTRAIL_STATSD__ENABLED": "false",
             "CONTRAIL_RELAY__LOG_FOLDER": str(home / "logs"),
@@ -250,7 +250,7 @@ def refuse_a_question(chain):
 
 
 def make_kibana_ill(chain):
-    chain.environ["CONTRAIL_CONTRAIL__KIBANA_URL"] = chain.airflow.url
+    chain.environ["CONTRAIL_CORE__KIBANA_URL"] = chain.airflow.url
     chain.airflow.answers["*"] = 500
 
 

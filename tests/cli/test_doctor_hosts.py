@@ -30,7 +30,7 @@ def settings(tmp_path):
     now = datetime.now(timezone.utc).isoformat()
     log.write_text(json.dumps({"timestamp": now, "level": "info", "event": "ready"}) + "\n")
     environ = clean_environment(
-        CONTRAIL_CONTRAIL__HOME=str(tmp_path), CONTRAIL_RELAY__STATSD_PORT="0", CONTRAIL_RELAY__STATSD_INTERVAL_S="0.2",
+        CONTRAIL_CORE__HOME=str(tmp_path), CONTRAIL_RELAY__STATSD_PORT="0", CONTRAIL_RELAY__STATSD_INTERVAL_S="0.2",
         CONTRAIL_RELAY__LOG_FOLDER=str(tmp_path / "logs"),
     )  # fmt: skip
     relay = subprocess.Popen([sys.executable, "-c", _AS_HOST], env=environ)

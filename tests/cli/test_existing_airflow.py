@@ -28,7 +28,7 @@ def theirs(monkeypatch, tmp_path):
     """The settings of a newcomer who has followed docs/existing-airflow.md, with nothing running yet."""
     monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path / "contrail"))
     return load_settings(
-        environ={"CONTRAIL_WATCH__API_URL": "http://127.0.0.1:1", "CONTRAIL_CONTRAIL__HOME": str(tmp_path / "contrail")}
+        environ={"CONTRAIL_WATCH__API_URL": "http://127.0.0.1:1", "CONTRAIL_CORE__HOME": str(tmp_path / "contrail")}
     )
 
 
@@ -41,13 +41,13 @@ def test_no_link_sends_a_newcomer_to_a_command_of_our_own_platform(theirs):
     assert wrong == {}
 
 
-def test_an_api_server_elsewhere_is_named_by_its_knob(theirs):
+def test_an_api_server_elsewhere_is_named_by_its_option(theirs):
     assert "CONTRAIL_WATCH__API_URL" in advice(theirs)["api-server"]
 
 
 def test_our_own_platform_is_still_started_by_its_command(monkeypatch, tmp_path):
     monkeypatch.delenv("AIRFLOW_HOME", raising=False)
-    settings = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
+    settings = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
     (tmp_path / "keys").mkdir()
     assert "contrail up" in advice(settings)["relay"]
 

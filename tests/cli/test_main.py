@@ -41,7 +41,7 @@ def test_every_command_of_the_table_exists(name):
     assert callable(getattr(import_module(f"observability.cli.{module}"), attribute))
 
 
-def test_a_wrong_knob_is_one_line_that_names_it(tmp_path):
+def test_a_wrong_option_is_one_line_that_names_it(tmp_path):
     said = contrail("status", CONTRAIL_HOME=str(tmp_path), CONTRAIL_RELAY__SINKZ="x")
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr == "contrail: unknown variable CONTRAIL_RELAY__SINKZ; did you mean 'CONTRAIL_RELAY__SINKS'?\n"

@@ -14,7 +14,7 @@ from observability.store import Query, open_store
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_CORE__HOME", str(tmp_path))
     get_settings.cache_clear()
     sink = EmbeddedSink(tmp_path / "store.db")
     for run, task, events in (

@@ -22,7 +22,7 @@ def carried(home, target, environ):
     """The settings of a deployment into whose sink everything below ``home`` has been carried."""
     settings = load_settings(
         environ={
-            "CONTRAIL_CONTRAIL__HOME": str(target),
+            "CONTRAIL_CORE__HOME": str(target),
             "CONTRAIL_JOURNAL__DIRECTORY": str(home / "journal"),
             "CONTRAIL_RELAY__LOG_FOLDER": str(home / "airflow" / "logs"),
             **environ,

@@ -267,9 +267,9 @@ def test_cloudwatch_takes_every_alarm_of_the_template(moto_url, aws_environ):
 
 def at_once(settings):
     """Clients that do not try again: moto answers a call that it does not know with 500."""
-    knobs = settings.cloudwatch
+    options = settings.cloudwatch
     config = Config(retries={"total_max_attempts": 1})
-    return partial(boto3.client, region_name=knobs.region, endpoint_url=knobs.endpoint_url, config=config)
+    return partial(boto3.client, region_name=options.region, endpoint_url=options.endpoint_url, config=config)
 
 
 @pytest.mark.aws
@@ -326,7 +326,7 @@ def test_whichever_call_of_an_installation_fails_the_next_one_finishes_it(settin
     failing, failed = 0, True
     while failed:
         failing += 1
-        environment = f"{settings.contrail.environment}-{lost}-{failing}".lower()
+        environment = f"{settings.core.environment}-{lost}-{failing}".lower()
         where = replace(account_of(settings, Names(), region), environment=environment)
         clients = FailingOnce(client, failing, lost=lost)
         try:
@@ -368,7 +368,7 @@ _PUT_AT_ONCE = 500
 
 def emf(settings, client):
     """The metrics in the log events that arrived: (name, dimensions) of each directive, as CloudWatch reads EMF."""
-    group = f"{settings.cloudwatch.log_group_prefix}/{settings.contrail.environment}/airflow.statsd"
+    group = f"{settings.cloudwatch.log_group_prefix}/{settings.core.environment}/airflow.statsd"
     for page in client("logs").get_paginator("filter_log_events").paginate(logGroupName=group):
         for event in page["events"]:
             document = json.loads(event["message"])
@@ -388,7 +388,7 @@ def received(home, folder, aws_environ):
         aws_environ
         | {
             "CONTRAIL_RELAY__SINKS": "cloudwatch",
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": "dev",  # that of the demo and the drills, which stands in their documents
+            "CONTRAIL_CORE__ENVIRONMENT": "dev",  # that of the demo and the drills, which stands in their documents
             "CONTRAIL_CLOUDWATCH__LOG_GROUP_PREFIX": f"/c{uuid.uuid4().hex[:6]}",
             "CONTRAIL_CLOUDWATCH__NAMESPACE": f"Contrail{uuid.uuid4().hex[:6]}",
         }

@@ -278,8 +278,8 @@ def test_a_value_has_the_unit_of_its_limit():
 def test_runbooks_are_addresses_where_the_setting_names_one(tmp_path):
     settings = load_settings(
         environ={
-            "CONTRAIL_CONTRAIL__HOME": str(tmp_path),
-            "CONTRAIL_CONTRAIL__RUNBOOK_URL": "https://books.example/run/",
+            "CONTRAIL_CORE__HOME": str(tmp_path),
+            "CONTRAIL_CORE__RUNBOOK_URL": "https://books.example/run/",
         }
     )
 
@@ -384,7 +384,7 @@ def test_an_object_that_kibana_does_not_import_is_named(kibana, monkeypatch):
         install(kibana, Names())
 
 
-def test_a_kibana_that_is_not_there_is_said_with_the_knob():
+def test_a_kibana_that_is_not_there_is_said_with_the_option():
     client = Kibana(Credentials(url="http://127.0.0.1:9"))
 
     with pytest.raises(InstallError, match=r"is \[contrail\] kibana_url right"):
@@ -392,16 +392,16 @@ def test_a_kibana_that_is_not_there_is_said_with_the_knob():
     client.close()
 
 
-def test_without_an_address_the_knob_is_named(tmp_path):
-    settings = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
+def test_without_an_address_the_option_is_named(tmp_path):
+    settings = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
 
     with pytest.raises(SettingsError, match=r"set \[contrail\] kibana_url"):
         open_kibana(settings)
 
 
 def test_the_command_says_what_changed_and_then_that_nothing_did(server, monkeypatch, tmp_path):
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path))
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__KIBANA_URL", server.url)
+    monkeypatch.setenv("CONTRAIL_CORE__HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_CORE__KIBANA_URL", server.url)
     get_settings.cache_clear()
 
     first = CliRunner().invoke(app, ["install", "kibana"])
@@ -415,11 +415,11 @@ def test_the_command_says_what_changed_and_then_that_nothing_did(server, monkeyp
 
 
 def test_the_command_fails_with_one_line_where_there_is_no_kibana(monkeypatch, tmp_path):
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_CORE__HOME", str(tmp_path))
     get_settings.cache_clear()
 
     answer = CliRunner().invoke(app, ["install", "kibana"])
     get_settings.cache_clear()
 
     assert isinstance(answer.exception, SettingsError)
-    assert str(answer.exception).startswith("no Kibana is named; set [contrail] kibana_url")
+    assert str(answer.exception).startswith("no Kibana is named; set [core] kibana_url")

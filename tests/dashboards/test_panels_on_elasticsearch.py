@@ -40,11 +40,11 @@ def deployment(home, folder, url):
         "CONTRAIL_RELAY__SINKS": "elasticsearch",
         "CONTRAIL_STORE__BACKEND": "elasticsearch",
         "CONTRAIL_ELASTICSEARCH__URL": url,
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"d{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_CORE__ENVIRONMENT": f"d{uuid.uuid4().hex[:10]}",
     }
     settings = carried(home, folder, environ)
     cluster = open_cluster(settings)
-    environment = settings.contrail.environment
+    environment = settings.core.environment
     cluster.send("POST", f"/*-{environment}/_refresh")
     return cluster, environment
 

@@ -38,7 +38,7 @@ def test_a_variable_of_the_caller_wins_over_the_documented_one(layout, monkeypat
     assert environment(layout, load_settings())["AIRFLOW__CORE__LOAD_EXAMPLES"] == "True"
 
 
-def test_the_knobs_and_the_layout_win_over_a_variable_of_the_caller(layout, monkeypatch):
+def test_the_options_and_the_layout_win_over_a_variable_of_the_caller(layout, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", "/elsewhere")
     settings = load_settings(environ={"CONTRAIL_AIRFLOW__DAGS_FOLDER": "/dags", "CONTRAIL_AIRFLOW__PORT": "1234"})
     given = environment(layout, settings)

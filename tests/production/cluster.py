@@ -112,12 +112,12 @@ class Cluster:
             "CONTRAIL_STORE__BACKEND": "elasticsearch",
             "CONTRAIL_ELASTICSEARCH__URL": elasticsearch,
             "CONTRAIL_ELASTICSEARCH__CONNECTION_ID": "",
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": f"topology{self.port}",
+            "CONTRAIL_CORE__ENVIRONMENT": f"topology{self.port}",
             "CONTRAIL_RELAY__STATSD_INTERVAL_S": "2",
             "CONTRAIL_WATCH__API_URL": address,
             "CONTRAIL_WATCH__LEDGER_URL": "postgresql+psycopg2://" + url.format(**ledger),
             "CONTRAIL_WATCH__RECONCILE_S": "2",
-            "CONTRAIL_WATCH__ROUTES": str(ROOT / "config" / "alerts.yaml"),
+            "CONTRAIL_WATCH__RULES_FILE": str(ROOT / "config" / "alerts.yaml"),
         }
 
     def home(self, host):

@@ -128,10 +128,10 @@ def test_the_keys_of_others_are_mounted_by_nobody():
     assert {f"keys-{name}" for name in folders if name != "all"} == set(mounted)
 
 
-def test_every_knob_that_the_file_sets_is_one():
+def test_every_option_that_the_file_sets_is_one():
     for name in ("relay", "watcher", "elk-setup", "kibana-setup"):
         found = load_settings(environ=environment(name))
-        assert found.contrail.environment == "prod"
+        assert found.core.environment == "prod"
         assert found.relay.sinks == ("elasticsearch",)
 
 

@@ -91,7 +91,7 @@ def test_the_image_is_the_same_everywhere_and_the_one_of_compose():
     assert f":-{images.pop()}}}" in compose
 
 
-def test_settings_of_the_config_map_are_knobs_and_airflow_options():
+def test_settings_of_the_config_map_are_options_and_airflow_options():
     from airflow.configuration import conf
 
     from observability.settings import load_settings

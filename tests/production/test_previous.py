@@ -58,7 +58,7 @@ def home(tmp_path):
 def environment(home):
     return clean_environment(
         CONTRAIL_HOME=str(home), CONTRAIL_RELAY__LOG_FOLDER=str(home / "logs"), CONTRAIL_STATSD__ENABLED="false",
-        CONTRAIL_JOURNAL__KEEP_DAYS="36500",
+        CONTRAIL_JOURNAL__RETENTION_DAYS="36500",
     )  # fmt: skip
 
 

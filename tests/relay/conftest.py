@@ -56,7 +56,7 @@ def settings(tmp_path, logs, monkeypatch):
     """Settings of a relay over ``logs`` with the embedded store, in this test's folders."""
     home = tmp_path / "home"
     environ = {
-        "CONTRAIL_CONTRAIL__HOME": str(home),
+        "CONTRAIL_CORE__HOME": str(home),
         "CONTRAIL_RELAY__LOG_FOLDER": str(logs.root),
         "CONTRAIL_RELAY__STATSD_PORT": "0",
         "CONTRAIL_RELAY__POLL_MS": "10",

@@ -91,7 +91,7 @@ def test_while_a_sink_takes_nothing_its_lag_grows_and_it_is_named_until_it_is_ov
         "CONTRAIL_RELAY__SINKS": "elasticsearch,embedded",
         "CONTRAIL_RELAY__STATSD_INTERVAL_S": "1",
         "CONTRAIL_ELASTICSEARCH__REQUEST_TIMEOUT_S": "1",
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"a{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_CORE__ENVIRONMENT": f"a{uuid.uuid4().hex[:10]}",
     }
     faults = iter(lambda: fault if away.is_set() else None, "never")
     with FaultProxy(cluster.url, faults, choose=lambda _: True) as proxy:

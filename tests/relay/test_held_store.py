@@ -45,8 +45,8 @@ def write(logs, run):
 def held(tmp_path):
     """Settings of a real relay that stands still in the middle of a transaction, after one that was committed."""
     environ = clean_environment(
-        CONTRAIL_CONTRAIL__HOME=str(tmp_path / "home"), CONTRAIL_RELAY__LOG_FOLDER=str(tmp_path / "logs"),
-        CONTRAIL_RELAY__STATSD_PORT="0", CONTRAIL_RELAY__CATCH_UP_S="1",
+        CONTRAIL_CORE__HOME=str(tmp_path / "home"), CONTRAIL_RELAY__LOG_FOLDER=str(tmp_path / "logs"),
+        CONTRAIL_RELAY__STATSD_PORT="0", CONTRAIL_RELAY__FLUSH_TIMEOUT_S="1",
     )  # fmt: skip
     settings = load_settings(environ=environ)
     write(tmp_path / "logs", "first")
@@ -82,7 +82,7 @@ def test_readers_read_writers_are_refused_and_the_relay_goes_on_where_it_was(hel
         Relay(settings, statsd=False)
     monkeypatch.setattr(end_of_task, "_FRESH_S", 0.0)  # as a quarter of a minute later
     began = time.monotonic()
-    assert end_of_task.catch_up(settings) is False
+    assert end_of_task.flush_within(settings) is False
     assert time.monotonic() - began < 30  # 1 s is allowed; a busy machine
     os.kill(relay.pid, signal.SIGCONT)
     wait_until(lambda: lines(settings) == 2, within=60)

@@ -32,8 +32,8 @@ def line(seconds, event):
 )
 def settings(request, tmp_path, monkeypatch):
     environ = {
-        "CONTRAIL_CONTRAIL__HOME": str(tmp_path / "home"),
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"o{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_CORE__HOME": str(tmp_path / "home"),
+        "CONTRAIL_CORE__ENVIRONMENT": f"o{uuid.uuid4().hex[:10]}",
         "CONTRAIL_RELAY__LOG_FOLDER": str(tmp_path / "logs"),
         "CONTRAIL_RELAY__SINKS": request.param,
         "CONTRAIL_RELAY__BATCH_BYTES": "65536",
@@ -64,7 +64,7 @@ def carried(settings):
         from observability.store.cluster import open_cluster
 
         with closing(open_cluster(settings)) as cluster:
-            cluster.send("POST", f"/*-{settings.contrail.environment}/_refresh")
+            cluster.send("POST", f"/*-{settings.core.environment}/_refresh")
     with closing(open_store(settings)) as store:
         return [one["event"] for one in store.documents(Query("airflow.task", where=ATTEMPT))]
 

@@ -401,7 +401,7 @@ def test_what_is_history_by_the_setting_is_left_out_and_is_no_loss(settings, log
     os.utime(old, (time.time() - 40 * 86_400,) * 2)
     logs.write(line("new"))
     take_losses()
-    some = replace(settings, relay=replace(settings.relay, history_days=30))
+    some = replace(settings, relay=replace(settings.relay, ignore_older_days=30))
     assert Relay(some, statsd=False).run(once=True, patience_s=20)
     assert [path for path, _ in stored(settings.store_path)] == [TASK]
     assert take_losses() == {}
@@ -415,7 +415,7 @@ def test_an_old_log_that_was_begun_is_carried_to_its_end(settings, logs):
     logs.write(line("left", 1), TASK.replace("load", "old"))
     os.utime(path, (time.time() - 90 * 86_400,) * 2)
     shutil.rmtree(settings.home / "spool", ignore_errors=True)  # as where hard links fail
-    some = replace(settings, relay=replace(settings.relay, history_days=30))
+    some = replace(settings, relay=replace(settings.relay, ignore_older_days=30))
     Relay(some, statsd=False).run(once=True)
     assert len(stored(settings.store_path)) == 2
 

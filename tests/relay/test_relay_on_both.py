@@ -50,8 +50,8 @@ class Deployment:
     def __init__(self, folder, elasticsearch, moto_url, proxies):
         self.logs, self.home = folder / "logs", folder / "home"
         self.environ = {
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": f"b{uuid.uuid4().hex[:10]}",
-            "CONTRAIL_CONTRAIL__HOME": str(self.home),
+            "CONTRAIL_CORE__ENVIRONMENT": f"b{uuid.uuid4().hex[:10]}",
+            "CONTRAIL_CORE__HOME": str(self.home),
             "CONTRAIL_RELAY__LOG_FOLDER": str(self.logs),
             "CONTRAIL_RELAY__SINKS": "elasticsearch,cloudwatch,embedded",
             "CONTRAIL_RELAY__BATCH_BYTES": "65536",
@@ -85,7 +85,7 @@ class Deployment:
         return getattr(self, f"_{sink}")()
 
     def _elasticsearch(self):
-        stream = f"logs-airflow.task-{self.settings.contrail.environment}"
+        stream = f"logs-airflow.task-{self.settings.core.environment}"
         self._cluster.send("POST", f"/{stream}/_refresh?ignore_unavailable=true")
         held, after = {name: [] for name in NAMES}, None
         while True:

@@ -81,7 +81,7 @@ def test_killed_relays_and_a_harmful_network_lose_double_and_disorder_nothing(se
             "CONTRAIL_RELAY__SINKS": "elasticsearch",
             "CONTRAIL_RELAY__BATCH_BYTES": "65536",
             "CONTRAIL_ELASTICSEARCH__URL": proxy.url,
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": environment,
+            "CONTRAIL_CORE__ENVIRONMENT": environment,
         }
         step = lines // (kills + 1)
         for number in range(kills):

@@ -26,7 +26,7 @@ def settings(moto_url, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     made = load_settings(
         environ={
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": f"r{uuid.uuid4().hex[:10]}",
+            "CONTRAIL_CORE__ENVIRONMENT": f"r{uuid.uuid4().hex[:10]}",
             "CONTRAIL_CLOUDWATCH__CONNECTION_ID": "",
             "CONTRAIL_CLOUDWATCH__REGION": "eu-central-1",
             "CONTRAIL_CLOUDWATCH__ENDPOINT_URL": moto_url,

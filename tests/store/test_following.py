@@ -185,7 +185,7 @@ def test_a_rollover_loses_nothing_and_what_is_sent_again_after_it_comes_once(set
     fill(settings, lines(dag, 1, [0, 1]))
     reader = following(dag)
     reader.took(2)
-    stream = f"logs-airflow.task-{settings.contrail.environment}"
+    stream = f"logs-airflow.task-{settings.core.environment}"
     assert cluster.ask("POST", f"/{stream}/_rollover", None)["rolled_over"]
     fill(settings, lines(dag, 1, [0, 1]), lines(dag, 2, [-HOUR, 3]))
     assert reader.took(4) == ["1.0", "1.1", "2.0", "2.1"]

@@ -72,7 +72,7 @@ def test_every_name_on_the_cluster_begins_with_the_prefix_and_the_store_reads_it
 @pytest.mark.elasticsearch
 def test_the_panels_of_kibana_ask_the_streams_with_the_prefix(prefixed):
     settings, cluster, _ = prefixed
-    prefix, environment = settings.elasticsearch.index_prefix, settings.contrail.environment
+    prefix, environment = settings.elasticsearch.index_prefix, settings.core.environment
 
     def shown(prefix):
         until = NOW + timedelta(hours=1)
@@ -86,7 +86,7 @@ def test_the_panels_of_kibana_ask_the_streams_with_the_prefix(prefixed):
 @pytest.mark.elasticsearch
 def test_two_contrails_with_prefixes_of_their_own_are_in_nobodys_way(prefixed):
     settings, cluster, _ = prefixed
-    environment = settings.contrail.environment
+    environment = settings.core.environment
 
     other = install(cluster, environment=environment, prefix=f"beta{uuid.uuid4().hex[:8]}-")
     plain = install(cluster, environment=environment)

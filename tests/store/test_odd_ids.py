@@ -40,7 +40,7 @@ def environ(request, tmp_path_factory):
         environ = request.getfixturevalue("aws_environ") | {"CONTRAIL_STORE__BACKEND": "cloudwatch"}
     folder = tmp_path_factory.mktemp("odd")
     environ |= {
-        "CONTRAIL_CONTRAIL__HOME": environ.get("CONTRAIL_CONTRAIL__HOME", str(folder / "home")),
+        "CONTRAIL_CORE__HOME": environ.get("CONTRAIL_CORE__HOME", str(folder / "home")),
         "CONTRAIL_RELAY__LOG_FOLDER": str(folder / "logs"),
         "CONTRAIL_RELAY__SINKS": request.param,
     }

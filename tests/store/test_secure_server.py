@@ -48,8 +48,8 @@ def connect(node, environment, tmp_path, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_ELASTICSEARCH_DEFAULT", json.dumps(connection | named | {"extra": extra}))
         return load_settings(
             environ={
-                "CONTRAIL_CONTRAIL__HOME": str(tmp_path),
-                "CONTRAIL_CONTRAIL__ENVIRONMENT": environment,
+                "CONTRAIL_CORE__HOME": str(tmp_path),
+                "CONTRAIL_CORE__ENVIRONMENT": environment,
                 "CONTRAIL_STORE__BACKEND": "elasticsearch",
             }
         )

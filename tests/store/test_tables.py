@@ -161,7 +161,7 @@ def test_a_dataset_that_nothing_was_sent_to_is_an_empty_table(table):
 
 
 def test_log_lines_are_counted_too(tmp_path):
-    settings = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
+    settings = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
     lines = [b'{"airflow.dag_id":"a","@timestamp":"%b","level":"error","event":"x"}' % at(n).encode() for n in range(3)]
     fill(settings, Batch("airflow.task", "a.log", "a.log", [b"a-0", b"a-1", b"a-2"], lines))
     store = open_store(settings)

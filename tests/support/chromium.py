@@ -29,11 +29,11 @@ PATIENCE_S = 30
 def api_server(home, **more):
     """An API server on the platform at ``home``, with ``more`` in its environment: its address."""
     layout, port = Layout(home), any_port(socket.SOCK_STREAM)
-    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(home), "CONTRAIL_AIRFLOW__PORT": str(port)})
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(home), "CONTRAIL_AIRFLOW__PORT": str(port)})
     command = [sys.executable, "-m", "airflow", "api-server", "--host", "127.0.0.1", "--workers", "1"]
     with (home / "browser.log").open("w") as log:
         server = subprocess.Popen(
-            [*command, "--port", str(port)], env=environment(layout, knobs) | more, stdout=log, stderr=log
+            [*command, "--port", str(port)], env=environment(layout, options) | more, stdout=log, stderr=log
         )
     url = f"http://127.0.0.1:{port}"
     try:

@@ -29,7 +29,7 @@ def aws_environ(moto_url):
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         patch.delenv("AWS_PROFILE", raising=False)
         yield {
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": f"s{uuid.uuid4().hex[:10]}",
+            "CONTRAIL_CORE__ENVIRONMENT": f"s{uuid.uuid4().hex[:10]}",
             "CONTRAIL_CLOUDWATCH__CONNECTION_ID": "",
             "CONTRAIL_CLOUDWATCH__REGION": "eu-central-1",
             "CONTRAIL_CLOUDWATCH__ENDPOINT_URL": moto_url,

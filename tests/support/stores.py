@@ -27,7 +27,7 @@ def journal(dataset, facts):
 
 
 def embedded(tmp_path_factory):
-    return {"CONTRAIL_CONTRAIL__HOME": str(tmp_path_factory.mktemp("store")), "CONTRAIL_STORE__BACKEND": "embedded"}
+    return {"CONTRAIL_CORE__HOME": str(tmp_path_factory.mktemp("store")), "CONTRAIL_STORE__BACKEND": "embedded"}
 
 
 def elasticsearch(url, *, index_prefix=""):
@@ -36,7 +36,7 @@ def elasticsearch(url, *, index_prefix=""):
 
     environ = {
         "CONTRAIL_ELASTICSEARCH__URL": url,
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"s{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_CORE__ENVIRONMENT": f"s{uuid.uuid4().hex[:10]}",
         "CONTRAIL_ELASTICSEARCH__INDEX_PREFIX": index_prefix,
         "CONTRAIL_STORE__BACKEND": "elasticsearch",
     }
@@ -53,5 +53,5 @@ def fill(settings, *batches):
         from observability.store.cluster import open_cluster
 
         cluster = open_cluster(settings)
-        cluster.send("POST", f"/*-{settings.contrail.environment}/_refresh")
+        cluster.send("POST", f"/*-{settings.core.environment}/_refresh")
         cluster.close()

@@ -155,7 +155,7 @@ def picture(driver, page, path):
 def terminal(ledger_url, home, incident_id):
     """The output of ``contrail alerts show``."""
     given = {**os.environ, "CONTRAIL_HOME": home, "CONTRAIL_WATCH__LEDGER_URL": ledger_url,
-             "CONTRAIL_WATCH__ROUTES": f"{home}/rules.yaml", "CONTRAIL_CONTRAIL__ENVIRONMENT": "prod"}  # fmt: skip
+             "CONTRAIL_WATCH__RULES_FILE": f"{home}/rules.yaml", "CONTRAIL_CORE__ENVIRONMENT": "prod"}  # fmt: skip
     command = [sys.executable, "-m", "observability.cli", "alerts", "show", incident_id]
     return subprocess.run(command, env=given, capture_output=True, text=True, check=True).stdout
 

@@ -24,7 +24,7 @@ from observability.watch.rules.in_force import keep_rules
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
-    monkeypatch.setenv("CONTRAIL_WATCH__ROUTES", "")
+    monkeypatch.setenv("CONTRAIL_WATCH__RULES_FILE", "")
     get_settings.cache_clear()
     yield tmp_path
     get_settings.cache_clear()

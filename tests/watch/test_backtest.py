@@ -163,7 +163,7 @@ def test_everything_that_was_planted_in_many_dags_is_found():
 def asked(tmp_path, monkeypatch):
     get_settings.cache_clear()
     monkeypatch.setenv("CONTRAIL_WATCH__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
-    monkeypatch.setenv("CONTRAIL_WATCH__ROUTES", str(tmp_path / "alerts.yaml"))
+    monkeypatch.setenv("CONTRAIL_WATCH__RULES_FILE", str(tmp_path / "alerts.yaml"))
     (tmp_path / "alerts.yaml").write_text(RULES.format(deadline="", more=""))
     (tmp_path / "new.yaml").write_text(
         RULES.format(deadline="{name: soon, dag: load, run_finishes_within: 10m, warn: 1}", more="")

@@ -69,7 +69,7 @@ def test_each_failure_is_told_once_with_its_cause_and_what_recovers_is_not(tmp_p
             "CONTRAIL_WATCH__API_URL": str(airflow._http.base_url).removesuffix("/api/v2/"),
             "CONTRAIL_RELAY__LOG_FOLDER": str(tmp_path / "airflow" / "logs"),
             "CONTRAIL_WATCH__LEDGER_URL": f"sqlite:///{tmp_path / 'anywhere' / 'ledger.db'}",
-            "CONTRAIL_WATCH__ROUTES": str(tmp_path / "routes.yaml"),
+            "CONTRAIL_WATCH__RULES_FILE": str(tmp_path / "routes.yaml"),
             "CONTRAIL_WATCH__RECONCILE_S": "3",
         }
 

@@ -109,13 +109,13 @@ def test_what_airflow_says_of_the_pod_itself_is_enough(reason, cause):
 
 
 def test_the_lines_come_from_the_store_that_the_schedulers_relay_fills(tmp_path):
-    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
-    assert scheduler_lines(knobs, NOW) is None  # there is no store yet
-    sink = open_sink(knobs)
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
+    assert scheduler_lines(options, NOW) is None  # there is no store yet
+    sink = open_sink(options)
     about = {"airflow.component": "scheduler", "level": "warning", "event": ended(reason="OOMKilled")}
     for number, at in enumerate((NOW - 3600, NOW + 1)):
         line = {**about, "@timestamp": datetime.fromtimestamp(at, timezone.utc).isoformat()}
         key = f"s-{number}"
         sink.send(Batch("airflow.component", key, key, [key.encode()], [orjson.dumps(line)]))
     sink.close()
-    assert scheduler_lines(knobs, NOW) == [about["event"]]
+    assert scheduler_lines(options, NOW) == [about["event"]]

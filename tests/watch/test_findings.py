@@ -50,7 +50,7 @@ SCHEDULER = Identity(component="scheduler")
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_CORE__HOME", str(tmp_path))
     monkeypatch.setattr(emit, "_seen", OrderedDict())
     for cached in (get_settings, emit.journal):
         cached.cache_clear()

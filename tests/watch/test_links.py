@@ -16,7 +16,7 @@ RULES = "channels: {a: {type: %s}}\nreceivers: {r: {channels: [a]}}\nroutes: [{r
 def settings(monkeypatch, tmp_path, channel, **environ):
     rules = tmp_path / "alerts.yaml"
     rules.write_text(RULES % channel)
-    monkeypatch.setenv("CONTRAIL_WATCH__ROUTES", str(rules))
+    monkeypatch.setenv("CONTRAIL_WATCH__RULES_FILE", str(rules))
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     return load_settings()
@@ -24,7 +24,7 @@ def settings(monkeypatch, tmp_path, channel, **environ):
 
 @pytest.mark.parametrize(
     "named",
-    [{}, {"AIRFLOW__API__BASE_URL": "http://localhost:8080"}, {"CONTRAIL_CONTRAIL__PUBLIC_URL": "http://[::1]:80"}],
+    [{}, {"AIRFLOW__API__BASE_URL": "http://localhost:8080"}, {"CONTRAIL_CORE__PUBLIC_URL": "http://[::1]:80"}],
 )
 def test_the_doctor_says_that_people_elsewhere_would_be_sent_to_this_machine(monkeypatch, tmp_path, named):
     with pytest.raises(Broken, match="only this machine opens; people elsewhere read a"):

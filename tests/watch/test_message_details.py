@@ -223,11 +223,11 @@ def test_cloudwatch_is_asked_in_its_region_and_group():
 def test_the_links_that_the_settings_allow_for(env, region, tmp_path):
     settings = load_settings(
         environ={
-            "CONTRAIL_CONTRAIL__HOME": str(tmp_path),
+            "CONTRAIL_CORE__HOME": str(tmp_path),
             "CONTRAIL_CLOUDWATCH__REGION": "eu-west-1",
-            "CONTRAIL_CONTRAIL__PUBLIC_URL": "http://a/",
-            "CONTRAIL_CONTRAIL__KIBANA_URL": "http://k/",
-            "CONTRAIL_CONTRAIL__RUNBOOK_URL": "https://r",
+            "CONTRAIL_CORE__PUBLIC_URL": "http://a/",
+            "CONTRAIL_CORE__KIBANA_URL": "http://k/",
+            "CONTRAIL_CORE__RUNBOOK_URL": "https://r",
             **env,
         }
     )

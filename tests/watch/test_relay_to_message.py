@@ -51,9 +51,9 @@ class Hosts:
         (home / "logs").mkdir(parents=True, exist_ok=True)
         return clean_environment(
             CONTRAIL_HOME=str(home), CONTRAIL_STORE__PATH=str(self.folder / "store.db"),
-            CONTRAIL_CONTRAIL__ENVIRONMENT=self.environment, CONTRAIL_RELAY__STATSD_PORT="0",
+            CONTRAIL_CORE__ENVIRONMENT=self.environment, CONTRAIL_RELAY__STATSD_PORT="0",
             CONTRAIL_RELAY__STATSD_INTERVAL_S="0.2", CONTRAIL_RELAY__LOG_FOLDER=str(home / "logs"),
-            CONTRAIL_WATCH__ROUTES=str(self.folder / "alerts.yaml"), **more,
+            CONTRAIL_WATCH__RULES_FILE=str(self.folder / "alerts.yaml"), **more,
         )  # fmt: skip
 
     def relay(self, host, **more):

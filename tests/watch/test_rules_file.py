@@ -121,7 +121,7 @@ def test_a_mount_shows_the_change_or_says_that_it_cannot(tmp_path, what):
 
 def test_the_compose_deployment_mounts_the_folder_of_the_rules():
     service = yaml.safe_load(COMPOSE.read_text())["services"]["watcher"]
-    rules = Path(service["environment"]["CONTRAIL_WATCH__ROUTES"])
+    rules = Path(service["environment"]["CONTRAIL_WATCH__RULES_FILE"])
     targets = {volume.split(":")[1]: volume.split(":")[0] for volume in service["volumes"]}
     source = COMPOSE.parent / targets[str(rules.parent)]
     assert (source / rules.name).is_file()

@@ -108,7 +108,7 @@ def test_a_dag_of_two_owners_is_each_ones(owner, holds):
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
-    monkeypatch.setenv("CONTRAIL_WATCH__ROUTES", "")
+    monkeypatch.setenv("CONTRAIL_WATCH__RULES_FILE", "")
     get_settings.cache_clear()
     yield tmp_path
     get_settings.cache_clear()

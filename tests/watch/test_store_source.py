@@ -42,7 +42,7 @@ class Host:
         self.folder, self._patch = folder, monkeypatch
         self._environ = {
             **shared,
-            "CONTRAIL_CONTRAIL__HOME": str(folder),
+            "CONTRAIL_CORE__HOME": str(folder),
             "CONTRAIL_RELAY__LOG_FOLDER": str(folder / "logs"),
         }
         (folder / "logs").mkdir(parents=True)
@@ -64,7 +64,7 @@ class Host:
             from observability.store.cluster import open_cluster
 
             cluster = open_cluster(self.settings)
-            cluster.send("POST", f"/*-{self.settings.contrail.environment}/_refresh")
+            cluster.send("POST", f"/*-{self.settings.core.environment}/_refresh")
             cluster.close()
 
 
@@ -102,7 +102,7 @@ class Looking:
 @pytest.fixture(params=["embedded", "elasticsearch", "cloudwatch"])
 def shared(request, tmp_path):
     environ = {
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": f"h{uuid.uuid4().hex[:10]}",
+        "CONTRAIL_CORE__ENVIRONMENT": f"h{uuid.uuid4().hex[:10]}",
         "CONTRAIL_RELAY__SINKS": request.param,
         "CONTRAIL_STORE__BACKEND": request.param,
         "CONTRAIL_STORE__PATH": str(tmp_path / "store.db"),

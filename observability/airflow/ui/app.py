@@ -204,12 +204,12 @@ def _task_instance(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a r
 
 
 def _page(request: Request, name: str, status: int = 200, **context: Any) -> Response:
-    knobs = get_settings()
+    options = get_settings()
     root = request.scope.get("root_path", "").rstrip("/")
     links = formatting.Links(
-        root=root, airflow=root.removesuffix("/contrail"), kibana=knobs.contrail.kibana_url.rstrip("/")
+        root=root, airflow=root.removesuffix("/contrail"), kibana=options.core.kibana_url.rstrip("/")
     )
-    told = {**context, "links": links, "environment": knobs.contrail.environment}
+    told = {**context, "links": links, "environment": options.core.environment}
     return _templates.TemplateResponse(request, name, told, status_code=status)
 
 

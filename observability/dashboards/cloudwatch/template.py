@@ -19,7 +19,7 @@ Resource = dict[str, Any]
 _RUNBOOK = re.compile(r"\$\{RunbookUrl\}/([a-z-]*)(?:\.md)?")
 
 _PARAMETERS: dict[str, tuple[str, str]] = {
-    "Environment": ("dev", "The option [contrail] environment: the env dimension of every metric."),
+    "Environment": ("dev", "The option [core] environment: the env dimension of every metric."),
     "Namespace": ("Contrail", "The option [cloudwatch] namespace."),
     "LogGroupPrefix": ("/contrail", "The option [cloudwatch] log_group_prefix."),
     "AirflowUrl": (

@@ -256,7 +256,7 @@ def open_sink(settings: Settings) -> ElasticsearchSink:
     """The sink of ``[elasticsearch]``."""
     return ElasticsearchSink(
         lambda: open_cluster(settings),
-        settings.contrail.environment,
+        settings.core.environment,
         prefix=settings.elasticsearch.index_prefix,
         mapped_keys=settings.elasticsearch.mapped_keys,
     )

@@ -136,13 +136,13 @@ class Links:
     def of(cls, settings: Settings, rules: AlertingConfig) -> Links:
         """The links that the settings allow for."""
         aws = "cloudwatch" in settings.relay.sinks or settings.store.backend == "cloudwatch"
-        group = f"{settings.cloudwatch.log_group_prefix}/{settings.contrail.environment}/airflow.task"
+        group = f"{settings.cloudwatch.log_group_prefix}/{settings.core.environment}/airflow.task"
         return cls(
             airflow=settings.public_url,
-            kibana=settings.contrail.kibana_url.rstrip("/"),
+            kibana=settings.core.kibana_url.rstrip("/"),
             cloudwatch_region=settings.cloudwatch.region if aws else "",
             cloudwatch_group=group,
-            runbooks=rules.runbooks or settings.contrail.runbook_url,
+            runbooks=rules.runbooks or settings.core.runbook_url,
         )
 
     def to(self, incident: Incident) -> tuple[tuple[str, str], ...]:

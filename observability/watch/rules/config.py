@@ -469,7 +469,7 @@ class AlertingConfig(_Strict):
 
     version: Literal[1] = 1
     runbooks: str = Field(
-        default="", description="Address under which docs/runbooks/ is served; empty: [contrail] runbook_url."
+        default="", description="Address under which docs/runbooks/ is served; empty: [core] runbook_url."
     )
     timing: Timing = Timing()
     thresholds: Thresholds = Thresholds()

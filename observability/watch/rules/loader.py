@@ -30,8 +30,8 @@ def find_rules(settings: Settings) -> Path | None:
 
     The repository's gives way to ``[watch] alerts_to``: an address that somebody named is what they want.
     """
-    if settings.watch.routes:
-        return Path(settings.watch.routes).expanduser()
+    if settings.watch.rules_file:
+        return Path(settings.watch.rules_file).expanduser()
     beside = () if settings.watch.alerts_to else (_BESIDE,)
     return next((path for path in (settings.home / "alerts.yaml", *beside) if path.is_file()), None)
 

@@ -48,7 +48,7 @@ def api_server(home, users, *, dags=(), fill=None, runs=(), base_path="", **envi
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}{base_path}",
         "AIRFLOW__API_AUTH__JWT_SECRET": "a-secret-of-this-test-and-no-other-0123456789-0123456789",
-        "CONTRAIL_CONTRAIL__HOME": str(home / "contrail"),
+        "CONTRAIL_CORE__HOME": str(home / "contrail"),
         "PYTHONPATH": str(HERE),
         **environ,
     }

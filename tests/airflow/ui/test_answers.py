@@ -37,14 +37,14 @@ NOW = datetime.now(timezone.utc)
 @pytest.fixture
 def written(tmp_path):
     """A function that stores events and answers the store they are in."""
-    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
-    sink = open_sink(knobs)
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
+    sink = open_sink(options)
     stores = []
 
     def write(*events, dataset="etl.event"):
         documents = [orjson.dumps({"host.name": "here", **event.document()}) for event in events]
         sink.send(Batch(dataset, "journal", "journal", [event.id.encode() for event in events], documents))
-        stores.append(open_store(knobs))
+        stores.append(open_store(options))
         return stores[-1]
 
     yield write

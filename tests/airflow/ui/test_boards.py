@@ -60,8 +60,8 @@ EVENTS = [
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A store with the events above, and log lines of two DAGs and of a component."""
-    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path_factory.mktemp("boards"))})
-    sink = open_sink(knobs)
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path_factory.mktemp("boards"))})
+    sink = open_sink(options)
     documents = [orjson.dumps({"host.name": "here", **event.document()}) for event in EVENTS]
     sink.send(Batch("etl.event", "journal", "journal", [event.id.encode() for event in EVENTS], documents))
     for dataset, about in (
@@ -73,7 +73,7 @@ def store(tmp_path_factory):
         name = f"{sorted(about.values())}.log"
         sink.send(Batch(dataset, name, name, [f"{name}-0".encode()], [orjson.dumps(line)]))
     sink.close()
-    store = open_store(knobs)
+    store = open_store(options)
     yield store
     store.close()
 

@@ -34,7 +34,7 @@ def journal(demo):
 @pytest.fixture(scope="module")
 def panel(demo):
     """A function that answers what a panel shows of the demo, over a time that holds all of it."""
-    store = open_store(load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(demo.home)}))
+    store = open_store(load_settings(environ={"CONTRAIL_CORE__HOME": str(demo.home)}))
 
     def shown(board, key, hours=24):
         found = boards.find_board(board)

@@ -44,10 +44,10 @@ class Watched(EmbeddedStore):
 @pytest.fixture
 def asked(tmp_path, monkeypatch):
     """A client of the pages for a reader of everything, and who answered each question."""
-    knobs, seen = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)}), []
-    open_writer(knobs.store_path).close()
+    options, seen = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)}), []
+    open_writer(options.store_path).close()
     monkeypatch.setattr(pages, "_idle", LifoQueue(), raising=False)
-    monkeypatch.setattr(pages, "open_store", lambda _: Watched(knobs.store_path, seen))
+    monkeypatch.setattr(pages, "open_store", lambda _: Watched(options.store_path, seen))
     monkeypatch.setattr(Reader, "of", classmethod(lambda *_: EVERYTHING))
     app = pages.create_app()
     app.dependency_overrides[get_user] = lambda: None

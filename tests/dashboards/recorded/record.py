@@ -32,13 +32,13 @@ LISTS = {
 
 def parse_a_broken_file(home):
     """Have Airflow's dag processor look once at the DAGs and a file that does not parse."""
-    knobs = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(home)})
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(home)})
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(HERE.parents[2] / "dags", folder, dirs_exist_ok=True)
         Path(folder, "broken.py").write_text("from airflow.sdk import DAG\n\nwith DAG(\n")
         command = [sys.executable, "-m", "airflow", "dag-processor", "--num-runs", "1"]
         where = {"AIRFLOW__CORE__DAGS_FOLDER": folder}
-        subprocess.run(command, env=environment(Layout(home), knobs) | where, check=True, timeout=120)
+        subprocess.run(command, env=environment(Layout(home), options) | where, check=True, timeout=120)
 
 
 def main(home):

@@ -67,8 +67,8 @@ _ASKS = (
 )  # fmt: skip
 _SETTINGS = load_settings(
     environ={
-        "CONTRAIL_CONTRAIL__HOME": "/nonexistent",
-        "CONTRAIL_CONTRAIL__ENVIRONMENT": "test",
+        "CONTRAIL_CORE__HOME": "/nonexistent",
+        "CONTRAIL_CORE__ENVIRONMENT": "test",
         "CONTRAIL_CLOUDWATCH__CONNECTION_ID": "",
         "CONTRAIL_CLOUDWATCH__REGION": "eu-central-1",
         "CONTRAIL_CLOUDWATCH__ENDPOINT_URL": "http://127.0.0.1:9",

@@ -102,7 +102,7 @@ WRITTEN: dict[str, tuple[bytes, ...]] = {
     ),
     "settings_file": (
         (_ROOT / "config" / "contrail.toml").read_bytes(),
-        b"[relay]\nhistory_days = 1e999\n[redaction]\npatterns = ['(', '(a+)+$']\n",
+        b"[relay]\nignore_older_days = 1e999\n[redaction]\npatterns = ['(', '(a+)+$']\n",
         b"[relay\n\xff",
         b"relay = " + b"[" * 3_000,
         b"[elasticsearch]\nurl = 'http://[::1'\n",

@@ -43,8 +43,8 @@ def _keys(monkeypatch):
 def settings_for(url, home=""):
     return load_settings(
         environ={
-            "CONTRAIL_CONTRAIL__HOME": str(home),
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": "test",
+            "CONTRAIL_CORE__HOME": str(home),
+            "CONTRAIL_CORE__ENVIRONMENT": "test",
             "CONTRAIL_CLOUDWATCH__CONNECTION_ID": "",
             "CONTRAIL_CLOUDWATCH__REGION": "eu-central-1",
             "CONTRAIL_CLOUDWATCH__ENDPOINT_URL": url,

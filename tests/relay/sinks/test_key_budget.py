@@ -27,8 +27,8 @@ def carry(elasticsearch_url, tmp_path, logs):
     environment = f"k{uuid.uuid4().hex[:10]}"
     settings = load_settings(
         environ={
-            "CONTRAIL_CONTRAIL__HOME": str(tmp_path / "home"),
-            "CONTRAIL_CONTRAIL__ENVIRONMENT": environment,
+            "CONTRAIL_CORE__HOME": str(tmp_path / "home"),
+            "CONTRAIL_CORE__ENVIRONMENT": environment,
             "CONTRAIL_RELAY__LOG_FOLDER": str(logs.root),
             "CONTRAIL_RELAY__SINKS": "elasticsearch",
             "CONTRAIL_STORE__BACKEND": "elasticsearch",

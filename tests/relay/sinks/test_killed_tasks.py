@@ -66,7 +66,7 @@ ABOUT = Identity(dag_id="d", task_id="t", run_id="r", try_number=2, map_index=4)
 @pytest.fixture
 def cgroup(tmp_path, monkeypatch):
     """A folder of the shape of /sys/fs/cgroup in which an attempt began; how many kills it counts can be set."""
-    monkeypatch.setenv("CONTRAIL_CONTRAIL__HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CONTRAIL_CORE__HOME", str(tmp_path / "home"))
     get_settings.cache_clear()
     events = tmp_path / "memory.events"
 

@@ -44,7 +44,7 @@ def test_the_elasticsearch_providers_reader_shows_every_line_in_order(elasticsea
 
     environment = f"r{uuid.uuid4().hex[:10]}"
     settings = load_settings(
-        environ={"CONTRAIL_ELASTICSEARCH__URL": elasticsearch_url, "CONTRAIL_CONTRAIL__ENVIRONMENT": environment}
+        environ={"CONTRAIL_ELASTICSEARCH__URL": elasticsearch_url, "CONTRAIL_CORE__ENVIRONMENT": environment}
     )
     cluster = open_cluster(settings)
     install(cluster)
@@ -82,7 +82,7 @@ def test_the_amazon_providers_reader_shows_every_line_in_order(aws_environ, batc
     monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID", "aws_default")
     from airflow.providers.amazon.aws.log.cloudwatch_task_handler import CloudWatchRemoteLogIO
 
-    group = f"/contrail/{settings.contrail.environment}/airflow.task"
+    group = f"/contrail/{settings.core.environment}/airflow.task"
     reader = CloudWatchRemoteLogIO(
         base_log_folder="/nowhere", log_group_arn=f"arn:aws:logs:eu-central-1:123456789012:log-group:{group}"
     )

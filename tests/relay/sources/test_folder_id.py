@@ -28,7 +28,7 @@ def hosts(tmp_path, settings):
         made.append(
             replace(
                 settings,
-                contrail=replace(settings.contrail, home=str(home)),
+                core=replace(settings.core, home=str(home)),
                 relay=replace(settings.relay, log_folder=str(folder)),
             )
         )

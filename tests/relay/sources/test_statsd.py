@@ -406,7 +406,7 @@ def test_airflows_own_client_with_another_prefix_fills_the_same_series(tmp_path,
     from statsd import StatsClient
 
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_PREFIX", "acme")
-    settings = load_settings(environ={"CONTRAIL_CONTRAIL__HOME": str(tmp_path)})
+    settings = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
     statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=60, prefix=settings.statsd_prefix)
     client = StatsClient("127.0.0.1", statsd.port, prefix="acme")
     client.incr("scheduler_heartbeat")

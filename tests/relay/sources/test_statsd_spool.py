@@ -53,8 +53,8 @@ def listen(tmp_path):
     """Makes a :class:`Statsd` on the journal and the spool of this test, as often as it is called."""
     made = []
 
-    def make(**knobs):
-        statsd = Statsd(Journal(tmp_path / "journal"), "127.0.0.1", 0, spool=tmp_path / "statsd", **knobs)
+    def make(**options):
+        statsd = Statsd(Journal(tmp_path / "journal"), "127.0.0.1", 0, spool=tmp_path / "statsd", **options)
         made.append(statsd)
         return statsd
 
@@ -74,9 +74,9 @@ def receive(statsd, *datagrams):
         taken += statsd._receive()
 
 
-def next_life(listen, **knobs):
+def next_life(listen, **options):
     """A relay that starts where another was killed, and ends at once."""
-    statsd = listen(**knobs)
+    statsd = listen(**options)
     statsd.start()
     statsd.stop()
     return statsd
@@ -351,7 +351,7 @@ def test_the_relay_killed_at_random_stores_once_in_every_sink_what_it_had_receiv
             **os.environ,
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
-            "CONTRAIL_CONTRAIL__HOME": str(home),
+            "CONTRAIL_CORE__HOME": str(home),
             "CONTRAIL_RELAY__LOG_FOLDER": str(tmp_path),
             "CONTRAIL_RELAY__SINKS": "embedded,cloudwatch",
             "CONTRAIL_RELAY__STATSD_PORT": str(port),

@@ -66,7 +66,7 @@ def relay_stream(settings: Settings, host: str) -> Callable[[str], Stream | None
 
     A component's log is this folder's alone, whatever it is called; an attempt's is the same on every host.
     """
-    environment, template = settings.contrail.environment, settings.log_filename_template
+    environment, template = settings.core.environment, settings.log_filename_template
 
     @lru_cache(maxsize=1)
     def salt() -> str:

@@ -78,7 +78,7 @@ class Statsd(threading.Thread):
     ``own`` gives the relay's own numbers for each interval.
     """
 
-    def __init__(  # noqa: PLR0913 - its knobs
+    def __init__(  # noqa: PLR0913 - its options
         self,
         journal: Journal,
         host: str,
