@@ -155,6 +155,8 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.run_path": FieldSpec("keyword", "Path of the run or task in the Airflow UI, for links."),
     "airflow.cause": FieldSpec("keyword", "Why it failed, a key of CAUSES."),
     "airflow.state": FieldSpec("keyword", "State that it reached."),
+    "airflow.upstream": FieldSpec("keyword", "Paths of the task attempts or runs whose updates of assets began a run."),
+    "airflow.triggered": FieldSpec("keyword", "Path of the run that a task has triggered."),
     "airflow.witness": FieldSpec("keyword", "Who saw it: callback, listener, relay, reconciler, deadline, outbox, watcher, kibana."),
     "airflow.asset": FieldSpec("keyword", "Asset (URI)."),
     "airflow.peak_rss": FieldSpec("long", "Highest resident memory of the attempt.", "bytes"),
@@ -195,7 +197,7 @@ FIELDS: dict[str, FieldSpec] = {
     "rule.id": FieldSpec("keyword", "A rule of Kibana and what it fired for (ECS): a key of MONITORS, then the group."),
     # telemetry about telemetry
     "telemetry.stream": FieldSpec("keyword", "Dataset the records belong to."),
-    "telemetry.sink": FieldSpec("keyword", "embedded, elasticsearch or cloudwatch."),
+    "telemetry.sink": FieldSpec("keyword", "embedded, elasticsearch, cloudwatch or otlp."),
     "telemetry.result": FieldSpec("keyword", "emitted, stored, rejected, duplicate, dropped, or history (left out: too old at the first start)."),
     "telemetry.stage": FieldSpec("keyword", "Where in the flow."),
     "telemetry.reason": FieldSpec("keyword", "Why records were lost or contained."),
@@ -590,7 +592,7 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "task.succeeded": EventSpec(
         "etl.event", "info", "success", "Task succeeded on attempt {airflow_try_number}", "A task succeeded.",
-        ("event.duration", "airflow.peak_rss", "airflow.memory_limit", "airflow.cpu_time", "airflow.state", "airflow.witness"),
+        ("event.duration", "airflow.peak_rss", "airflow.memory_limit", "airflow.cpu_time", "airflow.state", "airflow.triggered", "airflow.witness"),
         _OUTCOME, log=False,
         incident=IncidentUse("task", "resolved"),
     ),
@@ -620,7 +622,7 @@ EVENTS: dict[str, EventSpec] = {
         incident=IncidentUse("stuck", "firing"),
     ),
     "dag_run.started": EventSpec(
-        "etl.event", "info", "unknown", "Run began", "A DAG run began.", ("airflow.state",),
+        "etl.event", "info", "unknown", "Run began", "A DAG run began.", ("airflow.state", "airflow.upstream"),
         (MetricUse("contrail.dag_run.started"),), log=False,
         incident=IncidentUse("run", "noted"),
     ),

@@ -271,7 +271,7 @@ class TaskStarted(Event, frozen=True, kw_only=True):
 
 
 class TaskSucceeded(Event, frozen=True, kw_only=True):
-    """A task succeeded; duration in ns, memory in bytes."""
+    """A task succeeded; duration in ns, memory in bytes, ``triggered`` the path of a run that it began."""
 
     action: ClassVar[str] = "task.succeeded"
     duration_ns: int | None = None
@@ -279,6 +279,7 @@ class TaskSucceeded(Event, frozen=True, kw_only=True):
     memory_limit: int | None = None
     cpu_time_ns: int | None = None
     state: str = "success"
+    triggered: str | None = None
     witness: str = "callback"
 
 
@@ -336,9 +337,10 @@ class TaskSkipped(Event, frozen=True, kw_only=True):
 
 
 class DagRunStarted(Event, frozen=True, kw_only=True):
-    """A run began."""
+    """A run began; ``upstream`` are the paths of the attempts whose updates of assets began it."""
 
     action: ClassVar[str] = "dag_run.started"
+    upstream: tuple[str, ...] | None = None
     state: str = "running"
 
 
@@ -695,6 +697,8 @@ _FIELD: dict[str, str] = {
     "witness": "airflow.witness",
     "hostname": "airflow.hostname",
     "asset": "airflow.asset",
+    "upstream": "airflow.upstream",
+    "triggered": "airflow.triggered",
     "peak_rss": "airflow.peak_rss",
     "memory_limit": "airflow.memory_limit",
     "cpu_time_ns": "airflow.cpu_time",

@@ -15,6 +15,7 @@ __all__ = [
     "Address",
     "Backend",
     "Bytes",
+    "Compression",
     "Days",
     "Environment",
     "FilledText",
@@ -30,6 +31,8 @@ __all__ = [
     "RetentionDays",
     "Seconds",
     "ServerMajor",
+    "SignalName",
+    "SinkName",
     "SqlUrl",
     "Url",
     "allowed",
@@ -47,6 +50,9 @@ Days: TypeAlias = Annotated[int, Meta(ge=0, le=_A_YEAR_OF_LINES)]
 RetentionDays: TypeAlias = Annotated[int, Meta(ge=1, le=_A_YEAR_OF_LINES)]
 Bytes: TypeAlias = Annotated[int, Meta(ge=4_096, le=_PEBIBYTE)]
 Backend: TypeAlias = Literal["embedded", "elasticsearch", "cloudwatch"]
+SinkName: TypeAlias = Literal["embedded", "elasticsearch", "cloudwatch", "otlp"]
+SignalName: TypeAlias = Literal["logs", "metrics", "traces"]
+Compression: TypeAlias = Literal["gzip", "none"]
 ServerMajor: TypeAlias = Literal[0, 8, 9]
 
 

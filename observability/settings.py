@@ -32,6 +32,7 @@ __all__ = [
     "CoreSettings",
     "ElasticsearchSettings",
     "JournalSettings",
+    "OtlpSettings",
     "RedactionSettings",
     "RelaySettings",
     "Settings",
@@ -157,8 +158,8 @@ class RedactionSettings:
 class RelaySettings:
     """The relay, which sends log files, events and metrics to the sinks."""
 
-    sinks: tuple[option_types.Backend, ...] = option(
-        ("embedded",), "Sinks to send to: any of embedded, elasticsearch, cloudwatch."
+    sinks: tuple[option_types.SinkName, ...] = option(
+        ("embedded",), "Sinks to send to: any of embedded, elasticsearch, cloudwatch, otlp."
     )
     log_folder: str = option(
         "",
@@ -251,6 +252,26 @@ class CloudwatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OtlpSettings:
+    """OpenTelemetry (OTLP over HTTP) as a sink. Without url and connection_id, OTEL_EXPORTER_OTLP_* say where to."""
+
+    url: option_types.Url = option(
+        "",
+        "Address of a receiver that needs no credentials, as in http://collector:4318; /v1/logs, /v1/metrics and /v1/traces are added.",
+    )
+    connection_id: str = option(
+        "", "Airflow Connection of the receiver (type http: host, port, schema, login, password, extra), after url."
+    )
+    signals: tuple[option_types.SignalName, ...] = option(
+        ("logs", "metrics", "traces"), "Signals that are sent: any of logs, metrics, traces."
+    )
+    compression: option_types.Compression = option(
+        "gzip", "Compression of requests: gzip or none. none costs less processor time on a fast network."
+    )
+    request_timeout_s: option_types.Seconds = option(10.0, "Seconds after which a request is given up and tried again.")
+
+
+@dataclass(frozen=True, slots=True)
 class WatchSettings:
     """The watcher, which finds what is wrong and notifies people."""
 
@@ -299,6 +320,7 @@ class Settings:
     store: StoreSettings
     elasticsearch: ElasticsearchSettings
     cloudwatch: CloudwatchSettings
+    otlp: OtlpSettings
     watch: WatchSettings
     airflow: AirflowSettings
 

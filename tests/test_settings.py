@@ -52,7 +52,7 @@ def test_a_mistake_in_the_file_names_file_key_and_remedy(tmp_path, text, expecte
         load_settings(path, {})
     assert str(caught.value) == expected.format(
         file=path,
-        one="must be one of embedded, elasticsearch, cloudwatch",
+        one="must be one of embedded, elasticsearch, cloudwatch, otlp",
         why="not one: missing ), unterminated subpattern at position 0",
     )
 

@@ -9,6 +9,7 @@ import signal
 import threading
 from dataclasses import replace
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -30,12 +31,15 @@ from observability.events import (
     TaskFailed,
     TaskRetried,
     moment,
+    ui_path,
 )
 from observability.identify import duration_ns, identify, identify_run
 
 __all__: list[str] = []
 
 _STAGE = "listener"
+_BY_ASSETS = frozenset({"asset_triggered", "DagRunType.ASSET_TRIGGERED"})
+_UPSTREAM_MOST = 128
 _PARSERS = ("airflow.dag_processing.", "airflow.models.dagbag", "airflow.sdk.importers.")
 
 
@@ -74,7 +78,10 @@ def on_dag_run_running(dag_run: Any, msg: str) -> None:  # noqa: ARG001
     with contained(_STAGE):
         emit(
             DagRunStarted(
-                identity=_run_identity(dag_run), time=dag_run.start_date, discriminator=moment(dag_run.start_date)
+                identity=_run_identity(dag_run),
+                time=dag_run.start_date,
+                discriminator=moment(dag_run.start_date),
+                upstream=_upstream(dag_run),
             )
         )
 
@@ -191,6 +198,18 @@ def _cause_of_mismatch(record: Any, error: str) -> str:
 def _run_identity(dag_run: Any) -> Identity:
     about = identify_run({"dag": dag_run.dag, "dag_run": dag_run, "run_id": dag_run.run_id})
     return replace(about, component="scheduler", dag_version=_dag_version(dag_run))
+
+
+def _upstream(dag_run: Any) -> tuple[str, ...] | None:
+    """The attempts whose updates of assets began a run, as paths; a question to the database for such runs only."""
+    if str(dag_run.run_type) not in _BY_ASSETS or not _is_record(dag_run) or object_session(dag_run) is None:
+        return None
+    sources = (
+        ui_path(one.source_dag_id, one.source_run_id, one.source_task_id, one.source_map_index)
+        for one in dag_run.consumed_asset_events
+        if one.source_dag_id and one.source_run_id
+    )
+    return tuple(dict.fromkeys(islice(sources, _UPSTREAM_MOST))) or None
 
 
 def _dag_version(dag_run: Any) -> int | None:

@@ -112,6 +112,7 @@ def connection_ids(settings: Settings) -> list[str]:
     named = {
         "elasticsearch": "" if settings.elasticsearch.url else settings.elasticsearch.connection_id,
         "cloudwatch": settings.cloudwatch.connection_id,
+        "otlp": "" if settings.otlp.url else settings.otlp.connection_id,
     }
     return [named[sink] for sink in settings.relay.sinks if named.get(sink)]
 

@@ -35,7 +35,7 @@ from observability.relay.set_aside import SetAside
 from observability.relay.sink_worker import SinkWorker
 from observability.relay.sinks.embedded import EmbeddedSink
 from observability.relay.sinks.killed_tasks import EXIT_MESSAGES, KilledTaskDetector
-from observability.relay.sinks.sink import open_sink
+from observability.relay.sinks.sink import carried, open_sink
 from observability.relay.sources.files.airflow_logs import relay_stream
 from observability.relay.sources.files.finished import common
 from observability.relay.sources.files.journal import journal_stream
@@ -225,7 +225,7 @@ class Relay:
                 return sink, sink.checkpoint(), True
             return sink, open_checkpoint(self._checkpoint_path(name), name), False
 
-        return self._make_worker(name, ends)
+        return self._make_worker(name, ends, carried(name, self.settings))
 
     def _witness(self) -> SinkWorker:
         def ends() -> tuple[Sink, Checkpoint, bool]:

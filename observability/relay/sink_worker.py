@@ -403,6 +403,7 @@ class SinkWorker(threading.Thread):
         answer, batches = self._until_answered(sink, checkpoint, batches, counts)
         counts["stored"] += answer.stored
         counts["duplicate"] += answer.duplicates
+        counts["dropped"] += answer.dropped
         began = checkpoint.began
         refused = [one for one in answer.rejected if one.written is None or one.written >= began]
         if history := len(answer.rejected) - len(refused):
@@ -446,6 +447,7 @@ class SinkWorker(threading.Thread):
                 )
                 counts["stored"] += answer.stored
                 counts["duplicate"] += answer.duplicates
+                counts["dropped"] += answer.dropped
                 refused = {places[one.index] for one in answer.rejected}
                 left = {place: one for place, one in left.items() if place in refused or place not in places}
             dead += [_letter(batch, one) for one in left.values()]

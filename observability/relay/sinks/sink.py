@@ -7,14 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, get_args
 
 from observability.errors import SinkUnavailable
-from observability.option_types import Backend
+from observability.option_types import SinkName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from observability.settings import Settings
 
-__all__ = ["Batch", "GatheringSink", "Rejected", "SendResult", "Sink", "SinkUnavailable", "joined", "open_sink"]
+__all__ = [
+    "Batch",
+    "GatheringSink",
+    "Rejected",
+    "SendResult",
+    "Sink",
+    "SinkUnavailable",
+    "carried",
+    "joined",
+    "open_sink",
+]
+
+
+_COUNTS = ("stored", "duplicates", "dropped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +62,15 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """The result of a batch: stored + duplicates + rejected = documents given."""
+    """The result of a batch: stored + duplicates + rejected + dropped = documents given.
+
+    ``dropped`` counts those that the service refused without saying which; the sink has counted the loss.
+    """
 
     stored: int
     duplicates: int = 0
     rejected: list[Rejected] = field(default_factory=list)
+    dropped: int = 0
 
 
 class Sink(Protocol):
@@ -81,16 +98,24 @@ def joined(batches: Sequence[Batch], answers: Sequence[SendResult]) -> SendResul
     for batch, answer in zip(batches, answers, strict=True):
         rejected += [replace(one, index=before + one.index) for one in answer.rejected]
         before += len(batch.ids)
-    return SendResult(sum(one.stored for one in answers), sum(one.duplicates for one in answers), rejected)
+    stored, duplicates, dropped = (sum(getattr(one, name) for one in answers) for name in _COUNTS)
+    return SendResult(stored, duplicates, rejected, dropped)
 
 
 def open_sink(name: str, settings: Settings) -> Sink:
     """The sink called ``name``: the module of that name beside this one, imported here and not before.
 
-    Raises ValueError where ``option_types.Backend`` does not list it.
+    Raises ValueError where ``option_types.SinkName`` does not list it.
     """
-    known = get_args(Backend)
+    known = get_args(SinkName)
     if name not in known:
         raise ValueError(f"[relay] sinks names {name!r}; it must be one of {', '.join(known)}")
     sink: Sink = import_module(f"observability.relay.sinks.{name}").open_sink(settings)
     return sink
+
+
+def carried(name: str, settings: Settings) -> frozenset[str] | None:
+    """The datasets that the sink called ``name`` takes, where its module says that it does not take all."""
+    choose = getattr(import_module(f"observability.relay.sinks.{name}"), "datasets", None)
+    found: frozenset[str] | None = choose(settings) if choose is not None else None
+    return found

@@ -1,0 +1,257 @@
+"""OpenTelemetry: log records, metric points and spans to any receiver of OTLP over HTTP, at least once.
+
+A request that was not acknowledged is sent again, and what is in it has the same ids as before. A receiver that takes
+a part of a request does not say which: those records are counted as lost, by its reason. What it drops after it
+answered 200 cannot be known here.
+"""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import orjson
+
+from observability.__about__ import __version__
+from observability.contain import count_loss
+from observability.credentials import CredentialsError
+from observability.relay.otlp.destination import Signal, destination, resource
+from observability.relay.otlp.log_records import LogRecords
+from observability.relay.otlp.open_spans import OpenSpans, open_spans
+from observability.relay.otlp.receiver import Accepted, Receiver, Refused
+from observability.relay.otlp.wire import attributes, delimited
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from observability.relay.otlp.spans import Spans
+    from observability.settings import Settings
+
+__all__ = ["OtlpSink", "datasets", "open_sink"]
+
+_DATASETS: dict[str, tuple[Signal, ...]] = {
+    "airflow.task": ("logs",),
+    "airflow.component": ("logs",),
+    "etl.event": ("traces", "logs"),  # the records then know the traces
+    "contrail.alert": ("logs",),
+    "contrail.probe": ("logs",),
+    "airflow.statsd": ("metrics",),
+}
+_T = TypeVar("_T")
+_ATTRIBUTES: Final = b"\x0a"
+_MEMORY = "otlp-spans.db"
+
+
+class _Item(NamedTuple):
+    """A record as bytes, and the place of its document in the batch."""
+
+    place: int
+    record: bytes
+
+
+@dataclass(slots=True)
+class _Progress:
+    """The part of a batch that the receiver has answered for: a retry asks for the rest only."""
+
+    taken: dict[Signal, set[bytes]] = field(default_factory=dict)
+    refused: dict[bytes, str] = field(default_factory=dict)
+    unnamed: int = 0
+
+
+class OtlpSink:
+    """The receivers that ``connect`` gives for each signal, when its first batch comes and again after a failure."""
+
+    name = "otlp"
+
+    def __init__(
+        self,
+        connect: Callable[[Signal], Receiver],
+        signals: Sequence[Signal],
+        who: Mapping[str, str],
+        told: Mapping[str, str],
+        open_memory: Callable[[], OpenSpans],
+    ) -> None:
+        self.remark = ""
+        self._connect = connect
+        self._signals = frozenset(signals)
+        self._told = told
+        self._resource = delimited(b"\x0a", attributes(_ATTRIBUTES, who))
+        self._open_memory = open_memory
+        self._memory: OpenSpans | None = None
+        self._spans: Spans | None = None
+        self._records = LogRecords(told, self._trace_of)
+        self._receivers: dict[Signal, Receiver] = {}
+        self._progress = _Progress()
+        self._has_taken: set[Signal] = set()
+        self._unnamed = 0
+
+    def send(self, batch: Batch) -> SendResult:
+        """Send the records of the batch. Raises :class:`SinkUnavailable`."""
+        return self.send_all([batch])
+
+    def send_all(self, batches: Sequence[Batch]) -> SendResult:
+        """Send the records of all batches, in one request a signal where the receiver takes so much."""
+        ids = [key for batch in batches for key in batch.ids]
+        dataset = batches[0].dataset
+        for signal in _DATASETS[dataset]:
+            if signal in self._signals:
+                self._deliver(signal, dataset, ids, self._items(signal, batches))
+        done, self._progress = self._progress, _Progress()
+        rejected = [Rejected(place, done.refused[key]) for place, key in enumerate(ids) if key in done.refused]
+        lost = min(done.unnamed, len(ids) - len(rejected))
+        return SendResult(len(ids) - len(rejected) - lost, rejected=rejected, dropped=lost)
+
+    def prune(self) -> None:
+        """Forget spans that nothing was heard of for long."""
+        if self._memory is not None:
+            self._guarded(self._memory.prune)
+
+    def close(self) -> None:
+        """Close the connections and the memory of open spans."""
+        for receiver in self._receivers.values():
+            receiver.close()
+        self._receivers.clear()
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = self._spans = None
+
+    def _items(self, signal: Signal, batches: Sequence[Batch]) -> list[_Item]:
+        """The records of a signal; a document that is no JSON is refused here."""
+        if signal == "traces":
+            return self._span_items(batches)
+        found: list[_Item] = []
+        place = 0
+        for batch in batches:
+            made = self._records.encode(batch) if signal == "logs" else self._metric_items(batch)
+            for key, record in zip(batch.ids, made, strict=True):
+                if isinstance(record, str):
+                    self._progress.refused[key] = record
+                else:
+                    found.append(_Item(place, record))
+                place += 1
+        return found
+
+    def _metric_items(self, batch: Batch) -> list[bytes | str]:
+        from observability.relay.otlp.metric_points import metrics_of
+
+        out: list[bytes | str] = []
+        for document in batch.documents:
+            made = metrics_of(orjson.loads(document), self._told)
+            encoded = b"".join(delimited(b"\x12", one.SerializeToString()) for one in made)
+            out.append(encoded or "not a series of the metric journal")
+        return out
+
+    def _span_items(self, batches: Sequence[Batch]) -> list[_Item]:
+        """The spans that end in these batches; what they leave open is on disk before anything is sent."""
+        spans, memory = self._open()
+        found: list[_Item] = []
+
+        def read() -> None:
+            memory.begin()
+            documents = (document for batch in batches for document in batch.documents)
+            for place, document in enumerate(documents):
+                span = spans.take(orjson.loads(document))
+                if span is not None:
+                    found.append(_Item(place, delimited(b"\x12", span.SerializeToString())))
+            memory.commit()
+
+        try:
+            self._guarded(read)
+        finally:
+            memory.undo()
+        return found
+
+    def _open(self) -> tuple[Spans, OpenSpans]:
+        if self._memory is None or self._spans is None:
+            from observability.relay.otlp.spans import Spans
+
+            self._memory = self._guarded(self._open_memory)
+            self._spans = Spans(self._memory)
+        return self._spans, self._memory
+
+    def _trace_of(self, fields: Mapping[str, Any]) -> bytes:
+        """The trace of a run whose line names none."""
+        if "traces" not in self._signals:
+            return b""
+        spans, _ = self._open()
+        return self._guarded(lambda: spans.trace_of(fields))
+
+    def _guarded(self, use: Callable[[], _T]) -> _T:
+        try:
+            return use()
+        except (sqlite3.Error, OSError) as error:
+            raise SinkUnavailable(f"the memory of open spans, {_MEMORY}, cannot be used: {error}") from error
+
+    def _deliver(self, signal: Signal, dataset: str, ids: Sequence[bytes], items: list[_Item]) -> None:
+        """Send what the receiver has neither taken nor refused yet; a request that it refuses is halved."""
+        refused, taken = self._progress.refused, self._progress.taken.setdefault(signal, set())
+        if taken or refused:
+            items = [item for item in items if ids[item.place] not in taken and ids[item.place] not in refused]
+        stack = [items] if items else []
+        while stack:
+            some = stack.pop()
+            answer = self._post(signal, self._request(dataset, some))
+            if isinstance(answer, Accepted):
+                self._has_taken.add(signal)
+                taken.update(ids[item.place] for item in some)
+                if answer.rejected >= len(some):
+                    refused.update((ids[item.place], answer.reason or "refused by the receiver") for item in some)
+                else:
+                    self._count_unnamed(signal, answer)
+            elif len(some) > 1:
+                middle = len(some) // 2
+                stack += [some[middle:], some[:middle]]
+            elif isinstance(answer, Refused) and not answer.own_words and signal not in self._has_taken:
+                raise SinkUnavailable(answer.reason)  # nothing says that a receiver of OTLP is there at all
+            else:
+                refused[ids[some[0].place]] = answer.reason
+
+    def _post(self, signal: Signal, body: bytes) -> Any:
+        try:
+            if signal not in self._receivers:
+                self._receivers[signal] = self._connect(signal)
+            return self._receivers[signal].send(body)
+        except CredentialsError as error:
+            raise SinkUnavailable(str(error)) from error
+        except SinkUnavailable:
+            if (receiver := self._receivers.pop(signal, None)) is not None:
+                receiver.close()  # the Connection may have been corrected by the next time
+            raise
+
+    def _request(self, dataset: str, items: Sequence[_Item]) -> bytes:
+        """An ``Export…ServiceRequest``: one resource, one scope; the three signals have the same shape."""
+        scope = delimited(b"\x0a", b"contrail" if dataset != "contrail.probe" else b"contrail.probe")
+        scope = delimited(b"\x0a", scope + delimited(b"\x12", __version__.encode()))
+        records = delimited(b"\x12", b"".join((scope, *(item.record for item in items))))
+        body: bytes = delimited(b"\x0a", self._resource + records)
+        return body
+
+    def _count_unnamed(self, signal: Signal, answer: Accepted) -> None:
+        """Count what the receiver refused of a request that it took; OTLP forbids to send that again."""
+        if answer.rejected:
+            self._unnamed += answer.rejected
+            self._progress.unnamed += answer.rejected
+            count_loss("relay.otlp", f"{signal} that the receiver refused without naming them", answer.rejected)
+            self.remark = f"the receiver refused {self._unnamed} records without naming them: {answer.reason}"
+
+
+def datasets(settings: Settings) -> frozenset[str]:
+    """The datasets of which ``[otlp] signals`` makes something."""
+    wanted = set(settings.otlp.signals)
+    return frozenset(name for name, signals in _DATASETS.items() if wanted & set(signals))
+
+
+def open_sink(settings: Settings) -> OtlpSink:
+    """The sink that ``[otlp]`` or OpenTelemetry's variables describe; nothing is asked before the first batch."""
+    host = socket.gethostname()
+    told = {"host.name": host, "service.environment": settings.core.environment, "service.name": "airflow"}
+    return OtlpSink(
+        lambda signal: Receiver(destination(settings, signal)),
+        settings.otlp.signals,
+        resource(settings, host),
+        told,
+        lambda: open_spans(settings.home / _MEMORY),
+    )
