@@ -88,6 +88,7 @@ class Hosts:
             "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(folder / "logs" / "dag_processor"),
             "AIRFLOW__METRICS__STATSD_PORT": port,
             "CONTRAIL_CORE__HOME": str(folder / "contrail"),
+            "CONTRAIL_AIRFLOW__IN_API_SERVER": "false",
             "CONTRAIL_RELAY__STATSD_PORT": port,
             "CONTRAIL_STATSD__PORT": port,
             "PYTHONPATH": str(folder / "dags"),

@@ -123,6 +123,7 @@ def _settings(home: Path, dags: Path, url: str) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(home),
         "CONTRAIL_HOME": str(home / "contrail"),
+        "CONTRAIL_AIRFLOW__IN_API_SERVER": "false",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "1",

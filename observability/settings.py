@@ -63,7 +63,8 @@ class CoreSettings:
     """Folders, names and addresses that the other sections build on."""
 
     home: str = option(
-        "", "Folder that Contrail writes to; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail or ./.contrail."
+        "",
+        "Folder that Contrail writes to; empty: $CONTRAIL_HOME, $AIRFLOW_HOME/contrail, ./.contrail or, where that is not there, ~/airflow/contrail.",
     )
     environment: option_types.Environment = option(
         "dev", "Name of the deployment. It ends the name of each data stream and tags each metric."
@@ -296,8 +297,12 @@ class WatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class AirflowSettings:
-    """The local Airflow that `contrail up` starts."""
+    """The Airflow that Contrail is installed in, and the local one that `contrail up` starts."""
 
+    in_api_server: bool = option(
+        True,
+        "Deliver and watch from inside Airflow's API server while neither `contrail relay` nor `contrail watch` does.",
+    )
     host: option_types.FilledText = option("127.0.0.1", "Address that the API server binds.")
     port: option_types.Port = option(8080, "Port of the API server and UI.")
     dags_folder: str = option("", "Folder of the DAGs; empty: the repository's dags/.")
@@ -409,9 +414,10 @@ def default_home() -> Path:
     """Contrail's home where no option names one."""
     if home := os.environ.get("CONTRAIL_HOME"):
         return Path(home).expanduser()
-    if os.environ.get("AIRFLOW_HOME"):
-        return airflow_home() / "contrail"
-    return Path.cwd() / ".contrail"
+    of_airflow, here = airflow_home() / "contrail", Path.cwd() / ".contrail"
+    if os.environ.get("AIRFLOW_HOME") or (of_airflow.is_dir() and not here.is_dir()):
+        return of_airflow
+    return here
 
 
 def sections() -> dict[str, type[Any]]:

@@ -72,11 +72,11 @@ def flush_within(settings: Settings, limit_s: float | None = None) -> bool:
 
 
 def relay_lives(settings: Settings) -> bool:
-    """True if a relay that stays (it listens for metrics) has lately said that it runs."""
+    """True if a relay that stays, also one in Airflow's API server, has lately said that it runs."""
     from observability.relay.relay import read_status
 
     status = read_status(settings.home)
-    if status is None or status["state"] != "running" or status["statsd"]["state"] == "off":
+    if status is None or status["state"] != "running" or not status.get("stays", status["statsd"]["state"] != "off"):
         return False
     return abs(time.time() - float(status["time"])) < _FRESH_S
 

@@ -12,6 +12,7 @@ import typer
 
 from observability.relay.relay import Relay, RelayError, read_status
 from observability.relay.replay import replay as replay_letters
+from observability.relay.takeover import take_over
 from observability.settings import get_settings
 
 __all__ = ["app"]
@@ -43,7 +44,11 @@ def relay(
         _print_status()
         return
     settings = get_settings()
-    carrier = Relay(settings, statsd=not once, say=_say)
+    carrier = take_over(
+        settings.home,
+        lambda: bool((read_status(settings.home) or {}).get("stands_in")),
+        lambda: Relay(settings, statsd=not once, say=_say),
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: carrier.stop())
     if not carrier.run(once=once, patience_s=patience) and once:

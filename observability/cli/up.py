@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import psutil
@@ -23,6 +24,7 @@ from observability.local.leftovers import end_leftovers
 from observability.local.ports import require_ports
 from observability.local.room import require_room
 from observability.local.state import PlatformState, is_running, read_state, take_lock
+from observability.owner_only_files import make_folder
 from observability.settings import Settings, get_settings
 
 __all__ = ["down", "up"]
@@ -30,6 +32,8 @@ __all__ = ["down", "up"]
 _START_S = 180.0
 _STOP_S = 15.0
 _LOOK_EVERY_S = 1.0
+_HOMES = ("CONTRAIL_HOME", "CONTRAIL_CORE__HOME", "CONTRAIL_CONTRAIL__HOME", "CONTRAIL_CONFIG", "AIRFLOW_HOME")
+"""Variables that name the home."""
 
 
 def up(
@@ -46,6 +50,8 @@ def up(
     if port is not None:
         os.environ["CONTRAIL_AIRFLOW__PORT"] = str(port)
         get_settings.cache_clear()
+    if not any(os.environ.get(name) for name in _HOMES):
+        make_folder(Path.cwd() / ".contrail")  # a platform is where it is started, also beside somebody's ~/airflow
     settings = get_settings()
     layout = Layout(settings.home.absolute())
     layout.create()

@@ -18,7 +18,7 @@ from observability import redact
 from observability.credentials import CredentialsError, resolve
 from observability.settings import get_settings
 from observability.watch.ledger.database import Ledger
-from observability.watch.notify.channels.channel import Contact
+from observability.watch.notify.channels.channel import Contact, contact_of
 from observability.watch.rules.in_force import usable_rules
 from observability.watch.sources.api import AirflowApi
 from observability.watch.watcher import Watcher
@@ -40,23 +40,13 @@ class AirflowContacts:
             found = resolve(conn_id)
         except CredentialsError as error:
             raise LookupError(str(error)) from error
-        return Contact(**_parts(found))
+        return contact_of(found)
 
     def variable(self, key: str) -> str:
         """The Variable. Raises LookupError."""
         from observability.airflow.variables import ask
 
         return ask(key)
-
-
-def _parts(found: Any) -> dict[str, Any]:
-    import httpx
-
-    url = httpx.URL(found.url) if found.url else httpx.URL("")
-    return {
-        "host": url.host, "port": url.port, "schema": url.scheme, "login": found.login, "password": found.password,
-        "uri": found.extra.get("url") or found.url, "extra": found.extra,
-    }  # fmt: skip
 
 
 @app.callback()

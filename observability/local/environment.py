@@ -63,6 +63,7 @@ def _bound(layout: Layout, settings: Settings) -> dict[str, str]:
     web, address = settings.airflow, f"http://{settings.airflow.host}:{settings.airflow.port}"
     return {
         "CONTRAIL_HOME": str(layout.home),
+        "CONTRAIL_AIRFLOW__IN_API_SERVER": "false",  # the platform has a relay and a watcher of its own
         "CONTRAIL_AIRFLOW__HOST": web.host,
         "CONTRAIL_AIRFLOW__PORT": str(web.port),
         "CONTRAIL_AIRFLOW__PARALLELISM": str(web.parallelism),

@@ -42,6 +42,7 @@ from observability.relay.sources.files.journal import journal_stream
 from observability.relay.sources.files.registry import FileRegistry, Source
 from observability.relay.sources.files.spool import Spool
 from observability.relay.sources.statsd.listener import Statsd, StatsdUnavailable
+from observability.relay.takeover import is_wanted
 
 if TYPE_CHECKING:
     import re
@@ -54,21 +55,33 @@ if TYPE_CHECKING:
 __all__ = ["Relay", "RelayError", "read_status"]
 
 _STATUS_EVERY_S = 1.0
-_DRAIN_S = 10.0
+_DRAIN_S, _DRAIN_OF_A_GUEST_S = 10.0, 2.0
 _OPENING_S = 5.0
 _COUNT_EVERY_S = 1.0
+_REST_OF_A_GUEST = 3.0
 _TASK_LOGS = frozenset({"airflow.task"})
 
 
 class Relay:
-    """Carries until :meth:`stop`. ``say`` gets a sentence when something changes."""
+    """Carries until :meth:`stop`. ``say`` gets a sentence when something changes.
+
+    With ``stands_in`` it is a guest in another process: it leaves most of the processor to its host, and ends as soon
+    as a relay of its own asks for the place.
+    """
 
     def __init__(
-        self, settings: Settings, *, statsd: bool = True, say: Callable[[str], None] = lambda _text: None
+        self,
+        settings: Settings,
+        *,
+        statsd: bool = True,
+        stands_in: bool = False,
+        say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.settings = settings
         self.home = settings.home
         self._say = say
+        self._stands_in = stands_in
+        self._stays = False
         self._stopping = threading.Event()
         self._started = time.time()
         self._lock = _lock(self.home)
@@ -80,7 +93,7 @@ class Relay:
         self.spool = Spool(self.home / "spool")
         self.workers = [self._worker(name) for name in dict.fromkeys(settings.relay.sinks)]
         self.workers.append(self._witness())
-        self._alarms = SinkAlarms(self.home / "relay.alarms.json") if statsd else None
+        self._alarms = SinkAlarms(self.home / "relay.alarms.json") if statsd or stands_in else None
         self._backlogs = [Backlog(worker) for worker in self.workers]
         self.registry = FileRegistry(
             [
@@ -121,6 +134,7 @@ class Relay:
         self._stopping.set()
 
     def _run(self, *, once: bool, patience_s: float, limit_s: float) -> bool:
+        self._stays = not once
         if self.statsd:
             self.statsd.start()
         for worker in self.workers:
@@ -131,12 +145,13 @@ class Relay:
         for worker in self.workers:
             worker.tried.wait(_OPENING_S)
         if not once:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and not (self._stands_in and is_wanted(self.home)):
                 self._tick()
                 self._stopping.wait(self.settings.relay.poll_ms / 1000)
         if self.statsd:
             self.statsd.stop()
-        drained = self._drain(patience_s if once else _DRAIN_S, limit_s, steady=once)
+        drain_s = _DRAIN_OF_A_GUEST_S if self._stands_in else _DRAIN_S
+        drained = self._drain(patience_s if once else drain_s, limit_s, steady=once)
         for worker in self.workers:
             worker.stop()
         for worker in self.workers:
@@ -252,6 +267,7 @@ class Relay:
             only=only,
             aside=SetAside(self.home / "set-aside", name),
             say=self._say,
+            rest=_REST_OF_A_GUEST if self._stands_in else 0.0,
         )
 
     def _checkpoint_path(self, name: str) -> Path:
@@ -318,6 +334,8 @@ class Relay:
             "pid": os.getpid(),
             "time": now,
             "started": self._started,
+            "stays": self._stays,
+            "stands_in": self._stands_in,
             "rss_bytes": self._process.memory_info().rss,
             "files": len(self.registry.files),
             "unknown": list(self.registry.unknown),

@@ -40,6 +40,7 @@ __all__ = ["SinkWorker"]
 _CONTENT = re.compile(r"JSON|json|pars|mapp|field|argument|exception|HTTP 400|invalid")
 """Words of a refusal that is about what is in a document."""
 _FIRST_WAIT_S = 0.25
+_LONGEST_REST_S = 5.0
 _LONGEST_WAIT_S = 1.5
 """So the first document after an outage goes out within two seconds, at under 90 requests a minute."""
 _LONGEST_WISH_S = 30.0
@@ -116,6 +117,7 @@ class SinkWorker(threading.Thread):
 
     ``open_ends`` gives the sink and its checkpoint and may raise :class:`SinkUnavailable`; it is called in the
     worker's own thread. ``datasets`` limits what is carried to some files, ``only`` to stretches in which it is found.
+    Work is followed by ``rest`` times as long a rest.
     """
 
     def __init__(  # noqa: PLR0913 - its parts
@@ -131,6 +133,7 @@ class SinkWorker(threading.Thread):
         only: re.Pattern[bytes] | None = None,
         aside: SetAside | None = None,
         say: Callable[[str], None] = lambda _text: None,
+        rest: float = 0.0,
     ) -> None:
         super().__init__(name=f"relay-{name}", daemon=True)
         self.account = DeliveryStats(name)
@@ -140,6 +143,7 @@ class SinkWorker(threading.Thread):
         self._dead_letters = dead_letters
         self._batch_bytes = batch_bytes
         self._poll_s = poll_s
+        self._rest = rest
         self._datasets = datasets
         self._only = only
         self._aside = aside or SetAside(None, name)
@@ -231,10 +235,12 @@ class SinkWorker(threading.Thread):
                 self.account.totals[stream, result] = number
             self._say(f"{self.account.sink}: ready")
             while not self._stopping.is_set():
-                looked = self._registry().round
+                looked, began = self._registry().round, time.monotonic()
                 if not self._round(sink, checkpoint, atomic=atomic):
                     self.idle_since = looked
                     self.wake.wait(self._poll_s)
+                elif self._rest:
+                    self._pause(min(self._rest * (time.monotonic() - began), _LONGEST_REST_S))
                 self.wake.clear()
         finally:
             self._checkpoint = None

@@ -32,7 +32,6 @@ from observability.watch.notify.notifier import Notifier
 from observability.watch.notify.outbox import ChannelWorker, fallback_for, requeue
 from observability.watch.notify.task_context import TaskContext
 from observability.watch.rules.in_force import keep_rules
-from observability.watch.sources.api import AirflowApi
 from observability.watch.sources.executor_log import scheduler_lines
 from observability.watch.sources.journal import JournalWitness
 from observability.watch.sources.kibana import KibanaWitness
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from observability.watch.ledger.database import Ledger
     from observability.watch.notify.channels.channel import Contacts
     from observability.watch.rules.loader import RulesFile
+    from observability.watch.sources.api import AirflowApi
 
 __all__ = ["Watcher"]
 
@@ -68,20 +68,30 @@ _CONTEXT_S = 3.0
 
 
 class Watcher:
-    """Runs until :meth:`stop`. ``api`` None: there is no Airflow to ask, the journal is the only witness."""
+    """Runs until :meth:`stop`. ``api`` None: there is no Airflow to ask, the journal is the only witness.
 
-    def __init__(
-        self, settings: Settings, ledger: Ledger, rules: RulesFile, contacts: Contacts, *, api: AirflowApi | None
+    ``stands_in`` is for the one in Airflow's API server, which a `contrail watch` on the same ledger relieves.
+    """
+
+    def __init__(  # noqa: PLR0913 - its parts
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        rules: RulesFile,
+        contacts: Contacts,
+        *,
+        api: AirflowApi | None,
+        stands_in: bool = False,
     ) -> None:
         self._settings, self._ledger, self._rules, self._contacts = settings, ledger, rules, contacts
         self._api = api
-        self._lease = Lease(ledger)
+        self._lease = Lease(ledger, stands_in=stands_in)
         self._journal = JournalWitness(settings.journal_directory)
         self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._looker = ApiPoller(settings, self._reconciler(api)) if api else None
         self._confirmer = KillConfirmer(self._reconciler(api), self._reports.put) if api else None
         self._history: HistoryReader | None = None
-        self._graphs = DagGraphs(AirflowApi(settings.api_url)) if api else None
+        self._graphs = DagGraphs(api.another()) if api else None
         self._forecasts = Forecasts(self._graphs)
         index = settings.watch.kibana_alerts
         self._kibana = KibanaWitness(lambda: open_cluster(settings), index) if index else None
@@ -99,9 +109,7 @@ class Watcher:
         self._due_at: float | None = None
         self._stepped_at = 0.0
         self._log = structlog.get_logger("contrail.watch")
-        self._context = TaskContext(
-            settings.log_folder, AirflowApi(settings.api_url, timeout_s=_CONTEXT_S) if api else None
-        )
+        self._context = TaskContext(settings.log_folder, api.another(timeout_s=_CONTEXT_S) if api else None)
         self._rules_kept = ""
         self._adopt_rules()
         self._proof = Proof(settings.home, contacts)
@@ -203,7 +211,7 @@ class Watcher:
     def _read_history(self) -> None:
         days = self._settings.watch.history_days
         if self._api and days > 0 and not (self._history and self._history.is_alive()):
-            self._history = HistoryReader(AirflowApi(self._settings.api_url), self._ledger, days)
+            self._history = HistoryReader(self._api.another(), self._ledger, days)
             self._history.start()
 
     def _step_down(self) -> None:

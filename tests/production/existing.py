@@ -90,6 +90,7 @@ class Existing:
             "CONTRAIL_HOME": str(self.home),
             "CONTRAIL_WATCH__API_URL": str(address).rstrip("/"),
             "CONTRAIL_WATCH__RECONCILE_S": "2",
+            "CONTRAIL_AIRFLOW__IN_API_SERVER": "false",
             "CONTRAIL_API_USERNAME": "admin",
             "CONTRAIL_API_PASSWORD": self._password,
             "AIRFLOW_HOME": str(self.folder / "airflow"),

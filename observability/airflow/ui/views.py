@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, overload
 from urllib.parse import urlsplit
 
 from airflow.configuration import conf
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["EXTERNAL_VIEWS", "FASTAPI_APPS", "URL_PREFIX"]
 
@@ -49,18 +47,28 @@ EXTERNAL_VIEWS: list[dict[str, Any]] = [
 """Two pages in the navigation, and a tab on DAG, run, task and task instance."""
 
 
-class _Pages:
-    """The app, built at its first request: every task process loads the plugin, only the API server serves."""
+class _Apps(Sequence[dict[str, Any]]):
+    """The pages as Airflow mounts them, made when they are asked for.
+
+    Every task process loads the plugin, and only the API server serves: no other imports FastAPI for it.
+    """
+
+    def __len__(self) -> int:
+        return 1
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return [self._mounted][index]
 
     @cached_property
-    def _app(self) -> ASGIApp:
-        from observability.airflow.ui.app import create_app
+    def _mounted(self) -> dict[str, Any]:
+        from observability.airflow.ui.served import Pages
 
-        return create_app()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        return {"app": Pages(), "url_prefix": URL_PREFIX, "name": "Contrail"}
 
 
-FASTAPI_APPS: list[dict[str, Any]] = [{"app": _Pages(), "url_prefix": URL_PREFIX, "name": "Contrail"}]
+FASTAPI_APPS: Sequence[dict[str, Any]] = _Apps()
 """The pages behind those entries."""

@@ -49,6 +49,7 @@ def api_server(home, users, *, dags=(), fill=None, runs=(), base_path="", **envi
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}{base_path}",
         "AIRFLOW__API_AUTH__JWT_SECRET": "a-secret-of-this-test-and-no-other-0123456789-0123456789",
         "CONTRAIL_CORE__HOME": str(home / "contrail"),
+        "CONTRAIL_AIRFLOW__IN_API_SERVER": "false",
         "PYTHONPATH": str(HERE),
         **environ,
     }

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+import httpx
+
 from observability import redact
 from observability.credentials import Credentials, CredentialsError
 from observability.errors import ChannelError, ChannelRefused, ChannelUnavailable
@@ -32,6 +34,7 @@ __all__ = [
     "Contact",
     "Contacts",
     "Endpoint",
+    "contact_of",
     "endpoint",
     "open_channel",
     "reference",
@@ -62,6 +65,12 @@ class Contact:
     password: str = field(default="", repr=False)
     uri: str = field(default="", repr=False)
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def contact_of(found: Credentials) -> Contact:
+    """The contact that an Airflow Connection is."""
+    url, uri = httpx.URL(found.url), str(found.extra.get("url") or found.url)
+    return Contact(url.host, url.port, url.scheme, found.login, found.password, uri, found.extra)
 
 
 class Contacts(Protocol):
