@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Cells = dict[str, dict[str, bool | None]]
-_GROUPS = ("deadlines", "tasks", "files", "components", "relays", "api")
+_GROUPS = ("deadlines", "tasks", "files", "components", "relays", "peers", "api")
 _QUICK = ("exception", "sigkill", "deadline few_rows", "asset updated")
 _AT_ONCE = 9
 _BACK_S = 60.0

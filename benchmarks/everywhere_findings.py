@@ -174,6 +174,20 @@ def _thawed(service: str, host: str) -> Callable[[Hosts], None]:
     return lambda hosts: hosts.signal(service, host, signal.SIGCONT)
 
 
+def _two_schedulers(hosts: Hosts) -> None:
+    """A second scheduler on a host of its own, which hangs once the watcher has seen both at work."""
+    hosts.start("scheduler", "dagproc")
+    until(lambda: len(_scheduling(hosts)) > 1, 120, 1)
+    time.sleep(15)  # several looks of the watcher
+    hosts.signal("scheduler", "dagproc", signal.SIGSTOP)
+
+
+def _scheduling(hosts: Hosts) -> set[str]:
+    """The hosts on which a scheduler runs, as Airflow says."""
+    listed = (hosts.call("GET", "/jobs", params={"job_type": "SchedulerJob", "is_alive": True}) or {}).get("jobs", [])
+    return {str(job["hostname"]) for job in listed if job["state"] == "running"}
+
+
 def _silent(component: str, service: str, host: str, before: str = "", within_s: float = 100) -> Finding:
     return Finding(
         f"{component} silent", "components", "component.silent", {"airflow.component": component},
@@ -334,6 +348,11 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         "relay silent", "relays", "component.silent", {"airflow.component": "relay", "airflow.hostname": "worker-a"},
         _frozen("relay", "worker-a"), 170, ("relay of worker-a",), end=_thawed("relay", "worker-a"),
+    ),
+    Finding(
+        "one of two schedulers silent", "peers", "component.silent",
+        {"airflow.component": "scheduler", "airflow.hostname": "dagproc"}, _two_schedulers, 220,
+        ("scheduler", "dagproc"), end=_thawed("scheduler", "dagproc"),
     ),
     Finding(
         "API server silent", "api", "component.silent", {"airflow.component": "api-server"},
