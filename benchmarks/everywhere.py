@@ -106,8 +106,9 @@ def _settle(hosts: Hosts, places: Places, mine: list[Finding], found: Cells, mis
             if one.end is not None:
                 one.end(hosts)
         until(lambda: hosts.page("/"), _BACK_S)
-        for each in begun:
-            each.cancel()
+        for one, each in zip(mine, begun, strict=True):
+            if not each.cancel() and each.done() and (error := each.exception()):
+                missing[one.name] = f"it could not be made to happen: {type(error).__name__}: {error}"
     places.begin_round()
     for one in mine:
         _ask(places, one, found[one.name])

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,8 @@ class Hosts:
     statsd: dict[str, int]
     running: dict[tuple[str, str], subprocess.Popen[bytes]] = field(default_factory=dict)
     api: httpx.Client = field(default_factory=httpx.Client)
+    starter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    """The thread that starts every process: the kernel ends them with the thread that they were born from."""
 
     def environ(self, host: str) -> dict[str, str]:
         """The environment of every process of a host."""
@@ -104,10 +107,12 @@ class Hosts:
             (self.home / host / folder).mkdir(parents=True, exist_ok=True)
         named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host, *command]
         with (self.home / host / f"{service}.out").open("ab") as out:
-            self.running[service, host] = subprocess.Popen(
+            begun = self.starter.submit(
+                subprocess.Popen,
                 named, env={**self.environ(host), **environ}, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-                cwd=self.home / host, start_new_session=True, preexec_fn=born_with(os.getpid()),  # noqa: PLW1509 - one prctl
+                cwd=self.home / host, start_new_session=True, preexec_fn=born_with(os.getpid()),
             )  # fmt: skip
+            self.running[service, host] = begun.result()
 
     def signal(self, service: str, host: str, number: int) -> None:
         """Send a signal to a service and all that it started."""
@@ -193,6 +198,7 @@ class Hosts:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        self.starter.shutdown()
         self.api.close()
 
     def _has_store(self, host: str, backend: str) -> bool:

@@ -7,7 +7,6 @@ second), in ``<home>/relay.heartbeat``, and in the metrics ``contrail.relay.*``.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import os
 import socket
@@ -24,13 +23,14 @@ from observability.emit import emit
 from observability.errors import RelayError
 from observability.events import TelemetryLost
 from observability.journal import Journal
-from observability.owner_only_files import make_file, make_folder, replace_file
+from observability.owner_only_files import replace_file
 from observability.relay.alarms import SinkAlarms
 from observability.relay.backlog import Backlog
 from observability.relay.checkpoint import Checkpoint, open_checkpoint
 from observability.relay.dead_letters import DeadLetters
 from observability.relay.delivery_stats import Waiting
 from observability.relay.disk_quota import DiskQuota
+from observability.relay.lock import take_lock
 from observability.relay.set_aside import SetAside
 from observability.relay.sink_worker import SinkWorker
 from observability.relay.sinks.embedded import EmbeddedSink
@@ -84,7 +84,7 @@ class Relay:
         self._stays = False
         self._stopping = threading.Event()
         self._started = time.time()
-        self._lock = _lock(self.home)
+        self._lock = take_lock(self.home, stays=statsd)
         self._process = psutil.Process()
         self._status_due = 0.0
         self._remembered = False
@@ -368,26 +368,6 @@ def _unknown_told(home: Path) -> int:
     except OSError:
         return 0
     return told if isinstance(told, int) else 0
-
-
-def _lock(home: Path) -> Any:
-    make_folder(home)
-    path = home / "relay.lock"
-    make_file(path)
-    file = path.open("a+b")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
-        file.close()
-        raise RelayError(
-            f"a relay is running on {home} already (process {holder}); use that one, or stop it first: kill {holder}"
-        ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n".encode())
-    file.flush()
-    return file
 
 
 def _statsd_report(statsd: Statsd | None) -> dict[str, Any]:

@@ -76,6 +76,25 @@ def test_a_second_relay_on_the_same_home_is_refused_and_told_who_has_it(settings
     Relay(settings, statsd=False).run(once=True)
 
 
+def test_a_relay_that_starts_while_the_end_of_a_task_delivers_waits_for_it(settings, logs, command):
+    at_the_end_of_a_task = Relay(settings, statsd=False)
+    relay = command()
+    logs.write(line("one"))
+    with pytest.raises(subprocess.TimeoutExpired):
+        relay.wait(2)
+    assert at_the_end_of_a_task.run(once=True)
+    wait_until(lambda: (read_status(settings.home) or {}).get("pid") == relay.pid)
+    assert len(stored(settings.store_path)) == 1
+
+
+def test_of_two_relays_that_stay_the_second_is_refused_at_once(settings, command):
+    first = command()
+    wait_until(lambda: read_status(settings.home) is not None)
+    second = command()
+    assert second.wait(60) == 4
+    assert f"process {first.pid}" in second.stderr.read()
+
+
 def test_lines_that_come_while_it_runs_are_readable_at_once_and_sigterm_drains(settings, logs, command):
     relay = command()
     wait_until(lambda: read_status(settings.home) is not None)
