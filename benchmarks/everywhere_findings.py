@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.everywhere_hosts import until
+from observability.watch.rules.deadline import CLOCK_CONDITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,8 @@ def rules() -> str:
         {"name": "task", "dag": "late_task", "task": "work", "task_finishes_within": "6s", "warn": 0.5},
         {"name": "start", "dag": "late_start", "starts_by": _soon(), "warn": 0.9},
         {"name": "done", "dag": "late_done", "run_finishes_by": _soon(), "warn": 0.9},
+        {"name": "publish", "dag": "late_publish", "task": "work", "task_finishes_by": _soon(), "warn": 0.9},
+        {"name": "the-report", "parts": [{"dag": "late_publish"}], "ready_by": _soon(), "warn": 0.9},
         {"name": "asset-by", "asset": "everywhere://late/never", "fresh_by": _soon(), "warn": 0.9},
         {"name": "asset", "asset": "everywhere://late/asset", "fresh_within": "30s", "warn": 0.5},
         {"name": "slow", "dag": "late_slow", "slower_than_usual": 3, "history_least": 3, "warn": 1},
@@ -237,10 +240,11 @@ def _starts_late(hosts: Hosts) -> None:
     """Set the times of day that are due once the watcher looks: what was due before that is not judged."""
     _unpaused(hosts, "late_start")
     _unpaused(hosts, "late_done")
+    _unpaused(hosts, "late_publish")
     path = hosts.home / "watch" / "rules.yaml"
     asked = json.loads(path.read_text())
     for deadline in asked["deadlines"]:
-        for clock in {"starts_by", "run_finishes_by", "fresh_by"} & deadline.keys():
+        for clock in set(CLOCK_CONDITIONS) & deadline.keys():
             deadline[clock] = _soon()
     path.write_text(json.dumps(asked))
 
@@ -261,6 +265,11 @@ FINDINGS: tuple[Finding, ...] = (
     *(_late(name, within_s=120) for name in ("run", "task", "airflow")),
     _late("start", begin=_starts_late, within_s=480),
     _late("done", begin=_nothing, within_s=480),
+    _late("publish", begin=_nothing, within_s=480),
+    Finding(
+        "deadline product", "deadlines", "deadline.missed", {"deadline.name": "the-report"}, _nothing, 480,
+        ("the-report",),
+    ),
     Finding(
         "deadline asset by the clock", "deadlines", "deadline.missed", {"deadline.name": "asset-by"}, _nothing, 480,
         ("everywhere://late/never",),

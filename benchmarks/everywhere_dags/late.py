@@ -42,7 +42,7 @@ def loads(name):
         work()
 
 
-for _name in ("run", "task", "start", "done", "slow", "success"):
+for _name in ("run", "task", "start", "done", "publish", "slow", "success"):
     waits(_name)
 for _name in ("few_rows", "odd_rows"):
     loads(_name)

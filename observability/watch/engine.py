@@ -39,9 +39,9 @@ from observability.watch.ledger import pending_events, records, schema
 from observability.watch.ledger.database import read_cursor
 from observability.watch.notify.reminders import due_together, is_due, put_off
 from observability.watch.notify.titles import title_of
-from observability.watch.rules.config import Match, matches, policy_for
+from observability.watch.rules.config import Match, decide, matches, policy_for
 from observability.watch.run_times import note_times
-from observability.watch.runs import RunMark, is_current
+from observability.watch.runs import RunMark, is_current, marks_of
 from observability.watch.unended import Unended
 from observability.watch.withdrawals import cleared, withdrawn
 
@@ -310,7 +310,10 @@ class IncidentEngine:
     def _begin(connection: Connection, fact: Fact) -> None:
         """Remember a run's beginning; one for a date that is long over is worth nothing where today's is asked for."""
         value = fact.time if is_current(fact) else 0.0
-        records.record(connection, "started", str(fact.dag_id), "", str(fact.run_id), fact.time, value)
+        dag_id, run_id, mark = str(fact.dag_id), str(fact.run_id), RunMark.of(fact, fact.time)
+        records.record(connection, "started", dag_id, "", run_id, fact.time, value)
+        for measure, subject, value in marks_of(mark):
+            records.record(connection, measure, dag_id, subject, run_id, fact.time, value)
 
     def _is_timed(self, fact: Fact) -> bool:
         """True if a deadline may be about single tasks of this DAG; others need not be remembered one by one."""
@@ -400,6 +403,9 @@ class IncidentEngine:
             records.record(connection, "task_started", dag_id, str(fact.task_id), _attempt(fact), fact.time, fact.time)
         elif fact.family == "asset":
             records.record(connection, "asset", "", fact.name, f"{run_id}:{fact.time}", fact.time, fact.time)
+            if (key := fact.evidence.get("airflow.partition_key")) is not None:
+                part, when = f"{fact.name}\x1f{key}", f"{run_id}:{fact.time}"
+                records.record(connection, "asset_partition", "", part, when, fact.time, fact.time)
             records.record(connection, "asset_of", dag_id, fact.name, fact.name, fact.time, fact.time)
         elif fact.family == "rows":
             rows = float(fact.evidence.get("etl.rows_out") or 0)
@@ -459,8 +465,16 @@ class IncidentEngine:
             file = f"/{incident.evidence.get('file')}"
             return next((one for one in broken if f"/{one.name}".endswith(file)), None)
         if incident.family == "deadline":
-            return self._failure_before(connection, incident)
+            failure = self._failure_before(connection, incident)
+            return None if failure is not None and self._is_for_others(incident, failure, now) else failure
         return None
+
+    def _is_for_others(self, late: Incident, failure: Incident, now: float) -> bool:
+        """True if a product is somebody's who has not heard of the failure of one of its parts."""
+        if "deadline.parts" not in late.evidence:
+            return False
+        heard = decide(self.notifier.rules, failure, now).channels
+        return not set(decide(self.notifier.rules, late, now).channels) <= set(heard)
 
     @staticmethod
     def _failure_before(connection: Connection, late: Incident) -> Incident | None:
@@ -471,13 +485,19 @@ class IncidentEngine:
         elif late.dag_id:
             found = [*records.live_incidents(connection, dag_id=late.dag_id)]
         else:
-            asset = str(late.evidence.get("deadline.asset"))
-            producers = records.dags_with(connection, "asset_of", asset)
-            found = [one for dag_id in producers for one in records.live_incidents(connection, dag_id=dag_id)]
+            found = [one for one in records.live_incidents(connection) if one.dag_id in _behind(connection, late, one)]
         if not late.run_id:  # what begins nothing explains every run that has not begun
             found += [one for one in records.live_incidents(connection, family="component") if one.name in _BEGINS_RUNS]
         families = {*RUN_FAMILIES, "overdue", "import", "dag", "paused", "component"}
         return next((one for one in found if one and one.live and one.told and one.family in families), None)
+
+
+def _behind(connection: Connection, late: Incident, one: Incident) -> set[str | None]:
+    """The DAGs that an asset or a product waits for, of which ``one`` may be about one."""
+    parts = [dict(part) for part in late.evidence.get("deadline.parts", ())]
+    assets = [late.evidence.get("deadline.asset"), *(part.get("asset") for part in parts)]
+    named = {one.dag_id for part in parts if part.get("dag") and fnmatchcase(str(one.dag_id), str(part["dag"]))}
+    return {*named, *(dag for uri in assets if uri for dag in records.dags_with(connection, "asset_of", str(uri)))}
 
 
 def _last_about(connection: Connection, fact: Fact) -> Incident | None:

@@ -91,6 +91,8 @@ class Fact:
         place: tuple[Any, ...] = (self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number)
         if (loop := self.loop_key) is not None:
             place = (*place, loop)
+        if self.family == "deadline" and (key := self.evidence.get("airflow.partition_key")) is not None:
+            place = (*place, key)
         kind = catalog.INCIDENT_KINDS.get(self.family)
         parts = (self.family, *(() if kind is not None and kind.by_subject else place), self.name)
         text = "\x1f".join("" if part is None else str(part) for part in parts)
@@ -156,6 +158,7 @@ _EVIDENCE = (
     "etl.rows_rejected",
     "deadline.due",
     "airflow.logical_date",
+    "airflow.partition_key",
     "telemetry.count",
 )
 

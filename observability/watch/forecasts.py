@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from observability.watch.forecast import Forecast
     from observability.watch.run_times import RunTimes
 
-__all__ = ["CALM_AT", "Forecasts", "LiveForecast", "in_words"]
+__all__ = ["CALM_AT", "Forecasts", "LiveForecast", "clock_in", "in_words"]
 
 CALM_AT = 0.3
 """A warning stands until the chance to miss falls below this, so that it does not come and go."""
@@ -100,6 +100,11 @@ def in_words(found: Forecast, due: float, zone: str) -> str:
         task, times = found.slow
         said += f"; {task} takes {_times(times)} its usual"
     return said
+
+
+def clock_in(moment: float, zone: str, now: float) -> str:
+    """The time of day of a moment in a zone, with the date where that is not today."""
+    return _clock(moment, zone, _local(now, zone).date())
 
 
 def _renew_after(known: LiveForecast, now: float) -> float:

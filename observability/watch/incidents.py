@@ -149,7 +149,9 @@ def key_of(fact: Fact) -> str:
     if fact.family in {"task", "run", "stuck"}:
         return f"run:{fact.dag_id}:{fact.run_id}"
     if fact.family == "deadline":
-        return f"deadline:{fact.name}:{fact.dag_id or ''}:{fact.run_id or ''}"
+        partition = fact.evidence.get("airflow.partition_key")
+        key = f"deadline:{fact.name}:{fact.dag_id or ''}:{fact.run_id or ''}"
+        return key if partition is None or fact.run_id else f"{key}:{partition}"
     about = (fact.family, None if fact.family in {"component", "import"} else fact.dag_id, fact.name)
     return ":".join(part for part in about if part)
 

@@ -137,10 +137,20 @@ def note_times(connection: Connection, facts: Iterable[Fact]) -> None:
         same = (_TABLE.c.dag_id == dag_id, _TABLE.c.run_id == run_id)
         row = connection.execute(select(_TABLE).where(*same)).mappings().first()
         run = RunTimes.from_row(row) if row is not None else RunTimes(dag_id, run_id, _begin_of(found))
-        if run.ended is None:  # what is heard of a run that has ended was heard before, or is no part of it
-            for fact in found:
-                _note(run, fact)
+        noted = [fact for fact in found if run.ended is None or _is_late_news(run, fact)]
+        for fact in noted:
+            _note(run, fact)
+        if noted:
             save_run(connection, run)
+
+
+def _is_late_news(run: RunTimes, fact: Fact) -> bool:
+    """True for the good end of a task of a run that has ended: it came from another host, or the task ran again.
+
+    Whatever else is heard of such a run was heard before, or is not a part of it.
+    """
+    known = run.tasks.get(str(fact.task_id))
+    return fact.family == "task" and fact.sign == "recovered" and (known is None or not known.is_done)
 
 
 _TIMED = {"noted", "recovered", "failed"}

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from observability.watch.facts import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from observability.watch.facts import Fact
 
-__all__ = ["RunMark", "is_current", "repairs"]
+__all__ = ["RunMark", "date_of_run", "is_current", "marks_of", "repairs"]
 
 _RUN_ID = re.compile(r"([a-z_]+?)__(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)")
 _LATE_S = 86_400.0
@@ -82,6 +82,21 @@ def repairs(succeeded: RunMark, failed: RunMark) -> bool:
         return True
     later = succeeded.date - failed.date
     return later > 0 and succeeded.begun - failed.begun >= later / 2
+
+
+def marks_of(mark: RunMark) -> Iterator[tuple[str, str, float]]:
+    """Give what the id of a run does not say: (measure, subject, value) of its logical date and of its partition."""
+    said = date_of_run(mark.run_id)
+    if mark.date is not None and (said is None or abs(said - mark.date) > 1):
+        yield "logical_date", "", mark.date
+    if mark.partition is not None:
+        yield "partition", mark.partition, 1.0
+
+
+def date_of_run(run_id: str) -> float | None:
+    """The date in the id of a scheduled run or a backfill; None for others."""
+    found = _RUN_ID.match(run_id)
+    return _moment(found[2]) if found and found[1] in {"scheduled", "backfill"} else None
 
 
 def is_current(fact: Fact) -> bool:

@@ -40,6 +40,9 @@ from observability.watch.sources.reconcile import Reconciler
 from observability.watch.sources.store import LATEST_S, StoreSource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
     from sqlalchemy.engine import Connection
 
     from observability.settings import Settings
@@ -58,6 +61,8 @@ _LEDGER_WAIT_S = 1.0
 _RULES_S = 2.0
 _GAUGES_S = 5.0
 _HOUR_S = 3600.0
+_DONE_MOST = 100_000
+"""Days of deadlines that are known to be done, and are not asked about again."""
 _REST = 4.0
 """A look at the deadlines that takes a second is followed by this many of everything else."""
 _KEEP_S = 90 * 86_400.0
@@ -104,13 +109,14 @@ class Watcher:
         self._clock = _Clock()
         self._next: dict[str, float] = {}
         self._deadlines_took_s = 0.0
+        self._done: dict[tuple[str, ...], float] = {}
         self._reported: list[Fact] = []
         self._seen: dict[str, int] | None = None
         self._due_at: float | None = None
         self._stepped_at = 0.0
         self._log = structlog.get_logger("contrail.watch")
         self._context = TaskContext(settings.log_folder, api.another(timeout_s=_CONTEXT_S) if api else None)
-        self._rules_kept = ""
+        self._rules_kept: tuple[str, Mapping[str, frozenset[date]]] | None = None
         self._adopt_rules()
         self._proof = Proof(settings.home, contacts)
 
@@ -297,13 +303,15 @@ class Watcher:
 
     def _check_deadlines(self, connection: Connection, now: float) -> None:
         began = time.monotonic()
+        if len(self._done) > _DONE_MOST:
+            self._done.clear()
         dags, known = self._looker.dags if self._looker else {}, False
         if self._looker and not dags:  # it has not looked yet; a watcher before this one has
             before = read_cursor(connection, "reconcile") or {}
             dags, known = before.get("dags", {}), bool(before.get("slow_at"))
         deadlines = Deadlines(
             self._rules.rules.deadlines, dags, blind=self._store.is_blind, known=known or bool(dags),
-            forecasts=self._forecasts,
+            forecasts=self._forecasts, done=self._done, calendars=self._rules.rules.days_off,
         )  # fmt: skip
         self._engine.take(connection, deadlines.check(connection, now), now)
         self._deadlines_took_s = time.monotonic() - began
@@ -321,9 +329,10 @@ class Watcher:
         """Take changed rules, report a file that cannot be used, and keep what is in force for who comes next."""
         if self._rules.reload() or (self._rules.problem and not self._rules_kept):
             self._tell_about_rules(connection, now)
-        if self._rules.text != self._rules_kept:
-            keep_rules(connection, self._rules.text)
-            self._rules_kept = self._rules.text
+        in_force = (self._rules.text, self._rules.rules.days_off)
+        if in_force != self._rules_kept:
+            keep_rules(connection, *in_force)
+            self._rules_kept = in_force
 
     def _tell_about_rules(self, connection: Connection, now: float) -> None:
         problem = self._rules.problem

@@ -73,6 +73,8 @@ WAYS = {
     "slower_than_usual": (5, usual_runs_then_one, a_task_fails),
     "starts_by": ("06:00", nothing, no_run_begins),
     "run_finishes_by": ("06:00", run_begins, a_task_fails),
+    "task_finishes_by": ("06:00", run_begins, a_task_fails),
+    "ready_by": ("06:00", run_begins, a_task_fails),
     "fresh_within": ("1h", asset_was_updated, a_task_fails),
     "fresh_by": ("06:00", asset_was_updated_the_day_before, a_task_fails),
     "rows_at_least": (1000, wrote(5000, 900), a_task_fails),
@@ -84,6 +86,8 @@ WAYS = {
 def played(ledger, condition, *, fails):
     value, begin, fail = WAYS[condition]
     deadline = {"name": "due", "dag": "load", condition: value, "severity": "error"}
+    deadline |= {"task": "a"} if condition == "task_finishes_by" else {}
+    deadline |= {"parts": [{"dag": "load"}], "dag": "*"} if condition == "ready_by" else {}
     deadline |= {"asset": "s3://b/k"} if condition.startswith("fresh") else {}
     deadline |= {} if condition.startswith("rows") else {"warn": 1}
     office = Clockwork(ledger, deadline, dags={"load": {}})

@@ -23,6 +23,7 @@ __all__ = [
     "dags_with",
     "due_incidents",
     "fact",
+    "first_begin",
     "first_time",
     "forget",
     "incident",
@@ -207,6 +208,13 @@ def last_time(
     asked = select(func.max(table.c.time)).where(table.c.measure == measure, table.c.dag_id == dag_id)
     asked = asked.where(table.c.value > 0) if current else asked
     return connection.execute(asked if subject is None else asked.where(table.c.subject == subject)).scalar()
+
+
+def first_begin(connection: Connection, dag_id: str, since: float) -> float | None:
+    """The begin of the first run since a moment that is about the present."""
+    table = schema.history
+    where = (table.c.measure == "started", table.c.dag_id == dag_id, table.c.time >= since, table.c.value > 0)
+    return connection.execute(select(func.min(table.c.time)).where(*where)).scalar()
 
 
 def dags_with(connection: Connection, measure: str, subject: str) -> list[str]:

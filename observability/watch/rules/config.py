@@ -5,29 +5,34 @@ A file that is wrong is refused as a whole; the error names file, line and key, 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
 from observability import catalog
 from observability.watch.incidents import Policy
 from observability.watch.rules import sense
+from observability.watch.rules.calendars import days_off
+from observability.watch.rules.deadline import CONDITIONS, Deadline
 from observability.watch.rules.text import RulesError, RulesText
+from observability.watch.rules.values import (
+    DAYS,
+    Clock,
+    Days,
+    Duration,
+    Globs,
+    Moment,
+    Reference,
+    Severity,
+    Strict,
+    Words,
+    Zone,
+    parse_duration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from observability.watch.incidents import Incident
 
 __all__ = [
+    "CONDITIONS",
     "AlertingConfig",
     "ChannelSpec",
     "Deadline",
@@ -54,115 +60,8 @@ __all__ = [
     "read_rules",
 ]
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_REFERENCE = re.compile(r"^(connection|variable|env):[A-Za-z0-9_.\-]+$")
 
-
-_DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_LONGEST_S = 3650 * 86_400.0
-"""Ten years: a longer wait is a slip of the pen, and no calendar takes it."""
-
-
-def parse_duration(value: Any) -> Any:
-    """Seconds from ``90``, ``30s``, ``5m``, ``2h`` or ``1d``."""
-    if isinstance(value, str) and (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value)):
-        return float(found[1]) * _UNITS[found[2]]
-    return value
-
-
-def _reference(value: str) -> str:
-    if not _REFERENCE.match(value):
-        raise ValueError(
-            "must be connection:<id>, variable:<key> or env:<NAME>: addresses and secrets are not written here"
-        )
-    return value
-
-
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"unknown time zone {value!r}; use a name such as Europe/Berlin") from None
-    return value
-
-
-def _clock(value: str) -> str:
-    """``HH:MM``, or several with dashes between, each a time of day; the last may be 24:00."""
-    parts = value.split("-") if value else []
-    for part in parts[:-1] if len(parts) > 1 and parts[-1] == "24:00" else parts:
-        try:
-            time.fromisoformat(part)
-        except ValueError:
-            raise ValueError(f"{part!r} is not a time of day; write 00:00 to 23:59") from None
-    return value
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _days(value: Any) -> Any:
-    """Days as ``mon`` … ``sun``, from their names in any length and case, and from ranges such as ``mon-fri``."""
-    if not isinstance(value, (str, list)):
-        raise ValueError(f"{value!r} is not a list of days; write {', '.join(_DAYS)}")  # noqa: TRY004 - pydantic wants it
-    found: list[str] = []
-    for word in _as_list(value):
-        first, dash, last = str(word).partition("-")
-        begin, end = _day(first, word), _day(last, word) if dash else _day(first, word)
-        found += [_DAYS[number % 7] for number in range(begin, end + 1 if end >= begin else end + 8)]
-    return list(dict.fromkeys(found))
-
-
-def _day(word: str, written: Any) -> int:
-    asked = word.strip().lower().rstrip(".")
-    for number, (short, name) in enumerate(zip(_DAYS, _DAY_NAMES, strict=True)):
-        if asked in {short, f"{short}s", name, f"{name}s"} or (asked.startswith(short) and name.startswith(asked)):
-            return number
-    raise ValueError(f"{written!r} is none of {', '.join(_DAYS)}, nor a range of them such as mon-fri")
-
-
-def _glob(pattern: str, info: ValidationInfo) -> str:
-    what = "task id" if info.field_name == "task" else "DAG id"
-    if said := sense.glob_mistake(pattern, what):
-        raise ValueError(said)
-    return pattern
-
-
-def _word(value: str) -> str:
-    if not value.strip():
-        raise ValueError("an empty word matches nothing; leave the key out")
-    return value
-
-
-def _moment(value: Any) -> Any:
-    if isinstance(value, (int, float)):
-        raise ValueError("write a moment such as 2026-01-31T22:00 (or 2026-01-31T22:00+01:00)")  # noqa: TRY004 - pydantic wants ValueError
-    return value
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration, json_schema_input_type=float | str),
-    Field(ge=0, le=_LONGEST_S, allow_inf_nan=False),
-]
-Reference = Annotated[str, BeforeValidator(_reference)]
-Zone = Annotated[str, BeforeValidator(_zone)]
-Clock = Annotated[str, AfterValidator(_clock)]
-Word = Annotated[str, AfterValidator(_word)]
-Glob = Annotated[str, AfterValidator(_glob)]
-Words = Annotated[list[Word], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
-Globs = Annotated[list[Glob], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
-Days = Annotated[list[str], BeforeValidator(_days, json_schema_input_type=str | list[str])]
-Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=str)]
-Severity = Literal["info", "warning", "error", "critical"]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Match(_Strict):
+class Match(Strict):
     """The conditions of a rule; everything that is given must hold, globs where a name is asked for."""
 
     dag: Globs = Field(default=[], description="Globs of DAG ids.")
@@ -228,7 +127,7 @@ class Match(_Strict):
         return not any(conditions)
 
 
-class ChannelSpec(_Strict):
+class ChannelSpec(Strict):
     """One way to tell somebody. Which keys it needs depends on ``type``."""
 
     type: Literal["file", "log", "webhook", "slack", "apprise", "smtp", "sns", "pagerduty"]
@@ -265,22 +164,22 @@ class ChannelSpec(_Strict):
         return self
 
 
-class Escalation(_Strict):
+class Escalation(Strict):
     """The next receivers of an incident that nobody has acknowledged."""
 
     after: Duration
     receiver: str
 
 
-class Receiver(_Strict):
+class Receiver(Strict):
     """A person or team: the channels they are told on, and who is told when these stay down."""
 
     channels: list[str] = Field(min_length=1)
     fallback: str | None = Field(default=None, description="Channel used for what another could not deliver.")
-    escalate: list[Escalation] = []
+    escalate: list[Escalation] = Field(default=[])
 
 
-class Route(_Strict):
+class Route(Strict):
     """Incidents that match go to the receiver; the first match decides unless it says ``continue``."""
 
     match: Match = Match()
@@ -289,7 +188,7 @@ class Route(_Strict):
     severity: Severity | None = Field(default=None, description="Another severity than the event's own.")
 
 
-class Window(_Strict):
+class Window(Strict):
     """A maintenance window or a standing silence: what matches is not told while it lasts.
 
     A moment without a zone is in ``match.timezone``, whatever the zone of the host.
@@ -328,89 +227,7 @@ class Window(_Strict):
         return self
 
 
-Deviations = Annotated[float, Field(gt=0, le=1000)]
-
-
-class Deadline(_Strict):
-    """Something that must happen by a time. Exactly one of the conditions."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_.\-]{1,80}$")
-    dag: Glob = Field(description="Glob of DAG ids.")
-    task: Glob | Literal[""] = Field(default="", description="Glob of task ids, for task_finishes_within and rows.")
-    run_finishes_within: Duration | None = None
-    task_finishes_within: Duration | None = None
-    starts_by: Clock | None = Field(
-        default=None, pattern=r"^\d{2}:\d{2}$", description="A run must have begun by this time of day."
-    )
-    run_finishes_by: Clock | None = Field(
-        default=None, pattern=r"^\d{2}:\d{2}$", description="A run of the day must have succeeded by this time of day."
-    )
-    asset: str | None = Field(default=None, description="URI of an asset, with fresh_within or fresh_by.")
-    fresh_within: Duration | None = None
-    fresh_by: Clock | None = Field(
-        default=None, pattern=r"^\d{2}:\d{2}$", description="The asset must have been updated by this time of day."
-    )
-    day_begins: Clock = Field(
-        default="00:00",
-        pattern=r"^\d{2}:\d{2}$",
-        description="What begins before this time is the day's before; later than the due time: the evening before.",
-    )
-    slower_than_usual: Deviations | Literal[True] | None = Field(
-        default=None, description="True, or how many standard deviations a run may last longer than usual for its day."
-    )
-    rows_at_least: int | None = Field(
-        default=None, ge=0, le=10**15, description="A step of the task must write as many rows."
-    )
-    rows_unlike_usual: Deviations | Literal[True] | None = Field(
-        default=None,
-        description="True, or how many standard deviations the rows may lie from what is usual for the day.",
-    )
-    success_within: Duration | None = Field(default=None, description="There must be a successful run this often.")
-    step: Word = Field(default="*", description="Glob of step names, for rows.")
-    days: Days = Field(default=[], description="mon … sun, or mon-fri; for times of day.")
-    holidays: list[date] = Field(
-        default=[], description="Dates such as 2026-12-25 on which nothing is due; days off where usual is asked for."
-    )
-    timezone: Zone = Field(default="UTC", description="For times of day.")
-    warn: float = Field(default=0.8, gt=0, le=1, description="Early warning at this share of the time; 1: none.")
-    severity: Severity = "error"
-    history_least: int = Field(default=5, ge=3, description="Runs needed before 'usual' means something.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _asset_of_nobody(cls, values: Any) -> Any:
-        """An asset needs no DAG."""
-        return {"dag": "*", **values} if isinstance(values, dict) and values.get("asset") else values
-
-    @model_validator(mode="after")
-    def _one_condition(self) -> Deadline:
-        given = [name for name in CONDITIONS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"a deadline needs exactly one of {', '.join(CONDITIONS)}; {self.name} has {given or 'none'}"
-            )
-        if (self.asset is None) != (self.fresh_within is None and self.fresh_by is None):
-            raise ValueError("asset goes together with fresh_within or fresh_by")
-        if said := sense.unused_keys(self, given[0]):
-            raise ValueError("; ".join(said))
-        return self
-
-
-CONDITIONS = (
-    "run_finishes_within",
-    "task_finishes_within",
-    "starts_by",
-    "run_finishes_by",
-    "fresh_within",
-    "fresh_by",
-    "slower_than_usual",
-    "rows_at_least",
-    "rows_unlike_usual",
-    "success_within",
-)
-
-
-class Timing(_Strict):
+class Timing(Strict):
     """Waits before and between notices."""
 
     group_wait: Duration = Field(default=0.3, description="What fails within this joins the first notice.")
@@ -442,7 +259,7 @@ class Timing(_Strict):
     )
 
 
-class Thresholds(_Strict):
+class Thresholds(Strict):
     """From when on waiting is wrong."""
 
     queued: Duration = Field(default=180.0, description="A task that waits longer for a worker is stuck.")
@@ -451,7 +268,7 @@ class Thresholds(_Strict):
     component_silent: Duration = Field(default=30.0, description="A component without heartbeat for so long is silent.")
 
 
-class Proof(_Strict):
+class Proof(Strict):
     """The proofs of the alert path."""
 
     canary_every: Duration = Field(default=86_400.0, description="A test notice to each receiver this often; 0: never.")
@@ -464,7 +281,7 @@ class Proof(_Strict):
     heartbeat_every: Duration = 60.0
 
 
-class AlertingConfig(_Strict):
+class AlertingConfig(Strict):
     """Everything that ``alerts.yaml`` says."""
 
     version: Literal[1] = 1
@@ -476,18 +293,42 @@ class AlertingConfig(_Strict):
     channels: dict[Annotated[str, Field(max_length=64)], ChannelSpec] = Field(min_length=1)
     receivers: dict[str, Receiver] = Field(min_length=1)
     routes: list[Route] = Field(min_length=1)
-    deadlines: list[Deadline] = []
-    silences: list[Window] = []
+    calendars: dict[Annotated[str, Field(max_length=64)], str] = Field(
+        default={},
+        description="Files of days off, by name: iCalendar, or a date a line; relative to the folder of this file.",
+    )
+    deadlines: list[Deadline] = Field(default=[])
+    silences: list[Window] = Field(default=[])
     proof: Proof = Proof()
 
     @model_validator(mode="before")
     @classmethod
     def _without_empty_sections(cls, values: Any) -> Any:
         """A section of which every line is a comment is as good as none."""
-        optional = {"timing", "thresholds", "deadlines", "silences", "proof", "runbooks"}
+        optional = {"timing", "thresholds", "calendars", "deadlines", "silences", "proof", "runbooks"}
         if not isinstance(values, dict):
             return values
         return {name: value for name, value in values.items() if value is not None or name not in optional}
+
+    _days_off: dict[str, frozenset[date]] = PrivateAttr(default_factory=dict)
+
+    @property
+    def days_off(self) -> Mapping[str, frozenset[date]]:
+        """The days of each calendar."""
+        return self._days_off
+
+    def with_days_off(self, days: Mapping[str, frozenset[date]]) -> AlertingConfig:
+        """The same rules, in which the days of a calendar are holidays of the deadlines that name it."""
+        found = self.model_copy(update={"deadlines": [with_calendar(one, days) for one in self.deadlines]})
+        found._days_off = dict(days)  # noqa: SLF001 - its own class
+        return found
+
+
+def with_calendar(deadline: Deadline, days: Mapping[str, frozenset[date]]) -> Deadline:
+    """The deadline with the days of its calendar as holidays."""
+    if not deadline.calendar:
+        return deadline
+    return deadline.model_copy(update={"holidays": sorted({*deadline.holidays, *days.get(deadline.calendar, ())})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,7 +347,7 @@ def load_rules(path: Path) -> AlertingConfig:
         raw = path.read_bytes()
     except OSError as error:
         raise RulesError(f"{path}: {error}") from error
-    return read_rules(raw, str(path))[0]
+    return read_rules(raw, str(path), path.parent)[0]
 
 
 def parse_rules(text: str, source: str) -> AlertingConfig:
@@ -514,8 +355,13 @@ def parse_rules(text: str, source: str) -> AlertingConfig:
     return read_rules(text, source)[0]
 
 
-def read_rules(text: str | bytes, source: str) -> tuple[AlertingConfig, list[str]]:
-    """The rules in ``text``, and a line for each that does nothing as things are. Raises :class:`RulesError`."""
+def read_rules(
+    text: str | bytes, source: str, folder: Path | None = None, kept: Mapping[str, frozenset[date]] | None = None
+) -> tuple[AlertingConfig, list[str]]:
+    """The rules in ``text``, and a line for each that does nothing as things are. Raises :class:`RulesError`.
+
+    Calendars are read from ``folder``, unless ``kept`` has their days.
+    """
     read = RulesText(text, source)
     try:
         rules = AlertingConfig.model_validate(read.values)
@@ -523,6 +369,13 @@ def read_rules(text: str | bytes, source: str) -> tuple[AlertingConfig, list[str
         raise RulesError("\n".join(read.mistake(one["loc"], _said(one)) for one in error.errors())) from error
     if found := [read.mistake(where, said) for where, said in sense.mistakes(rules)]:
         raise RulesError("\n".join(found))
+    days: dict[str, frozenset[date]] = {}
+    for name, file in rules.calendars.items():
+        try:
+            days[name] = kept[name] if kept and name in kept else days_off(file, folder)
+        except RulesError as error:
+            raise RulesError(read.mistake(("calendars", name), str(error))) from error
+    rules = rules.with_days_off(days)
     return rules, [read.mistake(where, said) for where, said in sense.remarks(rules)]
 
 
@@ -577,7 +430,7 @@ def _outside(match: Match, now: float) -> str | None:
 
 
 def _other_day(match: Match, day: date) -> str | None:
-    name = _DAYS[day.weekday()]
+    name = DAYS[day.weekday()]
     return f"the day is {name}, not {' or '.join(match.days)}" if match.days and name not in match.days else None
 
 

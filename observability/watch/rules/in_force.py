@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 from observability.watch.ledger.database import read_cursor, write_cursor
@@ -9,6 +10,8 @@ from observability.watch.rules.loader import RulesFile, find_rules, open_rules
 from observability.watch.rules.text import RulesError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.engine import Connection
 
     from observability.settings import Settings
@@ -16,12 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["keep_rules", "usable_rules"]
 
-_CURSOR = "rules"
+_CURSOR, _CALENDARS = "rules", "calendars"
 
 
-def keep_rules(connection: Connection, text: str) -> None:
-    """Write down the rules in force."""
+def keep_rules(connection: Connection, text: str, calendars: Mapping[str, frozenset[date]] | None = None) -> None:
+    """Write down the rules in force, with the days of their calendars: another host need not have those files."""
     write_cursor(connection, _CURSOR, text)
+    days = {name: sorted(day.isoformat() for day in found) for name, found in (calendars or {}).items()}
+    write_cursor(connection, _CALENDARS, days)
 
 
 def usable_rules(settings: Settings, ledger: Ledger) -> RulesFile:
@@ -33,5 +38,6 @@ def usable_rules(settings: Settings, ledger: Ledger) -> RulesFile:
         return open_rules(settings)
     except RulesError:
         with ledger.transaction() as connection:
-            kept = read_cursor(connection, _CURSOR)
-        return RulesFile(find_rules(settings), instead=kept or "")
+            text, days = read_cursor(connection, _CURSOR), read_cursor(connection, _CALENDARS) or {}
+        kept = {name: frozenset(map(date.fromisoformat, found)) for name, found in days.items()}
+        return RulesFile(find_rules(settings), instead=text or "", kept=kept)

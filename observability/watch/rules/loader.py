@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observability.watch.rules.calendars import file_of
 from observability.watch.rules.config import AlertingConfig, RulesError, read_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
     from observability.settings import Settings
 
 __all__ = ["RulesFile", "find_rules", "open_rules", "rules_without_a_file"]
@@ -49,14 +53,21 @@ def open_rules(settings: Settings) -> RulesFile:
 class RulesFile:
     """Rules, and the file they come from. Raises :class:`RulesError` when they are broken at the start.
 
-    ``instead`` is the text of the rules to use then; ``problem`` then says why. ``without`` is
-    their text where ``path`` is None.
+    ``instead`` is the text of the rules to use then, and ``kept`` the days of its calendars; ``problem`` then says why.
+    ``without`` is their text where ``path`` is None.
 
     A change is a change of the bytes: a file that an editor, ``git`` or a config map has replaced may have the size and
     the time of the one before. ``remarks`` has a line for each rule that does nothing as things are.
     """
 
-    def __init__(self, path: Path | None, *, instead: str = "", without: str = _SHIPPED) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        instead: str = "",
+        without: str = _SHIPPED,
+        kept: Mapping[str, frozenset[date]] | None = None,
+    ) -> None:
         self.path = path
         self._without = without
         self.problem = ""
@@ -64,6 +75,7 @@ class RulesFile:
         """The rules in force, as they were written."""
         self._had_links = False
         self._seen: bytes | str = self._look()
+        self._calendars: dict[Path, bytes] = {}
         self.rules: AlertingConfig
         self.remarks: list[str]
         try:
@@ -71,28 +83,44 @@ class RulesFile:
         except RulesError as error:
             if not instead:
                 raise
-            self.rules, self.remarks = self._read(instead.encode())
+            self.rules, self.remarks = self._read(instead.encode(), kept or {})
             self.problem = str(error)
 
     def reload(self) -> bool:
-        """Read the file again if it has changed; True when other rules are in force now, or it has become broken."""
+        """Read the file again if it, or a calendar, has changed.
+
+        True when other rules are in force now, or it has become broken.
+        """
         seen = self._look()
-        if self.path is None or seen == self._seen:
+        if self.path is None:
             return False
-        self._seen = seen
+        same = seen == self._seen and not self._has_other_calendars()
+        if same and not self.problem:
+            return False
+        self._seen, before = seen, self.problem
         try:
             self.rules, self.remarks = self._read(seen)
             self.problem = ""
-        except RulesError as error:
+        except RulesError as error:  # a calendar that was missing may have come, so it is read again each time
             self.problem = str(error)
-        return True
+        return not same or self.problem != before
 
-    def _read(self, seen: bytes | str) -> tuple[AlertingConfig, list[str]]:
+    def _read(
+        self, seen: bytes | str, kept: Mapping[str, frozenset[date]] | None = None
+    ) -> tuple[AlertingConfig, list[str]]:
         if isinstance(seen, str):
             raise RulesError(seen)
-        found = read_rules(seen, str(self.path or "the rules that come with Contrail"))
-        self.text = seen.decode()
-        return found
+        folder = self.path.parent if self.path else None
+        rules, remarks = read_rules(seen, str(self.path or "the rules that come with Contrail"), folder, kept)
+        self._calendars = {file_of(name, folder): b"" for name in rules.calendars.values()} if folder else {}
+        self._calendars = {file: _content(file) for file in self._calendars}
+        self.text = seen.decode("utf-8-sig")
+        return rules, remarks
+
+    def _has_other_calendars(self) -> bool:
+        changed = {file for file, known in self._calendars.items() if _content(file) != known}
+        self._calendars.update({file: _content(file) for file in changed})
+        return bool(changed)
 
     def _look(self) -> bytes | str:
         """The bytes of the file, or why they say nothing about the file that a person edits."""
@@ -107,6 +135,13 @@ class RulesFile:
                 return file.read()
         except OSError as error:
             return f"{self.path}: {error.strerror or error}"
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def _stale(path: Path) -> str:

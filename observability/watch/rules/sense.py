@@ -35,16 +35,21 @@ _KEYS_OF = {
     "pagerduty": {"routing_key", "url", "allow"},
 }
 _CHANNEL_KEYS = set().union(*_KEYS_OF.values())
+_BY_CLOCK = ("starts_by", "run_finishes_by", "task_finishes_by", "fresh_by", "ready_by")
+_USUAL = ("slower_than_usual", "rows_unlike_usual")
 _USES = {
-    "task": ("task_finishes_within", "rows_at_least", "rows_unlike_usual"),
+    "task": ("task_finishes_within", "task_finishes_by", "rows_at_least", "rows_unlike_usual"),
     "step": ("rows_at_least", "rows_unlike_usual"),
-    "days": ("starts_by", "run_finishes_by", "fresh_by"),
-    "holidays": ("starts_by", "run_finishes_by", "fresh_by", "slower_than_usual", "rows_unlike_usual"),
-    "timezone": ("starts_by", "run_finishes_by", "fresh_by"),
-    "day_begins": ("run_finishes_by", "fresh_by"),
-    "history_least": ("slower_than_usual", "rows_unlike_usual"),
-    "warn": ("run_finishes_within", "task_finishes_within", "starts_by", "run_finishes_by", "fresh_within", "fresh_by",
-             "slower_than_usual", "success_within"),
+    "days": _BY_CLOCK,
+    "holidays": (*_BY_CLOCK, *_USUAL),
+    "calendar": (*_BY_CLOCK, *_USUAL),
+    "timezone": _BY_CLOCK,
+    "day_begins": ("run_finishes_by", "task_finishes_by", "fresh_by", "ready_by"),
+    "logical_day": ("run_finishes_by", "task_finishes_by", "fresh_by", "ready_by"),
+    "partition": ("run_finishes_by", "task_finishes_by", "fresh_by", "fresh_within"),
+    "history_least": _USUAL,
+    "warn": ("run_finishes_within", "task_finishes_within", *_BY_CLOCK, "fresh_within", "slower_than_usual",
+             "success_within"),
 }  # fmt: skip
 """The conditions beside which a key of a deadline means something; it may stand beside all others of this list."""
 _ID_LONGEST = 250
@@ -65,6 +70,10 @@ def mistakes(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
         if deadline.name in seen:
             yield ("deadlines", number, "name"), f"another deadline is called {deadline.name!r}; give each its own name"
         seen.add(deadline.name)
+        if deadline.calendar and deadline.calendar not in rules.calendars:
+            known = ", ".join(rules.calendars) or "none yet"
+            said = f"no calendar is called {deadline.calendar!r}; known calendars are {known}"
+            yield ("deadlines", number, "calendar"), said
     for number, window in enumerate(rules.silences):
         if window.match.says_nothing and window.ends is None:
             said = 'it silences everything for ever; give match or ends, or match: {dag: "*"} if that is meant'
@@ -89,6 +98,10 @@ def remarks(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
     for name in rules.channels:
         if name not in told:
             yield ("channels", name), "no receiver uses this channel"
+    used_calendars = {one.calendar for one in rules.deadlines}
+    for name in rules.calendars:
+        if name not in used_calendars:
+            yield ("calendars", name), "no deadline here uses this calendar; one that is declared beside its DAG may"
     if rules.routes[-1].proceed:
         yield ("routes", len(rules.routes) - 1, "continue"), "there is no route after this one"
 

@@ -1,0 +1,79 @@
+"""The state of a deadline for one DAG, run or asset, as a look at the ledger finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Literal
+
+from observability.watch.ledger.database import read_cursor, write_cursor
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from observability.watch.forecasts import Forecasts, LiveForecast
+    from observability.watch.pauses import Pauses
+
+__all__ = ["Look", "Standing", "first_looked", "iso"]
+
+_CURSOR_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state of a deadline for one DAG or run.
+
+    ``upcoming``: it is not due yet, and nothing is known against it. ``near``: it may be missed. ``over``: it was
+    missed, and what was late has happened since. ``kept``: it has happened, at ``ended``. ``occasion``: the run or day.
+    """
+
+    state: Literal["upcoming", "near", "missed", "over", "kept"]
+    dag_id: str | None
+    due: float
+    reason: str
+    run_id: str | None = None
+    task_id: str | None = None
+    ended: float | None = None
+    expected: float | None = None
+    chance: float | None = None
+    """Of one that is foreseen: the likely end, and the chance that it is missed."""
+    band: tuple[float, float, float, float] | None = None
+    """The intervals of 50 % and 90 % in which the run ends, where it is foreseen."""
+    partition: str | None = None
+    occasion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The ledger, the time and what is known of the DAGs, by which a look judges the deadlines."""
+
+    connection: Connection
+    now: float
+    pauses: Pauses
+    known: list[str]
+    """The DAGs that deadlines may be about."""
+    forecasts: Forecasts | None
+    done: dict[tuple[str, ...], float]
+    """The moments at which what was due on a day is known to have been done, so that it is not asked again."""
+
+    def foreseen(self, dag_id: str) -> list[LiveForecast]:
+        """The runs of a DAG that are under way and whose end can be foreseen."""
+        if self.forecasts is None:
+            return []
+        found = self.forecasts.of_dag(self.connection, dag_id, self.now)
+        return [one for one in found if one.forecast is not None]
+
+
+def first_looked(connection: Connection, name: str, now: float) -> float:
+    """The time of the first look at this deadline: before that, nothing can be late."""
+    name = name[:_CURSOR_MOST]
+    known = read_cursor(connection, name)
+    if known is None:
+        write_cursor(connection, name, now)
+        return now
+    return float(known)
+
+
+def iso(moment: float) -> str:
+    """A moment as people and documents write it, to the second."""
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
