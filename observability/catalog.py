@@ -158,7 +158,7 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.upstream": FieldSpec("keyword", "Paths of the task attempts or runs whose updates of assets began a run."),
     "airflow.triggered": FieldSpec("keyword", "Path of the run that a task has triggered."),
     "airflow.witness": FieldSpec("keyword", "Who saw it: callback, listener, relay, reconciler, deadline, outbox, watcher, kibana."),
-    "airflow.asset": FieldSpec("keyword", "Asset (URI)."),
+    "airflow.asset": FieldSpec("keyword", "Asset (URI) that it is about, or each that a message is about."),
     "airflow.peak_rss": FieldSpec("long", "Highest resident memory of the attempt.", "bytes"),
     "airflow.memory_limit": FieldSpec("long", "Memory limit of the attempt, where there is one.", "bytes"),
     "airflow.cpu_time": FieldSpec("long", "Processor time of the attempt.", "ns"),
@@ -568,10 +568,20 @@ _INCIDENT = (
     "airflow.cause",
     "event.reason",
     "error.fingerprint",
+    "airflow.asset",
 )
 _FINDING = ("airflow.cause", "event.reason", "airflow.witness")
 _OVER = ("airflow.cause", "event.reason", "event.duration", "airflow.witness")
-_DEADLINE = ("deadline.name", "deadline.due", "deadline.lateness", "event.reason", "incident.severity", "airflow.cause", "airflow.witness")
+_DEADLINE = (
+    "deadline.name",
+    "deadline.due",
+    "deadline.lateness",
+    "event.reason",
+    "incident.severity",
+    "airflow.cause",
+    "airflow.witness",
+    "airflow.asset",
+)
 _NOTIFICATION = (
     "notification.channel",
     "notification.kind",
@@ -582,6 +592,7 @@ _NOTIFICATION = (
     "airflow.cause",
     "event.reason",
     "event.duration",
+    "airflow.asset",
 )
 
 EVENTS: dict[str, EventSpec] = {

@@ -491,6 +491,7 @@ class _Deadline(Event, frozen=True, kw_only=True):
     due: datetime | None = None
     lateness_ns: int | None = None
     severity: str | None = None
+    asset: str | None = None
     cause: str = "deadline"
     witness: str = "callback"
 
@@ -591,6 +592,7 @@ class _Incident(Event, frozen=True, kw_only=True):
     age_ns: int | None = None
     runbook: str | None = None
     fingerprint: str | None = None
+    asset: str | None = None
 
 
 class IncidentOpened(_Incident, frozen=True, kw_only=True):
@@ -626,6 +628,7 @@ class _Notification(Event, frozen=True, kw_only=True):
     attempts: int = 1
     cause: str | None = None
     duration_ns: int | None = None
+    asset: tuple[str, ...] | None = None
 
 
 class NotificationSent(_Notification, frozen=True, kw_only=True):

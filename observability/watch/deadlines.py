@@ -122,6 +122,7 @@ class Deadlines:
             "identity": identity,
             "deadline": deadline.name,
             "reason": one.reason,
+            "asset": deadline.asset,
             "witness": "deadline",
         }
         due = datetime.fromtimestamp(one.due, timezone.utc)
@@ -248,6 +249,7 @@ def recovered(one: Incident, why: str, now: float) -> Fact:
         reason=why,
         due=datetime.fromisoformat(due) if due else None,
         lateness_ns=_lateness_ns(seconds(due), now) if due else None,
+        asset=one.evidence.get("deadline.asset"),
         witness="deadline",
     )
     return observed(event, time=now)

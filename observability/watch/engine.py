@@ -613,6 +613,7 @@ def _event(kind: Any, one: Incident, now: float) -> Event:
         cause=one.cause,
         age_ns=int((now - one.first_seen) * 1e9),
         fingerprint=one.evidence.get("error.fingerprint"),
+        asset=one.evidence.get("deadline.asset"),
         runbook=one.evidence.get("incident.runbook") or runbook_page(one.family, one.cause),
     )
     return made

@@ -6,12 +6,14 @@ from datetime import datetime, timezone
 
 import pytest
 import structlog
+from sqlalchemy import select
 from watch_office import RULES, Office, failed, run_ended
 
 from observability.watch.deadlines import Deadlines, beside_dag
 from observability.watch.facts import Fact
-from observability.watch.ledger import records
+from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import Ledger
+from observability.watch.notify.messages import digest
 from observability.watch.rules.config import Deadline
 
 HOUR = 3600.0
@@ -151,6 +153,19 @@ def test_an_asset_must_be_fresh(ledger):
     office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r2"))
     office.pass_time(120)
     assert office.kinds() == ["opened", "resolved"]
+
+
+def test_whatever_says_that_an_asset_is_late_names_it_for_the_right_to_it(ledger):
+    office = Clockwork(ledger, {"name": "fresh", "asset": "s3://b/k", "fresh_within": "1h", "warn": 0.5})
+    office.pass_time(1.2 * HOUR)
+    office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r"))
+    office.pass_time(120)
+    with office.ledger.transaction() as connection:
+        said = connection.execute(select(schema.events.c.document)).scalars().all()
+    kinds = {"approached", "missed", "recovered"} - {one["action"].partition("deadline.")[2] for one in said}
+    assert (kinds, {one["event"].get("asset") for one in said}) == (set(), {"s3://b/k"})
+    assert {message.assets for message in office.messages()} == {("s3://b/k",)}
+    assert digest(office.messages(), "1", "test").assets == ("s3://b/k",)
 
 
 def test_there_must_be_a_successful_run_now_and_then(ledger):

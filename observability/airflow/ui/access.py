@@ -21,7 +21,7 @@ _RIGHTS = (
     ("`RUN` of the DAG", "runs, their states and durations, deadlines, incidents (without their reasons)"),
     ("and `TASK_INSTANCE`", "tasks and attempts, causes, resources, measured steps, rejected rows, columns, boards"),
     ("and `TASK_LOGS`", "reasons, errors, traces, frames, fingerprints, log lines: what a person's code said"),
-    ("the asset, one by one", "asset URIs"),
+    ("the asset, one by one", "its URI; titles and reasons of what is late about it (with the right in the last line)"),
     ("the pool, one by one", "metrics of pools"),
     ("`CLUSTER_ACTIVITY`", "the installation's own metrics; {open}"),
     (

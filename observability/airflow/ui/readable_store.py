@@ -67,7 +67,7 @@ class ReadableStore:
         narrowed = _narrowed(ask, guarded)
         if narrowed is None:
             return {}
-        ask = narrowed
+        ask = self._without_others_assets(narrowed) if not TEXTS.isdisjoint(used) else narrowed
         if self.reader.whole:
             return _readable_rows(self.store.table(ask), ask, guarded)
         dags = self.reader.logs if needs_logs(ask.datasets, used) else self.reader.tasks
@@ -78,6 +78,12 @@ class ReadableStore:
             return {}
         narrow = replace(_without(ask, "airflow.dag_file"), dags=tuple(sorted(dags)), homeless=homeless)
         return _readable_rows(self.store.table(narrow), narrow, guarded)
+
+    def _without_others_assets(self, ask: Ask) -> Ask:
+        """``ask`` without what is about assets, where one of them is not for the reader: a text may name it."""
+        about = replace(ask, measures=(("count", ""),), by=(_ASSET,), bucket_s=0)
+        named = () if _LINES.issuperset(ask.datasets) else self.store.table(about)
+        return ask if all(asset in self.reader.assets for (asset,) in named) else _without(ask, _ASSET)
 
     def _queries(self, query: Query) -> Iterator[Query]:
         """``query`` as this reader may ask it: about their DAGs, and about none where that is open."""
@@ -103,7 +109,7 @@ class ReadableStore:
         if not reader.whole:
             shown = self._of_a_dag(dataset, document) if document.get(_DAG) else self._of_no_dag(document)
         if shown is not None and not self._may_see_assets(shown.get(_ASSET)):
-            shown = {name: value for name, value in shown.items() if name not in {_ASSET, "message"}}
+            shown = _known_fields(shown, without=(_ASSET,))
         return shown
 
     def _may_see_assets(self, named: Any) -> bool:
@@ -116,7 +122,7 @@ class ReadableStore:
             return document
         if dataset in _LINES or dag not in (reader.tasks if document.get("airflow.task_id") else reader.runs):
             return None
-        return {name: value for name, value in document.items() if name in catalog.FIELDS and name not in TEXTS}
+        return _known_fields(document)
 
     def _of_no_dag(self, document: Document) -> Document | None:
         is_open = self.reader.cluster and document.get("event.action") in OPEN_ACTIONS
@@ -133,6 +139,12 @@ class ReadableStore:
         if set(ask.datasets) == {_METRICS}:
             return _are(ask.where.get("metric.name"), _KNOWN_METRICS)
         return not _LINES & set(ask.datasets) and _are(ask.where.get("event.action"), frozenset(OPEN_ACTIONS))
+
+
+def _known_fields(document: Document, without: tuple[str, ...] = ()) -> Document:
+    """The fields of ``document`` that we know to hold no words of anybody."""
+    hidden = TEXTS.union(without)
+    return {name: value for name, value in document.items() if name in catalog.FIELDS and name not in hidden}
 
 
 def needs_logs(datasets: Iterable[str], fields: Iterable[str]) -> bool:

@@ -67,7 +67,8 @@ class Message:
     """A message to a person. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address).
 
     ``incidents`` are those of a digest, with ``more`` that are not listed; ``pair`` is the key under which a service
-    that opens and closes alerts finds this one again. ``failed`` is how many tasks of the run it says have failed.
+    that opens and closes alerts finds this one again. ``failed`` is how many tasks of the run it says have failed,
+    ``assets`` the late ones that it names.
     """
 
     kind: str
@@ -95,6 +96,7 @@ class Message:
     pair: str = ""
     try_number: int | None = None
     failed: int = 0
+    assets: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The message as JSON values."""
@@ -104,7 +106,8 @@ class Message:
     def from_json(cls, values: Mapping[str, Any]) -> Message:
         """The message that :meth:`as_json` made the values from."""
         pairs = {name: tuple((label, value) for label, value in values[name]) for name in ("details", "links")}
-        return cls(**{**values, **pairs, "log": tuple(values["log"]), "incidents": tuple(values["incidents"])})
+        lists = {name: tuple(values.get(name, ())) for name in ("log", "incidents", "assets")}
+        return cls(**{**values, **pairs, **lists})
 
 
 def plain(value: object, limit: int = 500) -> str:
@@ -267,6 +270,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         links=links.to(incident),
         pair=incident.id,
         failed=len(incident.members),
+        assets=(str(incident.evidence["deadline.asset"]),) if "deadline.asset" in incident.evidence else (),
     )
 
 
@@ -376,6 +380,7 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
         cause=worst.cause,
         count=sum(message.count for message in messages),
         environment=environment,
+        assets=tuple(sorted({asset for message in messages for asset in message.assets})),
         pair=serial,
         links=links.home() if links is not None else (),
         time=_moment(datetime.now(timezone.utc).timestamp()),

@@ -355,6 +355,7 @@ def _event(kind: Any, channel: str, row: OutboxRow, reason: str, now: float, **m
         attempts=row.attempt,
         cause=message.cause or None,
         duration_ns=int((now - (row.fact_time or row.created)) * 1e9),
+        asset=message.assets or None,
         **more,
     )
     return made

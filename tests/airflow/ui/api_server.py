@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import orjson
+from every_kind import every_kind
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from observability.events import (
@@ -35,8 +36,13 @@ AIRFLOW = [sys.executable, "-m", "airflow"]
 
 
 @contextmanager
-def api_server(home, users, *, dags=(), fill=None, runs=(), base_path="", **environ):  # noqa: PLR0913 - a world
-    """The address of a server and a token for each of ``users`` (name: password); each DAG has failed in each run."""
+def api_server(  # noqa: PLR0913 - a world
+    home, users, *, dags=(), fill=None, runs=(), base_path="", whole=False, **environ
+):
+    """The address of a server and a token for each of ``users`` (name: password); each DAG has failed in each run.
+
+    ``whole``: and every other kind of event happened to it before.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -57,6 +63,8 @@ def api_server(home, users, *, dags=(), fill=None, runs=(), base_path="", **envi
     for dag, reason in (fill or {}).items():
         for run in ("r1", *runs):
             store_a_failure(sink, dag, reason, run)
+            for dataset, event in every_kind(dag, reason, run) if whole else ():
+                _send(sink, dataset, event)
     sink.close()
     subprocess.run([*AIRFLOW, "db", "migrate"], env=env, check=True, capture_output=True, timeout=180)
     if dags:

@@ -17,10 +17,16 @@ LISTED: dict[str, tuple[str, ...] | None] = {
     "all": None,
     "runs_of_one": ("open_dag",),
     "runs_of_all": None,
+    "bare_runs_of_one": ("open_dag",),
+    "all_but_assets": None,
 }
 """The DAGs that each reader of :mod:`test_rights` may read; None: every DAG, and the views of the installation."""
-ONLY_RUNS = ("runs_of_one", "runs_of_all")
+BARE_RUNS = ("bare_runs_of_one",)
+"""Those who may read runs, and no task of them."""
+ONLY_RUNS = ("runs_of_one", "runs_of_all", *BARE_RUNS)
 """Those who may not read task logs."""
+NO_ASSETS = ("all_but_assets",)
+"""Those who may read every DAG, and no asset."""
 
 
 class OneDagAuthManager(SimpleAuthManager):
@@ -38,6 +44,8 @@ class ListingAuthManager(SimpleAuthManager):
     def is_authorized_dag(self, *, method, user, access_entity=None, details=None):  # noqa: ARG002 - Airflow's signature
         if access_entity is DagAccessEntity.TASK_LOGS and user.username in ONLY_RUNS:
             return False
+        if access_entity is DagAccessEntity.TASK_INSTANCE and user.username in BARE_RUNS:
+            return False
         listed = LISTED[user.username]
         if listed is None:
             return True
@@ -50,7 +58,7 @@ class ListingAuthManager(SimpleAuthManager):
         return LISTED[user.username] is None
 
     def is_authorized_asset(self, *, method, user, details=None):  # noqa: ARG002 - Airflow's signature
-        return LISTED[user.username] is None
+        return LISTED[user.username] is None and user.username not in NO_ASSETS
 
 
 ASKED = (

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
-from auth_manager import LISTED, ONLY_RUNS, PASSWORD
+from auth_manager import BARE_RUNS, LISTED, NO_ASSETS, ONLY_RUNS, PASSWORD
 
 REALM = "airflow"
 _UMA = "urn:ietf:params:oauth:grant-type:uma-ticket"
@@ -26,7 +26,8 @@ def decide(user, permission, claims):
     wanted = claims.get("resource_id", [""])[0]
     if scope not in {"GET", "LIST"}:
         return False
-    if claims.get("dag_entity") == ["TASK_LOGS"] and user in ONLY_RUNS:
+    denied = {"TASK_LOGS": ONLY_RUNS, "TASK_INSTANCE": BARE_RUNS}.get(claims.get("dag_entity", [""])[0], ())
+    if user in denied or (resource == "Asset" and user in NO_ASSETS):
         return False
     if listed is None:
         return True

@@ -8,9 +8,9 @@ from airflow.configuration import conf
 from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.utils.session import create_session
-from auth_manager import LISTED, ONLY_RUNS, PASSWORD
+from auth_manager import BARE_RUNS, LISTED, NO_ASSETS, ONLY_RUNS, PASSWORD
 
-SUB_ENTITIES = ("Task Instances", "DAG Runs", "Task Logs")
+SUB_ENTITIES = ("DAG Runs", "Task Instances", "Task Logs")
 VIEWS = ("Website", "Cluster Activity", "ImportError", "Pools", "Assets")
 
 
@@ -31,9 +31,10 @@ def add_users(dags):
         manager.sync_roles()
         for name, listed in LISTED.items():
             names = ("DAGs",) if listed is None else [f"DAG:{dag}" for dag in listed]
-            parts = SUB_ENTITIES[:2] if name in ONLY_RUNS else SUB_ENTITIES
+            parts = SUB_ENTITIES[: 1 if name in BARE_RUNS else 2 if name in ONLY_RUNS else 3]
+            views = [view for view in VIEWS if view != "Assets" or name not in NO_ASSETS]
             role = manager.add_role(f"role-of-{name}")
-            for resource in (*names, *parts, *(VIEWS if listed is None else ("Website",))):
+            for resource in (*names, *parts, *(views if listed is None else ("Website",))):
                 manager.add_permission_to_role(role, manager.create_permission("can_read", resource))
             assert manager.add_user(name, name, name, f"{name}@example.org", role, PASSWORD)
 
