@@ -11,8 +11,9 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from answer_targets import ODD, STATUSES
+from answer_targets import ANSWERS, ODD, STATUSES
 from local_server import LocalServer
+from written_targets import WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +41,16 @@ _TOLD = frozenset({"content-type", "x-amzn-requestid", "x-elastic-product"})
 """Headers of a true answer that are passed on."""
 
 
-def harmed(seed: int) -> list[bytes]:
-    """Every odd answer that we know, in an order of the seed's own."""
-    found = [*_RAW, _DRIP, *(_with_status(one) for one in ODD if one)]
-    random.Random(seed).shuffle(found)
-    return found
+def harmed(seed: int, *targets: str) -> list[bytes]:
+    """Every odd answer that we know, in an order of the seed's own; first those that ``targets`` alone have."""
+    chance = random.Random(seed)
+    own = {line for target in targets for one in ANSWERS[target] if one not in ODD for line in one.split(b"\n") if line}
+    patience = [b"HTTP/1.1 429 X\r\nretry-after: %b\r\ncontent-length: 0\r\n\r\n" % one for one in WRITTEN["headers"]]
+    first = [_with_status(line) for line in sorted(own)]
+    found = [*_RAW, _DRIP, *patience, *(_with_status(one) for one in ODD if one)]
+    chance.shuffle(first)
+    chance.shuffle(found)
+    return first + found
 
 
 def _with_status(answer: bytes) -> bytes:

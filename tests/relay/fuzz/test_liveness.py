@@ -1,9 +1,9 @@
 """The liveness law: whatever is put before Contrail, what is good arrives, and a failure is told.
 
 One body holds it for every input of every fuzzer: in the log folder, the journal, the spool and on the socket, in
-Airflow's answers and in a store's. A good line, a real failure of another DAG and a metric that come after the inputs
-are in the store, and the failure in the channel, within their usual time; no thread of relay or watcher repeats a
-failure for ever.
+Airflow's answers and in a store's, and in the file of rules. Settings are left out: they are read at the start alone.
+A good line, a real failure of another DAG and a metric that come after the inputs are in the store, and the failure
+in the channel, within their usual time; no thread of relay or watcher repeats a failure for ever.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ import stores
 from airflow_answers import airflow_answer
 
 sys.path.insert(0, str(Path(__file__).parent))
+from answer_targets import ANSWERS
 from corpus import CORPUS
 from harmful_server import HarmfulServer, forwarded, harmed
 from test_fuzz import changed
+from written_targets import WRITTEN
 
 from benchmarks.watched import failure
 from observability import contain
 from observability.cli.watch import AirflowContacts
 from observability.contain import take_losses
+from observability.errors import RulesError
 from observability.journal import Journal
 from observability.relay.relay import Relay
 from observability.settings import get_settings
 from observability.store import Query, StoreError, open_store
 from observability.watch.ledger.database import Ledger
+from observability.watch.rules.config import read_rules
 from observability.watch.rules.loader import RulesFile
 from observability.watch.sources.api import AirflowApi
 from observability.watch.watcher import Watcher
@@ -53,6 +57,9 @@ routes: [{receiver: everybody}]
 """
 BATCH = 40
 FEW = 4
+RULES_READ_S = 0.3
+"""A watcher looks whether its rules have changed about three times a second."""
+BACKENDS, ENDS = ("cloudwatch", "elasticsearch"), ("sink", "store")
 HARMED = 12
 """So many answers of a store are harmed before one is right."""
 
@@ -61,29 +68,56 @@ def inputs(seed):
     """Some hundred inputs by fuzzer: all seeds, or that many changes of them."""
     chance = random.Random(seed)
     if not seed:
-        return {target: list(seeds) for target, seeds in CORPUS.items()}
+        return {target: list(seeds) for target, seeds in (CORPUS | WRITTEN).items()}
     return {
-        target: [changed(chance.choice(seeds), seeds, chance) for _ in range(BATCH)] for target, seeds in CORPUS.items()
+        target: [changed(chance.choice(seeds), seeds, chance) for _ in range(BATCH)]
+        for target, seeds in (CORPUS | WRITTEN).items()
     }
 
 
 def put(folder, settings, found):
     """Lay the inputs where the relay will come by them."""
-    for number, data in enumerate(found["log_lines"] + found["tailed_log"]):
+    for number, data in enumerate(found["log_lines"] + found["tailed_log"] + found["masking"]):
         for name in (f"dag_id=d/run_id=r/task_id=t{number}/attempt=1.log", f"dag_processor/2026-01-31/{number}.log"):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-    for data in found["names_of_files"]:
+    for data in found["names_of_files"] + found["log_template"]:
         _file_called(folder, data)
+    settings.journal_directory.mkdir(parents=True, exist_ok=True)
+    for number, document in enumerate(written(found)):
+        Journal(settings.journal_directory).append("etl.event", orjson.dumps(document))
+        line = {"timestamp": document["@timestamp"], "event": document["event.reason"]}
+        path = folder / f"dag_id=d/run_id=written/task_id=t{number}/attempt=1.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(orjson.dumps(line) + b"\n")
     for number, data in enumerate(found["journal_frames"] + found["tailed_journal"]):
-        settings.journal_directory.mkdir(parents=True, exist_ok=True)
         (settings.journal_directory / f"etl.event-20260131-{number:03d}.journal").write_bytes(data + b"\n")
     for number, data in enumerate(found["statsd_spool"]):
         (settings.home / "statsd").mkdir(parents=True, exist_ok=True)
         (settings.home / "statsd" / f"{number}-1-1.datagrams").write_bytes(data)
     os.mkfifo(folder / "dag_id=d/run_id=r/task_id=t0/attempt=2.log")
     (folder / "dag_id=d/run_id=r/task_id=t0/attempt=3.log").symlink_to("/dev/zero")
+
+
+def written(found):
+    """Failures of which names, times, texts and addresses are what people wrote; few, for many would be one message."""
+    texts, moments, addresses = (
+        [data.decode("utf-8", "replace") for data in found[target]] for target in ("terminal", "moments", "addresses")
+    )
+    for number, (text, moment, address) in enumerate(zip(texts, moments, addresses, strict=False)):
+        if number < FEW:
+            said = {"event.reason": text, "error.type": text, "incident.runbook": address}
+            yield failure(text, f"written{number}") | said | {"@timestamp": moment}
+
+
+def refused(rules):
+    """Those of the rules files that are none: the rules in force stay, whichever comes."""
+    for data in rules:
+        try:
+            read_rules(data, "alerts.yaml")
+        except RulesError:
+            yield data
 
 
 def _file_called(folder, data):
@@ -213,6 +247,9 @@ def the_law_holds(  # noqa: PLR0913 - what is put before it
     put(folder, settings, found)
     with relaying(settings) as relay, watching(settings, url) as threads:
         send(relay.statsd.port, found)
+        for data in list(refused(found["rules_file"]))[:FEW]:
+            (settings.home / "alerts.yaml").write_bytes(data)
+            time.sleep(2 * RULES_READ_S)
         write_what_is_good(folder, settings)
         until(lambda: arrived(stored or settings), ARRIVED)
         until(lambda: told(settings) & dags, set(dags))
@@ -227,6 +264,29 @@ def the_law_holds(  # noqa: PLR0913 - what is put before it
         again = {key: number - settled.get(key, 0) for key, number in losses(stored or settings).items()}
         assert not any(again.values()), "a thread goes on failing"
         assert not list((settings.home / "set-aside").glob("*")), "we fail at an input ourselves"
+
+
+def test_the_inputs_of_every_fuzzer_are_put_before_it(quick, logs):
+    settings = quick()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    found = _Asked(inputs(0))
+    put(logs.root, settings, found)
+    send(9, found)
+    list(refused(found["rules_file"]))
+    assert (CORPUS | WRITTEN).keys() - found.asked == {"settings_file", "headers"}, "headers are in harmed()"
+    assert ANSWERS.keys() == {"airflow_api", "airflow_health", *(f"{one}_{end}" for one in BACKENDS for end in ENDS)}
+
+
+class _Asked(dict):
+    """Inputs that know which of them were asked for."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.asked = set()
+
+    def __getitem__(self, target):
+        self.asked.add(target)
+        return super().__getitem__(target)
 
 
 @pytest.fixture
@@ -253,7 +313,7 @@ def test_what_is_good_arrives_whatever_is_on_the_disk_and_the_socket(quick, logs
 
 def test_what_is_good_arrives_whatever_airflow_answers(quick, logs, monkeypatch):
     monkeypatch.setenv("CONTRAIL_API_TOKEN", "t")
-    with HarmfulServer(airflow, harmed(1), about_the_bad_one()) as server:
+    with HarmfulServer(airflow, harmed(1, "airflow_api", "airflow_health"), about_the_bad_one()) as server:
         the_law_holds(quick(), logs.root, 1, url=server.url, dags=frozenset({"another", "good"}))
         assert server.asked > 5
 
@@ -263,7 +323,8 @@ def whatever_it_answers(quick, logs):
     """The law for a sink and store behind a server of ours; ``address`` names the variable with its address."""
 
     def holds(backend, environ, address, upstream):
-        with HarmfulServer(forwarded(upstream), harmed(1), lambda _path: True) as server:
+        answers = harmed(1, f"{backend}_sink", f"{backend}_store")
+        with HarmfulServer(forwarded(upstream), answers, lambda _path: True) as server:
             beside = quick()
             more = {address: server.url, "RELAY__SINKS": f"embedded,{backend}", "STORE__BACKEND": backend}
             the_law_holds(quick(**environ | more), logs.root, 1, harmed_store=server, stored=beside)
