@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from observability.catalog import MetricType
     from observability.events import Identity
 
-__all__ = ["MetricError", "flush", "gauge", "increment", "send", "set", "timing"]
+__all__ = ["MetricError", "flush", "gauge", "increment", "listen", "send", "set", "timing"]
 
 _MOST_BYTES = 1432
 """Payload of a datagram that no Ethernet path splits."""
@@ -73,6 +73,7 @@ _wake = threading.Event()
 _pending = _Pending()
 _thread: threading.Thread | None = None
 _connected: tuple[tuple[str, int], Any] | None = None
+_listeners: list[Callable[[str, str, Any], None]] = []
 
 
 def increment(name: str, value: float = 1, **tags: str) -> None:
@@ -129,6 +130,11 @@ def send(name: str, kind: MetricType, value: Any, tags: Mapping[str, str]) -> No
     _BY_KIND[kind](name, value, **tags)
 
 
+def listen(listener: Callable[[str, str, Any], None]) -> None:
+    """Hand all that this process sends to ``listener`` too: (incr, gauge, timing or set; name with tags; value)."""
+    _listeners.append(listener)
+
+
 def flush() -> None:
     """Send what has been added up, now; for the end of a process."""
     with contained("metrics"):
@@ -179,6 +185,9 @@ def _send(taken: _Pending) -> None:
         return
     from observability.settings import get_settings
 
+    for listener in _listeners:
+        for method, name, value in taken.lines():
+            listener(method, name, value)
     options = get_settings().statsd
     if not options.enabled:
         return

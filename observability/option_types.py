@@ -26,6 +26,7 @@ __all__ = [
     "Namespace",
     "Port",
     "PortOrAny",
+    "PortOrOff",
     "Reference",
     "Region",
     "RetentionDays",
@@ -43,6 +44,7 @@ _A_YEAR_OF_LINES = 36_500
 _PEBIBYTE = 2**50
 
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65_535)]
+PortOrOff: TypeAlias = Annotated[int, Meta(ge=0, le=65_535)]
 PortOrAny: TypeAlias = Annotated[int, Meta(ge=0, le=65_535)]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=1, le=3_600_000)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0.05, le=86_400)]

@@ -174,6 +174,8 @@ class RelaySettings:
     batch_bytes: Annotated[int, Meta(ge=4_096, le=67_108_864)] = option(
         1_048_576, "Bytes that are read from one file and sent in one request, at most."
     )
+    metrics_host: option_types.FilledText = option("127.0.0.1", "Address that /metrics (Prometheus) binds.")
+    metrics_port: option_types.PortOrOff = option(0, "Port of /metrics, which Prometheus scrapes; 0: off.")
     statsd_host: option_types.FilledText = option("127.0.0.1", "Address that the StatsD listener binds.")
     statsd_port: option_types.PortOrAny = option(8125, "UDP port that the StatsD listener binds; 0: any free port.")
     statsd_interval_s: option_types.Seconds = option(10.0, "Seconds over which metrics are aggregated.")
@@ -289,6 +291,10 @@ class WatchSettings:
     history_days: option_types.Days = option(
         90, "Days before the first start of which runs are read from Airflow's API; 0: none."
     )
+    metrics_host: option_types.FilledText = option(
+        "127.0.0.1", "Address that the watcher's /metrics (Prometheus) binds."
+    )
+    metrics_port: option_types.PortOrOff = option(0, "Port of the watcher's /metrics; 0: off.")
     kibana_alerts: option_types.Index = option(
         "",
         "Index in the [elasticsearch] cluster to which Kibana's rules write alerts (contrail-kibana-alerts); empty: it is not read.",

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import typer
 
-from observability import redact
+from observability import metrics, redact
 from observability.credentials import CredentialsError, resolve
+from observability.openmetrics import Exposition, MetricsServer
 from observability.settings import get_settings
 from observability.watch.ledger.database import Ledger
 from observability.watch.notify.channels.channel import Contact, contact_of
@@ -26,8 +27,11 @@ from observability.watch.watcher import Watcher
 if TYPE_CHECKING:
     from types import FrameType
 
+    from observability.settings import Settings
+
 __all__ = ["AirflowContacts", "app"]
 
+_KINDS = {"incr": "counter", "gauge": "gauge", "timing": "timer"}
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 
 
@@ -58,6 +62,7 @@ def watch(
     settings = get_settings()
     ledger = Ledger(settings.ledger_url)
     client = AirflowApi(settings.api_url) if api else None
+    scraped = _metrics_server(settings)
     watcher = Watcher(settings, ledger, usable_rules(settings, ledger), AirflowContacts(), api=client)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -68,7 +73,32 @@ def watch(
     try:
         watcher.run()
     finally:
+        if scraped is not None:
+            scraped.stop()
         ledger.close()
+
+
+def _metrics_server(settings: Settings) -> MetricsServer | None:
+    """Serve what the watcher measures where ``[watch] metrics_port`` is set; exit status 2 where it cannot."""
+    host, port = settings.watch.metrics_host, settings.watch.metrics_port
+    if not port:
+        return None
+    exposition = Exposition(settings.relay.series_budget)
+
+    def listen(method: str, name: str, value: Any) -> None:
+        shown, *tags = name.split(",")
+        labels = tuple(sorted((tag, text) for tag, _, text in (one.partition("=") for one in tags)))
+        if method in _KINDS:
+            exposition.add(shown, _KINDS[method], labels, float(value), [float(value)], 1)
+
+    metrics.listen(listen)
+    try:
+        return MetricsServer(lambda openmetrics: exposition.text(openmetrics=openmetrics), host, port)
+    except OSError as error:
+        typer.echo(
+            f"cannot listen on {host}:{port} for /metrics: {error.strerror}; change [watch] metrics_port", err=True
+        )
+        raise typer.Exit(2) from error
 
 
 def _without_secrets(_logger: object, _name: str, line: Any) -> str:

@@ -23,6 +23,7 @@ from observability.emit import emit
 from observability.errors import RelayError
 from observability.events import TelemetryLost
 from observability.journal import Journal
+from observability.openmetrics import Exposition, MetricsServer
 from observability.owner_only_files import replace_file
 from observability.relay.alarms import SinkAlarms
 from observability.relay.backlog import Backlog
@@ -30,6 +31,7 @@ from observability.relay.checkpoint import Checkpoint, open_checkpoint
 from observability.relay.dead_letters import DeadLetters
 from observability.relay.delivery_stats import Waiting
 from observability.relay.disk_quota import DiskQuota
+from observability.relay.exemplars import exemplars
 from observability.relay.lock import take_lock
 from observability.relay.set_aside import SetAside
 from observability.relay.sink_worker import SinkWorker
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from observability.relay.sinks.sink import Sink
+    from observability.relay.sources.statsd.series import Key, Series
     from observability.settings import Settings
 
 __all__ = ["Relay", "RelayError", "read_status"]
@@ -112,8 +115,10 @@ class Relay:
             journals=settings.journal_directory,
             retention_days=settings.journal.retention_days,
         )
+        self._exposition = Exposition(options.series_budget)
         try:
             self.statsd = self._statsd() if statsd else None
+            self.metrics = self._metrics_server() if statsd and options.metrics_port else None
         except StatsdUnavailable:
             self._lock.close()
             raise
@@ -148,8 +153,7 @@ class Relay:
             while not self._stopping.is_set() and not (self._stands_in and is_wanted(self.home)):
                 self._tick()
                 self._stopping.wait(self.settings.relay.poll_ms / 1000)
-        if self.statsd:
-            self.statsd.stop()
+        self._stop_listening()
         drain_s = _DRAIN_OF_A_GUEST_S if self._stands_in else _DRAIN_S
         drained = self._drain(patience_s if once else drain_s, limit_s, steady=once)
         for worker in self.workers:
@@ -158,6 +162,12 @@ class Relay:
             worker.join(5.0)
         self._write_status(state="stopped")
         return drained
+
+    def _stop_listening(self) -> None:
+        if self.statsd:
+            self.statsd.stop()
+        if self.metrics:
+            self.metrics.stop()
 
     def _tick(self, *, whole: bool = False) -> bool:
         complete = False
@@ -288,7 +298,31 @@ class Relay:
             socket_path=self.settings.statsd_socket_path,
             environment=self.settings.core.environment,
             own=self._own_metrics,
+            also=self._expose,
         )
+
+    def _metrics_server(self) -> MetricsServer:
+        """Serve /metrics. Raises StatsdUnavailable where the address cannot be had."""
+        host, port = self.settings.relay.metrics_host, self.settings.relay.metrics_port
+
+        def text(openmetrics: bool) -> bytes:
+            told = exemplars(self.settings.journal_directory) if openmetrics else None
+            return self._exposition.text(told, openmetrics=openmetrics)
+
+        try:
+            return MetricsServer(text, host, port)
+        except OSError as error:
+            if self.statsd:
+                self.statsd.close()
+            raise StatsdUnavailable(
+                f"cannot listen on {host}:{port} for /metrics: {error.strerror}; change [relay] metrics_port"
+            ) from error
+
+    def _expose(self, key: Key, series: Series) -> None:
+        """Show a series at /metrics too."""
+        name, kind, tags = key
+        value = {"gauge": series.last, "set": float(len(series.members))}.get(kind, series.total)
+        self._exposition.add(name, kind, tags, value, series.samples, series.count)
 
     def _own_metrics(self) -> list[tuple[str, str, float, dict[str, str]]]:
         env, now = self.settings.core.environment, time.time()

@@ -1,4 +1,4 @@
-"""The whole way from log files and the journal, through a relay that is killed, to a receiver that fails at random."""
+"""A killed relay, from log files and journal on to a receiver that fails at random."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Failing(OtlpReceiver):
 
 
 def _write(logs, number):
-    """What one attempt writes: lines, a step, a quarantine and its end, which every third time is a kill."""
+    """Write as one attempt does: lines, a step, a quarantine and its end, which every third time is a kill."""
     about = Identity(
         dag_id="flights",
         task_id="load",

@@ -75,7 +75,7 @@ _Shape = tuple[Key, float, bool]
 class Statsd(threading.Thread):
     """Listens on ``host:port``, and on the Unix socket ``socket_path`` if one is named, until :meth:`stop`.
 
-    ``own`` gives the relay's own numbers for each interval.
+    ``own`` gives the relay's own numbers for each interval; ``also`` gets each series that is written.
     """
 
     def __init__(  # noqa: PLR0913 - its options
@@ -92,6 +92,7 @@ class Statsd(threading.Thread):
         socket_path: str = "",
         environment: str = "dev",
         own: Callable[[], list[tuple[str, str, float, dict[str, str]]]] = list,
+        also: Callable[[Key, Series], None] = lambda _key, _series: None,
     ) -> None:
         super().__init__(name="relay-statsd", daemon=True)
         self.aggregate = Aggregate(budget)
@@ -102,6 +103,7 @@ class Statsd(threading.Thread):
         self._journal = journal
         self._interval_s = interval_s
         self._own = own
+        self._also = also
         self._prefixes = tuple(f"{one.strip('.')}." for one in dict.fromkeys((prefix, "airflow")) if one.strip("."))
         self._common: dict[str, Any] = {
             "service.name": "airflow",
@@ -228,6 +230,7 @@ class Statsd(threading.Thread):
             try:
                 document = metric_document(key, series, name, int(seconds * 1000), stamp, common)
                 documents[document["event.id"].encode()] = orjson.dumps(document)
+                self._also(key, series)
             except Exception as error:
                 if not own_fault("relay.statsd", error):
                     raise
