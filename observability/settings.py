@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from observability.settings_source import Check
 
 __all__ = [
+    "ALERTS_VARIABLE",
     "AirflowSettings",
     "CloudwatchSettings",
     "CoreSettings",
@@ -48,6 +49,10 @@ __all__ = [
     "option",
     "sections",
 ]
+
+
+ALERTS_VARIABLE = "CONTRAIL_ALERTS"
+"""Holds the address itself of a first route: no option does, as it is a secret."""
 
 
 def option(default: Any, doc: str, check: Check | None = None) -> Any:
@@ -285,7 +290,7 @@ class WatchSettings:
     rules_file: str = option("", "File of the alerting rules; empty: <home>/alerts.yaml, then config/alerts.yaml.")
     alerts_to: option_types.Reference = option(
         "",
-        "Where all alerts go without a rules file: connection:<id>, variable:<key> or env:<NAME> of an Apprise URL or a Slack webhook.",
+        "Where all alerts go without a rules file: connection:<id>, variable:<key> or env:<NAME> of an address; empty: $CONTRAIL_ALERTS, else the Airflow Connection or Variable contrail_alerts.",
     )
     reconcile_s: option_types.Seconds = option(5.0, "Seconds between two polls of Airflow's API.")
     history_days: option_types.Days = option(

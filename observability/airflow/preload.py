@@ -16,7 +16,7 @@ from observability.emit import journal
 from observability.encode import to_json
 from observability.events import Identity, TaskFailed, TaskRetried, TaskStarted, TaskSucceeded
 from observability.resources import usage
-from observability.settings import SettingsError
+from observability.settings import ALERTS_VARIABLE, SettingsError
 
 __all__ = ["preload"]
 
@@ -42,6 +42,7 @@ def _make_ready() -> None:
     for module in (*_NEEDED_LATER, *(() if _NEW_INTERPRETER in os.environ else _NEEDED_BY_SUPERVISORS)):
         import_module(module)
     journal()
+    redact.add_secret(os.environ.get(ALERTS_VARIABLE, ""))
     follow_masks()
     now = datetime.now(timezone.utc)
     about = Identity(dag_id="", task_id="", run_id="")

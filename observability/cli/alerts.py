@@ -30,6 +30,7 @@ from observability.watch.notify.messages import Links, Message, compose, plain
 from observability.watch.notify.notifier import Notifier, enqueue
 from observability.watch.notify.render import text
 from observability.watch.rules.config import decide, json_schema
+from observability.watch.rules.first_route import named_address
 from observability.watch.rules.loader import RulesFile, find_rules, open_rules
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def _engine() -> IncidentEngine:
 
 def _built_in(settings: Settings) -> str:
     """The words for rules that stand in no file."""
-    return f"[watch] alerts_to {settings.watch.alerts_to}" if settings.watch.alerts_to else "built in"
+    if settings.watch.alerts_to:
+        return f"[watch] alerts_to {settings.watch.alerts_to}"
+    return named_address(settings) or "built in"
 
 
 def _table(*columns: str) -> Table:

@@ -20,6 +20,7 @@ from observability.openmetrics import Exposition, MetricsServer
 from observability.settings import get_settings
 from observability.watch.ledger.database import Ledger
 from observability.watch.notify.channels.channel import Contact, contact_of
+from observability.watch.rules.first_route import FirstRoute
 from observability.watch.rules.in_force import usable_rules
 from observability.watch.sources.api import AirflowApi
 from observability.watch.watcher import Watcher
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["AirflowContacts", "app"]
 
 _KINDS = {"incr": "counter", "gauge": "gauge", "timing": "timer"}
+_LOOK_FOR_ROUTE_S = 300.0
+"""Each look starts an Airflow, which costs seconds of a processor."""
 app = typer.Typer(add_completion=False, invoke_without_command=True)
 
 
@@ -63,7 +66,9 @@ def watch(
     ledger = Ledger(settings.ledger_url)
     client = AirflowApi(settings.api_url) if api else None
     scraped = _metrics_server(settings)
-    watcher = Watcher(settings, ledger, usable_rules(settings, ledger), AirflowContacts(), api=client)
+    contacts = AirflowContacts()
+    rules = usable_rules(settings, ledger, FirstRoute(settings, contacts, every_s=_LOOK_FOR_ROUTE_S))
+    watcher = Watcher(settings, ledger, rules, contacts, api=client)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         watcher.stop()

@@ -16,6 +16,7 @@ from observability.watch.errors import WatchError
 from observability.watch.heartbeat import read_beat
 from observability.watch.history_import import read_progress
 from observability.watch.ledger.database import Ledger
+from observability.watch.rules.first_route import named_address
 from observability.watch.rules.loader import find_rules, open_rules
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _rules(settings: Settings) -> str:
         rules = open_rules(settings).rules
     except WatchError as error:
         raise Broken(str(error), f"contrail alerts check {path}") from error
-    where = path or settings.watch.alerts_to or "built in"
+    where = path or named_address(settings) or "built in"
     return f"{where}: {len(rules.channels)} channels"
 
 

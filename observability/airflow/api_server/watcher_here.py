@@ -17,6 +17,7 @@ from observability.credentials import CredentialsError, resolve
 from observability.errors import ContrailError
 from observability.watch.ledger.database import Ledger
 from observability.watch.ledger.lease import SeparateWatcher
+from observability.watch.rules.first_route import FirstRoute
 from observability.watch.rules.in_force import usable_rules
 from observability.watch.sources.api import AirflowApi
 from observability.watch.watcher import Watcher
@@ -36,6 +37,7 @@ _AGAIN_S = 5.0
 _FIRST_LOOK_S = 3.0
 """A `contrail watch` of another host is seen when it has counted up, which it does each second."""
 _JOIN_S = 5.0
+_LOOK_FOR_ROUTE_S = 20.0
 _NO_LOGIN = (
     "it hears of events only, because it cannot make a reader for this auth manager: give CONTRAIL_API_USERNAME and"
     " CONTRAIL_API_PASSWORD (or CONTRAIL_API_TOKEN, or the Connection airflow_api) of a user who may read DAGs and logs"
@@ -83,8 +85,9 @@ class WatcherHere(threading.Thread):
 
     def _run(self, ledger: Ledger, separate: SeparateWatcher) -> None:
         api = self._api()
-        rules = usable_rules(self._settings, ledger)
-        watcher = Watcher(self._settings, ledger, rules, ContactsHere(), api=api, stands_in=True)
+        contacts = ContactsHere()
+        rules = usable_rules(self._settings, ledger, FirstRoute(self._settings, contacts, every_s=_LOOK_FOR_ROUTE_S))
+        watcher = Watcher(self._settings, ledger, rules, contacts, api=api, stands_in=True)
         thread = threading.Thread(target=watcher.run, name="contrail-watch", daemon=True)
         thread.start()
         self._status.watcher, self._status.watcher_problem = "running", "" if api else _NO_LOGIN

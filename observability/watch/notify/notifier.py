@@ -56,7 +56,7 @@ class Notifier:
             again = notice.kind in {"reminder", "update"} and self._is_keyed(channel)  # it changes what is there
             state = "held" if many and not again else "pending"
             enqueue(connection, channel, message, now, state=state, fact_time=incident.last_seen)
-            if notice.kind == "resolved" and self.rules.channels[channel].type == "apprise":
+            if notice.kind == "resolved" and self.rules.channels[channel].type in {"apprise", "address"}:
                 self._close_digests(connection, channel, incident.id, now)
         return channels
 

@@ -130,9 +130,9 @@ class Match(Strict):
 class ChannelSpec(Strict):
     """One way to tell somebody. Which keys it needs depends on ``type``."""
 
-    type: Literal["file", "log", "webhook", "slack", "apprise", "smtp", "sns", "pagerduty"]
+    type: Literal["file", "log", "address", "webhook", "slack", "apprise", "smtp", "sns", "pagerduty"]
     path: str = Field(default="alerts.jsonl", description="file: where to append; relative to Contrail's home.")
-    url: Reference | None = Field(default=None, description="webhook, slack, apprise: where its address is kept.")
+    url: Reference | None = Field(default=None, description="address, webhook, slack, apprise: where the address is.")
     secret: list[Reference] = Field(
         default=[], description="webhook: signing keys, the first signs, older ones stay valid."
     )
@@ -155,6 +155,7 @@ class ChannelSpec(Strict):
             "webhook": "url",
             "slack": "url",
             "apprise": "url",
+            "address": "url",
             "smtp": "to",
             "sns": "topic",
             "pagerduty": "routing_key",

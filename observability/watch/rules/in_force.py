@@ -6,6 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from observability.watch.ledger.database import read_cursor, write_cursor
+from observability.watch.rules.first_route import FOUND, named_address
 from observability.watch.rules.loader import RulesFile, find_rules, open_rules
 from observability.watch.rules.text import RulesError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from observability.settings import Settings
     from observability.watch.ledger.database import Ledger
+    from observability.watch.rules.first_route import FirstRoute
 
 __all__ = ["keep_rules", "usable_rules"]
 
@@ -29,11 +31,19 @@ def keep_rules(connection: Connection, text: str, calendars: Mapping[str, frozen
     write_cursor(connection, _CALENDARS, days)
 
 
-def usable_rules(settings: Settings, ledger: Ledger) -> RulesFile:
+def usable_rules(settings: Settings, ledger: Ledger, first: FirstRoute | None = None) -> RulesFile:
     """The rules of ``settings``, or those last in force where their file is broken.
 
+    Where there is no file the watcher hands in the ``first`` route; people see the one that the watcher has found.
     Raises :class:`RulesError` where the file is broken and none were in force.
     """
+    if find_rules(settings) is None and not named_address(settings):
+        if first is not None:
+            return RulesFile(None, without=first.text)
+        with ledger.transaction() as connection:
+            found_by_watcher = str(read_cursor(connection, _CURSOR) or "")
+        if found_by_watcher in FOUND:
+            return RulesFile(None, without=lambda: found_by_watcher)
     try:
         return open_rules(settings)
     except RulesError:

@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from observability.watch.rules.calendars import file_of
 from observability.watch.rules.config import AlertingConfig, RulesError, read_rules
+from observability.watch.rules.first_route import named_address, rules_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from observability.settings import Settings
 
 __all__ = ["RulesFile", "find_rules", "open_rules", "rules_without_a_file"]
 
-_SHIPPED = """\
-channels: {file: {type: file}, log: {type: log}}
-receivers: {everybody: {channels: [file], fallback: log}}
-routes: [{receiver: everybody}]
-"""
-_TO_ONE_ADDRESS = """\
-channels: {people: {type: apprise, url: %s}, file: {type: file}, log: {type: log}}
-receivers: {everybody: {channels: [people, file], fallback: log}}
-routes: [{receiver: everybody}]
-"""
 _BESIDE = Path(__file__).resolve().parents[3] / "config" / "alerts.yaml"
+
+
+def _shipped() -> str:
+    return rules_for("")
 
 
 def find_rules(settings: Settings) -> Path | None:
     """The file that the option names, else ``alerts.yaml`` in Contrail's home, else the repository's; None: no file.
 
-    The repository's gives way to ``[watch] alerts_to``: an address that somebody named is what they want.
+    The repository's gives way to ``[watch] alerts_to`` or CONTRAIL_ALERTS: an address that somebody named is what they
+    want.
     """
     if settings.watch.rules_file:
         return Path(settings.watch.rules_file).expanduser()
-    beside = () if settings.watch.alerts_to else (_BESIDE,)
+    beside = () if named_address(settings) else (_BESIDE,)
     return next((path for path in (settings.home / "alerts.yaml", *beside) if path.is_file()), None)
 
 
 def rules_without_a_file(settings: Settings) -> str:
-    """The text of the rules where there is no file: everything to ``[watch] alerts_to``, else into Contrail's home."""
-    return _TO_ONE_ADDRESS % settings.watch.alerts_to if settings.watch.alerts_to else _SHIPPED
+    """The text of the rules where there is no file: everything to an address, else into Contrail's home."""
+    return rules_for(named_address(settings))
 
 
 def open_rules(settings: Settings) -> RulesFile:
     """The rules of this installation, with or without a file. Raises :class:`RulesError` where they are broken."""
-    return RulesFile(find_rules(settings), without=rules_without_a_file(settings))
+    return RulesFile(find_rules(settings), without=partial(rules_without_a_file, settings))
 
 
 class RulesFile:
     """Rules, and the file they come from. Raises :class:`RulesError` when they are broken at the start.
 
     ``instead`` is the text of the rules to use then, and ``kept`` the days of its calendars; ``problem`` then says why.
-    ``without`` is their text where ``path`` is None.
+    ``without`` gives their text where ``path`` is None, and is asked again at each reload.
 
     A change is a change of the bytes: a file that an editor, ``git`` or a config map has replaced may have the size and
     the time of the one before. ``remarks`` has a line for each rule that does nothing as things are.
@@ -65,7 +62,7 @@ class RulesFile:
         path: Path | None,
         *,
         instead: str = "",
-        without: str = _SHIPPED,
+        without: Callable[[], str] = _shipped,
         kept: Mapping[str, frozenset[date]] | None = None,
     ) -> None:
         self.path = path
@@ -92,8 +89,6 @@ class RulesFile:
         True when other rules are in force now, or it has become broken.
         """
         seen = self._look()
-        if self.path is None:
-            return False
         same = seen == self._seen and not self._has_other_calendars()
         if same and not self.problem:
             return False
@@ -125,7 +120,7 @@ class RulesFile:
     def _look(self) -> bytes | str:
         """The bytes of the file, or why they say nothing about the file that a person edits."""
         if self.path is None:
-            return self._without.encode()
+            return self._without().encode()
         try:
             with self.path.open("rb") as file:
                 links = self.path.stat().st_nlink

@@ -30,6 +30,7 @@ _KEYS_OF = {
     "webhook": {"url", "secret", "allow"},
     "slack": {"url", "allow"},
     "apprise": {"url", "allow"},
+    "address": {"url", "allow"},
     "smtp": {"connection", "to", "allow"},
     "sns": {"connection", "topic", "allow"},
     "pagerduty": {"routing_key", "url", "allow"},

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from observability.watch.notify.messages import Message
     from observability.watch.rules.config import ChannelSpec
 
-__all__ = ["OWN_HOST", "open_channel", "secrets_of"]
+__all__ = ["OWN_HOST", "open_channel", "secrets_of", "understands"]
 
 _TYPE = {"critical": "failure", "error": "failure", "warning": "warning", "info": "info"}
 OWN_HOST = frozenset({"blink1", "dbus", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"})
@@ -165,6 +165,14 @@ class _Apprise:
             return ChannelRefused(f"{who} would read {audit.files[0]}: such an address cannot be used here")
         where = f" at {', '.join(dict.fromkeys(audit.hosts))}" if audit.hosts else ""
         return ChannelUnavailable(f"{who}{where} did not take the message{': ' + words if words else ''}")
+
+
+def understands(url: str) -> bool:
+    """True if one of Apprise's services takes this address; a plain web address is no service's."""
+    import apprise
+
+    with _log().collected():
+        return apprise.Apprise.instantiate(url) is not None
 
 
 def scrubbed(text: str, secrets: Sequence[str]) -> str:
