@@ -798,6 +798,10 @@ EVENTS: dict[str, EventSpec] = {
         "contrail.alert", "info", "unknown", "Incident acknowledged: {event_reason}", "A person took the incident.",
         _INCIDENT, (MetricUse("contrail.incident.time_to_acknowledge_ms", "incident.age", 1e-6),), log=False,
     ),
+    "incident.reopened": EventSpec(
+        "contrail.alert", "info", "unknown", "Incident reopened: {event_reason}",
+        "A person took back that the incident was taken, or over.", _INCIDENT, log=False,
+    ),
     "incident.escalated": EventSpec(
         "contrail.alert", "error", "failure", "Incident escalated: {event_reason}", "Nobody took the incident in time.", _INCIDENT,
         (MetricUse("contrail.incident.escalated"),), log=False,

@@ -43,6 +43,7 @@ __all__ = [
     "IncidentAcknowledged",
     "IncidentEscalated",
     "IncidentOpened",
+    "IncidentReopened",
     "IncidentResolved",
     "NotificationFailed",
     "NotificationSent",
@@ -605,6 +606,12 @@ class IncidentAcknowledged(_Incident, frozen=True, kw_only=True):
     """A person took the incident."""
 
     action: ClassVar[str] = "incident.acknowledged"
+
+
+class IncidentReopened(_Incident, frozen=True, kw_only=True):
+    """A person took back that the incident was taken, or over."""
+
+    action: ClassVar[str] = "incident.reopened"
 
 
 class IncidentEscalated(_Incident, frozen=True, kw_only=True):

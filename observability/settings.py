@@ -292,6 +292,9 @@ class WatchSettings:
         "",
         "Where all alerts go without a rules file: connection:<id>, variable:<key> or env:<NAME> of an address; empty: $CONTRAIL_ALERTS, else the Airflow Connection or Variable contrail_alerts.",
     )
+    act_link_hours: Annotated[float, Meta(ge=0, le=720)] = option(
+        72.0, "Hours for which the links in messages work that acknowledge, silence or rerun; 0: messages have none."
+    )
     reconcile_s: option_types.Seconds = option(5.0, "Seconds between two polls of Airflow's API.")
     history_days: option_types.Days = option(
         90, "Days before the first start of which runs are read from Airflow's API; 0: none."

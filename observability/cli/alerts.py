@@ -15,19 +15,18 @@ from rich.table import Table
 from sqlalchemy import func, select
 
 from observability.catalog import CAUSE_LABELS
-from observability.cli import backtest, history, silences
+from observability.cli import acts, backtest, history, silences
+from observability.cli.incident_document import incident_document, links
 from observability.cli.moments import iso, lasting, moment_of
 from observability.cli.silences import rules_for_people
 from observability.errors import ArgumentError
 from observability.settings import get_settings
-from observability.watch.engine import IncidentEngine
 from observability.watch.heartbeat import trial
 from observability.watch.incidents import Incident, Kind, Notice
 from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import Ledger
-from observability.watch.ledger.pending_events import emit_all
-from observability.watch.notify.messages import Links, Message, compose, plain
-from observability.watch.notify.notifier import Notifier, enqueue
+from observability.watch.notify.messages import Message, compose, plain
+from observability.watch.notify.notifier import enqueue
 from observability.watch.notify.render import text
 from observability.watch.rules.config import decide, json_schema
 from observability.watch.rules.first_route import named_address
@@ -44,13 +43,12 @@ __all__ = ["app", "moment_of"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Incidents, silences, routes and what was sent.")
 app.add_typer(silences.app)
+app.add_typer(acts.app)
 app.add_typer(history.app)
 app.add_typer(backtest.app)
 
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _TELLING = ("sent",)
-_EMIT_HERE_S = 5.0
-"""The watcher emits an event of ours only when we have not done so by then."""
 
 
 @contextmanager
@@ -61,13 +59,6 @@ def _ledger() -> Iterator[Connection]:
             yield connection
     finally:
         ledger.close()
-
-
-def _engine() -> IncidentEngine:
-    settings = get_settings()
-    rules = rules_for_people()
-    notifier = Notifier(rules, Links.of(settings, rules), settings.core.environment)
-    return IncidentEngine(notifier, emit_after_s=_EMIT_HERE_S)
 
 
 def _built_in(settings: Settings) -> str:
@@ -100,7 +91,7 @@ def list_incidents(
     with _ledger() as connection:
         found = records.incidents(connection, since=moment_of(since, time.time()) if everything else 0.0, states=states)
     if as_json:
-        _print_json([_incident(one) for one in found if one.state != "suspected"])
+        _print_json([incident_document(one) for one in found if one.state != "suspected"])
         return
     table = _table("id", "state", "severity", "what", "cause", "count", "last seen", "owner")
     for one in found:
@@ -119,31 +110,16 @@ def show(incident_id: str, as_json: _Json = False) -> None:
         told = _sent(
             connection, 0.0, incident_id=one.id, states=("sent", "pending", "sending", "dead", "held", "folded")
         )
-    document = {**_incident(one), "evidence": dict(one.evidence), "notifications": told}
+    document = {
+        **incident_document(one),
+        "evidence": dict(one.evidence),
+        "notifications": told,
+        "acts": acts.history_of(one),
+    }
     if as_json:
         _print_json(document)
         return
     typer.echo(_shown(one, told), nl=False)
-
-
-@app.command()
-def ack(
-    incident_id: str, who: Annotated[str, typer.Option("--by", help="Who takes it.")] = "", as_json: _Json = False
-) -> None:
-    """Take an incident: no reminders and no escalation from here."""
-    engine = _engine()
-    with _ledger() as connection:
-        one = engine.acknowledge(connection, _found(connection, incident_id), who or getpass.getuser(), time.time())
-    _close(engine, one, as_json)
-
-
-@app.command()
-def resolve(incident_id: str, as_json: _Json = False) -> None:
-    """Resolve an incident. Those who were notified of it are notified of the end."""
-    engine = _engine()
-    with _ledger() as connection:
-        one = engine.resolve(connection, _found(connection, incident_id), time.time())
-    _close(engine, one, as_json)
 
 
 @app.command()
@@ -288,42 +264,19 @@ def _notification(row: Any) -> dict[str, Any]:
     }
 
 
-def _incident(one: Incident) -> dict[str, Any]:
-    links = _engine().notifier.links
-    return {
-        "id": one.id,
-        "key": one.key,
-        "state": one.state,
-        "severity": one.severity,
-        "cause": one.cause,
-        "reason": one.reason,
-        "dag_id": one.dag_id,
-        "run_id": one.run_id,
-        "task_id": one.task_id,
-        "map_index": one.map_index if one.map_index >= 0 else None,
-        "iteration": one.iteration,
-        "name": one.name or None,
-        "family": one.family,
-        "owner": one.about.get("owner"),
-        "count": one.count,
-        "first_seen": iso(one.first_seen),
-        "last_seen": iso(one.last_seen),
-        "acknowledged_by": one.acknowledged_by,
-        "resolved_at": iso(one.resolved_at) if one.resolved_at else None,
-        "held_back": one.held_by or None,
-        "failed_tasks": list(one.members),
-        "runbook": links.runbook(one),
-    }
-
-
 def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
     """The incident for a person: what its message says, where it stands, and who was notified of what."""
     kind: Kind = "resolved" if one.state == "resolved" else "opened"
-    message = compose(Notice(kind, one), _engine().notifier.links, get_settings().core.environment)
+    message = compose(Notice(kind, one), links(), get_settings().core.environment)
     held = [f"{'Held back' if one.told else 'Not notified yet'}: {plain(one.held_by)}"] if one.held_by else []
     state = f"{one.state}, seen {one.count} time{'s' if one.count != 1 else ''}, last {_ago(one.last_seen)}"
     sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in told]
+    done = [
+        f"  {row['id']}  {row['time']}  {acts.sentence(row['act'], row['value'], row['who'])}"
+        for row in acts.history_of(one)
+    ]
     lines = [text(message).rstrip(), "", f"State: {state}", *held, *(["", "Who was notified:", *sent] if sent else [])]
+    lines += ["", "What was done:", *done] if done else []
     return "\n".join(lines) + "\n"
 
 
@@ -362,11 +315,6 @@ def _found(connection: Connection, incident_id: str) -> Incident:
     if one is None:
         raise ArgumentError(f"no incident, or more than one, begins with {incident_id!r}; see contrail alerts list")
     return one
-
-
-def _close(engine: IncidentEngine, one: Incident, as_json: bool) -> None:
-    emit_all(_ledger, {event.id: event for event in engine.take_events()})
-    _print_json(_incident(one)) if as_json else typer.echo(f"{one.id[:8]} is {one.state}")
 
 
 def _what(one: Incident) -> str:

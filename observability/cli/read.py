@@ -19,12 +19,14 @@ from observability import catalog
 from observability.events import iteration_labels, task_name
 from observability.settings import get_settings
 from observability.store import Query, StoreError, open_store
+from observability.store.search import matcher, with_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from observability.events import Document
     from observability.store import Store
+    from observability.store.search import Line
 
 __all__ = ["events", "logs", "metrics"]
 
@@ -41,6 +43,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document per line."
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what arrives, until Ctrl-C.")]
 Since = Annotated[str, typer.Option(help="Not before this: 15m, 2h, 7d, or a moment like 2026-01-31T12:00.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", help="Only the newest so many; 0: all.")]
+Grep = Annotated[str, typer.Option("--grep", "-g", help="Only lines with this pattern (RE2) in text or traceback.")]
+_SEPARATOR = "--\n"
 Run = Annotated[str, typer.Option(help="Only this run: its run id, or 'latest'.")]
 
 
@@ -59,30 +63,72 @@ def logs(  # noqa: PLR0913, PLR0917 - the options of a command
     limit: Limit = 0,
     follow: Follow = False,
     json: Json = False,
+    grep: Grep = "",
+    text: Annotated[bool, typer.Option("--text", "-F", help="--grep is a text, not a pattern.")] = False,
+    ignore_case: Annotated[bool, typer.Option("--ignore-case", "-i", help="--grep finds small and capital.")] = False,
+    after: Annotated[int, typer.Option("-A", min=0, max=1000, help="Lines after each match.")] = 0,
+    before: Annotated[int, typer.Option("-B", min=0, max=1000, help="Lines before each match.")] = 0,
+    context: Annotated[int, typer.Option("-C", min=0, max=1000, help="Lines before and after each match.")] = 0,
 ) -> None:
     """Task logs, oldest first.
 
     Examples: contrail logs flights_daily · contrail logs flights_daily load --run latest --follow ·
-    contrail logs --component scheduler --since 10m --level error --json
+    contrail logs --component scheduler --since 10m --level error --json ·
+    contrail logs --grep 'disk (full|quota)' -C 3 --since 1d
     """
-    if bool(dag) == bool(component):
+    if (dag and component) or not (dag or component or grep):
         raise typer.BadParameter("name a DAG (contrail logs flights_daily) or a component (--component scheduler)")
     if component and component not in catalog.COMPONENTS:
         raise typer.BadParameter(f"{component!r} is not a component; it must be one of {', '.join(catalog.COMPONENTS)}")
-    where: dict[str, Any] = {"airflow.dag_id": dag} if dag else {"airflow.component": component}
+    where: dict[str, Any] = {"airflow.dag_id": dag} if dag else {"airflow.component": component} if component else {}
     where |= {"airflow.task_id": task} if task else {}
     where |= {"airflow.try_number": attempt} if attempt else {}
     where |= {"airflow.map_index": map_index} if map_index > -2 else {}  # noqa: PLR2004 - the default: any
     where |= {"airflow.iteration": iteration_labels(iteration)} if iteration >= 0 else {}
     where |= {"log.level": level.lower()} if level else {}
+    whole = limit and not grep  # of a search the limit counts what was found
     query = Query(
-        "airflow.task" if dag else "airflow.component",
+        "airflow.component" if component else "airflow.task",
         where,
         since=_moment(since),
-        limit=limit or None,
-        newest=bool(limit),
+        limit=limit if whole else None,
+        newest=bool(whole),
     )
-    _show([query], run, _line, follow=follow, json=json)
+    if not grep:
+        _show([query], run, _line, follow=follow, json=json)
+        return
+    matches = matcher(grep, is_text=text, ignore_case=ignore_case)
+    around = (before or context, after or context)
+    _search(query, run, matches, around, limit=limit, follow=follow, json=json)
+
+
+def _search(  # noqa: PLR0913 - the options of a command
+    query: Query,
+    run: str,
+    matches: Callable[[Document], bool],
+    around: tuple[int, int],
+    *,
+    limit: int,
+    follow: bool,
+    json: bool,
+) -> None:
+    """Print the lines that match and those around them; exit code 1 where nothing did, as grep has it."""
+    found = 0
+
+    def lines(store: Store, queries: list[Query]) -> Iterator[str]:
+        nonlocal found
+        documents = store.follow(queries[0]) if follow else store.documents(queries[0])
+        searched: Iterable[Line] = with_context(documents, matches, *around)
+        for line in deque(searched, limit * (1 + sum(around))) if limit and not follow else searched:
+            found += line.is_match
+            if json:
+                yield orjson.dumps(line.document | {"contrail.match": line.is_match}).decode()
+            else:
+                yield f"{_SEPARATOR if line.is_apart else ''}{_line(line.document)}"
+
+    _print_lines([query], run, lines, flush=follow)
+    if not found:
+        raise typer.Exit(1)
 
 
 def events(  # noqa: PLR0913, PLR0917 - the options of a command
@@ -134,14 +180,25 @@ def metrics(  # noqa: PLR0913, PLR0917 - the options of a command
 
 
 def _show(queries: list[Query], run: str, form: Callable[[Document], str], *, follow: bool, json: bool) -> None:
+    def lines(store: Store, asked: list[Query]) -> Iterator[str]:
+        for document in _following(store, asked) if follow else _merged(store, asked):
+            yield orjson.dumps(document).decode() if json else form(document)
+
+    _print_lines(queries, run, lines, flush=follow)
+
+
+def _print_lines(
+    queries: list[Query], run: str, lines: Callable[[Store, list[Query]], Iterator[str]], *, flush: bool
+) -> None:
+    """Print ``lines`` of the configured store until they end, the reader goes, or Ctrl-C."""
     store = open_store(get_settings())
     try:
         if run:
             chosen = _run_id(store, queries[0], run)
             queries = [replace(query, where={**query.where, "airflow.run_id": chosen}) for query in queries]
-        for document in _following(store, queries) if follow else _merged(store, queries):
-            sys.stdout.write((orjson.dumps(document).decode() if json else form(document)) + "\n")
-            if follow:
+        for line in lines(store, queries):
+            sys.stdout.write(line + "\n")
+            if flush:
                 sys.stdout.flush()
         sys.stdout.flush()
     except KeyboardInterrupt:

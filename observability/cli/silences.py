@@ -124,7 +124,8 @@ def edit_silence(  # noqa: PLR0913 - a command has that many options
         match = _match({**kept, **{name: value for name, value in given.items() if value is not None}})
         begin = later_moment_of(starts, now) if starts else row["starts"]
         changed = {
-            "matchers": match.model_dump(), "starts": begin, "comment": row["comment"] if comment is None else comment,
+            "matchers": {**row["matchers"], **match.model_dump()}, "starts": begin,
+            "comment": row["comment"] if comment is None else comment,
             "ends": _end(begin, until, now) if until else _after(begin, row["ends"]),
         }  # fmt: skip
         _change(connection, row["id"], changed)
@@ -210,7 +211,8 @@ def _of_the_rules(now: float, *, everything: bool) -> Iterator[dict[str, Any]]:
 def _shown(row: Any, now: float) -> dict[str, Any]:
     return {
         "id": row["id"], "kind": row["kind"], "state": _state(row["starts"], row["ends"], now),
-        "match": _given(Match.stored(row["matchers"])), "from": iso(row["starts"]), "until": iso(row["ends"]),
+        "match": _given(Match.stored(row["matchers"])) | _of_error(row["matchers"]),
+        "from": iso(row["starts"]), "until": iso(row["ends"]),
         "by": row["who"], "comment": row["comment"],
     }  # fmt: skip
 
@@ -222,6 +224,11 @@ def _state(begin: float, end: float | None, now: float) -> str:
 def _given(match: Match) -> dict[str, Any]:
     clock = bool(match.hours or match.days)
     return {name: value for name, value in match.model_dump().items() if value and (name != "timezone" or clock)}
+
+
+def _of_error(matchers: dict[str, Any]) -> dict[str, Any]:
+    """The error of a silence that a person made from an incident, and what ends it."""
+    return {name: matchers[name] for name in ("about", "until") if matchers.get(name)} if matchers.get("error") else {}
 
 
 def _line(one: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ _ACTIONS = {
     "deadline.missed": "Deadline missed",
     "deadline.recovered": "Done after its deadline",
     "incident.acknowledged": "Acknowledged",
+    "incident.reopened": "Reopened",
     "incident.escalated": "Escalated",
     "incident.opened": "Opened",
     "incident.resolved": "Resolved",

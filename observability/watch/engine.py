@@ -18,6 +18,7 @@ from observability.events import (
     IncidentAcknowledged,
     IncidentEscalated,
     IncidentOpened,
+    IncidentReopened,
     IncidentResolved,
     TaskFailed,
 )
@@ -42,16 +43,17 @@ from observability.watch.notify.titles import title_of
 from observability.watch.rules.config import Match, decide, matches, policy_for
 from observability.watch.run_times import note_times
 from observability.watch.runs import RunMark, is_current, marks_of
+from observability.watch.silences import end_at_success, is_of_error
 from observability.watch.unended import Unended
 from observability.watch.withdrawals import cleared, withdrawn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sqlalchemy.engine import Connection
 
     from observability.events import Event
-    from observability.watch.incidents import Incident, Notice
+    from observability.watch.incidents import Incident, Notice, Policy
     from observability.watch.notify.notifier import Notifier
 
 __all__ = ["IncidentEngine"]
@@ -207,12 +209,27 @@ class IncidentEngine:
         changed = incidents.acknowledge(incident, who, now, policy_for(self.notifier.rules, incident, now))
         if changed is not incident:
             records.save_incident(connection, changed)
-            self._emit(connection, _event(IncidentAcknowledged, changed, now), now)
+            event = _event(IncidentAcknowledged, changed, now)  # it may be given back and taken again
+            self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
         return changed
 
-    def resolve(self, connection: Connection, incident: Incident, now: float) -> Incident:
-        """A person says that it is over."""
-        return self._close(connection, incident, "", now)
+    def resolve(self, connection: Connection, incident: Incident, now: float, why: str = "") -> Incident:
+        """A person says that it is over, and ``why``."""
+        return self._close(connection, incident, why, now)
+
+    def take_back(
+        self,
+        connection: Connection,
+        incident: Incident,
+        now: float,
+        change: Callable[[Incident, float, Policy], Incident],
+    ) -> Incident:
+        """A person takes back that the incident was taken, or over."""
+        changed = change(incident, now, policy_for(self.notifier.rules, incident, now))
+        records.save_incident(connection, changed)
+        event = _event(IncidentReopened, changed, now)
+        self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
+        return changed
 
     def _close(self, connection: Connection, incident: Incident, why: str, now: float) -> Incident:
         """Resolve an incident because a person ended it or what it is about.
@@ -371,6 +388,7 @@ class IncidentEngine:
             records.record(connection, "duration", dag_id, "", run_id, fact.time, lasted)
         current = is_current(replace(fact, time=fact.time - lasted))
         records.record(connection, "success", dag_id, "", run_id, fact.time, float(current))
+        end_at_success(connection, dag_id, fact.time - lasted, now)
         others = records.live_incidents(connection, dag_id=dag_id)
         if any(failed_members(one, run_id) for one in others):
             return  # it went on past a failure; that repairs nothing
@@ -423,7 +441,8 @@ class IncidentEngine:
         if changed.live and changed.told == "opened" and str(changed.dag_id) in self._told:
             self._told[str(changed.dag_id)][error_of(changed)] = changed.id
         if changed.state == "resolved" and changed.told == "opened":
-            self._emit(connection, _event(IncidentResolved, changed, now), now)
+            event = _event(IncidentResolved, changed, now)  # it may be reopened and end again
+            self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
 
     def _held(self, connection: Connection, incident: Incident, now: float) -> tuple[float, str] | None:
         """Until when and why nothing is said about a live incident."""
@@ -439,7 +458,7 @@ class IncidentEngine:
         table = schema.silences
         asked = select(table.c.matchers, table.c.ends, table.c.who, table.c.comment)
         for matchers, ends, who, comment in connection.execute(asked.where(table.c.starts <= now, table.c.ends > now)):
-            if matches(Match.stored(matchers), incident, now) is None:
+            if matches(Match.stored(matchers), incident, now) is None and is_of_error(matchers, incident):
                 return min(ends, now + _SILENCED_S), f"silenced by {who}: {comment}"
         for window in self.notifier.rules.silences:
             begin, end = window.begins_at, window.ends_at

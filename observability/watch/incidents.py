@@ -28,11 +28,14 @@ __all__ = [
     "ended",
     "escalates",
     "key_of",
+    "noted",
     "observe",
     "postpone",
     "recover",
     "refine",
+    "reopen",
     "resolve",
+    "unacknowledge",
 ]
 
 State: TypeAlias = Literal["suspected", "open", "acknowledged", "resolved", "dismissed", "merged"]
@@ -328,6 +331,29 @@ def acknowledge(incident: Incident, who: str, now: float, policy: Policy) -> Inc
         return incident
     again = None if incident.family in _NOT_REMINDED else now + policy.remind_acknowledged_s
     return replace(incident, state="acknowledged", acknowledged_at=now, acknowledged_by=who, remind_at=again)
+
+
+def unacknowledge(incident: Incident, now: float, policy: Policy) -> Incident:
+    """Nobody has it any more: reminders and escalation go on where they were."""
+    free = replace(incident, state="open", acknowledged_at=None, acknowledged_by=None)
+    return replace(free, remind_at=_next_reminder(free, now, policy))
+
+
+def reopen(incident: Incident, now: float, policy: Policy) -> Incident:
+    """It is not over after all."""
+    evidence = {name: value for name, value in incident.evidence.items() if name != "resolved_by"}
+    live = replace(
+        incident, state="open", resolved_at=None, evidence=evidence, acknowledged_at=None, acknowledged_by=None
+    )
+    if not live.told:  # nobody has heard of it yet
+        return replace(live, notify_at=now + policy.group_wait_s)
+    return replace(live, remind_at=_next_reminder(live, now, policy))
+
+
+def noted(incident: Incident, **about: str) -> Incident:
+    """The incident with what a person noted about it; an empty text takes a note away."""
+    kept = {name: value for name, value in {**incident.about, **about}.items() if name not in about or value}
+    return replace(incident, about=kept)
 
 
 def postpone(incident: Incident, until: float, why: str) -> Incident:

@@ -23,7 +23,7 @@ from observability.watch.facts import observed
 from observability.watch.forecasts import Forecasts
 from observability.watch.heartbeat import Proof
 from observability.watch.history_import import HistoryReader
-from observability.watch.ledger import pending_events, records
+from observability.watch.ledger import acts, pending_events, records
 from observability.watch.ledger.database import LedgerUnavailable, read_cursor, write_cursor
 from observability.watch.ledger.lease import Lease
 from observability.watch.ledger.seen_events import SeenEvents
@@ -299,6 +299,7 @@ class Watcher:
         if self._due("quiet", now, _HOUR_S):
             self._engine.quiet(connection, now)
             records.forget(connection, now - _KEEP_S)
+            acts.forget(connection, now - _KEEP_S)
             self._heard.forget(connection, now - LATEST_S - _HOUR_S)
 
     def _check_deadlines(self, connection: Connection, now: float) -> None:

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from observability.cli import app
 from observability.cli import read as reading
+from observability.errors import ArgumentError
 from observability.relay.sinks.embedded import EmbeddedSink
 from observability.relay.sinks.sink import Batch
 from observability.settings import get_settings
@@ -82,6 +83,31 @@ def test_logs_for_people_says_who_when_and_what_and_steers_no_terminal(store):
     assert "load#1 │ two rows=1" in shown
     assert "three\ufffd[31m\ufffd" in shown
     assert "\x1b" not in shown
+
+
+def test_a_search_prints_what_it_finds_with_the_lines_around_it(store):
+    def found(*arguments):
+        return [orjson.loads(line) for line in run("logs", *arguments, "--json").stdout.splitlines()]
+
+    texts = [one["event"] for one in found("--grep", "^t|four")]
+    assert texts == ["two", "three\x1b[31m\u202e", "four"]
+    around = run("logs", "flights", "-g", "TWO", "-i", "-C", "1", "--json").stdout.splitlines()
+    assert [(one["event"], one["contrail.match"]) for one in map(orjson.loads, around)] == [
+        ("one", False),
+        ("two", True),
+    ]
+    assert run("logs", "flights", "--grep", "o|four", "-B", "1").stdout.count("--\n") == 1
+    assert run("logs", "--grep", "nowhere").exit_code == 1
+    assert [orjson.loads(one)["event"] for one in run("logs", "-g", "o", "-n", "1", "--json").stdout.splitlines()] == [
+        "four"
+    ]
+
+
+def test_a_pattern_cannot_hang_and_one_that_could_is_refused(store):
+    assert run("logs", "--grep", "(a+)+$").exit_code == 1
+    for pattern in ("(?=x)", "(x)\\1", "(", "x" * 501):
+        assert isinstance(run("logs", "--grep", pattern).exception, ArgumentError), pattern
+    assert run("logs", "--grep", "(", "--text").exit_code == 1
 
 
 def test_events_and_metrics_are_read_back(store):

@@ -256,7 +256,8 @@ def acknowledge_one():
 
     open_now = orjson.loads(CliRunner().invoke(app, ["list", "--json"]).stdout)
     name = next(one["id"] for one in open_now if one["state"] == "open")
-    assert CliRunner().invoke(app, ["ack", name, "--by", "ann"]).exit_code == 0
+    for act in ("ack", "unack", "ack"):
+        assert CliRunner().invoke(app, [act, name, "--by", "ann"]).exit_code == 0
 
 
 def play_watcher(stage, services):
@@ -283,7 +284,7 @@ def play_watcher(stage, services):
         stage.wait_for(
             "component.recovered", "dag.returned", "dag.unpaused", "dag_run.unstuck", "task.unstuck",
             "dag.import_repaired", "deadline.recovered", "rule.recovered", "rules.accepted", "channel.recovered",
-            "incident.acknowledged", "incident.resolved",
+            "incident.acknowledged", "incident.reopened", "incident.resolved",
         )  # fmt: skip
     finally:
         watcher.stop()

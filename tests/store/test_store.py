@@ -12,6 +12,8 @@ from stores import NOW, at, elasticsearch, embedded, fill, journal
 
 from observability.relay.sinks.sink import Batch
 from observability.settings import load_settings
+from observability.store import search
+from observability.store.search import matcher, newest_matches, with_context
 from observability.store.store import Query, StoreError, open_store
 
 
@@ -103,6 +105,27 @@ def test_every_field_of_a_line_is_kept(store):
 
     expected = {"log_id": "a-load-r1--1-1", "level": "error", "rows": 0, "airflow.map_index": -1, "@timestamp": at(0)}
     assert {key: line[key] for key in expected} == expected
+
+
+def test_a_search_finds_lines_and_those_around_them_in_the_same_log(store):
+    lines = with_context(store.documents(Query("airflow.task", TRY)), matcher("line 1[01] of|LINE 20"), 1, 2)
+
+    expected = [("line 9 of a", False), ("line 10 of a", True), ("line 11 of a", True)]
+    expected += [("line 12 of a", False), ("line 13 of a", False)]
+    assert [(line.document["event"], line.is_match) for line in lines] == expected
+
+
+def test_a_search_backwards_finds_each_line_once_however_small_its_steps(store, monkeypatch):
+    monkeypatch.setattr(search, "_PAGE", 7)
+    query = Query("airflow.task", {"airflow.dag_id": ("a", "b")})
+    found = newest_matches(store, query, matcher("line"), most=1000, seconds=60)
+    fewer = newest_matches(store, query, matcher("LINE 24 OF A", is_text=True, ignore_case=True), most=1, seconds=60)
+
+    assert (found.matches, found.searched, found.is_whole) == (40, 40, True)
+    times = [line.document["@timestamp"] for line in found.lines]
+    assert times == sorted(times)
+    assert [line.document["event"] for line in fewer.lines] == ["line 24 of a"]
+    assert (fewer.searched < 40, fewer.is_whole) == (True, False)
 
 
 def test_limit_keeps_the_first_and_newest_the_last_both_oldest_first(store):

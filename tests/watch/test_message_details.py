@@ -233,7 +233,7 @@ def test_the_links_that_the_settings_allow_for(env, region, tmp_path):
     )
     assert Links.of(settings, RulesFile(None).rules) == Links(
         airflow="http://a", kibana="http://k", cloudwatch_region=region,
-        cloudwatch_group="/contrail/dev/airflow.task", runbooks="https://r",
+        cloudwatch_group="/contrail/dev/airflow.task", runbooks="https://r", acts=True,
     )  # fmt: skip
 
 

@@ -36,7 +36,8 @@ _INTRODUCTION = (
 )
 _WITHOUT = (
     "Without a right, a page leaves out what the right shows. Without the rights of its route it is 403, without a"
-    " login 401. Every route only reads, so there is nothing to forge."
+    " login 401. Only the routes with POST change anything: each wants a form that a page of ours made for that person,"
+    " and Airflow's right to edit the DAG (PUT on the DAG, for a rerun PUT on its task instances)."
 )
 
 
@@ -80,6 +81,12 @@ def page() -> str:
 def _of_route(route: APIRoute) -> str:
     if "{dag_id}" in route.path:
         return ", ".join(f"`{entity.value}`" for entity in rights_of(route))
+    if "POST" in route.methods:
+        return "a login, a form of ours, and the right to edit the incident's DAG"
+    if route.path.startswith("/links/"):
+        return "a login, and the right to edit the incident's DAG"
+    if route.path.startswith("/incidents/"):
+        return "a login, and `RUN` of the incident's DAG"
     return "a login; shows what is about the reader's DAGs"
 
 

@@ -6,20 +6,27 @@ import traceback
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
 
 import structlog
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from observability import catalog
-from observability.airflow.ui import boards, formatting, pages, runbooks
+from observability.airflow.ui import acting, boards, formatting, ledger, pages, runbooks
+from observability.airflow.ui.forms import form_token
+from observability.airflow.ui.pages.incident import incident_title
 from observability.airflow.ui.readable_store import ReadableStore
 from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader, RightsUnknown, asking
+from observability.errors import LedgerError, LedgerUnavailable
 from observability.settings import get_settings
 from observability.store import Store, StoreError, open_store
+from observability.watch.ledger.acts import key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
     from fastapi import Response
     from fastapi.routing import APIRoute
+
+    from observability.watch.incidents import Incident
 
 __all__ = ["create_app", "render", "rights_of"]
 
@@ -76,11 +85,39 @@ _NO_RIGHTS = (
     "Airflow's auth manager did not answer who you are, or what you may read. Until it does, nothing is shown."
     " Runs and alerts are not affected."
 )
+_UNAUTHORIZED = 401
+_REFUSALS = {
+    401: "Log in to Airflow first",
+    403: "You may not do this",
+    404: "There is no such thing",
+    409: "It was not done",
+    502: "Airflow did not do it",
+}
 _OUR_FAULT = "It is a fault of Contrail. The API server's log has it in full."
 _log = structlog.get_logger("contrail.ui")
 
 MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
 Iteration = Annotated[int | None, Query(ge=0, le=999_999_999)]
+
+
+class _Searched(BaseModel):
+    """The search of an address."""
+
+    q: str = Field("", max_length=500)
+    dag: str = Field("", max_length=250)
+    run: str = Field("", max_length=250)
+    task: str = Field("", max_length=250)
+    level: str = Field("", max_length=20)
+    hours: float = Field(24.0, gt=0, le=24 * 366)
+    around: int = Field(2, ge=0, le=20)
+    pattern: bool = False
+    until: str = Field("", max_length=40)
+
+    def wanted(self) -> pages.Wanted:
+        """The search as its page takes it."""
+        return pages.Wanted(
+            self.q, self.dag, self.run, self.task, self.level, self.hours, self.around, self.pattern, self.until
+        )
 
 
 Hours = Annotated[float | None, Query(gt=0, le=24 * 366)]
@@ -92,8 +129,12 @@ def create_app() -> FastAPI:
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="contrail-static")
     app.middleware("http")(_harden)
     app.exception_handler(StoreError)(_store_is_down)
+    app.exception_handler(LedgerError)(_ledger_is_down)
+    app.exception_handler(LedgerUnavailable)(_ledger_is_down)
+    app.exception_handler(StarletteHTTPException)(_refused)
     app.exception_handler(RightsUnknown)(_rights_are_unknown)
     app.get("/", response_class=HTMLResponse)(_overview)
+    app.get("/search", response_class=HTMLResponse)(_search)
     app.get("/runbooks", response_class=HTMLResponse)(_runbook)
     app.get("/boards/{board}", response_class=HTMLResponse)(_board)
     app.get("/boards/{board}/panels/{panel}", response_class=HTMLResponse)(_panel)
@@ -104,6 +145,10 @@ def create_app() -> FastAPI:
         ("/dags/{dag_id}/runs/{run_id:path}", TASKS, _run),
     ):
         app.get(path, response_class=HTMLResponse, dependencies=[_RIGHTS[right] for right in rights])(page)
+    app.get("/incidents/{incident_id}", response_class=HTMLResponse)(_incident)
+    app.post("/incidents/{incident_id}/acts/{act}", response_class=HTMLResponse)(_act)
+    app.get("/links/{token}", response_class=HTMLResponse)(_link)
+    app.post("/links/{token}", response_class=HTMLResponse)(_follow_link)
     return app
 
 
@@ -146,6 +191,11 @@ def _overview(request: Request, store: Readable) -> Response:
     return _page(request, "overview.html", page=pages.overview(store), hides=_hides(store))
 
 
+def _search(request: Request, store: Readable, wanted: Annotated[_Searched, Query()]) -> Response:
+    page = pages.search_page(store, wanted.wanted())
+    return _page(request, "search.html", page=page, levels=pages.LEVELS, hides=_hides(store))
+
+
 def _board(request: Request, _user: User, board: str, hours: Hours = None) -> Response:
     found = _found(boards.find_board(board), f"there is no board {board!r}")
     view = boards.View.of(found, hours, request.query_params)
@@ -164,6 +214,44 @@ def _runbook(request: Request, _user: User, page: str = "task-failed") -> Respon
     if found is None:
         raise HTTPException(404, f"there is no runbook {page!r}")
     return _page(request, "runbook.html", title=found[0], body=found[1], all=runbooks.names())
+
+
+def _incident(request: Request, user: User, incident_id: str, done: acting.Done = 0) -> Response:
+    actor = acting.Actor.of(request, user)
+    with ledger.transaction() as connection:
+        one = acting.find_incident(actor, connection, incident_id)
+        token = form_token(key(connection), actor.identity, one.id)
+        page = pages.incident_page(connection, one, reasons=_reads_reasons(actor, one))
+    buttons = acting.buttons(actor, one)
+    return _page(request, "incident.html", page=page, buttons=buttons, token=token, done=done, who=actor.name)
+
+
+def _act(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a form holds
+    request: Request,
+    user: User,
+    incident_id: str,
+    act: str,
+    token: acting.Token = "",
+    value: acting.Text = "",
+    note: acting.Text = "",
+    undo: acting.Number = 0,
+) -> Response:
+    return acting.act(acting.Actor.of(request, user), incident_id, acting.Filled(act, token, value, note, undo))
+
+
+def _link(request: Request, user: User, token: str) -> Response:
+    actor = acting.Actor.of(request, user)
+    found = acting.confirm_link(actor, token)
+    title = incident_title(found["incident"], reasons=_reads_reasons(actor, found["incident"]))
+    return _page(request, "link.html", page=found, title=title, who=actor.name)
+
+
+def _follow_link(request: Request, user: User, token: str, form: acting.Token = "", note: acting.Text = "") -> Response:
+    return acting.follow_link(acting.Actor.of(request, user), token, form, note)
+
+
+def _reads_reasons(actor: acting.Actor, one: Incident) -> bool:
+    return one.dag_id in actor.reader.logs if one.dag_id else actor.reader.whole
 
 
 def _found(found: dict[str, Any] | None, why: str) -> dict[str, Any]:
@@ -228,6 +316,24 @@ async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Res
 
 async def _store_is_down(request: Request, error: Exception) -> Response:
     return _sorry(request, 503, "The store does not answer", str(error), _KEPT)
+
+
+async def _ledger_is_down(request: Request, error: Exception) -> Response:
+    return _sorry(request, 503, "The ledger does not answer", str(error), "Nothing was changed. Try it again.")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """A page for people; who is not logged in is led to Airflow's login and back, where a message led here."""
+    assert isinstance(error, StarletteHTTPException)  # noqa: S101 - for the type checker
+    root = request.scope.get("root_path", "").rstrip("/")
+    path = request.scope["path"].removeprefix(root)
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
+    if error.status_code == _UNAUTHORIZED and request.method == "GET" and path.startswith(("/incidents/", "/links/")):
+        login = f"{root.removesuffix('/contrail')}/auth/login?{urlencode({'next': f'{root}{path}'})}"
+        return RedirectResponse(login, status_code=303)
+    title = _REFUSALS.get(error.status_code, "This does not work")
+    return _page(request, "unavailable.html", status=error.status_code, title=title, why=error.detail, then="")
 
 
 async def _rights_are_unknown(request: Request, error: Exception) -> Response:

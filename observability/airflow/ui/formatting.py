@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from observability.events import base_iteration, ui_path
 
 if TYPE_CHECKING:
-    from observability.airflow.ui.pages import Attempt
+    from observability.airflow.ui.pages import Attempt, SearchPage
     from observability.events import Region
 
 __all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "plain", "size", "web"]
@@ -61,6 +61,30 @@ class Links:
         chosen = {"map_index": map_index if _is_mapped(map_index) else None, "iteration": base_iteration(iteration)}
         query = urlencode({name: value for name, value in chosen.items() if value is not None})
         return f"{self.run(dag_id, run_id)}/tasks/{_q(task_id)}{'?' if query else ''}{query}"
+
+    def search(self, **wanted: object) -> str:
+        """Our search, with what an address says of it."""
+        query = urlencode({name: value for name, value in wanted.items() if value not in (None, "", False)})
+        return f"{self.root}/search{'?' if query else ''}{query}"
+
+    def older(self, page: SearchPage) -> str:
+        """The same search, from where it stopped on."""
+        wanted = page.wanted
+        return self.search(
+            q=wanted.text,
+            dag=wanted.dag_id,
+            run=wanted.run_id,
+            task=wanted.task_id,
+            level=wanted.level,
+            hours=wanted.hours,
+            around=wanted.around,
+            pattern=int(wanted.is_pattern),
+            until=page.found.back_to,
+        )
+
+    def incident(self, incident_id: str) -> str:
+        """Our page of an incident."""
+        return f"{self.root}/incidents/{_q(incident_id)}"
 
     def runbook(self, runbook: object) -> str | None:
         """Address of a runbook, given by its page's name or its address; None for anything else."""
@@ -129,6 +153,11 @@ def number(value: float | None) -> str:
 def moment(text: str | None) -> str:
     """An ISO time as ``2026-01-02 03:04:05 UTC``."""
     return f"{text[:10]} {text[11:19]} UTC" if text else _NONE
+
+
+def iso(seconds: float) -> str:
+    """Seconds since 1970 as an ISO time, as documents have it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def brief(text: str | None) -> str:
@@ -227,6 +256,7 @@ def _data(value: Any) -> str:
 
 FILTERS = {
     "duration": duration,
+    "iso": iso,
     "size": size,
     "number": number,
     "moment": moment,

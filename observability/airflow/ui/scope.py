@@ -33,7 +33,7 @@ from starlette.exceptions import HTTPException
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["LOGS", "RUNS", "TASKS", "Names", "Reader", "RightsUnknown", "asking"]
+__all__ = ["LOGS", "RUNS", "TASKS", "Names", "Reader", "RightsUnknown", "asking", "may_act"]
 
 RUNS = (DagAccessEntity.RUN,)
 TASKS = (*RUNS, DagAccessEntity.TASK_INSTANCE)
@@ -124,6 +124,19 @@ class Reader:
             pools=_pools(manager, user),
             assets=_assets(manager, user),
         )
+
+
+def may_act(user: Any, dag_id: str | None, right: str) -> bool:
+    """True where Airflow lets ``user`` edit the DAG (``edit``), or its task instances (``rerun``).
+
+    These are the rights that Airflow's own routes ask for pausing and for clearing. About no DAG it takes the right to
+    edit any DAG. Raises :class:`RightsUnknown`.
+    """
+    entity = DagAccessEntity.TASK_INSTANCE if right == "rerun" else None
+    with asking():
+        details = _details(dag_id, _teams([dag_id])) if dag_id else DagDetails(id=_NO_DAG)
+        allowed = get_auth_manager().is_authorized_dag(method="PUT", access_entity=entity, details=details, user=user)
+        return bool(allowed)
 
 
 def _is_everything(manager: Any, user: Any, entities: Iterable[DagAccessEntity], found: frozenset[str]) -> bool:

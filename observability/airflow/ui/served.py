@@ -28,5 +28,5 @@ class Pages(FastAPI):
         return create_app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the pages answer."""
-        await self._pages(scope, receive, send)
+        """Have the pages answer; they find Airflow's own app in the scope, of whose REST API acts are asked."""
+        await self._pages({**scope, "contrail.airflow": scope.get("app")}, receive, send)

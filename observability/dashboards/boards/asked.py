@@ -19,7 +19,9 @@ ATTEMPT_ENDS = (*TASK_ENDS, "task.retried")
 """One event an attempt: ``task.killed`` says how a process died, and the attempt's end is told beside it."""
 STANDSTILLS = ("dag_run.overdue", "dag_run.stuck", "task.stuck", "task.removed", "dag.auto_paused", "dag.vanished")
 GOING_ON = ("dag_run.unstuck", "task.unstuck", "dag.unpaused", "dag.returned")
-INCIDENT_STATES = ("incident.opened", "incident.acknowledged", "incident.escalated", "incident.resolved")
+INCIDENT_STATES = (
+    "incident.opened", "incident.acknowledged", "incident.reopened", "incident.escalated", "incident.resolved",
+)  # fmt: skip
 BAD_ATTEMPTS = ("task.failed", "task.retried")
 
 _FAILED = (("airflow.state", ("failed",)),)

@@ -32,6 +32,7 @@ _VALUES: dict[str, dict[str, str]] = {
         "deadline.recovered": GREEN,
         "incident.opened": RED,
         "incident.acknowledged": BLUE,
+        "incident.reopened": BLUE,
         "incident.escalated": DARK,
         "incident.resolved": GREEN,
     },

@@ -6,6 +6,7 @@ from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, S
 
 __all__ = [
     "VERSION",
+    "acts",
     "cursors",
     "events",
     "facts",
@@ -18,6 +19,7 @@ __all__ = [
     "run_times",
     "seen",
     "silences",
+    "used_links",
 ]
 
 VERSION = 1
@@ -102,6 +104,33 @@ silences = Table(
     Column("who", Text, nullable=False),
     Column("comment", Text, nullable=False),
 )
+
+acts = Table(
+    "contrail_acts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("incident_id", String(32), nullable=False, index=True),
+    Column("dag_id", Text),
+    Column("act", String(32), nullable=False),
+    Column("value", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("time", Float, nullable=False, index=True),
+    Column("undo_value", Text, nullable=False),
+    Column("undone_by", Integer),
+)
+"""The acts of people on incidents: who, when, what, from where, and what takes it back."""
+
+used_links = Table(
+    "contrail_used_links",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("who", Text, nullable=False),
+    Column("time", Float, nullable=False, index=True),
+)
+"""Links of messages that somebody has used: each works once."""
 
 history = Table(
     "contrail_history",

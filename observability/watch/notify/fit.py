@@ -49,7 +49,12 @@ def fitted_whole(message: Message, build: Callable[[Message], _Form], size: Call
 def essentials(message: Message) -> Message:
     """The message without which it would not be one: its title, the start of its summary, one link."""
     return replace(
-        _with_members(message, 0), summary=shorten(message.summary, 160), details=(), log=(), links=message.links[:1]
+        _with_members(message, 0),
+        summary=shorten(message.summary, 160),
+        details=(),
+        log=(),
+        links=message.links[:1],
+        acts=(),
     )
 
 
@@ -120,9 +125,13 @@ def _shorter(message: Message) -> Iterator[Message]:
     yield (message := _with_log(message, 6, 160))
     yield (message := _with_members(_with_log(message, 3, 120), 20))
     yield (message := _with_details(_with_members(message, 10), 12, 160))
-    yield (message := replace(message, links=message.links[:2], summary=shorten(message.summary, 300)))
+    yield (
+        message := replace(
+            message, links=message.links[:2], acts=message.acts[:1], summary=shorten(message.summary, 300)
+        )
+    )
     yield (message := _with_details(_with_members(replace(message, log=()), 5), 8, 100))
-    yield (message := _with_details(replace(message, links=message.links[:1]), 4, 80))
+    yield (message := _with_details(replace(message, links=message.links[:1], acts=()), 4, 80))
     yield (message := replace(essentials(message), details=message.details[:1]))
     yield (message := essentials(message))
     yield replace(message, links=())

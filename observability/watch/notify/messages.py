@@ -66,6 +66,8 @@ _OWN_STEP = {
 class Message:
     """A message to a person. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address).
 
+    ``acts`` are the one-time links to what a person can do about it.
+
     ``incidents`` are those of a digest, with ``more`` that are not listed; ``pair`` is the key under which a service
     that opens and closes alerts finds this one again. ``failed`` is how many tasks of the run it says have failed,
     ``assets`` the late ones that it names.
@@ -91,6 +93,7 @@ class Message:
     details: tuple[tuple[str, str], ...] = ()
     log: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    acts: tuple[tuple[str, str], ...] = ()
     incidents: tuple[Mapping[str, Any], ...] = field(default=())
     more: int = 0
     pair: str = ""
@@ -105,7 +108,10 @@ class Message:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Message:
         """The message that :meth:`as_json` made the values from."""
-        pairs = {name: tuple((label, value) for label, value in values[name]) for name in ("details", "links")}
+        pairs = {
+            name: tuple((label, value) for label, value in values.get(name, ()))
+            for name in ("details", "links", "acts")
+        }
         lists = {name: tuple(values.get(name, ())) for name in ("log", "incidents", "assets")}
         return cls(**{**values, **pairs, **lists})
 
@@ -134,6 +140,7 @@ class Links:
     cloudwatch_region: str = ""
     cloudwatch_group: str = ""
     runbooks: str = ""
+    acts: bool = False
 
     @classmethod
     def of(cls, settings: Settings, rules: AlertingConfig) -> Links:
@@ -146,11 +153,16 @@ class Links:
             cloudwatch_region=settings.cloudwatch.region if aws else "",
             cloudwatch_group=group,
             runbooks=rules.runbooks or settings.core.runbook_url,
+            acts=settings.watch.act_link_hours > 0,
         )
 
     def to(self, incident: Incident) -> tuple[tuple[str, str], ...]:
         """(label, address) for an incident, the most useful first; only what a browser opens."""
-        found = [("Contrail", self._contrail(incident)), ("Airflow", self._airflow(incident))]
+        found = [
+            ("Incident", self._incident(incident)),
+            ("Contrail", self._contrail(incident)),
+            ("Airflow", self._airflow(incident)),
+        ]
         found += [("Kibana", self._kibana(incident)), ("CloudWatch Logs", self._cloudwatch(incident))]
         found += [("Runbook", self.runbook(incident))]
         return tuple((label, address) for label, address in found if render.is_web(address))
@@ -168,6 +180,9 @@ class Links:
         page = given if re.fullmatch(r"[a-z][a-z-]{2,40}", given) else page
         address = runbook_address(page, served_at=self.runbooks, airflow=self.airflow)
         return address if render.is_web(address) else ""
+
+    def _incident(self, incident: Incident) -> str:
+        return f"{self.airflow}/contrail/incidents/{incident.id}" if self.airflow and incident.id else ""
 
     def _contrail(self, incident: Incident) -> str:
         path = f"{self.airflow}/contrail"

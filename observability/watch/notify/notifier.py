@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, select, update
 
 from observability.watch.ledger import records, schema
+from observability.watch.links import act_links
+from observability.watch.notify import render
 from observability.watch.notify.history import with_memory
 from observability.watch.notify.messages import Links, Message, compose, digest
 from observability.watch.rules.config import decide
@@ -48,6 +50,8 @@ class Notifier:
         if incident.family == "delivery":
             channels = self._around(incident.name, channels)
         message = compose(replace(notice, incident=incident), self.links, self.environment, decision.severity)
+        if self.links.acts and render.is_web(self.links.airflow):
+            message = replace(message, acts=act_links(connection, incident, self.links.airflow))
         for channel in channels:
             if notice.kind == "resolved" and self._is_keyed(channel):
                 self._close(connection, channel, message, now)

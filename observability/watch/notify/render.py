@@ -24,6 +24,7 @@ _LABEL = (
     f"{_FONT};font-size:14px;color:#5e6470;font-weight:normal;padding-right:16px;vertical-align:top;white-space:nowrap"
 )
 _BLOCK = "background:#f4f5f7;padding:10px;font-size:12px;line-height:1.45;white-space:pre-wrap;max-width:720px"
+_BUTTON = f"{_FONT};font-size:14px;color:#1a56db;border:1px solid #1a56db;border-radius:4px;padding:4px 10px"
 _MARKS = re.compile(r"[*_~`|]")
 _MENTION = re.compile(r"@(?=\w)")
 _HEADING = re.compile(r"(?m)^(\s*)([#>+=-]|\d+[.)])")
@@ -51,6 +52,7 @@ def text(message: Message, *, headed: bool = True) -> str:
     lines += ["", "Last lines of the log:", *(f"  {line}" for line in message.log)] if message.log else []
     lines += ["", *members(message)] if message.incidents else []
     lines += ["", *(f"{label}: {address}" for label, address in message.links)] if message.links else []
+    lines += ["", *(f"{label}: {address}" for label, address in message.acts)] if message.acts else []
     return "\n".join(lines).strip() + "\n"
 
 
@@ -67,7 +69,10 @@ def html(message: Message) -> str:
     colour = _COLOUR_RESOLVED if message.kind == "resolved" else _COLOUR.get(message.severity, "#333")
     summary = "".join(f'<p style="{_VALUE}">{escape(line)}</p>' for line in _summary(message))
     title = f'<h3 style="{_FONT};font-size:17px;color:{colour}">{escape(subject(message))}</h3>'
-    return f'{title}{summary}{table}{blocks}<p style="{_VALUE}">{links}</p>'
+    acts = "".join(
+        f'<a href="{escape(address)}" style="{_BUTTON}">{escape(label)}</a> ' for label, address in _acts(message)
+    )
+    return f'{title}{summary}{table}{blocks}<p style="{_VALUE}">{links}</p>' + (f"<p>{acts}</p>" if acts else "")
 
 
 def chat_html(message: Message, *, headed: bool = True) -> str:
@@ -78,7 +83,8 @@ def chat_html(message: Message, *, headed: bool = True) -> str:
     lines += [escape(line) for line in members(message)]
     body = "<br/>".join(lines)
     log = f"<pre>{escape(chr(10).join(message.log))}</pre>" if message.log else ""
-    links = " | ".join(f'<a href="{escape(address)}">{escape(label)}</a>' for label, address in _web(message))
+    addresses = (*_web(message), *_acts(message))
+    links = " | ".join(f'<a href="{escape(address)}">{escape(label)}</a>' for label, address in addresses)
     return f"{body}{log or ('<br/>' if links else '')}{links}"
 
 
@@ -89,7 +95,8 @@ def markdown(message: Message, *, headed: bool = True) -> str:
     parts += ["\n".join(f"- {_inert(label)}: {_inert(value)}" for label, value in message.details)]
     parts += [_fenced(message.log)] if message.log else []
     parts += ["\n".join(f"- {_inert(line)}" for line in members(message))]
-    parts += [" · ".join(f"[{_inert(label)}]({_target(address)})" for label, address in _web(message))]
+    for addresses in (_web(message), _acts(message)):
+        parts += [" · ".join(f"[{_inert(label)}]({_target(address)})" for label, address in addresses)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -102,7 +109,10 @@ def _slack_size(body: dict[str, Any]) -> int:
     """UTF-16 units of a body's texts; more than any limit where it has too many blocks."""
     blocks = body["blocks"]
     texts = [part["text"] for block in blocks for part in (block.get("text"), *block.get("fields", ())) if part]
-    texts += [part["text"] for block in blocks for part in block.get("elements", ())]
+    elements = [part for block in blocks for part in block.get("elements", ())]
+    texts += [
+        part["text"] if isinstance(part["text"], str) else part["text"]["text"] + part["url"] for part in elements
+    ]
     return sum(map(code_units, texts)) if len(blocks) <= _SLACK_BLOCKS else _SLACK_MOST + 1
 
 
@@ -124,6 +134,8 @@ def _slack_body(message: Message) -> dict[str, Any]:
     links = [f"<{_slack_link(address)}|{_slack(label)}>" for label, address in _web(message)]
     fitting = [_mrkdwn(link) for link in links if code_units(link) <= _SLACK_TEXT][:_SLACK_LINKS]
     blocks += [{"type": "context", "elements": fitting}] if fitting else []
+    buttons = [_slack_button(label, address) for label, address in _acts(message) if len(address) <= _SLACK_TEXT]
+    blocks += [{"type": "actions", "elements": buttons}] if buttons else []
     return {"text": _slack_cut(subject(message), _SLACK_TEXT), "blocks": blocks}
 
 
@@ -147,6 +159,15 @@ def is_web(address: str) -> bool:
 
 def _web(message: Message) -> list[tuple[str, str]]:
     return [(label, address) for label, address in message.links if is_web(address)]
+
+
+def _acts(message: Message) -> list[tuple[str, str]]:
+    return [(label, address) for label, address in message.acts if is_web(address)]
+
+
+def _slack_button(label: str, address: str) -> dict[str, Any]:
+    """A button that opens an address: an incoming webhook needs no app for it."""
+    return {"type": "button", "text": {"type": "plain_text", "text": label}, "url": address}
 
 
 def _member(one: Mapping[str, object]) -> str:

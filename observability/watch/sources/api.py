@@ -103,6 +103,24 @@ class AirflowApi:
         self.answered = time.monotonic()
         return answer
 
+    def change(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        """Send ``body`` once and answer Airflow's JSON; what may have been done is not tried again.
+
+        Raises :class:`ApiError` with Airflow's own words where it refuses.
+        """
+        try:
+            if "Authorization" not in self._http.headers:
+                self._log_in()
+            answer = self._http.request(method, f"/api/v2{path}", json=body, timeout=self._timeout_s)
+            if answer.status_code == _UNAUTHORIZED:
+                self._log_in()
+                answer = self._http.request(method, f"/api/v2{path}", json=body, timeout=self._timeout_s)
+            if answer.is_error:
+                raise ApiError(f"{self.url}{path} answered {answer.status_code}: {answer.text[:200]}")
+            return answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise ApiUnavailable(f"{self.url} does not answer: {type(error).__name__}: {error}") from error
+
     def pages(self, path: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Every element of a listing; ``order_by`` should be given, so that pages do not shift.
 

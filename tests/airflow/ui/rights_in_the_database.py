@@ -8,7 +8,7 @@ from airflow.configuration import conf
 from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.utils.session import create_session
-from auth_manager import BARE_RUNS, LISTED, NO_ASSETS, ONLY_RUNS, PASSWORD
+from auth_manager import BARE_RUNS, EDITORS, LISTED, NO_ASSETS, ONLY_RUNS, PASSWORD
 
 SUB_ENTITIES = ("DAG Runs", "Task Instances", "Task Logs")
 VIEWS = ("Website", "Cluster Activity", "ImportError", "Pools", "Assets")
@@ -36,6 +36,12 @@ def add_users(dags):
             role = manager.add_role(f"role-of-{name}")
             for resource in (*names, *parts, *(views if listed is None else ("Website",))):
                 manager.add_permission_to_role(role, manager.create_permission("can_read", resource))
+            assert manager.add_user(name, name, name, f"{name}@example.org", role, PASSWORD)
+        for name, dag in EDITORS.items():
+            role = manager.add_role(f"role-of-{name}")
+            for action, names in (("can_read", (*SUB_ENTITIES, "Website")), ("can_edit", SUB_ENTITIES[:2])):
+                for resource in (f"DAG:{dag}", *names):
+                    manager.add_permission_to_role(role, manager.create_permission(action, resource))
             assert manager.add_user(name, name, name, f"{name}@example.org", role, PASSWORD)
 
 

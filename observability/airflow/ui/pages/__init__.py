@@ -7,20 +7,28 @@ from __future__ import annotations
 
 from observability.airflow.ui.pages.attempts import Attempt
 from observability.airflow.ui.pages.dag import DagPage, dag_page
+from observability.airflow.ui.pages.incident import IncidentPage, incident_page
 from observability.airflow.ui.pages.overview import Overview, overview
 from observability.airflow.ui.pages.run import RunPage, run_page
+from observability.airflow.ui.pages.search import LEVELS, SearchPage, Wanted, search_page
 from observability.airflow.ui.pages.steps import Step
 from observability.airflow.ui.pages.task import TaskPage, task_page
 
 __all__ = [
+    "LEVELS",
     "Attempt",
     "DagPage",
+    "IncidentPage",
     "Overview",
     "RunPage",
+    "SearchPage",
     "Step",
     "TaskPage",
+    "Wanted",
     "dag_page",
+    "incident_page",
     "overview",
     "run_page",
+    "search_page",
     "task_page",
 ]

@@ -126,6 +126,25 @@
   const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => { near.unobserve(entry.target); fill(entry.target); }), { rootMargin: "400px" });
   document.querySelectorAll("[data-panel]").forEach((panel) => near.observe(panel));
 
+  // A part of a page that changes is asked for again, unless somebody reads or writes in it at this moment.
+  const busy = (part) => document.hidden || part.querySelector("details[open], :hover > form") || part.contains(document.activeElement) || String(getSelection());
+  const renew = async (part) => {
+    if (busy(part)) return;
+    try {
+      const response = await fetch(location.href, { headers: { accept: "text/html" } });
+      if (!response.ok) return;
+      const page = new DOMParser().parseFromString(await response.text(), "text/html"), fresh = page.getElementById(part.id);
+      if (!fresh || busy(part)) return;
+      const same = fresh.innerHTML === part.dataset.was;
+      part.dataset.was = fresh.innerHTML;
+      if (same) return;
+      part.replaceChildren(...fresh.childNodes);
+      head(part);
+      part.querySelectorAll(".chart").forEach(drawOne);
+    } catch { /* the next round asks again */ }
+  };
+  document.querySelectorAll("[data-live]").forEach((part) => setInterval(renew, 1000 * part.dataset.live, part));
+
   // Airflow's frame forbids pop-ups and top navigation to us, but not a click in its own document.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-top]");

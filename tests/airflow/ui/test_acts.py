@@ -1,0 +1,271 @@
+"""Acts of people on incidents: every route, role and method; forms, links and whoever would forge them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from dataclasses import replace
+
+import httpx
+import pytest
+from api_server import api_server
+from auth_manager import PASSWORD
+from fastapi.routing import APIRoute
+from itsdangerous import URLSafeTimedSerializer
+
+from observability.airflow.ui.app import create_app
+from observability.airflow.ui.forms import form_token
+from observability.watch.acts import ACTS
+from observability.watch.incidents import Incident
+from observability.watch.ledger import acts as rows
+from observability.watch.ledger import records
+from observability.watch.ledger.database import Ledger
+from observability.watch.links import sign_link
+
+pytestmark = pytest.mark.airflow
+
+DAGS = ("open_dag", "closed_dag")
+ROUTES = [route for route in create_app().routes if isinstance(route, APIRoute)]
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+WORLDS = {
+    "simple": {
+        "manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+        "editor": "ann", "readers": ("vic",), "strangers": (),
+    },
+    "fab": {
+        "manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+        "editor": "editor", "readers": ("one", "runs_of_one"), "strangers": ("none",),
+    },
+}  # fmt: skip
+
+
+def incident(dag, number, **more):
+    now = time.time()
+    about = {"family": "task", "severity": "error", "cause": "app", "reason": f"why-{dag}", "certainty": 3}
+    return Incident(
+        id=f"{number:016x}", key=f"run:{dag}:{number}", state="open", first_seen=now - 60, last_seen=now, count=1,
+        told="opened", told_at=now, dag_id=dag, run_id="r1", task_id="load", members=("load",), **(about | more),
+    )  # fmt: skip
+
+
+FILLED = {"to": {"value": "bob"}, "until": {"value": "success"}, "note": {"note": "a reason"}}
+"""The fields that a person fills in, by what an act asks for."""
+ELSEWHERE = (
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+)
+
+
+class World:
+    """An API server with a ledger, a client for each person, and the key of its links."""
+
+    def __init__(self, url, tokens, ledger, about):
+        self.url, self.tokens, self.ledger = url, tokens, ledger
+        self.editor, self.readers, self.strangers = about["editor"], about["readers"], about["strangers"]
+        with ledger.transaction(lock=True) as connection:
+            self.key = rows.key(connection)
+
+    def fresh(self, dag="open_dag", number=1, **more):
+        """The incident, open, with nothing done about it."""
+        one = incident(dag, number, **more)
+        with self.ledger.transaction(lock=True) as connection:
+            records.save_incident(connection, one)
+            rows.forget(connection, time.time() + 1)
+        return one
+
+    def now(self, one):
+        with self.ledger.transaction() as connection:
+            return records.incident(connection, one.id)
+
+    def acts(self, one):
+        with self.ledger.transaction() as connection:
+            return rows.of_incident(connection, one.id)
+
+    def ask(self, who, method, path, **more):
+        headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
+        headers |= more.pop("headers", {})
+        return httpx.request(method, f"{self.url}/contrail{path}", headers=headers, timeout=60, **more)
+
+    def form(self, who, about):
+        """The token that a page of ours would give ``who``, whose id is their name or their number in FAB."""
+        page = self.ask(who, "GET", about).text
+        found = re.search(r'name="(?:token|form)" value="([^"]+)"', page)
+        return found[1] if found else ""
+
+    def act(self, who, one, name, **fields):
+        data = {"token": self.form(self.editor, f"/incidents/{one.id}") if who == self.editor else "", **fields}
+        return self.ask(who, "POST", f"/incidents/{one.id}/acts/{name}", data=data)
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def world(request, tmp_path_factory):
+    home, about = tmp_path_factory.mktemp(f"acts-{request.param}"), WORLDS[request.param]
+    people = (about["editor"], *about["readers"], *about["strangers"])
+    ledger = Ledger(f"sqlite:///{home}/contrail/ledger.db")
+    roles = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ann:op,vic:viewer"} if request.param == "simple" else {}
+    settings = {"AIRFLOW__CORE__AUTH_MANAGER": about["manager"], **roles}
+    with api_server(
+        home, dict.fromkeys(people, PASSWORD), dags=DAGS, fill={"open_dag": "why-open_dag"}, **settings
+    ) as (url, tokens):
+        found = World(url, tokens, ledger, about)
+        found.airflow = home / "airflow.db"
+        yield found
+    ledger.close()
+
+
+def address(route, one, link):
+    places = {"dag_id": "open_dag", "run_id": "r1", "task_id": "load", "incident_id": one.id, "token": link}
+    return route.path_format.format(**places, act="acknowledge", board="operations", panel="failing-tasks")
+
+
+def test_no_route_role_or_method_changes_anything_without_a_form_of_that_person(world):
+    one = world.fresh()
+    link = sign_link(world.key, one.id, "acknowledge")
+    for route in ROUTES:
+        for method in METHODS:
+            for who in (None, world.editor, *world.readers, *world.strangers):
+                answer = world.ask(who, method, address(route, one, link))
+                case = (route.path, method, who, answer.status_code)
+                if method not in route.methods and not (method == "POST" and "{token}" in route.path):
+                    assert answer.status_code == 405, case
+                elif who is None:
+                    assert answer.status_code == 401, case
+                elif method == "POST":
+                    assert answer.status_code in {403, 404}, case
+                else:
+                    assert answer.status_code in {200, 403, 404}, case
+    assert (world.now(one), world.acts(one)) == (one, [])
+
+
+def test_each_act_is_done_by_who_may_edit_the_dag_written_down_and_taken_back(world):
+    before = {"unacknowledge": "acknowledge", "reopen": "resolve"}
+    for name, spec in ACTS.items():
+        if spec.right == "rerun" or not spec.by_hand:
+            continue
+        one = world.fresh()
+        if name in before:
+            world.act(world.editor, one, before[name])
+        state = world.now(one).state
+        assert world.act(world.editor, one, name, **FILLED.get(spec.asks, {})).status_code == 303, name
+        row = world.acts(one)[-1]
+        assert (row.act, row.who, row.source, row.address) == (name, world.editor, "page", "127.0.0.1")
+        assert world.act(world.editor, one, spec.undo, undo=row.id).status_code == 303, name
+        last = world.acts(one)
+        assert (last[-1].act, last[-2].undone_by) == (spec.undo, last[-1].id)
+        assert world.act(world.editor, one, spec.undo, undo=row.id).status_code == 409  # once
+        about = world.now(one).about
+        assert (world.now(one).state, about.get("assigned_to"), about.get("verdict")) == (state, None, None)
+
+
+def test_acts_stand_in_airflows_own_audit_log(world):
+    one = world.fresh()
+    world.act(world.editor, one, "resolve", note="the disk was full")
+    with sqlite3.connect(world.airflow) as airflow:
+        asked = "select owner, dag_id, extra from log where event = 'contrail.resolve' order by id desc limit 1"
+        owner, dag, extra = airflow.execute(asked).fetchone()
+    assert (owner, dag, json.loads(extra)["note"]) == (world.editor, "open_dag", "the disk was full")
+    assert world.now(one).evidence["resolved_by"] == f"{world.editor}: the disk was full"
+
+
+def test_who_may_only_read_reads_and_acts_on_nothing(world):
+    one, other = world.fresh(), world.fresh("closed_dag", 2)
+    for who in world.readers:
+        page = world.ask(who, "GET", f"/incidents/{one.id}")
+        assert (page.status_code, "takes the right to edit the DAG" in page.text) == (200, True)
+        assert ("why-open_dag" in page.text) == (who != "runs_of_one")
+        for name in ACTS:
+            answer = world.ask(
+                who, "POST", f"/incidents/{one.id}/acts/{name}", data={"token": own_form(world, who, one)}
+            )
+            assert answer.status_code in {403, 409}, (who, name)
+        link = sign_link(world.key, one.id, "acknowledge")
+        assert world.ask(who, "GET", f"/links/{link}").status_code == 403
+        assert world.ask(who, "POST", f"/links/{link}", data={"form": "x"}).status_code == 403
+    for who in world.strangers:
+        assert world.ask(who, "GET", f"/incidents/{one.id}").status_code == 404
+    if world.strangers:
+        assert world.ask(world.editor, "GET", f"/incidents/{other.id}").status_code == 404
+        assert world.act(world.editor, other, "acknowledge").status_code == 404
+    assert (world.acts(one), world.acts(other)) == ([], [])
+
+
+def own_form(world, who, one):
+    """A token that is good for ``who``: as if a page had given it to them."""
+    names = {who, *(str(number) for number in range(1, 12))}
+    for name in names:
+        token = form_token(world.key, name, one.id)
+        answer = world.ask(who, "POST", f"/incidents/{one.id}/acts/nothing", data={"token": token})
+        if answer.status_code == 404 and "no such act" in answer.text:
+            return token
+    raise AssertionError(f"no token is good for {who}")
+
+
+def test_clearing_asks_airflows_own_api_as_that_person(world):
+    one = world.fresh()
+    answer = world.act(world.editor, one, "rerun")
+    assert (answer.status_code, "it answered 404" in answer.text) == (502, True)  # that DAG has no code to run
+    assert world.acts(one) == []
+
+
+def test_a_link_asks_first_works_once_and_says_who_used_it(world):
+    one = world.fresh()
+    path = f"/links/{sign_link(world.key, one.id, 'silence', 'change')}"
+    for _ in range(2):  # scanners follow links
+        assert "Silence this error" in world.ask(world.editor, "GET", path).text
+    assert world.acts(one) == []
+    form = world.form(world.editor, path)
+    assert world.ask(world.editor, "POST", path, data={"form": form}).status_code == 303
+    again = world.ask(world.editor, "POST", path, data={"form": form})
+    assert (again.status_code, f"used by {world.editor}" in again.text) == (409, True)
+    assert [(row.act, row.source, row.value) for row in world.acts(one)] == [("silence", "link", "change")]
+    assert "It works once" in world.ask(world.editor, "GET", path).text
+
+
+def test_what_is_forged_is_refused_and_changes_nothing(world):
+    one, other = world.fresh(), world.fresh(number=3)
+    good = sign_link(world.key, one.id, "acknowledge")
+    form = world.form(world.editor, f"/links/{good}")
+    page = world.form(world.editor, f"/incidents/{one.id}")
+    stale = URLSafeTimedSerializer(world.key, salt="contrail.link")
+    stale_signer = stale.make_signer("contrail.link")
+    stale_signer.get_timestamp = lambda: int(time.time()) - 73 * 3600
+    over = stale_signer.sign(stale.dump_payload([one.id, "acknowledge", "", "n"])).decode()
+    swapped = f"{stale.dump_payload([other.id, 'acknowledge', '', 'n']).decode()}.{good.split('.', 1)[1]}"
+    foreign = sign_link("another-key", one.id, "acknowledge")
+    for token in (over, swapped, foreign, good[:-2] + ("AA" if good[-2:] != "AA" else "BB"), "x", "x" * 5000):
+        assert world.ask(world.editor, "GET", f"/links/{token}").status_code == 404, token[:40]
+        assert world.ask(world.editor, "POST", f"/links/{token}", data={"form": form}).status_code == 404
+    act = f"/incidents/{one.id}/acts/acknowledge"
+    for headers in ELSEWHERE:
+        for path, data in ((f"/links/{good}", {"form": form}), (act, {"token": page})):
+            assert world.ask(world.editor, "POST", path, data=data, headers=headers).status_code == 403
+    somebodys = form_token(world.key, "somebody-else", one.id)
+    unsigned = form_token("another-key", world.editor, one.id)
+    elsewhere = world.form(world.editor, f"/incidents/{other.id}")
+    for token in ("", "x", somebodys, unsigned, elsewhere, form):
+        assert world.ask(world.editor, "POST", act, data={"token": token}).status_code == 403
+    for undo in (10**6, 0):
+        data = {"token": page, "undo": undo}
+        answer = world.ask(world.editor, "POST", f"/incidents/{one.id}/acts/nothing", data=data)
+        assert answer.status_code in {404, 409}
+    assert (world.acts(one), world.acts(other)) == ([], [])
+
+
+def test_who_is_not_logged_in_is_led_to_the_login_and_back(world):
+    one = world.fresh()
+    for path in (f"/incidents/{one.id}", f"/links/{sign_link(world.key, one.id, 'acknowledge')}"):
+        answer = world.ask(None, "GET", path, headers={"Accept": "text/html"})
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/auth/login?next=%2Fcontrail%2F")
+
+
+def test_an_act_that_no_longer_applies_says_so(world):
+    one = world.fresh()
+    assert world.act(world.editor, one, "acknowledge").status_code == 303
+    assert world.act(world.editor, one, "acknowledge").status_code == 409
+    assert world.act(world.editor, one, "silence", value="3 fortnights").status_code == 409
+    assert replace(world.now(one), acknowledged_at=None).acknowledged_by == world.editor
