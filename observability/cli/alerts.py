@@ -15,7 +15,7 @@ from rich.table import Table
 from sqlalchemy import func, select
 
 from observability.catalog import CAUSE_LABELS
-from observability.cli import acts, backtest, history, silences
+from observability.cli import acts, backtest, history, quality, silences
 from observability.cli.incident_document import incident_document, links
 from observability.cli.moments import iso, lasting, moment_of
 from observability.cli.silences import rules_for_people
@@ -44,6 +44,7 @@ __all__ = ["app", "moment_of"]
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Incidents, silences, routes and what was sent.")
 app.add_typer(silences.app)
 app.add_typer(acts.app)
+app.add_typer(quality.app)
 app.add_typer(history.app)
 app.add_typer(backtest.app)
 

@@ -40,7 +40,7 @@ from observability.watch.ledger import pending_events, records, schema
 from observability.watch.ledger.database import read_cursor
 from observability.watch.notify.reminders import due_together, is_due, put_off
 from observability.watch.notify.titles import title_of
-from observability.watch.rules.config import Match, decide, matches, policy_for
+from observability.watch.rules.config import Match, decide, matches, policy_for, route_wait
 from observability.watch.run_times import note_times
 from observability.watch.runs import RunMark, is_current, marks_of
 from observability.watch.silences import end_at_success, is_of_error
@@ -450,6 +450,8 @@ class IncidentEngine:
             return None
         if silence := self._silence(connection, incident, now):
             return silence
+        if not incident.told and now < (until := incident.first_seen + route_wait(self.notifier.rules, incident, now)):
+            return until, "its route waits whether it ends by itself"
         if (root := self._root(connection, incident, now)) is not None and incident.told != "opened":
             return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
         return None

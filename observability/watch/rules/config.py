@@ -58,6 +58,7 @@ __all__ = [
     "parse_rules",
     "policy_for",
     "read_rules",
+    "route_wait",
 ]
 
 
@@ -187,6 +188,9 @@ class Route(Strict):
     receiver: str
     proceed: bool = Field(default=False, alias="continue")
     severity: Severity | None = Field(default=None, description="Another severity than the event's own.")
+    wait: Duration = Field(
+        default=0.0, description="Nothing is sent until it has lasted so long; what is over by then is never sent."
+    )
 
 
 class Window(Strict):
@@ -457,6 +461,11 @@ def decide(rules: AlertingConfig, incident: Incident, now: float, level: int = 0
         receivers += [name for name in further if name not in receivers]
     channels = dict.fromkeys(channel for name in receivers for channel in rules.receivers[name].channels)
     return Decision(tuple(dict.fromkeys(receivers)), tuple(channels), severity, tuple(why))
+
+
+def route_wait(rules: AlertingConfig, incident: Incident, now: float) -> float:
+    """Seconds that an incident must last before anybody is notified of it: those of the first route that matches."""
+    return next((route.wait for route in rules.routes if matches(route.match, incident, now) is None), 0.0)
 
 
 def policy_for(rules: AlertingConfig, incident: Incident | None, now: float) -> Policy:

@@ -1,0 +1,90 @@
+"""``contrail alerts quality``: which rules are worth a message, and what would make them so."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from observability.cli.moments import lasting, moment_of
+from observability.settings import get_settings
+from observability.watch.ledger.database import Ledger
+from observability.watch.notify.messages import plain
+from observability.watch.quality import quality as measure
+
+if TYPE_CHECKING:
+    from observability.watch.quality import Quality
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+def quality(
+    since: Annotated[str, typer.Option(help="2h, 30d or a time.")] = "30d",
+    owner: Annotated[str, typer.Option(help="Only this owner.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show per owner and rule what was sent, marked useful or noise, and healed by itself; with proposals.
+
+    A proposal is a route for alerts.yaml that was replayed on the same incidents: it says how many messages it would
+    have spared, and of how many incidents people would have heard later.
+    """
+    ledger = Ledger(get_settings().ledger_url)
+    try:
+        with ledger.transaction() as connection:
+            found = [one for one in measure(connection, moment_of(since, time.time())) if owner in ("", one.owner)]
+    finally:
+        ledger.close()
+    if as_json:
+        typer.echo(json.dumps([_document(one) for one in found], indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("owner", "rule", "incidents", "messages", "useful", "noise", "healed", "taken in", "over in"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        table.add_row(
+            plain(one.owner), plain(one.rule), str(len(one.cases)), str(one.messages), str(one.marked("useful")),
+            str(one.marked("noise")), str(one.healed), _span(one.acknowledged_s), _span(one.repaired_s),
+        )  # fmt: skip
+    Console(markup=False, emoji=False, highlight=False).print(table if found else "No message was sent.")
+    for one in found:
+        if one.proposal is not None:
+            typer.echo(f"\n{plain(one.owner)}, {plain(one.rule)}: {one.proposal.words}")
+            typer.echo(f"  on these incidents: {_tried(one)}")
+            typer.echo(
+                f"  alerts.yaml, routes: {plain(one.proposal.rules)} with the receiver of the route that matches now"
+            )
+
+
+def _tried(one: Quality) -> str:
+    assert one.proposal is not None  # noqa: S101 - for the type checker
+    spared = f"{one.proposal.spared} of {one.messages} messages less"
+    if not one.proposal.later_s:
+        return spared
+    return f"{spared}, and {one.proposal.later} incidents notified {lasting(one.proposal.later_s)} later"
+
+
+def _span(seconds: float | None) -> str:
+    return "" if seconds is None else lasting(seconds)
+
+
+def _document(one: Quality) -> dict[str, Any]:
+    return {
+        "owner": one.owner,
+        "rule": one.rule,
+        "incidents": len(one.cases),
+        "messages": one.messages,
+        "useful": one.marked("useful"),
+        "noise": one.marked("noise"),
+        "healed": one.healed,
+        "acknowledged_s": one.acknowledged_s,
+        "repaired_s": one.repaired_s,
+        "proposal": asdict(one.proposal) if one.proposal else None,
+    }
