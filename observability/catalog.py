@@ -349,6 +349,7 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.rule.recovered": MetricSpec("counter", "rules", "Rules of Kibana that are quiet again.", ("env",)),
     "contrail.incident.opened": MetricSpec("counter", "incidents", "Incidents opened.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.escalated": MetricSpec("counter", "incidents", "Incidents that nobody took in time.", ("dag_id", "cause", "severity", "env")),
+    "contrail.incident.reopened": MetricSpec("counter", "incidents", "Incidents that people gave back or reopened.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.resolved": MetricSpec("counter", "incidents", "Incidents resolved.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.open": MetricSpec("gauge", "incidents", "Incidents open now.", ("severity", "env")),
     "contrail.incident.time_to_acknowledge_ms": MetricSpec("timer", "ms", "From opened to acknowledged.", ("severity", "env")),
@@ -800,7 +801,8 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "incident.reopened": EventSpec(
         "contrail.alert", "info", "unknown", "Incident reopened: {event_reason}",
-        "A person took back that the incident was taken, or over.", _INCIDENT, log=False,
+        "A person took back that the incident was taken, or over.", _INCIDENT, (MetricUse("contrail.incident.reopened"),),
+        log=False,
     ),
     "incident.escalated": EventSpec(
         "contrail.alert", "error", "failure", "Incident escalated: {event_reason}", "Nobody took the incident in time.", _INCIDENT,
