@@ -492,7 +492,7 @@ class _Deadline(Event, frozen=True, kw_only=True):
     due: datetime | None = None
     lateness_ns: int | None = None
     severity: str | None = None
-    asset: str | None = None
+    asset: tuple[str, ...] | None = None
     cause: str = "deadline"
     witness: str = "callback"
 
@@ -593,7 +593,7 @@ class _Incident(Event, frozen=True, kw_only=True):
     age_ns: int | None = None
     runbook: str | None = None
     fingerprint: str | None = None
-    asset: str | None = None
+    asset: tuple[str, ...] | None = None
 
 
 class IncidentOpened(_Incident, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRec
 from observability.watch.declared import beside_dag
 from observability.watch.due_by_clock import asset_by_clock, foreseen_at, runs_by_clock, starts_by_clock, tasks_by_clock
 from observability.watch.due_within import last_within, lasting_longer, partitions_within, rows_of, usual_of
-from observability.watch.facts import CERTAIN, Fact, observed, seconds
+from observability.watch.facts import CERTAIN, Fact, late_assets, observed, seconds
 from observability.watch.forecast import WARN_AT
 from observability.watch.incidents import key_of
 from observability.watch.ledger import records, schema
@@ -122,9 +122,14 @@ class Deadlines:
             "identity": identity,
             "deadline": deadline.name,
             "reason": one.reason,
-            "asset": deadline.asset,
             "witness": "deadline",
         }
+        evidence: dict[str, Any] = {"deadline.due": iso(one.due), "deadline.declared": True}
+        if deadline.asset:
+            evidence["deadline.asset"] = deadline.asset
+        if deadline.parts:
+            evidence["deadline.parts"] = [part.model_dump(exclude_none=True) for part in deadline.parts]
+        told["asset"] = late_assets(evidence) or None
         due = datetime.fromtimestamp(one.due, timezone.utc)
         if one.expected is not None:
             told["expected"] = datetime.fromtimestamp(one.expected, timezone.utc)
@@ -134,11 +139,6 @@ class Deadlines:
             if one.state == "near"
             else DeadlineMissed(due=due, lateness_ns=_lateness_ns(one.due, now), severity=deadline.severity, **told)
         )
-        evidence: dict[str, Any] = {"deadline.due": iso(one.due), "deadline.declared": True}
-        if deadline.asset:
-            evidence["deadline.asset"] = deadline.asset
-        if deadline.parts:
-            evidence["deadline.parts"] = [part.model_dump(exclude_none=True) for part in deadline.parts]
         moment = min(now, one.due) if one.state != "near" else now
         return observed(event, time=moment, certainty=CERTAIN, evidence=evidence, about=about)
 
@@ -249,7 +249,7 @@ def recovered(one: Incident, why: str, now: float) -> Fact:
         reason=why,
         due=datetime.fromisoformat(due) if due else None,
         lateness_ns=_lateness_ns(seconds(due), now) if due else None,
-        asset=one.evidence.get("deadline.asset"),
+        asset=late_assets(one.evidence) or None,
         witness="deadline",
     )
     return observed(event, time=now)

@@ -35,7 +35,7 @@ from observability.watch.alike import (
     task_recovered,
 )
 from observability.watch.deadlines import recovered
-from observability.watch.facts import Fact, merged
+from observability.watch.facts import Fact, late_assets, merged
 from observability.watch.ledger import pending_events, records, schema
 from observability.watch.ledger.database import read_cursor
 from observability.watch.notify.reminders import due_together, is_due, put_off
@@ -516,9 +516,9 @@ class IncidentEngine:
 def _behind(connection: Connection, late: Incident, one: Incident) -> set[str | None]:
     """The DAGs that an asset or a product waits for, of which ``one`` may be about one."""
     parts = [dict(part) for part in late.evidence.get("deadline.parts", ())]
-    assets = [late.evidence.get("deadline.asset"), *(part.get("asset") for part in parts)]
     named = {one.dag_id for part in parts if part.get("dag") and fnmatchcase(str(one.dag_id), str(part["dag"]))}
-    return {*named, *(dag for uri in assets if uri for dag in records.dags_with(connection, "asset_of", str(uri)))}
+    assets = late_assets(late.evidence)
+    return {*named, *(dag for uri in assets for dag in records.dags_with(connection, "asset_of", uri))}
 
 
 def _last_about(connection: Connection, fact: Fact) -> Incident | None:
@@ -634,7 +634,7 @@ def _event(kind: Any, one: Incident, now: float) -> Event:
         cause=one.cause,
         age_ns=int((now - one.first_seen) * 1e9),
         fingerprint=one.evidence.get("error.fingerprint"),
-        asset=one.evidence.get("deadline.asset"),
+        asset=late_assets(one.evidence) or None,
         runbook=one.evidence.get("incident.runbook") or runbook_page(one.family, one.cause),
     )
     return made

@@ -29,6 +29,7 @@ __all__ = [
     "Sign",
     "from_document",
     "is_of_a_watcher",
+    "late_assets",
     "merged",
     "observed",
     "seconds",
@@ -117,6 +118,12 @@ class Fact:
 
 
 _MAPPINGS = ("evidence", "about")
+
+
+def late_assets(evidence: Mapping[str, Any]) -> tuple[str, ...]:
+    """The assets that a deadline waits for, itself or by the parts of its product, by its evidence."""
+    named = [evidence.get("deadline.asset"), *(part.get("asset") for part in evidence.get("deadline.parts", ()))]
+    return tuple(dict.fromkeys(str(asset) for asset in named if asset))
 
 
 def merged(known: Fact, new: Fact) -> Fact:

@@ -18,6 +18,7 @@ from observability.catalog import CAUSE_LABELS
 from observability.events import base_iteration, region_of
 from observability.raised import Frame
 from observability.runbooks import runbook_address, runbook_page
+from observability.watch.facts import late_assets
 from observability.watch.notify import render
 from observability.watch.notify.fit import shorten
 from observability.watch.notify.titles import title_of
@@ -285,7 +286,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         links=links.to(incident),
         pair=incident.id,
         failed=len(incident.members),
-        assets=(str(incident.evidence["deadline.asset"]),) if "deadline.asset" in incident.evidence else (),
+        assets=tuple(plain(one) for one in late_assets(incident.evidence)),
     )
 
 
