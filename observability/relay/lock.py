@@ -13,9 +13,9 @@ from observability.owner_only_files import make_file, make_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["take_lock"]
+__all__ = ["WAIT_S", "take_lock"]
 
-_WAIT_S = 60.0
+WAIT_S = 60.0
 """A process at the end of its task gives the lock back after ``[relay] flush_timeout_s``, which is ten seconds."""
 _GRACE_S = 0.5
 """The file may name the holder before for so long: one that has just taken the lock writes itself down next."""
@@ -37,7 +37,7 @@ def take_lock(home: Path, *, stays: bool) -> IO[bytes]:
     began = time.monotonic()
     while not _is_mine(file):
         holder, brief = _read(file)
-        allowed_s = 0.0 if not stays else _WAIT_S if brief else _GRACE_S
+        allowed_s = 0.0 if not stays else WAIT_S if brief else _GRACE_S
         if time.monotonic() - began >= allowed_s:
             file.close()
             raise RelayError(

@@ -87,7 +87,7 @@ class Relay:
         self._stays = False
         self._stopping = threading.Event()
         self._started = time.time()
-        self._lock = take_lock(self.home, stays=statsd)
+        self._lock = take_lock(self.home, stays=statsd or stands_in)
         self._process = psutil.Process()
         self._status_due = 0.0
         self._remembered = False

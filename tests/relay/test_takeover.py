@@ -11,6 +11,7 @@ from airflow_platform import wait_until as awaited
 from relay_lines import line
 
 from observability.airflow.flush import relay_lives
+from observability.relay import lock as relay_lock
 from observability.relay.relay import Relay, RelayError, read_status
 from observability.relay.takeover import is_wanted, take_over
 from observability.store import Query, open_store
@@ -47,6 +48,14 @@ def test_the_guest_ends_for_a_relay_that_asks_and_nothing_is_sent_twice(settings
     assert [each["event"] for each in store.documents(Query("airflow.task"))] == ["one", "two"]
     store.close()
     assert not is_wanted(settings.home)
+
+
+def test_the_guest_ends_soon_for_a_relay_that_listens_for_metrics(settings, guest):
+    began = time.monotonic()
+    relay = take_over(settings.home, lambda: stands_in(settings), lambda: Relay(settings))
+    assert time.monotonic() - began < relay_lock.WAIT_S / 2  # it is asked, not waited for
+    relay.stop()
+    relay.run()
 
 
 def test_a_relay_that_is_no_guest_is_not_asked(settings):
