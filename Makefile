@@ -138,6 +138,10 @@ fuzz: $(VENV)/.ready-dev ## Throw bytes at each parser, and answers at what asks
 	    -verbosity=0 -print_final_stats=1 2>&1 | grep -E 'executed|ERROR|Exception|Error' || exit 1
 	done <<< $$'journal_frames 300\ndatagrams 200\nnames_of_files 200\nstatsd_spool 140\ntailed_journal 75\nlog_lines 50\ntailed_log 10\nmasking 20\nelasticsearch_sink 1\nelasticsearch_store 1\ncloudwatch_sink 1\ncloudwatch_store 1\nairflow_health 1\nrules_file 1\nsettings_file 1\nlog_template 1\nheaders 10\nmoments 10\naddresses 10\nterminal 10'
 
+.PHONY: receivers
+receivers: ## Build promtool, Prometheus and an OpenTelemetry Collector for the tests that ask them (needs Go)
+	@.ci/receivers
+
 .PHONY: matrix
 matrix: $(VENV)/.ready-dev ## Try each Airflow, Python and client that we say we work with (needs a package registry)
 	@exec $(BIN)/python -m pytest -m slow --timeout 1800 tests/production/test_matrix.py $(ARGS)

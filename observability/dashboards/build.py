@@ -11,6 +11,8 @@ from observability.dashboards.cloudwatch.template import template
 from observability.dashboards.kibana.objects import ndjson, saved_objects
 from observability.dashboards.kibana.rules import connectors, rules
 from observability.dashboards.names import Names
+from observability.dashboards.prometheus import grafana
+from observability.dashboards.prometheus import rules as prometheus_rules
 from observability.dashboards.uses import unknown_names
 
 __all__ = ["ROOT", "drift", "generated", "write"]
@@ -29,7 +31,9 @@ def generated() -> dict[str, str]:
         "dashboards/generated/kibana/rules.json": _json({"connectors": connectors(names), "rules": rules(names)}),
         "dashboards/generated/cloudwatch/template.json": _json(template()),
         "dashboards/generated/embedded/boards.json": _json(embedded.boards()),
+        "dashboards/generated/prometheus/rules.yml": prometheus_rules.text(),
     }
+    files |= {f"dashboards/generated/grafana/{key}.json": _json(one) for key, one in grafana.dashboards().items()}
     return files | {f"docs/reference/{name}": text for name, text in reference.pages().items()}
 
 

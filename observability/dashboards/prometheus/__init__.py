@@ -1,0 +1,1 @@
+"""Rules of Prometheus and dashboards of Grafana, from the monitors and boards of the catalogue."""
