@@ -180,7 +180,8 @@ def _thawed(service: str, host: str) -> Callable[[Hosts], None]:
 def _two_schedulers(hosts: Hosts) -> None:
     """A second scheduler on a host of its own, which hangs once the watcher has seen both at work."""
     hosts.start("scheduler", "dagproc")
-    until(lambda: len(_scheduling(hosts)) > 1, 120, 1)
+    if not until(lambda: len(_scheduling(hosts)) > 1, 300, 1):
+        raise TimeoutError("the second scheduler does not appear among Airflow's jobs")
     time.sleep(15)  # several looks of the watcher
     hosts.signal("scheduler", "dagproc", signal.SIGSTOP)
 
@@ -360,7 +361,7 @@ FINDINGS: tuple[Finding, ...] = (
     ),
     Finding(
         "one of two schedulers silent", "peers", "component.silent",
-        {"airflow.component": "scheduler", "airflow.hostname": "dagproc"}, _two_schedulers, 220,
+        {"airflow.component": "scheduler", "airflow.hostname": "dagproc"}, _two_schedulers, 400,
         ("scheduler", "dagproc"), end=_thawed("scheduler", "dagproc"),
     ),
     Finding(

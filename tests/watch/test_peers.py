@@ -65,6 +65,13 @@ def test_one_of_two_schedulers_that_is_killed_is_reported_once_and_when_it_is_ba
     assert go_on(airflow, 15, "a", "b") == []
 
 
+def test_the_alarm_on_the_age_of_heartbeats_sees_the_silent_one(airflow, contrail):
+    """Airflow's health has the newest heartbeat of all schedulers only, from which no alarm would learn of this one."""
+    go_on(airflow, 61, "a")
+    go_on(airflow, 30, "a")
+    assert contrail.metric("contrail.component.heartbeat_age_ms", component="scheduler") == [91_000]
+
+
 def test_one_that_was_told_to_end_is_no_fault(airflow):
     airflow.end("b", "success")
     assert go_on(airflow, 61, "a") == []

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from observability.events import ComponentRecovered, ComponentSilent, Identity
+from observability.watch import gauges
 from observability.watch.facts import CERTAIN, observed, seconds
 
 if TYPE_CHECKING:
@@ -58,6 +59,17 @@ def silent_peers(api: AirflowApi, known: dict[str, Any], now: float, limit_s: fl
         silent.remove(key)
         name, _, host = key.partition("|")
         yield _back(name, host, "it has a heartbeat again", now)
+    _show_ages(silent, jobs, now)
+
+
+def _show_ages(silent: list[str], jobs: dict[str, dict[str, Any]], now: float) -> None:
+    """Say the age of the oldest heartbeat of each kind that has a silent one: alarms watch this age, of all hosts."""
+    ages: dict[str, float] = {}
+    for key in [one for one in silent if one in jobs]:
+        name = key.partition("|")[0]
+        ages[name] = max(ages.get(name, 0.0), now - seconds(jobs[key]["latest_heartbeat"]))
+    for name, age_s in ages.items():
+        gauges.heartbeat(name, age_s)
 
 
 def _newest_of_each(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
