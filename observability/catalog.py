@@ -181,6 +181,11 @@ FIELDS: dict[str, FieldSpec] = {
     "deadline.due": FieldSpec("date", "When it was due."),
     "deadline.lateness": FieldSpec("long", "How late it is.", "ns"),
     "deadline.expected": FieldSpec("date", "When the run is expected to end, of its own history."),
+    "deadline.occasion": FieldSpec("keyword", "The run, or the day, for which it is due."),
+    "deadline.likely_from": FieldSpec("date", "The run ends between this"),
+    "deadline.likely_until": FieldSpec("date", "and this with a chance of 50 %."),
+    "deadline.earliest": FieldSpec("date", "The run ends between this"),
+    "deadline.latest": FieldSpec("date", "and this with a chance of 90 %."),
     "deadline.chance": FieldSpec("double", "Chance that the deadline is missed, 0 to 1."),
     "incident.id": FieldSpec("keyword", "Incident."),
     "incident.key": FieldSpec("keyword", "What the incident is about; equal keys are one incident."),
@@ -336,6 +341,8 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.dag.import_failures": MetricSpec("counter", "files", "DAG files that stopped parsing.", ("dag_id", "env")),
     "contrail.dag.import_repairs": MetricSpec("counter", "files", "DAG files that parse again.", ("dag_id", "env")),
     "contrail.deadline.approached": MetricSpec("counter", "deadlines", "Deadlines that came near.", ("dag_id", "deadline", "env")),
+    "contrail.deadline.upcoming": MetricSpec("counter", "deadlines", "Things that are due, and news of when they will be done.", ("dag_id", "deadline", "env")),
+    "contrail.deadline.kept": MetricSpec("counter", "deadlines", "Deadlines kept.", ("dag_id", "deadline", "env")),
     "contrail.deadline.missed": MetricSpec("counter", "deadlines", "Deadlines missed.", ("dag_id", "deadline", "env")),
     "contrail.deadline.recovered": MetricSpec("counter", "deadlines", "Late things that have happened since.", ("dag_id", "deadline", "env")),
     "contrail.component.heartbeat_age_ms": MetricSpec("gauge", "ms", "Time since a component's last heartbeat.", ("component", "env")),
@@ -575,6 +582,7 @@ _FINDING = ("airflow.cause", "event.reason", "airflow.witness")
 _OVER = ("airflow.cause", "event.reason", "event.duration", "airflow.witness")
 _DEADLINE = (
     "deadline.name",
+    "deadline.occasion",
     "deadline.due",
     "deadline.lateness",
     "event.reason",
@@ -717,6 +725,17 @@ EVENTS: dict[str, EventSpec] = {
         "contrail.alert", "info", "success", "Deadline {deadline_name} recovered: {event_reason}", "What was late has happened.",
         _DEADLINE, (MetricUse("contrail.deadline.recovered"),), log=False,
         incident=IncidentUse("deadline", "resolved"),
+    ),
+    "deadline.upcoming": EventSpec(
+        "contrail.alert", "info", "unknown", "Deadline {deadline_name} of {deadline_occasion} is due at {deadline_due}", "Something is due.",
+        ("deadline.name", "deadline.occasion", "deadline.due", "event.reason", "deadline.expected", "deadline.chance", "deadline.likely_from",
+         "deadline.likely_until", "deadline.earliest", "deadline.latest", "airflow.witness", "airflow.asset"),
+        (MetricUse("contrail.deadline.upcoming"),), log=False,
+    ),
+    "deadline.kept": EventSpec(
+        "contrail.alert", "info", "success", "Deadline {deadline_name} of {deadline_occasion} was kept", "What was due has happened in time.",
+        ("deadline.name", "deadline.occasion", "deadline.due", "event.reason", "airflow.witness", "airflow.asset"), (MetricUse("contrail.deadline.kept"),),
+        log=False,
     ),
     "component.silent": EventSpec(
         "contrail.alert", "critical", "failure", "{airflow_component} is silent: {event_reason}", "A component stopped its heartbeat.",

@@ -35,8 +35,10 @@ __all__ = [
     "DagUnpaused",
     "DagVanished",
     "DeadlineApproached",
+    "DeadlineKept",
     "DeadlineMissed",
     "DeadlineRecovered",
+    "DeadlineUpcoming",
     "Document",
     "Event",
     "Identity",
@@ -488,6 +490,7 @@ class DagUnpaused(_Over, frozen=True, kw_only=True):
 
 class _Deadline(Event, frozen=True, kw_only=True):
     deadline: str
+    occasion: str | None = None
     reason: str
     due: datetime | None = None
     lateness_ns: int | None = None
@@ -515,6 +518,36 @@ class DeadlineRecovered(_Deadline, frozen=True, kw_only=True):
     """A thing that was late has happened."""
 
     action: ClassVar[str] = "deadline.recovered"
+
+
+class DeadlineUpcoming(Event, frozen=True, kw_only=True):
+    """Something is due; emitted again when the forecast of its run has moved (intervals of 50 % and 90 %)."""
+
+    action: ClassVar[str] = "deadline.upcoming"
+    deadline: str
+    occasion: str
+    reason: str
+    due: datetime
+    expected: datetime | None = None
+    chance: float | None = None
+    likely_from: datetime | None = None
+    likely_until: datetime | None = None
+    earliest: datetime | None = None
+    latest: datetime | None = None
+    asset: tuple[str, ...] | None = None
+    witness: str = "deadline"
+
+
+class DeadlineKept(Event, frozen=True, kw_only=True):
+    """A thing that was due has happened in time."""
+
+    action: ClassVar[str] = "deadline.kept"
+    deadline: str
+    occasion: str
+    reason: str
+    due: datetime
+    asset: tuple[str, ...] | None = None
+    witness: str = "deadline"
 
 
 class ComponentSilent(_Finding, frozen=True, kw_only=True):
@@ -740,7 +773,9 @@ _FIELD: dict[str, str] = {
     "watermark_age_ns": "etl.watermark_age",
     "deadline": "deadline.name",
     "due": "deadline.due",
+    "occasion": "deadline.occasion",
     "expected": "deadline.expected",
+    **{name: f"deadline.{name}" for name in ("likely_from", "likely_until", "earliest", "latest")},
     "chance": "deadline.chance",
     "lateness_ns": "deadline.lateness",
     "incident_id": "incident.id",

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("watch:app", "Find what is wrong and notify the people who own it."),
     "tee": ("tee_command:tee", "Run a component, and keep a copy of what it says where the relay reads it."),
     "alerts": ("alerts:app", "Incidents, silences, routes and what was sent."),
+    "deadlines": ("deadlines:app", "What is due, what may be late, what was missed, and what was kept."),
     "logs": ("read:logs", "Read task logs back from the store."),
     "events": ("read:events", "Read events back from the store."),
     "metrics": ("read:metrics", "Read metrics back from the store."),

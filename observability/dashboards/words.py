@@ -19,6 +19,8 @@ _ACTIONS = {
     "dag_run.started": "Run started",
     "dag_run.succeeded": "Run succeeded",
     "deadline.approached": "Deadline is near",
+    "deadline.kept": "Deadline kept",
+    "deadline.upcoming": "Something is due",
     "deadline.missed": "Deadline missed",
     "deadline.recovered": "Done after its deadline",
     "incident.acknowledged": "Acknowledged",

@@ -17,11 +17,19 @@ from sqlalchemy import select
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
 from observability.watch.declared import beside_dag
 from observability.watch.due_by_clock import asset_by_clock, foreseen_at, runs_by_clock, starts_by_clock, tasks_by_clock
-from observability.watch.due_within import last_within, lasting_longer, partitions_within, rows_of, usual_of
+from observability.watch.due_within import (
+    last_within,
+    lasting_longer,
+    lasting_shorter,
+    partitions_within,
+    rows_of,
+    usual_of,
+)
 from observability.watch.facts import CERTAIN, Fact, late_assets, observed, seconds
 from observability.watch.forecast import WARN_AT
 from observability.watch.incidents import key_of
 from observability.watch.ledger import records, schema
+from observability.watch.outcomes import Outcomes
 from observability.watch.pauses import Pauses
 from observability.watch.products import product_by_clock
 from observability.watch.standing import Look, Standing, iso
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = ["Deadlines", "Standing", "beside_dag", "recovered"]
 
 _TO_TELL = {"near", "missed", "over"}
+_FIRST_S, _OVERLAP_S = 3600.0, 60.0
+"""The first look takes the outcomes of what ended in the last hour; a later one those since the look before."""
 
 
 class Deadlines:
@@ -57,10 +67,12 @@ class Deadlines:
         known: bool | None = None,
         forecasts: Forecasts | None = None,
         done: dict[tuple[str, ...], float] | None = None,
+        outcomes: Outcomes | None = None,
         calendars: Mapping[str, frozenset[date]] | None = None,
     ) -> None:
         self._forecasts = None if blind else forecasts
         self._done = {} if done is None else done
+        self._outcomes = outcomes or Outcomes()
         self._open: set[str] = set()
         self._dags, self._are_known = dags, bool(dags) if known is None else known
         declared = [*declared, *(one for dag_id, about in dags.items() for one in beside_dag(dag_id, about, calendars))]
@@ -72,20 +84,28 @@ class Deadlines:
         facts: list[Fact] = []
         standing: set[str] = set()
         self._open = {one.key for one in records.live_incidents(connection, family="deadline")}
+        for deadline, one in self.standings(connection, now):
+            self._outcomes.note(connection, deadline, one, now)
+            if one.state not in _TO_TELL:
+                continue
+            fact = self._fact(deadline, one, now)
+            if one.chance is not None and one.chance < WARN_AT and key_of(fact) not in self._open:
+                continue
+            facts.append(fact)
+            if one.state != "over":
+                standing.add(key_of(fact))
+        self._outcomes.looked = now
+        return [*facts, *self._recovered(connection, standing, now)]
+
+    def standings(self, connection: Connection, now: float) -> Iterator[tuple[Deadline, Standing]]:
+        """Each deadline with each of its states."""
         self._pauses = Pauses(connection, self._dags if self._are_known else None, now)
         known = sorted(self._dags) if self._are_known else _dag_ids(connection, self._dags)
-        look = Look(connection, now, self._pauses, known, self._forecasts, self._done)
+        since = now - _FIRST_S if self._outcomes.looked is None else self._outcomes.looked - _OVERLAP_S
+        look = Look(connection, now, since, self._pauses, known, self._forecasts, self._done)
         for deadline in self._all:
             for one in self._standings(look, deadline):
-                if one.state not in _TO_TELL:
-                    continue
-                fact = self._fact(deadline, one, now)
-                if one.chance is not None and one.chance < WARN_AT and key_of(fact) not in self._open:
-                    continue
-                facts.append(fact)
-                if one.state != "over":
-                    standing.add(key_of(fact))
-        return [*facts, *self._recovered(connection, standing, now)]
+                yield deadline, one
 
     def _recovered(self, connection: Connection, standing: set[str], now: float) -> Iterator[Fact]:
         judged = {deadline.name for deadline in self._all}
@@ -121,10 +141,13 @@ class Deadlines:
         told: dict[str, Any] = {
             "identity": identity,
             "deadline": deadline.name,
+            "occasion": one.occasion or None,
             "reason": one.reason,
             "witness": "deadline",
         }
         evidence: dict[str, Any] = {"deadline.due": iso(one.due), "deadline.declared": True}
+        if one.occasion:
+            evidence["deadline.occasion"] = one.occasion
         if deadline.asset:
             evidence["deadline.asset"] = deadline.asset
         if deadline.parts:
@@ -162,9 +185,11 @@ class Deadlines:
             late = lasting_longer(connection, deadline, dag_id, now, "started", "ended", limit)
             late = self._without_pauses(late, limit, deadline, now)
             yield from self._with_forecasts(look, deadline, dag_id, late)
+            yield from self._in_time(look, deadline, dag_id, "started", "ended", limit)
         elif deadline.task_finishes_within is not None:
             limit = deadline.task_finishes_within
             yield from lasting_longer(connection, deadline, dag_id, now, "task_started", "task_ended", limit)
+            yield from self._in_time(look, deadline, dag_id, "task_started", "task_ended", limit)
         elif deadline.slower_than_usual is not None:
             begun = records.last_time(connection, "started", dag_id) or now
             usual = usual_of(connection, deadline, deadline.slower_than_usual, ("duration", dag_id, ""), begun)
@@ -184,6 +209,16 @@ class Deadlines:
             yield from last_within(connection, deadline, dag_id, last, within, now, "no successful run", self._pauses)
         else:
             yield from rows_of(connection, deadline, dag_id, now)
+
+    def _in_time(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
+        self, look: Look, deadline: Deadline, dag_id: str, begun: str, ended: str, limit: float
+    ) -> Iterator[Standing]:
+        """Judge what is under way and not late, and what has ended in time since the last look."""
+        for one in lasting_shorter(look, deadline, dag_id, begun, ended, limit):
+            last = one.ended if one.ended is not None else look.now
+            free = self._pauses.within(dag_id, one.due - limit, last, draining=False) if begun == "started" else 0.0
+            if last < one.due + free:
+                yield replace(one, due=one.due + free)
 
     def _without_pauses(
         self, standings: Iterator[Standing], limit: float, deadline: Deadline, now: float
@@ -213,7 +248,7 @@ class Deadlines:
             due = live.run.begun + float(deadline.run_finishes_within or 0)
             due += self._pauses.within(dag_id, live.run.begun, look.now, draining=False)
             if look.now < due:
-                yield foreseen_at(deadline, live, Standing("upcoming", dag_id, due, "", run_id))
+                yield foreseen_at(deadline, live, Standing("upcoming", dag_id, due, "", run_id, occasion=run_id))
 
     def _nobody_updates(self, connection: Connection, asset: str) -> bool:
         """True if every DAG that is known to have updated an asset is paused, draining or gone."""
@@ -246,6 +281,7 @@ def recovered(one: Incident, why: str, now: float) -> Fact:
             partition_key=one.evidence.get("airflow.partition_key"),
         ),
         deadline=one.name,
+        occasion=one.evidence.get("deadline.occasion"),
         reason=why,
         due=datetime.fromisoformat(due) if due else None,
         lateness_ns=_lateness_ns(seconds(due), now) if due else None,

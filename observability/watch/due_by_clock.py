@@ -185,6 +185,7 @@ def foreseen_at(deadline: Deadline, live: LiveForecast, one: Standing) -> Standi
     chance = found.chance_after(one.due)
     return replace(
         one, state="near" if chance >= CALM_AT else "upcoming", reason=in_words(found, one.due, deadline.timezone),
+        foreseen_run=live.run.run_id,
         expected=found.expected, chance=round(chance, 2), band=(*found.interval(0.5), *found.interval(0.9)),
     )  # fmt: skip
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from observability.watch.standing import Look
     from observability.watch.usual import Band
 
-__all__ = ["last_within", "lasting_longer", "partitions_within", "rows_of", "usual_of"]
+__all__ = ["last_within", "lasting_longer", "lasting_shorter", "partitions_within", "rows_of", "usual_of"]
 
 _LOOKBACK_S = 7 * 86_400.0
 _OPEN_S = 30 * 86_400.0
@@ -129,20 +129,39 @@ def lasting_longer(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
         due, last = start + limit, end if end is not None else now
         what = f"task {subject}" if subject else "the run"
         run_id, task_id = occasion.partition("\x1f")[0], subject or None
+        told = "" if than else f"{subject} of {run_id}" if subject else run_id
         if last >= due:
             reason = f"{what} takes longer {than}than {lasting(limit)}, it began at {iso(start)}"
-            yield Standing("missed" if end is None else "over", dag_id, due, reason, run_id, task_id, end)
+            state: Literal["missed", "over"] = "missed" if end is None else "over"
+            yield Standing(state, dag_id, due, reason, run_id, task_id, end, occasion=told)
         elif end is None and deadline.warn < 1 and now >= start + limit * deadline.warn:
-            yield Standing("near", dag_id, due, f"{what} is not done, and is due at {iso(due)}", run_id, task_id)
+            reason = f"{what} is not done, and is due at {iso(due)}"
+            yield Standing("near", dag_id, due, reason, run_id, task_id, occasion=told)
+
+
+def lasting_shorter(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
+    look: Look, deadline: Deadline, dag_id: str, begun: str, ended: str, limit: float
+) -> Iterator[Standing]:
+    """Runs, or tasks, that are under way and not late, and those that have ended in time since the last look."""
+    for subject, occasion, start, end in _spans(look.connection, dag_id, begun, ended, look.now, 0.0, look.since):
+        if deadline.task and not fnmatchcase(subject, deadline.task):
+            continue
+        run_id, task_id = occasion.partition("\x1f")[0], subject or None
+        told = f"{subject} of {run_id}" if subject else run_id
+        what = f"task {subject}" if subject else "the run"
+        state: Literal["upcoming", "kept"] = "upcoming" if end is None else "kept"
+        yield Standing(
+            state, dag_id, start + limit, f"{what} began at {iso(start)}", run_id, task_id, end, occasion=told
+        )
 
 
 def _spans(  # noqa: PLR0913, PLR0917 - one question about runs and tasks
-    connection: Connection, dag_id: str, begun: str, ended: str, now: float, least: float
+    connection: Connection, dag_id: str, begun: str, ended: str, now: float, least: float, since: float = 0.0
 ) -> list[tuple[str, str, float, float | None]]:
     """(subject, occasion, start, end) of what is under way or ended lately, and has taken ``least`` seconds or more."""
     about = {"begun": begun, "ended": ended, "dag_id": dag_id, "now": now, "least": least}
     first = float(read_cursor(connection, "since") or 0)  # what ended before the first watcher came is not judged
-    bounds = {"open_since": now - _OPEN_S, "ended_since": max(first, now - _LOOKBACK_S)}
+    bounds = {"open_since": now - _OPEN_S, "ended_since": max(first, since, now - _LOOKBACK_S)}
     return [(row[0], row[1], row[2], row[3]) for row in connection.execute(_SPANS, {**about, **bounds})]
 
 

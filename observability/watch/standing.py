@@ -39,6 +39,8 @@ class Standing:
     """Of one that is foreseen: the likely end, and the chance that it is missed."""
     band: tuple[float, float, float, float] | None = None
     """The intervals of 50 % and 90 % in which the run ends, where it is foreseen."""
+    foreseen_run: str | None = None
+    """The run that is foreseen, where the deadline is about a day."""
     partition: str | None = None
     occasion: str = ""
 
@@ -49,6 +51,8 @@ class Look:
 
     connection: Connection
     now: float
+    since: float
+    """The time of the look before, which judged what had ended by then."""
     pauses: Pauses
     known: list[str]
     """The DAGs that deadlines may be about."""

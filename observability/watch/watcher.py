@@ -31,6 +31,7 @@ from observability.watch.notify.messages import Links
 from observability.watch.notify.notifier import Notifier
 from observability.watch.notify.outbox import ChannelWorker, fallback_for, requeue
 from observability.watch.notify.task_context import TaskContext
+from observability.watch.outcomes import Outcomes
 from observability.watch.rules.in_force import keep_rules
 from observability.watch.sources.executor_log import scheduler_lines
 from observability.watch.sources.journal import JournalWitness
@@ -110,6 +111,7 @@ class Watcher:
         self._next: dict[str, float] = {}
         self._deadlines_took_s = 0.0
         self._done: dict[tuple[str, ...], float] = {}
+        self._outcomes = Outcomes()
         self._reported: list[Fact] = []
         self._seen: dict[str, int] | None = None
         self._due_at: float | None = None
@@ -312,7 +314,8 @@ class Watcher:
             dags, known = before.get("dags", {}), bool(before.get("slow_at"))
         deadlines = Deadlines(
             self._rules.rules.deadlines, dags, blind=self._store.is_blind, known=known or bool(dags),
-            forecasts=self._forecasts, done=self._done, calendars=self._rules.rules.days_off,
+            forecasts=self._forecasts, done=self._done, outcomes=self._outcomes,
+            calendars=self._rules.rules.days_off,
         )  # fmt: skip
         self._engine.take(connection, deadlines.check(connection, now), now)
         self._deadlines_took_s = time.monotonic() - began

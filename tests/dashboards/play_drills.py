@@ -270,8 +270,9 @@ def play_watcher(stage, services):
         services.turn(WRONG)
         stage.wait_for(
             "component.silent", "dag.vanished", "dag.auto_paused", "dag_run.overdue", "dag_run.stuck", "task.stuck",
-            "task.removed", "dag.import_failed", "deadline.approached", "deadline.missed", "rule.fired",
-            "channel.broken", "notification.failed", "notification.sent", "incident.opened", "incident.escalated",
+            "task.removed", "dag.import_failed", "deadline.upcoming", "deadline.approached", "deadline.missed",
+            "rule.fired", "channel.broken", "notification.failed", "notification.sent", "incident.opened",
+            "incident.escalated",
         )  # fmt: skip
         # a callback has reported one that was missed; this is the watcher's own
         stage.until(lambda: stage.emitted()["deadline.missed"] > 1, lambda: "a deadline that the watcher finds missed")
@@ -283,8 +284,9 @@ def play_watcher(stage, services):
         rules.write_text(RULES.format(more=""))
         stage.wait_for(
             "component.recovered", "dag.returned", "dag.unpaused", "dag_run.unstuck", "task.unstuck",
-            "dag.import_repaired", "deadline.recovered", "rule.recovered", "rules.accepted", "channel.recovered",
-            "incident.acknowledged", "incident.reopened", "incident.resolved",
+            "dag.import_repaired", "deadline.recovered", "deadline.kept", "rule.recovered", "rules.accepted",
+            "channel.recovered", "incident.acknowledged", "incident.reopened",
+            "incident.resolved",
         )  # fmt: skip
     finally:
         watcher.stop()

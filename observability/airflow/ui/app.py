@@ -135,6 +135,7 @@ def create_app() -> FastAPI:
     app.exception_handler(RightsUnknown)(_rights_are_unknown)
     app.get("/", response_class=HTMLResponse)(_overview)
     app.get("/search", response_class=HTMLResponse)(_search)
+    app.get("/deadlines", response_class=HTMLResponse)(_deadlines)
     app.get("/runbooks", response_class=HTMLResponse)(_runbook)
     app.get("/boards/{board}", response_class=HTMLResponse)(_board)
     app.get("/boards/{board}/panels/{panel}", response_class=HTMLResponse)(_panel)
@@ -194,6 +195,10 @@ def _overview(request: Request, store: Readable) -> Response:
 def _search(request: Request, store: Readable, wanted: Annotated[_Searched, Query()]) -> Response:
     page = pages.search_page(store, wanted.wanted())
     return _page(request, "search.html", page=page, levels=pages.LEVELS, hides=_hides(store))
+
+
+def _deadlines(request: Request, store: Readable) -> Response:
+    return _page(request, "deadlines.html", page=pages.deadlines_page(store), hides=_hides(store))
 
 
 def _board(request: Request, _user: User, board: str, hours: Hours = None) -> Response:

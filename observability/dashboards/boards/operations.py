@@ -138,7 +138,9 @@ _LATE = Row(
             by=("event.action",),
             quiet=asked.NO_LATE,
             size=(24, 10),
-            questions=(events("Deadlines", "deadline.missed", "deadline.approached", "deadline.recovered"),),
+            questions=(
+                events("Deadlines", "deadline.missed", "deadline.approached", "deadline.recovered", "deadline.kept"),
+            ),
         ),
         Panel(
             key="overdue",

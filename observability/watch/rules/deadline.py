@@ -151,6 +151,11 @@ class Deadline(Strict):
         return (self.name, *map(str, about), *parts)
 
     @property
+    def assets(self) -> tuple[str, ...] | None:
+        """The asset, or the assets of a product, that its texts may name; None where there is none."""
+        return tuple(one for one in (self.asset, *(part.asset for part in self.parts)) if one is not None) or None
+
+    @property
     def clock(self) -> str | None:
         """The time of day by which something is due; None where the condition names none."""
         return next((found for name in CLOCK_CONDITIONS if (found := getattr(self, name)) is not None), None)

@@ -13,8 +13,11 @@ from observability.events import (
     DagRunOverdue,
     DagRunStarted,
     DagRunSucceeded,
+    DeadlineApproached,
+    DeadlineKept,
     DeadlineMissed,
     DeadlineRecovered,
+    DeadlineUpcoming,
     Identity,
     IncidentOpened,
     IncidentResolved,
@@ -237,3 +240,61 @@ def test_rejected_rows_are_shown_with_their_rule(written):
 def test_a_task_that_never_ran_has_no_verdict(written):
     page = pages.task_page(written(failure(task(), 5)), "flights", "unknown")
     assert (page.verdict, page.attempts, page.lines) == (None, [], [])
+
+
+def upcoming(name, minutes, *, due, number=0, **more):
+    """A deadline that is due in ``due`` minutes, as it was emitted ``minutes`` ago."""
+    return DeadlineUpcoming(
+        identity=Identity(dag_id="flights", run_id="r1"), deadline=name, occasion="2026-07-01", reason="begun",
+        due=at(-due), time=at(minutes), discriminator=f"{name}{number}", **more,
+    )  # fmt: skip
+
+
+def foreseen(expected):
+    """A forecast whose intervals are 10 and 20 minutes about the expected end, in minutes from now."""
+    likely = {"likely_from": at(-expected + 5), "likely_until": at(-expected - 5)}
+    return {
+        "expected": at(-expected),
+        "chance": 0.96,
+        "earliest": at(-expected + 10),
+        "latest": at(-expected - 10),
+        **likely,
+    }
+
+
+def test_a_deadline_is_upcoming_at_risk_missed_or_kept(written):
+    about = {"identity": Identity(dag_id="flights"), "occasion": "2026-07-01", "reason": "no run has succeeded"}
+    store = written(
+        upcoming("later", 5, due=60),
+        upcoming("risky", 9, due=30, number=1), upcoming("risky", 4, due=30, number=2, **foreseen(40)),
+        DeadlineApproached(deadline="risky", time=at(6), due=at(-30), discriminator="r", **about),
+        DeadlineMissed(deadline="late", time=at(20), due=at(20), discriminator="l", **about),
+        DeadlineMissed(deadline="done late", time=at(90), due=at(90), discriminator="d", **about),
+        DeadlineRecovered(deadline="done late", time=at(10), due=at(90), discriminator="d", **about),
+        upcoming("kept", 50, due=-10), DeadlineKept(deadline="kept", time=at(40), due=at(10), **about),
+        upcoming("forgotten", 500, due=-100),
+        dataset="contrail.alert",
+    )  # fmt: skip
+    page = pages.deadlines_page(store)
+    names = {
+        state: [one.event["deadline.name"] for one in getattr(page, state)]
+        for state in ("missed", "near", "upcoming", "kept")
+    }
+    assert names == {"missed": ["late"], "near": ["risky"], "upcoming": ["later"], "kept": ["kept"]}
+    assert sorted(page.shares) == [("done late", 0, 1), ("kept", 1, 1), ("late", 0, 1)]
+    assert page.share == pytest.approx(1 / 3)
+
+
+def test_a_live_run_has_a_bar_with_its_deadline_in_place(written):
+    store = written(upcoming("risky", 0, due=30, **foreseen(40)), dataset="contrail.alert")
+    (one,) = pages.run_page(store, "flights", "r1").due
+    bar = one.bar
+    assert bar.wide[0] < bar.narrow[0] < bar.expected < bar.narrow[0] + bar.narrow[1] < bar.wide[0] + bar.wide[1] < 100
+    assert bar.due == pytest.approx(bar.wide[0], abs=0.5)
+    assert bar.expected - bar.due == pytest.approx(10 / 50 * 97, abs=1.0)
+
+
+def test_without_a_forecast_there_is_no_bar(written):
+    store = written(upcoming("plain", 1, due=30), dataset="contrail.alert")
+    (one,) = pages.deadlines_page(store).upcoming
+    assert one.bar is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from observability.airflow.ui.pages.attempts import Attempt
 from observability.airflow.ui.pages.dag import DagPage, dag_page
+from observability.airflow.ui.pages.deadlines import DeadlinesPage, deadlines_page
 from observability.airflow.ui.pages.incident import IncidentPage, incident_page
 from observability.airflow.ui.pages.overview import Overview, overview
 from observability.airflow.ui.pages.run import RunPage, run_page
@@ -18,6 +19,7 @@ __all__ = [
     "LEVELS",
     "Attempt",
     "DagPage",
+    "DeadlinesPage",
     "IncidentPage",
     "Overview",
     "RunPage",
@@ -26,6 +28,7 @@ __all__ = [
     "TaskPage",
     "Wanted",
     "dag_page",
+    "deadlines_page",
     "incident_page",
     "overview",
     "run_page",

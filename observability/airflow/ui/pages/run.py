@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from observability.airflow.ui.pages.attempts import Attempt, attempts_in, running_in
+from observability.airflow.ui.pages.deadlines import Due, due_of
 from observability.airflow.ui.pages.incidents import open_incidents
 from observability.airflow.ui.pages.reading import RUN_ENDED, events_of, first
 from observability.airflow.ui.pages.steps import Step, steps_beside_usual
@@ -30,6 +31,8 @@ class RunPage:
     incidents: list[Document]
     told: list[Document]
     trace_id: str | None
+    due: list[Due]
+    """The deadlines of the run, those with a forecast first."""
 
 
 def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
@@ -48,4 +51,11 @@ def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
         incidents=open_incidents(alerts, resolved=True),
         told=[document for document in alerts if document["event.action"].startswith("notification.")],
         trace_id=first(events, "trace.id"),
+        due=_deadlines(alerts),
     )
+
+
+def _deadlines(alerts: list[Document]) -> list[Due]:
+    """The deadlines of the run, and those of its day that were foreseen by it."""
+    found = due_of(one for one in alerts if one["event.action"].startswith("deadline."))
+    return sorted(found, key=lambda one: one.bar is None)
