@@ -26,6 +26,7 @@ from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader, RightsUnkn
 from observability.errors import LedgerError, LedgerUnavailable
 from observability.settings import get_settings
 from observability.store import Store, StoreError, open_store
+from observability.watch.facts import late_assets
 from observability.watch.ledger.acts import key
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _incident(request: Request, user: User, incident_id: str, done: acting.Done 
     with ledger.transaction() as connection:
         one = acting.find_incident(actor, connection, incident_id)
         token = form_token(key(connection), actor.identity, one.id)
-        page = pages.incident_page(connection, one, reasons=_reads_reasons(actor, one))
+        page = pages.incident_page(connection, one, reasons=_reads_reasons(actor, one), whole=actor.reader.whole)
     buttons = acting.buttons(actor, one)
     return _page(request, "incident.html", page=page, buttons=buttons, token=token, done=done, who=actor.name)
 
@@ -256,7 +257,8 @@ def _follow_link(request: Request, user: User, token: str, form: acting.Token = 
 
 
 def _reads_reasons(actor: acting.Actor, one: Incident) -> bool:
-    return one.dag_id in actor.reader.logs if one.dag_id else actor.reader.whole
+    of_assets = all(asset in actor.reader.assets for asset in late_assets(one.evidence))
+    return of_assets and (one.dag_id in actor.reader.logs if one.dag_id else actor.reader.whole)
 
 
 def _found(found: dict[str, Any] | None, why: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -52,9 +52,17 @@ class IncidentPage:
     history: list[Step]
 
 
-def incident_page(connection: Connection, one: Incident, *, reasons: bool) -> IncidentPage:
-    """The page of ``one``; without ``reasons`` everything is left out that a person's code said."""
+def incident_page(connection: Connection, one: Incident, *, reasons: bool, whole: bool) -> IncidentPage:
+    """The page of ``one``; without ``reasons`` everything is left out that a person's code said.
+
+    Not ``whole``: what names other DAGs is left out, such as the tasks that wait for a component, and the failure by
+    which an incident is explained.
+    """
     evidence = one.evidence if reasons else {}
+    if not whole:
+        evidence = {name: value for name, value in evidence.items() if name != "affected"}
+        explained = one.held_by.startswith("explained by incident")
+        one = replace(one, held_by="it is explained by another incident") if explained else one
     return IncidentPage(
         incident=one,
         title=incident_title(one, reasons=reasons),
