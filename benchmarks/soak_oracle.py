@@ -32,7 +32,10 @@ _QUIET_S, _PATIENCE_S = 20.0, 240.0
 _DAY_S = 86_400.0
 _TILE = re.compile(r"<li class=\"\w+\"><b>([\d,.\s ]+)</b> ([^<]+)</li>")
 _LIVE = ("queued", "running")
-_DISPUTES = (b"Server indicated the task shouldn't be running anymore", b"Failed to report terminal task state")
+_DISPUTES = (
+    b"Server indicated the task shouldn't be running anymore", b"Failed to report terminal task state",
+    b"(Airflow could not be informed of it, and decides",
+)  # fmt: skip
 
 Attempt = tuple[str, str, str, int, int]
 """DAG, run, task, map index, try."""
@@ -338,7 +341,7 @@ def _compare_messages(found: Verdict, known: Iterable[dict[str, Any]], sent: lis
 
 
 def _compare_components(found: Verdict, alerts: list[dict[str, Any]], soaking: Soaking) -> None:
-    """Only a component is reported silent that Airflow's own health, which is asked every few seconds, has so."""
+    """Only a component is reported silent that was so for Airflow, which is asked each few seconds, or itself away."""
     silent = [one for one in alerts if one["event.action"] == "component.silent" and "canary.probe" not in one]
     for one in silent:
         name = str(one["airflow.component"])

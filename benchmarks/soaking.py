@@ -88,6 +88,7 @@ class Soaking:
         self.layout = Layout(home / "contrail")
         self.usage: dict[str, Usage] = {}
         self.faults: list[str] = []
+        self._answered = time.monotonic()
         self.silent_s: dict[str, float] = {}
         """The oldest heartbeat of each component that Airflow's health was seen to have; its age in seconds."""
         self._chance = random.Random(seed)
@@ -135,6 +136,7 @@ class Soaking:
         try:
             self.contrail("up", "--detach", timeout_s=300)
             with Api(self.url, password(self.layout), patience_s=120) as api:
+                self._answered = time.monotonic()
                 yield api
         finally:
             self.contrail("down", timeout_s=300, check=False)  # a busy machine is slow
@@ -160,6 +162,9 @@ class Soaking:
         self.usage.setdefault("disk", Usage()).looks.append((moment, _bytes_below(self.layout.home), 0))
         with suppress(httpx.HTTPError, ValueError):
             self._look_at_health(httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5).json())
+            self._answered = time.monotonic()
+        away = time.monotonic() - self._answered
+        self.silent_s["api-server"] = max(away, self.silent_s.get("api-server", 0.0))
 
     def _look_at_health(self, health: dict[str, Any]) -> None:
         for key, said in health.items():
