@@ -134,7 +134,7 @@ class Soaking:
     def running(self) -> Iterator[Api]:
         """Start the platform, give a session with its Airflow, and stop it, also if it does not come up in time."""
         try:
-            self.contrail("up", "--detach", timeout_s=300)
+            self.contrail("up", "--detach", "--wait-timeout", "600", timeout_s=660)
             with Api(self.url, password(self.layout), patience_s=120) as api:
                 self._answered = time.monotonic()
                 yield api

@@ -29,7 +29,6 @@ from observability.settings import Settings, get_settings
 
 __all__ = ["down", "up"]
 
-_START_S = 180.0
 _STOP_S = 15.0
 _LOOK_EVERY_S = 1.0
 _HOMES = ("CONTRAIL_HOME", "CONTRAIL_CORE__HOME", "CONTRAIL_CONTRAIL__HOME", "CONTRAIL_CONFIG", "AIRFLOW_HOME")
@@ -44,6 +43,9 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when everything is healthy; contrail down stops it.")
     ] = False,
+    wait_timeout: Annotated[
+        float, typer.Option(help="With --detach: seconds until everything must be healthy.", min=1)
+    ] = 180.0,
     tied: Annotated[bool, typer.Option("--tied", help="Stop when the process that started this command ends.")] = False,
 ) -> None:
     """Start the platform: Airflow, the relay and the watcher."""
@@ -64,7 +66,7 @@ def up(
     console = Console(highlight=False)
     if detach:
         os.close(lock)
-        _detach(layout, settings, console)
+        _detach(layout, settings, console, wait_timeout)
         return
     os.environ.update(environment(layout, settings))
     get_settings.cache_clear()
@@ -131,14 +133,14 @@ def welcome(layout: Layout, url: str, console: Console) -> None:
     )
 
 
-def _detach(layout: Layout, settings: Settings, console: Console) -> None:
+def _detach(layout: Layout, settings: Settings, console: Console, wait_s: float) -> None:
     path = layout.components / "console.log"
     with path.open("wb") as output:
         guardian = subprocess.Popen(
             [sys.executable, "-m", "observability.cli", "up"],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-    deadline, now = time.monotonic() + _START_S, health.look(layout, settings)
+    deadline, now = time.monotonic() + wait_s, health.look(layout, settings)
     while time.monotonic() < deadline:
         if guardian.poll() is not None:
             raise PlatformError(
@@ -151,7 +153,8 @@ def _detach(layout: Layout, settings: Settings, console: Console) -> None:
         time.sleep(0.5)
     why = now.trouble or f"it is {now.phase}"
     raise PlatformError(
-        f"the platform is not healthy after {_START_S:.0f} s: {why} (contrail status says more; contrail down stops it)"
+        f"the platform is not healthy after {wait_s:.0f} s: {why} (contrail status says more; contrail down stops it;"
+        " a busy machine takes longer: --wait-timeout)"
     )
 
 
