@@ -36,9 +36,17 @@ _INTRODUCTION = (
 )
 _WITHOUT = (
     "Without a right, a page leaves out what the right shows. Without the rights of its route it is 403, without a"
-    " login 401. Only the routes with POST change anything: each wants a form that a page of ours made for that person,"
+    " login 401. Only the routes with POST change anything, but for that of the rules, which tries them: each wants"
+    " a form that a page of ours made for that person,"
     " and Airflow's right to edit the DAG (PUT on the DAG, for a rerun PUT on its task instances)."
 )
+
+
+_OWN = {
+    "GET /rules": "a login; who hears of the reader's DAGs. The rules' own text needs the right to read everything",
+    "POST /rules": "a login, a form of ours, and the right to read the logs of every DAG, and import errors",
+    "GET /setup": "a login; shows nothing about a DAG",
+}
 
 
 def page() -> str:
@@ -81,6 +89,8 @@ def page() -> str:
 def _of_route(route: APIRoute) -> str:
     if "{dag_id}" in route.path:
         return ", ".join(f"`{entity.value}`" for entity in rights_of(route))
+    if found := _OWN.get(f"{min(route.methods)} {route.path}"):
+        return found
     if "POST" in route.methods:
         return "a login, a form of ours, and the right to edit the incident's DAG"
     if route.path.startswith("/links/"):

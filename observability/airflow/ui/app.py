@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from observability import catalog
-from observability.airflow.ui import acting, boards, formatting, ledger, pages, runbooks
+from observability.airflow.ui import acting, boards, formatting, ledger, pages, rules, runbooks
 from observability.airflow.ui.forms import form_token
 from observability.airflow.ui.pages.incident import incident_title
 from observability.airflow.ui.readable_store import ReadableStore
@@ -147,6 +147,9 @@ def create_app() -> FastAPI:
         ("/dags/{dag_id}/runs/{run_id:path}", TASKS, _run),
     ):
         app.get(path, response_class=HTMLResponse, dependencies=[_RIGHTS[right] for right in rights])(page)
+    app.get("/rules", response_class=HTMLResponse)(_rules)
+    app.post("/rules", response_class=HTMLResponse)(_try_rules)
+    app.get("/setup", response_class=HTMLResponse)(_setup)
     app.get("/incidents/{incident_id}", response_class=HTMLResponse)(_incident)
     app.post("/incidents/{incident_id}/acts/{act}", response_class=HTMLResponse)(_act)
     app.get("/links/{token}", response_class=HTMLResponse)(_link)
@@ -220,6 +223,18 @@ def _runbook(request: Request, _user: User, page: str = "task-failed") -> Respon
     if found is None:
         raise HTTPException(404, f"there is no runbook {page!r}")
     return _page(request, "runbook.html", title=found[0], body=found[1], all=runbooks.names())
+
+
+def _rules(request: Request, user: User) -> Response:
+    return _page(request, "rules.html", page=rules.rules_page(acting.Actor.of(request, user)))
+
+
+def _try_rules(request: Request, user: User, token: acting.Token = "", text: rules.RulesToTry = "") -> Response:
+    return _page(request, "rules.html", page=rules.try_page(acting.Actor.of(request, user), token, text))
+
+
+def _setup(request: Request, _user: User) -> Response:
+    return _page(request, "setup.html", page=rules.setup_page())
 
 
 def _incident(request: Request, user: User, incident_id: str, done: acting.Done = 0) -> Response:

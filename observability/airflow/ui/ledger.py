@@ -14,7 +14,7 @@ from observability.settings import get_settings
 from observability.watch.acting import acting_engine
 from observability.watch.ledger.database import Ledger
 from observability.watch.rules.in_force import usable_rules
-from observability.watch.rules.loader import RulesFile
+from observability.watch.rules.loader import RulesFile, open_rules
 from observability.watch.rules.text import RulesError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from observability.watch.engine import IncidentEngine
 
-__all__ = ["engine", "is_here", "transaction"]
+__all__ = ["engine", "is_here", "rules", "transaction"]
 
 
 def is_here() -> bool:
@@ -50,12 +50,16 @@ def transaction(*, lock: bool = False) -> Iterator[Connection]:
 
 def engine() -> IncidentEngine:
     """The engine that applies acts by the rules in force; the watcher emits its events."""
+    return acting_engine(get_settings(), rules().rules)
+
+
+def rules() -> RulesFile:
+    """The rules in force; those that come with Contrail where there never were good ones."""
     settings = get_settings()
     try:
-        rules = usable_rules(settings, _ledger(settings.ledger_url)).rules
-    except RulesError:
-        rules = RulesFile(None).rules
-    return acting_engine(settings, rules)
+        return usable_rules(settings, _ledger(settings.ledger_url)) if is_here() else open_rules(settings)
+    except (RulesError, LedgerUnavailable):
+        return RulesFile(None)
 
 
 @lru_cache(maxsize=4)

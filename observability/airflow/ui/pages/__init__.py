@@ -10,6 +10,7 @@ from observability.airflow.ui.pages.dag import DagPage, dag_page
 from observability.airflow.ui.pages.deadlines import DeadlinesPage, deadlines_page
 from observability.airflow.ui.pages.incident import IncidentPage, incident_page
 from observability.airflow.ui.pages.overview import Overview, overview
+from observability.airflow.ui.pages.rules import Told, Trial, known_dags, told_of_dags, told_of_incidents, try_rules
 from observability.airflow.ui.pages.run import RunPage, run_page
 from observability.airflow.ui.pages.search import LEVELS, SearchPage, Wanted, search_page
 from observability.airflow.ui.pages.steps import Step
@@ -26,12 +27,18 @@ __all__ = [
     "SearchPage",
     "Step",
     "TaskPage",
+    "Told",
+    "Trial",
     "Wanted",
     "dag_page",
     "deadlines_page",
     "incident_page",
+    "known_dags",
     "overview",
     "run_page",
     "search_page",
     "task_page",
+    "told_of_dags",
+    "told_of_incidents",
+    "try_rules",
 ]
