@@ -108,6 +108,11 @@ FIELDS: dict[str, FieldSpec] = {
     "log.file.path": FieldSpec("keyword", "File the line was read from, relative to the log folder."),
     "log.part": FieldSpec("long", "Place of a piece of a line too long for one document, from 0."),
     "event.id": FieldSpec("keyword", "Identity of the fact; equal facts have equal ids."),
+    "event.category": FieldSpec("keyword", "Kinds of what was done: configuration, iam, process, session (ECS)."),
+    "event.type": FieldSpec("keyword", "Ways in which: access, change, creation, deletion, start, end, info (ECS)."),
+    "user.name": FieldSpec("keyword", "Who did it (ECS)."),
+    "airflow.audit_event": FieldSpec("keyword", "Airflow's own name of what was done, as its event log has it."),
+    "airflow.audit_extra": FieldSpec("text", "What Airflow wrote down beside it, without values of Connections and Variables."),
     "event.kind": FieldSpec("keyword", "event, alert or metric (ECS)."),
     "event.action": FieldSpec("keyword", "The kind of event, a key of EVENTS."),
     "event.outcome": FieldSpec("keyword", "success, failure or unknown."),
@@ -260,6 +265,7 @@ DATASETS: dict[str, Dataset] = {
     "airflow.component": Dataset("logs", "airflow.component", "Lines of Airflow's components.", 14),
     "etl.event": Dataset("logs", "etl.event", "Events: what happened to runs, tasks and data.", 365),
     "contrail.alert": Dataset("logs", "contrail.alert", "Incidents and notifications.", 365),
+    "airflow.audit": Dataset("logs", "airflow.audit", "Airflow's event log: who did what.", 365),
     "contrail.probe": Dataset("logs", "contrail.probe", "The canary's samples: events that never happened.", 3),
     "airflow.statsd": Dataset("metrics", "airflow.statsd", "Metric series, one document per interval.", 90, "contrail.statsd"),
 }
@@ -354,6 +360,7 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.rules.accepted": MetricSpec("counter", "files", "Files of alert rules that can be used again.", ("env",)),
     "contrail.rule.fired": MetricSpec("counter", "rules", "Rules of Kibana that found what the watcher had not seen.", ("severity", "env")),
     "contrail.rule.recovered": MetricSpec("counter", "rules", "Rules of Kibana that are quiet again.", ("env",)),
+    "contrail.audit.recorded": MetricSpec("counter", "deeds", "Rows of Airflow's event log that people caused.", ("dag_id", "env")),
     "contrail.incident.opened": MetricSpec("counter", "incidents", "Incidents opened.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.escalated": MetricSpec("counter", "incidents", "Incidents that nobody took in time.", ("dag_id", "cause", "severity", "env")),
     "contrail.incident.reopened": MetricSpec("counter", "incidents", "Incidents that people gave back or reopened.", ("dag_id", "cause", "severity", "env")),
@@ -830,6 +837,12 @@ EVENTS: dict[str, EventSpec] = {
     "incident.resolved": EventSpec(
         "contrail.alert", "info", "success", "Incident resolved: {event_reason}", "The incident is over.", _INCIDENT,
         (MetricUse("contrail.incident.resolved"), MetricUse("contrail.incident.time_to_resolve_ms", "incident.age", 1e-6)), log=False,
+    ),
+    "audit.recorded": EventSpec(
+        "airflow.audit", "info", "unknown", "{user_name}: {airflow_audit_event}",
+        "A person, or a program in their name, did something that stands in Airflow's event log.",
+        ("user.name", "airflow.audit_event", "airflow.audit_extra", "event.category", "event.type"),
+        (MetricUse("contrail.audit.recorded"),), log=False,
     ),
     "notification.sent": EventSpec(
         "contrail.alert", "info", "success", "Notified {notification_channel}: {event_reason}", "A channel accepted a notification.",

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 __all__ = [
     "AssetUpdated",
+    "AuditRecorded",
     "CanaryMissing",
     "CanaryVerified",
     "ChannelBroken",
@@ -659,6 +660,17 @@ class IncidentResolved(_Incident, frozen=True, kw_only=True):
     action: ClassVar[str] = "incident.resolved"
 
 
+class AuditRecorded(Event, frozen=True, kw_only=True):
+    """Somebody did what stands in Airflow's event log; the discriminator is its number there."""
+
+    action: ClassVar[str] = "audit.recorded"
+    user_name: str | None = None
+    audit_event: str
+    audit_extra: str | None = None
+    category: tuple[str, ...] = ()
+    change: tuple[str, ...] = ()
+
+
 class _Notification(Event, frozen=True, kw_only=True):
     channel: str
     kind: str
@@ -797,6 +809,11 @@ _FIELD: dict[str, str] = {
     "sink": "telemetry.sink",
     "sequence": "canary.sequence",
     "rule_id": "rule.id",
+    "user_name": "user.name",
+    "audit_event": "airflow.audit_event",
+    "audit_extra": "airflow.audit_extra",
+    "category": "event.category",
+    "change": "event.type",
 }
 _BASE = Event.__struct_fields__
 _OWN: dict[type[Event], tuple[str, ...]] = {}

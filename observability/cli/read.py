@@ -145,7 +145,7 @@ def events(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Examples: contrail events --since 1h · contrail events task.failed --dag flights_daily --json
     """
-    datasets = ["etl.event", "contrail.alert"]
+    datasets = ["etl.event", "contrail.alert", "airflow.audit"]
     where: dict[str, Any] = {}
     if action:
         if action not in catalog.EVENTS:

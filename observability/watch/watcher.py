@@ -33,6 +33,7 @@ from observability.watch.notify.outbox import ChannelWorker, fallback_for, reque
 from observability.watch.notify.task_context import TaskContext
 from observability.watch.outcomes import Outcomes
 from observability.watch.rules.in_force import keep_rules
+from observability.watch.sources.audit import AuditReader
 from observability.watch.sources.executor_log import scheduler_lines
 from observability.watch.sources.journal import JournalWitness
 from observability.watch.sources.kibana import KibanaWitness
@@ -97,6 +98,7 @@ class Watcher:
         self._looker = ApiPoller(settings, self._reconciler(api)) if api else None
         self._confirmer = KillConfirmer(self._reconciler(api), self._reports.put) if api else None
         self._history: HistoryReader | None = None
+        self._audit: AuditReader | None = None
         self._graphs = DagGraphs(api.another()) if api else None
         self._forecasts = Forecasts(self._graphs)
         index = settings.watch.kibana_alerts
@@ -214,6 +216,7 @@ class Watcher:
         self._read_history()
         if self._graphs and not self._graphs.is_alive():
             self._graphs.start()
+        self._read_audit()
         self._log.info("watching", ledger=self._ledger.name, api=self._settings.api_url, rules=str(self._rules.path))
 
     def _read_history(self) -> None:
@@ -222,9 +225,14 @@ class Watcher:
             self._history = HistoryReader(self._api.another(), self._ledger, days)
             self._history.start()
 
+    def _read_audit(self) -> None:
+        if self._api and not (self._audit and self._audit.is_alive()):
+            self._audit = AuditReader(self._api.another(), self._ledger)
+            self._audit.start()
+
     def _step_down(self) -> None:
         self._dismiss()
-        for reader in (self._history, self._graphs):
+        for reader in (self._history, self._graphs, self._audit):
             if reader:
                 reader.stop()
         for witness in (*self._witnesses(), self._store):

@@ -132,7 +132,7 @@ class Services:
             return 200, {"import_errors": [broken] if self.act == WRONG else []}
         if path == "/eventLogs":
             paused = {**RECORDED["event_log"], "event": "paused", "dag_id": "drill_paused", "when": self._since}
-            wanted = self.act == WRONG and "paused" in asked.get("event", [])
+            wanted = self.act == WRONG and ("paused" in asked.get("event", []) or "excluded_events" in asked)
             return 200, {"event_logs": [{**paused, "event_log_id": 7}] if wanted else []}
         lists = {"pools": "pools", "assets": "assets", "events": "asset_events"}
         return (200, {lists[parts[-1]]: []}) if parts[-1] in lists else (404, {"detail": "not found"})

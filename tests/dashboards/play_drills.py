@@ -272,7 +272,7 @@ def play_watcher(stage, services):
             "component.silent", "dag.vanished", "dag.auto_paused", "dag_run.overdue", "dag_run.stuck", "task.stuck",
             "task.removed", "dag.import_failed", "deadline.upcoming", "deadline.approached", "deadline.missed",
             "rule.fired", "channel.broken", "notification.failed", "notification.sent", "incident.opened",
-            "incident.escalated",
+            "incident.escalated", "audit.recorded",
         )  # fmt: skip
         # a callback has reported one that was missed; this is the watcher's own
         stage.until(lambda: stage.emitted()["deadline.missed"] > 1, lambda: "a deadline that the watcher finds missed")

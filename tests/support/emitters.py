@@ -90,7 +90,7 @@ class Emitters:
         """Those arguments of a call that are emitted by it."""
         everything = [*call.args, *(word.value for word in call.keywords)]
         kept = isinstance(call.func, ast.Attribute) and call.func.attr in self._given
-        if kept or _name(call.func) in _SINKS or ast.unparse(call.func) == "pending.add":
+        if kept or _name(call.func) in _SINKS or ast.unparse(call.func) in {"pending.add", "pending_events.add"}:
             return everything
         called = self._resolved(call, function)
         return [value for name, value in _bound(call, called) if f"={name}" in called.emits] if called else []

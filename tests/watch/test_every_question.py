@@ -231,7 +231,7 @@ def test_the_trial_asks_every_question_that_the_watcher_has(tmp_path, whole):
 
 
 ASKERS = ("reconcile.py", "peers.py", "assets.py", "held_up.py", "people.py", "task_context.py")
-BESIDE_A_LOOK = {"history_import.py", "dag_graphs.py"}
+BESIDE_A_LOOK = {"history_import.py", "dag_graphs.py", "audit.py"}
 """They ask in threads of their own, which a look does not wait for."""
 
 

@@ -21,6 +21,10 @@ _RIGHTS = (
     ("`RUN` of the DAG", "runs, their states and durations, deadlines, incidents (without their reasons)"),
     ("and `TASK_INSTANCE`", "tasks and attempts, causes, resources, measured steps, rejected rows, columns, boards"),
     ("and `TASK_LOGS`", "reasons, errors, traces, frames, fingerprints, log lines: what a person's code said"),
+    (
+        "`RUN` and `AUDIT_LOG`",
+        "who did what about a run, by Airflow's event log; with `TASK_LOGS` what was written beside it",
+    ),
     ("the asset, one by one", "its URI; titles and reasons of what is late about it (with the right in the last line)"),
     ("the pool, one by one", "metrics of pools"),
     ("`CLUSTER_ACTIVITY`", "the installation's own metrics; {open}"),

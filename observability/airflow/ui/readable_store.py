@@ -29,6 +29,7 @@ OPEN_ACTIONS = ("component.silent", "component.recovered", "telemetry.lost")
 
 _LINES = frozenset({"airflow.task", "airflow.component"})
 _METRICS = "airflow.statsd"
+_AUDIT = "airflow.audit"
 _DAG, _ASSET, _POOL = "airflow.dag_id", "airflow.asset", "airflow.pool"
 _KNOWN_METRICS = frozenset(catalog.METRICS) | frozenset(catalog.AIRFLOW_METRICS)
 
@@ -87,6 +88,9 @@ class ReadableStore:
 
     def _queries(self, query: Query) -> Iterator[Query]:
         """``query`` as this reader may ask it: about their DAGs, and about none where that is open."""
+        if query.dataset == _AUDIT:
+            yield from self._audited(query)
+            return
         if self.reader.whole:
             yield query
             return
@@ -101,6 +105,14 @@ class ReadableStore:
             actions = tuple(one for one in OPEN_ACTIONS if one in (asked if isinstance(asked, tuple) else (asked,)))
             if actions:
                 yield replace(query, where={**query.where, "event.action": actions})
+
+    def _audited(self, query: Query) -> Iterator[Query]:
+        """A query about the event log of DAGs that it names, and for which Airflow gives the right to read it."""
+        wanted = query.where.get(_DAG, ())
+        names = map(str, wanted if isinstance(wanted, tuple) else (wanted,))
+        dags = [dag for dag in names if dag in self.reader.runs and dag in self.reader.audited]
+        if dags:
+            yield replace(query, where={**query.where, _DAG: tuple(dags)})
 
     def _shown(self, dataset: str, document: Document) -> Document | None:
         """``document`` as the reader may see it; None: not at all."""

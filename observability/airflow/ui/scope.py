@@ -92,6 +92,7 @@ class Reader:
     """The rights of one person: the DAGs of each right, and the views of the installation.
 
     ``logs`` is part of ``tasks``, which is part of ``runs``. ``whole``: the logs of every DAG, and import errors.
+    ``audited``: DAGs whose event log they may read.
     """
 
     runs: frozenset[str]
@@ -101,6 +102,7 @@ class Reader:
     cluster: bool = False
     pools: Names = _NO_NAMES
     assets: Names = _NO_NAMES
+    audited: Names = _NO_NAMES
 
     @classmethod
     def of(cls, user: Any) -> Reader:
@@ -123,7 +125,12 @@ class Reader:
             cluster=_views(manager, user, AccessView.CLUSTER_ACTIVITY),
             pools=_pools(manager, user),
             assets=_assets(manager, user),
+            audited=Names(lambda dag: _may_audit(manager, user, dag)),
         )
+
+
+def _may_audit(manager: Any, user: Any, dag_id: str) -> bool:
+    return _may(manager, user, (DagAccessEntity.AUDIT_LOG,), _details(dag_id, _teams([dag_id])))
 
 
 def may_act(user: Any, dag_id: str | None, right: str) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedSink", "open_sink"]
 
 _LOGS = ("airflow.task", "airflow.component")
-_EVENTS = (DATASETS["etl.event"], DATASETS["contrail.alert"])
+_EVENTS = (DATASETS["etl.event"], DATASETS["contrail.alert"], DATASETS["airflow.audit"])
 _RETENTION_EVERY_S = 3600
 _MOST_SOURCES = 1000
 """So many logs are remembered by their number; the others are looked up."""

@@ -37,6 +37,7 @@ _DATASETS: dict[str, tuple[Signal, ...]] = {
     "airflow.component": ("logs",),
     "etl.event": ("traces", "logs"),  # the records then know the traces
     "contrail.alert": ("logs",),
+    "airflow.audit": ("logs",),
     "contrail.probe": ("logs",),
     "airflow.statsd": ("metrics",),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from observability.airflow.ui.pages.attempts import Attempt, attempts_in, running_in
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from observability.store import Readable
 
 __all__ = ["RunPage", "run_page"]
+
+_DEEDS_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class RunPage:
     trace_id: str | None
     due: list[Due]
     """The deadlines of the run, those with a forecast first."""
+    deeds: list[Document] = field(default_factory=list)
+    """Rows of Airflow's event log about this run, where the reader may see them."""
 
 
 def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
@@ -52,6 +56,7 @@ def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
         told=[document for document in alerts if document["event.action"].startswith("notification.")],
         trace_id=first(events, "trace.id"),
         due=_deadlines(alerts),
+        deeds=events_of(store, {**where, "event.action": "audit.recorded"}, dataset="airflow.audit", limit=_DEEDS_MOST),
     )
 
 
