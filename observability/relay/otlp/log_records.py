@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from observability.relay.otlp import ids
-from observability.relay.otlp.wire import VARINTS, attributes, delimited, key_of, value, varint
+from observability.relay.otlp.wire import VARINTS, attributes, delimited, key_of, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +43,9 @@ OF_RESOURCE = frozenset({"host.name", "service.environment", "service.name"})
 _PLACES = ("@timestamp", "timestamp", "trace.id", "log_id", "message", "log.level", "event.kind", "event.sequence")
 """Fields whose meaning stands elsewhere in the record."""
 _REMEMBERED_MOST = 1024
+_PAIRS_MOST = 4096
+_SHORT = 100
+"""The characters of a value that is remembered with its name: those of ids and file names, not of texts."""
 _TAG = b"\x32"
 """``attributes`` of a LogRecord."""
 _UID = key_of("log.record.uid")
@@ -57,6 +60,7 @@ class LogRecords:
         self._resource = resource
         self._trace_of = trace_of
         self._keys: dict[str, bytes] = {}
+        self._pairs: dict[tuple[str, type, str | int], bytes] = {}
         self._levels: dict[str, bytes] = {}
         self._prefixes: dict[bytes, tuple[bytes, bytes, dict[str, Any]]] = {}
 
@@ -119,20 +123,32 @@ class LogRecords:
         return delimited(b"\x12", b"".join(parts))
 
     def _add_rest(self, parts: list[bytes], fields: dict[str, Any]) -> None:
-        """Add what a record says beside its text, as attributes."""
-        keys = self._keys
+        """Add what a record says beside its text, as attributes; most of it is what the line before said."""
+        pairs = self._pairs
         for name, content in fields.items():
-            if content is None or (name in OF_RESOURCE and self._is_told(name, content)):
-                continue
-            key = keys.get(name)
-            if key is None:
-                key = key_of(NAMES.get(name, name))
-                if len(keys) < _REMEMBERED_MOST:
-                    keys[name] = key
-            encoded = value(content)
-            size = len(encoded)
-            length = VARINTS[size] if size < len(VARINTS) else varint(size)
-            parts += (_TAG, varint(len(key) + 1 + len(length) + size), key, b"\x12", length, encoded)
+            kind = content.__class__
+            if kind is str or kind is int:
+                found = pairs.get((name, kind, content))
+                if found is None:
+                    found = self._pair(name, content)
+                    if kind is int or len(content) <= _SHORT:
+                        if len(pairs) >= _PAIRS_MOST:
+                            pairs.clear()
+                        pairs[name, kind, content] = found
+                parts.append(found)
+            elif content is not None:
+                parts.append(self._pair(name, content))
+
+    def _pair(self, name: str, content: Any) -> bytes:
+        """One attribute; nothing for what the resource says."""
+        if name in OF_RESOURCE and self._is_told(name, content):
+            return b""
+        key = self._keys.get(name)
+        if key is None:
+            key = key_of(NAMES.get(name, name))
+            if len(self._keys) < _REMEMBERED_MOST:
+                self._keys[name] = key
+        return delimited(_TAG, key + delimited(b"\x12", value(content)))
 
     def _is_told(self, name: str, content: Any) -> bool:
         """True for a field that the resource holds with this very value."""

@@ -1,4 +1,6 @@
+import contextlib
 import gzip
+import random
 import socket
 import ssl
 from dataclasses import replace
@@ -14,7 +16,7 @@ from observability.credentials import Credentials, CredentialsError
 from observability.emit import emit
 from observability.events import Identity, RowsRejected
 from observability.relay.otlp.destination import Destination, destination, resource
-from observability.relay.otlp.receiver import Receiver
+from observability.relay.otlp.receiver import Accepted, Receiver, Refused, TooLarge
 from observability.relay.relay import Relay, read_status
 from observability.relay.sinks.otlp import open_sink
 from observability.relay.sinks.sink import Batch, SinkUnavailable
@@ -367,3 +369,31 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(receiver):
         Receiver(Destination(f"{url}/v1/logs", Credentials(url, extra={"verify_certs": False}), True, 2))
     assert ssl.create_default_context().verify_mode == ssl.CERT_REQUIRED
     assert gzip.decompress(gzip.compress(b"")) == b""
+
+
+def test_no_answer_whatever_its_bytes_is_anything_but_an_outcome_or_unavailable(otlp):
+    chance = random.Random(5)
+    made = Receiver(destination(otlp, "logs"))
+    kinds = ("application/x-protobuf", "application/json", "text/plain", "", "Application/JSON; charset=x", "\x00")
+    pieces = (
+        b"{",
+        b"}",
+        b"[",
+        b'"partialSuccess"',
+        b":",
+        b"null",
+        b"\x0a\x02\x08\x05",
+        b"\xff",
+        b"1e999",
+        b'"message"',
+        b"\x12",
+    )
+    for _ in range(5000):
+        body = b"".join(chance.choices(pieces, k=chance.randrange(6))) + chance.randbytes(chance.randrange(4))
+        headers = {"content-type": chance.choice(kinds), "retry-after": chance.choice(("-1", "x", "9" * 400, "1"))}
+        status = chance.choice((200, 204, 302, 400, 413, 429, 503, 599, 999))
+        with contextlib.suppress(SinkUnavailable):
+            answer = made._judged(status, headers, body)
+            assert isinstance(answer, (Accepted, Refused, TooLarge))
+            assert not isinstance(answer, Accepted) or answer.rejected >= 0
+    made.close()
