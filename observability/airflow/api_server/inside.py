@@ -28,6 +28,8 @@ _MAIN = "airflow.api_fastapi.main"
 _ACCESS_LOG = "HttpAccessLogMiddleware"
 _READS = frozenset({"can_read", "menu_access"})
 _SECONDS = 60.0
+_UNANSWERED_MOST = 4
+"""Requests under way: a server that is slow is not asked for more."""
 
 
 def root_app() -> FastAPI | None:
@@ -75,6 +77,7 @@ class Inside(httpx.BaseTransport):
 
     def __init__(self, app: FastAPI, loop: asyncio.AbstractEventLoop, user: Any) -> None:
         self._app, self._loop, self._user = app, loop, user
+        self._unanswered: list[concurrent.futures.Future[httpx.Response]] = []
         self._transport = httpx.ASGITransport(self._call, raise_app_exceptions=False, client=("127.0.0.1", 0))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -82,16 +85,20 @@ class Inside(httpx.BaseTransport):
         if request.method != "GET":
             raise httpx.UnsupportedProtocol(f"{request.method} {request.url.path}: only reads are let through")
         limit_s = float(request.extensions.get("timeout", {}).get("read") or _SECONDS)
+        self._unanswered = [one for one in self._unanswered if not one.done()]
+        if len(self._unanswered) >= _UNANSWERED_MOST:
+            raise httpx.ReadTimeout("earlier requests are not answered yet", request=request)
         coroutine = self._ask(request)
         try:
             asked = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         except RuntimeError as error:
             coroutine.close()
             raise httpx.ConnectError("the API server is ending", request=request) from error
+        self._unanswered.append(asked)
         try:
             return asked.result(limit_s)
         except (TimeoutError, concurrent.futures.TimeoutError) as error:
-            asked.cancel()
+            # it goes on: a request that is cancelled midway does not give its database connection back
             raise httpx.ReadTimeout(f"no answer within {limit_s:.0f} s", request=request) from error
         except concurrent.futures.CancelledError as error:
             raise httpx.ConnectError("the API server is ending", request=request) from error

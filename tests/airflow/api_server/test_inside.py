@@ -129,3 +129,20 @@ def test_the_reader_of_fab_may_read_everything_and_change_nothing(monkeypatch, m
 def test_for_another_auth_manager_no_reader_is_made(monkeypatch):
     monkeypatch.setattr(inside, "get_auth_manager", KeycloakAuthManager)
     assert reader_for() is None
+
+
+def test_a_request_that_is_given_up_goes_on_to_its_end_and_a_slow_server_is_not_asked_for_more():
+    app, go, ended = FastAPI(), threading.Event(), []
+
+    @app.get("/api/v2/slow")
+    def slow():
+        go.wait(30)
+        ended.append(1)
+        return {}
+
+    with served(app) as (transport, _):
+        for _ in range(6):
+            with pytest.raises(httpx.ReadTimeout):
+                AirflowApi("http://x", inside=transport, timeout_s=0.05)._send("/slow", {})
+        go.set()
+    assert ended == [1] * 4
