@@ -5,9 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
+_HERE = Path(__file__).parent
+_ROOMS = [_HERE / name for name in (".", "support", "production", "watch", "dashboards", "local", "airflow/ui")]
+sys.path += [str(room) for room in _ROOMS if str(room) not in sys.path]
+"""pytest reads ``pythonpath`` where it finds our settings; a test that lies beside the project has only this file."""
 _HOME = Path(tempfile.mkdtemp(prefix="contrail-tests-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
