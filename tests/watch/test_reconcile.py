@@ -468,6 +468,15 @@ def test_an_update_that_no_relay_carried_is_known_all_the_same(airflow, reconcil
     assert [seconds(one["timestamp_gte"]) for one in asked] == [NOW - 30]
 
 
+def test_an_update_of_a_partition_names_it(airflow, reconciler):
+    scene = Scene()
+    reconciler.look(scene, NOW)
+    about = {"uri": "s3://a", "timestamp": "2026-01-09T12:00:10Z", "source_dag_id": "load", "source_run_id": "r1"}
+    airflow.updates = [{**about, "partition_key": "2026-01-09"}, {**about, "partition_key": None}]
+    found = [fact for fact in reconciler.look(scene, NOW + 20) if fact.family == "asset"]
+    assert [fact.evidence.get("airflow.partition_key") for fact in found] == ["2026-01-09", None]
+
+
 def test_a_login_that_may_not_read_assets_sees_everything_else(airflow, reconciler):
     airflow.forbidden, airflow.tasks = "/assets", [TASK]
     assert ("task", "failed", "app") in told(reconciler.look(Scene(), NOW))
