@@ -150,7 +150,7 @@ def _fill(ledger: Ledger, runs: int) -> None:
 def _incident(number: int, when: float) -> Incident:
     dag = f"dag_{number % _DAGS}"
     return Incident(
-        id=f"i{number:08d}", key=f"task:{dag}:r{number}:load", state="resolved", family="task", severity="error",
+        id=f"i{number:08d}", key=f"task:{dag}:r{number}:load", state="resolved", kind="task", severity="error",
         cause="app", reason="boom", certainty=3, first_seen=when, last_seen=when, count=1, dag_id=dag,
         run_id=f"r{number}", task_id="load", about={}, evidence={"error.fingerprint": f"f{number % 900}"},
     )  # fmt: skip

@@ -81,8 +81,9 @@ def _failures(dags: int, number: int, now: float) -> list[Fact]:
     error = {"error.type": "ConnectionError", "error.fingerprint": "0f1e2d3c"}
     return [
         Fact(
-            family="task", sign="failed", time=now, cause="dependency", reason="ConnectionError: warehouse",
-            certainty=CERTAIN, witness="journal", dag_id=f"dag{dag}", run_id=f"r{number}", task_id="load", try_number=1,
+            kind="task", status="firing", time=now, cause="dependency", reason="ConnectionError: warehouse",
+            certainty=CERTAIN, provider="journal", dag_id=f"dag{dag}", run_id=f"r{number}", task_id="load",
+            try_number=1,
             evidence=error,
         )
         for dag in range(dags)

@@ -144,7 +144,7 @@ def on_dag_failure(context: Mapping[str, Any]) -> None:
     """Tell that a run failed; for an Airflow without the plugin, whose listener tells it first."""
     with contained(_STAGE):
         run = context.get("dag_run")
-        tell_once(run_failed(identify_run(context), run, str(context.get("reason") or ""), witness="callback"))
+        tell_once(run_failed(identify_run(context), run, str(context.get("reason") or ""), provider="callback"))
 
 
 def on_deadline(context: Mapping[str, Any], name: str = "") -> None:
@@ -238,7 +238,7 @@ def _given_up(kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any]) 
     return kind(identity=identify(context), cause=cause, reason=reason)
 
 
-def run_failed(about: Identity, run: Any, why: str, *, witness: str) -> DagRunFailed:
+def run_failed(about: Identity, run: Any, why: str, *, provider: str) -> DagRunFailed:
     """The event of a run that failed; ``why`` is Airflow's word or sentence for it."""
     ended = getattr(run, "end_date", None)
     return DagRunFailed(
@@ -248,7 +248,7 @@ def run_failed(about: Identity, run: Any, why: str, *, witness: str) -> DagRunFa
         reason=_RUN_REASONS.get(why, why or "Airflow did not say why"),
         cause="cancelled" if "manually" in why else _RUN_CAUSES.get(why, "app"),
         duration_ns=duration_ns(run),
-        witness=witness,
+        provider=provider,
     )
 
 

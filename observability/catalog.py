@@ -162,7 +162,7 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.state": FieldSpec("keyword", "State that it reached."),
     "airflow.upstream": FieldSpec("keyword", "Paths of the task attempts or runs whose updates of assets began a run."),
     "airflow.triggered": FieldSpec("keyword", "Path of the run that a task has triggered."),
-    "airflow.witness": FieldSpec("keyword", "Who saw it: callback, listener, relay, reconciler, deadline, outbox, watcher, kibana."),
+    "event.provider": FieldSpec("keyword", "Who saw it: callback, listener, relay, reconciler, deadline, outbox, watcher, kibana."),
     "airflow.asset": FieldSpec("keyword", "Asset (URI) that it is about, or each that a message is about."),
     "airflow.peak_rss": FieldSpec("long", "Highest resident memory of the attempt.", "bytes"),
     "airflow.memory_limit": FieldSpec("long", "Memory limit of the attempt, where there is one.", "bytes"),
@@ -562,10 +562,10 @@ _FAILURE = (
     "airflow.cpu_time",
     "event.duration",
     "airflow.state",
-    "airflow.witness",
+    "event.provider",
 )
 _ATTEMPT = (
-    MetricUse("contrail.task.attempts", unless=("airflow.witness", "relay+reconciler")),  # task.killed counted it
+    MetricUse("contrail.task.attempts", unless=("event.provider", "relay+reconciler")),  # task.killed counted it
     MetricUse("contrail.task.duration_ms", "event.duration", 1e-6),
     MetricUse("contrail.task.peak_rss_bytes", "airflow.peak_rss"),
 )
@@ -585,8 +585,8 @@ _INCIDENT = (
     "error.fingerprint",
     "airflow.asset",
 )
-_FINDING = ("airflow.cause", "event.reason", "airflow.witness")
-_OVER = ("airflow.cause", "event.reason", "event.duration", "airflow.witness")
+_FINDING = ("airflow.cause", "event.reason", "event.provider")
+_OVER = ("airflow.cause", "event.reason", "event.duration", "event.provider")
 _DEADLINE = (
     "deadline.name",
     "deadline.occasion",
@@ -595,7 +595,7 @@ _DEADLINE = (
     "event.reason",
     "incident.severity",
     "airflow.cause",
-    "airflow.witness",
+    "event.provider",
     "airflow.asset",
 )
 _NOTIFICATION = (
@@ -619,7 +619,7 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "task.succeeded": EventSpec(
         "etl.event", "info", "success", "Task succeeded on attempt {airflow_try_number}", "A task succeeded.",
-        ("event.duration", "airflow.peak_rss", "airflow.memory_limit", "airflow.cpu_time", "airflow.state", "airflow.triggered", "airflow.witness"),
+        ("event.duration", "airflow.peak_rss", "airflow.memory_limit", "airflow.cpu_time", "airflow.state", "airflow.triggered", "event.provider"),
         _OUTCOME, log=False,
         incident=IncidentUse("task", "resolved"),
     ),
@@ -659,12 +659,12 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "dag_run.failed": EventSpec(
         "etl.event", "error", "failure", "Run failed: {event_reason}", "A DAG run failed.",
-        ("event.duration", "event.reason", "airflow.cause", "airflow.state", "airflow.witness"), _RUN, log=False, alert="error",
+        ("event.duration", "event.reason", "airflow.cause", "airflow.state", "event.provider"), _RUN, log=False, alert="error",
         incident=IncidentUse("run", "firing", elsewhere=True),
     ),
     "dag_run.overdue": EventSpec(
         "etl.event", "error", "failure", "Run never started: {event_reason}", "A scheduled run did not begin when it was due.",
-        ("event.reason", "airflow.cause", "airflow.witness"), (MetricUse("contrail.dag_run.overdue"),), log=False, alert="error",
+        ("event.reason", "airflow.cause", "event.provider"), (MetricUse("contrail.dag_run.overdue"),), log=False, alert="error",
         incident=IncidentUse("overdue", "firing"),
     ),
     "step.measured": EventSpec(
@@ -704,18 +704,18 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "dag.import_failed": EventSpec(
         "etl.event", "error", "failure", "DAG file no longer parses: {event_reason}", "A DAG file has an import error.",
-        ("airflow.cause", "event.reason", "error.stack_trace", "error.fingerprint", "error.frame", "log.file.path", "airflow.witness"),
+        ("airflow.cause", "event.reason", "error.stack_trace", "error.fingerprint", "error.frame", "log.file.path", "event.provider"),
         (MetricUse("contrail.dag.import_failures"),), log=False, alert="error",
         incident=IncidentUse("import", "firing", elsewhere=True),
     ),
     "dag.vanished": EventSpec(
         "etl.event", "error", "failure", "DAG is gone: {event_reason}", "A DAG that was there is no longer parsed.",
-        ("airflow.cause", "event.reason", "airflow.witness"), (MetricUse("contrail.dag.vanished"),), log=False, alert="error",
+        ("airflow.cause", "event.reason", "event.provider"), (MetricUse("contrail.dag.vanished"),), log=False, alert="error",
         incident=IncidentUse("dag", "firing"),
     ),
     "dag.auto_paused": EventSpec(
         "etl.event", "error", "failure", "Airflow paused the DAG: {event_reason}", "Airflow paused a DAG after too many failed runs.",
-        ("airflow.cause", "event.reason", "airflow.witness"), (MetricUse("contrail.dag.auto_paused"),), log=False, alert="error",
+        ("airflow.cause", "event.reason", "event.provider"), (MetricUse("contrail.dag.auto_paused"),), log=False, alert="error",
         incident=IncidentUse("paused", "firing"),
     ),
     "deadline.approached": EventSpec(
@@ -736,12 +736,12 @@ EVENTS: dict[str, EventSpec] = {
     "deadline.upcoming": EventSpec(
         "contrail.alert", "info", "unknown", "Deadline {deadline_name} of {deadline_occasion} is due at {deadline_due}", "Something is due.",
         ("deadline.name", "deadline.occasion", "deadline.due", "event.reason", "deadline.expected", "deadline.chance", "deadline.likely_from",
-         "deadline.likely_until", "deadline.earliest", "deadline.latest", "airflow.witness", "airflow.asset"),
+         "deadline.likely_until", "deadline.earliest", "deadline.latest", "event.provider", "airflow.asset"),
         (MetricUse("contrail.deadline.upcoming"),), log=False,
     ),
     "deadline.kept": EventSpec(
         "contrail.alert", "info", "success", "Deadline {deadline_name} of {deadline_occasion} was kept", "What was due has happened in time.",
-        ("deadline.name", "deadline.occasion", "deadline.due", "event.reason", "airflow.witness", "airflow.asset"), (MetricUse("contrail.deadline.kept"),),
+        ("deadline.name", "deadline.occasion", "deadline.due", "event.reason", "event.provider", "airflow.asset"), (MetricUse("contrail.deadline.kept"),),
         log=False,
     ),
     "component.silent": EventSpec(
@@ -762,7 +762,7 @@ EVENTS: dict[str, EventSpec] = {
     "task.removed": EventSpec(
         "etl.event", "warning", "failure", "Task was removed: {event_reason}",
         "Airflow took a task out of a run because the DAG no longer has it; the run went on without it.",
-        ("airflow.cause", "event.reason", "airflow.state", "airflow.witness"), (MetricUse("contrail.task.outcomes"),), log=False, alert="warning",
+        ("airflow.cause", "event.reason", "airflow.state", "event.provider"), (MetricUse("contrail.task.outcomes"),), log=False, alert="warning",
         incident=IncidentUse("task", "firing"),
     ),
     "dag_run.stuck": EventSpec(
@@ -868,7 +868,7 @@ EVENTS: dict[str, EventSpec] = {
     "sink.failed": EventSpec(
         "contrail.alert", "error", "failure", "{telemetry_stage}: {event_reason}",
         "A sink takes no records from a relay, or refuses documents for good.",
-        ("telemetry.sink", "telemetry.stage", "telemetry.count", "airflow.cause", "event.reason", "airflow.witness"),
+        ("telemetry.sink", "telemetry.stage", "telemetry.count", "airflow.cause", "event.reason", "event.provider"),
         (MetricUse("contrail.sink.failed"),), log=False, alert="error", incident=IncidentUse("sink", "firing"),
     ),
     "sink.recovered": EventSpec(

@@ -1,7 +1,7 @@
 """The facts: one frozen struct per kind of event, and its document in ECS words.
 
 An event knows what happened and to what; :mod:`observability.catalog` knows what that implies.
-Equal facts have equal ids, whoever saw them, so that no witness can double what another reported.
+Equal facts have equal ids, whoever saw them, so that no source can double what another reported.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ __all__ = [
     "fact_id",
     "iteration_labels",
     "moment",
+    "provider_of",
     "region_of",
     "task_name",
     "ui_path",
@@ -240,7 +241,7 @@ class _Failure(Event, frozen=True, kw_only=True):
     cause: str
     reason: str
     state: str = "failed"
-    witness: str = "callback"
+    provider: str = "callback"
     error_type: str | None = None
     error_message: str | None = None
     stack_trace: str | None = None
@@ -257,14 +258,14 @@ class _Failure(Event, frozen=True, kw_only=True):
 class _Finding(Event, frozen=True, kw_only=True):
     reason: str
     cause: str = "platform"
-    witness: str = "reconciler"
+    provider: str = "reconciler"
 
 
 class _Over(Event, frozen=True, kw_only=True):
     reason: str = ""
     cause: str = "platform"
     duration_ns: int | None = None
-    witness: str = "reconciler"
+    provider: str = "reconciler"
 
 
 class TaskStarted(Event, frozen=True, kw_only=True):
@@ -284,7 +285,7 @@ class TaskSucceeded(Event, frozen=True, kw_only=True):
     cpu_time_ns: int | None = None
     state: str = "success"
     triggered: str | None = None
-    witness: str = "callback"
+    provider: str = "callback"
 
 
 class TaskFailed(_Failure, frozen=True, kw_only=True):
@@ -305,7 +306,7 @@ class TaskKilled(_Failure, frozen=True, kw_only=True):
 
     action: ClassVar[str] = "task.killed"
     state: str = "killed"
-    witness: str = "relay"
+    provider: str = "relay"
 
 
 class TaskStuck(_Failure, frozen=True, kw_only=True):
@@ -313,7 +314,7 @@ class TaskStuck(_Failure, frozen=True, kw_only=True):
 
     action: ClassVar[str] = "task.stuck"
     state: str = "queued"
-    witness: str = "reconciler"
+    provider: str = "reconciler"
 
 
 class TaskUnstuck(_Over, frozen=True, kw_only=True):
@@ -364,7 +365,7 @@ class DagRunFailed(Event, frozen=True, kw_only=True):
     cause: str | None = None
     duration_ns: int | None = None
     state: str = "failed"
-    witness: str = "callback"
+    provider: str = "callback"
 
 
 class DagRunOverdue(_Finding, frozen=True, kw_only=True):
@@ -452,7 +453,7 @@ class DagImportFailed(Event, frozen=True, kw_only=True):
     fingerprint: str | None = None
     frame: str | None = None
     file_path: str | None = None
-    witness: str = "reconciler"
+    provider: str = "reconciler"
 
 
 class DagImportRepaired(_Over, frozen=True, kw_only=True):
@@ -498,7 +499,7 @@ class _Deadline(Event, frozen=True, kw_only=True):
     severity: str | None = None
     asset: tuple[str, ...] | None = None
     cause: str = "deadline"
-    witness: str = "callback"
+    provider: str = "callback"
 
 
 class DeadlineApproached(_Deadline, frozen=True, kw_only=True):
@@ -536,7 +537,7 @@ class DeadlineUpcoming(Event, frozen=True, kw_only=True):
     earliest: datetime | None = None
     latest: datetime | None = None
     asset: tuple[str, ...] | None = None
-    witness: str = "deadline"
+    provider: str = "deadline"
 
 
 class DeadlineKept(Event, frozen=True, kw_only=True):
@@ -548,7 +549,7 @@ class DeadlineKept(Event, frozen=True, kw_only=True):
     reason: str
     due: datetime
     asset: tuple[str, ...] | None = None
-    witness: str = "deadline"
+    provider: str = "deadline"
 
 
 class ComponentSilent(_Finding, frozen=True, kw_only=True):
@@ -570,7 +571,7 @@ class ChannelBroken(_Finding, frozen=True, kw_only=True):
 
     action: ClassVar[str] = "channel.broken"
     channel: str
-    witness: str = "outbox"
+    provider: str = "outbox"
 
 
 class ChannelRecovered(_Over, frozen=True, kw_only=True):
@@ -578,7 +579,7 @@ class ChannelRecovered(_Over, frozen=True, kw_only=True):
 
     action: ClassVar[str] = "channel.recovered"
     channel: str
-    witness: str = "outbox"
+    provider: str = "outbox"
 
 
 class RulesRejected(_Finding, frozen=True, kw_only=True):
@@ -586,7 +587,7 @@ class RulesRejected(_Finding, frozen=True, kw_only=True):
 
     action: ClassVar[str] = "rules.rejected"
     file_path: str
-    witness: str = "watcher"
+    provider: str = "watcher"
 
 
 class RulesAccepted(_Over, frozen=True, kw_only=True):
@@ -594,7 +595,7 @@ class RulesAccepted(_Over, frozen=True, kw_only=True):
 
     action: ClassVar[str] = "rules.accepted"
     file_path: str
-    witness: str = "watcher"
+    provider: str = "watcher"
 
 
 class RuleFired(_Finding, frozen=True, kw_only=True):
@@ -604,7 +605,7 @@ class RuleFired(_Finding, frozen=True, kw_only=True):
     rule_id: str
     severity: str | None = None
     runbook: str | None = None
-    witness: str = "kibana"
+    provider: str = "kibana"
 
 
 class RuleRecovered(_Over, frozen=True, kw_only=True):
@@ -612,7 +613,7 @@ class RuleRecovered(_Over, frozen=True, kw_only=True):
 
     action: ClassVar[str] = "rule.recovered"
     rule_id: str
-    witness: str = "kibana"
+    provider: str = "kibana"
 
 
 class _Incident(Event, frozen=True, kw_only=True):
@@ -715,7 +716,7 @@ class SinkFailed(_Finding, frozen=True, kw_only=True):
     stage: str
     sink: str
     lost: int | None = None
-    witness: str = "relay"
+    provider: str = "relay"
 
 
 class SinkRecovered(_Over, frozen=True, kw_only=True):
@@ -724,7 +725,7 @@ class SinkRecovered(_Over, frozen=True, kw_only=True):
     action: ClassVar[str] = "sink.recovered"
     stage: str
     sink: str
-    witness: str = "relay"
+    provider: str = "relay"
 
 
 class CanaryVerified(Event, frozen=True, kw_only=True):
@@ -749,7 +750,7 @@ _FIELD: dict[str, str] = {
     "trace_id": "trace.id",
     "cause": "airflow.cause",
     "state": "airflow.state",
-    "witness": "airflow.witness",
+    "provider": "event.provider",
     "hostname": "airflow.hostname",
     "asset": "airflow.asset",
     "upstream": "airflow.upstream",
@@ -829,6 +830,11 @@ def _json(value: Any) -> Any:
     if isinstance(value, datetime):
         return moment(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def provider_of(document: Document) -> str:
+    """The source that reported what a document says; earlier versions wrote it as ``airflow.witness``."""
+    return str(document.get("event.provider") or document.get("airflow.witness") or "")
 
 
 def by_action() -> dict[str, type[Event]]:

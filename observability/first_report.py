@@ -1,4 +1,4 @@
-"""A fact that several processes of a host witness is told by the first of them.
+"""A fact that several processes of a host see is reported by the first of them.
 
 The stores drop a second record of a fact by its id, but counters would count it twice. What only one
 process can see needs no claim.

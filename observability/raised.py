@@ -1,4 +1,4 @@
-"""An error as every witness can see it: the exception itself, Airflow's log line about it, or a traceback as text.
+"""An error as each source sees it: the exception itself, Airflow's log line about it, or a traceback as text.
 
 Each is brought into one shape, a chain of :class:`Raised` with the outermost error first, so that
 :mod:`observability.causes` gives one answer whoever saw it. The shape holds what Airflow's task log holds

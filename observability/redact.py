@@ -73,6 +73,7 @@ NAMES = frozenset(
             "event.action",
             "event.kind",
             "event.outcome",
+            "event.provider",
             "service.name",
             "service.environment",
             "host.name",
@@ -105,7 +106,7 @@ NAMES = frozenset(
             f"airflow.{name}"
             for name in ("owner", "team", "tags", "bundle", "dag_file", "component", "run_path", "cause")
         ),
-        *(f"airflow.{name}" for name in ("state", "witness", "signal", "queue")),
+        *(f"airflow.{name}" for name in ("state", "signal", "queue")),
     }
 )
 """Fields with names that Airflow or we gave, and no free text. Who may see the DAG sees them anyway, so they stay, even

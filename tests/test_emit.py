@@ -70,7 +70,7 @@ def test_an_event_becomes_one_document_with_all_that_its_kind_implies(told):
         "airflow.cause": "data",
         "event.reason": "12 rows",
         "airflow.state": "failed",
-        "airflow.witness": "callback",
+        "event.provider": "callback",
         "error.type": "ValueError",
     }
 

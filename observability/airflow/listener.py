@@ -105,7 +105,7 @@ def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ARG001
 def on_dag_run_failed(dag_run: Any, msg: str) -> None:
     """Tell that a run failed, by itself or because a person said so."""
     with contained(_STAGE):
-        callbacks.tell_once(callbacks.run_failed(_run_identity(dag_run), dag_run, msg, witness="listener"))
+        callbacks.tell_once(callbacks.run_failed(_run_identity(dag_run), dag_run, msg, provider="listener"))
 
 
 @hookimpl
@@ -138,7 +138,7 @@ def on_new_dag_import_error(filename: str, stacktrace: str) -> None:
                 reason=last,
                 stack_trace=causes.bounded_trace(stacktrace),
                 file_path=filename,
-                witness="listener",
+                provider="listener",
             )
         )
 
@@ -181,7 +181,7 @@ def _ended_from_outside(record: Any, error: str) -> TaskFailed | TaskRetried:
         cause="cancelled" if by_person else _cause_of_mismatch(record, error),
         reason="a person set it to failed" if by_person else error or "the scheduler gave it up",
         duration_ns=duration_ns(record),
-        witness="listener",
+        provider="listener",
     )
 
 

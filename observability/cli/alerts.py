@@ -109,7 +109,7 @@ def show(incident_id: str, as_json: _Json = False) -> None:
     with _ledger() as connection:
         one = _found(connection, incident_id)
         told = _sent(
-            connection, 0.0, incident_id=one.id, states=("sent", "pending", "sending", "dead", "held", "folded")
+            connection, 0.0, incident_id=one.id, states=("sent", "pending", "sending", "dead", "held", "merged")
         )
     document = {
         **incident_document(one),
@@ -132,7 +132,7 @@ def sent(
     as_json: _Json = False,
 ) -> None:
     """Show each notification that a person got."""
-    states = ("sent", "pending", "sending", "dead", "held", "folded", "suppressed") if every_state else _TELLING
+    states = ("sent", "pending", "sending", "dead", "held", "merged", "suppressed") if every_state else _TELLING
     with _ledger() as connection:
         found = _sent(connection, moment_of(since, time.time()), states=states)
     if as_json:
@@ -187,7 +187,7 @@ def explain(  # noqa: PLR0913 - a command has that many options
     about = {"env": settings.core.environment, **_known(dag)}
     about |= {"owner": owner} if owner else {}
     one = Incident(
-        id="", key="", state="open", family="task", severity=severity, cause=cause, reason="", certainty=3,
+        id="", key="", state="open", kind="task", severity=severity, cause=cause, reason="", certainty=3,
         first_seen=now, last_seen=now, dag_id=dag, task_id=task or None, about=about,
     )  # fmt: skip
     decision = decide(rules, one, now)
@@ -269,7 +269,11 @@ def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
     """The incident for a person: what its message says, where it stands, and who was notified of what."""
     kind: Kind = "resolved" if one.state == "resolved" else "opened"
     message = compose(Notice(kind, one), links(), get_settings().core.environment)
-    held = [f"{'Held back' if one.told else 'Not notified yet'}: {plain(one.held_by)}"] if one.held_by else []
+    held = (
+        [f"{'Held back' if one.notified else 'Not notified yet'}: {plain(one.inhibited_by)}"]
+        if one.inhibited_by
+        else []
+    )
     state = f"{one.state}, seen {one.count} time{'s' if one.count != 1 else ''}, last {_ago(one.last_seen)}"
     sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in told]
     done = [
@@ -297,7 +301,7 @@ def _await(rows: list[int], wait: float) -> list[dict[str, Any]]:
         with _ledger() as connection:
             asked = select(table.c.channel, table.c.state, table.c.error, table.c.sent, table.c.created)
             found = connection.execute(asked.where(table.c.id.in_(rows)).order_by(table.c.id)).all()
-        done = all(row[1] in {"sent", "dead", "folded"} for row in found)
+        done = all(row[1] in {"sent", "dead", "merged"} for row in found)
         if done or time.monotonic() >= until:
             return [
                 {
@@ -319,8 +323,8 @@ def _found(connection: Connection, incident_id: str) -> Incident:
 
 
 def _what(one: Incident) -> str:
-    where = ".".join(part for part in (one.dag_id, one.task_id) if part) or one.name
-    return plain(f"{where} ({one.name})" if one.family == "deadline" and one.dag_id else where)
+    where = ".".join(part for part in (one.dag_id, one.task_id) if part) or one.subject
+    return plain(f"{where} ({one.subject})" if one.kind == "deadline" and one.dag_id else where)
 
 
 def _ago(moment: float) -> str:

@@ -58,7 +58,7 @@ class AirflowContacts:
 
 @app.callback()
 def watch(
-    api: bool = typer.Option(True, help="Ask Airflow's API; without it the journal is the only witness."),
+    api: bool = typer.Option(True, help="Ask Airflow's API; without it the journal is the only source."),
 ) -> None:
     """Find what is wrong and notify the people who own it."""
     _log_as_json()

@@ -1,4 +1,4 @@
-"""The health of the platform: each component by its own witness, the store, what is behind and what was lost."""
+"""The health of the platform: each component, the store, what is behind and what was lost."""
 
 from __future__ import annotations
 
@@ -84,16 +84,16 @@ class Health:
 
 
 def look(layout: Layout, settings: Settings) -> Health:
-    """Ask every witness now."""
+    """Ask each component now."""
     state = read_state(layout)
     if state is None or not is_running(layout):
         return Health("stopped", settings.public_url, str(layout.home))
-    witnesses = _witnesses(settings)
+    answers = _answers(settings)
     return Health(
         state.phase,
         state.url,
         str(layout.home),
-        [_component(name, state, witnesses.get(name, (None, ""))) for name in state.components],
+        [_component(name, state, answers.get(name, (None, ""))) for name in state.components],
         _store(settings),
     )
 
@@ -130,9 +130,9 @@ def _losses(settings: Settings) -> int:
         store.close()
 
 
-def _component(name: str, state: PlatformState, witness: tuple[bool | None, str]) -> ComponentHealth:
+def _component(name: str, state: PlatformState, answer: tuple[bool | None, str]) -> ComponentHealth:
     part = state.components[name]
-    well, detail = witness
+    well, detail = answer
     if part.pid is None:
         word = "starting" if state.phase == "migrating" else "down"
         return ComponentHealth(name, word, part.last_exit, None, part.restarts)
@@ -141,7 +141,7 @@ def _component(name: str, state: PlatformState, witness: tuple[bool | None, str]
     return ComponentHealth(name, word, detail, part.pid, part.restarts, up_s)
 
 
-def _witnesses(settings: Settings) -> dict[str, tuple[bool | None, str]]:
+def _answers(settings: Settings) -> dict[str, tuple[bool | None, str]]:
     return {**_airflow(settings), **_ours(settings)}
 
 

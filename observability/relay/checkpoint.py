@@ -23,7 +23,7 @@ from observability.relay.sources.files.tail import Cursor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["VERSION", "Checkpoint", "open_checkpoint"]
+__all__ = ["VERSION", "Checkpoint", "adopt_checkpoint", "open_checkpoint"]
 
 _SCHEMA = """
 create table if not exists contrail_cursors (
@@ -225,6 +225,32 @@ def open_checkpoint(path: Path, sink: str) -> Checkpoint:
         pass
     _set_aside(path)
     return Checkpoint(_connect(path), sink, rebuilt=True)
+
+
+def adopt_checkpoint(path: Path, sink: str, old_path: Path, old_sink: str) -> None:
+    """Move what an earlier version kept in ``old_path`` for ``old_sink`` to ``path``, for ``sink``.
+
+    Raises :class:`SinkUnavailable` for a file of a newer Contrail.
+    """
+    if path.exists() or not old_path.exists():
+        return
+    connection = _connect(old_path)
+    try:
+        _refuse_newer(connection, old_path)
+        connection.executescript(_SCHEMA)
+        with connection:
+            for table in ("contrail_cursors", "contrail_counts", "contrail_finished", "contrail_latest"):
+                connection.execute(f"update {table} set sink = ? where sink = ?", (sink, old_sink))  # noqa: S608 - names of ours
+            renamed = "update or replace contrail_facts set name = replace(name, ?, ?) where name like ?"
+            connection.execute(renamed, (f":{old_sink}", f":{sink}", f"%:{old_sink}"))
+        connection.execute("pragma wal_checkpoint(truncate)")
+    except sqlite3.DatabaseError:
+        pass  # it is damaged: open_checkpoint puts it aside
+    finally:
+        connection.close()
+    for suffix in ("-wal", "-shm", ""):  # the database last: a move that is cut short is begun again
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{old_path}{suffix}").replace(Path(f"{path}{suffix}"))
 
 
 def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:

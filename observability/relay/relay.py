@@ -27,7 +27,7 @@ from observability.openmetrics import Exposition, MetricsServer
 from observability.owner_only_files import replace_file
 from observability.relay.alarms import SinkAlarms
 from observability.relay.backlog import Backlog
-from observability.relay.checkpoint import Checkpoint, open_checkpoint
+from observability.relay.checkpoint import Checkpoint, adopt_checkpoint, open_checkpoint
 from observability.relay.dead_letters import DeadLetters
 from observability.relay.delivery_stats import Waiting
 from observability.relay.disk_quota import DiskQuota
@@ -95,7 +95,7 @@ class Relay:
         host = socket.gethostname()
         self.spool = Spool(self.home / "spool")
         self.workers = [self._worker(name) for name in dict.fromkeys(settings.relay.sinks)]
-        self.workers.append(self._witness())
+        self.workers.append(self._kill_detector())
         self._alarms = SinkAlarms(self.home / "relay.alarms.json") if statsd or stands_in else None
         self._backlogs = [Backlog(worker) for worker in self.workers]
         self.registry = FileRegistry(
@@ -252,11 +252,13 @@ class Relay:
 
         return self._make_worker(name, ends, carried(name, self.settings))
 
-    def _witness(self) -> SinkWorker:
+    def _kill_detector(self) -> SinkWorker:
         def ends() -> tuple[Sink, Checkpoint, bool]:
-            return KilledTaskDetector(), open_checkpoint(self._checkpoint_path("witness"), "witness"), False
+            path = self._checkpoint_path(KilledTaskDetector.name)
+            adopt_checkpoint(path, KilledTaskDetector.name, self._checkpoint_path("witness"), "witness")
+            return KilledTaskDetector(), open_checkpoint(path, KilledTaskDetector.name), False
 
-        return self._make_worker("witness", ends, _TASK_LOGS, EXIT_MESSAGES)
+        return self._make_worker(KilledTaskDetector.name, ends, _TASK_LOGS, EXIT_MESSAGES)
 
     def _make_worker(
         self,
@@ -379,7 +381,7 @@ class Relay:
             "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),
             "sinks": {worker.account.sink: worker.account.report(now) for worker in self.workers[:-1]},
-            "witness": self.workers[-1].account.report(now),
+            "killed_tasks": self.workers[-1].account.report(now),
         }
         with contextlib.suppress(OSError):
             replace_file(self.home / "relay.status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from observability.watch.incidents import Incident
 
 __all__ = [
-    "RUN_FAMILIES",
+    "RUN_KINDS",
     "error_of",
     "failed_members",
     "forgotten",
@@ -29,7 +29,7 @@ __all__ = [
     "task_recovered",
 ]
 
-RUN_FAMILIES = ("task", "run", "stuck")
+RUN_KINDS = ("task", "run", "stuck")
 _CLOCKS_AGREE_S = 60.0
 _MOST_RUNS = 500
 """Marks that an incident holds; of an ordinary schedule the oldest goes first, as any later success makes it good."""
@@ -38,13 +38,13 @@ _INDEX = re.compile(r"\[[^\[]*\]$")
 
 def marked(incident: Incident, fact: Fact, begun: float) -> Incident:
     """The incident with what ``fact`` says of a run that failed; ``begun`` is when that run began."""
-    if fact.family not in RUN_FAMILIES or fact.sign != "failed" or not fact.run_id:
+    if fact.kind not in RUN_KINDS or fact.status != "firing" or not fact.run_id:
         return incident
     known = incident.runs.get(fact.run_id, {})
-    mark = {**RunMark.of(fact, begun).as_json(), "failed": fact.time, "members": [], "try": None}
+    mark = {**RunMark.of(fact, begun).as_json(), "failed": fact.time, "failed_tasks": [], "try": None}
     mark |= {name: value for name, value in known.items() if value not in (None, "") and name != "cleared"}
-    if fact.family == "task":
-        mark["members"] = list(dict.fromkeys([*mark["members"], fact.member]))
+    if fact.kind == "task":
+        mark["failed_tasks"] = list(dict.fromkeys([*mark["failed_tasks"], fact.member]))
         mark["try"] = max(mark["try"] or 0, fact.try_number or 0) or None
     mark["failed"] = max(mark["failed"], fact.time)
     return replace(incident, runs=_bounded({**incident.runs, fact.run_id: mark}))
@@ -52,9 +52,9 @@ def marked(incident: Incident, fact: Fact, begun: float) -> Incident:
 
 def is_alike(one: Incident, known: Incident) -> bool:
     """True if an incident that nobody was notified of is more of what people know: same task, cause and error."""
-    if one.id == known.id or known.told != "opened" or not known.live or one.dag_id != known.dag_id:
+    if one.id == known.id or known.notified != "opened" or not known.live or one.dag_id != known.dag_id:
         return False
-    if {one.family, known.family} - {"task", "run"}:
+    if {one.kind, known.kind} - {"task", "run"}:
         return False
     return error_of(one) == error_of(known) and _tasks(one) <= _tasks(known)
 
@@ -77,7 +77,7 @@ def repaired(incident: Incident, success: RunMark, at: float) -> Incident:
     left = {
         run_id: mark
         for run_id, mark in _marks(incident).items()
-        if not _is_repaired(mark, success, at) or (run_id == success.run_id and mark.get("members"))
+        if not _is_repaired(mark, success, at) or (run_id == success.run_id and mark.get("failed_tasks"))
     }
     return replace(incident, runs=left)
 
@@ -92,15 +92,15 @@ def task_recovered(incident: Incident, fact: Fact) -> Incident:
     mark = incident.runs.get(str(fact.run_id))
     if mark is None:
         return incident
-    left = [member for member in mark["members"] if member != fact.member]
-    return replace(incident, runs={**incident.runs, str(fact.run_id): {**mark, "members": left}})
+    left = [member for member in mark["failed_tasks"] if member != fact.member]
+    return replace(incident, runs={**incident.runs, str(fact.run_id): {**mark, "failed_tasks": left}})
 
 
 def failed_members(incident: Incident, run_id: str) -> tuple[str, ...]:
     """The tasks that failed in one run of the incident."""
     if (mark := incident.runs.get(run_id)) is not None:
-        return tuple(mark["members"])
-    return incident.members if incident.run_id == run_id else ()
+        return tuple(mark["failed_tasks"])
+    return incident.failed_tasks if incident.run_id == run_id else ()
 
 
 def _marks(incident: Incident) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _marks(incident: Incident) -> dict[str, Any]:
     if incident.runs or not incident.run_id:
         return dict(incident.runs)
     mark = {**RunMark(incident.run_id, begun=incident.first_seen).as_json(), "failed": incident.first_seen}
-    return {incident.run_id: {**mark, "members": list(incident.members), "try": incident.try_number}}
+    return {incident.run_id: {**mark, "failed_tasks": list(incident.failed_tasks), "try": incident.try_number}}
 
 
 def _is_repaired(mark: dict[str, Any], success: RunMark, at: float) -> bool:
@@ -130,4 +130,4 @@ def error_of(one: Incident) -> tuple[str | None, str, str]:
 
 
 def _tasks(one: Incident) -> set[str]:
-    return {_INDEX.sub("", member) for member in one.members}
+    return {_INDEX.sub("", member) for member in one.failed_tasks}

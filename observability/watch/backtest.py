@@ -180,10 +180,10 @@ class _Replay:
         """The failed runs: one that fails while the one before is broken is a part of its incident."""
         for begin, end, first in self._broken:
             reason = f"run {first.run_id} failed"
-            yield from self._told("opened", "run failed", begin, reason, run_id=first.run_id, family="run")
+            yield from self._told("opened", "run failed", begin, reason, run_id=first.run_id, kind="run")
             if end is not None:
                 repaired = f"a run succeeded {lasting(end - begin)} later"
-                yield from self._told("resolved", "run failed", end, repaired, run_id=first.run_id, family="run")
+                yield from self._told("resolved", "run failed", end, repaired, run_id=first.run_id, kind="run")
 
     def deadline(self, deadline: Deadline, record: Record, days: Sequence[Any]) -> Iterator[Sent]:
         """Return the messages of one deadline, and its record."""
@@ -358,25 +358,25 @@ class _Replay:
 
     def _told(  # noqa: PLR0913, PLR0917 - what a notification is made of
         self,
-        kind: str,
+        notice: str,
         rule: str,
         at: float,
         reason: str,
         run_id: str | None = None,
-        family: str = "deadline",
+        kind: str = "deadline",
         severity: str = "error",
     ) -> Iterator[Sent]:
         if not self._since <= at <= self._until:
             return
         one = Incident(
-            id="", key="", state="open", family=family, severity=severity, reason=reason, certainty=3, first_seen=at,
-            last_seen=at, cause="deadline" if family == "deadline" else "app", dag_id=self._dag_id, run_id=run_id,
-            about=dict(self._about), name=rule,
+            id="", key="", state="open", kind=kind, severity=severity, reason=reason, certainty=3, first_seen=at,
+            last_seen=at, cause="deadline" if kind == "deadline" else "app", dag_id=self._dag_id, run_id=run_id,
+            about=dict(self._about), subject=rule,
         )  # fmt: skip
         if any(_silences(window, one, at) for window in self._rules.silences):
             return
         found = decide(self._rules, one, at)
-        yield Sent(at, kind, rule, self._dag_id, run_id, found.severity, found.receivers, found.channels, reason,
+        yield Sent(at, notice, rule, self._dag_id, run_id, found.severity, found.receivers, found.channels, reason,
                    found.why[-1] if found.why else "")  # fmt: skip
 
 

@@ -83,7 +83,7 @@ class Deadlines:
         """Facts about deadlines that come near, are missed, or have recovered."""
         facts: list[Fact] = []
         standing: set[str] = set()
-        self._open = {one.key for one in records.live_incidents(connection, family="deadline")}
+        self._open = {one.key for one in records.live_incidents(connection, kind="deadline")}
         for deadline, one in self.standings(connection, now):
             self._outcomes.note(connection, deadline, one, now)
             if one.state not in _TO_TELL:
@@ -109,19 +109,19 @@ class Deadlines:
 
     def _recovered(self, connection: Connection, standing: set[str], now: float) -> Iterator[Fact]:
         judged = {deadline.name for deadline in self._all}
-        for one in records.live_incidents(connection, family="overdue"):
+        for one in records.live_incidents(connection, kind="overdue"):
             if one.dag_id and (why := self._pauses.starts_nothing(one.dag_id)):
-                yield Fact(family="overdue", sign="recovered", time=now, dag_id=one.dag_id, reason=why)
-        for one in records.live_incidents(connection, family="deadline"):
-            if one.key in standing or not (one.told or one.held_by):
+                yield Fact(kind="overdue", status="resolved", time=now, dag_id=one.dag_id, reason=why)
+        for one in records.live_incidents(connection, kind="deadline"):
+            if one.key in standing or not (one.notified or one.inhibited_by):
                 continue
             idle = self._pauses.starts_nothing(one.dag_id) if one.dag_id else ""
             why = idle or "what was late has happened"
             if not one.evidence.get("deadline.declared") and (done := _done(connection, one)):
                 why = done
-            elif self._are_known and one.name not in self._names and one.evidence.get("deadline.declared"):
+            elif self._are_known and one.subject not in self._names and one.evidence.get("deadline.declared"):
                 why = "it is declared no longer"
-            elif one.name not in judged and "no longer has" not in idle:
+            elif one.subject not in judged and "no longer has" not in idle:
                 continue
             yield recovered(one, why, now)
 
@@ -143,7 +143,7 @@ class Deadlines:
             "deadline": deadline.name,
             "occasion": one.occasion or None,
             "reason": one.reason,
-            "witness": "deadline",
+            "provider": "deadline",
         }
         evidence: dict[str, Any] = {"deadline.due": iso(one.due), "deadline.declared": True}
         if one.occasion:
@@ -280,13 +280,13 @@ def recovered(one: Incident, why: str, now: float) -> Fact:
             owner=one.about.get("owner"),
             partition_key=one.evidence.get("airflow.partition_key"),
         ),
-        deadline=one.name,
+        deadline=one.subject,
         occasion=one.evidence.get("deadline.occasion"),
         reason=why,
         due=datetime.fromisoformat(due) if due else None,
         lateness_ns=_lateness_ns(seconds(due), now) if due else None,
         asset=late_assets(one.evidence) or None,
-        witness="deadline",
+        provider="deadline",
     )
     return observed(event, time=now)
 

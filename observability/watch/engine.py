@@ -25,7 +25,7 @@ from observability.events import (
 from observability.runbooks import runbook_page
 from observability.watch import incidents
 from observability.watch.alike import (
-    RUN_FAMILIES,
+    RUN_KINDS,
     error_of,
     failed_members,
     is_alike,
@@ -97,24 +97,24 @@ class IncidentEngine:
         """Of each DAG, the incident that people know of each error; what it says is looked at before it is used."""
 
     def take(self, connection: Connection, facts: Iterable[Fact], now: float) -> None:
-        """Apply what witnesses saw."""
+        """Apply what the sources saw."""
         facts = list(facts)
         note_times(connection, facts)
         for fact in facts:
             self._hear_of_end(connection, fact)
-            if fact.sign == "noted":
+            if fact.status == "noted":
                 self._note(connection, fact, now)
-            elif fact.sign == "recovered":
+            elif fact.status == "resolved":
                 self._recovered(connection, fact, now)
-            elif fact.sign in {"attempt", "dismissed"}:
+            elif fact.status in {"attempt", "dismissed"}:
                 self._dismissed(connection, fact)
-            elif fact.sign == "withdrawn":
+            elif fact.status == "withdrawn":
                 for changed, is_over in list(withdrawn(connection, fact, now)):
                     if is_over:
                         self._close(connection, changed, fact.reason, now)
                     else:
                         records.save_incident(connection, changed)
-            elif fact.sign == "cleared":
+            elif fact.status == "cleared":
                 policy = policy_for(self.notifier.rules, None, now)
                 for changed in list(cleared(connection, fact, now, policy)):
                     records.save_incident(connection, changed)
@@ -123,7 +123,7 @@ class IncidentEngine:
 
     def _hear_of_end(self, connection: Connection, fact: Fact) -> None:
         """Take back that an attempt ended without a word, where another process has emitted its end."""
-        if fact.family == "task" and fact.sign != "noted" and fact.event_id and self._unended.end(fact):
+        if fact.kind == "task" and fact.status != "noted" and fact.event_id and self._unended.end(fact):
             pending_events.drop(connection, fact.key)
 
     def elapse(
@@ -155,8 +155,8 @@ class IncidentEngine:
         if self._joins(connection, incident, now) or self._reminds(connection, incident, now):
             return
         if incident.settles_at is not None and incident.settles_at <= now:
-            said = self.notifier.said_members(connection, incident.id)
-            incident = replace(incident, said_members=max(incident.said_members, said))
+            said = self.notifier.notified_tasks(connection, incident.id)
+            incident = replace(incident, notified_tasks=max(incident.notified_tasks, said))
         policy = policy_for(self.notifier.rules, incident, now)
         changed, notices = incidents.elapse(incident, now, policy, airflow_silent_s=airflow_silent_s)
         self._settle(connection, changed, notices, now)
@@ -164,12 +164,12 @@ class IncidentEngine:
     def _joins(self, connection: Connection, incident: Incident, now: float) -> bool:
         """Make what is about to be told a part of what people know, if it is more of the same."""
         due = incident.notify_at is not None and incident.notify_at <= now
-        if not due or incident.told or incident.state == "suspected" or incident.family not in RUN_FAMILIES:
+        if not due or incident.notified or incident.state == "suspected" or incident.kind not in RUN_KINDS:
             return False
         told = self._told.get(str(incident.dag_id))
         if told is None:
             live = records.live_incidents(connection, dag_id=incident.dag_id)
-            told = {error_of(one): one.id for one in live if one.told == "opened"}
+            told = {error_of(one): one.id for one in live if one.notified == "opened"}
             self._told[str(incident.dag_id)] = told
         known = records.incident(connection, told.get(error_of(incident), "")) if error_of(incident) in told else None
         if known is None or not is_alike(incident, known):
@@ -199,10 +199,10 @@ class IncidentEngine:
 
     def quiet(self, connection: Connection, now: float) -> None:
         """Resolve what has no recovery of its own and has not been seen for long."""
-        for family, wait in _QUIET_S.items():
-            for incident in records.live_incidents(connection, family=family):
+        for kind, wait in _QUIET_S.items():
+            for incident in records.live_incidents(connection, kind=kind):
                 if incident.last_seen < now - wait:
-                    self._settle(connection, *incidents.resolve(incident, now, _TAKEN_AS_MEANT.get(family, "")), now)
+                    self._settle(connection, *incidents.resolve(incident, now, _TAKEN_AS_MEANT.get(kind, "")), now)
 
     def acknowledge(self, connection: Connection, incident: Incident, who: str, now: float) -> Incident:
         """A person takes the incident."""
@@ -238,7 +238,7 @@ class IncidentEngine:
         """
         changed, notices = incidents.resolve(incident, now, why)
         self._settle(connection, changed, notices, now)
-        if incident.live and incident.family == "deadline":
+        if incident.live and incident.kind == "deadline":
             fact = recovered(incident, why or "a person closed it", now)
             self._emit_over(connection, fact, incident, now, resolved=True)
         return changed
@@ -268,10 +268,10 @@ class IncidentEngine:
 
     def _wrong(self, connection: Connection, fact: Fact, now: float) -> None:
         fact = _canonical(connection, fact)
-        self.suspicious = self.suspicious or fact.sign == "suspected"
+        self.suspicious = self.suspicious or fact.status == "suspected"
         self._mark_end(connection, fact)
         known = records.fact(connection, fact.key)
-        if fact.event is None and fact.witness != "relay":
+        if fact.event is None and fact.provider != "relay":
             pending_events.drop(connection, fact.key)
         if known is not None and _confirms(known[0], fact):
             outcome = _outcome(merged(known[0], fact), self._begun.get(fact.key, {}))
@@ -279,10 +279,10 @@ class IncidentEngine:
         if known is not None and (stale := self._again(connection, fact, *known, now)):
             records.remember_fact(connection, *stale)
             return
-        seen = merged(known[0], fact) if known and known[0].family in _ONCE else fact
+        seen = merged(known[0], fact) if known and known[0].kind in _ONCE else fact
         last = _last_about(connection, fact)
         policy = policy_for(self.notifier.rules, last, now)
-        if fact.family == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
+        if fact.kind == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
             changed = _marked(connection, incidents.ended(last, fact, now, policy), fact)
             records.save_incident(connection, changed)
         else:
@@ -297,14 +297,14 @@ class IncidentEngine:
     ) -> tuple[Fact, str | None] | None:
         """The note of a fact that was known, or None when it must be taken as new."""
         both = merged(known, fact)
-        if known.sign in {"attempt", "dismissed"}:
-            return (replace(both, sign=known.sign), incident_id) if fact.sign == "suspected" else None
+        if known.status in {"attempt", "dismissed"}:
+            return (replace(both, status=known.status), incident_id) if fact.status == "suspected" else None
         incident = records.incident(connection, incident_id) if incident_id else None
         incident = records.whole_incident(connection, incident)
         if incident is None or not incident.live:
-            once = fact.family in _ONCE or (fact.family == "deadline" and fact.run_id is not None)
-            return (both, incident_id) if once and known.sign in {"failed", "recovered"} else None
-        if known.sign == "recovered" or (known.sign == "warned" and fact.sign == "failed"):
+            once = fact.kind in _ONCE or (fact.kind == "deadline" and fact.run_id is not None)
+            return (both, incident_id) if once and known.status in {"firing", "resolved"} else None
+        if known.status == "resolved" or (known.status == "warned" and fact.status == "firing"):
             return None
         policy = policy_for(self.notifier.rules, incident, now)
         changed = replace(incidents.refine(incident, both, now, policy), last_seen=max(incident.last_seen, fact.time))
@@ -314,11 +314,11 @@ class IncidentEngine:
 
     def _mark_end(self, connection: Connection, fact: Fact) -> None:
         """Remember when a run or an attempt ended: deadlines ask for it."""
-        if fact.family == "run":
+        if fact.kind == "run":
             records.record(connection, "ended", str(fact.dag_id), "", str(fact.run_id), fact.time, fact.time)
             if lasted := float(fact.evidence.get("event.duration") or 0) / 1e9:  # it began while nobody looked
                 self._begin(connection, replace(fact, time=fact.time - lasted))
-        elif fact.family == "task" and self._is_timed(fact):
+        elif fact.kind == "task" and self._is_timed(fact):
             records.record(
                 connection, "task_ended", str(fact.dag_id), str(fact.task_id), _attempt(fact), fact.time, fact.time
             )
@@ -342,9 +342,9 @@ class IncidentEngine:
     def _dismissed(self, connection: Connection, fact: Fact) -> None:
         self._mark_end(connection, fact)
         known = records.fact(connection, fact.key)
-        if known is not None and known[0].sign == "failed":
+        if known is not None and known[0].status == "firing":
             return
-        seen = replace(merged(known[0], fact), sign=fact.sign) if known else fact
+        seen = replace(merged(known[0], fact), status=fact.status) if known else fact
         incident = records.incident(connection, known[1]) if known and known[1] else None
         if incident is not None and incident.live:
             records.save_incident(connection, incidents.dismiss(incident, fact))
@@ -353,10 +353,10 @@ class IncidentEngine:
     def _recovered(self, connection: Connection, fact: Fact, now: float) -> None:
         fact = _canonical(connection, fact)
         self._mark_end(connection, fact)
-        if fact.family == "task" and records.fact(connection, fact.key) is not None:
-            self._dismissed(connection, replace(fact, sign="dismissed"))
+        if fact.kind == "task" and records.fact(connection, fact.key) is not None:
+            self._dismissed(connection, replace(fact, status="dismissed"))
         incident = records.whole_incident(connection, records.latest_incident(connection, incidents.key_of(fact)))
-        if fact.family == "run":
+        if fact.kind == "run":
             self._run_succeeded(connection, fact, now)
         elif incident is not None and incident.live and not _is_older(fact, incident):
             changed, notices = incidents.recover(task_recovered(incident, fact), fact, now)
@@ -367,14 +367,14 @@ class IncidentEngine:
 
     def _emit_over(self, connection: Connection, fact: Fact, incident: Incident, now: float, *, resolved: bool) -> None:
         """Have the event emitted that something is right again, if it was wrong: the incident, or a part of it."""
-        if fact.event is None or fact.family in _ONCE:
+        if fact.event is None or fact.kind in _ONCE:
             return
         known = records.fact(connection, fact.key)
-        was_wrong = known is not None and known[0].sign in {"failed", "warned"}
+        was_wrong = known is not None and known[0].status in {"firing", "warned"}
         if not (was_wrong or resolved):
             return
         if known is not None:
-            records.remember_fact(connection, replace(known[0], sign="recovered"), known[1])
+            records.remember_fact(connection, replace(known[0], status="resolved"), known[1])
         since = known[0].time if known is not None else incident.first_seen
         event = fact.event
         if hasattr(event, "duration_ns"):
@@ -394,9 +394,9 @@ class IncidentEngine:
             return  # it went on past a failure; that repairs nothing
         success, why = RunMark.of(fact, fact.time - lasted), f"run {run_id} succeeded"
         for one in others:
-            if one.family == "overdue" and one.first_seen <= fact.time - lasted:
+            if one.kind == "overdue" and one.first_seen <= fact.time - lasted:
                 self._settle(connection, *incidents.resolve(one, now, why), now)
-            elif one.family in RUN_FAMILIES:
+            elif one.kind in RUN_KINDS:
                 left, deed = repaired(one, success, fact.time), one.runs.get(run_id, {}).get("cleared")
                 if not left.runs:
                     self._settle(connection, *incidents.resolve(left, now, f"{why} after {deed}" if deed else why), now)
@@ -405,12 +405,12 @@ class IncidentEngine:
 
     def _note(self, connection: Connection, fact: Fact, now: float) -> None:
         dag_id, run_id = str(fact.dag_id or ""), str(fact.run_id or "")
-        if fact.family == "run":
+        if fact.kind == "run":
             self._begin(connection, fact)
-            overdue = records.latest_incident(connection, incidents.key_of(replace(fact, family="overdue")))
+            overdue = records.latest_incident(connection, incidents.key_of(replace(fact, kind="overdue")))
             if overdue is not None and overdue.live:
                 self._settle(connection, *incidents.resolve(overdue, now), now)
-        elif fact.family == "task":
+        elif fact.kind == "task":
             self._begun[fact.key] = fact.about
             if len(self._begun) > _BEGUN_MOST:
                 self._begun.popitem(last=False)
@@ -419,15 +419,15 @@ class IncidentEngine:
             if not self._is_timed(fact):
                 return
             records.record(connection, "task_started", dag_id, str(fact.task_id), _attempt(fact), fact.time, fact.time)
-        elif fact.family == "asset":
-            records.record(connection, "asset", "", fact.name, f"{run_id}:{fact.time}", fact.time, fact.time)
+        elif fact.kind == "asset":
+            records.record(connection, "asset", "", fact.subject, f"{run_id}:{fact.time}", fact.time, fact.time)
             if (key := fact.evidence.get("airflow.partition_key")) is not None:
-                part, when = f"{fact.name}\x1f{key}", f"{run_id}:{fact.time}"
+                part, when = f"{fact.subject}\x1f{key}", f"{run_id}:{fact.time}"
                 records.record(connection, "asset_partition", "", part, when, fact.time, fact.time)
-            records.record(connection, "asset_of", dag_id, fact.name, fact.name, fact.time, fact.time)
-        elif fact.family == "rows":
+            records.record(connection, "asset_of", dag_id, fact.subject, fact.subject, fact.time, fact.time)
+        elif fact.kind == "rows":
             rows = float(fact.evidence.get("etl.rows_out") or 0)
-            subject = f"{fact.task_id}:{fact.name}"
+            subject = f"{fact.task_id}:{fact.subject}"
             part = ":".join(_attempt(fact).split("\x1f"))
             records.record(connection, "rows", dag_id, subject, part, fact.time, rows)
 
@@ -438,9 +438,9 @@ class IncidentEngine:
             kind = {"opened": IncidentOpened, "escalated": IncidentEscalated}.get(notice.kind)
             if kind is not None:
                 self._emit(connection, _event(kind, changed, now), now)
-        if changed.live and changed.told == "opened" and str(changed.dag_id) in self._told:
+        if changed.live and changed.notified == "opened" and str(changed.dag_id) in self._told:
             self._told[str(changed.dag_id)][error_of(changed)] = changed.id
-        if changed.state == "resolved" and changed.told == "opened":
+        if changed.state == "resolved" and changed.notified == "opened":
             event = _event(IncidentResolved, changed, now)  # it may be reopened and end again
             self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
 
@@ -450,9 +450,11 @@ class IncidentEngine:
             return None
         if silence := self._silence(connection, incident, now):
             return silence
-        if not incident.told and now < (until := incident.first_seen + route_wait(self.notifier.rules, incident, now)):
+        if not incident.notified and now < (
+            until := incident.first_seen + route_wait(self.notifier.rules, incident, now)
+        ):
             return until, "its route waits whether it ends by itself"
-        if (root := self._root(connection, incident, now)) is not None and incident.told != "opened":
+        if (root := self._root(connection, incident, now)) is not None and incident.notified != "opened":
             return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
         return None
 
@@ -472,20 +474,20 @@ class IncidentEngine:
 
     def _root(self, connection: Connection, incident: Incident, now: float) -> Incident | None:
         """The incident that explains this one: a live one, or the silence of a scheduler that has just come back."""
-        if incident.family == "overdue":  # only the scheduler begins runs; if it is back and the run is not, it is told
-            silent = records.live_incidents(connection, family="component")
+        if incident.kind == "overdue":  # only the scheduler begins runs; if it is back and the run is not, it is told
+            silent = records.live_incidents(connection, kind="component")
             last = records.latest_incident(connection, "component:scheduler")
             just_over = last is not None and last.resolved_at is not None and now - last.resolved_at < _BACK_S
-            return next((one for one in silent if one.name == "scheduler"), last if just_over else None)
-        if incident.family == "stuck":
-            told = [one for one in records.live_incidents(connection, family=incident.family) if one.told]
-            silent = records.live_incidents(connection, family="component")
+            return next((one for one in silent if one.subject == "scheduler"), last if just_over else None)
+        if incident.kind == "stuck":
+            told = [one for one in records.live_incidents(connection, kind=incident.kind) if one.notified]
+            silent = records.live_incidents(connection, kind="component")
             return silent[0] if silent and len(told) >= _NAMED_MOST else None
-        if incident.family == "dag":
-            broken = records.live_incidents(connection, family="import")
+        if incident.kind == "dag":
+            broken = records.live_incidents(connection, kind="import")
             file = f"/{incident.evidence.get('file')}"
-            return next((one for one in broken if f"/{one.name}".endswith(file)), None)
-        if incident.family == "deadline":
+            return next((one for one in broken if f"/{one.subject}".endswith(file)), None)
+        if incident.kind == "deadline":
             failure = self._failure_before(connection, incident)
             return None if failure is not None and self._is_for_others(incident, failure, now) else failure
         return None
@@ -508,9 +510,11 @@ class IncidentEngine:
         else:
             found = [one for one in records.live_incidents(connection) if one.dag_id in _behind(connection, late, one)]
         if not late.run_id:  # what begins nothing explains every run that has not begun
-            found += [one for one in records.live_incidents(connection, family="component") if one.name in _BEGINS_RUNS]
-        families = {*RUN_FAMILIES, "overdue", "import", "dag", "paused", "component"}
-        return next((one for one in found if one and one.live and one.told and one.family in families), None)
+            found += [
+                one for one in records.live_incidents(connection, kind="component") if one.subject in _BEGINS_RUNS
+            ]
+        kinds = {*RUN_KINDS, "overdue", "import", "dag", "paused", "component"}
+        return next((one for one in found if one and one.live and one.notified and one.kind in kinds), None)
 
 
 def _behind(connection: Connection, late: Incident, one: Incident) -> set[str | None]:
@@ -525,9 +529,9 @@ def _last_about(connection: Connection, fact: Fact) -> Incident | None:
     """The live incident about the fact, else the last; a run that joined another's incident is followed to that."""
     last = records.latest_incident(connection, incidents.key_of(fact))
     whole = records.whole_incident(connection, last)
-    if whole is None or whole is last or not whole.live or fact.family != "task":
+    if whole is None or whole is last or not whole.live or fact.kind != "task":
         return whole
-    known = {member.partition("[")[0] for member in whole.members}
+    known = {member.partition("[")[0] for member in whole.failed_tasks}
     return whole if fact.task_id in known else last  # another task than the ones that people know of
 
 
@@ -540,8 +544,8 @@ def _marked(connection: Connection, incident: Incident, fact: Fact) -> Incident:
 
 def _confirms(known: Fact, fact: Fact) -> bool:
     """A process died without a word, and Airflow says that its task failed for good: nobody else tells of that."""
-    signs, witnesses = {known.sign, fact.sign}, {known.witness, fact.witness}
-    return fact.family == "task" and signs == {"suspected", "failed"} and witnesses == {"relay", "reconciler"}
+    statuses, providers = {known.status, fact.status}, {known.provider, fact.provider}
+    return fact.kind == "task" and statuses == {"suspected", "firing"} and providers == {"relay", "reconciler"}
 
 
 def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
@@ -567,7 +571,7 @@ def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
         time=datetime.fromtimestamp(fact.time, timezone.utc),
         cause=fact.cause,
         reason=fact.reason,
-        witness="relay+reconciler" if "relay" in fact.witness else "reconciler",
+        provider="relay+reconciler" if "relay" in fact.provider else "reconciler",
         error_type=fact.evidence.get("error.type"),
         error_message=fact.evidence.get("error.message"),
         stack_trace=fact.evidence.get("error.stack_trace"),
@@ -588,23 +592,25 @@ def _is_older(fact: Fact, incident: Incident) -> bool:
 
 def _folds(last: Incident, fact: Fact) -> bool:
     """A run's failure says nothing new while its incident is live, or when that was resolved after it."""
-    if last.live and last.family == "stuck":
+    if last.live and last.kind == "stuck":
         return False  # that it waited is another thing than that it failed
     return last.live or (last.resolved_at is not None and last.resolved_at >= fact.time)
 
 
 def _canonical(connection: Connection, fact: Fact) -> Fact:
     """A broken file by one name: the listener knows its full path, the API the path within its bundle."""
-    if fact.family != "import":
+    if fact.kind != "import":
         return fact
     if fact.dag_id is None:
         dags = (read_cursor(connection, "reconcile") or {}).get("dags", {})
-        mine = [(dag_id, about) for dag_id, about in dags.items() if f"/{fact.name}".endswith(f"/{about.get('file')}")]
+        mine = [
+            (dag_id, about) for dag_id, about in dags.items() if f"/{fact.subject}".endswith(f"/{about.get('file')}")
+        ]
         about = {name: mine[0][1][name] for name in ("owner", "tags") if mine[0][1].get(name)} if mine else {}
         fact = replace(fact, dag_id=mine[0][0] if mine else None, about={**about, **fact.about})
-    for one in records.live_incidents(connection, family="import"):
-        if one.name.endswith(f"/{fact.name}") or fact.name.endswith(f"/{one.name}"):
-            return replace(fact, name=one.name)
+    for one in records.live_incidents(connection, kind="import"):
+        if one.subject.endswith(f"/{fact.subject}") or fact.subject.endswith(f"/{one.subject}"):
+            return replace(fact, subject=one.subject)
     return fact
 
 
@@ -635,6 +641,6 @@ def _event(kind: Any, one: Incident, now: float) -> Event:
         age_ns=int((now - one.first_seen) * 1e9),
         fingerprint=one.evidence.get("error.fingerprint"),
         asset=late_assets(one.evidence) or None,
-        runbook=one.evidence.get("incident.runbook") or runbook_page(one.family, one.cause),
+        runbook=one.evidence.get("incident.runbook") or runbook_page(one.kind, one.cause),
     )
     return made

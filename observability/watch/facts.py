@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from observability import catalog
-from observability.events import Identity, task_name
+from observability.events import Identity, provider_of, task_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CERTAIN",
     "GUESSED",
-    "OWN_WITNESSES",
+    "OWN_PROVIDERS",
     "SEEN",
     "Fact",
-    "Sign",
+    "Status",
     "from_document",
     "is_of_a_watcher",
     "late_assets",
@@ -35,42 +35,39 @@ __all__ = [
     "seconds",
 ]
 
-Sign: TypeAlias = Literal[
-    "failed", "suspected", "attempt", "dismissed", "withdrawn", "cleared", "recovered", "warned", "noted"
+Status: TypeAlias = Literal[
+    "firing", "suspected", "attempt", "dismissed", "withdrawn", "cleared", "resolved", "warned", "noted"
 ]
-"""``failed``: final. ``suspected``: to be confirmed by Airflow. ``attempt``: will be tried again.
+"""``firing``: final. ``suspected``: to be confirmed by Airflow. ``attempt``: will be tried again.
 ``dismissed``: a suspicion that proved wrong. ``withdrawn``: a person set it to another state, or deleted it.
-``cleared``: a person had it run again. ``recovered``: what was wrong is right. ``warned``: not yet
+``cleared``: a person had it run again. ``resolved``: what was wrong is right. ``warned``: not yet
 wrong. ``noted``: nothing wrong, but worth remembering (rows, assets, runs that began)."""
 
-_SIGNS: dict[str, Sign] = {"firing": "failed", "resolved": "recovered"}
-"""Statuses of the catalogue that have another name here."""
-
-OWN_WITNESSES = frozenset({"reconciler", "deadline", "outbox", "watcher", "kibana"})
-"""Values of ``airflow.witness`` by which the watcher knows its own findings again: it does not take them twice."""
+OWN_PROVIDERS = frozenset({"reconciler", "deadline", "outbox", "watcher", "kibana"})
+"""Values of ``event.provider`` by which the watcher knows its own findings again: it does not take them twice."""
 
 GUESSED, SEEN, CERTAIN = 0, 2, 3
-"""The witness's certainty of the cause: a bare state, somebody's last words, the exception itself."""
+"""A source's certainty of the cause: a bare state, somebody's last words, the exception itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """Something that happened to a task attempt, a run, a DAG, a file, a component or a channel.
 
-    ``family`` says which; ``name`` names what has no dag_id (a file, a component, a deadline). ``time`` is
+    ``kind`` says which; ``subject`` names what has no dag_id (a file, a component, a deadline). ``time`` is
     in seconds since 1970. ``evidence`` holds ECS fields of the document, ``about`` what routes match on.
     ``event_id`` is the ``event.id`` of the document that says so, "" where there is none.
     ``event`` is what the watcher emits when the fact is new; None for what another process has emitted already.
     """
 
-    family: str
-    sign: Sign
+    kind: str
+    status: Status
     time: float
     cause: str = "platform"
     reason: str = ""
     severity: catalog.Severity = "error"
     certainty: int = GUESSED
-    witness: str = "reconciler"
+    provider: str = "reconciler"
     dag_id: str | None = None
     run_id: str | None = None
     task_id: str | None = None
@@ -80,7 +77,7 @@ class Fact:
     loop_id: str | None = None
     region_id: str | None = None
     ti_id: str | None = None
-    name: str = ""
+    subject: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     event_id: str = ""
@@ -88,14 +85,14 @@ class Fact:
 
     @property
     def key(self) -> str:
-        """32 hex digits: equal for one fact seen by several witnesses."""
+        """32 hex digits: equal for one fact seen by several sources."""
         place: tuple[Any, ...] = (self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number)
         if (loop := self.loop_key) is not None:
             place = (*place, loop)
-        if self.family == "deadline" and (key := self.evidence.get("airflow.partition_key")) is not None:
+        if self.kind == "deadline" and (key := self.evidence.get("airflow.partition_key")) is not None:
             place = (*place, key)
-        kind = catalog.INCIDENT_KINDS.get(self.family)
-        parts = (self.family, *(() if kind is not None and kind.by_subject else place), self.name)
+        kind = catalog.INCIDENT_KINDS.get(self.kind)
+        parts = (self.kind, *(() if kind is not None and kind.by_subject else place), self.subject)
         text = "\x1f".join("" if part is None else str(part) for part in parts)
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -127,13 +124,13 @@ def late_assets(evidence: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def merged(known: Fact, new: Fact) -> Fact:
-    """One fact from two witnesses' words: the surer cause, all evidence, the earlier time."""
+    """One fact from the words of two sources: the surer cause, all evidence, the earlier time."""
     surer, other = (new, known) if new.certainty > known.certainty else (known, new)
     evidence = {**other.evidence, **surer.evidence}
     about = {**other.about, **surer.about}
-    stands = known.sign if known.sign == "failed" else new.sign
-    witness = known.witness if new.witness in known.witness.split("+") else f"{known.witness}+{new.witness}"
-    values = surer.as_json() | {"sign": stands, "evidence": evidence, "about": about, "witness": witness}
+    stands = known.status if known.status == "firing" else new.status
+    provider = known.provider if new.provider in known.provider.split("+") else f"{known.provider}+{new.provider}"
+    values = surer.as_json() | {"status": stands, "evidence": evidence, "about": about, "provider": provider}
     return Fact(**(values | {"time": min(known.time, new.time)}), event=new.event)
 
 
@@ -209,19 +206,19 @@ def observed(
 
 def _fact(document: Document, spec: catalog.EventSpec, use: catalog.IncidentUse) -> Fact:
     action = document["event.action"]
-    sign: Sign = _SIGNS.get(use.status, use.status)  # type: ignore[arg-type] # the others have one name
+    status: Status = use.status
     cause = str(document.get("airflow.cause") or "platform")
-    if action == "task.failed" and cause == "lost_heartbeat" and document.get("airflow.witness") not in OWN_WITNESSES:
-        sign = "suspected"  # Airflow asks for this callback also while retries remain
+    if action == "task.failed" and cause == "lost_heartbeat" and provider_of(document) not in OWN_PROVIDERS:
+        status = "suspected"  # Airflow asks for this callback also while retries remain
     return Fact(
-        family=use.kind,
-        sign=sign,
+        kind=use.kind,
+        status=status,
         time=seconds(document["@timestamp"]),
         cause=cause if cause in catalog.CAUSES else "platform",
         reason=str(document.get("event.reason") or document.get("message") or ""),
         severity=_severity(document.get("incident.severity")) or spec.alert or "info",
         certainty=_certainty(use.kind, document),
-        witness=str(document.get("airflow.witness") or "journal"),
+        provider=provider_of(document) or "journal",
         dag_id=document.get("airflow.dag_id"),
         run_id=document.get("airflow.run_id"),
         task_id=document.get("airflow.task_id"),
@@ -231,14 +228,14 @@ def _fact(document: Document, spec: catalog.EventSpec, use: catalog.IncidentUse)
         loop_id=document.get("airflow.loop_id"),
         region_id=document.get("airflow.region_id"),
         ti_id=document.get("airflow.ti_id"),
-        name=_name(document, catalog.INCIDENT_KINDS[use.kind]),
+        subject=_subject(document, catalog.INCIDENT_KINDS[use.kind]),
         evidence={name: document[name] for name in _EVIDENCE if name in document},
         about={word: _plain(document[name]) for word, name in _ABOUT.items() if name in document},
         event_id=str(document.get("event.id") or ""),
     )
 
 
-def _name(document: Document, kind: catalog.IncidentKind) -> str:
+def _subject(document: Document, kind: catalog.IncidentKind) -> str:
     """The subject of a document; with its place, where there is one in each place."""
     name = str(document.get(kind.subject, "")) if kind.subject else ""
     return f"{name} of {document[kind.place]}" if kind.place in document else name
@@ -246,8 +243,8 @@ def _name(document: Document, kind: catalog.IncidentKind) -> str:
 
 def is_of_a_watcher(document: Document) -> bool:
     """True where a watcher itself found or decided what the document says: its ledger knows it already."""
-    witnesses = str(document.get("airflow.witness")).split("+")
-    return str(document.get("event.action", "")).startswith(_OWN) or not OWN_WITNESSES.isdisjoint(witnesses)
+    providers = provider_of(document).split("+")
+    return str(document.get("event.action", "")).startswith(_OWN) or not OWN_PROVIDERS.isdisjoint(providers)
 
 
 def _severity(value: Any) -> catalog.Severity | None:
@@ -258,10 +255,10 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _certainty(family: str, document: Document) -> int:
+def _certainty(kind: str, document: Document) -> int:
     if "error.type" in document:
         return CERTAIN
-    return SEEN if family != "run" and "airflow.cause" in document else GUESSED
+    return SEEN if kind != "run" and "airflow.cause" in document else GUESSED
 
 
 def seconds(timestamp: str) -> float:

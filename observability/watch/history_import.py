@@ -239,7 +239,7 @@ def _run(row: dict[str, Any]) -> RunTimes | None:
     begun = seconds(row["start_date"])
     evidence = {f"airflow.{name}": row.get(name) for name in ("logical_date", "run_after", "partition_key")}
     fact = Fact(
-        family="run", sign="noted", time=begun, dag_id=row["dag_id"], run_id=row["dag_run_id"],
+        kind="run", status="noted", time=begun, dag_id=row["dag_id"], run_id=row["dag_run_id"],
         evidence=evidence, about={"run_type": row.get("run_type")},
     )  # fmt: skip
     return RunTimes(

@@ -69,13 +69,13 @@ class Incident:
 
     ``runs`` has a mark for each run that is still broken (:mod:`observability.watch.alike`), ``run_count`` counts all
     that failed so, ``last_run`` is the last of them, and ``merged_into`` the incident that it became a part of.
-    ``said_members`` is how many failed tasks people were told of, ``settles_at`` when more of them are counted.
+    ``notified_tasks`` is how many failed tasks people were told of, ``settles_at`` when more of them are counted.
     """
 
     id: str
     key: str
     state: State
-    family: str
+    kind: str
     severity: str
     cause: str
     reason: str
@@ -84,8 +84,8 @@ class Incident:
     last_seen: float
     count: int = 0
     notify_at: float | None = None
-    told: str = ""
-    told_at: float | None = None
+    notified: str = ""
+    notified_at: float | None = None
     remind_at: float | None = None
     level: int = 0
     acknowledged_at: float | None = None
@@ -98,18 +98,18 @@ class Incident:
     try_number: int | None = None
     iteration: str | None = None
     region_id: str | None = None
-    name: str = ""
+    subject: str = ""
     early: bool = False
-    held_by: str = ""
-    suspects: tuple[str, ...] = ()
-    members: tuple[str, ...] = ()
+    inhibited_by: str = ""
+    unconfirmed: tuple[str, ...] = ()
+    failed_tasks: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     runs: Mapping[str, Any] = field(default_factory=dict)
     run_count: int = 0
     last_run: str | None = None
     merged_into: str = ""
-    said_members: int = 0
+    notified_tasks: int = 0
     settles_at: float | None = None
 
     @property
@@ -131,7 +131,9 @@ class Incident:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Incident:
         """The incident that :meth:`as_json` made the values from."""
-        return cls(**{**values, "suspects": tuple(values["suspects"]), "members": tuple(values["members"])})
+        return cls(
+            **{**values, "unconfirmed": tuple(values["unconfirmed"]), "failed_tasks": tuple(values["failed_tasks"])}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +151,13 @@ class Notice:
 
 def key_of(fact: Fact) -> str:
     """The key of a fact: facts with equal keys belong to one incident."""
-    if fact.family in {"task", "run", "stuck"}:
+    if fact.kind in {"task", "run", "stuck"}:
         return f"run:{fact.dag_id}:{fact.run_id}"
-    if fact.family == "deadline":
+    if fact.kind == "deadline":
         partition = fact.evidence.get("airflow.partition_key")
-        key = f"deadline:{fact.name}:{fact.dag_id or ''}:{fact.run_id or ''}"
+        key = f"deadline:{fact.subject}:{fact.dag_id or ''}:{fact.run_id or ''}"
         return key if partition is None or fact.run_id else f"{key}:{partition}"
-    about = (fact.family, None if fact.family in {"component", "import"} else fact.dag_id, fact.name)
+    about = (fact.kind, None if fact.kind in {"component", "import"} else fact.dag_id, fact.subject)
     return ":".join(part for part in about if part)
 
 
@@ -166,30 +168,30 @@ def observe(incident: Incident | None, fact: Fact, now: float, policy: Policy) -
     again = _tried_again(incident, fact)
     changed = replace(
         incident,
-        count=incident.count + ((fact.family == "run") == (incident.family == "run")),  # a run and its task are one
+        count=incident.count + ((fact.kind == "run") == (incident.kind == "run")),  # a run and its task are one
         last_seen=max(incident.last_seen, fact.time),
         severity=max(incident.severity, fact.severity, key=_RANK.index),
-        members=_with_member(incident.members, fact),
+        failed_tasks=_with_member(incident.failed_tasks, fact),
     )
-    if incident.told == "opened" and len(changed.members) > len(incident.members):
+    if incident.notified == "opened" and len(changed.failed_tasks) > len(incident.failed_tasks):
         changed = replace(changed, settles_at=now + policy.settle_s)
-    if fact.sign == "suspected":
-        return replace(changed, suspects=(*changed.suspects, fact.key)), []
+    if fact.status == "suspected":
+        return replace(changed, unconfirmed=(*changed.unconfirmed, fact.key)), []
     changed = _confirmed(changed, fact, now, policy)
     worse = incident.state == "acknowledged" and changed.severity != incident.severity
-    if again or worse or (incident.early and not changed.early and incident.told):
+    if again or worse or (incident.early and not changed.early and incident.notified):
         return replace(_rooted(changed, fact), notify_at=now + policy.group_wait_s), []
     return changed, []
 
 
 def _opened(last: Incident | None, fact: Fact, now: float, policy: Policy) -> Incident:
     key = key_of(fact)
-    suspected = fact.sign == "suspected"
+    suspected = fact.status == "suspected"
     fresh = Incident(
         id=_incident_id(key, fact.time, last),
         key=key,
         state="suspected" if suspected else "open",
-        family=fact.family,
+        kind=fact.kind,
         severity=fact.severity,
         cause=fact.cause,
         reason=fact.reason,
@@ -198,25 +200,25 @@ def _opened(last: Incident | None, fact: Fact, now: float, policy: Policy) -> In
         last_seen=fact.time,
         count=1,
         notify_at=now + _wait(fact, policy),
-        early=fact.sign == "warned",
-        suspects=(fact.key,) if suspected else (),
+        early=fact.status == "warned",
+        unconfirmed=(fact.key,) if suspected else (),
     )
-    return replace(_rooted(fresh, fact), members=_with_member((), fact))
+    return replace(_rooted(fresh, fact), failed_tasks=_with_member((), fact))
 
 
 def _wait(fact: Fact, policy: Policy) -> float:
-    if fact.sign == "suspected":
+    if fact.status == "suspected":
         return policy.suspect_wait_s
-    if fact.family == "run":
+    if fact.kind == "run":
         return policy.suspect_wait_s if fact.cause == "upstream" else policy.fold_wait_s
-    return policy.group_wait_s if fact.certainty or fact.family != "task" else policy.evidence_wait_s
+    return policy.group_wait_s if fact.certainty or fact.kind != "task" else policy.evidence_wait_s
 
 
 def _rooted(incident: Incident, fact: Fact) -> Incident:
     """The incident with ``fact`` as what it is about."""
     return replace(
         incident,
-        family=fact.family,
+        kind=fact.kind,
         cause=fact.cause,
         reason=fact.reason,
         certainty=fact.certainty,
@@ -227,7 +229,7 @@ def _rooted(incident: Incident, fact: Fact) -> Incident:
         try_number=fact.try_number,
         iteration=fact.iteration,
         region_id=fact.region_id,
-        name=fact.name,
+        subject=fact.subject,
         evidence=dict(fact.evidence),
         about={**incident.about, **fact.about},
     )
@@ -235,21 +237,23 @@ def _rooted(incident: Incident, fact: Fact) -> Incident:
 
 def _confirmed(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incident:
     """The incident after a final fact: no longer a suspicion, and a task is a better root than its run."""
-    changed = replace(incident, suspects=tuple(key for key in incident.suspects if key != fact.key))
+    changed = replace(incident, unconfirmed=tuple(key for key in incident.unconfirmed if key != fact.key))
     soon = now + _wait(fact, policy)
     if incident.state == "suspected":
         changed = replace(_rooted(changed, fact), state="open", notify_at=min(soon, incident.notify_at or soon))
-    elif incident.family == "stuck" and fact.family in {"task", "run"}:
+    elif incident.kind == "stuck" and fact.kind in {"task", "run"}:
         changed = _rooted(changed, fact)
-        if not (incident.told and fact.cause == "stuck_queued"):  # that it failed for waiting has been told
-            changed = replace(changed, state="open", told="", notify_at=soon, held_by="", remind_at=None, level=0)
-    elif incident.family == "run" and fact.family == "task":
+        if not (incident.notified and fact.cause == "stuck_queued"):  # that it failed for waiting has been told
+            changed = replace(
+                changed, state="open", notified="", notify_at=soon, inhibited_by="", remind_at=None, level=0
+            )
+    elif incident.kind == "run" and fact.kind == "task":
         changed = _rooted(changed, fact)
         if incident.notify_at is not None:
             changed = replace(changed, notify_at=min(soon, incident.notify_at))
-    elif fact.key in incident.suspects and incident.notify_at is not None:
+    elif fact.key in incident.unconfirmed and incident.notify_at is not None:
         changed = replace(changed, notify_at=min(soon, incident.notify_at))
-    if incident.early and fact.sign == "failed":
+    if incident.early and fact.status == "firing":
         changed = replace(_rooted(changed, fact), early=False)
     return changed
 
@@ -261,16 +265,16 @@ def _tried_again(incident: Incident, fact: Fact) -> bool:
     if fact.run_id != incident.run_id:
         before = incident.runs.get(str(fact.run_id), {}).get("try") or fact.try_number
     higher = (fact.try_number or 0) > (before or 0)
-    return fact.family == "task" and fact.sign == "failed" and same and higher and incident.told == "opened"
+    return fact.kind == "task" and fact.status == "firing" and same and higher and incident.notified == "opened"
 
 
 def refine(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incident:
-    """The incident after another witness's word on a fact that it knows: a surer cause, more evidence."""
+    """The incident after another source's word on a fact that it knows: a surer cause, more evidence."""
     changed = incident
-    if fact.sign == "failed" and (incident.state == "suspected" or fact.key in incident.suspects):
+    if fact.status == "firing" and (incident.state == "suspected" or fact.key in incident.unconfirmed):
         changed = _confirmed(incident, fact, now, policy)
-    mine = (changed.task_id, changed.map_index, changed.family, changed.run_id)
-    if (fact.task_id, fact.map_index, fact.family, fact.run_id) != mine:
+    mine = (changed.task_id, changed.map_index, changed.kind, changed.run_id)
+    if (fact.task_id, fact.map_index, fact.kind, fact.run_id) != mine:
         return changed
     evidence = (
         {**fact.evidence, **changed.evidence}
@@ -288,7 +292,7 @@ def refine(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incide
 def ended(incident: Incident, run: Fact, now: float, policy: Policy) -> Incident:
     """The incident after its run has failed: what was suspected of it until then must have been final.
 
-    It stays among the suspects: Airflow's own word, which is asked for, need not be waited for, but ends the wait.
+    It stays among the unconfirmed: Airflow's own word, which is asked for, need not be waited for, but ends the wait.
     """
     if incident.state != "suspected":  # nothing more can fail in it, so that the count is known
         return incident if incident.settles_at is None else replace(incident, settles_at=now + policy.evidence_wait_s)
@@ -298,20 +302,20 @@ def ended(incident: Incident, run: Fact, now: float, policy: Policy) -> Incident
 
 def dismiss(incident: Incident, fact: Fact) -> Incident:
     """The incident after a suspicion proved wrong; without another it is dismissed, and nobody was told."""
-    left = tuple(key for key in incident.suspects if key != fact.key)
+    left = tuple(key for key in incident.unconfirmed if key != fact.key)
     if incident.state == "suspected" and not left:
-        return replace(incident, state="dismissed", suspects=(), notify_at=None, remind_at=None)
-    return replace(incident, suspects=left)
+        return replace(incident, state="dismissed", unconfirmed=(), notify_at=None, remind_at=None)
+    return replace(incident, unconfirmed=left)
 
 
 def recover(incident: Incident, fact: Fact, now: float) -> tuple[Incident, list[Notice]]:
     """Apply a success to a live incident that it is about."""
-    if fact.family == "task":
-        left = tuple(member for member in incident.members if member != fact.member)
-        return replace(incident, members=left), []
-    if fact.family == "stuck" and incident.family != "stuck":
+    if fact.kind == "task":
+        left = tuple(member for member in incident.failed_tasks if member != fact.member)
+        return replace(incident, failed_tasks=left), []
+    if fact.kind == "stuck" and incident.kind != "stuck":
         return incident, []
-    if fact.family == "run" and fact.run_id == incident.run_id and incident.members:
+    if fact.kind == "run" and fact.run_id == incident.run_id and incident.failed_tasks:
         return incident, []  # the run went on past the failure; that is no repair
     return resolve(incident, now, fact.reason)
 
@@ -322,14 +326,14 @@ def resolve(incident: Incident, now: float, why: str = "") -> tuple[Incident, li
         return incident, []
     over = replace(incident, state="resolved", resolved_at=now, notify_at=None, remind_at=None, settles_at=None)
     over = replace(over, evidence={**over.evidence, "resolved_by": why}) if why else over
-    return over, [Notice("resolved", over)] if incident.told else []
+    return over, [Notice("resolved", over)] if incident.notified else []
 
 
 def acknowledge(incident: Incident, who: str, now: float, policy: Policy) -> Incident:
     """Somebody has taken it: no escalation from here, and reminders only now and then, so that it is not forgotten."""
     if incident.state != "open":
         return incident
-    again = None if incident.family in _NOT_REMINDED else now + policy.remind_acknowledged_s
+    again = None if incident.kind in _NOT_REMINDED else now + policy.remind_acknowledged_s
     return replace(incident, state="acknowledged", acknowledged_at=now, acknowledged_by=who, remind_at=again)
 
 
@@ -345,7 +349,7 @@ def reopen(incident: Incident, now: float, policy: Policy) -> Incident:
     live = replace(
         incident, state="open", resolved_at=None, evidence=evidence, acknowledged_at=None, acknowledged_by=None
     )
-    if not live.told:  # nobody has heard of it yet
+    if not live.notified:  # nobody has heard of it yet
         return replace(live, notify_at=now + policy.group_wait_s)
     return replace(live, remind_at=_next_reminder(live, now, policy))
 
@@ -358,7 +362,7 @@ def noted(incident: Incident, **about: str) -> Incident:
 
 def postpone(incident: Incident, until: float, why: str) -> Incident:
     """Nothing is told before ``until``: a silence, or a root that explains it."""
-    return replace(incident, notify_at=until, held_by=why)
+    return replace(incident, notify_at=until, inhibited_by=why)
 
 
 def elapse(
@@ -385,10 +389,10 @@ def escalates(incident: Incident, policy: Policy) -> bool:
 
 def _grown(incident: Incident) -> tuple[Incident, list[Notice]]:
     """Say how many tasks failed, once that is known and many more than was said."""
-    number, said = len(incident.members), incident.said_members
+    number, said = len(incident.failed_tasks), incident.notified_tasks
     if number < max(_GROWN_LEAST, _GROWN_TIMES * said):
         return replace(incident, settles_at=None), []
-    grown = replace(incident, settles_at=None, said_members=number)
+    grown = replace(incident, settles_at=None, notified_tasks=number)
     return grown, [Notice("update", grown)]
 
 
@@ -397,14 +401,15 @@ def _suspicion(incident: Incident, now: float, policy: Policy, silent_s: float) 
         return incident, []
     if silent_s < policy.suspect_wait_s:
         return replace(incident, notify_at=now + policy.suspect_wait_s / 4), []  # Airflow answers: it has the word
-    return _told(replace(incident, state="open", suspects=()), now, policy)
+    return _told(replace(incident, state="open", unconfirmed=()), now, policy)
 
 
 def _told(incident: Incident, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
-    kind: Kind = "early_warning" if incident.early else "reminder" if incident.told == "opened" else "opened"
+    kind: Kind = "early_warning" if incident.early else "reminder" if incident.notified == "opened" else "opened"
     told = replace(
-        incident, notify_at=None, told_at=now, held_by="", told="early_warning" if incident.early else "opened",
-        said_members=len(incident.members),
+        incident, notify_at=None, notified_at=now, inhibited_by="",
+        notified="early_warning" if incident.early else "opened",
+        notified_tasks=len(incident.failed_tasks),
     )  # fmt: skip
     return replace(told, remind_at=_next_reminder(told, now, policy)), [Notice(kind, told)]
 
@@ -414,21 +419,21 @@ def _reminded(incident: Incident, now: float, policy: Policy) -> tuple[Incident,
         raised = replace(incident, level=incident.level + 1)
         raised = replace(raised, remind_at=_next_reminder(raised, now, policy))
         return raised, [Notice("escalated", raised, raised.level)]
-    again = replace(incident, remind_at=_next_reminder(incident, now, policy), held_by="")
+    again = replace(incident, remind_at=_next_reminder(incident, now, policy), inhibited_by="")
     return again, [Notice("reminder", again)]
 
 
 def _next_reminder(incident: Incident, now: float, policy: Policy) -> float | None:
     if escalates(incident, policy):
-        return (incident.told_at or now) + policy.escalate_after[incident.level]
-    if incident.family in _NOT_REMINDED:
+        return (incident.notified_at or now) + policy.escalate_after[incident.level]
+    if incident.kind in _NOT_REMINDED:
         return None
     return now + (policy.remind_every_s if incident.state == "open" else policy.remind_acknowledged_s)
 
 
 def _with_member(members: tuple[str, ...], fact: Fact) -> tuple[str, ...]:
     member = fact.member
-    if fact.family != "task" or fact.sign != "failed" or member in members or len(members) >= _MOST_MEMBERS:
+    if fact.kind != "task" or fact.status != "firing" or member in members or len(members) >= _MOST_MEMBERS:
         return members
     return (*members, member)
 

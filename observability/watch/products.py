@@ -134,7 +134,7 @@ def _waits(look: Look, deadline: Deadline, dag_id: str, wanted: Wanted | None) -
 
 def failure_of(live: list[Incident]) -> Incident | None:
     """The open failure of a DAG, if there is one."""
-    return next((one for one in live if one.live and one.family in {"task", "run", "stuck", "import", "dag"}), None)
+    return next((one for one in live if one.live and one.kind in {"task", "run", "stuck", "import", "dag"}), None)
 
 
 def _foreseen(look: Look, deadline: Deadline, one: Standing, late: dict[object, list[Part]]) -> Standing:

@@ -110,9 +110,9 @@ def quality(connection: Connection, since: float) -> list[Quality]:
 
 def rule_of(one: Incident) -> str:
     """The rule by which an incident was opened: a deadline by its name, a failure by its cause."""
-    if one.family == "deadline":
-        return f"deadline {one.name}"
-    return CAUSE_LABELS.get(one.cause, one.cause) if one.family in {"task", "run"} else one.family
+    if one.kind == "deadline":
+        return f"deadline {one.subject}"
+    return CAUSE_LABELS.get(one.cause, one.cause) if one.kind in {"task", "run"} else one.kind
 
 
 def replay_wait(cases: list[Case], wait_s: float) -> tuple[int, int]:
@@ -151,7 +151,7 @@ def _case(one: Incident, messages: int, *, by_hand: bool) -> Case:
 
 def _match_of(one: Incident, owner: str) -> str:
     parts = [f'owner: "{owner}"'] if owner != "nobody" else []
-    parts += [f"family: {one.family}"] if one.family not in {"task", "run"} else [f"cause: {one.cause}"]
+    parts += [f"kind: {one.kind}"] if one.kind not in {"task", "run"} else [f"cause: {one.cause}"]
     return ", ".join(parts)
 
 

@@ -131,7 +131,7 @@ def note_times(connection: Connection, facts: Iterable[Fact]) -> None:
     """Write down what facts say of the begins and ends of runs and their tasks; each run is written once."""
     by_run: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
-        if fact.family in {"run", "task"} and fact.dag_id and fact.run_id and fact.sign in _TIMED:
+        if fact.kind in {"run", "task"} and fact.dag_id and fact.run_id and fact.status in _TIMED:
             by_run.setdefault((fact.dag_id, fact.run_id), []).append(fact)
     for (dag_id, run_id), found in by_run.items():
         same = (_TABLE.c.dag_id == dag_id, _TABLE.c.run_id == run_id)
@@ -150,10 +150,10 @@ def _is_late_news(run: RunTimes, fact: Fact) -> bool:
     Whatever else is heard of such a run was heard before, or is not a part of it.
     """
     known = run.tasks.get(str(fact.task_id))
-    return fact.family == "task" and fact.sign == "recovered" and (known is None or not known.is_done)
+    return fact.kind == "task" and fact.status == "resolved" and (known is None or not known.is_done)
 
 
-_TIMED = {"noted", "recovered", "failed"}
+_TIMED = {"noted", "resolved", "firing"}
 
 
 def _begin_of(facts: Sequence[Fact]) -> float:
@@ -167,15 +167,15 @@ def _lasted(fact: Fact) -> float:
 
 def _note(run: RunTimes, fact: Fact) -> None:
     """Add what one fact says. A task that is tried again goes on: its time is from its first begin to its good end."""
-    if fact.family == "run":
-        run.ordinary = run.ordinary and is_current(fact if fact.sign == "noted" else _at(fact, run.begun))
-        if fact.sign == "noted":
+    if fact.kind == "run":
+        run.ordinary = run.ordinary and is_current(fact if fact.status == "noted" else _at(fact, run.begun))
+        if fact.status == "noted":
             run.moved_to(fact.time)
         else:
-            run.ended, run.succeeded = fact.time, fact.sign == "recovered"
-    elif fact.sign == "noted" and (fact.try_number or 1) == 1:
+            run.ended, run.succeeded = fact.time, fact.status == "resolved"
+    elif fact.status == "noted" and (fact.try_number or 1) == 1:
         run.add(str(fact.task_id), fact.time, None)
-    elif fact.sign == "recovered":
+    elif fact.status == "resolved":
         known = run.tasks.get(str(fact.task_id))
         if known is None:
             run.add(str(fact.task_id), fact.time - _lasted(fact), fact.time)

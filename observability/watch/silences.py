@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from observability.watch.alike import RUN_FAMILIES, error_of
+from observability.watch.alike import RUN_KINDS, error_of
 from observability.watch.ledger import schema
 
 if TYPE_CHECKING:
@@ -77,6 +77,6 @@ def _unescaped(globs: Any) -> str:
 
 def _mark_of(incident: Incident) -> str:
     """The key of an error: the task, cause and fingerprint of a failure; of anything else what it is about."""
-    about = error_of(incident) if incident.family in RUN_FAMILIES else (incident.family, incident.name, incident.cause)
+    about = error_of(incident) if incident.kind in RUN_KINDS else (incident.kind, incident.subject, incident.cause)
     text = "\x1f".join(str(part) for part in about)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -73,5 +73,5 @@ def _run_again(fact: Fact, until: float) -> TaskRetried:
         time=datetime.fromtimestamp(until, timezone.utc),
         cause="lost_heartbeat",
         reason=_WHY,
-        witness="watcher",
+        provider="watcher",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The watcher: witnesses in, incidents in the ledger, workers out. One loop decides; nothing else writes incidents."""
+"""The watcher: sources in, incidents in the ledger, workers out. One loop decides; nothing else writes incidents."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from observability.watch.outcomes import Outcomes
 from observability.watch.rules.in_force import keep_rules
 from observability.watch.sources.audit import AuditReader
 from observability.watch.sources.executor_log import scheduler_lines
-from observability.watch.sources.journal import JournalWitness
-from observability.watch.sources.kibana import KibanaWitness
+from observability.watch.sources.journal import JournalSource
+from observability.watch.sources.kibana import KibanaSource
 from observability.watch.sources.poller import ApiPoller, KillConfirmer
 from observability.watch.sources.reconcile import Reconciler
 from observability.watch.sources.store import LATEST_S, StoreSource
@@ -75,7 +75,7 @@ _CONTEXT_S = 3.0
 
 
 class Watcher:
-    """Runs until :meth:`stop`. ``api`` None: there is no Airflow to ask, the journal is the only witness.
+    """Runs until :meth:`stop`. ``api`` None: there is no Airflow to ask, the journal is the only source.
 
     ``stands_in`` is for the one in Airflow's API server, which a `contrail watch` on the same ledger relieves.
     """
@@ -93,7 +93,7 @@ class Watcher:
         self._settings, self._ledger, self._rules, self._contacts = settings, ledger, rules, contacts
         self._api = api
         self._lease = Lease(ledger, stands_in=stands_in)
-        self._journal = JournalWitness(settings.journal_directory)
+        self._journal = JournalSource(settings.journal_directory)
         self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._looker = ApiPoller(settings, self._reconciler(api)) if api else None
         self._confirmer = KillConfirmer(self._reconciler(api), self._reports.put) if api else None
@@ -102,7 +102,7 @@ class Watcher:
         self._graphs = DagGraphs(api.another()) if api else None
         self._forecasts = Forecasts(self._graphs)
         index = settings.watch.kibana_alerts
-        self._kibana = KibanaWitness(lambda: open_cluster(settings), index) if index else None
+        self._kibana = KibanaSource(lambda: open_cluster(settings), index) if index else None
         self._store = StoreSource(lambda: open_store(settings))
         self._heard = SeenEvents()
         self._over = threading.Event()
@@ -210,9 +210,9 @@ class Watcher:
         self._active = True
         requeue(self._ledger)
         self._hire()
-        for witness in self._witnesses():
-            if not witness.is_alive():
-                witness.start()
+        for source in self._sources():
+            if not source.is_alive():
+                source.start()
         self._read_history()
         if self._graphs and not self._graphs.is_alive():
             self._graphs.start()
@@ -235,8 +235,8 @@ class Watcher:
         for reader in (self._history, self._graphs, self._audit):
             if reader:
                 reader.stop()
-        for witness in (*self._witnesses(), self._store):
-            witness.stop()
+        for source in (*self._sources(), self._store):
+            source.stop()
         self._proof.close()
         self._context.close()
         if self._active:
@@ -266,7 +266,7 @@ class Watcher:
             self._looker.prepare(connection, now)
         if self._looker and self._confirmer and (self._engine.suspicious or self._confirmer.is_asking):
             self._engine.suspicious = False
-            self._confirmer.hand(records.suspects(connection, now), self._looker.dags)
+            self._confirmer.hand(records.unconfirmed(connection, now), self._looker.dags)
         if self._kibana:
             self._kibana.exchange(connection, self._engine, now)
         return more
@@ -278,7 +278,7 @@ class Watcher:
             partial(scheduler_lines, settings),
         )  # fmt: skip
 
-    def _witnesses(self) -> list[ApiPoller | KillConfirmer | KibanaWitness]:
+    def _sources(self) -> list[ApiPoller | KillConfirmer | KibanaSource]:
         """Those that look in a thread of their own from the beginning; the store's begins with the first round."""
         return [one for one in (self._looker, self._confirmer, self._kibana) if one is not None]
 
@@ -292,7 +292,7 @@ class Watcher:
                 with connection.begin_nested():
                     self._engine.take(connection, [fact], now)
             except Exception as error:  # noqa: BLE001 - it is counted, and the others go on
-                self._log.exception("a fact was left out", family=fact.family, sign=fact.sign, dag_id=fact.dag_id)
+                self._log.exception("a fact was left out", kind=fact.kind, status=fact.status, dag_id=fact.dag_id)
                 count_loss("watch.engine", type(error).__name__)
 
     def _regular(self, connection: Connection, now: float) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from observability import catalog
-from observability.watch.alike import RUN_FAMILIES, failed_members, forgotten, task_recovered
+from observability.watch.alike import RUN_KINDS, failed_members, forgotten, task_recovered
 from observability.watch.ledger import records, schema
 from observability.watch.sources.people import OpenRun
 
@@ -35,10 +35,10 @@ def open_runs(connection: Connection, now: float) -> list[OpenRun]:
     """The runs that are broken, late or under way as far as is known, newest first, and the DAGs that are gone."""
     found: dict[tuple[str, str], OpenRun] = {}
     for one in records.live_incidents(connection):
-        if one.family == "dag":
+        if one.kind == "dag":
             found[str(one.dag_id), ""] = OpenRun(str(one.dag_id))
         for run_id in {*one.runs, *([one.run_id] if one.run_id else ())}:
-            members = failed_members(one, run_id) if one.family in RUN_FAMILIES else ()
+            members = failed_members(one, run_id) if one.kind in RUN_KINDS else ()
             known = found.get((str(one.dag_id), run_id), OpenRun(str(one.dag_id), run_id))
             tries = max(known.tries, one.runs.get(run_id, {}).get("try") or 0)
             found[known.dag_id, run_id] = replace(known, members=(*known.members, *members), tries=tries)
@@ -49,32 +49,32 @@ def open_runs(connection: Connection, now: float) -> list[OpenRun]:
 
 def withdrawn(connection: Connection, fact: Fact, now: float) -> Iterator[tuple[Incident, bool]]:
     """The incidents that ``fact`` changes, and whether each is over."""
-    if fact.family == "dag":
-        yield from ((one, True) for one in _live(connection, fact) if one.family == "dag")
+    if fact.kind == "dag":
+        yield from ((one, True) for one in _live(connection, fact) if one.kind == "dag")
         return
-    if fact.family == "run":
+    if fact.kind == "run":
         _close_spans(connection, fact, now)
     for one in _live(connection, fact):
-        if fact.family == "run" and one.run_id == fact.run_id and not _outlives_its_run(one):
+        if fact.kind == "run" and one.run_id == fact.run_id and not _outlives_its_run(one):
             yield one, True
-        elif one.family in RUN_FAMILIES and (changed := _without(one, fact)) is not None:
+        elif one.kind in RUN_KINDS and (changed := _without(one, fact)) is not None:
             yield changed, not changed.runs
 
 
 def _outlives_its_run(one: Incident) -> bool:
     """True where a run only says whom it concerns (a silent component), or other runs may be broken as well."""
-    kind = catalog.INCIDENT_KINDS.get(one.family)
-    return one.family in RUN_FAMILIES or (kind is not None and kind.by_subject)
+    kind = catalog.INCIDENT_KINDS.get(one.kind)
+    return one.kind in RUN_KINDS or (kind is not None and kind.by_subject)
 
 
 def cleared(connection: Connection, fact: Fact, now: float, policy: Policy) -> Iterator[Incident]:
     """The incidents of a failure that was cleared: whoever did so knows of it, so that they wait for the outcome."""
     for one in _live(connection, fact):
         mark = one.runs.get(str(fact.run_id))
-        if one.told and mark is not None and not mark.get("cleared") and one.run_id == fact.run_id:
+        if one.notified and mark is not None and not mark.get("cleared") and one.run_id == fact.run_id:
             runs = {**one.runs, str(fact.run_id): {**mark, "cleared": fact.reason}}
-            held_by = f"{fact.reason}, and is not done"
-            yield replace(one, runs=runs, held_by=held_by, remind_at=now + policy.remind_every_s)
+            inhibited_by = f"{fact.reason}, and is not done"
+            yield replace(one, runs=runs, inhibited_by=inhibited_by, remind_at=now + policy.remind_every_s)
 
 
 def _live(connection: Connection, fact: Fact) -> list[Incident]:
@@ -84,7 +84,7 @@ def _live(connection: Connection, fact: Fact) -> list[Incident]:
 def _without(one: Incident, fact: Fact) -> Incident | None:
     """The incident without what was withdrawn; None: it was not about that."""
     run_id = str(fact.run_id)
-    if fact.family == "run":
+    if fact.kind == "run":
         about = run_id in one.runs or one.run_id == run_id
         return forgotten(one, run_id) if about else None
     member = fact.member
@@ -92,7 +92,7 @@ def _without(one: Incident, fact: Fact) -> Incident | None:
         return None
     left = task_recovered(one, fact)
     if one.run_id == run_id:
-        left = replace(left, members=tuple(name for name in one.members if name != member))
+        left = replace(left, failed_tasks=tuple(name for name in one.failed_tasks if name != member))
     return left if failed_members(left, run_id) else forgotten(left, run_id)
 
 

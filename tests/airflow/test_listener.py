@@ -82,7 +82,7 @@ def test_a_person_who_marks_a_task_failed_is_the_cause(told):
     [document] = told()
     assert (document["event.action"], document["airflow.cause"]) == ("task.failed", "cancelled")
     assert document["airflow.component"] == "api-server"
-    assert document["airflow.witness"] == "listener"
+    assert document["event.provider"] == "listener"
     assert document["event.duration"] == 5_000_000_000
 
 

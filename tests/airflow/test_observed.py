@@ -51,7 +51,7 @@ def test_every_event_of_an_attempt_says_who_it_is(observed):
     events = [event for event in observed.events() if event["event.action"] in ATTEMPTS]
     assert len(events) >= 18
     for event in events:
-        from_outside = "reconciler" in event.get("airflow.witness", "")  # of a process that could say nothing
+        from_outside = "reconciler" in event.get("event.provider", "")  # of a process that could say nothing
         wanted = ("dag_id", "task_id", "run_id", "try_number", "map_index", "operator", "owner")
         assert [name for name in (wanted if from_outside else IDENTITY) if f"airflow.{name}" not in event] == []
         assert len(event["trace.id"]) == 32
@@ -92,7 +92,7 @@ def test_the_authors_callbacks_run_beside_ours_and_a_broken_one_breaks_none(obse
 def test_a_killed_task_is_told_by_the_relay_and_its_outcome_by_the_watcher(observed):
     wait_until(lambda: observed.events("task.failed", "killed"), within=30)
     assert sorted(story(observed, "killed")) == [("task.failed", 1), ("task.killed", 1), ("task.started", 1)]
-    assert observed.events("task.failed", "killed")[0]["airflow.witness"] == "relay+reconciler"
+    assert observed.events("task.failed", "killed")[0]["event.provider"] == "relay+reconciler"
     [killed] = observed.events("task.killed", "killed")
     assert (killed["airflow.signal"], killed["process.exit_code"]) == ("SIGKILL", -9)
 

@@ -75,7 +75,7 @@ def resist():
 
 
 def obey():
-    """Sign, and be slow to listen where Airflow's metrics are to be sent."""
+    """Status, and be slow to listen where Airflow's metrics are to be sent."""
     _sign("relay")
     if _SOCKET:
         time.sleep(1)

@@ -58,7 +58,7 @@ def test_every_file_and_folder_is_for_its_owner_only(tmp_path, umask):
     try:
         names = (
             "store.db store.db-wal ledger.db alerts.jsonl relay.lock relay.status.json relay.heartbeat watch.heartbeat "
-            "checkpoints/elasticsearch.db checkpoints/witness.db"
+            "checkpoints/elasticsearch.db checkpoints/killed_tasks.db"
         )
         expected = [home / name for name in names.split()]
         wait_until(lambda: all(path.exists() for path in expected), within=60)

@@ -14,7 +14,9 @@ from pathlib import Path
 import orjson
 import pytest
 from airflow_platform import CONTRAIL, clean_environment, wait_until
+from sqlalchemy import select
 
+from observability.events import provider_of
 from observability.journal import Journal, frames
 from observability.relay import checkpoint
 from observability.relay.checkpoint import open_checkpoint
@@ -24,7 +26,8 @@ from observability.relay.sinks.sink import SinkUnavailable
 from observability.settings import load_settings
 from observability.store.schema import VERSION, open_reader, open_writer
 from observability.store.store import StoreError
-from observability.watch.ledger import schema
+from observability.watch.facts import from_document
+from observability.watch.ledger import pending_events, records, schema
 from observability.watch.ledger.database import Ledger, LedgerError
 
 PREVIOUS = Path(__file__).parent / "previous"
@@ -158,16 +161,85 @@ def test_the_watcher_knows_what_the_previous_one_told(home, environment):
     assert set(before) <= set(opened)
 
 
-@pytest.mark.parametrize("sink", ["witness", "elasticsearch"])
-def test_a_checkpoint_of_the_previous_version_gets_a_version_and_keeps_its_cursors(home, sink):
-    path = home / "checkpoints" / f"{sink}.db"
+def test_a_checkpoint_of_the_previous_version_gets_a_version_and_keeps_its_cursors(home):
+    path = home / "checkpoints" / "elasticsearch.db"
     with sqlite3.connect(path) as connection:
         before = connection.execute("select identity, offset from contrail_cursors").fetchall()
-    open_checkpoint(path, sink).close()
+    open_checkpoint(path, "elasticsearch").close()
     with sqlite3.connect(path) as connection:
         assert connection.execute("pragma user_version").fetchone() == (checkpoint.VERSION,)
         assert connection.execute("select identity, offset from contrail_cursors").fetchall() == before
     assert list(path.parent.glob("*.damaged*")) == []
+
+
+def test_the_kill_detector_goes_on_at_the_cursors_that_it_had_under_its_old_name(home, carry):
+    old, path = home / "checkpoints" / "witness.db", home / "checkpoints" / "killed_tasks.db"
+    with sqlite3.connect(old) as connection:
+        before = connection.execute("select identity, offset from contrail_cursors").fetchall()
+    assert len(before) == 1
+    assert carry()
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("select sink, identity, offset from contrail_cursors").fetchall()
+        facts = {name for (name,) in connection.execute("select name from contrail_facts")}
+    assert found == [("killed_tasks", *row) for row in before]
+    assert {name.partition(":")[2] for name in facts} == {"killed_tasks"}
+    assert [one.name for one in old.parent.glob("witness*")] == []
+
+
+def test_the_ledger_of_the_previous_version_is_read_under_the_names_of_today(home):
+    ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+    with ledger.transaction() as connection:
+        (one,) = records.live_incidents(connection)
+        fact, incident_id = records.fact(connection, "ff23be85950be17bb05793c5566b8fac")
+        version = connection.execute(select(schema.meta.c.value)).scalar()
+    ledger.close()
+    assert (one.id, one.kind, one.notified, one.failed_tasks) == ("8a155241c09107b5", "task", "opened", ("breaks",))
+    assert one.notified_at == 1795798269.1025846
+    assert (fact.kind, fact.status, fact.provider, incident_id) == ("task", "firing", "callback", one.id)
+    assert fact.key == "ff23be85950be17bb05793c5566b8fac"
+    assert version == str(schema.VERSION)
+
+
+def test_what_waited_in_a_ledger_of_the_previous_version_still_waits(home):
+    """Rows that the fixture has none of, as that version wrote them."""
+    said = {
+        "identity": {"dag_id": "d"},
+        "time": "2026-11-25T13:48:08Z",
+        "cause": "app",
+        "reason": "no",
+        "witness": "listener",
+    }
+    mark = {"failed": 1.0, "members": ["a", "b"], "try": 2}
+    more = {"held_by": "silenced by ann", "suspects": ["k"], "runs": {"r1": mark}, "said_members": 1}
+    copy = "select 'k', 'recovered', time, incident_id, json_set(document, '$.sign', 'recovered') from contrail_facts"
+    with sqlite3.connect(home / "ledger.db") as connection:
+        (document,) = connection.execute("select document from contrail_incidents").fetchone()
+        held = json.dumps({**json.loads(document), **more})
+        event = json.dumps({"action": "task.failed", "event": said})
+        connection.execute("update contrail_incidents set document = ?", (held,))
+        connection.execute("insert into contrail_events values ('e', null, 0, ?)", (event,))
+        connection.execute("update contrail_outbox set state = 'folded', folded_into = 7")
+        connection.execute(f"insert into contrail_facts {copy} limit 1")
+    ledger = Ledger(f"sqlite:///{home / 'ledger.db'}")
+    with ledger.transaction() as connection:
+        (one,) = records.live_incidents(connection)
+        (waiting,) = pending_events.due(connection, 1.0).values()
+        rows = connection.execute(select(schema.outbox.c.state, schema.outbox.c.merged_into)).all()
+        assert records.fact(connection, "k")[0].status == "resolved"
+    ledger.close()
+    assert (one.inhibited_by, one.unconfirmed, one.notified_tasks) == ("silenced by ann", ("k",), 1)
+    assert one.runs == {"r1": {"failed": 1.0, "failed_tasks": ["a", "b"], "try": 2}}
+    assert (waiting.provider, waiting.identity.dag_id) == ("listener", "d")
+    assert set(rows) == {("merged", 7)}
+
+
+def test_documents_of_the_previous_version_say_who_reported_them(home):
+    store = open_reader(home / "store.db")
+    documents = [json.loads(row[0]) for row in store.execute("select document from events")]
+    store.close()
+    ends = [document for document in documents if document["event.action"] in {"task.succeeded", "task.failed"}]
+    assert [provider_of(document) for document in ends] == ["callback", "callback"]
+    assert {from_document(document).provider for document in ends} == {"callback"}
 
 
 def newer(path, sql):
@@ -176,10 +248,10 @@ def newer(path, sql):
 
 
 def test_a_checkpoint_that_is_newer_is_refused_by_name_and_not_touched(home):
-    path = home / "checkpoints" / "witness.db"
+    path = home / "checkpoints" / "elasticsearch.db"
     newer(path, f"alter table contrail_cursors rename to positions; pragma user_version = {checkpoint.VERSION + 1}")
     with pytest.raises(SinkUnavailable, match=rf"{path} was written by a newer Contrail .* upgrade Contrail"):
-        open_checkpoint(path, "witness")
+        open_checkpoint(path, "elasticsearch")
     assert list(path.parent.glob("*.damaged*")) == []
 
 

@@ -53,7 +53,7 @@ def drain():
 
 def message(shown):
     about = Incident(
-        id="i", key="k", state="open", family="task", severity="error", cause="app", reason=shown, certainty=3,
+        id="i", key="k", state="open", kind="task", severity="error", cause="app", reason=shown, certainty=3,
         first_seen=0.0, last_seen=0.0, count=1, dag_id="d", run_id="r", task_id="t", about={"owner": "o"},
         evidence={"error.message": shown, "log_tail": [shown], "affected": shown, "last_success": shown},
     )

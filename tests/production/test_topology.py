@@ -154,7 +154,9 @@ def test_the_lost_tasks_are_alerted_once(cluster, storm):
     wait_until(told, 60, "an alert")
     ledger = sa.create_engine(cluster.environment("main")["CONTRAIL_WATCH__LEDGER_URL"])
     with ledger.connect() as connection:
-        rows = connection.execute(sa.text("select document from contrail_facts where sign = 'failed'")).scalars().all()
+        rows = (
+            connection.execute(sa.text("select document from contrail_facts where status = 'firing'")).scalars().all()
+        )
     ledger.dispose()
     facts = Counter(
         row["map_index"]

@@ -259,7 +259,7 @@ def test_kill_at_random_moments_loses_and_doubles_nothing(settings, logs, comman
         assert offsets == sorted(offsets)
 
 
-@pytest.mark.parametrize("which", ["store.db", "checkpoints/witness.db"])
+@pytest.mark.parametrize("which", ["store.db", "checkpoints/killed_tasks.db"])
 def test_a_database_cut_short_is_told_or_made_anew(settings, logs, which):
     logs.write(line("one") * 500)
     Relay(settings, statsd=False).run(once=True)

@@ -66,9 +66,9 @@ def errors(**more):
     return {"cause": "data", "reason": "ValueError: part 3 has no header", "evidence": evidence, "about": ABOUT, **more}
 
 
-def finding(family, reason, **more):
+def finding(kind, reason, **more):
     """The finding of one of the watcher's own sources."""
-    return Fact(family=family, sign=more.pop("sign", "failed"), time=more.pop("time", NOON), reason=reason, certainty=3,
+    return Fact(kind=kind, status=more.pop("status", "firing"), time=more.pop("time", NOON), reason=reason, certainty=3,
                 about=ABOUT, **more)  # fmt: skip
 
 
@@ -86,10 +86,10 @@ def play(office):
     office.see(
         *(failed("flights_daily", first, "load", map_index=n, time=office.now, **errors()) for n in range(4, 33))
     )
-    office.see(run_ended("failed", "flights_daily", first, time=office.now))
+    office.see(run_ended("firing", "flights_daily", first, time=office.now))
     office.pass_time(5)
     yield "It grew", newest("update")
-    office.see(run_ended("recovered", "flights_daily", "scheduled__2026-07-03T07:00:00+00:00", time=office.now + 3600))
+    office.see(run_ended("resolved", "flights_daily", "scheduled__2026-07-03T07:00:00+00:00", time=office.now + 3600))
     yield "It is repaired", newest("resolved")
     told = (
         ("Out of memory", failed("weather", "manual__1", "join", cause="oom", reason="the kernel killed it for memory",
@@ -97,11 +97,11 @@ def play(office):
         ("Set to failed by a person", failed("planes", "manual__2", "check", cause="cancelled", time=NOON, about=ABOUT,
          reason="set to failed by bob")),
         ("A component is down", finding("component", "its last heartbeat was 32 s ago; 4 scheduled tasks wait for it",
-         name="scheduler", evidence={"affected": "flights_daily.load, weather.join"})),
+         subject="scheduler", evidence={"affected": "flights_daily.load, weather.join"})),
         ("A deadline was missed", finding("deadline", f"the run takes longer than {lasting(7200)}", dag_id="airports",
          cause="deadline",
-         run_id="manual__3", name="by-noon", evidence={"deadline.due": "2026-07-03T11:48:00Z"})),
-        ("A DAG file does not parse", finding("import", "SyntaxError: '(' was never closed", name="dags/carriers.py",
+         run_id="manual__3", subject="by-noon", evidence={"deadline.due": "2026-07-03T11:48:00Z"})),
+        ("A DAG file does not parse", finding("import", "SyntaxError: '(' was never closed", subject="dags/carriers.py",
          cause="import", severity="critical")),
         ("Airflow paused a DAG", finding("paused", "3 runs failed in a row (max_consecutive_failed_dag_runs)",
          dag_id="airlines", evidence={"failed_runs": 3})),

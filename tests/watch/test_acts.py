@@ -54,7 +54,7 @@ def perform(office, act, one=None, **more):
 
 
 def succeeded(run_id, time):
-    return Fact(sign="recovered", family="run", witness="reconciler", time=time, dag_id="load", run_id=run_id)
+    return Fact(status="resolved", kind="run", provider="reconciler", time=time, dag_id="load", run_id=run_id)
 
 
 def test_what_is_done_is_shown_with_who_did_it_and_undone_by_its_number(office):

@@ -49,12 +49,12 @@ def look(airflow, folder, monkeypatch=None):
 
 
 def told(facts):
-    return {(fact.family, fact.sign, fact.dag_id or fact.name) for fact in facts}
+    return {(fact.kind, fact.status, fact.dag_id or fact.subject) for fact in facts}
 
 
 ALL = {
-    ("component", "failed", "scheduler"), ("task", "failed", "bad"), ("task", "failed", "good"),
-    ("run", "failed", "bad"), ("run", "failed", "good"), ("import", "failed", "broken.py"),
+    ("component", "firing", "scheduler"), ("task", "firing", "bad"), ("task", "firing", "good"),
+    ("run", "firing", "bad"), ("run", "firing", "good"), ("import", "firing", "broken.py"),
 }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ OF_ONE_OBJECT = ("/dags/bad/dagRuns/r1/taskInstances/t/logs", "/dags/bad/details
 def test_a_bad_answer_about_one_object_hides_no_failure_at_all(tmp_path, path, answer):
     facts, _ = look(Airflow(path, BAD[answer]), tmp_path)
     assert told(facts) >= ALL
-    [good] = [fact for fact in facts if (fact.family, fact.dag_id) == ("task", "good")]
+    [good] = [fact for fact in facts if (fact.kind, fact.dag_id) == ("task", "good")]
     assert good.cause == "oom"
 
 
@@ -132,7 +132,7 @@ def test_what_could_not_be_asked_is_asked_again_and_then_known(tmp_path, monkeyp
     airflow.bad = None
     clock[0] += 60
     facts = reconciler.look(scene, NOW + 300, seen.get)
-    causes = {fact.dag_id: fact.cause for fact in facts if fact.family == "task"}
+    causes = {fact.dag_id: fact.cause for fact in facts if fact.kind == "task"}
     assert causes == {"bad": "oom", "good": "oom"}
     airflow.asked.clear()
     reconciler.look(scene, NOW + 305, seen.get)

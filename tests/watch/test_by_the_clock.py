@@ -81,7 +81,7 @@ def test_a_run_for_another_day_does_not_count(ledger, other):
     office.pass_time(at(7) - office.now, step=600)
     office.see(
         Fact(
-            family="run", sign="noted", time=office.now, dag_id="load", run_id=other,
+            kind="run", status="noted", time=office.now, dag_id="load", run_id=other,
             evidence={"airflow.logical_date": "2026-03-01T00:00:00+00:00"},
         )
     )  # fmt: skip
@@ -107,7 +107,7 @@ def test_an_asset_is_due_by_the_clock(ledger):
     office.look()
     office.pass_time(at(10) - office.now, step=600)
     assert kinds(office) == ["opened"]
-    office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r1"))
+    office.see(Fact(kind="asset", status="noted", time=office.now, subject="s3://b/k", dag_id="load", run_id="r1"))
     office.pass_time(120)
     assert kinds(office) == ["opened", "resolved"]
 

@@ -41,11 +41,11 @@ class Clockwork(Office):
             self.engine.elapse(connection, self.now)
 
     def begin(self, run="r1", dag="load", at=None):
-        self.see(Fact(family="run", sign="noted", time=self.now if at is None else at, dag_id=dag, run_id=run))
+        self.see(Fact(kind="run", status="noted", time=self.now if at is None else at, dag_id=dag, run_id=run))
 
     def end(self, run="r1", dag="load", lasted=60.0, at=None):
         moment = self.now if at is None else at
-        self.see(run_ended("recovered", dag=dag, run=run, time=moment, evidence={"event.duration": int(lasted * 1e9)}))
+        self.see(run_ended("resolved", dag=dag, run=run, time=moment, evidence={"event.duration": int(lasted * 1e9)}))
 
     def kinds(self):
         return [kind for kind, *_ in self.said()]
@@ -103,14 +103,14 @@ def test_an_attempt_of_a_task_that_takes_too_long_is_missed(ledger):
     deadline = {"name": "quick", "dag": "load", "task": "t*", "task_finishes_within": "10m", "warn": 1}
     office = Clockwork(ledger, deadline)
     office.engine.notifier.rules.deadlines.append(Deadline.model_validate(deadline))
-    about = {"family": "task", "dag_id": "load", "run_id": "r1", "try_number": 1}
+    about = {"kind": "task", "dag_id": "load", "run_id": "r1", "try_number": 1}
     office.see(
-        Fact(sign="noted", time=office.now, task_id="t1", **about),
-        Fact(sign="noted", time=office.now, task_id="x", **about),
+        Fact(status="noted", time=office.now, task_id="t1", **about),
+        Fact(status="noted", time=office.now, task_id="x", **about),
     )
     office.pass_time(1200)
     assert [(kind, task) for kind, _, task, _ in office.said()] == [("opened", "t1")]
-    office.see(Fact(sign="recovered", time=office.now, task_id="t1", **about))
+    office.see(Fact(status="resolved", time=office.now, task_id="t1", **about))
     office.pass_time(120)
     assert office.kinds() == ["opened", "resolved"]
 
@@ -145,12 +145,12 @@ def test_a_day_without_a_run_is_no_breach_where_none_is_due(ledger):
 
 def test_an_asset_must_be_fresh(ledger):
     office = Clockwork(ledger, {"name": "fresh", "dag": "*", "asset": "s3://b/k", "fresh_within": "1h", "warn": 1})
-    office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r1"))
+    office.see(Fact(kind="asset", status="noted", time=office.now, subject="s3://b/k", dag_id="load", run_id="r1"))
     office.pass_time(0.9 * HOUR)
     assert office.kinds() == []
     office.pass_time(0.2 * HOUR)
     assert office.kinds() == ["opened"]
-    office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r2"))
+    office.see(Fact(kind="asset", status="noted", time=office.now, subject="s3://b/k", dag_id="load", run_id="r2"))
     office.pass_time(120)
     assert office.kinds() == ["opened", "resolved"]
 
@@ -168,7 +168,7 @@ def test_whatever_says_that_an_asset_is_late_names_it_for_the_right_to_it(ledger
     office = Clockwork(ledger, {"name": "fresh", "warn": 0.5, **waits}, dags={"load": {}})
     office.now = datetime(2026, 7, 1, 5, 50, tzinfo=timezone.utc).timestamp()
     office.pass_time(1.4 * HOUR)
-    office.see(Fact(family="asset", sign="noted", time=office.now, name="s3://b/k", dag_id="load", run_id="r"))
+    office.see(Fact(kind="asset", status="noted", time=office.now, subject="s3://b/k", dag_id="load", run_id="r"))
     office.pass_time(120)
     with office.ledger.transaction() as connection:
         said = connection.execute(select(schema.events.c.document)).scalars().all()
@@ -219,8 +219,8 @@ def test_the_last_load_is_judged_by_its_rows(ledger, deadline, rows, kinds):
     for number, value in enumerate(rows):
         office.see(
             Fact(
-                family="rows", sign="noted", time=office.now + number, dag_id="load", task_id="t", run_id=f"r{number}",
-                name="load", try_number=1, evidence={"etl.rows_out": value},
+                kind="rows", status="noted", time=office.now + number, dag_id="load", task_id="t", run_id=f"r{number}",
+                subject="load", try_number=1, evidence={"etl.rows_out": value},
             )
         )  # fmt: skip
     office.now += 60
@@ -243,7 +243,7 @@ def test_a_deadline_of_a_dag_that_is_gone_does_not_recover_by_itself(ledger):
     office.begin()
     office.pass_time(2 * HOUR)
     with ledger.transaction() as connection:
-        assert [one.name for one in records.live_incidents(connection, family="deadline")] == ["soon"]
+        assert [one.subject for one in records.live_incidents(connection, kind="deadline")] == ["soon"]
 
 
 @pytest.mark.parametrize("tag", ["starts_by=25:00", "starts_by=soon", "run_finishes_within=often", "rows_at_least=-1"])
@@ -261,4 +261,4 @@ def test_every_dag_can_declare_one_whatever_its_name(dag_id, office):
     with office.ledger.transaction() as connection:
         assert Deadlines(declared, {dag_id: {}}).check(connection, office.now) == []
         found = Deadlines(declared, {dag_id: {}}).check(connection, office.now + 4000)
-    assert [(fact.dag_id, fact.sign) for fact in found] == [(dag_id, "failed")]
+    assert [(fact.dag_id, fact.status) for fact in found] == [(dag_id, "firing")]

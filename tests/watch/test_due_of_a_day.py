@@ -38,18 +38,20 @@ def wait_until(office, moment):
     office.pass_time(moment - office.now, step=900)
 
 
-def task(office, sign, name="publish", run="r1", dag="load"):
-    office.see(Fact(family="task", sign=sign, time=office.now, dag_id=dag, run_id=run, task_id=name, try_number=1))
+def task(office, status, name="publish", run="r1", dag="load"):
+    office.see(Fact(kind="task", status=status, time=office.now, dag_id=dag, run_id=run, task_id=name, try_number=1))
 
 
 def updated(office, uri="s3://b/k", key=None, dag="load"):
     evidence = {} if key is None else {"airflow.partition_key": key}
-    office.see(Fact(family="asset", sign="noted", time=office.now, name=uri, dag_id=dag, run_id="r", evidence=evidence))
+    office.see(
+        Fact(kind="asset", status="noted", time=office.now, subject=uri, dag_id=dag, run_id="r", evidence=evidence)
+    )
 
 
 def begin(office, name, dag="load", **evidence):
     about = {f"airflow.{key}": value for key, value in evidence.items()}
-    office.see(Fact(family="run", sign="noted", time=office.now, dag_id=dag, run_id=name, evidence=about))
+    office.see(Fact(kind="run", status="noted", time=office.now, dag_id=dag, run_id=name, evidence=about))
 
 
 @pytest.mark.parametrize("name", ["scheduled__2026-07-01T00:00:00+00:00", "manual__x", "asset_triggered__x"])
@@ -59,7 +61,7 @@ def test_a_task_that_has_succeeded_in_time_keeps_it_while_its_run_goes_on(ledger
     office.begin(name)
     task(office, "noted", run=name)
     office.now += 60
-    task(office, "recovered", run=name)
+    task(office, "resolved", run=name)
     wait_until(office, at(23))
     assert kinds(office) == []
 
@@ -70,7 +72,7 @@ def test_a_late_task_is_warned_of_missed_and_recovered_once_each(ledger):
     office.begin("r1")
     task(office, "noted")
     wait_until(office, at(11))
-    task(office, "recovered")
+    task(office, "resolved")
     wait_until(office, at(23))
     assert kinds(office) == ["early_warning", "opened", "resolved"]
     assert "publish has not succeeded for 2026-07-01, was due by 09:00 UTC" in str(office.messages()[1])
@@ -94,9 +96,9 @@ def test_a_task_that_succeeds_after_its_run_has_failed_and_was_cleared_is_known(
     wait_until(office, at(6))
     office.begin("r1")
     task(office, "noted")
-    office.see(Fact(family="run", sign="failed", time=office.now, dag_id="load", run_id="r1", cause="upstream"))
+    office.see(Fact(kind="run", status="firing", time=office.now, dag_id="load", run_id="r1", cause="upstream"))
     office.now += HOUR
-    task(office, "recovered")
+    task(office, "resolved")
     wait_until(office, at(23))
     assert "deadline" not in {message.cause for message in office.messages()}
 
@@ -107,12 +109,12 @@ def test_of_several_tasks_one_notice_names_those_that_are_late(ledger):
     for name in ("publish_a", "publish_b"):
         task(office, "noted", name=name, run="r1")
     office.now += 60
-    task(office, "recovered", name="publish_a", run="r1")
+    task(office, "resolved", name="publish_a", run="r1")
     wait_until(office, at(8, day=2))
     office.begin("r2")
     for name in ("publish_a", "publish_b"):
         task(office, "noted", name=name, run="r2")
-    task(office, "recovered", name="publish_a", run="r2")
+    task(office, "resolved", name="publish_a", run="r2")
     wait_until(office, at(12, day=2))
     assert kinds(office) == ["opened"]
     assert "publish_b has not succeeded for 2026-07-02" in str(office.messages()[0])
@@ -187,7 +189,7 @@ def test_a_product_is_one_incident_that_says_what_is_late_and_what_it_waits_for(
     assert "load is late" not in str(said)
     assert "finance" in str(said)
     assert said.title.startswith("morning-report missed its deadline")
-    task(office, "recovered", name="publish", run="p1", dag="report")
+    task(office, "resolved", name="publish", run="p1", dag="report")
     wait_until(office, at(23))
     assert kinds(office) == ["early_warning", "opened", "resolved"]
 

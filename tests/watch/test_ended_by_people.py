@@ -115,7 +115,7 @@ def fail(bureau, run="r1", *tasks):
         task_id, _, index = task.partition("[")
         number = int(index.rstrip("]")) if index else -1
         bureau.see(failed(run=run, task=task_id, map_index=number, time=bureau.now))
-    bureau.see(run_ended("failed", run=run, time=bureau.now))
+    bureau.see(run_ended("firing", run=run, time=bureau.now))
     bureau.pass_time(5)
 
 
@@ -196,9 +196,9 @@ def test_what_was_cleared_waits_for_its_outcome_and_says_who_cleared_it(bureau, 
     bureau.pass_time(3 * HOUR, step=60)
     assert bureau.told() == [("opened", "")]
     (one,) = bureau.incidents()
-    assert one.held_by == "t was cleared by ann, and is not done"
-    bureau.see(failed(sign="recovered", try_number=2, time=bureau.now))
-    bureau.see(run_ended("recovered", time=bureau.now))
+    assert one.inhibited_by == "t was cleared by ann, and is not done"
+    bureau.see(failed(status="resolved", try_number=2, time=bureau.now))
+    bureau.see(run_ended("resolved", time=bureau.now))
     assert bureau.told()[1:] == [("resolved", "run r1 succeeded after t was cleared by ann")]
 
 
@@ -223,8 +223,8 @@ def test_a_run_that_is_deleted_while_it_runs_misses_no_deadline(bureau, airflow)
         bureau.engine.notifier.rules.model_copy(update={"deadlines": rules}), bureau.engine.notifier.links, "test"
     )
     airflow.runs, airflow.tasks = {"r1": "running"}, {"t": ("running", 1)}
-    bureau.see(Fact(family="run", sign="noted", time=bureau.now, dag_id="load", run_id="r1"))
-    bureau.see(failed(sign="noted", time=bureau.now))
+    bureau.see(Fact(kind="run", status="noted", time=bureau.now, dag_id="load", run_id="r1"))
+    bureau.see(failed(status="noted", time=bureau.now))
     bureau.look()
     airflow.runs = {}
     airflow.deed("delete_dag_run")
@@ -232,13 +232,13 @@ def test_a_run_that_is_deleted_while_it_runs_misses_no_deadline(bureau, airflow)
     bureau.now += 2 * HOUR
     with bureau.ledger.transaction(lock=True) as connection:
         late = Deadlines(rules, {"load": {}}).check(connection, bureau.now)
-    assert [one.sign for one in late if one.sign != "recovered"] == []
+    assert [one.status for one in late if one.status != "resolved"] == []
 
 
 def test_a_deadline_that_was_missed_by_a_run_that_is_deleted_is_over(bureau, airflow):
     airflow.runs = {"r1": "running"}
-    bureau.see(Fact(family="deadline", sign="failed", time=bureau.now, cause="deadline", reason="late", certainty=3,
-                    dag_id="load", run_id="r1", name="due"))  # fmt: skip
+    bureau.see(Fact(kind="deadline", status="firing", time=bureau.now, cause="deadline", reason="late", certainty=3,
+                    dag_id="load", run_id="r1", subject="due"))  # fmt: skip
     bureau.pass_time(5)
     airflow.runs = {}
     bureau.look()
@@ -315,7 +315,7 @@ def test_a_proxy_that_finds_nothing_deletes_nothing(bureau, airflow):
     airflow.found = lambda *_: None
     with pytest.raises(ApiUnavailable, match="has no Airflow API"):
         bureau.look()
-    assert [(one.family, one.live) for one in bureau.incidents()] == [("task", True)]
+    assert [(one.kind, one.live) for one in bureau.incidents()] == [("task", True)]
 
 
 def test_what_ended_is_written_down_as_an_event_once(bureau, airflow):
@@ -335,7 +335,7 @@ def _reported(bureau, action):
 
 def _miss(bureau, **more):
     event = DeadlineMissed(
-        identity=Identity(dag_id="load", run_id="r1"), deadline="due", reason="late", witness="callback",
+        identity=Identity(dag_id="load", run_id="r1"), deadline="due", reason="late", provider="callback",
         due=datetime.fromtimestamp(bureau.now - 60, timezone.utc), discriminator="1",
     )  # fmt: skip
     bureau.see(replace(observed(event, time=bureau.now), event=None, **more))
@@ -365,7 +365,7 @@ def test_a_deadline_is_reported_as_recovered_when_a_person_resolves_its_incident
 )
 def test_a_deadline_of_airflows_own_recovers_when_its_run_succeeds(bureau, state, why):
     _miss(bureau)
-    bureau.see(run_ended("recovered" if state == "success" else "failed", time=bureau.now))
+    bureau.see(run_ended("resolved" if state == "success" else "firing", time=bureau.now))
     for _ in range(2):
         with bureau.ledger.transaction(lock=True) as connection:
             facts = Deadlines([], {"load": {}}).check(connection, bureau.now)
@@ -375,9 +375,9 @@ def test_a_deadline_of_airflows_own_recovers_when_its_run_succeeds(bureau, state
 
 def test_a_deadline_of_airflows_own_whose_run_failed_recovers_with_a_later_run(bureau):
     _miss(bureau)
-    bureau.see(run_ended("failed", time=bureau.now))
+    bureau.see(run_ended("firing", time=bureau.now))
     bureau.now += 60
-    bureau.see(run_ended("recovered", run="r2", time=bureau.now))
+    bureau.see(run_ended("resolved", run="r2", time=bureau.now))
     with bureau.ledger.transaction(lock=True) as connection:
         facts = Deadlines([], {"load": {}}).check(connection, bureau.now)
     assert [one.reason for one in facts] == ["run r1 has ended, and a later run succeeded"]
@@ -402,7 +402,7 @@ def test_a_failure_that_airflow_had_not_heard_of_is_told_when_airflow_says_that_
     bureau.see(from_document(away.document()))
     bureau.pass_time(90)
     assert bureau.told() == []
-    given_up = TaskFailed(identity=away.identity, cause="lost_heartbeat", reason="no heartbeat", witness="reconciler")
+    given_up = TaskFailed(identity=away.identity, cause="lost_heartbeat", reason="no heartbeat", provider="reconciler")
     for _ in range(2):
         bureau.see(observed(given_up, time=bureau.now))
         bureau.pass_time(5)

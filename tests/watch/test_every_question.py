@@ -157,7 +157,7 @@ def reconciler(airflow, folder):
 
 
 SUSPECTS = [
-    Fact(family="task", sign="suspected", time=NOW, dag_id=name, run_id=run_id, task_id="t", map_index=-1,
+    Fact(kind="task", status="suspected", time=NOW, dag_id=name, run_id=run_id, task_id="t", map_index=-1,
          try_number=1, iteration=iteration)
     for name in DAGS for run_id, iteration in (("r1", None), ("loop", "1"))
 ]  # fmt: skip
@@ -177,9 +177,9 @@ def facts_of(stage, airflow, folder, looks=1):
 
 def said(fact):
     """The fact without its words; a file and a component have a name of their own, whatever DAGs they are about."""
-    if fact.family in {"import", "component"}:
-        return fact.family, fact.sign, fact.name, None
-    return fact.family, fact.sign, fact.dag_id or fact.name, fact.run_id
+    if fact.kind in {"import", "component"}:
+        return fact.kind, fact.status, fact.subject, None
+    return fact.kind, fact.status, fact.dag_id or fact.subject, fact.run_id
 
 
 @pytest.fixture(autouse=True)
@@ -237,10 +237,10 @@ BESIDE_A_LOOK = {"history_import.py", "dag_graphs.py", "audit.py"}
 
 def test_the_trial_has_a_failure_of_each_kind(whole):
     facts = set.union(*whole[1].values())
-    kinds = {(when, family, sign) for when, family, sign, *_ in facts}
-    assert {(family, sign) for when, family, sign in kinds if when == "look"} >= {
-        ("component", "failed"), ("task", "failed"), ("run", "failed"), ("import", "failed"), ("dag", "failed"),
-        ("stuck", "failed"), ("overdue", "failed"), ("task", "withdrawn"), ("paused", "failed"), ("asset", "noted"),
+    kinds = {(when, kind, status) for when, kind, status, *_ in facts}
+    assert {(kind, status) for when, kind, status in kinds if when == "look"} >= {
+        ("component", "firing"), ("task", "firing"), ("run", "firing"), ("import", "firing"), ("dag", "firing"),
+        ("stuck", "firing"), ("overdue", "firing"), ("task", "withdrawn"), ("paused", "firing"), ("asset", "noted"),
     }  # fmt: skip
     assert len([one for one in facts if "good" in str(one)]) > 15
 
@@ -267,21 +267,19 @@ OF_A_LISTING = {
 
 def is_told_by(question, fact):
     """True where the answer to a question is what the fact is known by."""
-    (path, params), (when, family, sign, name, run_id) = question, fact
+    (path, params), (when, kind, status, name, run_id) = question, fact
     states = dict(params).get("state", ())
     if path == "/dags/~/dagRuns/~/taskInstances":
-        return (family == "task" and sign == "failed" and "failed" in states) or (
-            family == "stuck" and "queued" in states
+        return (kind == "task" and status == "firing" and "failed" in states) or (
+            kind == "stuck" and "queued" in states
         )
     if path == "/dags/~/dagRuns":
-        return (family == "run" and "queued" not in states) or (family == "stuck" and run_id in {"idle", "held"})
+        return (kind == "run" and "queued" not in states) or (kind == "stuck" and run_id in {"idle", "held"})
     if path == "/eventLogs":
-        return family == "paused" if "event" in dict(params) else sign in {"withdrawn", "cleared"}
-    if path == "/dags" and when == "first" and family == "stuck":
+        return kind == "paused" if "event" in dict(params) else status in {"withdrawn", "cleared"}
+    if path == "/dags" and when == "first" and kind == "stuck":
         return True  # which DAGs are paused it has not heard yet
-    return (
-        family in OF_A_LISTING.get(path, set()) or f"/{name}/" in f"{path}/" or (when == "confirm" and run_id in path)
-    )
+    return kind in OF_A_LISTING.get(path, set()) or f"/{name}/" in f"{path}/" or (when == "confirm" and run_id in path)
 
 
 def about_bad(whole):

@@ -102,8 +102,8 @@ def actions(office):
         (TaskStuck(identity=TASK, cause="stuck_queued", reason="queued"), TaskUnstuck(identity=TASK)),
         (DagRunStuck(identity=RUN, reason="nothing is scheduled"), DagRunUnstuck(identity=RUN)),
         (
-            DeadlineMissed(identity=RUN, deadline="by six", reason="late", witness="deadline"),
-            DeadlineRecovered(identity=RUN, deadline="by six", reason="done", witness="deadline"),
+            DeadlineMissed(identity=RUN, deadline="by six", reason="late", provider="deadline"),
+            DeadlineRecovered(identity=RUN, deadline="by six", reason="done", provider="deadline"),
         ),
         (ChannelBroken(channel="chat", reason="503"), ChannelRecovered(channel="chat")),
         (RulesRejected(file_path="alerts.yaml", reason="line 3"), RulesAccepted(file_path="alerts.yaml")),
@@ -133,7 +133,7 @@ def test_a_file_is_broken_and_parses_again_once_each(office):
 
 
 def test_a_deadline_is_approached_missed_and_recovered_once_each(office):
-    about = {"identity": RUN, "deadline": "by six", "reason": "not done", "witness": "deadline"}
+    about = {"identity": RUN, "deadline": "by six", "reason": "not done", "provider": "deadline"}
     for kind in (DeadlineApproached, DeadlineMissed, DeadlineRecovered):
         for _ in range(2):
             office.look(observed(kind(**about), time=office.now))
@@ -179,9 +179,9 @@ def test_an_event_that_was_not_emitted_before_a_kill_is_emitted_after_it_under_t
 
 
 def test_a_failure_that_a_process_emitted_itself_is_not_emitted_by_the_watcher(office):
-    reconciled = TaskFailed(identity=TASK, cause="app", reason="it failed", witness="reconciler")
+    reconciled = TaskFailed(identity=TASK, cause="app", reason="it failed", provider="reconciler")
     office.look(observed(reconciled, time=office.now, certainty=0))
-    office.look(failed(witness="callback", map_index=-1))
+    office.look(failed(provider="callback", map_index=-1))
     office.now += 120
     office.look()
     assert actions(office) == []
@@ -191,7 +191,7 @@ def test_a_failure_that_a_process_emitted_itself_is_not_emitted_by_the_watcher(o
 def test_a_failure_that_only_airflow_knew_of_is_emitted_once(office, kind):
     about = TASK if kind is TaskFailed else RUN
     ended = "" if kind is TaskFailed else "2026-01-09T11:59:31.000000Z"
-    event = kind(identity=about, discriminator=ended, cause="app", reason="it failed", witness="reconciler")
+    event = kind(identity=about, discriminator=ended, cause="app", reason="it failed", provider="reconciler")
     office.look(observed(event, time=office.now, certainty=0))
     assert actions(office) == []
     office.now += 31
@@ -203,7 +203,7 @@ def test_a_failure_that_only_airflow_knew_of_is_emitted_once(office, kind):
 
 def test_the_watcher_does_not_take_its_own_findings_for_news(office):
     office.look(observed(ComponentSilent(identity=SCHEDULER, reason="silent"), time=office.now))
-    office.look(observed(DagRunFailed(identity=RUN, cause="app", reason="x", witness="reconciler"), time=office.now))
+    office.look(observed(DagRunFailed(identity=RUN, cause="app", reason="x", provider="reconciler"), time=office.now))
     office.now += 60
     office.look()
     assert actions(office) == ["component.silent", "dag_run.failed"]
@@ -212,21 +212,21 @@ def test_the_watcher_does_not_take_its_own_findings_for_news(office):
 
 def test_every_kind_of_event_that_says_something_of_an_incident_makes_a_fact():
     for action, spec in catalog.EVENTS.items():
-        document = {"event.action": action, "@timestamp": "2026-01-09T12:00:00Z", "airflow.witness": "somebody"}
+        document = {"event.action": action, "@timestamp": "2026-01-09T12:00:00Z", "event.provider": "somebody"}
         fact = from_document(document)
         assert (fact is None) == (spec.incident is None), action
-        assert fact is None or fact.family in catalog.INCIDENT_KINDS
+        assert fact is None or fact.kind in catalog.INCIDENT_KINDS
 
 
 def test_a_new_kind_of_event_needs_its_entry_and_its_class_and_who_emits_it(office, monkeypatch):
     class PoolFilled(events.Event, frozen=True, kw_only=True):
         action = "pool.filled"
         reason: str
-        witness: str = "reconciler"
+        provider: str = "reconciler"
 
     entry = catalog.EventSpec(
         "etl.event", "warning", "unknown", "Pool is full: {event_reason}", "A pool has no slot left.",
-        ("event.reason", "airflow.witness"), (catalog.MetricUse("contrail.task.stuck"),), log=False, alert="warning",
+        ("event.reason", "event.provider"), (catalog.MetricUse("contrail.task.stuck"),), log=False, alert="warning",
         incident=catalog.IncidentUse("stuck", "firing"),
     )  # fmt: skip
     monkeypatch.setitem(catalog.EVENTS, PoolFilled.action, entry)

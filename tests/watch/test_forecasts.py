@@ -121,9 +121,9 @@ class Foreseeing(Clockwork):
     def restart(self):
         self.deadlines = Deadlines([Deadline.model_validate(self.rule)], {"load": {}}, forecasts=Forecasts())
 
-    def task(self, run, name, sign, **more):
+    def task(self, run, name, status, **more):
         fact = Fact(
-            family="task", sign=sign, time=self.now, dag_id="load", run_id=run, task_id=name, try_number=1, **more
+            kind="task", status=status, time=self.now, dag_id="load", run_id=run, task_id=name, try_number=1, **more
         )
         self.see(fact)
 
@@ -136,7 +136,7 @@ class Foreseeing(Clockwork):
             self.pass_time(lasts * MINUTE, step)
             if until == number:
                 return
-            self.task(run, f"t{number}", "recovered")
+            self.task(run, f"t{number}", "resolved")
         self.end(run, lasted=self.now - begun)
 
     def days(self, count):
@@ -209,10 +209,10 @@ def test_times_of_a_run_are_kept_as_they_were_whatever_the_order_of_the_news(led
     office.task("r", "t0", "noted")
     office.begin("r", at=begun - 5)
     office.now += 60
-    office.task("r", "t0", "recovered")
+    office.task("r", "t0", "resolved")
     office.now += 10
-    office.see(failed(run="r", task="t1", time=office.now, sign="attempt"))
-    office.task("r", "t1", "recovered", evidence={"event.duration": int(8e9)})
+    office.see(failed(run="r", task="t1", time=office.now, status="attempt"))
+    office.task("r", "t1", "resolved", evidence={"event.duration": int(8e9)})
     office.end("r", lasted=office.now - begun + 5)
     with ledger.transaction() as connection:
         (run,) = earlier_runs(connection, "load", office.now, 5)

@@ -70,7 +70,7 @@ def look(airflow, tmp_path, monkeypatch):
     api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow.answer))
     reconciler, scene = Reconciler(api, tmp_path, Thresholds, "test"), Scene()
     moments = iter(range(0, 1000, 20))
-    return lambda: [fact for fact in reconciler.look(scene, NOW + next(moments)) if fact.family == "stuck"]
+    return lambda: [fact for fact in reconciler.look(scene, NOW + next(moments)) if fact.kind == "stuck"]
 
 
 def test_a_question_without_an_answer_is_told_after_a_while(airflow, look):
@@ -82,8 +82,8 @@ def test_a_question_without_an_answer_is_told_after_a_while(airflow, look):
         question("on_airflow_3_1", state="deferred"),
     ]
     facts = look()
-    told = [(fact.task_id, fact.sign, fact.severity) for fact in facts]
-    assert told == [(name, "failed", "warning") for name in ("approves", "asked_of_ann", "on_airflow_3_1")]
+    told = [(fact.task_id, fact.status, fact.severity) for fact in facts]
+    assert told == [(name, "firing", "warning") for name in ("approves", "asked_of_ann", "on_airflow_3_1")]
     assert facts[0].reason == 'nobody has answered "shall we?" (Approve, Reject) for 700 s'
     assert facts[1].reason.startswith("nobody of ann has answered")
 
@@ -93,7 +93,7 @@ def test_an_answer_ends_it(airflow, look):
     [asked] = look()
     airflow.questions = []
     [answered] = look()
-    assert (answered.sign, answered.key) == ("recovered", asked.key)
+    assert (answered.status, answered.key) == ("resolved", asked.key)
     assert look() == []
 
 
@@ -123,9 +123,9 @@ def test_no_odd_row_hides_the_next(airflow, look, odd):
 def test_a_run_that_another_dag_triggered_of_a_paused_dag_is_told(airflow, look):
     airflow.runs = [queued("child"), queued("b", triggered_by="ui"), queued("b", since=10)]
     [held] = look()
-    assert (held.dag_id, held.sign, held.severity) == ("child", "failed", "warning")
+    assert (held.dag_id, held.status, held.severity) == ("child", "firing", "warning")
     assert "DAG is paused" in held.reason
     airflow.paused = False
     [over] = look()
-    assert (over.sign, over.key) == ("recovered", held.key)
+    assert (over.status, over.key) == ("resolved", held.key)
     assert look() == []

@@ -41,7 +41,7 @@ def told(fact=None, now=NOW):
 
 
 STUCK = Fact(
-    family="stuck", sign="failed", time=1.0, cause="stuck_queued", dag_id="load", run_id="r1", task_id="t", try_number=1
+    kind="stuck", status="firing", time=1.0, cause="stuck_queued", dag_id="load", run_id="r1", task_id="t", try_number=1
 )
 
 
@@ -51,14 +51,14 @@ def values(incident, *names):
 
 def test_a_failure_opens_an_incident_with_all_that_the_fact_says():
     fact = failed(
-        map_index=0, iteration="a:1", region_id="g", name="n", severity="critical",
+        map_index=0, iteration="a:1", region_id="g", subject="n", severity="critical",
         evidence={"error.type": "E"}, about={"owner": "ann"},
     )  # fmt: skip
     got = opened(fact)
-    kept = ("family", "severity", "cause", "reason", "certainty", "dag_id", "run_id", "task_id", "map_index")
-    kept += ("try_number", "iteration", "region_id", "name", "evidence", "about")
+    kept = ("kind", "severity", "cause", "reason", "certainty", "dag_id", "run_id", "task_id", "map_index")
+    kept += ("try_number", "iteration", "region_id", "subject", "evidence", "about")
     assert values(got, *kept) == values(fact, *kept)
-    assert values(got, "state", "key", "count", "first_seen", "last_seen", "suspects", "members", "early") == (
+    assert values(got, "state", "key", "count", "first_seen", "last_seen", "unconfirmed", "failed_tasks", "early") == (
         "open", "run:load:r1", 1, fact.time, fact.time, (), (fact.member,), False,
     )  # fmt: skip
 
@@ -68,10 +68,10 @@ def test_a_failure_opens_an_incident_with_all_that_the_fact_says():
     [
         (failed(certainty=1), 1),
         (failed(certainty=0), 2),
-        (failed(sign="suspected"), 64),
-        (run_ended("failed", cause="upstream"), 64),
-        (run_ended("failed", cause="timeout"), 4),
-        (Fact(family="component", sign="failed", time=1.0, certainty=0, name="scheduler"), 1),
+        (failed(status="suspected"), 64),
+        (run_ended("firing", cause="upstream"), 64),
+        (run_ended("firing", cause="timeout"), 4),
+        (Fact(kind="component", status="firing", time=1.0, certainty=0, subject="scheduler"), 1),
     ],
 )
 def test_how_long_a_first_notice_waits(fact, wait):
@@ -82,15 +82,15 @@ def test_how_long_a_first_notice_waits(fact, wait):
     ("fact", "key"),
     [
         (failed(), "run:load:r1"),
-        (run_ended("failed"), "run:load:r1"),
+        (run_ended("firing"), "run:load:r1"),
         (
-            Fact(family="deadline", sign="failed", time=1.0, name="by six", dag_id="d", run_id="r"),
+            Fact(kind="deadline", status="firing", time=1.0, subject="by six", dag_id="d", run_id="r"),
             "deadline:by six:d:r",
         ),
-        (Fact(family="deadline", sign="failed", time=1.0, name="by six"), "deadline:by six::"),
-        (Fact(family="component", sign="failed", time=1.0, name="scheduler", dag_id="d"), "component:scheduler"),
-        (Fact(family="import", sign="failed", time=1.0, name="f.py", dag_id="d"), "import:f.py"),
-        (Fact(family="dag", sign="failed", time=1.0, dag_id="d"), "dag:d"),
+        (Fact(kind="deadline", status="firing", time=1.0, subject="by six"), "deadline:by six::"),
+        (Fact(kind="component", status="firing", time=1.0, subject="scheduler", dag_id="d"), "component:scheduler"),
+        (Fact(kind="import", status="firing", time=1.0, subject="f.py", dag_id="d"), "import:f.py"),
+        (Fact(kind="dag", status="firing", time=1.0, dag_id="d"), "dag:d"),
     ],
 )
 def test_facts_of_one_key_are_one_incident(fact, key):
@@ -104,44 +104,44 @@ def test_a_second_task_counts_and_the_worst_severity_and_latest_time_stay():
     assert values(second, "count", "severity", "last_seen") == (2, "error", 1_000_005.0)
     third, _ = observe(second, failed(task="v", severity="critical", time=1.0), NOW, POLICY)
     assert values(third, "count", "severity", "last_seen") == (3, "critical", 1_000_005.0)
-    assert len(third.members) == 3
+    assert len(third.failed_tasks) == 3
 
 
 def test_a_run_and_its_task_are_one_and_the_task_is_the_root():
-    run = opened(run_ended("failed"))
+    run = opened(run_ended("firing"))
     task, _ = observe(run, failed(cause="data"), NOW + 5, POLICY)
-    assert values(task, "family", "task_id", "cause", "count", "notify_at") == ("task", "t", "data", 1, NOW + 6)
+    assert values(task, "kind", "task_id", "cause", "count", "notify_at") == ("task", "t", "data", 1, NOW + 6)
 
 
 def test_a_task_does_not_put_off_the_notice_of_its_run():
-    run = replace(opened(run_ended("failed")), notify_at=NOW + 5.5)
+    run = replace(opened(run_ended("firing")), notify_at=NOW + 5.5)
     task, _ = observe(run, failed(), NOW + 5, POLICY)
     assert task.notify_at == NOW + 5.5
 
 
 def test_a_suspicion_that_is_confirmed_is_told_soon():
-    doubt = opened(failed(sign="suspected"))
-    assert values(doubt, "state", "suspects", "members") == ("suspected", (failed().key,), ())
+    doubt = opened(failed(status="suspected"))
+    assert values(doubt, "state", "unconfirmed", "failed_tasks") == ("suspected", (failed().key,), ())
     sure, _ = observe(doubt, failed(certainty=3), NOW + 10, POLICY)
-    assert values(sure, "state", "suspects", "notify_at") == ("open", (), NOW + 11)
+    assert values(sure, "state", "unconfirmed", "notify_at") == ("open", (), NOW + 11)
 
 
 def test_a_confirmation_does_not_put_off_a_notice_that_comes_sooner():
-    doubt = replace(opened(failed(sign="suspected")), notify_at=NOW + 10.5)
+    doubt = replace(opened(failed(status="suspected")), notify_at=NOW + 10.5)
     assert observe(doubt, failed(), NOW + 10, POLICY)[0].notify_at == NOW + 10.5
 
 
 def test_a_suspicion_beside_an_open_incident_waits_among_the_suspects():
-    both, _ = observe(opened(), failed(task="u", sign="suspected"), NOW, POLICY)
-    assert values(both, "state", "suspects") == ("open", (failed(task="u").key,))
+    both, _ = observe(opened(), failed(task="u", status="suspected"), NOW, POLICY)
+    assert values(both, "state", "unconfirmed") == ("open", (failed(task="u").key,))
     sure, _ = observe(replace(both, notify_at=NOW + 50), failed(task="u"), NOW + 10, POLICY)
-    assert values(sure, "suspects", "notify_at") == ((), NOW + 11)
+    assert values(sure, "unconfirmed", "notify_at") == ((), NOW + 11)
 
 
 def test_what_was_stuck_and_then_fails_is_told_anew_from_the_first_step():
-    waiting = replace(told(STUCK), level=2, held_by="x")
+    waiting = replace(told(STUCK), level=2, inhibited_by="x")
     fell, _ = observe(waiting, failed(cause="app"), NOW + 5, POLICY)
-    assert values(fell, "family", "cause", "state", "told", "notify_at", "held_by", "remind_at", "level") == (
+    assert values(fell, "kind", "cause", "state", "notified", "notify_at", "inhibited_by", "remind_at", "level") == (
         "task", "app", "open", "", NOW + 6, "", None, 0,
     )  # fmt: skip
 
@@ -149,7 +149,7 @@ def test_what_was_stuck_and_then_fails_is_told_anew_from_the_first_step():
 def test_what_fails_for_waiting_has_been_told():
     waiting = told(STUCK)
     fell, _ = observe(waiting, failed(cause="stuck_queued"), NOW + 5, POLICY)
-    assert values(fell, "family", "told", "notify_at") == ("task", "opened", None)
+    assert values(fell, "kind", "notified", "notify_at") == ("task", "opened", None)
 
 
 @pytest.mark.parametrize(("attempt", "notify_at"), [(2, NOW + 6), (1, None)])
@@ -178,9 +178,11 @@ def test_an_acknowledged_incident_that_gets_worse_is_told_again():
 
 
 def test_an_early_warning_that_comes_true_is_told_again():
-    early = told(Fact(family="deadline", sign="warned", time=1.0, name="d", dag_id="load"))
-    assert values(early, "early", "told") == (True, "early_warning")
-    late, _ = observe(early, Fact(family="deadline", sign="failed", time=2.0, name="d", dag_id="load"), NOW + 5, POLICY)
+    early = told(Fact(kind="deadline", status="warned", time=1.0, subject="d", dag_id="load"))
+    assert values(early, "early", "notified") == (True, "early_warning")
+    late, _ = observe(
+        early, Fact(kind="deadline", status="firing", time=2.0, subject="d", dag_id="load"), NOW + 5, POLICY
+    )
     assert values(late, "early", "notify_at") == (False, NOW + 6)
     _, notices = elapse(late, NOW + 6, POLICY)
     assert [one.kind for one in notices] == ["opened"]
@@ -221,53 +223,59 @@ def test_a_word_about_another_task_changes_nothing(other):
 
 
 def test_a_word_that_confirms_a_suspicion_opens_it():
-    doubt = opened(failed(sign="suspected"))
+    doubt = opened(failed(status="suspected"))
     assert refine(doubt, failed(), NOW + 5, POLICY).state == "open"
-    assert refine(doubt, failed(sign="suspected"), NOW + 5, POLICY).state == "suspected"
+    assert refine(doubt, failed(status="suspected"), NOW + 5, POLICY).state == "suspected"
 
 
 def test_a_word_that_confirms_one_suspect_takes_it_from_the_list():
-    both, _ = observe(opened(), failed(task="u", sign="suspected"), NOW, POLICY)
-    assert refine(both, failed(task="u"), NOW, POLICY).suspects == ()
-    assert refine(both, failed(task="v"), NOW, POLICY).suspects == both.suspects
+    both, _ = observe(opened(), failed(task="u", status="suspected"), NOW, POLICY)
+    assert refine(both, failed(task="u"), NOW, POLICY).unconfirmed == ()
+    assert refine(both, failed(task="v"), NOW, POLICY).unconfirmed == both.unconfirmed
 
 
 def test_the_end_of_a_run_makes_its_suspicion_final():
-    doubt = opened(failed(sign="suspected", about={"owner": "ann"}))
-    over = ended(doubt, run_ended("failed", about={"owner": "bob", "tags": "x"}), NOW + 5, POLICY)
-    assert values(over, "state", "notify_at", "suspects") == ("open", NOW + 7, doubt.suspects)
+    doubt = opened(failed(status="suspected", about={"owner": "ann"}))
+    over = ended(doubt, run_ended("firing", about={"owner": "bob", "tags": "x"}), NOW + 5, POLICY)
+    assert values(over, "state", "notify_at", "unconfirmed") == ("open", NOW + 7, doubt.unconfirmed)
     assert over.about == {"owner": "ann", "tags": "x"}
 
 
 def test_the_end_of_a_run_hastens_the_count_of_what_failed_in_it():
     counting = replace(told(), settles_at=NOW + 32)
-    assert ended(counting, run_ended("failed"), NOW + 5, POLICY).settles_at == NOW + 7
-    assert ended(told(), run_ended("failed"), NOW + 5, POLICY) == told()
+    assert ended(counting, run_ended("firing"), NOW + 5, POLICY).settles_at == NOW + 7
+    assert ended(told(), run_ended("firing"), NOW + 5, POLICY) == told()
 
 
 def test_a_dismissed_suspicion_was_told_to_nobody():
-    over = dismiss(opened(failed(sign="suspected")), failed())
-    assert values(over, "state", "suspects", "notify_at", "remind_at", "live") == ("dismissed", (), None, None, False)
+    over = dismiss(opened(failed(status="suspected")), failed())
+    assert values(over, "state", "unconfirmed", "notify_at", "remind_at", "live") == (
+        "dismissed",
+        (),
+        None,
+        None,
+        False,
+    )
     assert elapse(over, NOW + 10_000, POLICY) == (over, [])
 
 
 def test_one_of_two_suspicions_dismissed_leaves_the_other():
-    two, _ = observe(opened(failed(sign="suspected")), failed(task="u", sign="suspected"), NOW, POLICY)
+    two, _ = observe(opened(failed(status="suspected")), failed(task="u", status="suspected"), NOW, POLICY)
     left = dismiss(two, failed())
-    assert values(left, "state", "suspects") == ("suspected", (failed(task="u").key,))
-    both, _ = observe(opened(), failed(task="u", sign="suspected"), NOW, POLICY)
-    assert values(dismiss(both, failed(task="u")), "state", "suspects") == ("open", ())
+    assert values(left, "state", "unconfirmed") == ("suspected", (failed(task="u").key,))
+    both, _ = observe(opened(), failed(task="u", status="suspected"), NOW, POLICY)
+    assert values(dismiss(both, failed(task="u")), "state", "unconfirmed") == ("open", ())
 
 
 def test_a_task_that_succeeds_leaves_the_list_and_resolves_nothing():
-    got, notices = recover(told(), failed(sign="recovered"), NOW)
-    assert (got.members, got.state, notices) == ((), "open", [])
+    got, notices = recover(told(), failed(status="resolved"), NOW)
+    assert (got.failed_tasks, got.state, notices) == ((), "open", [])
 
 
 def test_a_run_that_succeeds_past_a_failure_is_no_repair_and_a_later_run_is():
     known = told()
-    assert recover(known, run_ended("recovered"), NOW) == (known, [])
-    over, notices = recover(known, run_ended("recovered", run="r2", reason="run r2 succeeded"), NOW + 9)
+    assert recover(known, run_ended("resolved"), NOW) == (known, [])
+    over, notices = recover(known, run_ended("resolved", run="r2", reason="run r2 succeeded"), NOW + 9)
     assert values(over, "state", "resolved_at", "notify_at", "remind_at") == ("resolved", NOW + 9, None, None)
     assert over.evidence["resolved_by"] == "run r2 succeeded"
     assert [(one.kind, one.incident) for one in notices] == [("resolved", over)]
@@ -275,11 +283,11 @@ def test_a_run_that_succeeds_past_a_failure_is_no_repair_and_a_later_run_is():
 
 def test_what_is_no_longer_stuck_repairs_nothing_that_failed():
     known = told()
-    assert recover(known, Fact(family="stuck", sign="recovered", time=1.0, dag_id="load", run_id="r1"), NOW) == (
+    assert recover(known, Fact(kind="stuck", status="resolved", time=1.0, dag_id="load", run_id="r1"), NOW) == (
         known,
         [],
     )
-    assert recover(told(STUCK), replace(STUCK, sign="recovered"), NOW)[0].state == "resolved"
+    assert recover(told(STUCK), replace(STUCK, status="resolved"), NOW)[0].state == "resolved"
 
 
 def test_an_incident_that_nobody_was_told_of_ends_in_silence_and_only_once():
@@ -294,7 +302,7 @@ def test_an_acknowledgement_names_who_and_reminds_rarely():
         "acknowledged", "ann", NOW + 7, NOW + 5007,
     )  # fmt: skip
     assert acknowledge(taken, "bob", NOW + 8, POLICY) == taken
-    gone = told(Fact(family="dag", sign="failed", time=1.0, dag_id="d"))
+    gone = told(Fact(kind="dag", status="firing", time=1.0, dag_id="d"))
     assert acknowledge(gone, "ann", NOW, POLICY).remind_at is None
     assert gone.remind_at is not None  # it escalates, and is reminded of no more
     assert replace(gone, level=2).live
@@ -302,10 +310,10 @@ def test_an_acknowledgement_names_who_and_reminds_rarely():
 
 def test_what_is_postponed_is_told_then():
     held = postpone(opened(), NOW + 50, "silence 1")
-    assert values(held, "notify_at", "held_by") == (NOW + 50, "silence 1")
+    assert values(held, "notify_at", "inhibited_by") == (NOW + 50, "silence 1")
     assert elapse(held, NOW + 49.9, POLICY) == (held, [])
     got, (notice,) = elapse(held, NOW + 50, POLICY)
-    assert (notice.kind, got.held_by, got.told, got.told_at) == ("opened", "", "opened", NOW + 50)
+    assert (notice.kind, got.inhibited_by, got.notified, got.notified_at) == ("opened", "", "opened", NOW + 50)
 
 
 def test_escalations_come_at_their_times_then_reminders_at_theirs():
@@ -331,7 +339,7 @@ def test_an_acknowledged_incident_does_not_escalate():
 
 def test_a_dag_that_is_gone_is_told_once():
     gone = elapse(
-        opened(Fact(family="dag", sign="failed", time=1.0, dag_id="d")), NOW + 10, replace(POLICY, escalate_after=())
+        opened(Fact(kind="dag", status="firing", time=1.0, dag_id="d")), NOW + 10, replace(POLICY, escalate_after=())
     )
     assert gone[0].remind_at is None
 
@@ -341,23 +349,23 @@ def test_a_dag_that_is_gone_is_told_once():
     [(2, 1, []), (3, 1, ["update"]), (3, 2, []), (4, 2, ["update"]), (5, 2, ["update"])],
 )
 def test_a_growing_incident_is_told_when_three_and_twice_as_many_failed(failures, said, kinds):
-    known = replace(told(), said_members=said)
+    known = replace(told(), notified_tasks=said)
     for number in range(1, failures):
         known, _ = observe(known, failed(task=f"t{number}"), NOW + number, POLICY)
     assert known.settles_at == NOW + failures - 1 + 32
     assert elapse(known, known.settles_at - 0.1, POLICY) == (known, [])
     got, notices = elapse(known, known.settles_at, POLICY)
     assert [one.kind for one in notices] == kinds
-    assert values(got, "settles_at", "said_members") == (None, failures if kinds else said)
+    assert values(got, "settles_at", "notified_tasks") == (None, failures if kinds else said)
 
 
 def test_a_suspicion_becomes_a_notice_only_where_airflow_is_silent():
-    doubt = opened(failed(sign="suspected"))
+    doubt = opened(failed(status="suspected"))
     assert elapse(doubt, NOW + 63, POLICY, airflow_silent_s=1e6) == (doubt, [])
     again, notices = elapse(doubt, NOW + 64, POLICY, airflow_silent_s=63.0)
     assert (again.notify_at, again.state, notices) == (NOW + 80, "suspected", [])
     got, (notice,) = elapse(doubt, NOW + 64, POLICY, airflow_silent_s=64.0)
-    assert (got.state, got.suspects, notice.kind) == ("open", (), "opened")
+    assert (got.state, got.unconfirmed, notice.kind) == ("open", (), "opened")
 
 
 def test_the_next_change_of_an_incident_is_the_earliest_of_its_times():
@@ -392,9 +400,16 @@ def test_an_incident_that_comes_back_has_another_id():
 
 
 def test_members_are_bounded():
-    full = replace(opened(), members=tuple(map(str, range(999))))
-    assert len(observe(full, failed(task="u"), NOW, POLICY)[0].members) == 1000
-    assert len(observe(replace(full, members=(*full.members, "x")), failed(task="u"), NOW, POLICY)[0].members) == 1000
+    full = replace(opened(), failed_tasks=tuple(map(str, range(999))))
+    assert len(observe(full, failed(task="u"), NOW, POLICY)[0].failed_tasks) == 1000
+    assert (
+        len(
+            observe(replace(full, failed_tasks=(*full.failed_tasks, "x")), failed(task="u"), NOW, POLICY)[
+                0
+            ].failed_tasks
+        )
+        == 1000
+    )
 
 
 def test_an_incident_as_json_is_the_same_incident():

@@ -14,7 +14,7 @@ from observability.watch.incidents import Incident, Policy, dismiss, elapse, obs
 POLICY = Policy(escalate_after=(1800.0,))
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("failed"), st.integers(0, 4), st.integers(1, 3)),
+        st.tuples(st.just("firing"), st.integers(0, 4), st.integers(1, 3)),
         st.tuples(st.just("suspected"), st.integers(0, 4), st.integers(1, 3)),
         st.tuples(st.just("dismissed"), st.integers(0, 4), st.integers(1, 3)),
         st.tuples(st.just("run failed"), st.just(0), st.just(0)),
@@ -33,21 +33,21 @@ def play(steps):
         if what == "wait":
             now += number
         elif what == "run succeeded" and incident is not None:
-            incident, notices = recover(incident, run_ended("recovered", run="r2", time=now), now)
+            incident, notices = recover(incident, run_ended("resolved", run="r2", time=now), now)
             told += notices
         elif what == "run failed" and (incident is None or not incident.live):
-            incident, _ = observe(incident, run_ended("failed", time=now), now, POLICY)
+            incident, _ = observe(incident, run_ended("firing", time=now), now, POLICY)
             final.add("run")
-        elif what == "failed" and known.get(fact.key) != "failed":
+        elif what == "firing" and known.get(fact.key) != "firing":
             incident = (
                 refine(incident, fact, now, POLICY)
                 if fact.key in known and incident.live
                 else observe(incident, fact, now, POLICY)[0]
             )
-            known[fact.key] = "failed"
+            known[fact.key] = "firing"
             final.add(fact.key)
         elif what == "suspected" and fact.key not in known:
-            incident, _ = observe(incident, replace(fact, sign="suspected"), now, POLICY)
+            incident, _ = observe(incident, replace(fact, status="suspected"), now, POLICY)
             known[fact.key] = "suspected"
         elif what == "dismissed" and known.get(fact.key) == "suspected":
             incident = dismiss(incident, fact) if incident.live else incident
@@ -68,7 +68,7 @@ def test_nothing_is_told_before_something_is_final(steps):
 @given(STEPS)
 @settings(max_examples=400, deadline=None)
 def test_a_final_failure_that_stays_is_always_told(steps):
-    incident, told, final, now = play([*steps, ("failed", 7, 9)])
+    incident, told, final, now = play([*steps, ("firing", 7, 9)])
     for _ in range(100):
         now += 1
         incident, notices = elapse(incident, now, POLICY)
@@ -95,13 +95,13 @@ def test_an_incident_is_opened_at_most_once_and_resolved_only_after(steps):
 def test_an_incident_survives_being_written_down(steps):
     incident, *_ = play(steps)
     if incident is not None:
-        assert Incident.from_json({**incident.as_json(), "members": list(incident.members)}) == incident
+        assert Incident.from_json({**incident.as_json(), "failed_tasks": list(incident.failed_tasks)}) == incident
 
 
 def test_the_surer_cause_wins_whoever_comes_first():
-    sure, guess = failed(cause="oom", certainty=3), failed(cause="platform", certainty=0, witness="reconciler")
+    sure, guess = failed(cause="oom", certainty=3), failed(cause="platform", certainty=0, provider="reconciler")
     assert merged(sure, guess).cause == merged(guess, sure).cause == "oom"
 
 
-def test_a_final_failure_stays_final_when_another_witness_only_suspects_it():
-    assert merged(failed(), failed(sign="suspected")).sign == "failed"
+def test_a_final_failure_stays_final_when_another_source_only_suspects_it():
+    assert merged(failed(), failed(status="suspected")).status == "firing"

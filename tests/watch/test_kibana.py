@@ -14,7 +14,7 @@ from observability.dashboards.kibana.rules import rules
 from observability.dashboards.names import Names
 from observability.store.cluster import Cluster
 from observability.watch.facts import Fact
-from observability.watch.sources.kibana import KibanaWitness, fact_of
+from observability.watch.sources.kibana import KibanaSource, fact_of
 
 NOW = 1_000_000.0
 STAMP = datetime.fromtimestamp(NOW, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -29,13 +29,13 @@ def alert(rule="task-failed", about="load", group="query matched"):
 
 
 def tell(office, *alerts):
-    witness = KibanaWitness(lambda: pytest.fail("no cluster here"), "contrail-kibana-alerts")
-    witness._found = list(alerts)
+    source = KibanaSource(lambda: pytest.fail("no cluster here"), "contrail-kibana-alerts")
+    source._found = list(alerts)
     with office.ledger.transaction(lock=True) as connection:
-        witness.exchange(connection, office.engine, office.now)
+        source.exchange(connection, office.engine, office.now)
 
 
-def test_an_alert_that_no_witness_saw_becomes_an_incident_and_its_end_resolves_it(office):
+def test_an_alert_that_no_source_saw_becomes_an_incident_and_its_end_resolves_it(office):
     tell(office, alert())
     office.pass_time(60)
     tell(office, alert(group="recovered"))
@@ -43,7 +43,7 @@ def test_an_alert_that_no_witness_saw_becomes_an_incident_and_its_end_resolves_i
 
     assert [kind for kind, *_ in office.said()] == ["opened", "resolved"]
     (incident,) = office.incidents()
-    assert (incident.family, incident.dag_id, incident.severity) == ("rule", "load", "error")
+    assert (incident.kind, incident.dag_id, incident.severity) == ("rule", "load", "error")
 
 
 def test_an_alert_about_what_is_known_is_not_told_again(office):
@@ -63,7 +63,7 @@ def test_an_alert_about_another_dag_than_the_known_one_is_told(office):
 
 
 def test_a_scheduler_that_is_known_to_be_silent_is_not_told_by_its_missing_metric(office):
-    silent = Fact(family="component", sign="failed", time=NOW, name="scheduler", severity="critical", certainty=3)
+    silent = Fact(kind="component", status="firing", time=NOW, subject="scheduler", severity="critical", certainty=3)
     office.see(silent)
     tell(office, alert("scheduler-heartbeat-absent", about="query matched"))
     office.pass_time(60)
@@ -82,19 +82,19 @@ def test_documents_are_read_from_the_index_once_and_in_order(office, elasticsear
     def connect():
         return Cluster(Credentials(url=elasticsearch_url))
 
-    witness = KibanaWitness(connect, index)
+    source = KibanaSource(connect, index)
     with office.ledger.transaction(lock=True) as connection:
-        witness.exchange(connection, office.engine, NOW - 60)
-    witness.read()  # there is no index yet
+        source.exchange(connection, office.engine, NOW - 60)
+    source.read()  # there is no index yet
     cluster = connect()
     for about in ("one", "two"):
         cluster.ask("POST", f"/{index}/_doc?refresh=true", alert(about=about))
     cluster.close()
 
-    witness.read()
-    witness.read()
+    source.read()
+    source.read()
     with office.ledger.transaction(lock=True) as connection:
-        witness.exchange(connection, office.engine, office.now)
+        source.exchange(connection, office.engine, office.now)
     office.pass_time(60)
 
     assert sorted(dag for _, dag, *_ in office.said()) == ["one", "two"]
@@ -105,22 +105,22 @@ SUBJECTS = {"component": "relay of a-host", "sink": "elasticsearch of a-host"}
 
 
 @pytest.mark.parametrize("key", [key for key, rule in catalog.MONITORS.items() if rule.event and not rule.absent])
-def test_what_a_witness_has_reported_is_not_reported_again_by_the_rule_about_its_kind(office, key):
+def test_what_a_source_has_reported_is_not_reported_again_by_the_rule_about_its_kind(office, key):
     rule = catalog.MONITORS[key]
     use = catalog.EVENTS[rule.event].incident
     kind = use.kind if use else "delivery" if key == "notification-failed" else "task"
     dag = "load" if rule.group_by == "dag_id" else None
     name = SUBJECTS.get(kind, "" if dag else "x")
-    office.see(Fact(family=kind, sign="failed", time=NOW, dag_id=dag, run_id=dag and "r", name=name, certainty=3))
+    office.see(Fact(kind=kind, status="firing", time=NOW, dag_id=dag, run_id=dag and "r", subject=name, certainty=3))
     tell(office, alert(key, about=dag or name.partition(" of ")[0]))
     office.pass_time(60)
 
-    assert [one.family for one in office.incidents()] == [kind]
+    assert [one.kind for one in office.incidents()] == [kind]
     assert len(office.said()) == 1
 
 
 def test_a_relay_that_is_behind_because_its_sink_is_known_to_be_away_is_not_reported_again(office):
-    office.see(Fact(family="sink", sign="failed", time=NOW, name="elasticsearch of a-host", certainty=3))
+    office.see(Fact(kind="sink", status="firing", time=NOW, subject="elasticsearch of a-host", certainty=3))
     tell(office, alert("relay-lag", about="elasticsearch"))
     office.pass_time(60)
     assert len(office.said()) == 1

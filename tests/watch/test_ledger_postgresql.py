@@ -27,7 +27,7 @@ def test_incidents_open_and_resolve_and_messages_are_queued_once(url):
     office = Office(Ledger(url))
     office.see(failed(reason="nul \x00 and lone \ud800 characters", evidence={"x": float("nan")}), failed())
     office.pass_time(5)
-    office.see(run_ended("recovered", run="r2", time=office.now + 60))
+    office.see(run_ended("resolved", run="r2", time=office.now + 60))
     assert [kind for kind, *_ in office.said()] == ["opened", "resolved"]
     office.ledger.close()
 

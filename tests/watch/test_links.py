@@ -44,7 +44,7 @@ def test_an_id_of_any_letters_stays_one_part_of_the_address(text):
     from urllib.parse import parse_qs, unquote, urlsplit
 
     one = Incident(
-        id="i", key="k", state="open", family="task", severity="error", cause="app", reason="", certainty=3,
+        id="i", key="k", state="open", kind="task", severity="error", cause="app", reason="", certainty=3,
         first_seen=0.0, last_seen=0.0, dag_id=text, run_id=text, task_id=text, map_index=3,
     )  # fmt: skip
     links = dict(Links(airflow="https://host/airflow", kibana="https://kibana").to(one))

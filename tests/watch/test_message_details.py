@@ -14,9 +14,9 @@ from observability.watch.rules.loader import RulesFile
 
 LINKS = Links(airflow="http://airflow", kibana="http://kibana", runbooks="https://docs/run")
 TASK = Incident(
-    id="0123456789abcdef", key="run:flights:r1", state="open", family="task", severity="error", cause="oom",
+    id="0123456789abcdef", key="run:flights:r1", state="open", kind="task", severity="error", cause="oom",
     reason="out of memory", certainty=3, first_seen=0.0, last_seen=75.0, count=3, dag_id="flights", run_id="r1",
-    task_id="load", try_number=2, told="opened", told_at=60.0, members=("a", "b"), acknowledged_by="ann",
+    task_id="load", try_number=2, notified="opened", notified_at=60.0, failed_tasks=("a", "b"), acknowledged_by="ann",
     about={"owner": "data"},
     evidence={
         "error.type": "MemoryError", "error.message": "no room", "error.frame": "load.py:7 in load",
@@ -54,7 +54,7 @@ def test_the_details_of_a_resolved_one_say_how_long_and_by_what_and_no_step():
 
 
 def test_what_is_one_is_not_counted():
-    said = dict(message(replace(TASK, members=("a",), try_number=1, run_count=1, last_run="r1")).details)
+    said = dict(message(replace(TASK, failed_tasks=("a",), try_number=1, run_count=1, last_run="r1")).details)
     assert {"Failed tasks", "Attempt", "Runs that failed so", "Last of them"} & set(said) == set()
 
 
@@ -64,7 +64,7 @@ def test_several_runs_that_failed_so_are_counted_with_the_last():
 
 
 def test_what_is_about_no_task_says_its_own_step_and_no_cause():
-    broken = replace(TASK, family="sink", cause="platform", name="elasticsearch", evidence={})
+    broken = replace(TASK, kind="sink", cause="platform", subject="elasticsearch", evidence={})
     said = dict(message(broken).details)
     assert "Cause" not in said
     assert said["Next step"].startswith("See why the store refuses")
@@ -118,7 +118,7 @@ def test_the_fields_of_a_message():
         ("opened", TASK, "opened:0:60.000:0:0.000"),
         ("escalated", replace(TASK, remind_at=5.5), "escalated:1:60.000:0:5.500"),
         ("reminder", TASK, "reminder:0:60.000:2:0.000"),
-        ("update", replace(TASK, said_members=4, told_at=None), "update:0:0.000:0:0.000:4"),
+        ("update", replace(TASK, notified_tasks=4, notified_at=None), "update:0:0.000:0:0.000:4"),
     ],
 )
 def test_the_same_message_has_the_same_key_and_another_has_another(kind, incident, serial):

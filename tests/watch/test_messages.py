@@ -38,7 +38,7 @@ LINKS = Links(
 
 def incident(text="x", **more):
     return Incident(
-        id="i1", key=f"run:{text}:{text}", state="open", family="task", severity="error", cause="app", reason=text,
+        id="i1", key=f"run:{text}:{text}", state="open", kind="task", severity="error", cause="app", reason=text,
         certainty=3,
         first_seen=0.0, last_seen=0.0, count=1, dag_id=text, run_id=text, task_id=text, about={"owner": text},
         evidence={"error.type": text, "error.message": text, "error.frame": text, "log_tail": [text, text]}, **more,
@@ -203,7 +203,9 @@ def test_a_name_stays_where_a_password_is_the_same_word_and_the_reason_is_masked
     redact.forget_secrets()
     redact.add_secret("flights")
     try:
-        one = replace(incident("flights"), name="flights", reason="no flights", evidence={"error.message": "flights!"})
+        one = replace(
+            incident("flights"), subject="flights", reason="no flights", evidence={"error.message": "flights!"}
+        )
         message = compose(Notice(kind="opened", incident=one), LINKS, "dev")
         assert message.title == "flights: flights failed: no ***"
         assert (message.dag_id, message.task_id, message.run_id) == ("flights", "flights", "flights")

@@ -35,11 +35,11 @@ class Clockwork(Office):
                 self.engine.elapse(connection, self.now + 1)
 
     def begin(self, run="r1", dag="load", **about):
-        self.see(Fact(family="run", sign="noted", time=self.now, dag_id=dag, run_id=run, about=about))
+        self.see(Fact(kind="run", status="noted", time=self.now, dag_id=dag, run_id=run, about=about))
 
     def end(self, run="r1", dag="load", lasted=60.0, **more):
         evidence = {"event.duration": int(lasted * 1e9), **more.pop("evidence", {})}
-        self.see(run_ended("recovered", dag=dag, run=run, time=self.now, evidence=evidence, **more))
+        self.see(run_ended("resolved", dag=dag, run=run, time=self.now, evidence=evidence, **more))
 
     def kinds(self):
         return [kind for kind, *_ in self.said() if kind != "reminder"]
@@ -161,7 +161,7 @@ def test_a_run_for_a_date_long_ago_is_not_todays(ledger, deadline, run, about, e
     office = Clockwork(ledger, **deadline)
     office.pass_time(5 * HOUR)
     office.see(
-        Fact(family="run", sign="noted", time=office.now, dag_id="load", run_id=run, about=about, evidence=evidence)
+        Fact(kind="run", status="noted", time=office.now, dag_id="load", run_id=run, about=about, evidence=evidence)
     )
     office.end(run, about=about, evidence=evidence)
     office.pass_time(3 * HOUR)
@@ -189,7 +189,7 @@ def test_an_asset_is_not_stale_while_everybody_who_updates_it_is_paused(ledger):
     dags = {"load": {"paused": True}, "clean": {"paused": False}}
     office = Clockwork(ledger, asset="s3://x", fresh_within="2h", dags=dags)
     for dag in ("load", "clean"):
-        office.see(Fact(family="asset", sign="noted", time=office.now, dag_id=dag, run_id="r1", name="s3://x"))
+        office.see(Fact(kind="asset", status="noted", time=office.now, dag_id=dag, run_id="r1", subject="s3://x"))
     dags["clean"]["paused"] = True
     office.pass_time(9 * HOUR)
     assert office.kinds() == []
@@ -209,7 +209,7 @@ def test_a_deadline_that_is_taken_out_of_the_rules_is_late_no_longer(ledger):
 @pytest.mark.parametrize("idle", IDLE, ids=IDS)
 def test_a_run_that_was_overdue_is_so_no_longer(ledger, idle):
     office = Clockwork(ledger, success_within="99d")
-    office.see(Fact(family="overdue", sign="failed", time=office.now, dag_id="load", reason="not begun", certainty=2))
+    office.see(Fact(kind="overdue", status="firing", time=office.now, dag_id="load", reason="not begun", certainty=2))
     office.pass_time(HOUR)
     office.dags = idle
     office.pass_time(HOUR)

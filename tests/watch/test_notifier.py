@@ -41,10 +41,10 @@ def connection(ledger):
 
 
 def incident(number, dag="load", **more):
-    given = {"family": "task", "cause": "app", "severity": "error", "told": "opened", "task_id": "t", **more}
+    given = {"kind": "task", "cause": "app", "severity": "error", "notified": "opened", "task_id": "t", **more}
     return Incident(
         id=f"{number:016}", key=f"run:{dag}:{number}", state=given.pop("state", "open"), reason="no", certainty=3,
-        first_seen=NOW, last_seen=NOW, dag_id=dag, run_id=str(number), told_at=NOW, **given,
+        first_seen=NOW, last_seen=NOW, dag_id=dag, run_id=str(number), notified_at=NOW, **given,
     )  # fmt: skip
 
 
@@ -92,14 +92,14 @@ def enqueue_all(notifier, connection, channels, one, state="sent"):
     ("broken", "channels"), [("file", ("desk", "log")), ("desk", ("file", "log")), ("log", ("file", "desk"))]
 )
 def test_who_hears_of_a_broken_channel_hears_it_elsewhere(notifier, connection, broken, channels):
-    assert tell(notifier, connection, incident(1, None, family="delivery", name=broken, task_id=None)) == channels
+    assert tell(notifier, connection, incident(1, None, kind="delivery", subject=broken, task_id=None)) == channels
 
 
 def test_where_a_receiver_has_one_channel_and_it_is_broken_any_other_is_used(connection):
     rules = "channels: {a: {type: file}, b: {type: log}, c: {type: log}}\nreceivers: {x: {channels: [a]}}\n"
     rules += "routes: [{receiver: x}]\n"
     notifier = Notifier(parse_rules(rules, "rules"), Links(), "test")
-    assert tell(notifier, connection, incident(1, None, family="delivery", name="a", task_id=None)) == ("b",)
+    assert tell(notifier, connection, incident(1, None, kind="delivery", subject="a", task_id=None)) == ("b",)
 
 
 def test_the_third_notice_in_a_minute_is_the_last_that_goes_alone(notifier, connection):
@@ -154,8 +154,8 @@ def test_a_first_digest_is_made_five_seconds_after_the_first_that_was_held(notif
 def test_a_digest_stands_for_what_was_held_and_knows_the_oldest_fact(notifier, connection):
     held(notifier, connection, 2, NOW)
     notifier.fold(connection, NOW + 5)
-    (*folded, digest) = rows(connection, "id", "state", "kind", "folded_into", "fact_time", "dedup_key")
-    assert [row[1:4] for row in folded] == [("folded", "opened", digest[0])] * 2
+    (*folded, digest) = rows(connection, "id", "state", "kind", "merged_into", "fact_time", "dedup_key")
+    assert [row[1:4] for row in folded] == [("merged", "opened", digest[0])] * 2
     assert digest[1:] == ("pending", "digest", None, NOW - 1, f"digest:{folded[0][0]}-{folded[-1][0]}")
 
 
@@ -256,17 +256,17 @@ def test_a_digest_of_a_pager_is_closed_with_the_last_of_its_incidents(notifier, 
 def test_an_update_of_a_pager_is_never_held_back(notifier, connection):
     for number in range(4):
         tell(notifier, connection, incident(number, "paged"))
-    tell(notifier, connection, incident(1, "paged", said_members=3), "update")
+    tell(notifier, connection, incident(1, "paged", notified_tasks=3), "update")
     assert rows(connection, "kind", "state") == [
         ("opened", "pending"), ("opened", "pending"), ("opened", "held"), ("opened", "held"), ("update", "pending"),
     ]  # fmt: skip
 
 
 def test_how_many_failed_tasks_people_were_told_of_is_the_most_of_any_message(notifier, connection):
-    assert notifier.said_members(connection, f"{1:016}") == 0
-    tell(notifier, connection, incident(1, members=("a", "b")))
-    tell(notifier, connection, incident(1, members=("a",)), "reminder")
-    assert notifier.said_members(connection, f"{1:016}") == 2
+    assert notifier.notified_tasks(connection, f"{1:016}") == 0
+    tell(notifier, connection, incident(1, failed_tasks=("a", "b")))
+    tell(notifier, connection, incident(1, failed_tasks=("a",)), "reminder")
+    assert notifier.notified_tasks(connection, f"{1:016}") == 2
 
 
 def test_the_end_reaches_a_pager_and_the_channels_after_it(notifier, connection):

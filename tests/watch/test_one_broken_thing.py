@@ -38,12 +38,12 @@ def live(office):
 def fails(office, run, error="f1", task="t", dag="load", **more):
     evidence = {"error.type": "E", "error.fingerprint": error, **more.pop("evidence", {})}
     office.see(failed(dag=dag, run=run, task=task, time=office.now, evidence=evidence, **more))
-    office.see(run_ended("failed", dag=dag, run=run, time=office.now + 1, reason="a task of it failed"))
+    office.see(run_ended("firing", dag=dag, run=run, time=office.now + 1, reason="a task of it failed"))
 
 
 def succeeds(office, run, lasted=0.0, dag="load", **more):
     evidence = {"event.duration": int(lasted * 1e9), **more.pop("evidence", {})}
-    office.see(run_ended("recovered", dag=dag, run=run, time=office.now, evidence=evidence, **more))
+    office.see(run_ended("resolved", dag=dag, run=run, time=office.now, evidence=evidence, **more))
 
 
 def test_what_fails_alike_in_each_run_is_one_incident_with_a_count_and_a_last_time(office):
@@ -103,7 +103,7 @@ def test_a_second_task_of_a_later_run_is_told_and_one_that_people_know_is_not(of
 def test_a_reason_without_a_fingerprint_is_compared_without_its_numbers(office):
     for run, lasted in (("r0", 3601), ("r1", 3777)):
         reason = f"it ran {lasted} s, its dagrun_timeout is 3600 s"
-        office.see(run_ended("failed", run=run, time=office.now, cause="timeout", reason=reason, certainty=3))
+        office.see(run_ended("firing", run=run, time=office.now, cause="timeout", reason=reason, certainty=3))
         office.pass_time(HOUR, step=60)
     assert sent(office) == {"opened": 1}
 
@@ -122,10 +122,10 @@ def test_an_acknowledged_incident_takes_what_fails_alike_in_silence(office):
 def test_a_death_that_airflow_confirms_joins_and_one_that_it_dismisses_does_not(office):
     death = {"cause": "killed", "certainty": 2, "reason": "its process was ended by SIGKILL"}
     for run in ("r0", "r1", "r2"):
-        office.see(failed(run=run, sign="suspected", witness="relay", time=office.now, **death))
+        office.see(failed(run=run, status="suspected", provider="relay", time=office.now, **death))
         office.pass_time(2)
-        sign = "dismissed" if run == "r2" else "failed"
-        office.see(failed(run=run, sign=sign, witness="reconciler", time=office.now, **death))
+        status = "dismissed" if run == "r2" else "firing"
+        office.see(failed(run=run, status=status, provider="reconciler", time=office.now, **death))
         office.pass_time(HOUR, step=60)
     assert [(one.count, one.run_count) for one in live(office)] == [(2, 2)]
     assert sent(office)["opened"] == 1
@@ -177,7 +177,7 @@ def test_a_failed_day_is_repaired_by_that_day_alone(office, kind):
     assert sent(office)["resolved"] == 0
     succeeds(office, "by hand", about={"run_type": "manual"}, evidence={"airflow.logical_date": march(3)})
     assert sent(office)["resolved"] == 0
-    office.see(failed(run=f"{kind}__{march(5)}", sign="recovered", try_number=2, time=office.now))
+    office.see(failed(run=f"{kind}__{march(5)}", status="resolved", try_number=2, time=office.now))
     succeeds(office, f"{kind}__{march(5)}", about={"run_type": kind})
     assert sent(office)["resolved"] == 1
     assert dict(office.messages()[-1].details)["Resolved by"] == f"run {kind}__{march(5)} succeeded"
@@ -224,17 +224,17 @@ def test_a_schedule_that_is_on_time_is_repaired_by_its_next_run_and_not_by_one_t
 
 
 DEADLINES = [
-    {"name": "d:load", "run_id": None},
-    {"name": "d:load:r0", "run_id": "r0"},
+    {"subject": "d:load", "run_id": None},
+    {"subject": "d:load:r0", "run_id": "r0"},
 ]
 
 
 @pytest.mark.parametrize("late", DEADLINES, ids=["of the DAG", "of the run"])
-@pytest.mark.parametrize("sign", ["warned", "failed"])
-def test_a_failure_that_was_told_needs_no_deadline_notice_after_it(office, late, sign):
+@pytest.mark.parametrize("status", ["warned", "firing"])
+def test_a_failure_that_was_told_needs_no_deadline_notice_after_it(office, late, status):
     fails(office, "r0")
     office.pass_time(60)
-    miss = {"family": "deadline", "sign": sign, "cause": "deadline", "reason": "late", "certainty": 3, **late}
+    miss = {"kind": "deadline", "status": status, "cause": "deadline", "reason": "late", "certainty": 3, **late}
     office.see(Fact(time=office.now, dag_id="load", **miss))
     office.pass_time(HOUR, step=60)
     assert sent(office) == {"opened": 1}
@@ -244,22 +244,22 @@ def test_a_failure_that_was_told_needs_no_deadline_notice_after_it(office, late,
 
 
 def test_an_asset_whose_dag_failed_needs_no_notice_of_its_age(office):
-    office.see(Fact(family="asset", sign="noted", time=office.now, dag_id="load", run_id="r", name="s3://x"))
+    office.see(Fact(kind="asset", status="noted", time=office.now, dag_id="load", run_id="r", subject="s3://x"))
     fails(office, "r0")
     office.pass_time(60)
-    office.see(Fact(family="deadline", sign="failed", time=office.now, cause="deadline", reason="stale", certainty=3,
-                    name="fresh", evidence={"deadline.asset": "s3://x"}))  # fmt: skip
+    office.see(Fact(kind="deadline", status="firing", time=office.now, cause="deadline", reason="stale", certainty=3,
+                    subject="fresh", evidence={"deadline.asset": "s3://x"}))  # fmt: skip
     office.pass_time(60)
     assert sent(office) == {"opened": 1}
 
 
 def test_an_early_warning_before_the_failure_is_all_that_is_said_of_the_deadline(office):
-    due = {"family": "deadline", "cause": "deadline", "certainty": 3, "dag_id": "load", "name": "d", "reason": "late"}
-    office.see(Fact(sign="warned", time=office.now, **due))
+    due = {"kind": "deadline", "cause": "deadline", "certainty": 3, "dag_id": "load", "subject": "d", "reason": "late"}
+    office.see(Fact(status="warned", time=office.now, **due))
     office.pass_time(60)
     fails(office, "r0")
     office.pass_time(60)
-    office.see(Fact(sign="failed", time=office.now, **due))
+    office.see(Fact(status="firing", time=office.now, **due))
     office.pass_time(HOUR, step=60)
     assert sent(office) == {"early_warning": 1, "opened": 1}
 
@@ -292,7 +292,7 @@ def test_many_that_fail_after_the_first_message_are_counted_in_a_second_one_once
         instances(range(first, first + 11))
         office.pass_time(20)
     assert sent(office) == {"opened": 1}
-    office.see(run_ended("failed", time=office.now))
+    office.see(run_ended("firing", time=office.now))
     office.pass_time(600)
     assert [one.kind for one in office.messages()] == ["opened", "update"]
     assert office.messages()[-1].title == "Update: load: t[0] failed: ValueError: no (100 mapped tasks)"

@@ -222,7 +222,7 @@ def test_what_is_due_while_a_channel_wants_to_be_left_alone_for_long_goes_to_the
     now = time.time()
     while worker.step(now):
         pass
-    assert [fact.sign for fact in office.facts] == ["failed"]
+    assert [fact.status for fact in office.facts] == ["firing"]
     while stand_in.step(now + 60):  # a busy machine takes a while to hand over
         pass
     assert [json.loads(line)["dedup_key"] for line in (office.home / "alerts.jsonl").read_text().splitlines()] == [
@@ -358,7 +358,7 @@ def test_a_link_local_address_is_refused_and_the_fallback_is_told(office, monkey
     worker.step(time.time())
     assert office.states() == [("hook", "dead"), ("file", "pending")]
     assert "169.254.169.254, which is not public" in office.rows()[0][4]
-    assert [(fact.family, fact.sign, fact.name) for fact in office.facts] == [("delivery", "failed", "hook")]
+    assert [(fact.kind, fact.status, fact.subject) for fact in office.facts] == [("delivery", "firing", "hook")]
 
 
 def test_a_redirect_is_not_followed_even_to_where_it_may_go(office, hook):
@@ -379,11 +379,11 @@ def test_a_channel_that_stays_down_hands_over_and_does_not_say_it_twice(office, 
         worker.step(time.time() + 10 * later)
     assert office.states() == [("hook", "pending"), ("file", "pending")]
     stand_in.step(time.time() + 100)
-    assert office.states() == [("hook", "folded"), ("file", "sent")]
-    assert [fact.sign for fact in office.facts] == ["failed"]
+    assert office.states() == [("hook", "merged"), ("file", "sent")]
+    assert [fact.status for fact in office.facts] == ["firing"]
     office.put(message(2))
     worker.step(time.time() + 200)
-    assert [fact.sign for fact in office.facts] == ["failed", "recovered"]
+    assert [fact.status for fact in office.facts] == ["firing", "resolved"]
 
 
 def test_a_message_that_cannot_be_delivered_for_long_is_a_dead_letter(office, hook):
@@ -481,7 +481,7 @@ def test_a_worker_that_is_hired_anew_says_that_a_channel_which_broke_before_take
     for number in range(2):
         office.put(message(number))
         worker.step(time.time())
-    assert [(fact.family, fact.sign, fact.name) for fact in office.facts] == [("delivery", "recovered", "hook")]
+    assert [(fact.kind, fact.status, fact.subject) for fact in office.facts] == [("delivery", "resolved", "hook")]
 
 
 _KILLED_HERE = """

@@ -43,7 +43,7 @@ def test_all_that_a_digest_stood_for_is_closed_with_the_last_of_it(ledger, numbe
         office.pass_time(2)
     office.pass_time(700, step=10)
     assert still_open(office)
-    office.see(run_ended("recovered", run="later", time=office.now + 60))
+    office.see(run_ended("resolved", run="later", time=office.now + 60))
     office.pass_time(20)
     assert still_open(office) == set()
 

@@ -32,7 +32,7 @@ class Jobs:
     def look(self, after=0.0):
         self.now += after
         found = silent_peers(self, self.known, self.now, 60.0)
-        return [(fact.sign, fact.name, fact.reason) for fact in found]
+        return [(fact.status, fact.subject, fact.reason) for fact in found]
 
     @staticmethod
     def _at(moment):
@@ -53,7 +53,7 @@ def go_on(airflow, seconds, *hosts):
     return airflow.look()
 
 
-GONE = ("failed", "scheduler of b", "its last heartbeat was 61 s ago; 1 other is at work")
+GONE = ("firing", "scheduler of b", "its last heartbeat was 61 s ago; 1 other is at work")
 
 
 @pytest.mark.parametrize("state", ["running", "failed"])
@@ -61,7 +61,7 @@ def test_one_of_two_schedulers_that_is_killed_is_reported_once_and_when_it_is_ba
     airflow.end("b", state)
     assert go_on(airflow, 61, "a") == [GONE]
     assert go_on(airflow, 15, "a") == []
-    assert go_on(airflow, 15, "a", "b") == [("recovered", "scheduler of b", "it has a heartbeat again")]
+    assert go_on(airflow, 15, "a", "b") == [("resolved", "scheduler of b", "it has a heartbeat again")]
     assert go_on(airflow, 15, "a", "b") == []
 
 
@@ -83,7 +83,7 @@ def test_one_whose_place_another_takes_is_no_fault(airflow):
 
 def test_the_one_that_takes_its_place_later_ends_the_finding(airflow):
     assert go_on(airflow, 61, "a") == [GONE]
-    assert go_on(airflow, 15, "a", "c") == [("recovered", "scheduler of b", "another has taken its place")]
+    assert go_on(airflow, 15, "a", "c") == [("resolved", "scheduler of b", "another has taken its place")]
 
 
 def test_fewer_after_a_scale_down_are_enough_to_take_a_place(airflow):
@@ -92,7 +92,7 @@ def test_fewer_after_a_scale_down_are_enough_to_take_a_place(airflow):
     airflow.end("c", "success")
     assert go_on(airflow, 15, "a", "b") == []
     assert go_on(airflow, 61, "a") == [GONE]
-    assert go_on(airflow, 15, "a", "d") == [("recovered", "scheduler of b", "another has taken its place")]
+    assert go_on(airflow, 15, "a", "d") == [("resolved", "scheduler of b", "another has taken its place")]
 
 
 def test_when_all_are_silent_the_health_says_so_and_one_that_stays_silent_is_reported_after(airflow):

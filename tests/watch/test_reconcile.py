@@ -113,7 +113,7 @@ def reconciler(airflow, tmp_path, monkeypatch):
 
 
 def told(facts):
-    return [(fact.family, fact.sign, fact.cause) for fact in facts]
+    return [(fact.kind, fact.status, fact.cause) for fact in facts]
 
 
 def test_a_failed_task_and_its_run_with_owner_and_tags(airflow, reconciler):
@@ -121,7 +121,7 @@ def test_a_failed_task_and_its_run_with_owner_and_tags(airflow, reconciler):
     scene = Scene()
     reconciler.look(scene, NOW)
     facts = reconciler.look(scene, NOW + 5)
-    assert told(facts) == [("task", "failed", "app"), ("run", "failed", "upstream")]
+    assert told(facts) == [("task", "firing", "app"), ("run", "firing", "upstream")]
     assert facts[0].about["owner"] == "ann"
     assert facts[0].about["tags"] == ["team"]
 
@@ -169,7 +169,7 @@ def test_a_user_without_rights_is_told_what_is_missing(airflow, reconciler, monk
 @pytest.mark.parametrize(
     ("state", "attempt", "verdicts"),
     [
-        ("failed", 1, [("task", "failed", "app")]),
+        ("failed", 1, [("task", "firing", "app")]),
         ("up_for_retry", 1, [("task", "dismissed", "platform")]),
         ("success", 1, [("task", "dismissed", "platform")]),
         ("skipped", 1, [("task", "dismissed", "platform")]),
@@ -193,7 +193,7 @@ def test_ids_with_any_letter_are_asked_about_whole(airflow, reconciler, run):
     airflow.asked.clear()
     airflow.tasks = [{**TASK, "dag_run_id": run, "state": "up_for_retry"}]
     suspect = reconciler._about_task({**TASK, "dag_run_id": run}, "suspected", {})
-    assert [(one.sign, one.run_id) for one in reconciler.confirm([suspect])] == [("dismissed", run)]
+    assert [(one.status, one.run_id) for one in reconciler.confirm([suspect])] == [("dismissed", run)]
     assert [path for path, _ in airflow.asked] == [f"/dags/load/dagRuns/{run}/taskInstances/t"]
     airflow.runs, airflow.asked[:] = [{**RUN, "dag_run_id": run}], []
     assert run in {fact.run_id for fact in reconciler.look(Scene(), NOW)}
@@ -206,7 +206,7 @@ def test_a_run_that_airflow_cannot_be_asked_about_is_not_taken_for_deleted(airfl
     assert told(reconciler.confirm([suspect])) == []
 
 
-@pytest.mark.parametrize(("is_gone", "expected"), [(True, [("task", "failed", "import")]), (False, [])])
+@pytest.mark.parametrize(("is_gone", "expected"), [(True, [("task", "firing", "import")]), (False, [])])
 def test_a_task_that_airflow_took_out_of_its_run_is_told_if_the_dag_no_longer_has_it(
     airflow, reconciler, is_gone, expected
 ):
@@ -220,10 +220,10 @@ def test_a_silent_triggerer_names_the_deferred_tasks(airflow, reconciler):
     airflow.tasks = [{**TASK, "state": "deferred"}]
     scene = Scene()
     facts = reconciler.look(scene, NOW)
-    assert told(facts) == [("component", "failed", "platform")]
-    assert (facts[0].name, facts[0].dag_id, facts[0].evidence["affected"]) == ("triggerer", "load", "load.t")
+    assert told(facts) == [("component", "firing", "platform")]
+    assert (facts[0].subject, facts[0].dag_id, facts[0].evidence["affected"]) == ("triggerer", "load", "load.t")
     airflow.beats["triggerer"] = "2026-01-09T12:00:04Z"
-    assert told(reconciler.look(scene, NOW + 5)) == [("component", "recovered", "platform")]
+    assert told(reconciler.look(scene, NOW + 5)) == [("component", "resolved", "platform")]
 
 
 def test_a_component_that_never_ran_is_not_silent(airflow, reconciler):
@@ -236,11 +236,11 @@ def test_a_scheduler_that_has_yet_to_start_is_not_silent_until_it_takes_too_long
     assert told(reconciler.look(scene, NOW)) == []
     scene = scene_from({**vars(scene)})
     assert told(reconciler.look(scene, NOW + 119)) == []
-    [fact] = [fact for fact in reconciler.look(scene, NOW + 120) if fact.name == "scheduler"]
-    assert (fact.sign, fact.reason) == ("failed", "it has not started: it had no heartbeat for 120 s")
+    [fact] = [fact for fact in reconciler.look(scene, NOW + 120) if fact.subject == "scheduler"]
+    assert (fact.status, fact.reason) == ("firing", "it has not started: it had no heartbeat for 120 s")
     airflow.beats["scheduler"], airflow.unhealthy = "2026-01-09T12:02:05Z", []
-    after = [fact for fact in reconciler.look(scene, NOW + 125) if fact.name == "scheduler"]
-    assert told(after) == [("component", "recovered", "platform")]
+    after = [fact for fact in reconciler.look(scene, NOW + 125) if fact.subject == "scheduler"]
+    assert told(after) == [("component", "resolved", "platform")]
 
 
 def test_a_component_that_was_stopped_is_silent_at_once(airflow, reconciler):
@@ -255,10 +255,10 @@ def test_a_component_that_was_stopped_is_silent_at_once(airflow, reconciler):
 def test_a_task_that_waits_too_long_is_stuck_until_it_no_longer_waits(airflow, reconciler):
     airflow.tasks = [{**TASK, "state": "queued", "start_date": None, "end_date": None}]
     scene = Scene()
-    assert told(reconciler.look(scene, NOW)) == [("stuck", "failed", "stuck_queued")]
+    assert told(reconciler.look(scene, NOW)) == [("stuck", "firing", "stuck_queued")]
     airflow.tasks = []
     scene = scene_from({**vars(scene)})
-    assert told(reconciler.look(scene, NOW + 20)) == [("stuck", "recovered", "stuck_queued")]
+    assert told(reconciler.look(scene, NOW + 20)) == [("stuck", "resolved", "stuck_queued")]
 
 
 def test_a_task_that_is_stuck_stays_so_while_the_executor_is_full_for_a_moment(airflow, reconciler, monkeypatch):
@@ -270,9 +270,9 @@ def test_a_task_that_is_stuck_stays_so_while_the_executor_is_full_for_a_moment(a
     for after, active in enumerate(([], [running], [], [running])):
         airflow.tasks = [{**waits, "state": "scheduled"}, *active]
         looks.append(told(reconciler.look(scene, NOW + 20 * after)))
-    assert looks == [[("stuck", "failed", "stuck_queued")]] * 4
+    assert looks == [[("stuck", "firing", "stuck_queued")]] * 4
     airflow.tasks = [running]
-    assert told(reconciler.look(scene, NOW + 80)) == [("stuck", "recovered", "stuck_queued")]
+    assert told(reconciler.look(scene, NOW + 80)) == [("stuck", "resolved", "stuck_queued")]
 
 
 def test_a_dag_that_is_gone_a_file_that_is_broken_and_both_back(airflow, reconciler):
@@ -283,12 +283,12 @@ def test_a_dag_that_is_gone_a_file_that_is_broken_and_both_back(airflow, reconci
         {"filename": "load.py", "stack_trace": "Traceback\nSyntaxError: no", "timestamp": "2026-01-09T12:00:00Z"}
     ]
     facts = reconciler.look(scene, NOW + 20)
-    assert told(facts) == [("dag", "failed", "import"), ("import", "failed", "import")]
+    assert told(facts) == [("dag", "firing", "import"), ("import", "firing", "import")]
     assert facts[1].reason == "SyntaxError: no"
     airflow.dags, airflow.errors = [DAG], []
     assert told(reconciler.look(scene, NOW + 40)) == [
-        ("dag", "recovered", "import"),
-        ("import", "recovered", "import"),
+        ("dag", "resolved", "import"),
+        ("import", "resolved", "import"),
     ]
 
 
@@ -304,7 +304,7 @@ def test_a_dag_that_is_gone_waits_for_the_answer_whether_a_person_deleted_it_and
     reconciler.look(scene, NOW + 60)
     airflow.dags, airflow.forbidden = [], "/eventLogs"
     looks = [told(reconciler.look(scene, NOW + after)) for after in (80, 110, 145)]
-    assert looks == [[], [], [("dag", "failed", "import")]]
+    assert looks == [[], [], [("dag", "firing", "import")]]
 
 
 def test_a_dag_that_airflow_does_not_know_was_deleted_though_its_event_log_is_nobodys_to_read(airflow, reconciler):
@@ -318,7 +318,7 @@ def test_a_scheduled_run_that_never_started(airflow, reconciler):
     airflow.dags = [{**DAG, "next_dagrun_run_after": "2026-01-09T11:50:00Z"}]
     scene = Scene()
     assert told(reconciler.look(scene, NOW)) == []
-    assert told(reconciler.look(scene, NOW + 80)) == [("overdue", "failed", "platform")]
+    assert told(reconciler.look(scene, NOW + 80)) == [("overdue", "firing", "platform")]
     airflow.dags = [{**airflow.dags[0], "is_paused": True}]
     assert told(reconciler.look(scene, NOW + 100)) == []
 
@@ -329,8 +329,8 @@ def test_a_run_that_a_dying_scheduler_does_not_begin_is_not_told_before_the_sche
     scene = Scene()
     facts = [told(reconciler.look(scene, NOW + after)) for after in (0, 75, 85, 105)]
     assert facts[:2] == [[], []]  # overdue since 12:01:10, and nothing is known of the scheduler yet
-    assert facts[2] == [("component", "failed", "platform")]
-    assert ("overdue", "failed", "platform") in facts[3]
+    assert facts[2] == [("component", "firing", "platform")]
+    assert ("overdue", "firing", "platform") in facts[3]
 
 
 def test_a_run_that_is_late_is_told_when_the_scheduler_only_took_its_time(airflow, reconciler):
@@ -339,7 +339,7 @@ def test_a_run_that_is_late_is_told_when_the_scheduler_only_took_its_time(airflo
     airflow.beats["scheduler"] = "2026-01-09T12:00:58Z"
     assert [told(reconciler.look(scene, NOW + after)) for after in (0, 75)] == [[], []]
     airflow.beats["scheduler"] = "2026-01-09T12:01:29Z"
-    assert told(reconciler.look(scene, NOW + 90)) == [("overdue", "failed", "platform")]
+    assert told(reconciler.look(scene, NOW + 90)) == [("overdue", "firing", "platform")]
 
 
 def test_what_airflow_paused_is_told_and_what_a_person_paused_is_not(airflow, reconciler):
@@ -348,7 +348,7 @@ def test_what_airflow_paused_is_told_and_what_a_person_paused_is_not(airflow, re
         {"event_log_id": 8, "event": "patch_dag", "dag_id": "load", "when": "2026-01-09T11:59:00Z"},
     ]
     scene = Scene()
-    assert told(reconciler.look(scene, NOW)) == [("paused", "failed", "platform")]
+    assert told(reconciler.look(scene, NOW)) == [("paused", "firing", "platform")]
     assert told(reconciler.look(scene, NOW + 20)) == []
 
 
@@ -381,7 +381,7 @@ def test_fifty_failures_cost_one_look_at_the_event_log_and_none_at_their_runs(ai
     airflow.tasks = many(50)
     airflow.runs = [{**RUN, "dag_run_id": one["dag_run_id"]} for one in airflow.tasks]
     facts = reconciler.look(Scene(since=NOW), NOW + 5)
-    assert Counter(told(facts)) == {("task", "failed", "app"): 50, ("run", "failed", "upstream"): 50}
+    assert Counter(told(facts)) == {("task", "firing", "app"): 50, ("run", "firing", "upstream"): 50}
     asked = Counter(re.sub(r"r\d+", "r", path) for path, params in airflow.asked if params.get("event") != "paused")
     assert asked["/eventLogs"] == 1
     assert asked["/dags/load/dagRuns/r/taskInstances"] == 0
@@ -394,7 +394,7 @@ def test_a_look_that_takes_long_tells_what_it_has_and_the_next_goes_on(airflow, 
     for expected in (1, 2, 3):
         assert scene.since == NOW
         found = reconciler.look(scene, NOW + 5 * expected, known.get)
-        known |= {fact.key: fact for fact in found if fact.family == "task"}
+        known |= {fact.key: fact for fact in found if fact.kind == "task"}
         assert len(known) == expected
     assert scene.since == NOW + 15
 
@@ -410,40 +410,40 @@ def test_a_persons_hand_is_found_in_the_event_log_of_everything(airflow, reconci
 def test_a_task_that_goes_from_scheduled_to_queued_is_still_stuck(airflow, reconciler):
     waiting = {**TASK, "start_date": None, "end_date": None}
     airflow.tasks, scene = [{**waiting, "state": "scheduled"}], Scene()
-    assert told(reconciler.look(scene, NOW)) == [("stuck", "failed", "stuck_queued")]
+    assert told(reconciler.look(scene, NOW)) == [("stuck", "firing", "stuck_queued")]
     airflow.tasks = [{**waiting, "state": "queued", "queued_when": "2026-01-09T12:00:10Z"}]
-    assert told(reconciler.look(scene, NOW + 20)) == [("stuck", "failed", "stuck_queued")]
+    assert told(reconciler.look(scene, NOW + 20)) == [("stuck", "firing", "stuck_queued")]
     airflow.tasks = [{**waiting, "state": "running"}]
-    assert told(reconciler.look(scene, NOW + 40)) == [("stuck", "recovered", "stuck_queued")]
+    assert told(reconciler.look(scene, NOW + 40)) == [("stuck", "resolved", "stuck_queued")]
 
 
 def test_a_run_that_goes_on_though_none_of_its_tasks_does_is_told_until_one_does(airflow, reconciler):
     older, newer = {**RUN, "state": "running", "end_date": None}, {**RUN, "state": "running", "dag_run_id": "r2"}
     airflow.runs, airflow.tasks, scene = [older, newer], [{**TASK, "state": None}], Scene()
-    assert ("stuck", "failed", "stuck_queued") not in told(reconciler.look(scene, NOW))
-    assert ("stuck", "failed", "stuck_queued") not in told(reconciler.look(scene, NOW + 170))
+    assert ("stuck", "firing", "stuck_queued") not in told(reconciler.look(scene, NOW))
+    assert ("stuck", "firing", "stuck_queued") not in told(reconciler.look(scene, NOW + 170))
     scene = scene_from({**vars(scene)})
-    found = [fact for fact in reconciler.look(scene, NOW + 190) if fact.family == "stuck"]
-    assert [(fact.run_id, fact.task_id, fact.sign) for fact in found] == [("r1", None, "failed")]
+    found = [fact for fact in reconciler.look(scene, NOW + 190) if fact.kind == "stuck"]
+    assert [(fact.run_id, fact.task_id, fact.status) for fact in found] == [("r1", None, "firing")]
     airflow.tasks = [{**TASK, "state": "up_for_reschedule"}]
-    found = [fact for fact in reconciler.look(scene, NOW + 210) if fact.family == "stuck"]
-    assert [(fact.run_id, fact.task_id, fact.sign) for fact in found] == [("r1", None, "recovered")]
+    found = [fact for fact in reconciler.look(scene, NOW + 210) if fact.kind == "stuck"]
+    assert [(fact.run_id, fact.task_id, fact.status) for fact in found] == [("r1", None, "resolved")]
 
 
 def test_a_run_that_waits_for_a_person_is_not_stuck(airflow, reconciler):
     airflow.runs, airflow.tasks, scene = [{**RUN, "state": "running"}], [{**TASK, "state": "awaiting_input"}], Scene()
     looks = [reconciler.look(scene, NOW + later) for later in (0, 100, 200, 300)]
-    assert [fact for facts in looks for fact in facts if fact.family == "stuck"] == []
+    assert [fact for facts in looks for fact in facts if fact.kind == "stuck"] == []
 
 
 def test_a_run_of_a_dag_that_a_person_paused_may_wait(airflow, reconciler):
     airflow.runs, airflow.dags, scene = [{**RUN, "state": "running"}], [{**DAG, "is_paused": True}], Scene()
     looks = [reconciler.look(scene, NOW + later) for later in (0, 100, 200, 300)]
-    assert [fact for facts in looks for fact in facts if fact.family == "stuck"] == []
+    assert [fact for facts in looks for fact in facts if fact.kind == "stuck"] == []
 
 
 def assets(facts):
-    return [(fact.name, fact.time) for fact in facts if fact.family == "asset"]
+    return [(fact.subject, fact.time) for fact in facts if fact.kind == "asset"]
 
 
 def test_the_last_update_of_each_asset_is_known_from_the_first_look_on(airflow, reconciler):
@@ -473,10 +473,10 @@ def test_an_update_of_a_partition_names_it(airflow, reconciler):
     reconciler.look(scene, NOW)
     about = {"uri": "s3://a", "timestamp": "2026-01-09T12:00:10Z", "source_dag_id": "load", "source_run_id": "r1"}
     airflow.updates = [{**about, "partition_key": "2026-01-09"}, {**about, "partition_key": None}]
-    found = [fact for fact in reconciler.look(scene, NOW + 20) if fact.family == "asset"]
+    found = [fact for fact in reconciler.look(scene, NOW + 20) if fact.kind == "asset"]
     assert [fact.evidence.get("airflow.partition_key") for fact in found] == ["2026-01-09", None]
 
 
 def test_a_login_that_may_not_read_assets_sees_everything_else(airflow, reconciler):
     airflow.forbidden, airflow.tasks = "/assets", [TASK]
-    assert ("task", "failed", "app") in told(reconciler.look(Scene(), NOW))
+    assert ("task", "firing", "app") in told(reconciler.look(Scene(), NOW))

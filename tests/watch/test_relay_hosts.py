@@ -75,7 +75,7 @@ def look_until(judge, store, known, *expected):
     found = []
 
     def look():
-        found.extend((fact.sign, fact.name) for fact in judge.look(store, known))
+        found.extend((fact.status, fact.subject) for fact in judge.look(store, known))
         return len(found) >= len(expected)
 
     wait_until(look, within=60)
@@ -91,10 +91,10 @@ def test_a_relay_that_is_held_is_silent_until_it_goes_on_and_one_that_was_told_t
     hosts.send("one", signal.SIGSTOP)
     hosts.send("three", signal.SIGTERM)
     assert hosts.running["three"].wait(30) == 0
-    look_until(judge, hosts.store, known, ("failed", "relay of one"))
+    look_until(judge, hosts.store, known, ("firing", "relay of one"))
     assert judge.look(hosts.store, known) == []  # once
     hosts.send("one", signal.SIGCONT)
-    look_until(judge, hosts.store, known, ("recovered", "relay of one"))
+    look_until(judge, hosts.store, known, ("resolved", "relay of one"))
     assert sorted(known["hosts"]) == ["one", "two"]
 
 
@@ -107,11 +107,11 @@ def test_hosts_that_fall_silent_together_are_one_finding_which_a_new_watcher_rem
     for host in ("one", "two"):
         hosts.send(host, signal.SIGKILL)
         hosts.running[host].wait(30)
-    look_until(judge, hosts.store, known, ("failed", f"relay of {EVERY_HOST}"))
+    look_until(judge, hosts.store, known, ("firing", f"relay of {EVERY_HOST}"))
     heir = RelayHosts(every_s=0, silent_s=3)
     time.sleep(0.1)
     hosts.start("one")
-    look_until(heir, hosts.store, known, ("recovered", f"relay of {EVERY_HOST}"))
+    look_until(heir, hosts.store, known, ("resolved", f"relay of {EVERY_HOST}"))
 
 
 def test_a_silent_relay_is_an_incident_of_its_host(office):
@@ -123,7 +123,7 @@ def test_a_silent_relay_is_an_incident_of_its_host(office):
     office.pass_time(5)
     back = ComponentRecovered(identity=Identity(component="relay"), hostname="one", reason="it is back")
     office.see(observed(back, time=office.now))
-    assert sorted((one.name, one.state) for one in office.incidents()) == [
+    assert sorted((one.subject, one.state) for one in office.incidents()) == [
         ("relay of one", "resolved"),
         ("relay of two", "open"),
     ]

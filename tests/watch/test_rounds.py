@@ -79,7 +79,7 @@ def test_a_watcher_that_is_started_while_the_rules_are_broken_goes_on_with_those
     heir = Watcher(settings, ledger, usable_rules(settings, ledger), None, api=None)
     run_until(heir, lambda: asked(records.incidents))
     assert list(heir._rules.rules.channels) == ["kept"]
-    assert [(one.family, "alerts.yaml:1" in one.reason) for one in asked(records.incidents)] == [("rules", True)]
+    assert [(one.kind, "alerts.yaml:1" in one.reason) for one in asked(records.incidents)] == [("rules", True)]
 
 
 @pytest.mark.parametrize("what", ["observe", "elapse"])
@@ -117,14 +117,14 @@ def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_
     "broken", [{"airflow.map_index": None}, {"@timestamp": "yesterday"}, {"airflow.map_index": "first"}]
 )
 def test_a_record_that_says_nothing_we_know_is_counted_and_the_next_is_read(settings, broken):
-    from observability.watch.sources.journal import JournalWitness
+    from observability.watch.sources.journal import JournalSource
 
     contain.take_losses()
-    journal, witness = Journal(settings.journal_directory), JournalWitness(settings.journal_directory)
-    cursor = witness.read(None)[1]
+    journal, source = Journal(settings.journal_directory), JournalSource(settings.journal_directory)
+    cursor = source.read(None)[1]
     for more in (broken, {"airflow.dag_id": "a\x00b"}):
         journal.append("etl.event", orjson.dumps({**failure("load", "r1"), **more}))
-    assert [fact.dag_id for fact in witness.read(cursor)[0]] == ["ab"]
+    assert [fact.dag_id for fact in source.read(cursor)[0]] == ["ab"]
     assert sum(contain.take_losses().values()) == 1
 
 
@@ -187,7 +187,7 @@ def looker(settings):
 def told(looker, ledger, *, stands=True):
     """The news that a round hears of the looker; ``stands`` where its transaction is committed."""
     with ledger.transaction() as connection:
-        found = [(fact.name, fact.sign) for fact in looker.exchange(connection, time.time())]
+        found = [(fact.subject, fact.status) for fact in looker.exchange(connection, time.time())]
     if stands:
         looker.settle()
     return found
@@ -202,20 +202,20 @@ def test_an_answer_that_is_not_understood_for_long_is_told_like_a_silent_api_unt
     assert looker.problem == "Airflow's API was not understood: KeyError: 'end_date'"
     assert told(looker, ledger) == []
     looker._since -= 100
-    assert told(looker, ledger, stands=False) == [("api-server", "failed")]
-    assert told(looker, ledger) == [("api-server", "failed")]
+    assert told(looker, ledger, stands=False) == [("api-server", "firing")]
+    assert told(looker, ledger) == [("api-server", "firing")]
     assert told(looker, ledger) == []
     monkeypatch.setattr(looker._reconciler, "look", lambda *_: [])
     looker._look(None, {})
-    assert told(looker, ledger) == [("api-server", "recovered")]
+    assert told(looker, ledger) == [("api-server", "resolved")]
     assert told(looker, ledger) == []
 
 
 def test_what_was_found_is_kept_until_it_is_written_down(looker, ledger, monkeypatch):
     monkeypatch.setattr(looker._reconciler, "look", lambda *_: [failed()])
     looker._look(None, {})
-    assert told(looker, ledger, stands=False)[0] == ("", "failed")
-    assert told(looker, ledger)[0] == ("", "failed")
+    assert told(looker, ledger, stands=False)[0] == ("", "firing")
+    assert told(looker, ledger)[0] == ("", "firing")
     assert told(looker, ledger) == []
 
 
@@ -225,10 +225,10 @@ class Asked:
     def __init__(self, *answers):
         self.answers, self.questions, self.dags = list(answers), [], {}
 
-    def confirm(self, suspects):
-        if not suspects:
+    def confirm(self, unconfirmed):
+        if not unconfirmed:
             return []
-        self.questions.append(suspects)
+        self.questions.append(unconfirmed)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -237,7 +237,7 @@ class Asked:
 
 def test_a_death_is_asked_about_until_airflow_knows_whatever_goes_wrong_on_the_way(monkeypatch):
     monkeypatch.setattr("observability.watch.sources.poller._AGAIN_S", 0.05)
-    dead, heard = failed(sign="suspected"), queue.SimpleQueue()
+    dead, heard = failed(status="suspected"), queue.SimpleQueue()
     asked = Asked([], ApiUnavailable("later"), KeyError("state"), [failed()])
     confirmer = KillConfirmer(asked, heard.put)
     confirmer.start()
@@ -256,7 +256,7 @@ def test_a_death_is_asked_about_until_airflow_knows_whatever_goes_wrong_on_the_w
 
 
 def test_a_death_that_airflow_does_not_know_of_is_asked_about_less_and_less_and_a_new_one_at_once():
-    old, new = failed(sign="suspected"), failed(sign="suspected", run="r2")
+    old, new = failed(status="suspected"), failed(status="suspected", run="r2")
     confirmer = KillConfirmer(Asked(), print)
     asked = [now / 10 for now in range(400) if confirmer._due([old], now / 10)]
     assert asked == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 31.5, 39.5]

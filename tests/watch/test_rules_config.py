@@ -40,7 +40,7 @@ NOON, MIDNIGHT = 1_767_960_000.0, 1_767_913_200.0  # Fri 2026-01-09 12:00 UTC; T
 def incident(**more):
     given = {"severity": "error", "cause": "app", "dag_id": "load", "task_id": "t", "about": {}, **more}
     return Incident(
-        id="1", key="k", state="open", family="task", reason="", certainty=3, first_seen=0, last_seen=0, **given
+        id="1", key="k", state="open", kind="task", reason="", certainty=3, first_seen=0, last_seen=0, **given
     )
 
 
@@ -175,3 +175,9 @@ def test_a_time_of_day_that_there_is_not_is_said_before_it_is_night(rule, line):
     with pytest.raises(RulesError) as caught:
         parse_rules(text, "alerts.yaml")
     assert line in str(caught.value)
+
+
+def test_a_rules_file_that_says_family_is_read_as_kind():
+    channels = "channels: {log: {type: log}}\nreceivers: {a: {channels: [log]}}\n"
+    text = f"{channels}routes: [{{receiver: a, match: {{family: [stuck]}}}}]"
+    assert parse_rules(text, "x").routes[0].match.kind == ["stuck"]

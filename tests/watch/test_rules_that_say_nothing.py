@@ -127,9 +127,9 @@ def test_a_glob_that_an_id_can_match_is_taken(pattern):
     [
         ("routes: [{receiver: all}, {receiver: all, match: {dag: x}}]", "routes.1: no incident gets here: route 1"),
         ("routes: [{receiver: all, match: {timezone: UTC, dag: x}}, {receiver: all}]", "match.timezone: it does noth"),
-        ("routes: [{receiver: all, match: {family: tsk}}]", "'tsk' is none of task, run, stuck"),
-        ("routes: [{receiver: all, match: {family: [task, 'x*']}}]", "'x*' is none of task, run, stuck"),
-        ("routes: [{receiver: all, match: {family: import, task: x}}]", "an incident about import has no task"),
+        ("routes: [{receiver: all, match: {kind: tsk}}]", "'tsk' is none of task, run, stuck"),
+        ("routes: [{receiver: all, match: {kind: [task, 'x*']}}]", "'x*' is none of task, run, stuck"),
+        ("routes: [{receiver: all, match: {kind: import, task: x}}]", "an incident about import has no task"),
         ("routes: [{receiver: all, match: {severity: fatal}}]", "'fatal' is none of info, warning"),
         ("routes: [{receiver: all, match: {cause: crash}}]", "'crash' is none of app"),
         ("routes: [{receiver: all, match: {owner: ''}}]", "an empty word"),

@@ -18,7 +18,9 @@ def rename(ledger, holder):
     table = schema.leases
     with ledger.transaction() as connection:
         connection.execute(
-            update(table).where(table.c.name == "separate watcher").values(holder=holder, beat=table.c.beat + 1)
+            update(table)
+            .where(table.c.name == "separate watcher")
+            .values(holder=holder, heartbeat=table.c.heartbeat + 1)
         )
 
 

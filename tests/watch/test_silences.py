@@ -19,7 +19,7 @@ from observability.watch.ledger.database import Ledger
 from observability.watch.rules.config import Match, Window, matches
 
 ONE = Incident(
-    id="1", key="k", state="open", family="task", severity="error", cause="app", reason="", certainty=3,
+    id="1", key="k", state="open", kind="task", severity="error", cause="app", reason="", certainty=3,
     first_seen=0, last_seen=0, dag_id="load", about={"owner": "ann, bob"},
 )  # fmt: skip
 

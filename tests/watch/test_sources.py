@@ -1,4 +1,4 @@
-"""The facts that each witness makes of what it sees."""
+"""The facts that each source makes of what it sees."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from observability.events import DagRunSucceeded, Identity, IncidentOpened, Task
 from observability.journal import Journal
 from observability.watch.facts import from_document
 from observability.watch.sources.diagnose import diagnose_run, diagnose_task, duration_s
-from observability.watch.sources.journal import JournalWitness
+from observability.watch.sources.journal import JournalSource
 from observability.watch.sources.logs import LastWords, last_words, log_path, words_in
 
 ABOUT = Identity(dag_id="load", run_id="r1", task_id="t", try_number=1, map_index=-1)
@@ -27,41 +27,41 @@ def failure(**more):
 
 class TestJournal:
     def test_it_begins_with_what_is_recent_and_reads_on_from_its_cursor(self, tmp_path):
-        journal, witness = Journal(tmp_path), JournalWitness(tmp_path)
+        journal, source = Journal(tmp_path), JournalSource(tmp_path)
         journal.append("etl.event", orjson.dumps(failure()))
         os.utime(next(tmp_path.glob("*.journal")), (1, 1))
-        facts, cursor, more = witness.read(None)
+        facts, cursor, more = source.read(None)
         assert (facts, more) == ([], False)
-        assert not witness.has_grown(cursor)
+        assert not source.has_grown(cursor)
         journal.append("etl.event", orjson.dumps(failure()))
-        assert witness.has_grown(cursor)
-        facts, cursor, _ = witness.read(cursor)
-        assert [(fact.family, fact.sign, fact.dag_id, fact.cause) for fact in facts] == [
-            ("task", "failed", "load", "app")
+        assert source.has_grown(cursor)
+        facts, cursor, _ = source.read(cursor)
+        assert [(fact.kind, fact.status, fact.dag_id, fact.cause) for fact in facts] == [
+            ("task", "firing", "load", "app")
         ]
-        assert witness.read(cursor)[0] == []
-        assert len(witness.read(None)[0]) == 2
+        assert source.read(cursor)[0] == []
+        assert len(source.read(None)[0]) == 2
 
     def test_it_reads_the_same_again_when_its_cursor_was_not_kept(self, tmp_path):
-        journal, witness = Journal(tmp_path), JournalWitness(tmp_path)
-        cursor = witness.read(None)[1]
+        journal, source = Journal(tmp_path), JournalSource(tmp_path)
+        cursor = source.read(None)[1]
         journal.append("etl.event", orjson.dumps(failure()))
-        assert witness.read(cursor)[0] == witness.read(cursor)[0] != []
+        assert source.read(cursor)[0] == source.read(cursor)[0] != []
 
     def test_a_half_written_record_waits_and_a_damaged_one_is_passed_over(self, tmp_path):
-        journal, witness = Journal(tmp_path), JournalWitness(tmp_path)
-        cursor = witness.read({})[1]
+        journal, source = Journal(tmp_path), JournalSource(tmp_path)
+        cursor = source.read({})[1]
         journal.append("etl.event", orjson.dumps(failure()))
         path = next(tmp_path.glob("*.journal"))
         whole = path.read_bytes()
         path.write_bytes(b"00000000 {damaged}\n" + whole + whole[:30])
-        facts, cursor, _ = witness.read(cursor)
+        facts, cursor, _ = source.read(cursor)
         assert len(facts) == 1
         path.write_bytes(b"00000000 {damaged}\n" + whole + whole)
-        assert len(witness.read(cursor)[0]) == 1
+        assert len(source.read(cursor)[0]) == 1
 
     def test_it_does_not_hear_itself(self, tmp_path):
-        journal, witness = Journal(tmp_path), JournalWitness(tmp_path)
+        journal, source = Journal(tmp_path), JournalSource(tmp_path)
         said = IncidentOpened(
             identity=ABOUT,
             incident_id="i",
@@ -72,18 +72,18 @@ class TestJournal:
             reason="r",
         )
         journal.append("contrail.alert", orjson.dumps(said.document()))
-        assert witness.read({})[0] == []
+        assert source.read({})[0] == []
 
     def test_a_new_file_of_a_new_day_is_read_from_its_start(self, tmp_path):
-        witness = JournalWitness(tmp_path)
-        cursor = witness.read(None)[1]
+        source = JournalSource(tmp_path)
+        cursor = source.read(None)[1]
         Journal(tmp_path).append("etl.event", orjson.dumps(failure()))
-        assert len(witness.read(cursor)[0]) == 1
+        assert len(source.read(cursor)[0]) == 1
 
 
 def test_a_lost_heartbeat_told_by_a_callback_is_only_a_suspicion():
     event = TaskFailed(identity=ABOUT, cause="lost_heartbeat", reason="gone")
-    assert from_document(event.document()).sign == "suspected"
+    assert from_document(event.document()).status == "suspected"
 
 
 def test_the_same_attempt_has_the_same_key_whoever_saw_it():

@@ -249,7 +249,7 @@ def test_a_death_elsewhere_is_a_suspicion_to_ask_about(hosts, looking):
 
     def facts():
         with look.ledger.transaction() as connection:
-            return connection.execute(select(schema.facts.c.sign)).scalars().all()
+            return connection.execute(select(schema.facts.c.status)).scalars().all()
 
     look.step(facts)
     assert facts() == ["suspected"]

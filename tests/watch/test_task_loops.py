@@ -125,7 +125,7 @@ def death(one, label=None):
 def test_path_process_and_api_arrive_at_one_fact(ask):
     for one in (KILLED, row("body.process", 1, 2), row("body.step", 2, dag_id="loop_lines")):
         failed = {**one, "state": "failed"}
-        [by_api] = [fact for fact in ask(Airflow([failed])).look(Scene(), NOW) if fact.family == "task"]
+        [by_api] = [fact for fact in ask(Airflow([failed])).look(Scene(), NOW) if fact.kind == "task"]
         by_process = from_document(TaskFailed(identity=in_its_process(one), cause="app", reason="x").document())
         by_path = from_document(death(one, label=f"{one['loop_iteration']['iteration']}.2").document())
         assert by_api.key == by_process.key == by_path.key
@@ -197,7 +197,7 @@ def test_a_killed_iteration_is_asked_about_by_its_region_and_confirmed(ask):
     airflow = Airflow()
     suspect = from_document(death(KILLED).document())
     facts = list(ask(airflow).confirm([suspect]))
-    assert [(fact.sign, fact.cause, fact.key == suspect.key) for fact in facts] == [("failed", "killed", True)]
+    assert [(fact.status, fact.cause, fact.key == suspect.key) for fact in facts] == [("firing", "killed", True)]
     [(_, params)] = [(path, params) for path, params in airflow.asked if "/logs/" in path]
     assert (params["region_id"], params["region_index"]) == (KILLED["region_id"], "1")
 
@@ -207,7 +207,7 @@ def test_a_killed_iteration_that_is_tried_again_has_not_failed(ask):
     rest = [one for one in ROWS if one is not KILLED]
     again = {**KILLED, "id": "a new one", "try_number": 2, "state": "up_for_retry"}
     for rows in ([*rest, again], rest):
-        assert [fact.sign for fact in ask(Airflow(rows)).confirm([suspect])] == ["dismissed"]
+        assert [fact.status for fact in ask(Airflow(rows)).confirm([suspect])] == ["dismissed"]
 
 
 def fact_of(kind, one, **more):
@@ -236,13 +236,13 @@ def test_the_success_of_one_iteration_repairs_no_other(office):
 def test_both_failures_of_two_iterations_are_known_and_the_run_does_not_repair_them(office):
     first, second = row("body.step", 0, dag_id="loop_killed"), KILLED
     office.see(fact_of(TaskFailed, first), fact_of(TaskFailed, second))
-    office.see(run_ended("recovered", dag="loop_killed", run=first["dag_run_id"], time=time.time()))
+    office.see(run_ended("resolved", dag="loop_killed", run=first["dag_run_id"], time=time.time()))
     [incident] = office.incidents()
     assert incident.live
-    assert incident.members == ("body.step[iteration 0]", "body.step[iteration 1]")
+    assert incident.failed_tasks == ("body.step[iteration 0]", "body.step[iteration 1]")
     office.see(fact_of(TaskSucceeded, {**first, "try_number": 2, "id": "a second try"}))
     [incident] = office.incidents()
-    assert incident.members == ("body.step[iteration 1]",)
+    assert incident.failed_tasks == ("body.step[iteration 1]",)
 
 
 def test_an_iteration_that_a_person_set_to_success_is_found_by_its_name(ask):
@@ -250,7 +250,7 @@ def test_an_iteration_that_a_person_set_to_success_is_found_by_its_name(ask):
     run = OpenRun("loop_killed", KILLED["dag_run_id"], ("body.step[iteration 1]",), 1)
     reconciler = ask(Airflow(rows))
     facts = list(People(reconciler._api, reconciler._questions).did([run], after="", now=NOW, in_turn=True))
-    assert [(fact.sign, fact.member) for fact in facts] == [("withdrawn", "body.step[iteration 1]")]
+    assert [(fact.status, fact.member) for fact in facts] == [("withdrawn", "body.step[iteration 1]")]
 
 
 @pytest.mark.parametrize("label", ["1", "1.2"])

@@ -6,14 +6,14 @@ import pytest
 
 from observability import catalog
 from observability.watch.incidents import Incident
-from observability.watch.notify.titles import _BY_FAMILY, title_of
+from observability.watch.notify.titles import _BY_KIND, title_of
 
 NOW = 1_767_247_920.0  # 2026-01-01 06:12:00 UTC
 
 
-def incident(family="task", **more):
+def incident(kind="task", **more):
     given = {
-        "id": "i", "key": "k", "state": "open", "family": family, "severity": "error", "cause": "app", "reason": "",
+        "id": "i", "key": "k", "state": "open", "kind": kind, "severity": "error", "cause": "app", "reason": "",
         "certainty": 3, "first_seen": NOW, "last_seen": NOW, "dag_id": "flights_daily", "count": 1, **more,
     }  # fmt: skip
     return Incident(**given)
@@ -30,13 +30,13 @@ SAID = [
      "flights_daily: load failed: LocalExecutor reports failed, Airflow had it queued"),
     (incident(task_id="load", cause="platform", reason=f"{MISMATCH} Extra info: ImagePullBackOff"),
      "flights_daily: load failed: LocalExecutor reports failed, Airflow had it queued: ImagePullBackOff"),
-    (incident("component", name="scheduler", dag_id=None, reason="its last heartbeat was 32 s ago", cause="platform"),
+    (incident("component", subject="scheduler", dag_id=None, reason="its last heartbeat was 32 s ago"),
      "Scheduler is down: no heartbeat for 32 s"),
-    (incident("component", name="triggerer", reason="its last heartbeat was 40 s ago; 3 deferred tasks wait for it"),
+    (incident("component", subject="triggerer", reason="its last heartbeat was 40 s ago; 3 deferred tasks wait for it"),
      "Triggerer is down: no heartbeat for 40 s, 3 deferred tasks wait for it"),
-    (incident(task_id="load", map_index=0, members=PARTS, reason="ValueError: part 0 fails"),
+    (incident(task_id="load", map_index=0, failed_tasks=PARTS, reason="ValueError: part 0 fails"),
      "flights_daily: load[0] failed: ValueError: part 0 fails (30 mapped tasks)"),
-    (incident(task_id="load", members=("load", "check"), reason="ValueError: no"),
+    (incident(task_id="load", failed_tasks=("load", "check"), reason="ValueError: no"),
      "flights_daily: load failed: ValueError: no (and 1 other task)"),
     (incident(task_id="load", cause="killed", reason="its process was ended by SIGKILL",
               evidence={"airflow.signal": "SIGKILL"}), "flights_daily: load was killed by SIGKILL"),
@@ -50,15 +50,15 @@ SAID = [
     (incident("paused", evidence={"failed_runs": 3}), "flights_daily was paused by Airflow after 3 failed runs"),
     (incident("deadline", evidence={"deadline.due": "2026-01-01T06:00:00Z"}),
      "flights_daily missed its deadline: due 06:00, now 06:12 UTC"),
-    (incident("deadline", name="daily", early=True, evidence={"deadline.due": "2026-01-01T06:30:00Z"}),
+    (incident("deadline", subject="daily", early=True, evidence={"deadline.due": "2026-01-01T06:30:00Z"}),
      "flights_daily may miss its deadline daily: due 06:30, now 06:12 UTC"),
     (incident("deadline", reason="step load of load wrote 12 rows: at least 500 are expected"),
      "flights_daily: load wrote 12 rows, at least 500 are expected"),
     (incident("stuck", task_id="load", reason="it has been queued for 184 s in pool default_pool"),
      "flights_daily: load is stuck: queued for 184 s in pool default_pool"),
-    (incident("import", name="dags/flights.py", reason="SyntaxError: invalid syntax"),
+    (incident("import", subject="dags/flights.py", reason="SyntaxError: invalid syntax"),
      "flights.py cannot be loaded: SyntaxError: invalid syntax"),
-    (incident("telemetry", name="relay", reason="3 observations lost at relay: DiskFull"),
+    (incident("telemetry", subject="relay", reason="3 observations lost at relay: DiskFull"),
      "3 observations were lost at relay: DiskFull"),
 ]  # fmt: skip
 
@@ -70,13 +70,13 @@ def test_a_title_is_a_sentence(one, said):
 
 def test_every_kind_of_incident_has_a_title_of_its_own():
     remembered_only = {"rows", "asset"}
-    assert set(catalog.INCIDENT_KINDS) - remembered_only - set(_BY_FAMILY) == set()
+    assert set(catalog.INCIDENT_KINDS) - remembered_only - set(_BY_KIND) == set()
 
 
-@pytest.mark.parametrize("family", [*catalog.INCIDENT_KINDS, "something new"])
+@pytest.mark.parametrize("kind", [*catalog.INCIDENT_KINDS, "something new"])
 @pytest.mark.parametrize("cause", catalog.CAUSES)
-def test_a_title_needs_no_evidence_and_shows_no_tag(family, cause):
-    said = title_of(incident(family, cause=cause, name="subject", task_id="load"))
+def test_a_title_needs_no_evidence_and_shows_no_tag(kind, cause):
+    said = title_of(incident(kind, cause=cause, subject="subject", task_id="load"))
     assert "None" not in said
     assert not said.endswith((f": {cause}", ": "))
 
@@ -93,6 +93,6 @@ def test_a_later_message_says_what_became_of_it(kind, start):
 
 def test_a_reason_that_is_long_ends_between_two_words():
     words = "dag_run.started, " * 20
-    title = title_of(incident(family="canary", reason=words))
+    title = title_of(incident(kind="canary", reason=words))
     assert title.endswith("dag_run.started,…")
     assert len(title) < 180

@@ -21,7 +21,7 @@ def run_begins(office):
 def task_begins(office):
     office.begin("r1")
     office.see(
-        Fact(family="task", sign="noted", time=office.now, dag_id="load", run_id="r1", task_id="a", try_number=1)
+        Fact(kind="task", status="noted", time=office.now, dag_id="load", run_id="r1", task_id="a", try_number=1)
     )
 
 
@@ -35,7 +35,7 @@ def usual_runs_then_one(office):
 
 def asset_was_updated(office, hours_ago=0):
     when = office.now - hours_ago * HOUR
-    office.see(Fact(family="asset", sign="noted", time=when, name="s3://b/k", dag_id="load", run_id="r0"))
+    office.see(Fact(kind="asset", status="noted", time=when, subject="s3://b/k", dag_id="load", run_id="r0"))
 
 
 def asset_was_updated_the_day_before(office):
@@ -46,9 +46,9 @@ def wrote(*counts):
     def write(office):
         for number, count in enumerate(counts):
             run = "r1" if number == len(counts) - 1 else f"old{number}"
-            about = {"dag_id": "load", "run_id": run, "task_id": "w", "name": "load", "try_number": 1}
+            about = {"dag_id": "load", "run_id": run, "task_id": "w", "subject": "load", "try_number": 1}
             written = {"etl.rows_out": count}
-            office.see(Fact(family="rows", sign="noted", time=office.now + number, evidence=written, **about))
+            office.see(Fact(kind="rows", status="noted", time=office.now + number, evidence=written, **about))
         office.now += len(counts)
 
     return write
@@ -63,7 +63,7 @@ def a_task_fails(office):
 
 
 def no_run_begins(office):
-    office.see(Fact(family="overdue", sign="failed", time=office.now, dag_id="load", reason="due, and not there",
+    office.see(Fact(kind="overdue", status="firing", time=office.now, dag_id="load", reason="due, and not there",
                     cause="platform", certainty=3))  # fmt: skip
 
 

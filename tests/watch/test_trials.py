@@ -114,7 +114,7 @@ def settled(watched, failures, within=60.0):
             found = records.incidents(connection)
         if sum(one.count for one in found) >= failures or time.monotonic() > until:
             ledger.close()
-            assert [one.count for one in found] == [len(one.members) for one in found]
+            assert [one.count for one in found] == [len(one.failed_tasks) for one in found]
             return [one.count for one in found]
         time.sleep(0.1)
 

@@ -10,7 +10,7 @@ from watch_office import failed
 
 from observability.watch.ledger import schema
 
-BEGAN = {"sign": "noted", "cause": "platform", "reason": ""}
+BEGAN = {"status": "noted", "cause": "platform", "reason": ""}
 
 
 def began(number, **more):
@@ -30,11 +30,13 @@ def test_an_attempt_that_was_run_again_without_a_word_was_lost(office):
     assert office.incidents() == []
 
 
-@pytest.mark.parametrize("sign", ["attempt", "recovered", "suspected", "failed"])
+@pytest.mark.parametrize("status", ["attempt", "resolved", "suspected", "firing"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_nothing_is_added_where_somebody_says_how_it_ended(office, sign, when):
+def test_nothing_is_added_where_somebody_says_how_it_ended(office, status, when):
     """``attempt`` is a retry, ``recovered`` a success that was cleared, ``suspected`` the relay's last words."""
-    end = replace(failed(sign=sign, try_number=1), event_id="e1", witness="relay" if sign == "suspected" else "journal")
+    end = replace(
+        failed(status=status, try_number=1), event_id="e1", provider="relay" if status == "suspected" else "journal"
+    )
     office.see(*([began(1), end, began(2)] if when == "before" else [began(1), began(2), end]))
     assert [one for one in waiting(office) if one[0] == "task.retried"] == []
 

@@ -78,9 +78,9 @@ class Office:
 def failed(dag="load", run="r1", task="t", **more):
     """A task that failed for good, as its callback tells it."""
     given = {"time": 1_000_000.0, "cause": "app", "reason": "ValueError: no", "certainty": 3, "try_number": 1, **more}
-    return Fact(family="task", sign=given.pop("sign", "failed"), dag_id=dag, run_id=run, task_id=task, **given)
+    return Fact(kind="task", status=given.pop("status", "firing"), dag_id=dag, run_id=run, task_id=task, **given)
 
 
-def run_ended(sign, dag="load", run="r1", **more):
+def run_ended(status, dag="load", run="r1", **more):
     given = {"time": 1_000_000.0, "cause": "upstream", **more}
-    return Fact(family="run", sign=sign, dag_id=dag, run_id=run, **given)
+    return Fact(kind="run", status=status, dag_id=dag, run_id=run, **given)

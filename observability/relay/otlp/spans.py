@@ -14,6 +14,7 @@ import orjson
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from observability.events import provider_of
 from observability.relay.otlp import ids
 from observability.relay.otlp.log_records import NAMES, OF_RESOURCE
 from observability.relay.otlp.open_spans import Link, OpenSpan, OpenSpans
@@ -31,7 +32,7 @@ _ATTEMPT_ENDS = frozenset(
 _STEP_ENDS = frozenset({"step.measured", "step.failed"})
 _BEGINS = frozenset({"task.started", "dag_run.started"})
 _SAID_TWICE = "relay+reconciler"
-"""The witness of a failure that the relay of the attempt's own host has told of as ``task.killed``."""
+"""The source of a failure that the relay of the attempt's own host has told of as ``task.killed``."""
 _FROM_AFAR = "reconciler"
 """The watcher, which asks Airflow of every host: what began on another host, the relay there sends."""
 _LEFT_OUT = frozenset(
@@ -87,10 +88,10 @@ class Spans:
     def _ended(
         self, fields: dict[str, Any], trace: bytes, span: bytes, parent: bytes, links: list[Link]
     ) -> Span | None:
-        if fields.get("airflow.witness") == _SAID_TWICE:
+        if provider_of(fields) == _SAID_TWICE:
             self._memory.add_event(span, fields["event.id"], orjson.dumps(fields))
             return None
-        begun = fields.get("airflow.witness") == _FROM_AFAR
+        begun = provider_of(fields) == _FROM_AFAR
         found = self._memory.end(span, fields["event.id"], begun=begun)
         if found is None:
             return None

@@ -1,6 +1,6 @@
 """Notice in a task's log that its process died without a word, and say so as an event.
 
-A task that is killed runs no callback: the supervisor's last line is the only witness. The search is for
+A task that is killed runs no callback: the supervisor's last line is all that says so. The search is for
 bytes; only a line that is found is parsed.
 """
 
@@ -39,7 +39,7 @@ _OLD_NEWS_S = 172_800.0
 class KilledTaskDetector:
     """Reads task logs like a sink and emits ``task.killed``; equal deaths have equal ids."""
 
-    name = "witness"
+    name = "killed_tasks"
 
     def __init__(self, tell: Callable[[Event], Any] = emit, memory: MemoryKills | None = None) -> None:
         self._tell = tell

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from observability.errors import LedgerError, LedgerUnavailable
 from observability.owner_only_files import make_file, make_folder
 from observability.watch.ledger import schema
+from observability.watch.ledger.migrations import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,14 +67,17 @@ class Ledger:
             schema.metadata.create_all(connection)
             if found is None:
                 connection.execute(insert(schema.meta).values(name="version", value=str(schema.VERSION)))
-                connection.execute(insert(schema.leases).values(name=_LEASE, holder="", beat=0))
+                connection.execute(insert(schema.leases).values(name=_LEASE, holder="", heartbeat=0))
+            elif int(found) < schema.VERSION:
+                migrate(connection, int(found))
         self._ready = True
 
     def _version(self, connection: Connection) -> str | None:
         """The version of the ledger, None of a new one. Raises :class:`LedgerError` for one that is newer than we."""
         if not inspect(connection).has_table(schema.meta.name):
             return None
-        found = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "version")).scalar()
+        mine = schema.meta.c.name == "version"  # the row is locked, so that one process migrates
+        found = connection.execute(select(schema.meta.c.value).where(mine).with_for_update()).scalar()
         if found is not None and int(found) > schema.VERSION:
             raise LedgerError(
                 f"the ledger {self.name} has version {found}, this Contrail knows {schema.VERSION}: upgrade Contrail"
@@ -104,7 +108,7 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 def _lock(connection: Connection) -> None:
     """Take the lease's row: on PostgreSQL it serialises writers, on SQLite ``BEGIN IMMEDIATE`` has done so."""
     table = schema.leases
-    connection.execute(update(table).where(table.c.name == _LEASE).values(beat=table.c.beat))
+    connection.execute(update(table).where(table.c.name == _LEASE).values(heartbeat=table.c.heartbeat))
 
 
 def _engine(url: str) -> Engine:

@@ -50,14 +50,16 @@ class Lease:
         """Take the lease if it is free, ours, or its holder has not been heard of for 20 s."""
         table = schema.leases
         with self._ledger.transaction(lock=True) as connection:
-            holder, beat = connection.execute(select(table.c.holder, table.c.beat).where(table.c.name == _NAME)).one()
+            holder, beat = connection.execute(
+                select(table.c.holder, table.c.heartbeat).where(table.c.name == _NAME)
+            ).one()
             if (holder, beat) != self._seen:
                 self._seen, self._seen_at = (holder, beat), monotonic
             self._be_seen(connection)
             stale = monotonic - self._seen_at >= _PATIENCE_S
             if holder not in ("", self.me) and not stale and not _is_dead(holder):
                 return False
-            connection.execute(update(table).where(table.c.name == _NAME).values(holder=self.me, beat=beat + 1))
+            connection.execute(update(table).where(table.c.name == _NAME).values(holder=self.me, heartbeat=beat + 1))
         return True
 
     def keep(self, connection: Connection) -> bool:
@@ -65,7 +67,7 @@ class Lease:
         table = schema.leases
         mine = (table.c.name == _NAME, table.c.holder == self.me)
         self._be_seen(connection)
-        return connection.execute(update(table).where(*mine).values(beat=table.c.beat + 1)).rowcount == 1
+        return connection.execute(update(table).where(*mine).values(heartbeat=table.c.heartbeat + 1)).rowcount == 1
 
     def release(self) -> None:
         """Give it back, so that another need not wait."""
@@ -80,9 +82,9 @@ class Lease:
         if self._stands_in:
             return
         table = schema.leases
-        seen = update(table).where(table.c.name == _SEPARATE).values(holder=self.me, beat=table.c.beat + 1)
+        seen = update(table).where(table.c.name == _SEPARATE).values(holder=self.me, heartbeat=table.c.heartbeat + 1)
         if connection.execute(seen).rowcount == 0:
-            connection.execute(insert(table).values(name=_SEPARATE, holder=self.me, beat=1))
+            connection.execute(insert(table).values(name=_SEPARATE, holder=self.me, heartbeat=1))
 
 
 class SeparateWatcher:
@@ -100,7 +102,7 @@ class SeparateWatcher:
         """
         table = schema.leases
         with self._ledger.transaction() as connection:
-            row = connection.execute(select(table.c.holder, table.c.beat).where(table.c.name == _SEPARATE)).first()
+            row = connection.execute(select(table.c.holder, table.c.heartbeat).where(table.c.name == _SEPARATE)).first()
         found = (str(row[0]), int(row[1])) if row else ("", 0)
         if found != self._seen:
             if self._seen is not None or (found[0] and not _is_dead(found[0])):

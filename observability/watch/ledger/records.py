@@ -36,7 +36,7 @@ __all__ = [
     "remember_fact",
     "save_incident",
     "shift",
-    "suspects",
+    "unconfirmed",
     "usual",
     "whole_incident",
 ]
@@ -66,7 +66,7 @@ def fact(connection: Connection, key: str) -> tuple[Fact, str | None] | None:
 def remember_fact(connection: Connection, seen: Fact, incident_id: str | None) -> None:
     """Write ``seen`` down, over what was there under its key."""
     table = schema.facts
-    values = {"sign": seen.sign, "time": seen.time, "incident_id": incident_id, "document": clean(seen.as_json())}
+    values = {"status": seen.status, "time": seen.time, "incident_id": incident_id, "document": clean(seen.as_json())}
     if connection.execute(update(table).where(table.c.key == seen.key).values(**values)).rowcount == 0:
         connection.execute(insert(table).values(key=seen.key, **values))
 
@@ -102,14 +102,14 @@ def latest_incident(connection: Connection, key: str) -> Incident | None:
     return Incident.from_json(row) if row else None
 
 
-def live_incidents(connection: Connection, *, dag_id: str | None = None, family: str | None = None) -> list[Incident]:
-    """The open incidents, of one DAG or family where given."""
+def live_incidents(connection: Connection, *, dag_id: str | None = None, kind: str | None = None) -> list[Incident]:
+    """The open incidents, of one DAG or kind where given."""
     table = schema.incidents
     asked = select(table.c.document).where(table.c.open_key.is_not(None)).order_by(table.c.first_seen)
     if dag_id is not None:
         asked = asked.where(table.c.dag_id == dag_id)
     found = [Incident.from_json(row) for row in connection.execute(asked).scalars()]
-    return [one for one in found if family is None or one.family == family]
+    return [one for one in found if kind is None or one.kind == kind]
 
 
 def due_incidents(connection: Connection, now: float, limit: int = 500) -> list[Incident]:
@@ -124,10 +124,10 @@ def next_due(connection: Connection) -> float | None:
     return connection.execute(select(func.min(schema.incidents.c.due))).scalar()
 
 
-def suspects(connection: Connection, now: float, limit: int = 200) -> list[Fact]:
+def unconfirmed(connection: Connection, now: float, limit: int = 200) -> list[Fact]:
     """Deaths that Airflow has not confirmed yet."""
     table = schema.facts
-    asked = select(table.c.document).where(table.c.sign == "suspected", table.c.time > now - 86_400)
+    asked = select(table.c.document).where(table.c.status == "suspected", table.c.time > now - 86_400)
     return [Fact(**row) for row in connection.execute(asked.order_by(table.c.time).limit(limit)).scalars()]
 
 
@@ -169,7 +169,7 @@ def shift(connection: Connection, seconds: float) -> None:
     moved = {name: table.c[name] + seconds for name in ("next_attempt", "created", "fact_time")}
     connection.execute(update(table).where(table.c.state.in_(("pending", "sending", "held"))).values(**moved))
     for one in live_incidents(connection):
-        waits = {name: getattr(one, name) for name in ("notify_at", "remind_at", "told_at")}
+        waits = {name: getattr(one, name) for name in ("notify_at", "remind_at", "notified_at")}
         save_incident(connection, replace(one, **{name: at and at + seconds for name, at in waits.items()}))
 
 

@@ -22,8 +22,8 @@ __all__ = [
     "used_links",
 ]
 
-VERSION = 1
-"""Version of these tables; a ledger written by a newer Contrail is refused."""
+VERSION = 2
+"""Version of these tables; a ledger of a newer Contrail is refused, one of an older is migrated."""
 
 metadata = MetaData()
 
@@ -35,12 +35,12 @@ facts = Table(
     "contrail_facts",
     metadata,
     Column("key", String(32), primary_key=True),
-    Column("sign", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
     Column("time", Float, nullable=False, index=True),
     Column("incident_id", String(32), index=True),
     Column("document", JSON, nullable=False),
 )
-"""Each fact once, by its key; a second witness adds to ``document``."""
+"""Each fact once, by its key; a second source adds to ``document``."""
 
 incidents = Table(
     "contrail_incidents",
@@ -73,7 +73,7 @@ outbox = Table(
     Column("next_attempt", Float),
     Column("sent", Float),
     Column("fact_time", Float),
-    Column("folded_into", Integer),
+    Column("merged_into", Integer),
     Column("error", Text),
     Column("message", JSON, nullable=False),
     UniqueConstraint("dedup_key", "channel", name="contrail_outbox_once"),
@@ -81,7 +81,7 @@ outbox = Table(
     Index("contrail_outbox_recent", "channel", "created"),
     Index("contrail_outbox_recent_of_dag", "channel", "dag_id", "created"),
 )
-"""Messages by channel. States: pending, sending, sent, dead, held (for a digest), folded."""
+"""Messages by channel. States: pending, sending, sent, dead, held (for a digest), merged."""
 
 events = Table(
     "contrail_events",
@@ -173,10 +173,10 @@ leases = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("holder", Text, nullable=False),
-    Column("beat", Integer, nullable=False),
+    Column("heartbeat", Integer, nullable=False),
 )
 
 cursors = Table(
     "contrail_cursors", metadata, Column("name", String(200), primary_key=True), Column("value", JSON, nullable=False)
 )
-"""The position of each witness, and what it must remember between two looks."""
+"""The position of each source, and what it must remember between two polls."""

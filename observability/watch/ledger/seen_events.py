@@ -80,4 +80,4 @@ class SeenEvents:
 
 
 def _must_stand(fact: Fact) -> bool:
-    return fact.sign != "noted" and fact.family not in _KEYED
+    return fact.status != "noted" and fact.kind not in _KEYED

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["with_memory"]
 
 _LOOKED_AT = 200
-_FAMILIES = {"task", "run", "stuck", "deadline"}
+_KINDS = {"task", "run", "stuck", "deadline"}
 
 
 def with_memory(connection: Connection, incident: Incident) -> Incident:
@@ -26,7 +26,7 @@ def with_memory(connection: Connection, incident: Incident) -> Incident:
     found: dict[str, Any] = {}
     if incident.evidence.get("error.fingerprint"):
         found["same_error"] = _same_error(connection, incident)
-    if incident.dag_id and incident.family in _FAMILIES:
+    if incident.dag_id and incident.kind in _KINDS:
         last = records.last_time(connection, "success", incident.dag_id)
         found |= {"last_success": _moment(last)} if last is not None else {}
     return replace(incident, evidence={**incident.evidence, **found}) if found else incident

@@ -174,7 +174,7 @@ class Links:
 
     def runbook(self, incident: Incident) -> str:
         """Address of the page that says what to do; "" where it would lead nowhere."""
-        page = runbook_page(incident.family, incident.cause)
+        page = runbook_page(incident.kind, incident.cause)
         given = str(incident.evidence.get("incident.runbook") or "")
         if render.is_web(given):
             return given
@@ -260,8 +260,10 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
     """The message for ``notice``."""
     incident = _safe(notice.incident)
     attempt = incident.try_number if notice.kind == "reminder" else None
-    serial = f"{notice.kind}:{notice.level}:{incident.told_at or 0:.3f}:{attempt or 0}:{incident.remind_at or 0:.3f}"
-    serial += f":{incident.said_members}" if notice.kind == "update" else ""
+    serial = (
+        f"{notice.kind}:{notice.level}:{incident.notified_at or 0:.3f}:{attempt or 0}:{incident.remind_at or 0:.3f}"
+    )
+    serial += f":{incident.notified_tasks}" if notice.kind == "update" else ""
     return Message(
         kind=notice.kind,
         severity=severity or incident.severity,
@@ -285,7 +287,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         log=() if notice.kind == "resolved" else _log(incident),
         links=links.to(incident),
         pair=incident.id,
-        failed=len(incident.members),
+        failed=len(incident.failed_tasks),
         assets=tuple(plain(one) for one in late_assets(incident.evidence)),
     )
 
@@ -299,7 +301,7 @@ def _safe(incident: Incident) -> Incident:
         dag_id=incident.dag_id and named(incident.dag_id),
         run_id=incident.run_id and named(incident.run_id),
         task_id=incident.task_id and named(incident.task_id),
-        name=named(incident.name),
+        subject=named(incident.subject),
         key=named(incident.key),
         reason=redact.text(incident.reason),
         evidence=texts,
@@ -323,10 +325,10 @@ def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
     """The details that a person decides on, most important first; the first ones stay when a message is shortened."""
     evidence, over = incident.evidence, kind == "resolved"
     error = ": ".join(str(evidence[name]) for name in ("error.type", "error.message") if evidence.get(name))
-    step = "" if over else _OWN_STEP.get(incident.family) or _NEXT.get(incident.cause, "")
+    step = "" if over else _OWN_STEP.get(incident.kind) or _NEXT.get(incident.cause, "")
     lasted = lasting((incident.resolved_at or incident.last_seen) - incident.first_seen)
     return [
-        ("Cause", "" if incident.family in _OWN_STEP else CAUSE_LABELS.get(incident.cause, incident.cause)),
+        ("Cause", "" if incident.kind in _OWN_STEP else CAUSE_LABELS.get(incident.cause, incident.cause)),
         ("Since", _shown_moment(incident.first_seen)),
         ("Lasted", lasted if over else ""),
         ("Error", "" if over else error),
@@ -341,7 +343,7 @@ def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
         ("Same error", "" if over else evidence.get("same_error")),
         ("Last success", "" if over else evidence.get("last_success")),
         ("Next step", step),
-        ("Failed tasks", str(len(incident.members)) if len(incident.members) > 1 else ""),
+        ("Failed tasks", str(len(incident.failed_tasks)) if len(incident.failed_tasks) > 1 else ""),
         ("Run", incident.run_id),
         ("Attempt", str(incident.try_number) if incident.try_number and incident.try_number > 1 else ""),
         ("Owner", incident.about.get("owner")),

@@ -47,8 +47,8 @@ class Notifier:
                 tuple(name for name in _told_channels(connection, incident.id) if name in self.rules.channels)
                 or channels
             )
-        if incident.family == "delivery":
-            channels = self._around(incident.name, channels)
+        if incident.kind == "delivery":
+            channels = self._around(incident.subject, channels)
         message = compose(replace(notice, incident=incident), self.links, self.environment, decision.severity)
         if self.links.acts and render.is_web(self.links.airflow):
             message = replace(message, acts=act_links(connection, incident, self.links.airflow))
@@ -82,7 +82,7 @@ class Notifier:
         """Say that a digest is over with the last of its incidents; an Apprise service without keys leaves it out."""
         table = schema.outbox
         mine = (table.c.channel == channel, table.c.incident_id == incident_id)
-        digests = select(table.c.folded_into).where(*mine, table.c.state == "folded").distinct()
+        digests = select(table.c.merged_into).where(*mine, table.c.state == "merged").distinct()
         for row in connection.execute(select(table.c.message).where(table.c.id.in_(digests))).scalars():
             said = Message.from_json(row)
             if said.kind == "digest" and not _any_live(connection, said):
@@ -104,7 +104,7 @@ class Notifier:
                 self._fold(connection, channel, now)
 
     @staticmethod
-    def said_members(connection: Connection, incident_id: str) -> int:
+    def notified_tasks(connection: Connection, incident_id: str) -> int:
         """Number of an incident's failed tasks that people were told of: it may have been counted while it was sent."""
         table = schema.outbox
         rows = connection.execute(select(table.c.message).where(table.c.incident_id == incident_id)).scalars()
@@ -132,7 +132,7 @@ class Notifier:
             self.links,
         )
         made = enqueue(connection, channel, said, now, fact_time=min(row[2] or now for row in rows))
-        connection.execute(update(table).where(*mine).values(state="folded", folded_into=made))
+        connection.execute(update(table).where(*mine).values(state="merged", merged_into=made))
 
     def _too_many(self, connection: Connection, channel: str, dag_id: str | None, now: float) -> bool:
         """True if notices come too fast; those that were held back count, so that a storm ends when it ends."""

@@ -225,11 +225,11 @@ class ChannelWorker(threading.Thread):
         said = records.clean(row.message.as_json())
         self._mark(row, event, state="sent", sent=now, error=None, message=said)
         with self._ledger.transaction() as connection:  # what this one stood in for need not be said again
-            replaced = select(table.c.folded_into).where(table.c.id == row.id).scalar_subquery()
+            replaced = select(table.c.merged_into).where(table.c.id == row.id).scalar_subquery()
             twin = (table.c.id == replaced, table.c.state == "pending")
-            connection.execute(update(table).where(*twin).values(state="folded", folded_into=row.id))
+            connection.execute(update(table).where(*twin).values(state="merged", merged_into=row.id))
             broken = self._is_first and any(
-                one.name == self.channel for one in records.live_incidents(connection, family="delivery")
+                one.subject == self.channel for one in records.live_incidents(connection, kind="delivery")
             )
         if broken or self._failures >= _TROUBLE_AFTER:
             over = ChannelRecovered(channel=self.channel, reason="it takes messages again")
@@ -291,7 +291,7 @@ class ChannelWorker(threading.Thread):
                     created=now,
                     next_attempt=now,
                     fact_time=row.fact_time,
-                    folded_into=row.id,
+                    merged_into=row.id,
                     message=row.message.as_json(),
                 )
             )

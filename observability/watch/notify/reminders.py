@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from observability.watch.alike import RUN_FAMILIES
+from observability.watch.alike import RUN_KINDS
 from observability.watch.incidents import escalates
 from observability.watch.ledger import records
 from observability.watch.ledger.database import read_cursor
@@ -33,11 +33,11 @@ def is_due(incident: Incident, now: float) -> bool:
 def put_off(connection: Connection, rules: AlertingConfig, incident: Incident, now: float) -> Incident | None:
     """The incident with a later reminder, where another one or the DAG's pause makes this one needless."""
     policy = policy_for(rules, incident, now)
-    if incident.family not in RUN_FAMILIES:
+    if incident.kind not in RUN_KINDS:
         return None
-    if incident.dag_id in _paused(connection) and not incident.held_by:
+    if incident.dag_id in _paused(connection) and not incident.inhibited_by:
         later = now + policy.remind_acknowledged_s - policy.remind_every_s
-        return replace(incident, remind_at=max(later, now + 1.0), held_by="its DAG is paused")
+        return replace(incident, remind_at=max(later, now + 1.0), inhibited_by="its DAG is paused")
     if escalates(incident, policy) or not _another_reminds(connection, rules, incident, now):
         return None
     wait = policy.remind_every_s if incident.state == "open" else policy.remind_acknowledged_s
@@ -51,10 +51,10 @@ def due_together(connection: Connection, rules: AlertingConfig, incident: Incide
     for one in records.live_incidents(connection):
         policy = policy_for(rules, one, now)
         wait = policy.remind_every_s if one.state == "open" else policy.remind_acknowledged_s
-        is_open = one.told == "opened" and one.state in {"open", "acknowledged"}
+        is_open = one.notified == "opened" and one.state in {"open", "acknowledged"}
         if not is_open or not is_due(one, now + wait / _TOGETHER) or escalates(one, policy):
             continue
-        rests = one.family in RUN_FAMILIES and one.dag_id in paused
+        rests = one.kind in RUN_KINDS and one.dag_id in paused
         if one.id == incident.id or (not rests and decide(rules, one, now).channels == heard_by):
             found.append(one)
     return found if len(found) >= rules.timing.digest_reminders else []
@@ -66,7 +66,7 @@ def _another_reminds(connection: Connection, rules: AlertingConfig, incident: In
     for one in records.live_incidents(connection, dag_id=incident.dag_id):
         if one.id == incident.id:
             return False
-        open_too = one.family in RUN_FAMILIES and one.state == "open" and one.told == "opened"
+        open_too = one.kind in RUN_KINDS and one.state == "open" and one.notified == "opened"
         if not open_too or _RANK(one.severity) < _RANK(incident.severity):
             continue
         if decide(rules, one, now).channels == heard_by:

@@ -38,25 +38,25 @@ _ROWS = re.compile(r"step (.+) of (.+) wrote (\d+) rows: (.+)", re.DOTALL)
 
 def title_of(incident: Incident, kind: str = "opened", now: float | None = None) -> str:
     """The title of a notice of ``kind`` about ``incident``; ``now`` is what a deadline is compared with."""
-    say = _BY_FAMILY.get(incident.family, _other)
+    say = _BY_KIND.get(incident.kind, _other)
     moment = incident.last_seen if now is None else now
     return f"{_PREFIX.get(kind, '')}{say(incident, kind, moment)}".rstrip(": ")
 
 
 def subject_of(incident: Incident) -> str:
     """The thing that an incident is about, as a table or a list names it."""
-    if incident.family == "component":
+    if incident.kind == "component":
         return _component(incident)
-    if incident.dag_id is None or incident.family == "import":
-        return incident.name or incident.family
+    if incident.dag_id is None or incident.kind == "import":
+        return incident.subject or incident.kind
     what = f"{incident.dag_id}: {_task(incident)}" if incident.task_id else incident.dag_id
-    return f"{what} ({incident.name})" if incident.family == "deadline" and incident.name else what
+    return f"{what} ({incident.subject})" if incident.kind == "deadline" and incident.subject else what
 
 
 def members_of(incident: Incident) -> str:
     """The number of failed tasks where it is more than one: ``30 mapped tasks``, ``and 2 other tasks``."""
-    mapped = [one for one in incident.members if one.startswith(f"{incident.task_id}[")]
-    others = len(incident.members) - max(1, len(mapped))
+    mapped = [one for one in incident.failed_tasks if one.startswith(f"{incident.task_id}[")]
+    others = len(incident.failed_tasks) - max(1, len(mapped))
     parts = [f"{len(mapped)} mapped tasks"] if len(mapped) > 1 else []
     parts += [f"and {others} other task{'s' if others > 1 else ''}"] if others > 0 else []
     return " ".join(parts)
@@ -111,21 +111,21 @@ def _paused(one: Incident, _kind: str, _now: float) -> str:
 
 
 def _broken_file(one: Incident, _kind: str, _now: float) -> str:
-    return f"{one.name.rpartition('/')[2] or 'A DAG file'} cannot be loaded{_because(one)}"
+    return f"{one.subject.rpartition('/')[2] or 'A DAG file'} cannot be loaded{_because(one)}"
 
 
 def _columns(one: Incident, _kind: str, _now: float) -> str:
     which = _short(one.reason).rpartition(" changed: ")[2]
-    return f"{one.dag_id}: columns of {one.name or 'an input'} changed: {which}"
+    return f"{one.dag_id}: columns of {one.subject or 'an input'} changed: {which}"
 
 
 def _deadline(one: Incident, kind: str, now: float) -> str:
     due = one.evidence.get("deadline.due")
-    what = one.dag_id or one.name
+    what = one.dag_id or one.subject
     if found := _ROWS.fullmatch(one.reason):
         return f"{what}: {found[2]} wrote {found[3]} rows, {_short(found[4])}"
     verb = "may miss" if one.early and kind in {"early_warning", "opened"} else "missed"
-    name = f" {one.name}" if one.name and one.name != what else ""
+    name = f" {one.subject}" if one.subject and one.subject != what else ""
     task = f": {_task(one)}" if one.task_id else ""
     times = _times(due, now) if due else _short(one.reason)
     return f"{what}{task} {verb} its deadline{name}: {times}"
@@ -139,7 +139,7 @@ def _component_down(one: Incident, _kind: str, _now: float) -> str:
 
 
 def _channel(one: Incident, _kind: str, _now: float) -> str:
-    return f"Channel {one.name} does not take messages: {_short(one.reason)}"
+    return f"Channel {one.subject} does not take messages: {_short(one.reason)}"
 
 
 def _rules(one: Incident, _kind: str, _now: float) -> str:
@@ -147,7 +147,7 @@ def _rules(one: Incident, _kind: str, _now: float) -> str:
 
 
 def _rule(one: Incident, _kind: str, _now: float) -> str:
-    said = one.evidence.get("title") or one.name or "A rule of Kibana"
+    said = one.evidence.get("title") or one.subject or "A rule of Kibana"
     return f"{said}: {_short(one.reason)}"
 
 
@@ -156,11 +156,11 @@ def _lost(one: Incident, _kind: str, _now: float) -> str:
     count = int(found[1]) if found else one.evidence.get("telemetry.count")
     why = found[2] if found else _short(one.reason)
     many = "1 observation was" if count == 1 else f"{count} observations were" if count else "Observations were"
-    return f"{many} lost at {one.name}: {why}"
+    return f"{many} lost at {one.subject}: {why}"
 
 
 def _sink(one: Incident, _kind: str, _now: float) -> str:
-    return f"Records do not reach {one.name or 'a sink'}: {_short(one.reason)}"
+    return f"Records do not reach {one.subject or 'a sink'}: {_short(one.reason)}"
 
 
 def _canary(one: Incident, _kind: str, _now: float) -> str:
@@ -171,7 +171,7 @@ def _other(one: Incident, _kind: str, _now: float) -> str:
     return f"{subject_of(one)}: {_short(one.reason) or CAUSE_LABELS.get(one.cause, one.cause)}"
 
 
-_BY_FAMILY: dict[str, Callable[[Incident, str, float], str]] = {
+_BY_KIND: dict[str, Callable[[Incident, str, float], str]] = {
     "task": _failed_task, "run": _failed_run, "stuck": _stuck, "overdue": _overdue, "dag": _gone, "paused": _paused,
     "import": _broken_file, "data": _columns, "deadline": _deadline, "component": _component_down, "delivery": _channel,
     "rules": _rules, "rule": _rule, "telemetry": _lost, "sink": _sink,
@@ -184,7 +184,7 @@ def _task(one: Incident) -> str:
 
 
 def _component(one: Incident) -> str:
-    return _COMPONENTS.get(one.name, one.name.capitalize() or "A component")
+    return _COMPONENTS.get(one.subject, one.subject.capitalize() or "A component")
 
 
 def _because(one: Incident) -> str:

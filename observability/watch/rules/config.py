@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AliasChoices, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
 from observability import catalog
 from observability.watch.incidents import Policy
@@ -72,7 +72,11 @@ class Match(Strict):
     severity: Words = Field(default=[], description="One of info, warning, error, critical.")
     cause: Words = Field(default=[], description="One of the causes.")
     env: Words = Field(default=[], description="Globs of environments.")
-    family: Words = Field(default=[], description="What it is about: task, run, stuck, import, component, deadline …")
+    kind: Words = Field(
+        default=[],
+        validation_alias=AliasChoices("kind", "family"),  # the word of earlier versions
+        description="What it is about: task, run, stuck, import, component, deadline …",
+    )
     hours: Clock = Field(
         default="", pattern=r"^$|^\d{2}:\d{2}-\d{2}:\d{2}$", description="From-until, may pass midnight; until 24:00."
     )
@@ -94,11 +98,11 @@ class Match(Strict):
                 raise ValueError(f"{word!r} is none of {', '.join(choices)}")
         return [word.lower() for word in value]
 
-    @field_validator("family")
+    @field_validator("kind")
     @classmethod
-    def _known_family(cls, value: list[str]) -> list[str]:
-        found = [any(fnmatchcase(one, pattern) for one in sense.FAMILIES) for pattern in value]
-        if said := sense.family_mistake(value, found):
+    def _known_kind(cls, value: list[str]) -> list[str]:
+        found = [any(fnmatchcase(one, pattern) for one in sense.KINDS) for pattern in value]
+        if said := sense.kind_mistake(value, found):
             raise ValueError(said)
         return value
 
@@ -405,7 +409,7 @@ def matches(match: Match, incident: Incident, now: float) -> str | None:
         ("env", match.env, about.get("env")),
         ("severity", match.severity, incident.severity),
         ("cause", match.cause, incident.cause),
-        ("family", match.family, incident.family),
+        ("kind", match.kind, incident.kind),
     )
     for name, patterns, value in globs:
         if patterns and not any(fnmatchcase(str(value or ""), pattern) for pattern in patterns):

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     Place = tuple[str | int, ...]
 
-__all__ = ["FAMILIES", "glob_mistake", "mistakes", "remarks", "unused_keys"]
+__all__ = ["KINDS", "glob_mistake", "mistakes", "remarks", "unused_keys"]
 
-FAMILIES = (
+KINDS = (
     "task", "run", "stuck", "overdue", "import", "dag", "paused", "deadline", "component", "telemetry", "delivery",
     "sink",    "canary", "data", "rules", "rule",
 )  # fmt: skip
@@ -167,11 +167,11 @@ def unused_keys(deadline: Deadline, condition: str) -> list[str]:
 
 def match_mistake(match: Match) -> str:
     """The reason why nothing at all can match; empty: something can."""
-    if not match.task or not match.family:
+    if not match.task or not match.kind:
         return ""
-    if set(match.family) & _WITH_TASK or any(set("*?[") & set(word) for word in match.family):
+    if set(match.kind) & _WITH_TASK or any(set("*?[") & set(word) for word in match.kind):
         return ""
-    return f"an incident about {' or '.join(match.family)} has no task; leave out task or family"
+    return f"an incident about {' or '.join(match.kind)} has no task; leave out task or kind"
 
 
 def glob_mistake(pattern: str, what: str) -> str:
@@ -194,7 +194,7 @@ def glob_mistake(pattern: str, what: str) -> str:
     return f"{pattern!r} matches no {what}: {hint}"
 
 
-def family_mistake(patterns: Sequence[str], matches: Sequence[bool]) -> str:
-    """The reason why a word is not a family; empty: each stands for one at least."""
+def kind_mistake(patterns: Sequence[str], matches: Sequence[bool]) -> str:
+    """The reason why a word is not a kind; empty: each stands for one at least."""
     wrong = [pattern for pattern, found in zip(patterns, matches, strict=True) if not found]
-    return f"{wrong[0]!r} is none of {', '.join(FAMILIES)}" if wrong else ""
+    return f"{wrong[0]!r} is none of {', '.join(KINDS)}" if wrong else ""

@@ -58,9 +58,9 @@ def _last_update(asset: dict[str, Any]) -> Fact | None:
 def _updated(asset: dict[str, Any], event: dict[str, Any]) -> Fact:
     key = event.get("partition_key")
     return Fact(
-        family="asset", sign="noted", time=seconds(event["timestamp"]), certainty=SEEN,
+        kind="asset", status="noted", time=seconds(event["timestamp"]), certainty=SEEN,
         evidence={} if key is None else {"airflow.partition_key": str(key)},
-        name=str(asset.get("uri") or asset.get("name") or ""), dag_id=event.get("source_dag_id"),
+        subject=str(asset.get("uri") or asset.get("name") or ""), dag_id=event.get("source_dag_id"),
         run_id=event.get("source_run_id"), task_id=event.get("source_task_id"),
         map_index=event.get("source_map_index", -1),
     )  # fmt: skip

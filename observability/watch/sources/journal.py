@@ -1,4 +1,4 @@
-"""The journal as a witness: what callbacks, listener and relay wrote down, read with a cursor kept in the ledger."""
+"""The journal as a source: what callbacks, listener and relay wrote down, read with a cursor kept in the ledger."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from observability.watch.facts import Fact, from_document
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["JournalWitness"]
+__all__ = ["JournalSource"]
 
 _CHUNK_BYTES = 1_048_576
 _RECENT_S = 300.0
 _OWN = ("incident.", "notification.")
 
 
-class JournalWitness:
+class JournalSource:
     """Reads the streams in which facts stand; :meth:`read` can be repeated, for the caller keeps the cursor."""
 
     def __init__(self, directory: Path, datasets: tuple[str, ...] = ("etl.event", "contrail.alert")) -> None:

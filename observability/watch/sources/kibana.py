@@ -1,8 +1,8 @@
-"""Kibana's rules as a witness: what they wrote into the alert index, without what the watcher knows already.
+"""Kibana's rules as a source: what they wrote into the alert index, without what the watcher knows already.
 
 Free Kibana can tell only an index; ARCHITECTURE.md ("Kibana's rules") has the shape of its documents. A rule looks at
 the same events as the watcher, so an alert counts only where no incident about the same thing was seen
-lately: then something escaped the other witnesses.
+lately: then something escaped the other sources.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from observability.watch.facts import Fact
     from observability.watch.incidents import Incident
 
-__all__ = ["KibanaWitness", "fact_of", "is_known"]
+__all__ = ["KibanaSource", "fact_of", "is_known"]
 
 _CURSOR = "kibana"
 _POLL_S = 10.0
@@ -55,7 +55,7 @@ _BY_SUBJECT = frozenset({"component", "sink"})
 Alert = dict[str, Any]
 
 
-class KibanaWitness(threading.Thread):
+class KibanaSource(threading.Thread):
     """Reads the index ``name`` in its own thread, so that a slow cluster delays no decision."""
 
     def __init__(self, connect: Callable[[], Cluster], name: str) -> None:
@@ -138,21 +138,21 @@ def fact_of(alert: Alert) -> Fact | None:
 
 def is_known(connection: Connection, alert: Alert, fact: Fact) -> bool:
     """True if an incident about the same thing was seen since the rule's window began."""
-    if fact.sign == "recovered":
+    if fact.status == "resolved":
         return False
     rule = catalog.MONITORS[alert["rule"]]
     seen = records.incidents(connection, since=fact.time - rule.window_s - _SLACK_S)
-    return any(_is_same(one, alert, rule) for one in seen if one.family != "rule")
+    return any(_is_same(one, alert, rule) for one in seen if one.kind != "rule")
 
 
 def _is_same(incident: Incident, alert: Alert, rule: catalog.AlertRule) -> bool:
     if rule.group_by == "dag_id":
         return incident.dag_id == alert.get("alert")
     kind = _kind(alert["rule"], rule)
-    if incident.family != kind or kind not in _BY_SUBJECT:
-        return incident.family == kind
+    if incident.kind != kind or kind not in _BY_SUBJECT:
+        return incident.kind == kind
     subject = str(alert.get("alert") if rule.group_by else _SUBJECTS.get(alert["rule"], ""))
-    return incident.name == subject or incident.name.startswith(f"{subject} of ")  # one of each host
+    return incident.subject == subject or incident.subject.startswith(f"{subject} of ")  # one of each host
 
 
 def _kind(key: str, rule: catalog.AlertRule) -> str:

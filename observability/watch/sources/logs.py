@@ -1,4 +1,4 @@
-"""The log folder as a witness: the last words in an attempt's log say how it ended, plugin or not."""
+"""The log folder as a source: the last words in an attempt's log say how it ended, plugin or not."""
 
 from __future__ import annotations
 

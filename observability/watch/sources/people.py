@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from observability.events import task_name
-from observability.watch.facts import Fact, Sign
+from observability.watch.facts import Fact, Status
 from observability.watch.sources.api import path_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _look(api: AirflowApi, one: OpenRun, deeds: list[dict[str, Any]], now: float
     if not one.run_id:
         if api.once(path_of("dags", one.dag_id)) is None:
             gone = _fact(one, "withdrawn", now, f"the DAG was deleted{_by(deeds, 'deleted', 'changed')}")
-            yield replace(gone, family="dag")
+            yield replace(gone, kind="dag")
         return
     if _SLASH in one.run_id:
         return  # Airflow's own routes end at a slash, quoted or not: it cannot be asked about this run
@@ -114,7 +114,7 @@ def _members(api: AirflowApi, path: str, one: OpenRun, deeds: list[dict[str, Any
     listed = api.pages(f"{path}/taskInstances", "task_instances", state=["failed"], order_by="id")
     failed = {_name(task) for task in listed}
     gone = [member for member in one.members if member not in failed]
-    said: tuple[Sign, str] | None = None
+    said: tuple[Status, str] | None = None
     for number, member in enumerate(gone):
         if number < _ASKED_EACH or said is None:
             said = _verdict(_instance(api, path, member), one, deeds)
@@ -122,7 +122,7 @@ def _members(api: AirflowApi, path: str, one: OpenRun, deeds: list[dict[str, Any
             yield _fact(one, said[0], now, f"{member} {said[1]}", member)
 
 
-def _verdict(task: dict[str, Any] | None, one: OpenRun, deeds: list[dict[str, Any]]) -> tuple[Sign, str] | None:
+def _verdict(task: dict[str, Any] | None, one: OpenRun, deeds: list[dict[str, Any]]) -> tuple[Status, str] | None:
     """The state now of a task that is known as failed, in words; None: it ran again, and tells of itself."""
     if task is None:
         return "withdrawn", f"was deleted{_by(deeds, 'deleted', 'changed')}"
@@ -155,10 +155,10 @@ def _parts(member: str) -> tuple[str, tuple[int, ...], str | None]:
     return found["task_id"], (int(found["index"]),) if found["index"] else (), found["iteration"]
 
 
-def _fact(one: OpenRun, sign: Sign, now: float, reason: str, member: str = "") -> Fact:
+def _fact(one: OpenRun, status: Status, now: float, reason: str, member: str = "") -> Fact:
     task_id, index, iteration = _parts(member)
     return Fact(
-        family="task" if member else "run", sign=sign, time=now, reason=reason, dag_id=one.dag_id,
+        kind="task" if member else "run", status=status, time=now, reason=reason, dag_id=one.dag_id,
         run_id=one.run_id or None, task_id=task_id or None, map_index=index[0] if index else -1, iteration=iteration,
     )  # fmt: skip
 

@@ -157,10 +157,10 @@ class KillConfirmer(threading.Thread):
         self._over.set()
         self._handed.set()
 
-    def hand(self, suspects: list[Fact], dags: dict[str, dict[str, Any]]) -> None:
+    def hand(self, unconfirmed: list[Fact], dags: dict[str, dict[str, Any]]) -> None:
         """From now on ask about these, and no others; ``dags`` is what is known of their DAGs."""
-        self._suspects, self._reconciler.dags = suspects, dags
-        if suspects:
+        self._suspects, self._reconciler.dags = unconfirmed, dags
+        if unconfirmed:
             self._handed.set()
 
     def run(self) -> None:
@@ -177,10 +177,10 @@ class KillConfirmer(threading.Thread):
                 structlog.get_logger("contrail.watch").exception("a suspicion could not be asked about")
             self._over.wait(_POLL_S)
 
-    def _due(self, suspects: list[Fact], now: float) -> list[Fact]:
+    def _due(self, unconfirmed: list[Fact], now: float) -> list[Fact]:
         """Those to ask about now."""
-        known = {fact.key: self._again.get(fact.key, (now, _AGAIN_S)) for fact in suspects}
-        due = [fact for fact in suspects if known[fact.key][0] <= now]
+        known = {fact.key: self._again.get(fact.key, (now, _AGAIN_S)) for fact in unconfirmed}
+        due = [fact for fact in unconfirmed if known[fact.key][0] <= now]
         waits = {fact.key: known[fact.key][1] for fact in due}
         self._again = known | {key: (now + wait, min(2 * wait, _LONGEST_S)) for key, wait in waits.items()}
         return due

@@ -1,4 +1,4 @@
-"""Airflow's own account as a witness: what its API says of tasks, runs, DAGs, files and components.
+"""Airflow's own account: what its API says of tasks, runs, DAGs, files and components.
 
 Each look asks for what changed since the last one, with an overlap, because a row's time of change is set
 before it becomes visible. Facts are keyed, so what is seen twice counts once.
@@ -82,7 +82,7 @@ _BEGUN_MOST = 2000
 _EVIDENCE_TRIES = 6
 _UNTOLD = "it failed, and Airflow's answers do not say why"
 _NONE: list[Fact] = []
-_NAMES = ("dag_id", "run_id", "task_id", "iteration", "loop_id", "region_id", "ti_id", "name", "reason")
+_NAMES = ("dag_id", "run_id", "task_id", "iteration", "loop_id", "region_id", "ti_id", "subject", "reason")
 _OF_A_TASK = ("dag_id", "dag_run_id", "task_id", "state")
 _TASKS = "/dags/~/dagRuns/~/taskInstances"
 _RUNS = "/dags/~/dagRuns"
@@ -245,12 +245,12 @@ class Reconciler:
         """The facts about one row of a listing; none where the row cannot be understood."""
         return self._questions.row(about, lambda: [one for fact in found() for one in _sound(fact)], [])
 
-    def confirm(self, suspects: list[Fact]) -> Iterator[Fact]:
+    def confirm(self, unconfirmed: list[Fact]) -> Iterator[Fact]:
         """Ask Airflow about attempts whose death was reported, where it knows already. Raises ApiError."""
         self._events_of = {}
-        self._events_since = min((fact.time for fact in suspects), default=0.0) - _EVENTS_BEFORE_S
+        self._events_since = min((fact.time for fact in unconfirmed), default=0.0) - _EVENTS_BEFORE_S
         self._questions.begin()
-        for fact in suspects:
+        for fact in unconfirmed:
             yield from self._one(f"death {fact.key}", partial(self._confirm, fact))
 
     def _confirm(self, fact: Fact) -> Iterator[Fact]:
@@ -263,7 +263,7 @@ class Reconciler:
         if one is None and "/" in str(fact.run_id):
             return  # Airflow's own routes end at a slash, quoted or not: it cannot be asked about this run
         if one is None:  # its run was deleted, and with it the question
-            yield replace(fact, sign="dismissed", witness="reconciler")
+            yield replace(fact, status="dismissed", provider="reconciler")
         elif one["state"] == "failed" and one["try_number"] == fact.try_number:
             yield self._failed_task(one)
         elif one["state"] in _NO_FAILURE or one["try_number"] > (fact.try_number or 0):
@@ -278,12 +278,12 @@ class Reconciler:
         listed = self._api.pages(f"{path_of(*run)}/taskInstances", "task_instances", **asked)
         mine = [one for one in listed if _is_instance(one, fact)]
         if not mine:
-            yield replace(fact, sign="dismissed", witness="reconciler")
+            yield replace(fact, status="dismissed", provider="reconciler")
         for one in mine:
             if one["state"] == "failed":
                 yield self._failed_task(one)
             if one["state"] in _NO_FAILURE or (one["state"] == "failed" and fact.ti_id is None):
-                yield replace(fact, sign="dismissed", witness="reconciler")  # else it has its own name now
+                yield replace(fact, status="dismissed", provider="reconciler")  # else it has its own name now
 
     def _list_tasks(self, since: float) -> list[dict[str, Any]]:
         asked = {"updated_at_gte": _iso(since), "state": ["failed", "up_for_retry", "removed"], "order_by": "id"}
@@ -331,7 +331,7 @@ class Reconciler:
         )
         fact = observed(event, time=when, certainty=SEEN, about=self._about(one["dag_id"]))
         before = self._known(fact.key)
-        if before is not None and before.sign == "failed":
+        if before is not None and before.status == "firing":
             return
         if self._api.get(path_of("dags", one["dag_id"], "tasks", one["task_id"])) is None:
             yield fact
@@ -373,19 +373,19 @@ class Reconciler:
         if not complete and tries < _EVIDENCE_TRIES and len(self._again) < _BEGUN_MOST:
             self._again[key] = (one, tries + 1)
 
-    def _about_task(self, one: dict[str, Any], sign: Any, evidence: dict[str, Any], **more: Any) -> Fact:
+    def _about_task(self, one: dict[str, Any], status: Any, evidence: dict[str, Any], **more: Any) -> Fact:
         """A fact about an attempt; ``dismissed`` needs no event, for it only says that another was wrong."""
         when = seconds(one["end_date"] or one["start_date"] or _iso_now())
         about = self._about(one["dag_id"], operator=one.get("operator_name"))
-        if sign == "dismissed":
+        if status == "dismissed":
             return Fact(
-                family="task", sign=sign, time=when, dag_id=one["dag_id"], run_id=one["dag_run_id"],
+                kind="task", status=status, time=when, dag_id=one["dag_id"], run_id=one["dag_run_id"],
                 task_id=one["task_id"], map_index=one["map_index"], try_number=one["try_number"], evidence=evidence,
                 about=about, **_loop(one),
             )  # fmt: skip
         certainty = more.pop("certainty", GUESSED)
         told = {"cause": "platform", "reason": "", **more}
-        event = TaskFailed(identity=self._identity(one), time=_datetime(when), witness="reconciler", **told)
+        event = TaskFailed(identity=self._identity(one), time=_datetime(when), provider="reconciler", **told)
         return observed(event, time=when, certainty=certainty, evidence=evidence, about=about)
 
     def _identity(self, one: dict[str, Any]) -> Identity:
@@ -455,7 +455,7 @@ class Reconciler:
     def _failed_run(self, run: dict[str, Any]) -> Fact:
         bare = self._about_run(run, DagRunFailed, reason="")
         before = self._known(bare.key)
-        if before is not None and "reconciler" in before.witness:
+        if before is not None and "reconciler" in before.provider:
             return bare
         if (run["dag_id"], run["dag_run_id"]) in self._explained:
             return self._about_run(run, DagRunFailed, cause="upstream", reason="a task of it failed")
@@ -482,7 +482,7 @@ class Reconciler:
         certainty = more.pop("certainty", GUESSED)
         lasted = int((run.get("duration") or 0) * 1e9)
         if kind is DagRunFailed:
-            more = {"witness": "reconciler", "duration_ns": lasted, **more}
+            more = {"provider": "reconciler", "duration_ns": lasted, **more}
         when = seconds(run["end_date"] or run["start_date"] or _iso_now())
         event = kind(identity=self._identity(run), time=_datetime(when), discriminator=_moment_of(end), **more)
         evidence = {"event.duration": lasted} | {
@@ -492,7 +492,7 @@ class Reconciler:
             event, time=when, certainty=certainty, evidence=evidence,
             about=self._about(run["dag_id"], run_type=run.get("run_type")),
         )  # fmt: skip
-        return replace(found, witness="reconciler")
+        return replace(found, provider="reconciler")
 
     def _health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         for key, name in _COMPONENTS.items():
@@ -951,9 +951,9 @@ def _is_about(event: dict[str, Any], one: dict[str, Any]) -> bool:
 
 def _is_settled(fact: Fact) -> bool:
     """True if there is nothing more to find out: who failed it by hand is worth a second look."""
-    if fact.sign != "failed":
+    if fact.status != "firing":
         return False
-    return "reconciler" in fact.witness or (fact.certainty >= SEEN and fact.cause != "cancelled")
+    return "reconciler" in fact.provider or (fact.certainty >= SEEN and fact.cause != "cancelled")
 
 
 def _about_dag(one: dict[str, Any], environment: str) -> dict[str, Any]:

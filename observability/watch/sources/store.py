@@ -196,13 +196,13 @@ class StoreSource(threading.Thread):
         if self._tells_silent == self._told_silent:
             return []
         known = Fact(
-            family="component", sign="recovered", time=now, cause="platform", reason="it answers again",
-            severity="error", certainty=CERTAIN, name="store",
+            kind="component", status="resolved", time=now, cause="platform", reason="it answers again",
+            severity="error", certainty=CERTAIN, subject="store",
         )  # fmt: skip
         if not self._tells_silent:
             return [known]
         reason = f"it cannot be read, so what other hosts wrote is not heard: {self.problem}"
-        return [replace(known, sign="failed", reason=reason)]
+        return [replace(known, status="firing", reason=reason)]
 
 
 def _fact(document: Document) -> Fact | None:

@@ -22,7 +22,7 @@ __all__ = ["ASSET", "every_kind"]
 ASSET = "late-uri-of-"
 _NAMES = ("operator", "owner", "pool", "queue", "team", "bundle", "bundle_version", "partition_key")
 _BOUNDED = {"cause": "app", "severity": "error", "incident_state": "open", "kind": "opened"}
-_NOT_FILLED = {"identity", "time", "discriminator", "probe", "asset", "state", "witness", "delivery"}
+_NOT_FILLED = {"identity", "time", "discriminator", "probe", "asset", "state", "provider", "delivery"}
 _ABOUT_AN_ASSET = (DeadlineApproached, DeadlineMissed, IncidentOpened, NotificationSent)
 
 

@@ -47,10 +47,11 @@ WORLDS = {
 
 def incident(dag, number, **more):
     now = time.time()
-    about = {"family": "task", "severity": "error", "cause": "app", "reason": f"why-{dag}", "certainty": 3}
+    about = {"kind": "task", "severity": "error", "cause": "app", "reason": f"why-{dag}", "certainty": 3}
     return Incident(
         id=f"{number:016x}", key=f"run:{dag}:{number}", state="open", first_seen=now - 60, last_seen=now, count=1,
-        told="opened", told_at=now, dag_id=dag, run_id="r1", task_id="load", members=("load",), **(about | more),
+        notified="opened", notified_at=now, dag_id=dag, run_id="r1", task_id="load",
+        failed_tasks=("load",), **(about | more),
     )  # fmt: skip
 
 
@@ -237,7 +238,7 @@ def test_what_is_forged_is_refused_and_changes_nothing(world):
     stale = URLSafeTimedSerializer(world.key, salt="contrail.link")
     stale_signer = stale.make_signer("contrail.link")
     stale_signer.get_timestamp = lambda: int(time.time()) - 73 * 3600
-    over = stale_signer.sign(stale.dump_payload([one.id, "acknowledge", "", "n"])).decode()
+    over = stale_signer.status(stale.dump_payload([one.id, "acknowledge", "", "n"])).decode()
     swapped = f"{stale.dump_payload([other.id, 'acknowledge', '', 'n']).decode()}.{good.split('.', 1)[1]}"
     foreign = sign_link("another-key", one.id, "acknowledge")
     for token in (over, swapped, foreign, good[:-2] + ("AA" if good[-2:] != "AA" else "BB"), "x", "x" * 5000):

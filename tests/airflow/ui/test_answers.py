@@ -175,7 +175,9 @@ def test_an_attempt_of_which_airflow_and_its_process_differ_has_one_end_and_that
     store = written(
         TaskStarted(identity=task(), time=at(9)),
         TaskSucceeded(identity=task(), time=at(5), duration_ns=10**9),
-        TaskFailed(identity=task(), time=at(5 - late), cause="lost_heartbeat", reason="given up", witness="reconciler"),
+        TaskFailed(
+            identity=task(), time=at(5 - late), cause="lost_heartbeat", reason="given up", provider="reconciler"
+        ),
         DagRunFailed(identity=Identity(dag_id="flights", run_id="r1"), time=at(1), reason="no"),
     )
     assert [(one.state, one.cause) for one in pages.run_page(store, "flights", "r1").attempts] == [
@@ -187,7 +189,7 @@ def test_an_attempt_of_which_airflow_and_its_process_differ_has_one_end_and_that
 
 
 def test_a_run_that_airflow_gave_up_and_ran_again_ends_with_the_newer_attempt(written):
-    given_up = {"cause": "lost_heartbeat", "reason": "ran again", "witness": "watcher"}
+    given_up = {"cause": "lost_heartbeat", "reason": "ran again", "provider": "watcher"}
     store = written(
         TaskStarted(identity=task(), time=at(9)),
         TaskRetried(identity=task(), time=at(7), **given_up),

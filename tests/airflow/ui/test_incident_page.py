@@ -44,7 +44,7 @@ def page(tmp_path):
 
 
 @pytest.mark.parametrize("reasons", [False, True])
-@pytest.mark.parametrize("more", [{"evidence": WAITING}, {"held_by": EXPLAINED}], ids=str)
+@pytest.mark.parametrize("more", [{"evidence": WAITING}, {"inhibited_by": EXPLAINED}], ids=str)
 def test_other_dags_are_named_to_readers_of_everything_alone(page, reasons, more):
     assert "closed_dag" not in page(incident(**more), reasons=reasons, whole=False)
     assert "closed_dag" in page(incident(**more), reasons=True, whole=True)
@@ -52,7 +52,7 @@ def test_other_dags_are_named_to_readers_of_everything_alone(page, reasons, more
 
 def test_why_it_is_held_back_stays_where_a_person_said_so(page):
     assert "silenced by ann: on purpose" in page(
-        incident(held_by="silenced by ann: on purpose"), reasons=False, whole=False
+        incident(inhibited_by="silenced by ann: on purpose"), reasons=False, whole=False
     )
 
 
@@ -63,4 +63,4 @@ def test_a_late_asset_stands_in_a_title_for_those_who_may_read_it(evidence, may)
     reader = Reader(nothing, nothing, nothing, whole=True, assets=Names(lambda _: may))
     actor = SimpleNamespace(reader=reader)
     assert _reads_reasons(actor, incident(dag_id=None)) is True
-    assert _reads_reasons(actor, incident(dag_id=None, family="deadline", evidence=evidence)) is may
+    assert _reads_reasons(actor, incident(dag_id=None, kind="deadline", evidence=evidence)) is may

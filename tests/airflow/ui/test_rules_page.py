@@ -53,7 +53,7 @@ def broken(home):
     ledger = Ledger(get_settings().ledger_url)
     now = time.time()
     one = Incident(
-        id="abc", key="k", state="open", family="task", severity="error", cause="app", reason=SECRET_REASON,
+        id="abc", key="k", state="open", kind="task", severity="error", cause="app", reason=SECRET_REASON,
         certainty=3, first_seen=now, last_seen=now, dag_id="orders", task_id="load", about={"owner": "data"},
     )  # fmt: skip
     with ledger.transaction(lock=True) as connection:

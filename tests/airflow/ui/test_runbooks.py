@@ -15,18 +15,18 @@ from observability.watch.notify.messages import Links
 LINKS = Links(airflow="https://host/airflow")
 
 
-def incident(family, cause="app", **evidence):
+def incident(kind, cause="app", **evidence):
     return Incident(
-        id="i", key="k", state="open", family=family, severity="error", cause=cause, reason="", certainty=3,
+        id="i", key="k", state="open", kind=kind, severity="error", cause=cause, reason="", certainty=3,
         first_seen=0.0, last_seen=0.0, dag_id="d", evidence=evidence,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("family", catalog.INCIDENT_KINDS)
+@pytest.mark.parametrize("kind", catalog.INCIDENT_KINDS)
 @pytest.mark.parametrize("cause", catalog.CAUSES)
-def test_every_message_links_to_a_runbook_that_there_is(family, cause):
+def test_every_message_links_to_a_runbook_that_there_is(kind, cause):
     found = re.fullmatch(
-        r"https://host/airflow/contrail/runbooks\?page=([a-z-]+)", LINKS.runbook(incident(family, cause))
+        r"https://host/airflow/contrail/runbooks\?page=([a-z-]+)", LINKS.runbook(incident(kind, cause))
     )
     assert found is not None
     assert found[1] in names()

@@ -8,8 +8,15 @@ CREATE TABLE contrail_cursors (
   part integer not null, sending integer not null, checksum integer not null, updated real not null,
   primary key (sink, identity)
 ) without rowid;
-INSERT INTO "contrail_cursors" VALUES('elasticsearch','6e34ae77cb0212fc','dag_id=old/run_id=r1/task_id=works/attempt=1.log',0,X'',0,345,2636062412,1.79561449492483448981e+09);
+INSERT INTO "contrail_cursors" VALUES('elasticsearch','55536793a0935e3b','contrail.alert-20261127-000.journal',0,X'',0,1487,1794320230,1.79579827230332469945e+09);
 CREATE TABLE contrail_facts (name text primary key, value text not null) without rowid;
-INSERT INTO "contrail_facts" VALUES('boot:elasticsearch','c03ccb97-d0bc-42e5-b271-79dc9a91b4cc');
+INSERT INTO "contrail_facts" VALUES('began:elasticsearch','1795798272.2947083');
+INSERT INTO "contrail_facts" VALUES('boot:elasticsearch','8d1a3025-7aa0-434e-8f2a-9c36ea895129');
+CREATE TABLE contrail_finished (
+  sink text not null, identity text not null, stamp integer not null, primary key (sink, identity)
+) without rowid;
+CREATE TABLE contrail_latest (
+  sink text not null, identity text not null, latest integer not null, primary key (sink, identity)
+) without rowid;
 COMMIT;
-PRAGMA user_version = 0;
+PRAGMA user_version = 1;

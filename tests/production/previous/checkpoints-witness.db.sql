@@ -8,8 +8,16 @@ CREATE TABLE contrail_cursors (
   part integer not null, sending integer not null, checksum integer not null, updated real not null,
   primary key (sink, identity)
 ) without rowid;
-INSERT INTO "contrail_cursors" VALUES('witness','6e34ae77cb0212fc','dag_id=old/run_id=r1/task_id=works/attempt=1.log',345,X'6C6576656C223A22696E666F222C226576656E74223A226C696E652034227D0A',0,0,289487870,1.79561449467067408558e+09);
+INSERT INTO "contrail_cursors" VALUES('witness','5c8242e78d9128f1','dag_id=old/run_id=r1/task_id=works/attempt=1.log',345,X'6C6576656C223A22696E666F222C226576656E74223A226C696E652034227D0A',0,0,399747223,1.79579827230658578877e+09);
 CREATE TABLE contrail_facts (name text primary key, value text not null) without rowid;
-INSERT INTO "contrail_facts" VALUES('boot:witness','c03ccb97-d0bc-42e5-b271-79dc9a91b4cc');
+INSERT INTO "contrail_facts" VALUES('began:witness','1795798272.112246');
+INSERT INTO "contrail_facts" VALUES('boot:witness','8d1a3025-7aa0-434e-8f2a-9c36ea895129');
+CREATE TABLE contrail_finished (
+  sink text not null, identity text not null, stamp integer not null, primary key (sink, identity)
+) without rowid;
+INSERT INTO "contrail_finished" VALUES('witness','5c8242e78d9128f1',-5905436500267414888);
+CREATE TABLE contrail_latest (
+  sink text not null, identity text not null, latest integer not null, primary key (sink, identity)
+) without rowid;
 COMMIT;
-PRAGMA user_version = 0;
+PRAGMA user_version = 1;

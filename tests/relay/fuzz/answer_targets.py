@@ -149,7 +149,7 @@ def airflow_api(data: bytes) -> None:
     )
     api._retrying = Retrying(stop=stop_after_attempt(1), reraise=True)
     facts = Reconciler(api, Path("/nonexistent"), Thresholds, "test").look(Scene(), NOW)
-    told = {(fact.family, fact.sign, fact.dag_id or fact.name) for fact in facts}
+    told = {(fact.kind, fact.status, fact.dag_id or fact.name) for fact in facts}
     assert told >= {("task", "failed", "good"), ("run", "failed", "good"), ("component", "failed", "scheduler")}
     take_losses()
 

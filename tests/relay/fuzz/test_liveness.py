@@ -198,7 +198,7 @@ def watching(settings, url):
     runs = threading.Thread(target=watcher.run, daemon=True)
     runs.start()
     try:
-        yield [runs, watcher._store, *watcher._witnesses()]
+        yield [runs, watcher._store, *watcher._sources()]
     finally:
         watcher.stop()
         runs.join(30)

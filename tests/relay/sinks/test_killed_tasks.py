@@ -83,10 +83,10 @@ def cgroup(tmp_path, monkeypatch):
 def killed(tmp_path, *, host_grew):
     counter, told = tmp_path / "vmstat", []
     counter.write_text("oom_kill 3\n")
-    witness = KilledTaskDetector(told.append, MemoryKills(counter))
+    source = KilledTaskDetector(told.append, MemoryKills(counter))
     counter.write_text(f"oom_kill {3 + host_grew}\n")
-    witness.send(batch(document(OOM, signal=-9, signal_name="SIGKILL")))
-    witness.close()
+    source.send(batch(document(OOM, signal=-9, signal_name="SIGKILL")))
+    source.close()
     [death] = told
     return death
 

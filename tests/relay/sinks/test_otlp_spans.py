@@ -122,8 +122,8 @@ def test_a_killed_attempt_has_one_span_whoever_says_so_afterwards(carry, receive
     emit(TaskStarted(identity=attempt(), time=at(1)))
     known = Identity(dag_id="flights", task_id="load", run_id="r1", try_number=1, map_index=-1)  # all a log's path says
     emit(TaskKilled(identity=known, time=at(4), cause="oom", reason="the kernel killed it", signal="SIGKILL"))
-    emit(TaskFailed(identity=attempt(), time=at(5), cause="oom", reason="the same", witness="relay+reconciler"))
-    emit(TaskRetried(identity=attempt(), time=at(6), cause="lost_heartbeat", reason="given up", witness="listener"))
+    emit(TaskFailed(identity=attempt(), time=at(5), cause="oom", reason="the same", provider="relay+reconciler"))
+    emit(TaskRetried(identity=attempt(), time=at(6), cause="lost_heartbeat", reason="given up", provider="listener"))
     carry()
     (span,) = receiver.spans
     assert (span.trace_id.hex(), span.start_time_unix_nano, span.end_time_unix_nano) == (TRACE, ns(1), ns(4))
@@ -133,10 +133,10 @@ def test_a_killed_attempt_has_one_span_whoever_says_so_afterwards(carry, receive
 
 
 def test_what_the_watcher_says_of_another_hosts_attempt_makes_no_span_here(carry, receiver):
-    emit(TaskFailed(identity=attempt(), time=at(5), cause="app", reason="it failed", witness="reconciler"))
+    emit(TaskFailed(identity=attempt(), time=at(5), cause="app", reason="it failed", provider="reconciler"))
     assert carry() == {}
     emit(TaskStarted(identity=attempt(2), time=at(6)))
-    emit(TaskFailed(identity=attempt(2), time=at(9), cause="app", reason="it failed", witness="reconciler"))
+    emit(TaskFailed(identity=attempt(2), time=at(9), cause="app", reason="it failed", provider="reconciler"))
     assert carry()["load"].start_time_unix_nano == ns(6)
 
 
@@ -209,7 +209,7 @@ def test_a_batch_that_is_read_again_makes_the_same_spans(carry, receiver, settin
         emit(TaskStarted(identity=about, time=at(number)))
         emit(RowsRejected(identity=about, step="check", rule="x", rows_rejected=number, time=at(number)))
         emit(TaskKilled(identity=about, time=at(number + 2), cause="killed", reason="x"))
-        emit(TaskFailed(identity=about, time=at(number + 3), cause="killed", reason="x", witness="listener"))
+        emit(TaskFailed(identity=about, time=at(number + 3), cause="killed", reason="x", provider="listener"))
     carry()
     first = {span.span_id: span.SerializeToString(deterministic=True) for span in receiver.spans}
     (settings.home / "checkpoints" / "otlp.db").unlink()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.reading import ENDED, ms
-from observability.events import region_of, task_name
+from observability.events import provider_of, region_of, task_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +62,7 @@ def final_ends(events: Iterable[Document]) -> list[Document]:
     """One end of each attempt that ended, in the order in which they are given.
 
     Where accounts differ Airflow's own word stands, whenever it came: it had given up an attempt whose process then
-    said that it succeeded, or did not hear of that. Of two accounts of one witness the later stands, and a death that
+    said that it succeeded, or did not hear of that. Of two accounts of one source the later stands, and a death that
     the relay saw only where nobody else says anything.
     """
     ended: dict[tuple[Any, ...], Document] = {}
@@ -79,7 +79,7 @@ def _rank(document: Document) -> int:
     """The weight of an account of an end: the relay's, the process's own, Airflow's."""
     if document["event.action"] == "task.killed":
         return 0
-    airflows = "reconciler" in str(document.get("airflow.witness")) or document.get("airflow.cause") in _GIVEN_UP
+    airflows = "reconciler" in provider_of(document) or document.get("airflow.cause") in _GIVEN_UP
     return 2 if airflows else 1
 
 

@@ -61,13 +61,13 @@ def incident_page(connection: Connection, one: Incident, *, reasons: bool, whole
     evidence = one.evidence if reasons else {}
     if not whole:
         evidence = {name: value for name, value in evidence.items() if name != "affected"}
-        explained = one.held_by.startswith("explained by incident")
-        one = replace(one, held_by="it is explained by another incident") if explained else one
+        explained = one.inhibited_by.startswith("explained by incident")
+        one = replace(one, inhibited_by="it is explained by another incident") if explained else one
     return IncidentPage(
         incident=one,
         title=incident_title(one, reasons=reasons),
         reason=plain(one.reason, 2000) if reasons else "",
-        runbook=str(evidence.get("incident.runbook") or runbook_page(one.family, one.cause)),
+        runbook=str(evidence.get("incident.runbook") or runbook_page(one.kind, one.cause)),
         facts=[(label, plain(value)) for label, value in _facts(one, evidence) if value],
         traceback=str(evidence.get("error.stack_trace") or ""),
         log=tuple(plain(line, 300) for line in evidence.get("log_tail") or ()),
@@ -90,14 +90,14 @@ def _facts(one: Incident, evidence: Any) -> list[tuple[str, Any]]:
         ("Assigned to", one.about.get("assigned_to")),
         ("Acknowledged by", one.acknowledged_by),
         ("Marked", one.about.get("verdict")),
-        ("Held back", one.held_by),
+        ("Held back", one.inhibited_by),
         ("Error", error),
         ("At", evidence.get("error.frame")),
         ("Blocks", evidence.get("affected")),
         ("Same error", evidence.get("same_error")),
         ("Last success", evidence.get("last_success")),
         ("Resolved by", one.evidence.get("resolved_by")),
-        ("Failed tasks", ", ".join(one.members[:10]) if len(one.members) > 1 else ""),
+        ("Failed tasks", ", ".join(one.failed_tasks[:10]) if len(one.failed_tasks) > 1 else ""),
         ("Runs that failed so", str(one.run_count) if one.run_count > 1 else ""),
     ]
 

@@ -109,7 +109,7 @@ def try_rules(
 
 def _failure(dag_id: str, about: dict[str, Any], now: float) -> Incident:
     return Incident(
-        id="", key="", state="open", family="task", severity="error", cause="app", reason="", certainty=3,
+        id="", key="", state="open", kind="task", severity="error", cause="app", reason="", certainty=3,
         first_seen=now, last_seen=now, dag_id=dag_id, about=about,
     )  # fmt: skip
 
