@@ -19,7 +19,7 @@ from observability.relay.otlp.destination import Destination, destination, resou
 from observability.relay.otlp.receiver import Accepted, Receiver, Refused, TooLarge
 from observability.relay.relay import Relay, read_status
 from observability.relay.sinks.otlp import open_sink
-from observability.relay.sinks.sink import Batch, SinkUnavailable
+from observability.relay.sinks.sink import Batch, SinkUnavailable, carried
 from observability.settings import load_settings
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
@@ -397,3 +397,19 @@ def test_no_answer_whatever_its_bytes_is_anything_but_an_outcome_or_unavailable(
             assert isinstance(answer, (Accepted, Refused, TooLarge))
             assert not isinstance(answer, Accepted) or answer.rejected >= 0
     made.close()
+
+
+def test_a_relay_loads_no_other_sink_before_its_worker_does(settings, monkeypatch):
+    loaded = []
+    monkeypatch.setattr("observability.relay.sinks.sink.import_module", loaded.append)
+    for name in ("elasticsearch", "cloudwatch", "embedded"):
+        assert carried(name, settings) is None
+    assert loaded == []
+
+
+def test_only_the_signals_that_are_wanted_are_sent(otlp, receiver, logs):
+    logs.write(line("one"))
+    emit(RowsRejected(step="check", rule="x", rows_rejected=1, identity=Identity(dag_id="d", run_id="r")))
+    assert run(replace(otlp, otlp=replace(otlp.otlp, signals=("traces", "metrics"))))
+    assert receiver.logs == []
+    assert "airflow.task" not in read_status(otlp.home)["sinks"]["otlp"]["streams"]
