@@ -450,10 +450,9 @@ class IncidentEngine:
             return None
         if silence := self._silence(connection, incident, now):
             return silence
-        if not incident.notified and now < (
-            until := incident.first_seen + route_wait(self.notifier.rules, incident, now)
-        ):
-            return until, "its route waits whether it ends by itself"
+        wait = 0.0 if incident.notified else route_wait(self.notifier.rules, incident, now)
+        if wait and now < incident.first_seen + wait:  # a host whose clock is ahead holds nothing up by itself
+            return incident.first_seen + wait, "its route waits whether it ends by itself"
         if (root := self._root(connection, incident, now)) is not None and incident.notified != "opened":
             return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
         return None

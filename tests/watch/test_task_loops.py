@@ -227,7 +227,7 @@ def test_the_success_of_one_iteration_repairs_no_other(office):
     office.see(fact_of(TaskSucceeded, second))
     office.pass_time(60)
     assert [kind for kind, *_ in office.said()] == ["opened"]
-    assert office.incidents()[0].members == ("body.step[iteration 0]",)
+    assert office.incidents()[0].failed_tasks == ("body.step[iteration 0]",)
     assert office.messages()[0].title.startswith("loop_killed: body.step[iteration 0] failed")
     assert next(link for _, link in office.messages()[0].links if "/contrail/" in link).endswith("?iteration=0")
     assert any(f"region_id={first['region_id']}&region_index=0" in link for _, link in office.messages()[0].links)

@@ -21,7 +21,7 @@ EXPLAINED = "explained by incident 0123: closed_dag said a secret"
 
 def incident(**more):
     base = {
-        "family": "component",
+        "kind": "component",
         "severity": "error",
         "cause": "platform",
         "reason": "no heartbeat",
