@@ -229,7 +229,7 @@ def test_the_success_of_one_iteration_repairs_no_other(office):
     assert [kind for kind, *_ in office.said()] == ["opened"]
     assert office.incidents()[0].failed_tasks == ("body.step[iteration 0]",)
     assert office.messages()[0].title.startswith("loop_killed: body.step[iteration 0] failed")
-    assert next(link for _, link in office.messages()[0].links if "/contrail/" in link).endswith("?iteration=0")
+    assert any(link.endswith("?iteration=0") for _, link in office.messages()[0].links if "/contrail/" in link)
     assert any(f"region_id={first['region_id']}&region_index=0" in link for _, link in office.messages()[0].links)
 
 
