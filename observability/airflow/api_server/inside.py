@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 import sys
+import threading
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import orjson
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.core_api import security
 from airflow.configuration import conf
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Send
@@ -28,8 +33,12 @@ _MAIN = "airflow.api_fastapi.main"
 _ACCESS_LOG = "HttpAccessLogMiddleware"
 _READS = frozenset({"can_read", "menu_access"})
 _SECONDS = 60.0
-_UNANSWERED_MOST = 4
-"""Requests under way: a server that is slow is not asked for more."""
+_LONGEST_REST_S = 30.0
+_LOST_S, _LOST_MOST = 120.0, 2
+"""A question that has no answer for so long is passed over; with more of them nothing is asked any more."""
+_LOG = re.compile(r"/taskInstances/[^/]+/logs/\d+$")
+_LINES = "application/x-ndjson"
+_TAIL_BYTES, _MOST_BYTES = 262_144, 64 * 1024 * 1024
 
 
 def root_app() -> FastAPI | None:
@@ -73,48 +82,151 @@ class _FabReader:
 
 
 class Inside(httpx.BaseTransport):
-    """Answers requests of other threads by the app, in its event loop, as ``user``. Only reads are let through."""
+    """Answers requests of other threads by the app, in its event loop, as ``user``. Only reads are let through.
 
-    def __init__(self, app: FastAPI, loop: asyncio.AbstractEventLoop, user: Any) -> None:
-        self._app, self._loop, self._user = app, loop, user
-        self._unanswered: list[concurrent.futures.Future[httpx.Response]] = []
-        self._transport = httpx.ASGITransport(self._call, raise_app_exceptions=False, client=("127.0.0.1", 0))
+    ``why_not`` gives the reason for which nothing may be asked now, "" where there is none.
+    """
+
+    def __init__(
+        self, app: FastAPI, loop: asyncio.AbstractEventLoop, user: Any, why_not: Callable[[], str] = str
+    ) -> None:
+        self._app, self._loop, self._user, self._why_not = app, loop, user, why_not
+        self._turn = threading.Lock()
+        self._rest_until = 0.0
+        self._unanswered: list[tuple[concurrent.futures.Future[httpx.Response], float]] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The answer. Raises ``httpx.ReadTimeout``, and ``httpx.ConnectError`` where the server ends."""
         if request.method != "GET":
             raise httpx.UnsupportedProtocol(f"{request.method} {request.url.path}: only reads are let through")
         limit_s = float(request.extensions.get("timeout", {}).get("read") or _SECONDS)
-        self._unanswered = [one for one in self._unanswered if not one.done()]
-        if len(self._unanswered) >= _UNANSWERED_MOST:
-            raise httpx.ReadTimeout("earlier requests are not answered yet", request=request)
-        coroutine = self._ask(request)
+        ends_at = time.monotonic() + limit_s
+        if not self._turn.acquire(timeout=limit_s):
+            raise httpx.ReadTimeout(f"its turn did not come within {limit_s:.0f} s", request=request)
+        try:
+            rest_s = self._rest_until - time.monotonic()
+            if rest_s > ends_at - time.monotonic():
+                raise httpx.ReadTimeout("the API server rests from an answer that took long", request=request)
+            time.sleep(max(0.0, rest_s))
+            self._check(request)
+            return self._answer(request, ends_at)
+        finally:
+            self._turn.release()
+
+    def _check(self, request: httpx.Request) -> None:
+        """Raises ``httpx.ReadTimeout`` where nothing may be asked now."""
+        if why_not := self._why_not():
+            raise httpx.ReadTimeout(why_not, request=request)
+        self._unanswered = [one for one in self._unanswered if not one[0].done()]
+        lost = sum(time.monotonic() - since > _LOST_S for _, since in self._unanswered)
+        if len(self._unanswered) > lost or lost > _LOST_MOST:
+            raise httpx.ReadTimeout("an earlier request is not answered yet", request=request)
+
+    def _answer(self, request: httpx.Request, ends_at: float) -> httpx.Response:
+        began, gone = time.monotonic(), asyncio.Event()
+        coroutine = self._ask(request, gone)
         try:
             asked = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         except RuntimeError as error:
             coroutine.close()
             raise httpx.ConnectError("the API server is ending", request=request) from error
-        self._unanswered.append(asked)
+        self._unanswered.append((asked, began))
         try:
-            return asked.result(limit_s)
+            return asked.result(max(0.0, ends_at - began))
         except (TimeoutError, concurrent.futures.TimeoutError) as error:
-            # it goes on: a request that is cancelled midway does not give its database connection back
-            raise httpx.ReadTimeout(f"no answer within {limit_s:.0f} s", request=request) from error
+            # it goes on as that of a browser which was closed does: one that is cancelled keeps its database connection
+            self._loop.call_soon_threadsafe(gone.set)
+            raise httpx.ReadTimeout(f"no answer within {ends_at - began:.0f} s", request=request) from error
         except concurrent.futures.CancelledError as error:
             raise httpx.ConnectError("the API server is ending", request=request) from error
+        finally:
+            self._rest_until = time.monotonic() + min(time.monotonic() - began, _LONGEST_REST_S)
 
-    async def _ask(self, request: httpx.Request) -> httpx.Response:
+    async def _ask(self, request: httpx.Request, gone: asyncio.Event) -> httpx.Response:
         request.headers["accept-encoding"] = "identity"  # nothing travels, so that packing it would be for nothing
-        answer = await self._transport.handle_async_request(request)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+        if _LOG.search(request.url.path):  # line by line: a whole log is made into one document in the event loop
+            request.headers["accept"] = _LINES
+        client = ("127.0.0.1", 0)
+        transport = httpx.ASGITransport(partial(self._call, gone), raise_app_exceptions=False, client=client)
+        answer = await transport.handle_async_request(request)
+        content = await answer.aread()
+        if answer.headers.get("content-type", "").startswith(_LINES):
+            return httpx.Response(answer.status_code, json={"content": _documents(content)})
+        return httpx.Response(answer.status_code, headers=answer.headers, content=content)
 
-    async def _call(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def _call(self, gone: asyncio.Event, scope: MutableMapping[str, Any], _receive: Receive, send: Send) -> None:
         state = {"user": self._user}
         trusted = getattr(security, "USER_INJECTED_BY_TRUSTED_MIDDLEWARE", None)
         if trusted is not None:
             state["user_authenticated_via"] = trusted
         scope.update(app=self._app, root_path=self._app.root_path, state=state)
-        await _below_access_log(self._app)(scope, receive, send)
+        tail = _Tail(gone, send)
+        await _below_access_log(self._app)(scope, _Client(gone).receive, tail)
+        await tail.end()
+
+
+class _Client:
+    """A client that sends a request without a body, and is there until ``gone``."""
+
+    def __init__(self, gone: asyncio.Event) -> None:
+        self._gone, self._asked = gone, False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Answer what the client says next."""
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+
+class _Tail:
+    """Passes an answer on; of one that comes line by line only the end, and nothing if it is too long."""
+
+    def __init__(self, gone: asyncio.Event, send: Send) -> None:
+        self._gone, self._send = gone, send
+        self._is_lines = self._is_whole = False
+        self._kept, self._length = bytearray(), 0
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = {name.lower(): value for name, value in message.get("headers", ())}
+            self._is_lines = headers.get(b"content-type", b"").startswith(_LINES.encode())
+        elif self._is_lines:
+            message = {**message, "body": self._body(message)}
+        await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._is_whole = True
+            self._gone.set()
+
+    async def end(self) -> None:
+        """The app is done, also where it left off because nobody was there any more."""
+        if not self._is_whole:
+            await self._send({"type": "http.response.body", "body": b""})
+
+    def _body(self, message: MutableMapping[str, Any]) -> bytes:
+        part = message.get("body", b"")
+        self._length += len(part)
+        if self._length > _MOST_BYTES:
+            self._gone.set()
+            return b""
+        self._kept += part
+        if message.get("more_body", False):
+            if len(self._kept) > 2 * _TAIL_BYTES:
+                del self._kept[:-_TAIL_BYTES]
+            return b""
+        return bytes(self._kept)
+
+
+def _documents(lines: bytes) -> list[Any]:
+    """The lines that are JSON; the first one may be a part of one."""
+    found = []
+    for line in lines.splitlines():
+        try:
+            found.append(orjson.loads(line))
+        except ValueError:
+            continue
+    return found
 
 
 def _below_access_log(app: FastAPI) -> ASGIApp:

@@ -73,7 +73,9 @@ class Everywhere:
             if self._connection is not None:
                 self._connection.execute(text("SELECT 1"))
                 return True
-            self._connection = engine.connect()
+            # one beside the pool, and without a snapshot: neither Airflow's requests nor its vacuum wait for it
+            self._connection = engine.connect().execution_options(isolation_level="READ COMMITTED")
+            self._connection.detach()
             asked = self._connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _KEY})
             if asked.scalar():
                 return True

@@ -30,6 +30,7 @@ class Status:
     watcher: str = OFF
     relay_problem: str = ""
     watcher_problem: str = ""
+    server_problem: str = ""
     lost: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -24,6 +24,7 @@ from observability.watch.watcher import Watcher
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from fastapi import FastAPI
 
@@ -47,9 +48,17 @@ _NO_LOGIN = (
 class WatcherHere(threading.Thread):
     """Says in ``status`` how it is; :meth:`stop` has it give its lease back."""
 
-    def __init__(self, settings: Settings, status: Status, app: FastAPI, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        status: Status,
+        app: FastAPI,
+        loop: asyncio.AbstractEventLoop,
+        why_not: Callable[[], str],
+    ) -> None:
         super().__init__(name="contrail-watcher", daemon=True)
         self._settings, self._status, self._app, self._loop = settings, status, app, loop
+        self._why_not = why_not
         self._over = threading.Event()
         self._everywhere = Everywhere()
         self._shares_ledger = bool(settings.watch.ledger_url)
@@ -115,7 +124,7 @@ class WatcherHere(threading.Thread):
     def _api(self) -> AirflowApi | None:
         """Airflow's API, from within where a reader can be made, else by a login that somebody named; else None."""
         if (reader := reader_for()) is not None:
-            return AirflowApi(self._settings.api_url, inside=Inside(self._app, self._loop, reader))
+            return AirflowApi(self._settings.api_url, inside=Inside(self._app, self._loop, reader, self._why_not))
         if not any(os.environ.get(name) for name in ("CONTRAIL_API_TOKEN", "CONTRAIL_API_USERNAME")):
             try:
                 resolve("airflow_api")

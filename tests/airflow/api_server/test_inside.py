@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from contextlib import contextmanager
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 
 from observability.airflow.api_server import inside
 from observability.airflow.api_server.inside import Inside, reader_for
@@ -22,12 +25,12 @@ async def settled():
 
 
 @contextmanager
-def served(app, user="somebody"):
+def served(app, user="somebody", why_not=str):
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield Inside(app, loop, user), loop
+        yield Inside(app, loop, user, why_not), loop
     finally:
         asyncio.run_coroutine_threadsafe(settled(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
@@ -141,8 +144,65 @@ def test_a_request_that_is_given_up_goes_on_to_its_end_and_a_slow_server_is_not_
         return {}
 
     with served(app) as (transport, _):
-        for _ in range(6):
+        for _ in range(4):
             with pytest.raises(httpx.ReadTimeout):
                 AirflowApi("http://x", inside=transport, timeout_s=0.05)._send("/slow", {})
         go.set()
-    assert ended == [1] * 4
+    assert ended == [1]
+
+
+def test_one_question_is_under_way_at_a_time_and_the_server_rests_as_long_as_each_took():
+    app, spans = FastAPI(), []
+
+    @app.get("/api/v2/slow")
+    def slow():
+        began = time.monotonic()
+        time.sleep(0.1)
+        spans.append((began, time.monotonic()))
+        return {}
+
+    with served(app) as (transport, _):
+        ask = [threading.Thread(target=AirflowApi("http://x", inside=transport).get, args=("/slow",)) for _ in range(4)]
+        for one in ask:
+            one.start()
+        for one in ask:
+            one.join()
+    rests = [after[0] - before[1] for before, after in itertools.pairwise(sorted(spans))]
+    assert len(rests) == 3
+    assert min(rests) >= 0.1
+
+
+def test_a_server_that_is_late_is_asked_nothing():
+    late = served(app_that_says(), why_not=lambda: "it was late")
+    with late as (transport, _), pytest.raises(ApiUnavailable, match="it was late"):
+        AirflowApi("http://x", inside=transport).get("/dags")
+
+
+def app_with_a_log(parts):
+    app = FastAPI()
+
+    @app.get("/api/v2/dags/d/dagRuns/r/taskInstances/t/logs/1")
+    def log(request: Request):
+        if request.headers["accept"] != "application/x-ndjson":
+            return {"content": "a whole log, made into one document in the event loop"}
+        return StreamingResponse(parts, media_type="application/x-ndjson")
+
+    return app
+
+
+LOG = "/dags/d/dagRuns/r/taskInstances/t/logs/1"
+
+
+def test_of_a_log_the_end_is_kept_and_it_comes_line_by_line():
+    lines = (b'{"event": "line %d"}\n' % number for number in range(100_000))
+    with served(app_with_a_log(b"".join(part) for part in itertools.zip_longest(*[lines] * 500))) as (transport, _):
+        content = AirflowApi("http://x", inside=transport).get(LOG)["content"]
+    assert content[-1] == {"event": "line 99999"}
+    assert 5_000 < len(content) < 50_000
+
+
+def test_a_log_without_end_is_given_up_as_by_a_browser_that_was_closed(monkeypatch):
+    monkeypatch.setattr(inside, "_MOST_BYTES", 100_000)
+    without_end = itertools.repeat(b'{"event": "again"}\n' * 100)
+    with served(app_with_a_log(without_end)) as (transport, _):
+        assert AirflowApi("http://x", inside=transport).get(LOG)["content"] == []

@@ -9,6 +9,7 @@ import pytest
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi.testclient import TestClient
 
+from observability.airflow.api_server.status import Status, write_status
 from observability.airflow.ui.app import create_app
 from observability.airflow.ui.scope import Reader
 from observability.settings import get_settings
@@ -101,6 +102,13 @@ def test_it_is_there_before_any_watcher_has_run(home, reader):
     assert "desk" in reader().get("/rules").text
     assert reader().get("/setup").status_code == 200
     assert not (home / "ledger.db").exists()
+
+
+def test_why_the_guests_of_the_api_server_left_is_said(home, reader):
+    write_status(home, Status(time=time.time(), server_problem="it did not answer"))
+    assert "it did not answer" in reader().get("/setup").text
+    write_status(home, Status(time=time.time() - 60, server_problem="it did not answer"))
+    assert "it did not answer" not in reader().get("/setup").text
 
 
 def test_rules_are_tried_on_what_happened_lately(broken, reader):
