@@ -73,11 +73,11 @@ class Everywhere:
             if self._connection is not None:
                 self._connection.execute(text("SELECT 1"))
                 return True
-            # one beside the pool, and without a snapshot: neither Airflow's requests nor its vacuum wait for it
+            # without a snapshot, for which the vacuum of Airflow's database would wait
             self._connection = engine.connect().execution_options(isolation_level="READ COMMITTED")
-            self._connection.detach()
             asked = self._connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _KEY})
             if asked.scalar():
+                self._connection.detach()  # Airflow's requests have all of the pool
                 return True
         except SQLAlchemyError:
             self.give_back()

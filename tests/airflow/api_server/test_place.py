@@ -58,3 +58,22 @@ def test_the_lock_leaves_nothing_in_the_database(monkeypatch, postgresql_server)
         tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
         assert connection.execute(text(tables)).scalar() == 0
     engine.dispose()
+
+
+def test_the_lock_takes_nothing_from_the_pool_and_holds_up_no_vacuum(monkeypatch, postgresql_server):
+    known = postgresql_server.database()
+    address = "postgresql+psycopg2://{login}:{password}@{host}:{port}/{schema}".format(**known)
+    engine = create_engine(address, pool_size=1, max_overflow=0, pool_timeout=1, isolation_level="REPEATABLE READ")
+    monkeypatch.setattr(airflow_settings, "engine", engine)
+    place = Everywhere()
+    assert place.take()
+    with engine.connect() as connection:
+        held = (
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND backend_type = 'client backend'"
+        )
+        assert connection.execute(text(held)).scalar() == 1  # this question itself
+        assert place.take()
+    place.give_back()
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW transaction_isolation")).scalar() == "repeatable read"
+    engine.dispose()
