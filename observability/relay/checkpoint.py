@@ -234,9 +234,17 @@ def adopt_checkpoint(path: Path, sink: str, old_path: Path, old_sink: str) -> No
     """
     if path.exists() or not old_path.exists():
         return
-    connection = _connect(old_path)
-    try:
-        _refuse_newer(connection, old_path)
+    if _is_whole(old_path):
+        with contextlib.suppress(sqlite3.DatabaseError):  # it is damaged: open_checkpoint puts it aside
+            _rename_sink(old_path, sink, old_sink)
+    for suffix in ("-wal", "-shm", ""):  # the database last: a move that is cut short is begun again
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{old_path}{suffix}").replace(Path(f"{path}{suffix}"))
+
+
+def _rename_sink(path: Path, sink: str, old_sink: str) -> None:
+    with contextlib.closing(_connect(path)) as connection:
+        _refuse_newer(connection, path)
         connection.executescript(_SCHEMA)
         with connection:
             for table in ("contrail_cursors", "contrail_counts", "contrail_finished", "contrail_latest"):
@@ -244,13 +252,6 @@ def adopt_checkpoint(path: Path, sink: str, old_path: Path, old_sink: str) -> No
             renamed = "update or replace contrail_facts set name = replace(name, ?, ?) where name like ?"
             connection.execute(renamed, (f":{old_sink}", f":{sink}", f"%:{old_sink}"))
         connection.execute("pragma wal_checkpoint(truncate)")
-    except sqlite3.DatabaseError:
-        pass  # it is damaged: open_checkpoint puts it aside
-    finally:
-        connection.close()
-    for suffix in ("-wal", "-shm", ""):  # the database last: a move that is cut short is begun again
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{old_path}{suffix}").replace(Path(f"{path}{suffix}"))
 
 
 def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:

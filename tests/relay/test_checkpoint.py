@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from observability.relay.checkpoint import open_checkpoint
+from observability.relay.checkpoint import adopt_checkpoint, open_checkpoint
 from observability.relay.sources.files.tail import Cursor
 
 HERE = Cursor("0123456789abcdef", 700, b"tail", 0, 0)
@@ -46,6 +46,21 @@ def test_a_truncated_checkpoint_is_put_aside_and_all_is_sent_as_resent(path, kee
     assert again.cursor("file begun later", born=time.time() + 1).sending == 0
     assert (found.offset, found.sending > 10**12) == (0, True)
     assert len(list(path.parent.glob("*.damaged-*"))) == 1
+    again.close()
+
+
+@pytest.mark.parametrize("keep", [None, 0, "no database", 100, 4096, 5000])
+def test_a_checkpoint_under_an_old_name_is_taken_over_or_where_it_is_damaged_put_aside(path, keep):
+    old = path.with_name("old.db")
+    checkpoint = open_checkpoint(old, "old")
+    checkpoint.save([("a.log", HERE)], [("airflow.task", "stored", 3)])
+    checkpoint.close()
+    old.write_bytes(b"x" * 9000 if keep == "no database" else old.read_bytes()[:keep])
+    adopt_checkpoint(path, "sink", old, "old")
+    again = open_checkpoint(path, "sink")
+    expected = (700, {("airflow.task", "stored"): 3}, 0) if keep is None else (0, {}, 1)
+    assert (again.cursor(HERE.identity).offset, again.counts(), len(list(path.parent.glob("*.damaged-*")))) == expected
+    assert [one.name for one in path.parent.glob("old*")] == []
     again.close()
 
 
