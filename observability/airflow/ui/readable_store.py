@@ -27,6 +27,8 @@ TEXTS = frozenset(
 OPEN_ACTIONS = ("component.silent", "component.recovered", "telemetry.lost")
 """Events about no DAG that hold nothing of anybody's code: for who may see the cluster's activity."""
 
+_KNOWN = frozenset({*catalog.FIELDS, "airflow.witness"}) - TEXTS
+"""Fields that hold no words of anybody, also the one by which earlier versions said who reported an event."""
 _LINES = frozenset({"airflow.task", "airflow.component"})
 _METRICS = "airflow.statsd"
 _AUDIT = "airflow.audit"
@@ -155,8 +157,7 @@ class ReadableStore:
 
 def _known_fields(document: Document, without: tuple[str, ...] = ()) -> Document:
     """The fields of ``document`` that we know to hold no words of anybody."""
-    hidden = TEXTS.union(without)
-    return {name: value for name, value in document.items() if name in catalog.FIELDS and name not in hidden}
+    return {name: value for name, value in document.items() if name in _KNOWN and name not in without}
 
 
 def needs_logs(datasets: Iterable[str], fields: Iterable[str]) -> bool:

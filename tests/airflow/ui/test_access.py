@@ -17,6 +17,7 @@ from observability.airflow.ui import boards
 from observability.airflow.ui.app import create_app
 from observability.airflow.ui.readable_store import ReadableStore
 from observability.airflow.ui.scope import Names, Reader
+from observability.events import provider_of
 from observability.store import Query, StoreError
 from observability.store.tables import Ask
 
@@ -231,6 +232,17 @@ def test_a_document_about_an_asset_that_is_not_for_the_reader_does_not_name_it()
 
     assert [one.get("airflow.asset") for one in readable.documents(Query("etl.event"))] == ["one", None]
     assert list(readable.documents(Query("etl.event", {"airflow.asset": "two"}))) == []
+
+
+def test_an_event_of_an_earlier_version_keeps_who_reported_it_where_its_texts_are_left_out():
+    class Before:
+        def documents(self, _query):
+            return iter([{"airflow.dag_id": "open_dag", "airflow.witness": "reconciler", "event.reason": SECRET}])
+
+    readable = ReadableStore(Before(), Reader(ONE, ONE, frozenset(), whole=False, assets=some()))
+
+    (found,) = readable.documents(Query("etl.event", {"airflow.dag_id": "open_dag"}))
+    assert (provider_of(found), "event.reason" in found) == ("reconciler", False)
 
 
 def test_a_pool_that_is_not_known_to_be_all_is_left_out_of_sums():
