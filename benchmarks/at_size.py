@@ -27,6 +27,7 @@ from observability.watch.deadlines import Deadlines
 from observability.watch.incidents import Incident
 from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import Ledger
+from observability.watch.notify.history import with_memory
 from observability.watch.rules.config import Deadline
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _of_the_watcher(ledger: Ledger) -> dict[str, tuple[Callable[[int], object], 
         "watcher: the incident about a key": (
             inside(lambda c, n: records.latest_incident(c, f"task:dag_{50 * n % _DAGS}:r{50 * n}:load")), _QUESTION_MS),
         "watcher: the same error before": (
-            inside(lambda c, n: records.same_error_before(c, _incident(50 * n, 0.0))), _QUESTION_MS),
+            inside(lambda c, n: with_memory(c, _incident(50 * n, 0.0))), _QUESTION_MS),
         "watcher: incidents that are due": (inside(lambda c, _: records.due_incidents(c, time.time())), _QUESTION_MS),
         "watcher: 4 deadlines over 100 DAGs": (inside(lambda c, _: deadlines.check(c, time.time())), _ROUND_MS),
     }  # fmt: skip

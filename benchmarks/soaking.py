@@ -156,8 +156,8 @@ class Soaking:
         moment = time.monotonic() - self._began
         for name, process in self._processes().items():
             with suppress(psutil.Error):
-                kind = [process, *process.children(recursive=True)] if name == "api-server" else [process]
-                used = sum(one.memory_info().rss for one in kind)
+                family = [process, *process.children(recursive=True)] if name == "api-server" else [process]
+                used = sum(one.memory_info().rss for one in family)
                 self.usage.setdefault(f"{name} {process.pid}", Usage()).looks.append((moment, used, process.num_fds()))
         self.usage.setdefault("disk", Usage()).looks.append((moment, _bytes_below(self.layout.home), 0))
         with suppress(httpx.HTTPError, ValueError):

@@ -127,7 +127,7 @@ def show(incident_id: str, as_json: _Json = False) -> None:
 def sent(
     since: Annotated[str, typer.Option(help="2h, 1d or a time.")] = "1d",
     every_state: Annotated[
-        bool, typer.Option("--all", help="Also what waits, was folded into a digest, or is dead.")
+        bool, typer.Option("--all", help="Also what waits, was merged into a digest, or is dead.")
     ] = False,
     as_json: _Json = False,
 ) -> None:

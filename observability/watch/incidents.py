@@ -44,7 +44,7 @@ Kind: TypeAlias = Literal["opened", "update", "reminder", "escalated", "resolved
 _RANK = ("info", "warning", "error", "critical")
 _MOST_MEMBERS = 1000
 _NOT_REMINDED = {"dag"}
-"""Families that are told once: a DAG that is gone stays gone, and may well be meant to be."""
+"""Kinds that are told once: a DAG that is gone stays gone, and may well be meant to be."""
 _GROWN_LEAST, _GROWN_TIMES = 3, 2
 """An incident has grown when so many tasks failed, and so many times as many as people were told of."""
 

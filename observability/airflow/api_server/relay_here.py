@@ -29,8 +29,8 @@ class RelayHere(threading.Thread):
 
     def __init__(self, settings: Settings, status: Status) -> None:
         super().__init__(name="contrail-relay", daemon=True)
-        knobs = settings.relay
-        slow = replace(knobs, poll_ms=max(knobs.poll_ms, _POLL_MS), batch_bytes=min(knobs.batch_bytes, _BATCH_BYTES))
+        given = settings.relay
+        slow = replace(given, poll_ms=max(given.poll_ms, _POLL_MS), batch_bytes=min(given.batch_bytes, _BATCH_BYTES))
         self._settings = replace(settings, relay=slow)
         self._status = status
         self._over = threading.Event()

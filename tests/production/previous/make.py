@@ -17,7 +17,9 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DATABASES = ("store.db", "ledger.db", "checkpoints/witness.db", "checkpoints/elasticsearch.db")
+DATABASES = ("store.db", "ledger.db", "checkpoints/elasticsearch.db")
+KILL_DETECTORS = ("checkpoints/witness.db", "checkpoints/killed_tasks.db")
+"""The old name and the one of today: a version has one of them."""
 LINES = 5
 TASK = """
 from datetime import datetime, timezone
@@ -71,7 +73,7 @@ def main() -> None:
 def _keep(home: Path) -> None:
     for old in (*HERE.glob("*.sql"), *(HERE / name for name in ("journal", "dead-letters", "logs"))):
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-    for name in DATABASES:
+    for name in (*DATABASES, *(name for name in KILL_DETECTORS if (home / name).exists())):
         connection = sqlite3.connect(home / name)
         version = connection.execute("pragma user_version").fetchone()[0]
         sql = "\n".join([*connection.iterdump(), f"PRAGMA user_version = {version};", ""])
