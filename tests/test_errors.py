@@ -43,7 +43,7 @@ def arguments_of(name, folder):
     """Return the arguments that the command cannot do without."""
     taken = {
         "dashboards install": ["kibana"], "logs": ["flights_daily"], "alerts silence": ["--until", "2h"],
-        "alerts edit-silence": ["1", "--until", "2h"], "demo": ["--home", str(folder)],
+        "alerts edit-silence": ["1", "--until", "2h"], "alerts mark": ["1", "useful"], "demo": ["--home", str(folder)],
     }  # fmt: skip
     needed = [one for one in COMMANDS[name].params if one.required and name not in taken]
     return taken.get(name, ["1" for _ in needed])

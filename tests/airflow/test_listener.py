@@ -79,7 +79,7 @@ def test_a_failure_in_a_task_process_is_left_to_its_callback(told):
 
 def test_a_person_who_marks_a_task_failed_is_the_cause(told):
     get_listener_manager().hook.on_task_instance_failed(previous_state=None, task_instance=record(), error=MARKED)
-    [document] = told()
+    [document] = told("task.failed")
     assert (document["event.action"], document["airflow.cause"]) == ("task.failed", "cancelled")
     assert document["airflow.component"] == "api-server"
     assert document["event.provider"] == "listener"

@@ -165,7 +165,7 @@ def test_dags_test_is_observed_as_well(platform, api):
     told = [
         (event["event.action"], event.get("airflow.task_id"))
         for event in journal_of(platform)
-        if event.get("airflow.dag_id") == "small"
+        if event.get("airflow.dag_id") == "small" and event["event.action"] != "audit.recorded"
     ]
     assert sorted(told, key=str) == [
         ("dag_run.succeeded", None), ("task.retried", "flaky"), ("task.started", "flaky"), ("task.started", "flaky"),

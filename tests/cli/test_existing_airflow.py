@@ -59,7 +59,7 @@ def test_a_login_that_is_missing_is_mended_by_what_works_there(theirs):
 
 def test_the_page_names_all_that_the_watcher_needs():
     text = (Path(__file__).parents[2] / "docs" / "existing-airflow.md").read_text()
-    plain = text[text.index("## Plain Airflow") : text.index("## The official Helm chart")]
+    plain = text[text.index("## With a relay and a watcher") : text.index("## The official Helm chart")]
     for word in (
         "CONTRAIL_WATCH__API_URL",
         "CONTRAIL_API_USERNAME",

@@ -387,7 +387,7 @@ def test_an_object_that_kibana_does_not_import_is_named(kibana, monkeypatch):
 def test_a_kibana_that_is_not_there_is_said_with_the_option():
     client = Kibana(Credentials(url="http://127.0.0.1:9"))
 
-    with pytest.raises(InstallError, match=r"is \[contrail\] kibana_url right"):
+    with pytest.raises(InstallError, match=r"is \[core\] kibana_url right"):
         install(client, Names())
     client.close()
 
@@ -395,7 +395,7 @@ def test_a_kibana_that_is_not_there_is_said_with_the_option():
 def test_without_an_address_the_option_is_named(tmp_path):
     settings = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
 
-    with pytest.raises(SettingsError, match=r"set \[contrail\] kibana_url"):
+    with pytest.raises(SettingsError, match=r"set \[core\] kibana_url"):
         open_kibana(settings)
 
 

@@ -142,6 +142,7 @@ def test_whatever_is_imported_is_declared(wheel):
     with_another = {
         "fastapi": "a plugin of Airflow hands it over",
         "starlette": "the part of FastAPI that serves",
+        "anyio": "the part of Starlette whose threads answer",
         "botocore": "the part of boto3 that asks",
         "pytest": "only in the fixtures for tests",
         "moto": "only in the stand-in for AWS of a checkout",

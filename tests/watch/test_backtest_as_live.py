@@ -25,8 +25,8 @@ CONDITIONS = (
     {"run_finishes_within": "3h"},
     {"success_within": "20h"},
 )
-histories = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 14)), min_size=DAYS, max_size=DAYS)
-"""For each day the hour at which its run begins, and how many steps it lasts."""
+histories = st.lists(st.tuples(st.integers(1, 14), st.integers(1, 14)), min_size=DAYS, max_size=DAYS)
+"""For each day the hour at which its run begins, and how many steps it lasts: it ends on the same day."""
 
 
 def lived(ledger, rule, history):
@@ -39,7 +39,7 @@ def lived(ledger, rule, history):
     steps = []
     for day, (hour, lasts) in enumerate(history, 1):
         begin, lasted = (
-            at(hour, day=day) + 420,
+            at(hour, day=day) + 420 * day,
             lasts * STEP_S + 60,
         )  # so that nothing ends at the very moment it is due
         steps += [(begin, 0, f"r{day}", 0.0), (begin + lasted, 1, f"r{day}", lasted)]
@@ -48,7 +48,7 @@ def lived(ledger, rule, history):
         office.now = max(office.now, moment)
         office.end(name, lasted=lasted, at=moment) if ends else office.begin(name, at=moment)
         office.look()
-    office.pass_time(at(23, day=DAYS) - office.now, step=STEP_S)
+    office.pass_time(max(0.0, at(23, day=DAYS) - office.now), step=STEP_S)
     return start, office.now, [kind for kind in office.kinds() if kind in {"opened", "resolved"}]
 
 

@@ -238,7 +238,7 @@ def test_what_is_forged_is_refused_and_changes_nothing(world):
     stale = URLSafeTimedSerializer(world.key, salt="contrail.link")
     stale_signer = stale.make_signer("contrail.link")
     stale_signer.get_timestamp = lambda: int(time.time()) - 73 * 3600
-    over = stale_signer.status(stale.dump_payload([one.id, "acknowledge", "", "n"])).decode()
+    over = stale_signer.sign(stale.dump_payload([one.id, "acknowledge", "", "n"])).decode()
     swapped = f"{stale.dump_payload([other.id, 'acknowledge', '', 'n']).decode()}.{good.split('.', 1)[1]}"
     foreign = sign_link("another-key", one.id, "acknowledge")
     for token in (over, swapped, foreign, good[:-2] + ("AA" if good[-2:] != "AA" else "BB"), "x", "x" * 5000):

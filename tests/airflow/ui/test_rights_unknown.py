@@ -15,7 +15,7 @@ HTML = {"Accept": "text/html"}
 OURS = (*DAGS, *REASONS.values(), NOBODYS)
 PAGES = [pages(route)[0] for route in ROUTES]
 """An address of every route."""
-OPEN = ("/runbooks", "/boards/")
+OPEN = ("/runbooks", "/boards/", "/setup")
 """Pages that hold nothing of a DAG: they need a login only."""
 
 

@@ -149,8 +149,8 @@ def airflow_api(data: bytes) -> None:
     )
     api._retrying = Retrying(stop=stop_after_attempt(1), reraise=True)
     facts = Reconciler(api, Path("/nonexistent"), Thresholds, "test").look(Scene(), NOW)
-    told = {(fact.kind, fact.status, fact.dag_id or fact.name) for fact in facts}
-    assert told >= {("task", "failed", "good"), ("run", "failed", "good"), ("component", "failed", "scheduler")}
+    told = {(fact.kind, fact.status, fact.dag_id or fact.subject) for fact in facts}
+    assert told >= {("task", "firing", "good"), ("run", "firing", "good"), ("component", "firing", "scheduler")}
     take_losses()
 
 
