@@ -195,8 +195,7 @@ class CloudWatchStore:
             try:
                 if self._client is None:
                     self._client = self._connect()
-                # the lines of all streams by their time: AWS always does so, what stands in for it when asked
-                page = ask(self._client, "filter_log_events", logGroupName=group, interleaved=True, **limits, **token)
+                page = ask(self._client, "filter_log_events", logGroupName=group, **limits, **token)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
                     return  # nothing was sent yet
