@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timezone
 from fnmatch import fnmatchcase
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -186,7 +187,11 @@ class _Replay:
                 yield from self._told("resolved", "run failed", end, repaired, run_id=first.run_id, kind="run")
 
     def deadline(self, deadline: Deadline, record: Record, days: Sequence[Any]) -> Iterator[Sent]:
-        """Return the messages of one deadline, and its record."""
+        """Return the messages of one deadline, and its record.
+
+        A day that is missed while an earlier one still is belongs to its incident, as it does for the engine.
+        """
+        late_until, open_case = 0.0, None
         for case in self._cases(deadline, days):
             record.judged += 1
             record.dags.add(self._dag_id)
@@ -199,13 +204,27 @@ class _Replay:
                 at = float(case.warned or 0)
                 yield from self._told("early_warning", deadline.name, at, case.warning, run_id=case.run_id,
                                       severity="warning")  # fmt: skip
-            if case.missed and not held:
+            is_new = case.missed and not held
+            if is_new and case.run_id is None:
+                goes_on = late_until >= case.due
+                late_until = max(late_until, inf if case.over is None else case.over)
+                if goes_on and open_case is not None:
+                    open_case = replace(open_case, over=None if late_until == inf else late_until)
+                    continue
+            if open_case is not None:
+                yield from self._over(deadline, open_case)
+            open_case = case if warned or is_new else None
+            if is_new:
                 yield from self._told(
                     "opened", deadline.name, case.due, case.reason, run_id=case.run_id, severity=deadline.severity
                 )
-            if case.over is not None and (warned or (case.missed and not held)):
-                yield from self._told("resolved", deadline.name, case.over, "what was late has happened",
-                                      run_id=case.run_id, severity=deadline.severity)  # fmt: skip
+        if open_case is not None:
+            yield from self._over(deadline, open_case)
+
+    def _over(self, deadline: Deadline, case: _Case) -> Iterator[Sent]:
+        if case.over is not None:
+            yield from self._told("resolved", deadline.name, case.over, "what was late has happened",
+                                  run_id=case.run_id, severity=deadline.severity)  # fmt: skip
 
     def _cases(self, deadline: Deadline, days: Sequence[Any]) -> Iterator[_Case]:
         if deadline.run_finishes_within is not None:
