@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -52,11 +53,15 @@ _REUSED = 64
 
 
 class EmbeddedStore:
-    """The SQLite file at ``path``; opened at the first question. Raises :class:`StoreError`."""
+    """The SQLite file at ``path``; opened at the first question. Raises :class:`StoreError`.
+
+    Any thread may close it while another reads; what was being read ends with a ``StoreError``.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._held = threading.RLock()  # sqlite3 crashes the process when a connection closes under a running step
         self._file = 0
 
     def documents(self, query: Query) -> Iterator[Document]:
@@ -153,10 +158,11 @@ class EmbeddedStore:
         return None
 
     def close(self) -> None:
-        """Close the database."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the database; the next question opens it again."""
+        with self._held:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _arrived(self, query: Query, after: int, upto: int) -> Iterator[tuple[str, int, Document]]:
         """Identity, number and document of what matches, in the order of arrival."""
@@ -181,9 +187,13 @@ class EmbeddedStore:
     def _stream(self, sql: str, values: list[Any]) -> Iterator[Any]:
         """The rows, a page at a time."""
         try:
-            rows = self._connect().execute(sql, values)
-            while page := rows.fetchmany(_PAGE):
+            with self._held:
+                rows = self._connect().execute(sql, values)
+                page = rows.fetchmany(_PAGE)
+            while page:
                 yield from page
+                with self._held:
+                    page = rows.fetchmany(_PAGE)
         except sqlite3.DatabaseError as error:
             raise damaged(self._path, error) from error
 
@@ -229,7 +239,8 @@ class EmbeddedStore:
 
     def _all(self, sql: str, values: list[Any]) -> list[Any]:
         try:
-            return self._connect().execute(sql, values).fetchall()
+            with self._held:
+                return self._connect().execute(sql, values).fetchall()
         except sqlite3.DatabaseError as error:
             raise damaged(self._path, error) from error
 

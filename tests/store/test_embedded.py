@@ -157,6 +157,26 @@ def test_readers_read_while_a_writer_writes(sink, store, path):
     writer.close()
 
 
+def test_closing_while_another_thread_reads_does_not_end_the_process(sink, store):
+    """A SQLite connection that closes under a running step is a segmentation fault."""
+    sink.send(lines(b"a", *map(str, range(2000))))
+    ends = []
+
+    def read():
+        while len(ends) < 40:
+            try:
+                ends.append(len(list(store.documents(Query("airflow.task")))))
+            except StoreError as error:
+                ends.append("closed" in str(error))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    while any(reader.is_alive() for reader in readers):
+        store.close()
+    assert set(ends) <= {2000, True}
+
+
 def test_a_writer_in_each_of_several_threads_loses_nothing(path, store):
     def write(number):
         sink = EmbeddedSink(path)

@@ -85,19 +85,23 @@ class Follower:
                 break
         return sorted(self.seen)
 
+    def end(self, settings, dag):
+        """Await one more line, which arrives last, and end; return how often each line came."""
+        self._ends.set()
+        fill(settings, lines(dag, 99, [0]))
+        self.join()
+        while not self._came.empty():
+            self.seen.append(self._came.get())
+        return Counter(self.seen)
+
     def stop_after_one_more(self):
         """End the thread with the line that comes next."""
         self._ends.set()
 
-    def end(self, settings, dag):
-        """Await one more line, which arrives last, and end; return how often each line came."""
-        fill(settings, lines(dag, 99, [0]))
-        self._ends.set()
+    def join(self):
+        """Await the end of the thread."""
         self._thread.join(60)
         assert not self._thread.is_alive()
-        while not self._came.empty():
-            self.seen.append(self._came.get())
-        return Counter(self.seen)
 
 
 @pytest.fixture
@@ -165,6 +169,7 @@ def test_lines_that_arrive_while_the_first_are_read_come_once(settings, dag, fol
     assert [reader.took(220) for reader in readers] == [sorted(expected)] * 2
     readers[1].stop_after_one_more()
     assert readers[0].end(settings, dag) == once(*expected)
+    readers[1].join()
 
 
 def test_what_the_limit_left_out_does_not_come_later(settings, dag, following):
