@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.etl_histories import FAULTS, histories, planted
 from benchmarks.figure import Figure, Options, Sample, Target
-from observability.watch.usual import Past, usual_band
+from observability.watch.baseline import Past, usual_band
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -29,7 +29,7 @@ from observability.events import (
     ui_path,
 )
 from observability.first_report import claim
-from observability.identify import duration_ns, identify, identify_run, in_task_process, nanoseconds
+from observability.from_airflow import duration_ns, identify, identify_run, in_task_process, nanoseconds
 from observability.resources import Usage, usage
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from observability import raised, redact
+from observability import exception_chain, redact
 from observability.catalog import CAUSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from observability.raised import Raised
+    from observability.exception_chain import Raised
 
 __all__ = [
     "Failure",
@@ -145,7 +145,7 @@ def describe(error: BaseException) -> Failure:
     if trace := _of_trigger(error):
         return describe_trigger(trace)
     told = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MOST * 4)
-    chain = raised.of_error(error)
+    chain = exception_chain.of_error(error)
     code = getattr(error, "code" if isinstance(error, SystemExit) else "returncode", None)
     return _described(chain, "".join(told.format()), code=code if isinstance(code, int) else None)
 
@@ -176,17 +176,17 @@ def _is_without_answer(response: Any) -> bool:
 
 def describe_trigger(trace: str) -> Failure:
     """The fields of an event about the traceback of a trigger that failed, whose task was resumed to fail."""
-    return _described(raised.of_text(trace), trace, "the trigger failed: ")
+    return _described(exception_chain.of_text(trace), trace, "the trigger failed: ")
 
 
 def describe_detail(details: Any) -> Failure | None:
     """The fields of an event about the ``error_detail`` of a line of a task's log; None where there is none."""
-    chain = raised.of_detail(details)
+    chain = exception_chain.of_detail(details)
     return _described(chain) if chain else None
 
 
 def _described(chain: Sequence[Raised], trace: str = "", before: str = "", code: int | None = None) -> Failure:
-    outer = chain[0] if chain else raised.Raised("Exception", "")
+    outer = chain[0] if chain else exception_chain.Raised("Exception", "")
     message = redact.text(outer.message)
     first = message.strip().partition("\n")[0]
     code = _exit_code(outer.name, message) if code is None else code
@@ -233,7 +233,7 @@ def _of_trigger(error: BaseException) -> str:
 
 def cause_of(error: BaseException) -> str:
     """The cause that ``error``, or what it was raised from, speaks of; ``app`` where nothing better is known."""
-    return _cause_of_chain(raised.of_error(error))
+    return _cause_of_chain(exception_chain.of_error(error))
 
 
 def _cause_of_chain(chain: Sequence[Raised]) -> str:
@@ -292,7 +292,7 @@ def fingerprint_of(error: BaseException, message: str) -> str:
     Line numbers do not count, so that an edit elsewhere in the file keeps it; where there are no frames of
     the user's own, the message without its numbers, ids and quoted parts does.
     """
-    return _fingerprint(raised.of_error(error)[0], message)
+    return _fingerprint(exception_chain.of_error(error)[0], message)
 
 
 def _fingerprint(one: Raised, message: str) -> str:

@@ -1,7 +1,7 @@
 """An httpx client for an address that the operator has named: Airflow, Kibana; through a proxy as curl would use it.
 
 httpx reads the environment differently: it knows neither networks nor ports in ``NO_PROXY``. Channels, whose addresses
-come from a file of rules, have a client of their own (:mod:`~observability.watch.notify.channels.guard`).
+come from a file of rules, have a client of their own (:mod:`~observability.watch.notify.channels.guarded_client`).
 """
 
 from __future__ import annotations

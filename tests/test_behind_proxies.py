@@ -10,8 +10,8 @@ import threading
 import pytest
 from botocore.config import Config
 
-from observability.boards.kibana import Kibana
 from observability.credentials import Credentials
+from observability.dashboard_installer.kibana import Kibana
 from observability.store.aws import aws_client
 from observability.store.cluster import Cluster
 from observability.watch.heartbeat import Proof

@@ -11,7 +11,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 
 from observability import callbacks, identity
 from observability.emit import forget
-from observability.identify import identify
+from observability.from_airflow import identify
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 ENDED = BEGAN + timedelta(seconds=2)

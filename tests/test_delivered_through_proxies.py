@@ -16,9 +16,9 @@ from test_behind_proxies import MESSAGE, Nobody, aws, channel, heartbeat
 from through_proxy import ForwardProxy, Service
 from webhook_server import certificate
 
-from observability.boards.changes import InstallError
-from observability.boards.kibana import Kibana
 from observability.credentials import Credentials
+from observability.dashboard_installer.changes import InstallError
+from observability.dashboard_installer.kibana import Kibana
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
 from observability.relay.sinks.sink import Batch, SendResult, open_sink
 from observability.settings import load_settings

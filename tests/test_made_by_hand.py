@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 SHOWN_BY = (
     "observability.dashboards",
     "observability.airflow.ui",
-    "observability.boards",
+    "observability.dashboard_installer",
     "observability.cli.dashboards",
     "observability.watch.sources.kibana",
 )

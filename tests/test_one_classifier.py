@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowTaskTimeout
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observability import causes, raised
+from observability import causes, exception_chain
 from observability.catalog import CAUSES, EVENTS
 from observability.watch.sources.logs import words_in
 
@@ -214,7 +214,7 @@ def test_no_error_detail_stops_the_reader(detail):
 
 @given(st.text())
 def test_no_text_stops_the_reader_of_tracebacks(text):
-    for one in raised.of_text(text):
+    for one in exception_chain.of_text(text):
         assert isinstance(one.message, str)
     assert causes.describe_trigger(text).cause in CAUSES
 

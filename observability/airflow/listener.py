@@ -16,10 +16,10 @@ import structlog
 from airflow.listeners import hookimpl
 from sqlalchemy.orm import object_session
 
-from observability import attempts, callbacks, causes, identity, metrics
-from observability.airflow.echo import mask_echo
+from observability import attempt_notes, callbacks, causes, identity, metrics
 from observability.airflow.loops import loop_of
 from observability.airflow.masking import follow_masks
+from observability.airflow.stdout_masking import mask_echo
 from observability.contain import contained
 from observability.emit import emit, report_losses
 from observability.events import (
@@ -33,7 +33,7 @@ from observability.events import (
     moment,
     ui_path,
 )
-from observability.identify import duration_ns, identify, identify_run
+from observability.from_airflow import duration_ns, identify, identify_run
 
 __all__: list[str] = []
 
@@ -58,7 +58,7 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
         context = {"ti": task_instance, "dag_run": _run_of(task_instance)}
         about = identify(context)
         identity.bind(about)
-        attempts.note_start(about)
+        attempt_notes.note_start(about)
         follow_masks()
         if about.trace_id:
             structlog.contextvars.bind_contextvars(**{"trace.id": about.trace_id})
@@ -148,7 +148,7 @@ def before_stopping(component: Any) -> None:  # noqa: ARG001
     """Send what is still held: a task process leaves by ``os._exit``, and nothing of ours runs after this."""
     with contained(_STAGE):
         if (about := identity.current()) is not None and about.task_id is not None:
-            attempts.note_end(about)
+            attempt_notes.note_end(about)
         report_losses()
         metrics.flush()
 

@@ -17,9 +17,9 @@ import orjson
 from airflow.configuration import conf
 from airflow.utils.state import State
 
-from observability.airflow.echo import mask_echo_where_loaded
 from observability.airflow.flush import deliver, deliver_beside, resolve_in_process
 from observability.airflow.lent_connections import lent_connections
+from observability.airflow.stdout_masking import mask_echo_where_loaded
 from observability.contain import contained
 from observability.log_template import attempt_of
 from observability.redact import structlog_processor

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from observability.cli.incident_document import incident_document
-from observability.cli.moments import iso
 from observability.cli.silences import rules_for_people
+from observability.cli.time_arguments import iso
 from observability.errors import ArgumentError
 from observability.settings import get_settings
 from observability.watch.acting import Asked, acting_engine, inverse, perform

@@ -17,8 +17,8 @@ from sqlalchemy import func, select
 from observability.catalog import CAUSE_LABELS
 from observability.cli import acts, backtest, history, quality, silences
 from observability.cli.incident_document import incident_document, links
-from observability.cli.moments import iso, lasting, moment_of
 from observability.cli.silences import rules_for_people
+from observability.cli.time_arguments import iso, lasting, moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
 from observability.watch.heartbeat import trial

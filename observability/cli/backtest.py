@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from observability.cli.moments import iso, moment_of
+from observability.cli.time_arguments import iso, moment_of
 from observability.settings import get_settings
 from observability.watch.backtest import Backtest, Record, Sent, backtest, difference
 from observability.watch.ledger.database import Ledger, read_cursor

@@ -11,16 +11,16 @@ import typer
 from rich.console import Console
 
 from observability import catalog
-from observability.boards.changes import Changes, InstallError
+from observability.dashboard_installer.changes import Changes, InstallError
 from observability.dashboards import build as generator
 from observability.dashboards.kibana.objects import saved_objects
-from observability.dashboards.kibana.sound import faults
+from observability.dashboards.kibana.validate import faults
 from observability.dashboards.names import Names
-from observability.dashboards.uses import unknown_names
+from observability.dashboards.usage import unknown_names
 from observability.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from observability.boards.verify import Verdict
+    from observability.dashboard_installer.verify import Verdict
 
 __all__ = ["app"]
 
@@ -111,7 +111,7 @@ def names_of(settings: Settings, space: str = "") -> Names:
 
 
 def _into_kibana(settings: Settings, space: str, *, overwrite: bool) -> Changes:
-    from observability.boards import kibana
+    from observability.dashboard_installer import kibana
 
     client = kibana.open_kibana(settings, space)
     try:
@@ -122,7 +122,7 @@ def _into_kibana(settings: Settings, space: str, *, overwrite: bool) -> Changes:
 
 def _edited(settings: Settings, space: str) -> list[str]:
     """The objects changed by hand in Kibana, where one is named; one line that says so where it does not answer."""
-    from observability.boards import kibana
+    from observability.dashboard_installer import kibana
 
     if not (settings.core.kibana_url or settings.core.kibana_connection_id):
         return []
@@ -139,14 +139,14 @@ def _edited(settings: Settings, space: str) -> list[str]:
 
 
 def _into_cloudwatch(settings: Settings, page: str, detail: str) -> Changes:
-    from observability.boards import cloudwatch
+    from observability.dashboard_installer import cloudwatch
 
     client, region = cloudwatch.open_aws(settings)
     return cloudwatch.install(client, cloudwatch.account_of(settings, names_of(settings), region, page, detail))
 
 
 def _verdicts(settings: Settings, since: datetime, until: datetime) -> list[Verdict]:
-    from observability.boards import verify as asking
+    from observability.dashboard_installer import verify as asking
 
     if settings.store.backend == "elasticsearch":
         from observability.store.cluster import open_cluster
@@ -154,7 +154,7 @@ def _verdicts(settings: Settings, since: datetime, until: datetime) -> list[Verd
         environment, prefix = settings.core.environment, settings.elasticsearch.index_prefix
         return asking.verify_elasticsearch(open_cluster(settings), environment, since, until, prefix=prefix)
     if settings.store.backend == "cloudwatch":
-        from observability.boards import cloudwatch
+        from observability.dashboard_installer import cloudwatch
 
         client, region = cloudwatch.open_aws(settings)
         return asking.verify_cloudwatch(client, cloudwatch.account_of(settings, names_of(settings), region))

@@ -25,11 +25,11 @@ from observability.demo.scenario import Story, Telling
 from observability.demo.summary import progress, show_summary, summary
 from observability.local import health, processes
 from observability.local.api import Api
+from observability.local.disk_space import is_full, require_room
 from observability.local.errors import PlatformError
 from observability.local.keys import password
 from observability.local.layout import Layout
 from observability.local.ports import any_port
-from observability.local.room import is_full, require_room
 from observability.local.stores import backing, make_visible
 from observability.settings import get_settings
 from observability.store import StoreError

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from observability.cli.moments import iso, lasting
+from observability.cli.time_arguments import iso, lasting
 from observability.settings import get_settings
 from observability.watch.history_import import Progress, read_progress
 from observability.watch.ledger.database import Ledger

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from observability.cli.moments import iso
 from observability.cli.silences import rules_for_people
+from observability.cli.time_arguments import iso
 from observability.settings import get_settings
 from observability.watch.notify.messages import Links
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from observability.cli.moments import lasting, moment_of
+from observability.cli.time_arguments import lasting, moment_of
 from observability.settings import get_settings
 from observability.watch.ledger.database import Ledger
 from observability.watch.notify.messages import plain

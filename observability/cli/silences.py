@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy import insert, select, update
 
-from observability.cli.moments import iso, later_moment_of
+from observability.cli.time_arguments import iso, later_moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
 from observability.watch.ledger import schema

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from observability.cli.moments import lasting
+from observability.cli.time_arguments import lasting
 from observability.local import health
 from observability.local.environment import join
 from observability.local.layout import Layout

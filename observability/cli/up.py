@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from observability.local import health, processes
+from observability.local.disk_space import require_room
 from observability.local.environment import environment
 from observability.local.errors import PlatformError
 from observability.local.guardian import Guardian
@@ -22,7 +23,6 @@ from observability.local.keys import USER, create_keys
 from observability.local.layout import Layout
 from observability.local.leftovers import end_leftovers
 from observability.local.ports import require_ports
-from observability.local.room import require_room
 from observability.local.state import PlatformState, is_running, read_state, take_lock
 from observability.owner_only_files import make_folder
 from observability.settings import Settings, get_settings

@@ -13,7 +13,7 @@ from observability.dashboards.kibana.rules import connectors, rules
 from observability.dashboards.names import Names
 from observability.dashboards.prometheus import grafana
 from observability.dashboards.prometheus import rules as prometheus_rules
-from observability.dashboards.uses import unknown_names
+from observability.dashboards.usage import unknown_names
 
 __all__ = ["ROOT", "drift", "generated", "write"]
 

@@ -11,10 +11,10 @@ from typing import Any
 from observability import catalog
 from observability.dashboards.boards import BOARDS, SAVED
 from observability.dashboards.kibana.colours import tones
+from observability.dashboards.labels import WORDS
 from observability.dashboards.names import DATA_VIEWS, heading
 from observability.dashboards.panels import Board, Panel, source_of
 from observability.dashboards.signals import Question, Ratio, Signal, conditions, measure, unit
-from observability.dashboards.words import WORDS
 
 __all__ = ["boards"]
 

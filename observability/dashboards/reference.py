@@ -8,7 +8,7 @@ from observability import catalog
 from observability.dashboards.boards import BOARDS
 from observability.dashboards.cloudwatch.alarms import BANDS, GROUPS
 from observability.dashboards.kibana.rules import rule_query
-from observability.dashboards.uses import events_used, fields_used, metrics_used
+from observability.dashboards.usage import events_used, fields_used, metrics_used
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from observability.boards.changes import InstallError
+from observability.dashboard_installer.changes import InstallError
 from observability.doctor.link import Broken, Link, Off
 from observability.doctor.ownership import airflow_command, is_ours, start
 from observability.doctor.silence import silent, state_of
@@ -22,7 +22,7 @@ from observability.store import Query, StoreError, open_store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from observability.boards.kibana import Kibana
+    from observability.dashboard_installer.kibana import Kibana
     from observability.settings import Settings
 
 __all__ = ["LINKS"]
@@ -202,7 +202,7 @@ def _boards(settings: Settings) -> str:
             "[core] kibana_url is empty",
             "set CONTRAIL_CORE__KIBANA_URL and run contrail dashboards install kibana",
         )
-    from observability.boards.kibana import open_kibana
+    from observability.dashboard_installer.kibana import open_kibana
     from observability.dashboards.kibana.objects import saved_objects
     from observability.dashboards.names import Names
 
@@ -230,7 +230,7 @@ def _panels(settings: Settings) -> str:
         raise Off(f"asked of {settings.store.backend} by a command of its own", "contrail dashboards verify")
     if not _counted(settings, Query("etl.event", {"event.action": "task.started"})):
         raise Off("no task has run yet", airflow_command(settings, "dags trigger <a DAG>"))
-    from observability.boards.verify import verify_store
+    from observability.dashboard_installer.verify import verify_store
 
     until = datetime.now(timezone.utc) + timedelta(minutes=1)
     with closing(open_store(settings)) as store:

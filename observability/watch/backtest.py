@@ -19,7 +19,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from observability.watch.baseline import Past, usual_band
 from observability.watch.clock import clock_days_since
+from observability.watch.durations import lasting
 from observability.watch.forecast import MOST_RUNS, WARN_AT, RunModel
 from observability.watch.forecasts import in_words
 from observability.watch.incidents import Incident
@@ -27,8 +29,6 @@ from observability.watch.ledger import schema
 from observability.watch.pauses import Pauses
 from observability.watch.rules.config import CONDITIONS, decide, matches
 from observability.watch.run_times import RunTimes
-from observability.watch.spans import lasting
-from observability.watch.usual import Past, usual_band
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

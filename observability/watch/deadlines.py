@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
-from observability.watch.declared import beside_dag
+from observability.watch.deadline_state import Look, Standing, iso
+from observability.watch.declared_deadlines import beside_dag
 from observability.watch.due_by_clock import asset_by_clock, foreseen_at, runs_by_clock, starts_by_clock, tasks_by_clock
 from observability.watch.due_within import (
     last_within,
@@ -32,7 +33,6 @@ from observability.watch.ledger import records, schema
 from observability.watch.outcomes import Outcomes
 from observability.watch.pauses import Pauses
 from observability.watch.products import product_by_clock
-from observability.watch.standing import Look, Standing, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

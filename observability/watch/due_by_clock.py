@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from observability.watch.clock import clock_days
-from observability.watch.done import Wanted, asset_done, partitions_of, run_done, task_done, tasks_known
+from observability.watch.completions import Wanted, asset_done, partitions_of, run_done, task_done, tasks_known
+from observability.watch.deadline_state import Standing, first_looked
 from observability.watch.forecasts import CALM_AT, in_words
 from observability.watch.ledger import records
 from observability.watch.rules.values import DAYS
-from observability.watch.standing import Standing, first_looked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from observability.watch.clock import ClockDay
+    from observability.watch.deadline_state import Look
     from observability.watch.forecasts import LiveForecast
     from observability.watch.rules.deadline import Deadline
-    from observability.watch.standing import Look
 
 __all__ = [
     "asset_by_clock",

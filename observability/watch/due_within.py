@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Float, and_, bindparam, func, or_, select
 
-from observability.watch.done import partitions_of
+from observability.watch.baseline import Past, usual_band
+from observability.watch.completions import partitions_of
+from observability.watch.deadline_state import Standing, first_looked, iso
+from observability.watch.durations import lasting
 from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import read_cursor
-from observability.watch.spans import lasting
-from observability.watch.standing import Standing, first_looked, iso
-from observability.watch.usual import Past, usual_band
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
+    from observability.watch.baseline import Band
+    from observability.watch.deadline_state import Look
     from observability.watch.pauses import Pauses
     from observability.watch.rules.deadline import Deadline
-    from observability.watch.standing import Look
-    from observability.watch.usual import Band
 
 __all__ = ["last_within", "lasting_longer", "lasting_shorter", "partitions_within", "rows_of", "usual_of"]
 

@@ -24,7 +24,10 @@ from observability.events import (
 )
 from observability.runbooks import runbook_page
 from observability.watch import incidents
-from observability.watch.alike import (
+from observability.watch.abandoned_attempts import Unended
+from observability.watch.deadlines import recovered
+from observability.watch.facts import Fact, late_assets, merged
+from observability.watch.grouping import (
     RUN_KINDS,
     error_of,
     failed_members,
@@ -34,8 +37,6 @@ from observability.watch.alike import (
     repaired,
     task_recovered,
 )
-from observability.watch.deadlines import recovered
-from observability.watch.facts import Fact, late_assets, merged
 from observability.watch.ledger import pending_events, records, schema
 from observability.watch.ledger.database import read_cursor
 from observability.watch.notify.reminders import due_together, is_due, put_off
@@ -44,7 +45,6 @@ from observability.watch.rules.config import Match, decide, matches, policy_for,
 from observability.watch.run_times import note_times
 from observability.watch.runs import RunMark, is_current, marks_of
 from observability.watch.silences import end_at_success, is_of_error
-from observability.watch.unended import Unended
 from observability.watch.withdrawals import cleared, withdrawn
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from observability.watch.facts import CERTAIN, observed
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import read_cursor, write_cursor
 from observability.watch.notify.channels.channel import ChannelError, ChannelUnavailable, reference
-from observability.watch.notify.channels.guard import check_url, guarded_client
+from observability.watch.notify.channels.guarded_client import check_url, guarded_client
 from observability.watch.notify.messages import Links, Message
 from observability.watch.notify.notifier import enqueue
 

@@ -67,7 +67,7 @@ class Policy:
 class Incident:
     """One thing that is wrong. ``notify_at`` is None once it has been told; times are seconds since 1970.
 
-    ``runs`` has a mark for each run that is still broken (:mod:`observability.watch.alike`), ``run_count`` counts all
+    ``runs`` has a mark for each run that is still broken (:mod:`.grouping`), ``run_count`` counts all
     that failed so, ``last_run`` is the last of them, and ``merged_into`` the incident that it became a part of.
     ``notified_tasks`` is how many failed tasks people were told of, ``settles_at`` when more of them are counted.
     """

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 
 from observability.events import DeadlineKept, DeadlineUpcoming, Identity
+from observability.watch.deadline_state import iso
 from observability.watch.ledger import pending_events as pending
 from observability.watch.ledger import schema
-from observability.watch.standing import iso
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from observability.events import Event
+    from observability.watch.deadline_state import Standing
     from observability.watch.rules.deadline import Deadline
-    from observability.watch.standing import Standing
 
 __all__ = ["KEPT", "MISSED", "UPCOMING", "Outcome", "Outcomes", "outcomes"]
 

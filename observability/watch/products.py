@@ -9,7 +9,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from observability.watch.done import Wanted, asset_done, run_done, runs_of_day, task_done, tasks_known
+from observability.watch.completions import Wanted, asset_done, run_done, runs_of_day, task_done, tasks_known
 from observability.watch.due_by_clock import days_of, foreseen_at, judged_days
 from observability.watch.forecasts import clock_in
 from observability.watch.ledger import records
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from observability.watch.clock import ClockDay
+    from observability.watch.deadline_state import Look, Standing
     from observability.watch.incidents import Incident
     from observability.watch.rules.deadline import Deadline, Part
-    from observability.watch.standing import Look, Standing
 
 __all__ = ["producers_of", "product_by_clock"]
 

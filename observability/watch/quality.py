@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from observability.catalog import CAUSE_LABELS
+from observability.watch.durations import lasting
 from observability.watch.ledger import records, schema
-from observability.watch.spans import lasting
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from observability.watch.alike import RUN_KINDS, error_of
+from observability.watch.grouping import RUN_KINDS, error_of
 from observability.watch.ledger import schema
 
 if TYPE_CHECKING:

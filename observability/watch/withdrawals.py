@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from observability import catalog
-from observability.watch.alike import RUN_KINDS, failed_members, forgotten, task_recovered
+from observability.watch.grouping import RUN_KINDS, failed_members, forgotten, task_recovered
 from observability.watch.ledger import records, schema
-from observability.watch.sources.people import OpenRun
+from observability.watch.sources.user_actions import OpenRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

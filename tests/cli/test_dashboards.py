@@ -10,8 +10,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from typer.testing import CliRunner
 
-from observability.boards.verify import verify_store
 from observability.cli.dashboards import app
+from observability.dashboard_installer.verify import verify_store
 from observability.dashboards.boards import BOARDS
 from observability.relay.relay import Relay
 from observability.settings import load_settings

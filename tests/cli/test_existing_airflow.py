@@ -13,7 +13,7 @@ from airflow_platform import CONTRAIL, clean_environment, wait_until
 
 from observability.doctor import delivery, host, notifications, scheduling
 from observability.doctor.link import walk
-from observability.local import leftovers, room
+from observability.local import disk_space, leftovers
 from observability.local.errors import PlatformError
 from observability.local.layout import Layout
 from observability.local.state import ComponentState, PlatformState, write_state
@@ -74,9 +74,9 @@ def test_a_platform_is_not_started_on_a_disk_that_is_nearly_full(monkeypatch, tm
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     if refused:
         with pytest.raises(PlatformError, match=r"100 MiB are free .* free space"):
-            room.require_room(Layout(tmp_path))
+            disk_space.require_room(Layout(tmp_path))
     else:
-        room.require_room(Layout(tmp_path))
+        disk_space.require_room(Layout(tmp_path))
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="a small disk is mounted by unshare and root")

@@ -171,7 +171,7 @@ def play_tasks():
 def play_data():
     """A bad day of data, measured in a task."""
     from observability import identity
-    from observability.identify import identify
+    from observability.from_airflow import identify
     from observability.measure import measure
 
     with identity.bound(identify(attempt("validate"))):

@@ -20,11 +20,11 @@ from botocore.exceptions import ClientError
 from filled import carried
 
 from observability import catalog
-from observability.boards import cloudwatch as module
-from observability.boards import verify
-from observability.boards.changes import InstallError
-from observability.boards.cloudwatch import account_of, install, open_aws
-from observability.boards.verify import metrics_of, verify_cloudwatch
+from observability.dashboard_installer import cloudwatch as module
+from observability.dashboard_installer import verify
+from observability.dashboard_installer.changes import InstallError
+from observability.dashboard_installer.cloudwatch import account_of, install, open_aws
+from observability.dashboard_installer.verify import metrics_of, verify_cloudwatch
 from observability.dashboards.build import ROOT
 from observability.dashboards.cloudwatch.alarms import GROUPS, composites, metric_alarms
 from observability.dashboards.cloudwatch.boards import dashboards

@@ -16,7 +16,7 @@ from observability.cli.dashboards import app
 from observability.dashboards.boards import BOARDS
 from observability.dashboards.build import ROOT, drift, generated
 from observability.dashboards.cloudwatch.alarms import BANDS
-from observability.dashboards.uses import events_used, metrics_used, unknown_names
+from observability.dashboards.usage import events_used, metrics_used, unknown_names
 
 PAGES = ROOT / "observability/airflow/ui/pages"
 REGISTRY = Path(airflow.__file__).parent / "_shared/observability/metrics/metrics_template.yaml"

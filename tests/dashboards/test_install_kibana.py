@@ -14,11 +14,11 @@ from kibana_stand_in import KibanaStandIn
 from typer.testing import CliRunner
 
 from observability import catalog
-from observability.boards import kibana as module
-from observability.boards.changes import InstallError
-from observability.boards.kibana import Kibana, edited, install, open_kibana
 from observability.cli.dashboards import app, names_of
 from observability.credentials import Credentials
+from observability.dashboard_installer import kibana as module
+from observability.dashboard_installer.changes import InstallError
+from observability.dashboard_installer.kibana import Kibana, edited, install, open_kibana
 from observability.dashboards.boards import BOARDS
 from observability.dashboards.kibana import rules as rule_bodies
 from observability.dashboards.kibana.objects import saved_objects
@@ -375,7 +375,7 @@ def test_an_older_kibana_is_refused_by_its_number(kibana, server):
 
 
 def test_an_object_that_kibana_does_not_import_is_named(kibana, monkeypatch):
-    from observability.boards import kibana as module
+    from observability.dashboard_installer import kibana as module
 
     whole = module.saved_objects
     monkeypatch.setattr(module, "saved_objects", lambda names: [o for o in whole(names) if o["type"] != "search"])

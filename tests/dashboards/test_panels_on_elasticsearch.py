@@ -10,17 +10,17 @@ import pytest
 from filled import carried
 
 from observability import catalog
-from observability.boards.verify import verify_elasticsearch
+from observability.dashboard_installer.verify import verify_elasticsearch
 from observability.dashboards.boards import BOARDS
 from observability.dashboards.kibana.columns import kql
 from observability.dashboards.kibana.kql import to_query
 from observability.dashboards.kibana.objects import saved_objects
 from observability.dashboards.kibana.rules import rules
-from observability.dashboards.kibana.sound import faults
 from observability.dashboards.kibana.translate import rows, searches
+from observability.dashboards.kibana.validate import faults
 from observability.dashboards.names import DATA_VIEWS, Names, index_pattern
 from observability.dashboards.panels import signals_of
-from observability.dashboards.uses import events_used
+from observability.dashboards.usage import events_used
 from observability.store.cluster import open_cluster
 from observability.store.elasticsearch_setup import install
 

@@ -9,8 +9,8 @@ import pytest
 from stores import NOW, at, elasticsearch, fill, journal
 
 from observability import catalog
-from observability.boards.verify import verify_elasticsearch
 from observability.cli.dashboards import names_of
+from observability.dashboard_installer.verify import verify_elasticsearch
 from observability.dashboards.kibana.objects import saved_objects
 from observability.dashboards.kibana.rules import connectors
 from observability.relay.sinks.sink import Batch

@@ -20,6 +20,7 @@ from pathlib import Path
 from chromium import browser
 from watch_office import Office, failed, run_ended
 
+from observability.watch.durations import lasting
 from observability.watch.facts import Fact
 from observability.watch.ledger.database import Ledger
 from observability.watch.notify import render
@@ -27,7 +28,6 @@ from observability.watch.notify.channels.pagerduty import payload
 from observability.watch.notify.messages import Links
 from observability.watch.notify.notifier import Notifier
 from observability.watch.rules.config import parse_rules
-from observability.watch.spans import lasting
 
 RULES = """
 channels: {slack: {type: file}}

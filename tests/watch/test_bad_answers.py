@@ -120,7 +120,7 @@ def test_a_server_that_goes_away_during_a_look_loses_nothing(tmp_path):
 def test_what_could_not_be_asked_is_asked_again_and_then_known(tmp_path, monkeypatch):
     airflow = Airflow("/logs/", of(400))
     clock = [1000.0]
-    monkeypatch.setattr("observability.watch.sources.alone.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("observability.watch.sources.isolation.time.monotonic", lambda: clock[0])
     api = AirflowApi("http://airflow")
     api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow.answer))
     reconciler, scene, seen = Reconciler(api, tmp_path, Thresholds, "test"), Scene(), {}

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from observability.watch.done import Wanted
+from observability.watch.completions import Wanted
 from observability.watch.due_by_clock import days_of
 from observability.watch.rules.config import with_calendar
 from observability.watch.rules.deadline import Deadline

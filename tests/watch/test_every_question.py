@@ -20,8 +20,8 @@ from observability.watch.notify.messages import Message
 from observability.watch.notify.task_context import TaskContext
 from observability.watch.rules.config import Thresholds
 from observability.watch.sources.api import AirflowApi, ApiUnavailable
-from observability.watch.sources.people import OpenRun
 from observability.watch.sources.reconcile import Reconciler, Scene
+from observability.watch.sources.user_actions import OpenRun
 
 NOW = 1_767_960_000.0
 WATCH = Path(__file__).parents[2] / "observability" / "watch"
@@ -230,7 +230,7 @@ def test_the_trial_asks_every_question_that_the_watcher_has(tmp_path, whole):
     }
 
 
-ASKERS = ("reconcile.py", "peers.py", "assets.py", "held_up.py", "people.py", "task_context.py")
+ASKERS = ("reconcile.py", "peers.py", "assets.py", "waiting.py", "user_actions.py", "task_context.py")
 BESIDE_A_LOOK = {"history_import.py", "dag_graphs.py", "audit.py"}
 """They ask in threads of their own, which a look does not wait for."""
 

@@ -14,9 +14,9 @@ import orjson
 import pytest
 from watch_office import Office, run_ended
 
-from observability import attempts
+from observability import attempt_notes
 from observability.events import Identity, TaskFailed, TaskStarted, TaskSucceeded, ui_path
-from observability.identify import identify
+from observability.from_airflow import identify
 from observability.relay.sinks.killed_tasks import KilledTaskDetector
 from observability.relay.sinks.sink import Batch
 from observability.relay.sources.files.airflow_logs import log_stream
@@ -24,8 +24,8 @@ from observability.watch.facts import from_document
 from observability.watch.rules.config import Thresholds
 from observability.watch.sources.api import AirflowApi
 from observability.watch.sources.logs import log_path
-from observability.watch.sources.people import OpenRun, People
 from observability.watch.sources.reconcile import Reconciler, Scene
+from observability.watch.sources.user_actions import OpenRun, People
 
 RECORDED = json.loads((Path(__file__).parents[1] / "recorded" / "airflow_3_4_loops.json").read_text())
 ROWS = RECORDED["rows"]
@@ -181,10 +181,10 @@ def test_the_words_of_the_supervisor_of_3_4_are_understood_and_those_of_a_task_a
 
 def test_the_note_of_an_attempt_is_found_by_its_log(monkeypatch, tmp_path):
     home = tmp_path / "attempts"
-    monkeypatch.setattr("observability.attempts.memory_events_file", lambda: tmp_path / "memory.events")
-    monkeypatch.setattr("observability.attempts.oom_kills", lambda _path: 1)
-    monkeypatch.setattr("observability.attempts.get_settings", lambda: SimpleNamespace(home=tmp_path))
-    attempts.note_start(in_its_process(KILLED))
+    monkeypatch.setattr("observability.attempt_notes.memory_events_file", lambda: tmp_path / "memory.events")
+    monkeypatch.setattr("observability.attempt_notes.oom_kills", lambda _path: 1)
+    monkeypatch.setattr("observability.attempt_notes.get_settings", lambda: SimpleNamespace(home=tmp_path))
+    attempt_notes.note_start(in_its_process(KILLED))
     assert len(list(home.iterdir())) == 1
     other = row("body.step", 0, dag_id="loop_killed")
     death(other)

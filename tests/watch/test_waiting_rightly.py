@@ -7,9 +7,9 @@ from datetime import datetime, timezone
 import pytest
 
 from observability.watch.facts import SEEN
+from observability.watch.sources.capacity import Room
 from observability.watch.sources.diagnose import diagnose_task
 from observability.watch.sources.logs import LastWords, words_in
-from observability.watch.sources.room import Room
 
 NOW = 1_767_960_000.0
 

@@ -68,7 +68,7 @@ class Guest(threading.Thread):
 
     def run(self) -> None:
         """Wait for the place, and use it to the end."""
-        from observability.airflow.api_server.place import Here
+        from observability.airflow.api_server.election import Here
 
         here = Here(self._settings.home)
         self._over.wait(_SETTLE_S)
@@ -100,7 +100,7 @@ class Guest(threading.Thread):
 
     def _have_guests(self, status: Status, watchdog: Watchdog) -> None:
         """Relay and watcher, until this is to end or the server has not been prompt for long."""
-        from observability.airflow.api_server.inside import root_app
+        from observability.airflow.api_server.asgi_client import root_app
         from observability.airflow.api_server.relay_here import RelayHere
         from observability.airflow.api_server.watcher_here import WatcherHere
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from observability.airflow.api_server.asgi_client import Inside, reader_for
 from observability.airflow.api_server.contacts import ContactsHere
-from observability.airflow.api_server.inside import Inside, reader_for
-from observability.airflow.api_server.place import Everywhere
+from observability.airflow.api_server.election import Everywhere
 from observability.contain import contained
 from observability.credentials import CredentialsError, resolve
 from observability.errors import ContrailError

@@ -65,7 +65,7 @@ class _Apps(Sequence[dict[str, Any]]):
 
     @cached_property
     def _mounted(self) -> dict[str, Any]:
-        from observability.airflow.ui.served import Pages
+        from observability.airflow.ui.mounted_app import Pages
 
         return {"app": Pages(), "url_prefix": URL_PREFIX, "name": "Contrail"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from observability.dashboards.boards import asked
+from observability.dashboards.boards import shared
 from observability.dashboards.panels import Board, Control, Panel, Quiet, Row
 from observability.dashboards.signals import events, metric
 
@@ -43,7 +43,7 @@ _INCIDENTS = Row(
             title="Opened",
             kind="number",
             size=(12, 6),
-            quiet=asked.NO_INCIDENT,
+            quiet=shared.NO_INCIDENT,
             questions=(events("Opened", "incident.opened", series=metric("Opened", "contrail.incident.opened")),),
         ),
         Panel(
@@ -77,8 +77,8 @@ _INCIDENTS = Row(
             title="Incidents over time",
             kind="bars",
             by=("event.action",),
-            quiet=asked.NO_INCIDENT,
-            questions=(events("Incidents", *asked.INCIDENT_STATES),),
+            quiet=shared.NO_INCIDENT,
+            questions=(events("Incidents", *shared.INCIDENT_STATES),),
             size=(48, 9),
         ),
         Panel(key="latest", title="Incidents", kind="search", saved="incidents", size=(48, 14)),
@@ -94,7 +94,7 @@ _NOISE = Row(
             title="Noisiest DAGs",
             kind="ranking",
             by=("airflow.dag_id",),
-            quiet=asked.NO_INCIDENT,
+            quiet=shared.NO_INCIDENT,
             questions=(events("Incidents", "incident.opened"),),
             opens="dag",
         ),
@@ -103,7 +103,7 @@ _NOISE = Row(
             title="Causes",
             kind="donut",
             by=("airflow.cause",),
-            quiet=asked.NO_INCIDENT,
+            quiet=shared.NO_INCIDENT,
             size=(12, 10),
             questions=(events("Incidents", "incident.opened"),),
         ),
@@ -112,7 +112,7 @@ _NOISE = Row(
             title="Severities",
             kind="donut",
             by=("incident.severity",),
-            quiet=asked.NO_INCIDENT,
+            quiet=shared.NO_INCIDENT,
             size=(12, 10),
             questions=(events("Incidents", "incident.opened"),),
         ),
@@ -202,7 +202,7 @@ ALERTS = Board(
     "alerts",
     "Contrail: alerts",
     "What was opened, who was notified, how long it took.",
-    (asked.ENVIRONMENT, asked.DAG_ID, asked.OWNER, Control("Severity", "incident.severity")),
+    (shared.ENVIRONMENT, shared.DAG_ID, shared.OWNER, Control("Severity", "incident.severity")),
     (_INCIDENTS, _NOISE, _DELIVERY),
     since="now-7d",
 )

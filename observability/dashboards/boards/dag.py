@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from observability.dashboards.boards import asked
+from observability.dashboards.boards import shared
 from observability.dashboards.panels import Board, Panel, Row
 from observability.dashboards.signals import Ratio, events
 
-_ATTEMPT_ENDED = asked.ATTEMPT_ENDS
+_ATTEMPT_ENDED = shared.ATTEMPT_ENDS
 
 _RUNS = Row(
     "How did its runs go?",
     "Choose a DAG above. Each cell of the grid is a DAG's runs of one stretch of time: green all well, red "
     "more than a fifth failed.",
     (
-        Panel(key="runs", title="Runs", kind="number", questions=(asked.RUNS,), size=(8, 6)),
+        Panel(key="runs", title="Runs", kind="number", questions=(shared.RUNS,), size=(8, 6)),
         Panel(
-            key="failed", title="Failed runs", kind="number", questions=(asked.RUNS_FAILED,), limits=(1, 3), size=(8, 6)
+            key="failed",
+            title="Failed runs",
+            kind="number",
+            questions=(shared.RUNS_FAILED,),
+            limits=(1, 3),
+            size=(8, 6),
         ),
         Panel(
             key="share",
             title="Failed share of tasks",
             kind="number",
-            questions=(asked.FAILED_SHARE,),
+            questions=(shared.FAILED_SHARE,),
             limits=(0.02, 0.1),
             size=(8, 6),
         ),
@@ -30,21 +35,21 @@ _RUNS = Row(
             title="Run, median",
             kind="number",
             size=(8, 6),
-            questions=(events("Median", *asked.RUN_ENDS, aggregate="median", field="event.duration"),),
+            questions=(events("Median", *shared.RUN_ENDS, aggregate="median", field="event.duration"),),
         ),
         Panel(
             key="p95",
             title="Run, p95",
             kind="number",
             size=(8, 6),
-            questions=(events("p95", *asked.RUN_ENDS, aggregate="p95", field="event.duration"),),
+            questions=(events("p95", *shared.RUN_ENDS, aggregate="p95", field="event.duration"),),
         ),
         Panel(
             key="retried",
-            quiet=asked.NO_RETRY,
+            quiet=shared.NO_RETRY,
             title="Attempts retried",
             kind="number",
-            questions=(asked.RETRIES,),
+            questions=(shared.RETRIES,),
             limits=(10, 50),
             size=(8, 6),
         ),
@@ -55,7 +60,7 @@ _RUNS = Row(
             by=("airflow.dag_id",),
             limits=(0.05, 0.2),
             top=20,
-            questions=(Ratio("Failed", asked.RUNS_FAILED, asked.RUNS),),
+            questions=(Ratio("Failed", shared.RUNS_FAILED, shared.RUNS),),
             size=(24, 12),
         ),
         Panel(
@@ -64,7 +69,7 @@ _RUNS = Row(
             kind="heatmap",
             by=("airflow.task_id",),
             limits=(0.05, 0.2),
-            questions=(Ratio("Failed", events("Bad", *asked.BAD_ATTEMPTS), events("All", *_ATTEMPT_ENDED)),),
+            questions=(Ratio("Failed", events("Bad", *shared.BAD_ATTEMPTS), events("All", *_ATTEMPT_ENDED)),),
             note="Choose one DAG: names of tasks repeat.",
             size=(24, 12),
         ),
@@ -83,10 +88,12 @@ _DURATION = Row(
             sparse=True,
             size=(24, 12),
             questions=(
-                events("p95", *asked.RUN_ENDS, aggregate="p95", field="event.duration"),
-                events("Median", *asked.RUN_ENDS, aggregate="median", field="event.duration"),
-                events("p5", *asked.RUN_ENDS, aggregate="p5", field="event.duration"),
-                events("Median a week before", *asked.RUN_ENDS, aggregate="median", field="event.duration", shift="1w"),
+                events("p95", *shared.RUN_ENDS, aggregate="p95", field="event.duration"),
+                events("Median", *shared.RUN_ENDS, aggregate="median", field="event.duration"),
+                events("p5", *shared.RUN_ENDS, aggregate="p5", field="event.duration"),
+                events(
+                    "Median a week before", *shared.RUN_ENDS, aggregate="median", field="event.duration", shift="1w"
+                ),
             ),
         ),
         Panel(
@@ -118,8 +125,8 @@ _WHY = Row(
             title="Failed attempts over time",
             kind="bars",
             by=("event.action",),
-            quiet=asked.NO_FAILURE,
-            questions=(events("Attempts", *asked.BAD_ATTEMPTS),),
+            quiet=shared.NO_FAILURE,
+            questions=(events("Attempts", *shared.BAD_ATTEMPTS),),
             size=(28, 10),
         ),
         Panel(
@@ -127,17 +134,17 @@ _WHY = Row(
             title="Causes",
             kind="donut",
             by=("airflow.cause",),
-            quiet=asked.NO_FAILURE,
+            quiet=shared.NO_FAILURE,
             size=(20, 10),
-            questions=(events("Failed attempts", *asked.BAD_ATTEMPTS),),
+            questions=(events("Failed attempts", *shared.BAD_ATTEMPTS),),
         ),
         Panel(
             key="errors",
             title="Errors",
             kind="table",
             by=("airflow.cause", "error.type", "error.frame"),
-            quiet=asked.NO_FAILURE,
-            questions=(events("Times", *asked.BAD_ATTEMPTS), asked.LAST_SEEN),
+            quiet=shared.NO_FAILURE,
+            questions=(events("Times", *shared.BAD_ATTEMPTS), shared.LAST_SEEN),
             size=(48, 10),
         ),
         Panel(key="failures", title="The latest failures", kind="search", saved="failures", size=(48, 14)),
@@ -153,7 +160,7 @@ _LANDING = Row(
             title="Lateness by deadline",
             kind="line",
             by=("deadline.name",),
-            quiet=asked.NO_LATE,
+            quiet=shared.NO_LATE,
             sparse=True,
             questions=(
                 events("Late by", "deadline.missed", "deadline.approached", aggregate="max", field="deadline.lateness"),
@@ -164,7 +171,7 @@ _LANDING = Row(
             title="Deadlines",
             kind="table",
             by=("airflow.dag_id", "deadline.name", "event.action"),
-            quiet=asked.NO_LATE,
+            quiet=shared.NO_LATE,
             questions=(
                 events("Times", "deadline.missed", "deadline.approached", "deadline.recovered"),
                 events(
@@ -184,7 +191,7 @@ DAG = Board(
     "dag",
     "Contrail: DAG",
     "One DAG against its own past.",
-    (asked.ENVIRONMENT, asked.DAG_ID, asked.OWNER),
+    (shared.ENVIRONMENT, shared.DAG_ID, shared.OWNER),
     (_RUNS, _DURATION, _WHY, _LANDING),
     since="now-7d",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from observability.dashboards.boards import asked
+from observability.dashboards.boards import shared
 from observability.dashboards.panels import Board, Panel, Quiet, Row
 from observability.dashboards.signals import Ratio, events, metric
 
@@ -34,7 +34,7 @@ _ROWS = Row(
         Panel(key="rows-in", title="Rows into all steps", kind="number", questions=(_IN,), size=(12, 6)),
         Panel(
             key="rejected",
-            quiet=asked.NO_REJECT,
+            quiet=shared.NO_REJECT,
             title="Rows quarantined",
             kind="number",
             questions=(_REJECTED,),
@@ -80,7 +80,7 @@ _CLEAN = Row(
             title="Rejected rows by rule",
             kind="ranking",
             by=("etl.rule",),
-            quiet=asked.NO_REJECT,
+            quiet=shared.NO_REJECT,
             size=(24, 10),
             questions=(
                 events(
@@ -97,7 +97,7 @@ _CLEAN = Row(
             title="Rejected rows over time",
             kind="bars",
             by=("etl.rule",),
-            quiet=asked.NO_REJECT,
+            quiet=shared.NO_REJECT,
             size=(24, 10),
             questions=(events("Rejected", "rows.rejected", aggregate="sum", field="etl.rows_rejected"),),
         ),
@@ -189,7 +189,7 @@ DATA = Board(
     "data",
     "Contrail: data health",
     "Is the data complete, clean and fresh.",
-    (asked.ENVIRONMENT, asked.DAG_ID, asked.OWNER),
+    (shared.ENVIRONMENT, shared.DAG_ID, shared.OWNER),
     (_ROWS, _CLEAN, _FRESH),
     since="now-7d",
 )

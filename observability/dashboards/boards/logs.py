@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from observability.dashboards.boards import asked
+from observability.dashboards.boards import shared
 from observability.dashboards.panels import Board, Control, Panel, Quiet, Row, Saved
 from observability.dashboards.signals import logs
 
@@ -41,7 +41,7 @@ LOGS = Board(
     "logs",
     "Contrail: logs",
     "Lines of tasks and components.",
-    (asked.ENVIRONMENT, asked.DAG_ID, asked.TASK_ID, Control("Component", "airflow.component")),
+    (shared.ENVIRONMENT, shared.DAG_ID, shared.TASK_ID, Control("Component", "airflow.component")),
     (_LINES,),
     since="now-1h",
 )
@@ -64,7 +64,7 @@ SAVED = (
             "airflow.run_path",
             "airflow.run_id",
         ),
-        (("event.action", asked.ATTEMPT_ENDS),),
+        (("event.action", shared.ATTEMPT_ENDS),),
     ),
     Saved(
         "incidents",
@@ -80,7 +80,7 @@ SAVED = (
             "airflow.run_path",
             "incident.runbook",
         ),
-        (("event.action", asked.INCIDENT_STATES),),
+        (("event.action", shared.INCIDENT_STATES),),
     ),
     Saved(
         "logs",
@@ -115,7 +115,7 @@ SAVED = (
             "error.frame",
             "airflow.run_path",
         ),
-        (("event.action", (*asked.BAD_ATTEMPTS, "task.killed", "dag_run.failed", "dag.import_failed")),),
+        (("event.action", (*shared.BAD_ATTEMPTS, "task.killed", "dag_run.failed", "dag.import_failed")),),
     ),
 )
 """Searches that are opened by name, and stand in panels."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from observability.dashboards.boards import asked
+from observability.dashboards.boards import shared
 from observability.dashboards.panels import Board, Panel, Quiet, Row
 from observability.dashboards.signals import events, metric
 
@@ -12,10 +12,10 @@ _NOW = Row(
     (
         Panel(
             key="runs-failed",
-            quiet=asked.NO_FAILED_RUN,
+            quiet=shared.NO_FAILED_RUN,
             title="Failed runs",
             kind="number",
-            questions=(asked.RUNS_FAILED,),
+            questions=(shared.RUNS_FAILED,),
             limits=(1, 5),
             size=(8, 6),
         ),
@@ -23,22 +23,22 @@ _NOW = Row(
             key="failed-share",
             title="Failed share of tasks",
             kind="number",
-            questions=(asked.FAILED_SHARE,),
+            questions=(shared.FAILED_SHARE,),
             limits=(0.02, 0.1),
             size=(8, 6),
         ),
         Panel(
             key="retries",
-            quiet=asked.NO_RETRY,
+            quiet=shared.NO_RETRY,
             title="Attempts retried",
             kind="number",
-            questions=(asked.RETRIES,),
+            questions=(shared.RETRIES,),
             limits=(10, 50),
             size=(8, 6),
         ),
         Panel(
             key="deadlines-missed",
-            quiet=asked.NO_MISSED,
+            quiet=shared.NO_MISSED,
             title="Deadlines missed",
             kind="number",
             limits=(1, 3),
@@ -47,7 +47,7 @@ _NOW = Row(
         ),
         Panel(
             key="incidents-opened",
-            quiet=asked.NO_INCIDENT,
+            quiet=shared.NO_INCIDENT,
             title="Incidents opened",
             kind="number",
             limits=(1, 5),
@@ -60,7 +60,7 @@ _NOW = Row(
             kind="number",
             limits=(1, 100),
             size=(8, 6),
-            quiet=asked.NO_LOSS,
+            quiet=shared.NO_LOSS,
             questions=(
                 events(
                     "Lost",
@@ -83,14 +83,14 @@ _FAILING = Row(
             key="run-outcomes",
             title="Run outcomes",
             kind="bars",
-            questions=(asked.RUNS,),
+            questions=(shared.RUNS,),
             by=("event.outcome",),
         ),
         Panel(
             key="task-outcomes",
             title="Task outcomes",
             kind="bars",
-            questions=(asked.TASKS,),
+            questions=(shared.TASKS,),
             by=("airflow.state",),
         ),
         Panel(
@@ -99,8 +99,8 @@ _FAILING = Row(
             kind="ranking",
             by=("airflow.dag_id",),
             opens="dag",
-            questions=(events("Failed attempts", *asked.BAD_ATTEMPTS),),
-            quiet=asked.NO_FAILURE,
+            questions=(events("Failed attempts", *shared.BAD_ATTEMPTS),),
+            quiet=shared.NO_FAILURE,
             size=(14, 12),
         ),
         Panel(
@@ -109,8 +109,8 @@ _FAILING = Row(
             kind="donut",
             by=("airflow.cause",),
             size=(10, 12),
-            quiet=asked.NO_FAILURE,
-            questions=(events("Failed attempts", *asked.BAD_ATTEMPTS),),
+            quiet=shared.NO_FAILURE,
+            questions=(events("Failed attempts", *shared.BAD_ATTEMPTS),),
         ),
         Panel(
             key="failing-tasks",
@@ -118,8 +118,8 @@ _FAILING = Row(
             kind="table",
             by=("airflow.dag_id", "airflow.task_id"),
             top=20,
-            questions=(events("Failed attempts", *asked.BAD_ATTEMPTS), asked.LAST_SEEN),
-            quiet=asked.NO_FAILURE,
+            questions=(events("Failed attempts", *shared.BAD_ATTEMPTS), shared.LAST_SEEN),
+            quiet=shared.NO_FAILURE,
             opens="run",
             size=(24, 12),
         ),
@@ -136,7 +136,7 @@ _LATE = Row(
             title="Deadlines",
             kind="bars",
             by=("event.action",),
-            quiet=asked.NO_LATE,
+            quiet=shared.NO_LATE,
             size=(24, 10),
             questions=(
                 events("Deadlines", "deadline.missed", "deadline.approached", "deadline.recovered", "deadline.kept"),
@@ -147,7 +147,7 @@ _LATE = Row(
             title="Late by deadline",
             kind="table",
             by=("airflow.dag_id", "deadline.name"),
-            quiet=asked.NO_LATE,
+            quiet=shared.NO_LATE,
             questions=(
                 events("Missed", "deadline.missed"),
                 events("Most late", "deadline.missed", aggregate="max", field="deadline.lateness"),
@@ -159,11 +159,11 @@ _LATE = Row(
             title="What does not move",
             kind="table",
             by=("airflow.dag_id", "event.action"),
-            quiet=asked.NO_STANDSTILL,
+            quiet=shared.NO_STANDSTILL,
             size=(16, 10),
             questions=(
-                events("Times", *asked.STANDSTILLS),
-                events("Last", *asked.STANDSTILLS, aggregate="max", field="@timestamp"),
+                events("Times", *shared.STANDSTILLS),
+                events("Last", *shared.STANDSTILLS, aggregate="max", field="@timestamp"),
             ),
         ),
         Panel(
@@ -171,11 +171,11 @@ _LATE = Row(
             title="What goes on again",
             kind="table",
             by=("airflow.dag_id", "event.action"),
-            quiet=asked.NO_GOING_ON,
+            quiet=shared.NO_GOING_ON,
             size=(16, 10),
             questions=(
-                events("Times", *asked.GOING_ON),
-                events("Last", *asked.GOING_ON, aggregate="max", field="@timestamp"),
+                events("Times", *shared.GOING_ON),
+                events("Last", *shared.GOING_ON, aggregate="max", field="@timestamp"),
             ),
         ),
         Panel(
@@ -207,7 +207,7 @@ _AIRFLOW = Row(
             by=("airflow.component",),
             alone=True,
             questions=(metric("Age", "contrail.component.heartbeat_age_ms"),),
-            line=(asked.MINUTE_MS, "1 min"),
+            line=(shared.MINUTE_MS, "1 min"),
             size=(16, 10),
         ),
         Panel(
@@ -276,13 +276,13 @@ _TELEMETRY = Row(
     (
         Panel(
             key="canary",
-            quiet=asked.NO_CANARY,
+            quiet=shared.NO_CANARY,
             title="Canary's way to the store",
             kind="line",
             alone=True,
             size=(12, 8),
             questions=(metric("Round trip", "contrail.canary.age_ms"),),
-            line=(20 * asked.MINUTE_MS, "20 min"),
+            line=(20 * shared.MINUTE_MS, "20 min"),
         ),
         Panel(
             key="lag",
@@ -311,7 +311,7 @@ _TELEMETRY = Row(
             alone=True,
             questions=(metric("Lost", "contrail.telemetry.losses"),),
             size=(12, 8),
-            quiet=asked.NO_LOSS,
+            quiet=shared.NO_LOSS,
         ),
     ),
 )
@@ -320,6 +320,6 @@ OPERATIONS = Board(
     "operations",
     "Contrail: operations overview",
     "Is everything well now, and if not, where.",
-    (asked.ENVIRONMENT, asked.DAG_ID, asked.OWNER),
+    (shared.ENVIRONMENT, shared.DAG_ID, shared.OWNER),
     (_NOW, _FAILING, _LATE, _AIRFLOW, _TELEMETRY),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from observability.dashboards.boards import asked
+from observability.dashboards.boards import shared
 from observability.dashboards.panels import Board, Panel, Quiet, Row
 from observability.dashboards.signals import events, metric
 
@@ -210,7 +210,7 @@ _RELAY = Row(
             by=("telemetry.stage", "telemetry.reason"),
             size=(12, 8),
             questions=(metric("Lost", "contrail.telemetry.losses"),),
-            quiet=asked.NO_LOSS,
+            quiet=shared.NO_LOSS,
         ),
         Panel(
             key="folded",
@@ -222,7 +222,7 @@ _RELAY = Row(
         ),
         Panel(
             key="canary",
-            quiet=asked.NO_CANARY,
+            quiet=shared.NO_CANARY,
             title="Canaries",
             kind="table",
             by=("event.action",),
@@ -243,7 +243,7 @@ _RELAY = Row(
                 events("Lost", "telemetry.lost", aggregate="sum", field="telemetry.count"),
                 events("Reports", "telemetry.lost"),
             ),
-            quiet=asked.NO_LOSS,
+            quiet=shared.NO_LOSS,
         ),
     ),
 )
@@ -252,6 +252,6 @@ PLATFORM = Board(
     "platform",
     "Contrail: platform",
     "Airflow's own machinery, and ours.",
-    (asked.ENVIRONMENT,),
+    (shared.ENVIRONMENT,),
     (_PARSING, _SCHEDULER, _RELAY),
 )

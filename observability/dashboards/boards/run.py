@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from observability.dashboards.boards import asked
+from observability.dashboards.boards import shared
 from observability.dashboards.panels import Board, Panel, Quiet, Row
 from observability.dashboards.signals import events
 
@@ -17,7 +17,7 @@ _ATTEMPTS = Row(
             kind="bars",
             by=("event.action",),
             size=(48, 8),
-            questions=(events("Attempts", *asked.ATTEMPT_ENDS),),
+            questions=(events("Attempts", *shared.ATTEMPT_ENDS),),
         ),
         Panel(key="attempts", title="Attempts", kind="search", saved="attempts", size=(48, 14)),
     ),
@@ -48,7 +48,7 @@ _DATA = Row(
             kind="ranking",
             by=("airflow.task_id",),
             size=(16, 10),
-            questions=(events("Peak memory", *asked.ATTEMPT_ENDS, aggregate="max", field="airflow.peak_rss"),),
+            questions=(events("Peak memory", *shared.ATTEMPT_ENDS, aggregate="max", field="airflow.peak_rss"),),
         ),
     ),
 )
@@ -62,10 +62,10 @@ _ERROR = Row(
             title="Errors",
             kind="table",
             size=(48, 8),
-            quiet=asked.NO_FAILURE,
+            quiet=shared.NO_FAILURE,
             top=20,
             by=("airflow.task_id", "airflow.cause", "error.type", "error.frame"),
-            questions=(events("Times", *asked.BAD_ATTEMPTS), asked.LAST_SEEN),
+            questions=(events("Times", *shared.BAD_ATTEMPTS), shared.LAST_SEEN),
         ),
         Panel(
             key="died",
@@ -88,7 +88,7 @@ RUN = Board(
     "run",
     "Contrail: run and task",
     "One run: attempts, data, error, log.",
-    (asked.ENVIRONMENT, asked.DAG_ID, asked.RUN_ID, asked.TASK_ID),
+    (shared.ENVIRONMENT, shared.DAG_ID, shared.RUN_ID, shared.TASK_ID),
     (_ATTEMPTS, _DATA, _ERROR),
     since="now-7d",
 )

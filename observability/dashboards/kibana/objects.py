@@ -14,8 +14,8 @@ from observability.dashboards.kibana import alerts
 from observability.dashboards.kibana.charts import lens
 from observability.dashboards.kibana.columns import kql
 from observability.dashboards.kibana.runtime import LOG_PAGE, runtime_fields
+from observability.dashboards.labels import WORDS
 from observability.dashboards.names import DATA_VIEWS, HEADINGS, Names, index_pattern, object_id, spaced, stable_uuid
-from observability.dashboards.words import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from msgspec.structs import replace
 
-from observability import attempts
+from observability import attempt_notes
 from observability.emit import emit
 from observability.events import Identity, TaskKilled
+from observability.exit_messages import ending_of
 from observability.relay.sinks.sink import Batch, SendResult, joined
 from observability.relay.steps.memory import MemoryKills
-from observability.supervisor import ending_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,9 +64,9 @@ class KilledTaskDetector:
     def _with_cause(self, death: TaskKilled, when: float) -> TaskKilled:
         """With ``oom`` only where the task's own cgroup says so; what else is known of memory is a remark."""
         if death.signal != "SIGKILL" or death.identity is None:
-            attempts.note_end(death.identity or Identity())
+            attempt_notes.note_end(death.identity or Identity())
             return death
-        found = attempts.died(death.identity)
+        found = attempt_notes.died(death.identity)
         if found.answer == "killed":
             limit = f", whose limit is {found.limit >> 20} MiB" if found.limit else ""
             reason = f"the kernel killed it for memory (SIGKILL): so counts its own cgroup{limit}"

@@ -16,13 +16,13 @@ from urllib.parse import quote, urlencode
 from observability import redact
 from observability.catalog import CAUSE_LABELS
 from observability.events import base_iteration, region_of
-from observability.raised import Frame
+from observability.exception_chain import Frame
 from observability.runbooks import runbook_address, runbook_page
+from observability.watch.durations import lasting
 from observability.watch.facts import late_assets
 from observability.watch.notify import render
-from observability.watch.notify.fit import shorten
+from observability.watch.notify.size_limits import shorten
 from observability.watch.notify.titles import title_of
-from observability.watch.spans import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

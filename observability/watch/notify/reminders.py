@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from observability.watch.alike import RUN_KINDS
+from observability.watch.grouping import RUN_KINDS
 from observability.watch.incidents import escalates
 from observability.watch.ledger import records
 from observability.watch.ledger.database import read_cursor

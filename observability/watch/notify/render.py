@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from observability.catalog import CAUSE_LABELS
-from observability.watch.notify.fit import code_units, fitted_whole, shorten
+from observability.watch.notify.size_limits import code_units, fitted_whole, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

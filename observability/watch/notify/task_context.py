@@ -16,8 +16,8 @@ import structlog
 from observability.events import region_of
 from observability.watch.log_tail import tail_of
 from observability.watch.notify.messages import plain
-from observability.watch.sources.alone import ODD_ANSWERS
 from observability.watch.sources.api import ApiUnavailable, path_of
+from observability.watch.sources.isolation import ODD_ANSWERS
 from observability.watch.sources.logs import log_path, place_of, records_of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pydantic import AliasChoices, Field, PrivateAttr, ValidationError, Validati
 
 from observability import catalog
 from observability.watch.incidents import Policy
-from observability.watch.rules import sense
+from observability.watch.rules import lint
 from observability.watch.rules.calendars import days_off
 from observability.watch.rules.deadline import CONDITIONS, Deadline
 from observability.watch.rules.text import RulesError, RulesText
@@ -101,8 +101,8 @@ class Match(Strict):
     @field_validator("kind")
     @classmethod
     def _known_kind(cls, value: list[str]) -> list[str]:
-        found = [any(fnmatchcase(one, pattern) for one in sense.KINDS) for pattern in value]
-        if said := sense.kind_mistake(value, found):
+        found = [any(fnmatchcase(one, pattern) for one in lint.KINDS) for pattern in value]
+        if said := lint.kind_mistake(value, found):
             raise ValueError(said)
         return value
 
@@ -116,7 +116,7 @@ class Match(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> Match:
-        if said := sense.match_mistake(self):
+        if said := lint.match_mistake(self):
             raise ValueError(said)
         return self
 
@@ -376,7 +376,7 @@ def read_rules(
         rules = AlertingConfig.model_validate(read.values)
     except ValidationError as error:
         raise RulesError("\n".join(read.mistake(one["loc"], _said(one)) for one in error.errors())) from error
-    if found := [read.mistake(where, said) for where, said in sense.mistakes(rules)]:
+    if found := [read.mistake(where, said) for where, said in lint.mistakes(rules)]:
         raise RulesError("\n".join(found))
     days: dict[str, frozenset[date]] = {}
     for name, file in rules.calendars.items():
@@ -385,7 +385,7 @@ def read_rules(
         except RulesError as error:
             raise RulesError(read.mistake(("calendars", name), str(error))) from error
     rules = rules.with_days_off(days)
-    return rules, [read.mistake(where, said) for where, said in sense.remarks(rules)]
+    return rules, [read.mistake(where, said) for where, said in lint.remarks(rules)]
 
 
 def _said(error: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from observability.watch.rules import sense
+from observability.watch.rules import lint
 from observability.watch.rules.values import Clock, Days, Duration, Glob, Severity, Strict, Word, Zone
 
 __all__ = ["CLOCK_CONDITIONS", "CONDITIONS", "Deadline", "Part"]
@@ -139,7 +139,7 @@ class Deadline(Strict):
             raise ValueError("ready_by goes together with parts, each of which names its dag or asset itself")
         if self.task_finishes_by is not None and not self.task:
             raise ValueError("task_finishes_by needs the task")
-        if said := sense.unused_keys(self, given[0]):
+        if said := lint.unused_keys(self, given[0]):
             raise ValueError("; ".join(said))
         return self
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from observability.watch.rules import sense
+from observability.watch.rules import lint
 
 __all__ = [
     "DAYS",
@@ -98,7 +98,7 @@ def _day(word: str, written: Any) -> int:
 
 def _glob(pattern: str, info: ValidationInfo) -> str:
     what = "task id" if info.field_name == "task" else "DAG id"
-    if said := sense.glob_mistake(pattern, what):
+    if said := lint.glob_mistake(pattern, what):
         raise ValueError(said)
     return pattern
 

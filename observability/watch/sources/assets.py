@@ -12,8 +12,8 @@ from observability.watch.sources.api import ApiError, ApiUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from observability.watch.sources.alone import Questions
     from observability.watch.sources.api import AirflowApi
+    from observability.watch.sources.isolation import Questions
 
 __all__ = ["updated_assets"]
 

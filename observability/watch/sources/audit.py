@@ -21,7 +21,7 @@ from observability.errors import ApiError, LedgerUnavailable
 from observability.events import AuditRecorded, Identity
 from observability.watch.ledger import pending_events
 from observability.watch.ledger.database import read_cursor, write_cursor
-from observability.watch.sources.alone import ODD_ANSWERS
+from observability.watch.sources.isolation import ODD_ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

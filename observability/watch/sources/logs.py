@@ -11,9 +11,9 @@ import orjson
 from observability import causes
 from observability.catalog import CAUSES
 from observability.events import base_iteration, iteration_labels
+from observability.exit_messages import ending_of, is_of_task
 from observability.log_template import templates
 from observability.settings import get_settings
-from observability.supervisor import ending_of, is_of_task
 from observability.watch.log_tail import tail_of
 
 if TYPE_CHECKING:

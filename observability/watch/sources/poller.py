@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from observability.settings import Settings
-    from observability.watch.sources.people import OpenRun
     from observability.watch.sources.reconcile import Reconciler
+    from observability.watch.sources.user_actions import OpenRun
 
 __all__ = ["ApiPoller", "KillConfirmer"]
 

@@ -43,16 +43,16 @@ from observability.events import (
 )
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, GUESSED, SEEN, Fact, observed, seconds
-from observability.watch.sources.alone import ODD_ANSWERS, Questions
 from observability.watch.sources.api import ApiError, ApiUnavailable, path_of
 from observability.watch.sources.assets import updated_assets
+from observability.watch.sources.capacity import Room
 from observability.watch.sources.diagnose import Verdict, diagnose_run, diagnose_task
 from observability.watch.sources.executor_log import asks_for_pod, words_about_pod
-from observability.watch.sources.held_up import behind_pause, questions, triggered, unanswered
+from observability.watch.sources.isolation import ODD_ANSWERS, Questions
 from observability.watch.sources.logs import LastWords, last_words, log_path, place_of, words_in
 from observability.watch.sources.peers import silent_peers
-from observability.watch.sources.people import People
-from observability.watch.sources.room import Room
+from observability.watch.sources.user_actions import People
+from observability.watch.sources.waiting import behind_pause, questions, triggered, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from observability.events import Event
     from observability.watch.rules.config import Thresholds
     from observability.watch.sources.api import AirflowApi
-    from observability.watch.sources.people import OpenRun
+    from observability.watch.sources.user_actions import OpenRun
 
 __all__ = ["Reconciler", "Scene", "scene_from"]
 

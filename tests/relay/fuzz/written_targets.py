@@ -11,12 +11,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from observability.cli.moments import later_moment_of, moment_of
+from observability.cli.time_arguments import later_moment_of, moment_of
 from observability.errors import ArgumentError, RulesError, SettingsError
 from observability.log_template import LogTemplate, attempt_of
 from observability.redact import inert, text
 from observability.settings import load_settings
-from observability.watch.notify.channels.addresses import check_url
+from observability.watch.notify.channels.address_policy import check_url
 from observability.watch.notify.channels.channel import ChannelRefused
 from observability.watch.notify.channels.webhook import retry_after, sign, verify
 from observability.watch.notify.render import is_web

@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from observability import attempts
+from observability import attempt_notes
 from observability.events import Identity
 from observability.relay.sinks.killed_tasks import EXIT_MESSAGES, KilledTaskDetector, death_of
 from observability.relay.sinks.sink import Batch
@@ -74,8 +74,8 @@ def cgroup(tmp_path, monkeypatch):
         events.write_text(f"low 0\nhigh 0\nmax 12\noom 3\noom_kill {kills}\noom_group_kill 0\n")
 
     count(2)
-    monkeypatch.setattr(attempts, "memory_events_file", lambda: events)
-    monkeypatch.setattr(attempts, "memory_limit", lambda: 64 << 20)
+    monkeypatch.setattr(attempt_notes, "memory_events_file", lambda: events)
+    monkeypatch.setattr(attempt_notes, "memory_limit", lambda: 64 << 20)
     yield count
     get_settings.cache_clear()
 
@@ -93,7 +93,7 @@ def killed(tmp_path, *, host_grew):
 
 @pytest.mark.parametrize("host_grew", [0, 1])
 def test_a_task_whose_own_cgroup_counts_a_kill_was_killed_for_memory(cgroup, tmp_path, host_grew):
-    attempts.note_start(ABOUT)
+    attempt_notes.note_start(ABOUT)
     cgroup(3)
     death = killed(tmp_path, host_grew=host_grew)
     assert (death.cause, death.memory_limit) == ("oom", 64 << 20)
@@ -101,7 +101,7 @@ def test_a_task_whose_own_cgroup_counts_a_kill_was_killed_for_memory(cgroup, tmp
 
 
 def test_a_kill_elsewhere_on_the_host_is_not_this_tasks_cause(cgroup, tmp_path):
-    attempts.note_start(ABOUT)
+    attempt_notes.note_start(ABOUT)
     death = killed(tmp_path, host_grew=1)
     assert (death.cause, death.reason) == ("killed", "the process was ended by SIGKILL")
 
@@ -113,8 +113,8 @@ def test_a_kill_on_the_host_is_a_remark_where_nothing_is_known_of_the_task(cgrou
 
 
 def test_in_a_cgroup_that_several_tasks_share_it_is_said_what_can_be_known(cgroup, tmp_path):
-    attempts.note_start(ABOUT)
-    attempts.note_start(replace(ABOUT, task_id="other"))
+    attempt_notes.note_start(ABOUT)
+    attempt_notes.note_start(replace(ABOUT, task_id="other"))
     cgroup(3)
     death = killed(tmp_path, host_grew=1)
     assert death.cause == "killed"
@@ -122,29 +122,29 @@ def test_in_a_cgroup_that_several_tasks_share_it_is_said_what_can_be_known(cgrou
 
 
 def test_a_task_that_has_ended_shares_nothing_any_more(cgroup, tmp_path):
-    attempts.note_start(ABOUT)
-    attempts.note_start(replace(ABOUT, task_id="other"))
-    attempts.note_end(replace(ABOUT, task_id="other"))
+    attempt_notes.note_start(ABOUT)
+    attempt_notes.note_start(replace(ABOUT, task_id="other"))
+    attempt_notes.note_end(replace(ABOUT, task_id="other"))
     cgroup(3)
     assert killed(tmp_path, host_grew=0).cause == "oom"
 
 
 @pytest.mark.parametrize("text", ["", "oom_kill", "oom_kill many\n", "low 0\n"])
 def test_a_counter_that_says_nothing_is_no_evidence(cgroup, tmp_path, text):
-    attempts.note_start(ABOUT)
+    attempt_notes.note_start(ABOUT)
     (tmp_path / "memory.events").write_text(text)
     assert killed(tmp_path, host_grew=0).cause == "killed"
 
 
 def test_a_note_of_another_container_is_no_evidence(cgroup, tmp_path, monkeypatch):
-    attempts.note_start(ABOUT)
+    attempt_notes.note_start(ABOUT)
     cgroup(3)
-    monkeypatch.setattr(attempts, "_namespace", lambda: "cgroup:[1]")
+    monkeypatch.setattr(attempt_notes, "_namespace", lambda: "cgroup:[1]")
     assert killed(tmp_path, host_grew=0).cause == "killed"
 
 
 def test_a_process_that_is_really_killed_while_the_host_kills_another_is_killed(cgroup, tmp_path):
-    attempts.note_start(ABOUT)
+    attempt_notes.note_start(ABOUT)
     child = subprocess.Popen([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
     assert child.wait() == -9
     assert killed(tmp_path, host_grew=1).cause == "killed"

@@ -18,12 +18,12 @@ from urllib.parse import parse_qsl, unquote
 from observability import redact
 from observability.proxies import spare_loopback
 from observability.watch.notify import render
-from observability.watch.notify.channels.addresses import check_host
+from observability.watch.notify.channels.address_policy import check_host
 from observability.watch.notify.channels.audit import Audit, audited
 from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable, reference
 from observability.watch.notify.channels.webhook import refusal
-from observability.watch.notify.fit import code_units, fitted, shorten
 from observability.watch.notify.messages import plain
+from observability.watch.notify.size_limits import code_units, fitted, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

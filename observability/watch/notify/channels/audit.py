@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from observability.proxies import proxy_for
-from observability.watch.notify.channels.addresses import check_host, is_listed, may_use
+from observability.watch.notify.channels.address_policy import check_host, is_listed, may_use
 from observability.watch.notify.channels.channel import ChannelRefused
 
 if TYPE_CHECKING:

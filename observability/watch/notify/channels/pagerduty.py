@@ -10,9 +10,9 @@ import orjson
 from observability.catalog import CAUSE_LABELS
 from observability.watch.notify import render
 from observability.watch.notify.channels.channel import reference
-from observability.watch.notify.channels.guard import check_url, guarded_client
+from observability.watch.notify.channels.guarded_client import check_url, guarded_client
 from observability.watch.notify.channels.webhook import post
-from observability.watch.notify.fit import code_units, fitted_whole, shorten
+from observability.watch.notify.size_limits import code_units, fitted_whole, shorten
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import orjson
 
 from observability.watch.notify import render
 from observability.watch.notify.channels.channel import endpoint
-from observability.watch.notify.channels.guard import check_url, guarded_client
+from observability.watch.notify.channels.guarded_client import check_url, guarded_client
 from observability.watch.notify.channels.webhook import post
 
 if TYPE_CHECKING:

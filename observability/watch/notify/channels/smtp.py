@@ -17,7 +17,7 @@ import structlog
 from observability import redact
 from observability.watch.notify import render
 from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable
-from observability.watch.notify.channels.guard import guarded_client
+from observability.watch.notify.channels.guarded_client import guarded_client
 from observability.watch.notify.channels.webhook import refusal
 from observability.watch.notify.messages import plain
 

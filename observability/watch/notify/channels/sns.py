@@ -10,7 +10,7 @@ from observability.credentials import CredentialsError
 from observability.watch.notify import render
 from observability.watch.notify.channels.channel import ChannelError, ChannelRefused, ChannelUnavailable, reference
 from observability.watch.notify.channels.webhook import is_certificate, refusal
-from observability.watch.notify.fit import fitted, shorten, utf8_bytes
+from observability.watch.notify.size_limits import fitted, shorten, utf8_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

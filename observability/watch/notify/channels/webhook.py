@@ -26,7 +26,7 @@ from observability.watch.notify.channels.channel import (
     endpoint,
     reference,
 )
-from observability.watch.notify.channels.guard import check_url, guarded_client
+from observability.watch.notify.channels.guarded_client import check_url, guarded_client
 from observability.watch.notify.messages import plain
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from observability.watch.usual import Past, usual_band
+from observability.watch.baseline import Past, usual_band
 
 DAY = 86_400.0
 MONDAY = datetime(2026, 1, 5, 6, tzinfo=timezone.utc).timestamp()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import create_engine, text
 
-from observability.airflow.api_server.place import Everywhere, Here, airflow_settings
+from observability.airflow.api_server.election import Everywhere, Here, airflow_settings
 
 pytest_plugins = ("postgresql",)
 

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from observability.boards.changes import is_same
+from observability.dashboard_installer.changes import is_same
 
 __all__ = ["Record", "State", "digest"]
 

@@ -6,8 +6,8 @@ import re
 from datetime import datetime, timezone
 
 from observability.errors import ArgumentError
+from observability.watch.durations import lasting
 from observability.watch.rules.config import parse_duration
-from observability.watch.spans import lasting
 
 __all__ = ["iso", "lasting", "later_moment_of", "moment_of"]
 

@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from observability.airflow.api_server import inside
-from observability.airflow.api_server.inside import Inside, reader_for
+from observability.airflow.api_server import asgi_client
+from observability.airflow.api_server.asgi_client import Inside, reader_for
 from observability.watch.sources.api import AirflowApi, ApiUnavailable
 
 
@@ -116,13 +116,13 @@ class KeycloakAuthManager:
 
 
 def test_the_reader_of_the_simple_auth_manager_is_a_viewer(monkeypatch):
-    monkeypatch.setattr(inside, "get_auth_manager", SimpleAuthManager)
+    monkeypatch.setattr(asgi_client, "get_auth_manager", SimpleAuthManager)
     assert (reader_for().get_name(), reader_for().role) == ("contrail", "viewer")
 
 
 @pytest.mark.parametrize("manager", [FabAuthManager, ComposerAuthManager])
 def test_the_reader_of_fab_may_read_everything_and_change_nothing(monkeypatch, manager):
-    monkeypatch.setattr(inside, "get_auth_manager", manager)
+    monkeypatch.setattr(asgi_client, "get_auth_manager", manager)
     perms = reader_for().perms or []
     assert ("can_read", "DAGs") in perms
     assert ("can_read", "DAG:any") in perms
@@ -130,7 +130,7 @@ def test_the_reader_of_fab_may_read_everything_and_change_nothing(monkeypatch, m
 
 
 def test_for_another_auth_manager_no_reader_is_made(monkeypatch):
-    monkeypatch.setattr(inside, "get_auth_manager", KeycloakAuthManager)
+    monkeypatch.setattr(asgi_client, "get_auth_manager", KeycloakAuthManager)
     assert reader_for() is None
 
 
@@ -202,7 +202,7 @@ def test_of_a_log_the_end_is_kept_and_it_comes_line_by_line():
 
 
 def test_a_log_without_end_is_given_up_as_by_a_browser_that_was_closed(monkeypatch):
-    monkeypatch.setattr(inside, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(asgi_client, "_MOST_BYTES", 100_000)
     without_end = itertools.repeat(b'{"event": "again"}\n' * 100)
     with served(app_with_a_log(without_end)) as (transport, _):
         assert AirflowApi("http://x", inside=transport).get(LOG)["content"] == []

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observability.watch.notify.channels.addresses import may_use
+from observability.watch.notify.channels.address_policy import may_use
 from observability.watch.notify.channels.channel import ChannelError, ChannelRefused
-from observability.watch.notify.channels.guard import check_url, checked_addresses, guarded_client
+from observability.watch.notify.channels.guarded_client import check_url, checked_addresses, guarded_client
 
 PRIVATE = """
 https://127.0.0.1/ https://127.1/ https://127.0.1/ https://2130706433/ https://0x7f000001/ https://017700000001/
@@ -102,7 +102,7 @@ def test_a_name_that_changes_its_address_after_the_check_is_connected_to_the_che
     connected = []
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(
-        "observability.watch.notify.channels.addresses.may_use",
+        "observability.watch.notify.channels.address_policy.may_use",
         lambda address, _allow=(): str(address) == "203.0.113.9",
     )
 

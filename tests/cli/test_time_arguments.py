@@ -2,7 +2,7 @@
 
 import pytest
 
-from observability.cli.moments import lasting
+from observability.cli.time_arguments import lasting
 
 
 @pytest.mark.parametrize(

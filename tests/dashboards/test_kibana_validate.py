@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from observability import catalog
-from observability.dashboards import uses
+from observability.dashboards import usage
 from observability.dashboards.boards import BOARDS
 from observability.dashboards.kibana.objects import ndjson, saved_objects
 from observability.dashboards.kibana.runtime import DAG_TASK, LOG_PAGE, runtime_fields
-from observability.dashboards.kibana.sound import faults
+from observability.dashboards.kibana.validate import faults
 from observability.dashboards.names import Names
 
 MAPPING = {name: spec.type for name, spec in (catalog.FIELDS | catalog.ALERT_DOCUMENT).items()}
@@ -180,9 +180,9 @@ def test_a_click_carries_only_what_the_board_that_it_opens_has_a_list_of(monkeyp
     rows = tuple(
         replace(row, panels=tuple(changed if one is panel else one for one in row.panels)) for row in board.rows
     )
-    monkeypatch.setattr(uses, "BOARDS", tuple(replace(one, rows=rows) if one is board else one for one in BOARDS))
+    monkeypatch.setattr(usage, "BOARDS", tuple(replace(one, rows=rows) if one is board else one for one in BOARDS))
 
-    assert [line for line in uses.unknown_names() if "a click carries 'airflow.cause' to board 'dag'" in line]
+    assert [line for line in usage.unknown_names() if "a click carries 'airflow.cause' to board 'dag'" in line]
 
 
 def test_a_click_on_a_task_carries_its_dag_too(objects):

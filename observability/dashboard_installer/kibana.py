@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import httpx
 
-from observability.boards.changes import Changes, InstallError
-from observability.boards.installed import Record
 from observability.credentials import Credentials, resolve
+from observability.dashboard_installer.changes import Changes, InstallError
+from observability.dashboard_installer.installed import Record
 from observability.dashboards.kibana.objects import ndjson, saved_objects
 from observability.dashboards.kibana.rules import connectors, rules
 from observability.dashboards.names import object_id, spaced

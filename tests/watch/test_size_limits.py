@@ -17,8 +17,8 @@ from observability.watch.notify import render
 from observability.watch.notify.channels import apprise as channels
 from observability.watch.notify.channels import sns
 from observability.watch.notify.channels.pagerduty import payload
-from observability.watch.notify.fit import code_units, essentials, fitted, shorten, utf8_bytes
 from observability.watch.notify.messages import Message
+from observability.watch.notify.size_limits import code_units, essentials, fitted, shorten, utf8_bytes
 
 FAMILY, FLAG, THUMB, ACCENT = "👨‍👩‍👧", "🇩🇪", "👍🏽", "e\u0301"
 GRAPHEMES = st.lists(st.sampled_from([FAMILY, FLAG, THUMB, ACCENT, *"a&<`|ü🔥\n"]), max_size=60)

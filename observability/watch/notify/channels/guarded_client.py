@@ -19,7 +19,7 @@ import httpx
 from observability import redact
 from observability.http_client import SOCKS_REMEDY
 from observability.proxies import proxy_for
-from observability.watch.notify.channels.addresses import check_host, check_url, checked_addresses
+from observability.watch.notify.channels.address_policy import check_host, check_url, checked_addresses
 from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
-from observability.boards.changes import Changes, InstallError, contains
+from observability.dashboard_installer.changes import Changes, InstallError, contains
 from observability.dashboards.cloudwatch.alarms import anomaly_detectors, composites, metric_alarms
 from observability.dashboards.cloudwatch.boards import dashboards
 from observability.dashboards.cloudwatch.filters import metric_filters, saved_queries

@@ -19,8 +19,8 @@ from observability.watch.sources.api import path_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from observability.watch.sources.alone import Questions
     from observability.watch.sources.api import AirflowApi
+    from observability.watch.sources.isolation import Questions
 
 __all__ = ["OpenRun", "People"]
 
