@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,14 @@ __all__ = ["attempt_span", "derived_trace", "event_span", "nanoseconds_of", "run
 _TRACE_DIGITS = 32
 _EPOCH_DAY = 719_163
 """The ordinal of 1970-01-01."""
+_REMEMBERED = 4096
+_OWN_LENGTH = len("2026-01-31T12:00:00.000000Z")
 
 
 def run_key(fields: Mapping[str, Any]) -> bytes | None:
     """Key of the run that a document is about; None where it is about none."""
     dag, run = fields.get("airflow.dag_id"), fields.get("airflow.run_id")
-    return _hash("run", dag, run, size=16) if dag and run else None
+    return _of_run("run", str(dag), str(run)) if dag and run else None
 
 
 def attempt_span(fields: Mapping[str, Any]) -> bytes | None:
@@ -33,7 +37,7 @@ def attempt_span(fields: Mapping[str, Any]) -> bytes | None:
 
 def run_span(fields: Mapping[str, Any], trace: bytes) -> bytes:
     """Span id of the run that a document is about; a run that was cleared has another trace, and so another span."""
-    return _hash("run", fields.get("airflow.dag_id"), fields.get("airflow.run_id"), trace.hex())
+    return _of_run_and_trace(str(fields.get("airflow.dag_id")), str(fields.get("airflow.run_id")), trace)
 
 
 def event_span(fact: str) -> bytes:
@@ -43,7 +47,7 @@ def event_span(fact: str) -> bytes:
 
 def derived_trace(fields: Mapping[str, Any]) -> bytes:
     """The trace id of a run for which Airflow stored none."""
-    return _hash("trace", fields.get("airflow.dag_id"), fields.get("airflow.run_id"), size=16)
+    return _of_run("trace", str(fields.get("airflow.dag_id")), str(fields.get("airflow.run_id")))
 
 
 def trace_in(fields: Mapping[str, Any]) -> bytes:
@@ -60,10 +64,16 @@ def trace_in(fields: Mapping[str, Any]) -> bytes:
 
 def nanoseconds_of(when: Any) -> int:
     """A moment as documents write it, in ns since 1970; 0 for anything else."""
-    from datetime import datetime, timezone
+    text = str(when)
+    if len(text) == _OWN_LENGTH and text[-1] == "Z" and (fraction := text[20:26]).isdecimal() and text[19] == ".":
+        return _nanoseconds(text[:19]) + int(fraction) * 1000 if text.isascii() else 0
+    return _nanoseconds(text)
 
+
+@lru_cache(maxsize=_REMEMBERED)
+def _nanoseconds(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(str(when).replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
         moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
         moment = moment.astimezone(timezone.utc)
     except (ValueError, OverflowError):
@@ -72,6 +82,16 @@ def nanoseconds_of(when: Any) -> int:
     return max(0, seconds * 1_000_000_000 + moment.microsecond * 1000)
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _of_run(kind: str, dag: str, run: str) -> bytes:
+    return _hash(kind, dag, run, size=16)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_run_and_trace(dag: str, run: str, trace: bytes) -> bytes:
+    return _hash("run", dag, run, trace.hex())
+
+
 def _hash(*parts: Any, size: int = 8) -> bytes:
-    text = "\x1f".join("" if part is None else str(part) for part in parts)
+    text = "\x1f".join(["" if part is None else str(part) for part in parts])
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()

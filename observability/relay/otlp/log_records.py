@@ -6,20 +6,24 @@ that sort by time keep the order of the file. ``log.record.uid`` is the document
 
 from __future__ import annotations
 
+import re
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from observability.relay.otlp import ids
-from observability.relay.otlp.wire import VARINTS, attributes, delimited, key_of, value
+from observability.relay.otlp.line_form import ATTRIBUTE, HEAD_BYTES, UID, LineForm, text_behind
+from observability.relay.otlp.line_shapes import LineShapes
+from observability.relay.otlp.wire import VARINTS, delimited, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from observability.relay.otlp.attributes import Attributes
     from observability.relay.sinks.sink import Batch
 
-__all__ = ["NAMES", "OF_RESOURCE", "SEVERITIES", "LogRecords"]
+__all__ = ["SEVERITIES", "LogRecords"]
 
 SEVERITIES = {
     "trace": 1,
@@ -31,59 +35,92 @@ SEVERITIES = {
     "exception": 17,
     "critical": 21,
 }
-NAMES = {
-    "error.type": "exception.type",
-    "error.message": "exception.message",
-    "error.stack_trace": "exception.stacktrace",
-    "logger": "log.logger",
-}
-"""Fields that OpenTelemetry's semantic conventions call otherwise; ``log.logger`` is ECS's name."""
-OF_RESOURCE = frozenset({"host.name", "service.environment", "service.name"})
-"""Fields that a resource holds; one that says otherwise than the resource stays with the record."""
 _PLACES = ("@timestamp", "timestamp", "trace.id", "log_id", "message", "log.level", "event.kind", "event.sequence")
 """Fields whose meaning stands elsewhere in the record."""
+_PLACED = frozenset({"offset", "level", "event", "event.action", *_PLACES})
+"""Fields that a line read by its shape may have nowhere but where :func:`splice` puts them."""
 _REMEMBERED_MOST = 1024
-_PAIRS_MOST = 4096
-_SHORT = 100
-"""The characters of a value that is remembered with its name: those of ids and file names, not of texts."""
-_TAG = b"\x32"
-"""``attributes`` of a LogRecord."""
-_UID = key_of("log.record.uid")
+_MANY = 64
+"""Lines of one batch from which on it is worth while to look for their shapes."""
 _time = struct.Struct("<BQ").pack
 _LATEST = 2**64 - 1
+_OPENING = re.compile(rb'"level":"([a-z]{1,20})","event":"')
+
+
+class _File(NamedTuple):
+    """The part of a record that all lines of a file have; ``trace`` is for those that name none."""
+
+    common: bytes
+    span: bytes
+    trace: bytes
 
 
 class LogRecords:
     """Encodes documents; ``trace_of`` gives the trace of a run by its fields, b"" where it is not known."""
 
-    def __init__(self, resource: Mapping[str, str], trace_of: Callable[[Mapping[str, Any]], bytes]) -> None:
-        self._resource = resource
+    def __init__(self, encoder: Attributes, trace_of: Callable[[Mapping[str, Any]], bytes]) -> None:
+        self._attributes = encoder
         self._trace_of = trace_of
-        self._keys: dict[str, bytes] = {}
-        self._pairs: dict[tuple[str, type, str | int], bytes] = {}
         self._levels: dict[str, bytes] = {}
         self._prefixes: dict[bytes, tuple[bytes, bytes, dict[str, Any]]] = {}
 
-    def encode(self, batch: Batch) -> list[bytes | str]:
-        """One record for each document of ``batch``; the reason as text for one that is not JSON."""
-        out: list[bytes | str] = []
+    def encode(self, batch: Batch, refused: dict[bytes, str]) -> list[bytes]:
+        """One record for each document of ``batch``; b"" for one that is not JSON, and the reason in ``refused``."""
         common, span, about = self._common(batch.prefix)
-        trace = self._trace_of(about) if span else b""
-        cut = len(batch.prefix)
+        file = _File(common, span, self._trace_of(about) if span else b"")
+        if batch.prefix and len(batch.ids) >= _MANY:
+            return self._by_form(batch, file, refused)
+        return [
+            self._one(key, document, batch.prefix, file, refused)
+            for key, document in zip(batch.ids, batch.documents, strict=True)
+        ]
+
+    def _by_form(self, batch: Batch, file: _File, refused: dict[bytes, str]) -> list[bytes]:
+        """The records of many lines of a file; a line of no known form is read as a whole."""
+        out: list[bytes] = []
+        shapes = LineShapes(lambda fields: self._shape_of(fields, file), _PLACED)
+        form: LineForm | None = None
         for key, document in zip(batch.ids, batch.documents, strict=True):
-            is_spliced = cut and document.startswith(batch.prefix)
-            try:
-                fields = orjson.loads(b"{" + document[cut:] if is_spliced else document)
-            except orjson.JSONDecodeError as error:
-                out.append(f"not JSON: {error}")
-                continue
-            if is_spliced:
-                out.append(self._record(key, fields, common, ids.trace_in(fields) or trace, span))
-            else:
-                own = ids.attempt_span(fields) or b""
-                own_trace = ids.trace_in(fields) or (self._trace_of(fields) if "airflow.run_id" in fields else b"")
-                out.append(self._record(key, fields, b"", own_trace, own))
+            record = form.record(key, document) if form else None
+            if record is None:
+                form = self._form(shapes, key, document, batch.prefix)
+                record = form.record(key, document) if form else None
+            out.append(self._one(key, document, batch.prefix, file, refused) if record is None else record)
         return out
+
+    def _form(self, shapes: LineShapes, key: bytes, document: bytes, prefix: bytes) -> LineForm | None:
+        """The form of lines like this one; None where their shape is not known yet."""
+        match = _OPENING.match(document, len(prefix) + HEAD_BYTES) if document.startswith(prefix) else None
+        quote = text_behind(document, match.end())[1] if match else -1
+        if match is None or quote < 0:
+            return None
+        shape = shapes.of(document, quote + 1)
+        if shape is None:
+            shapes.learn(document[quote + 1 : -1])
+            return None
+        level = self._level(match[1].decode())
+        return LineForm(self._attributes, prefix, match[0], level, len(key), shape)
+
+    def _shape_of(self, fields: dict[str, Any], file: _File) -> bytes | None:
+        """The attributes and the trace of lines that say ``fields``; None where one of them is no attribute."""
+        own_trace = ids.trace_in(fields)
+        told = {name: content for name, content in fields.items() if name != "trace.id"}
+        if not _PLACED.isdisjoint(told):
+            return None
+        return file.common + self._attributes.encode(ATTRIBUTE, told) + _context(own_trace or file.trace, file.span)
+
+    def _one(self, key: bytes, document: bytes, prefix: bytes, file: _File, refused: dict[bytes, str]) -> bytes:
+        """The record of one document, read as a whole."""
+        is_spliced = prefix and document.startswith(prefix)
+        try:
+            fields = orjson.loads(b"{" + document[len(prefix) :] if is_spliced else document)
+        except orjson.JSONDecodeError as error:
+            refused[key] = f"not JSON: {error}"
+            return b""
+        if is_spliced:
+            return self._record(key, fields, file.common, _context(ids.trace_in(fields) or file.trace, file.span))
+        trace = ids.trace_in(fields) or (self._trace_of(fields) if "airflow.run_id" in fields else b"")
+        return self._record(key, fields, b"", _context(trace, ids.attempt_span(fields) or b""))
 
     def _common(self, prefix: bytes) -> tuple[bytes, bytes, dict[str, Any]]:
         """The attributes that all lines of a file have, the span that they belong to, and what they are about."""
@@ -92,14 +129,14 @@ class LogRecords:
         found = self._prefixes.get(prefix)
         if found is None:
             fields = orjson.loads(prefix.rstrip(b",") + b"}")
-            told = {name: one for name, one in fields.items() if name not in _PLACES and not self._is_told(name, one)}
-            found = attributes(_TAG, told), ids.attempt_span(fields) or b"", fields
+            told = {name: one for name, one in fields.items() if name not in _PLACES}
+            found = self._attributes.encode(ATTRIBUTE, told), ids.attempt_span(fields) or b"", fields
             if len(self._prefixes) >= _REMEMBERED_MOST:
                 self._prefixes.clear()
             self._prefixes[prefix] = found
         return found
 
-    def _record(self, key: bytes, fields: dict[str, Any], common: bytes, trace: bytes, span: bytes) -> bytes:
+    def _record(self, key: bytes, fields: dict[str, Any], common: bytes, context: bytes) -> bytes:
         """One record, with its tag and length."""
         when = fields.pop("offset", None)
         if when.__class__ is not int or not 0 <= when <= _LATEST:
@@ -112,47 +149,12 @@ class LogRecords:
             fields.pop("event.id", None)
         for place in _PLACES:
             fields.pop(place, None)
-        parts = [_time(9, when), self._level(level)]
-        if text is not None:
-            parts.append(delimited(b"\x2a", value(text)))
-        parts += (common, delimited(_TAG, _UID + delimited(b"\x12", delimited(b"\x0a", key))))
-        self._add_rest(parts, fields)
-        if trace:
-            parts += (b"\x4a\x10", trace, b"\x52\x08" if span else b"", span)
-        parts.append(name)
-        return delimited(b"\x12", b"".join(parts))
-
-    def _add_rest(self, parts: list[bytes], fields: dict[str, Any]) -> None:
-        """Add what a record says beside its text, as attributes; most of it is what the line before said."""
-        pairs = self._pairs
-        for name, content in fields.items():
-            kind = content.__class__
-            if kind is str or kind is int:
-                found = pairs.get((name, kind, content))
-                if found is None:
-                    found = self._pair(name, content)
-                    if kind is int or len(content) <= _SHORT:
-                        if len(pairs) >= _PAIRS_MOST:
-                            pairs.clear()
-                        pairs[name, kind, content] = found
-                parts.append(found)
-            elif content is not None:
-                parts.append(self._pair(name, content))
-
-    def _pair(self, name: str, content: Any) -> bytes:
-        """One attribute; nothing for what the resource says."""
-        if name in OF_RESOURCE and self._is_told(name, content):
-            return b""
-        key = self._keys.get(name)
-        if key is None:
-            key = key_of(NAMES.get(name, name))
-            if len(self._keys) < _REMEMBERED_MOST:
-                self._keys[name] = key
-        return delimited(_TAG, key + delimited(b"\x12", value(content)))
-
-    def _is_told(self, name: str, content: Any) -> bool:
-        """True for a field that the resource holds with this very value."""
-        return self._resource.get(name) == content if name in OF_RESOURCE else False
+        body = delimited(b"\x2a", value(text)) if text is not None else b""
+        uid = delimited(ATTRIBUTE, UID + delimited(b"\x12", delimited(b"\x0a", key)))
+        rest = self._attributes.encode(ATTRIBUTE, fields)
+        return delimited(
+            b"\x12", b"".join((_time(9, when), self._level(level), body, common, uid, rest, context, name))
+        )
 
     def _level(self, level: Any) -> bytes:
         if level is None:
@@ -165,3 +167,10 @@ class LogRecords:
             if len(self._levels) < _REMEMBERED_MOST:
                 self._levels[word] = found
         return found
+
+
+def _context(trace: bytes, span: bytes) -> bytes:
+    """Trace and span of a record; a span without its trace is not said."""
+    if not trace:
+        return b""
+    return b"\x4a\x10" + trace + (b"\x52\x08" + span if span else b"")

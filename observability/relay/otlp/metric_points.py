@@ -13,7 +13,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 
 from observability.catalog import AIRFLOW_METRICS, METRICS
 from observability.relay.otlp import ids
-from observability.relay.otlp.log_records import OF_RESOURCE
+from observability.relay.otlp.attributes import OF_RESOURCE
 from observability.relay.otlp.wire import value
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["VARINTS", "attribute", "attributes", "delimited", "key_of", "value", "varint"]
 
 _SHORT = 16_384
+_MIDDLING = 2_097_152
+"""Numbers below it are two bytes, and three."""
 _INT64: Final = 2**63
 _UINT64: Final = 2**64 - 1
 _DEEPEST = 32
@@ -24,8 +26,10 @@ _pack_double = struct.Struct("<Bd").pack
 
 def varint(number: int) -> bytes:
     """A number of up to 64 bits as protobuf writes it."""
-    if number < _SHORT and number >= 0:
+    if 0 <= number < _SHORT:
         return VARINTS[number]
+    if 0 <= number < _MIDDLING:
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
     return _varint(number & _UINT64)
 
 

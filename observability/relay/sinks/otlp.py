@@ -17,11 +17,12 @@ import orjson
 from observability.__about__ import __version__
 from observability.contain import count_loss
 from observability.credentials import CredentialsError
+from observability.relay.otlp.attributes import Attributes
 from observability.relay.otlp.destination import Signal, destination, resource
 from observability.relay.otlp.log_records import LogRecords
 from observability.relay.otlp.open_spans import OpenSpans, open_spans
 from observability.relay.otlp.receiver import Accepted, Receiver, Refused
-from observability.relay.otlp.wire import attributes, delimited
+from observability.relay.otlp.wire import attributes, delimited, varint
 from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
 
 if TYPE_CHECKING:
@@ -46,20 +47,37 @@ _ATTRIBUTES: Final = b"\x0a"
 _MEMORY = "otlp-spans.db"
 
 
-class _Item(NamedTuple):
-    """A record as bytes, and the place of its document in the batch."""
+class _Items(NamedTuple):
+    """Records as bytes, and the ids of the documents that they are made of."""
 
-    place: int
-    record: bytes
+    ids: Sequence[bytes]
+    records: Sequence[bytes]
+
+    def halves(self) -> list[_Items]:
+        """The second half and the first, for a stack."""
+        middle = len(self.ids) // 2
+        return [
+            _Items(self.ids[middle:], self.records[middle:]),
+            _Items(self.ids[:middle], self.records[:middle]),
+        ]
+
+    def without(self, ids: set[bytes]) -> _Items:
+        """The records but those of ``ids``."""
+        left = [one for one in zip(self.ids, self.records, strict=True) if one[0] not in ids]
+        return _Items([key for key, _ in left], [record for _, record in left])
 
 
 @dataclass(slots=True)
 class _Progress:
     """The part of a batch that the receiver has answered for: a retry asks for the rest only."""
 
-    taken: dict[Signal, set[bytes]] = field(default_factory=dict)
+    taken: dict[Signal, list[Sequence[bytes]]] = field(default_factory=dict)
     refused: dict[bytes, str] = field(default_factory=dict)
     unnamed: int = 0
+
+    def settled(self, signal: Signal) -> set[bytes]:
+        """The ids that need not be sent (again)."""
+        return set(self.refused).union(*self.taken.get(signal, ()))
 
 
 class OtlpSink:
@@ -83,7 +101,8 @@ class OtlpSink:
         self._open_memory = open_memory
         self._memory: OpenSpans | None = None
         self._spans: Spans | None = None
-        self._records = LogRecords(told, self._trace_of)
+        self._attributes = Attributes(told)
+        self._records = LogRecords(self._attributes, self._trace_of)
         self._receivers: dict[Signal, Receiver] = {}
         self._progress = _Progress()
         self._has_taken: set[Signal] = set()
@@ -99,9 +118,10 @@ class OtlpSink:
         dataset = batches[0].dataset
         for signal in _DATASETS[dataset]:
             if signal in self._signals:
-                self._deliver(signal, dataset, ids, self._items(signal, batches))
+                self._deliver(signal, dataset, self._items(signal, batches))
         done, self._progress = self._progress, _Progress()
-        rejected = [Rejected(place, done.refused[key]) for place, key in enumerate(ids) if key in done.refused]
+        refused = done.refused
+        rejected = [Rejected(place, refused[key]) for place, key in enumerate(ids) if key in refused] if refused else []
         lost = min(done.unnamed, len(ids) - len(rejected))
         return SendResult(len(ids) - len(rejected) - lost, rejected=rejected, dropped=lost)
 
@@ -119,58 +139,56 @@ class OtlpSink:
             self._memory.close()
             self._memory = self._spans = None
 
-    def _items(self, signal: Signal, batches: Sequence[Batch]) -> list[_Item]:
-        """The records of a signal; a document that is no JSON is refused here."""
+    def _items(self, signal: Signal, batches: Sequence[Batch]) -> _Items:
+        """The records of a signal; a document that is not JSON is refused here."""
         if signal == "traces":
             return self._span_items(batches)
-        found: list[_Item] = []
-        place = 0
+        ids: list[bytes] = []
+        records: list[bytes] = []
+        refused = self._progress.refused
         for batch in batches:
-            made = self._records.encode(batch) if signal == "logs" else self._metric_items(batch)
-            for key, record in zip(batch.ids, made, strict=True):
-                if isinstance(record, str):
-                    self._progress.refused[key] = record
-                else:
-                    found.append(_Item(place, record))
-                place += 1
-        return found
+            ids += batch.ids
+            records += (self._records.encode if signal == "logs" else self._metric_records)(batch, refused)
+        return _Items(ids, records)
 
-    def _metric_items(self, batch: Batch) -> list[bytes | str]:
+    def _metric_records(self, batch: Batch, refused: dict[bytes, str]) -> list[bytes]:
+        """The metrics of each document, nothing for one that is refused."""
         from observability.relay.otlp.metric_points import metrics_of
 
-        out: list[bytes | str] = []
-        for document in batch.documents:
+        out: list[bytes] = []
+        for key, document in zip(batch.ids, batch.documents, strict=True):
             made = metrics_of(orjson.loads(document), self._told)
-            encoded = b"".join(delimited(b"\x12", one.SerializeToString()) for one in made)
-            out.append(encoded or "not a series of the metric journal")
+            if not made:
+                refused[key] = "not a series of the metric journal"
+            out.append(b"".join(delimited(b"\x12", one.SerializeToString()) for one in made))
         return out
 
-    def _span_items(self, batches: Sequence[Batch]) -> list[_Item]:
+    def _span_items(self, batches: Sequence[Batch]) -> _Items:
         """The spans that end in these batches; what they leave open is on disk before anything is sent."""
         spans, memory = self._open()
-        found: list[_Item] = []
+        ids: list[bytes] = []
+        records: list[bytes] = []
 
         def read() -> None:
-            memory.begin()
-            documents = (document for batch in batches for document in batch.documents)
-            for place, document in enumerate(documents):
-                span = spans.take(orjson.loads(document))
-                if span is not None:
-                    found.append(_Item(place, delimited(b"\x12", span.SerializeToString())))
+            for batch in batches:
+                for key, span in zip(batch.ids, spans.of(batch.documents), strict=True):
+                    if span:
+                        ids.append(key)
+                        records.append(span)
             memory.commit()
 
         try:
             self._guarded(read)
         finally:
             memory.undo()
-        return found
+        return _Items(ids, records)
 
     def _open(self) -> tuple[Spans, OpenSpans]:
         if self._memory is None or self._spans is None:
             from observability.relay.otlp.spans import Spans
 
             self._memory = self._guarded(self._open_memory)
-            self._spans = Spans(self._memory)
+            self._spans = Spans(self._memory, self._attributes)
         return self._spans, self._memory
 
     def _trace_of(self, fields: Mapping[str, Any]) -> bytes:
@@ -186,29 +204,28 @@ class OtlpSink:
         except (sqlite3.Error, OSError) as error:
             raise SinkUnavailable(f"the memory of open spans, {_MEMORY}, cannot be used: {error}") from error
 
-    def _deliver(self, signal: Signal, dataset: str, ids: Sequence[bytes], items: list[_Item]) -> None:
+    def _deliver(self, signal: Signal, dataset: str, items: _Items) -> None:
         """Send what the receiver has neither taken nor refused yet; a request that it refuses is halved."""
-        refused, taken = self._progress.refused, self._progress.taken.setdefault(signal, set())
+        refused, taken = self._progress.refused, self._progress.taken.setdefault(signal, [])
         if taken or refused:
-            items = [item for item in items if ids[item.place] not in taken and ids[item.place] not in refused]
-        stack = [items] if items else []
+            items = items.without(self._progress.settled(signal))
+        stack = [items] if items.ids else []
         while stack:
             some = stack.pop()
-            answer = self._post(signal, self._request(dataset, some))
+            answer = self._post(signal, self._request(dataset, some.records))
             if isinstance(answer, Accepted):
                 self._has_taken.add(signal)
-                taken.update(ids[item.place] for item in some)
-                if answer.rejected >= len(some):
-                    refused.update((ids[item.place], answer.reason or "refused by the receiver") for item in some)
+                taken.append(some.ids)
+                if answer.rejected >= len(some.ids):
+                    refused.update(dict.fromkeys(some.ids, answer.reason or "refused by the receiver"))
                 else:
                     self._count_unnamed(signal, answer)
-            elif len(some) > 1:
-                middle = len(some) // 2
-                stack += [some[middle:], some[:middle]]
+            elif len(some.ids) > 1:
+                stack += some.halves()
             elif isinstance(answer, Refused) and not answer.own_words and signal not in self._has_taken:
                 raise SinkUnavailable(answer.reason)  # nothing says that a receiver of OTLP is there at all
             else:
-                refused[ids[some[0].place]] = answer.reason
+                refused[some.ids[0]] = answer.reason
 
     def _post(self, signal: Signal, body: bytes) -> Any:
         try:
@@ -222,13 +239,14 @@ class OtlpSink:
                 receiver.close()  # the Connection may have been corrected by the next time
             raise
 
-    def _request(self, dataset: str, items: Sequence[_Item]) -> bytes:
+    def _request(self, dataset: str, records: Sequence[bytes]) -> bytes:
         """An ``Export…ServiceRequest``: one resource, one scope; the three signals have the same shape."""
         scope = delimited(b"\x0a", b"contrail" if dataset != "contrail.probe" else b"contrail.probe")
         scope = delimited(b"\x0a", scope + delimited(b"\x12", __version__.encode()))
-        records = delimited(b"\x12", b"".join((scope, *(item.record for item in items))))
-        body: bytes = delimited(b"\x0a", self._resource + records)
-        return body
+        size = len(scope) + sum(map(len, records))
+        inner = b"\x12" + varint(size)
+        whole = b"\x0a" + varint(len(self._resource) + len(inner) + size)
+        return b"".join((whole, self._resource, inner, scope, *records))
 
     def _count_unnamed(self, signal: Signal, answer: Accepted) -> None:
         """Count what the receiver refused of a request that it took; OTLP forbids to send that again."""

@@ -247,13 +247,12 @@ def test_a_span_keeps_as_many_events_as_opentelemetry_does_and_counts_the_rest(c
 
 def test_what_was_not_heard_of_for_a_month_is_forgotten(tmp_path):
     memory = OpenSpans(tmp_path / "home" / "spans.db")
-    memory.begin()
     memory.note_start(b"old", 1)
     memory.add_event(b"old", "fact", b"{}")
     memory.note_run(b"run", b"trace")
     memory.add_link(b"run", Link(b"t", b"s"))
     memory.commit()
-    memory._database.execute("UPDATE spans SET seen = 1")
+    memory._database.execute("UPDATE spans_of_runs SET seen = 1")
     memory._database.execute("UPDATE links SET seen = 1")
     memory.prune()
     assert memory.end(b"old", "end", begun=True) is None
