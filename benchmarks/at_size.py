@@ -193,7 +193,7 @@ def _told(watched: Watched, runs: int) -> Figure:
     taken = []
     for number in range(_ASKED):
         began = time.monotonic()
-        watched.tell(failure(f"dag_{number % _DAGS}", f"r{runs + number}"))
+        watched.report(failure(f"dag_{number % _DAGS}", f"r{runs + number}"))
         watched.wait_for_next(number + 1, 30)
         taken.append((time.monotonic() - began) * 1000)
     watched.stop()
@@ -210,8 +210,8 @@ def _caught_up(watched: Watched, runs: int) -> Figure:
         )
         step = StepMeasured(identity=about, step="load", rows_in=9, rows_out=9, rows_rejected=0)
         for event in (TaskStarted(identity=about), step, TaskSucceeded(identity=about, duration_ns=9)):
-            watched.tell(event.document())
-    watched.tell(failure("dag_0", "the-last"))
+            watched.report(event.document())
+    watched.report(failure("dag_0", "the-last"))
     watched.start()
     watched.wait_until_watching()
     began = time.monotonic()

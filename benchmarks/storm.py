@@ -21,7 +21,7 @@ def run(options: Options) -> list[Figure]:
         watched.wait_until_watching()
         before, peak, began = watched.rss_bytes(), 0, time.monotonic()
         for number in range(failures):
-            watched.tell(failure(f"dag{number % _DAGS}", f"run{number}"))
+            watched.report(failure(f"dag{number % _DAGS}", f"run{number}"))
             if number % 50 == 0:
                 peak = max(peak, watched.rss_bytes())
                 time.sleep(max(0.0, began + seconds * number / failures - time.monotonic()))

@@ -84,7 +84,7 @@ class Watched:
         """Its resident memory now."""
         return int(psutil.Process(self.process.pid).memory_info().rss) if self.process else 0
 
-    def tell(self, document: dict[str, Any]) -> None:
+    def report(self, document: dict[str, Any]) -> None:
         """Write an event as a callback would."""
         self.journal.append("etl.event", orjson.dumps(document))
 

@@ -27,7 +27,7 @@ def run(options: Options) -> list[Figure]:
         watched.wait_until_watching()
         moments = sorted(chance.sample(range(1, incidents), kills))
         for number in range(incidents):
-            watched.tell(failure(f"dag{number % 50}", f"run{number}"))
+            watched.report(failure(f"dag{number % 50}", f"run{number}"))
             time.sleep(chance.uniform(0, 0.01))
             if moments and number >= moments[0]:
                 moments.pop(0)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "default_args",
+    "emit_once",
     "on_dag_failure",
     "on_dag_success",
     "on_deadline",
@@ -48,7 +49,6 @@ __all__ = [
     "on_skipped",
     "on_success",
     "run_failed",
-    "tell_once",
 ]
 
 _STAGE = "callback"
@@ -107,13 +107,13 @@ def on_success(context: Mapping[str, Any]) -> None:
 def on_failure(context: Mapping[str, Any]) -> None:
     """Tell that a task failed for good, and why."""
     with contained(_STAGE):
-        _tell_failure(TaskFailed, context)
+        _emit_failure(TaskFailed, context)
 
 
 def on_retry(context: Mapping[str, Any]) -> None:
     """Tell that an attempt failed and will be repeated, and why."""
     with contained(_STAGE):
-        _tell_failure(TaskRetried, context)
+        _emit_failure(TaskRetried, context)
 
 
 def on_skipped(context: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ def on_dag_success(context: Mapping[str, Any]) -> None:
     """Tell that a run succeeded; for an Airflow without the plugin, whose listener tells it first."""
     with contained(_STAGE):
         run = context.get("dag_run")
-        tell_once(
+        emit_once(
             DagRunSucceeded(
                 identity=identify_run(context),
                 time=getattr(run, "end_date", None),
@@ -144,7 +144,7 @@ def on_dag_failure(context: Mapping[str, Any]) -> None:
     """Tell that a run failed; for an Airflow without the plugin, whose listener tells it first."""
     with contained(_STAGE):
         run = context.get("dag_run")
-        tell_once(run_failed(identify_run(context), run, str(context.get("reason") or ""), provider="callback"))
+        emit_once(run_failed(identify_run(context), run, str(context.get("reason") or ""), provider="callback"))
 
 
 def on_deadline(context: Mapping[str, Any], name: str = "") -> None:
@@ -175,15 +175,15 @@ def on_deadline(context: Mapping[str, Any], name: str = "") -> None:
         metrics.flush()
 
 
-def _tell_failure(kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any]) -> None:
+def _emit_failure(kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any]) -> None:
     if not in_task_process(context):
-        tell_once(_given_up(kind, context))
+        emit_once(_given_up(kind, context))
         return
     error = context.get("exception")
-    told = causes.describe(error) if isinstance(error, BaseException) else _without_exception(context)
+    failure = causes.describe(error) if isinstance(error, BaseException) else _without_exception(context)
     if isinstance(error, BaseException) and causes.is_airflow_away(error):
-        kind, told = TaskRetried, replace(told, reason=f"{told.reason}{_UNHEARD}")
-    emit(_task_failed(kind, context, told, usage()), log=_log)
+        kind, failure = TaskRetried, replace(failure, reason=f"{failure.reason}{_UNHEARD}")
+    emit(_task_failed(kind, context, failure, usage()), log=_log)
 
 
 def _triggered(context: Mapping[str, Any]) -> str | None:
@@ -207,19 +207,19 @@ def _without_exception(context: Mapping[str, Any]) -> causes.Failure:
 
 
 def _task_failed(
-    kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any], told: causes.Failure, used: Usage
+    kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any], failure: causes.Failure, used: Usage
 ) -> TaskFailed | TaskRetried:
     return kind(
         identity=identify(context),
         time=getattr(context["ti"], "end_date", None),
-        cause=told.cause,
-        reason=told.reason,
-        error_type=told.error_type,
-        error_message=told.error_message,
-        stack_trace=told.stack_trace,
-        fingerprint=told.fingerprint,
-        frame=told.frame,
-        exit_code=told.exit_code,
+        cause=failure.cause,
+        reason=failure.reason,
+        error_type=failure.error_type,
+        error_message=failure.error_message,
+        stack_trace=failure.stack_trace,
+        fingerprint=failure.fingerprint,
+        frame=failure.frame,
+        exit_code=failure.exit_code,
         duration_ns=duration_ns(context["ti"]),
         peak_rss=used.peak_rss,
         memory_limit=used.memory_limit,
@@ -252,7 +252,7 @@ def run_failed(about: Identity, run: Any, why: str, *, provider: str) -> DagRunF
     )
 
 
-def tell_once(event: Event) -> None:
+def emit_once(event: Event) -> None:
     """Emit, from a process that may not live long, what other processes of this host may have seen too."""
     if claim(event.id):
         emit(event)

@@ -42,8 +42,8 @@ class Arrival:
 
     def __str__(self) -> str:
         """The fault, as a sentence part."""
-        told = (("missing", self.missing), ("stored more than once", self.doubled))
-        parts = [f"{len(kinds)} kinds {what}: {', '.join(kinds)}" for what, kinds in told if kinds]
+        findings = (("missing", self.missing), ("stored more than once", self.doubled))
+        parts = [f"{len(kinds)} kinds {what}: {', '.join(kinds)}" for what, kinds in findings if kinds]
         return "; ".join([*parts, *([self.trouble] if self.trouble else [])]) or "complete"
 
 

@@ -144,10 +144,10 @@ def describe(error: BaseException) -> Failure:
     """The fields of an event about ``error``; never raises for an exception that cannot even be printed."""
     if trace := _of_trigger(error):
         return describe_trigger(trace)
-    told = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MOST * 4)
+    formatted = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MOST * 4)
     chain = exception_chain.of_error(error)
     code = getattr(error, "code" if isinstance(error, SystemExit) else "returncode", None)
-    return _described(chain, "".join(told.format()), code=code if isinstance(code, int) else None)
+    return _described(chain, "".join(formatted.format()), code=code if isinstance(code, int) else None)
 
 
 def is_airflow_away(error: BaseException) -> bool:

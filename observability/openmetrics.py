@@ -158,11 +158,11 @@ def _add_samples(series: _Series, samples: Sequence[float], count: float, total:
 def _lines(  # noqa: PLR0913, PLR0917 - one series
     name: str, kind: str, tags: Tags, series: _Series, exemplar: Exemplar | None, openmetrics: bool
 ) -> Iterable[str]:
-    told = _exemplar(exemplar) if exemplar is not None and openmetrics else ""
+    suffix = _exemplar(exemplar) if exemplar is not None and openmetrics else ""
     if kind == "gauge":
         yield f"{name}{_labels(tags)} {_number(series.total)}"
     elif kind == "counter":
-        yield f"{name}_total{_labels(tags)} {_number(series.total)}{told}"
+        yield f"{name}_total{_labels(tags)} {_number(series.total)}{suffix}"
         if openmetrics:
             yield f"{name}_created{_labels(tags)} {series.created:.3f}"
     else:
@@ -172,7 +172,7 @@ def _lines(  # noqa: PLR0913, PLR0917 - one series
             below += series.buckets[number]
             edge = "+Inf" if bound == math.inf else f"{float(bound)}"
             shown = round(series.count) if bound == math.inf else min(round(below), round(series.count))
-            yield f"{name}_bucket{_labels((*tags, ('le', edge)))} {shown}{told if number == place else ''}"
+            yield f"{name}_bucket{_labels((*tags, ('le', edge)))} {shown}{suffix if number == place else ''}"
         yield f"{name}_count{_labels(tags)} {round(series.count)}"
         yield f"{name}_sum{_labels(tags)} {_number(series.total)}"
         if openmetrics:

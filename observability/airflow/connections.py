@@ -141,8 +141,8 @@ def _aws(connection: Connection) -> Credentials:
         "config_kwargs": hook.conn_config.extra_config.get("config_kwargs"),
         "expiry": expiry.isoformat() if expiry else None,
     }
-    told = {key: value for key, value in extra.items() if value not in (None, "", {})}
-    return Credentials("", keys.access_key, keys.secret_key, told)
+    options = {key: value for key, value in extra.items() if value not in (None, "", {})}
+    return Credentials("", keys.access_key, keys.secret_key, options)
 
 
 _READERS: dict[str, Callable[[Connection], Credentials]] = {

@@ -69,7 +69,7 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
     """Tell what ends an attempt from outside: a person's "mark failed", or the scheduler that gave it up."""
     with contained(_STAGE):
         if _is_record(task_instance):
-            callbacks.tell_once(_ended_from_outside(task_instance, str(error or "")))
+            callbacks.emit_once(_ended_from_outside(task_instance, str(error or "")))
 
 
 @hookimpl
@@ -91,7 +91,7 @@ def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ARG001
     """Tell that a run succeeded."""
     with contained(_STAGE):
         ended = dag_run.end_date
-        callbacks.tell_once(
+        callbacks.emit_once(
             DagRunSucceeded(
                 identity=_run_identity(dag_run),
                 time=ended,
@@ -105,7 +105,7 @@ def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ARG001
 def on_dag_run_failed(dag_run: Any, msg: str) -> None:
     """Tell that a run failed, by itself or because a person said so."""
     with contained(_STAGE):
-        callbacks.tell_once(callbacks.run_failed(_run_identity(dag_run), dag_run, msg, provider="listener"))
+        callbacks.emit_once(callbacks.run_failed(_run_identity(dag_run), dag_run, msg, provider="listener"))
 
 
 @hookimpl
@@ -121,8 +121,8 @@ def on_asset_event_emitted(asset_event: Any) -> None:
             component="api-server",
         )
         asset, now = asset_event.asset.uri or asset_event.asset.name, datetime.now(timezone.utc)
-        told = [asset, moment(now), *([about.partition_key] if about.partition_key is not None else [])]
-        emit(AssetUpdated(identity=about, asset=asset, discriminator="|".join(told)))
+        parts = [asset, moment(now), *([about.partition_key] if about.partition_key is not None else [])]
+        emit(AssetUpdated(identity=about, asset=asset, discriminator="|".join(parts)))
 
 
 @hookimpl
@@ -131,7 +131,7 @@ def on_new_dag_import_error(filename: str, stacktrace: str) -> None:
     with contained(_STAGE):
         follow_masks()
         last = stacktrace.strip().rpartition("\n")[2]
-        callbacks.tell_once(
+        callbacks.emit_once(
             DagImportFailed(
                 identity=Identity(component="dag-processor"),
                 discriminator=f"{filename}|{causes.normalise(last)}|{datetime.now(timezone.utc):%Y-%m-%dT%H}",

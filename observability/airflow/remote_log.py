@@ -134,13 +134,13 @@ def _attempt(about: dict[str, Any]) -> dict[str, str | int]:
 
 def _documents(settings: Settings, attempt: dict[str, str | int]) -> Iterator[Document]:
     store = _open(settings)
-    told = False
+    reported = False
     try:
         for document in store.documents(Query("airflow.task", where=attempt)):
             yield document
-            told = True
+            reported = True
     except StoreError as error:
-        if not told:
+        if not reported:
             raise
         yield {"@timestamp": None, "level": "error", "event": f"The rest of this log cannot be read: {error}"}
     finally:

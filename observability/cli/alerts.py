@@ -108,19 +108,19 @@ def show(incident_id: str, as_json: _Json = False) -> None:
     """Show one incident: its evidence, who was notified, and why a notice is held back."""
     with _ledger() as connection:
         one = _found(connection, incident_id)
-        told = _sent(
+        notifications = _sent(
             connection, 0.0, incident_id=one.id, states=("sent", "pending", "sending", "dead", "held", "merged")
         )
     document = {
         **incident_document(one),
         "evidence": dict(one.evidence),
-        "notifications": told,
+        "notifications": notifications,
         "acts": acts.history_of(one),
     }
     if as_json:
         _print_json(document)
         return
-    typer.echo(_shown(one, told), nl=False)
+    typer.echo(_shown(one, notifications), nl=False)
 
 
 @app.command()
@@ -265,7 +265,7 @@ def _notification(row: Any) -> dict[str, Any]:
     }
 
 
-def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
+def _shown(one: Incident, notifications: list[dict[str, Any]]) -> str:
     """The incident for a person: what its message says, where it stands, and who was notified of what."""
     kind: Kind = "resolved" if one.state == "resolved" else "opened"
     message = compose(Notice(kind, one), links(), get_settings().core.environment)
@@ -275,7 +275,7 @@ def _shown(one: Incident, told: list[dict[str, Any]]) -> str:
         else []
     )
     state = f"{one.state}, seen {one.count} time{'s' if one.count != 1 else ''}, last {_ago(one.last_seen)}"
-    sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in told]
+    sent = [f"  {row['time']}  {row['channel']}  {row['kind']}  {row['state']}" for row in notifications]
     done = [
         f"  {row['id']}  {row['time']}  {acts.sentence(row['act'], row['value'], row['who'])}"
         for row in acts.history_of(one)

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.live import Live
 
 from observability.demo.days import LAST_DAY, write_days
-from observability.demo.reconciliation import notified, read_books
-from observability.demo.scenario import Story, Telling
+from observability.demo.reconciliation import notified, reconcile
+from observability.demo.scenario import Scenario, Snapshot
 from observability.demo.summary import progress, show_summary, summary
 from observability.local import health, processes
 from observability.local.api import Api
@@ -90,16 +90,16 @@ def _play(store: str, layout: Layout, *, begun: float, patience: float, as_json:
     with _platform(layout) as guardian:
         _await_health(guardian, layout, settings, console, patience)
         with Api(settings.api_url, password(layout)) as api, _Screen(console) as screen:
-            told = Story(api, screen.show, patience_s=patience).play()
-        _await_alerts(settings, told)
+            snapshot = Scenario(api, screen.show, patience_s=patience).play()
+        _await_alerts(settings, snapshot)
     _drain()
     make_visible(settings)
-    books = read_books(layout, settings)
-    result = summary(told, books, seconds=time.monotonic() - begun, look_at=_look_at(layout, store))
-    show_summary(told, books, result, console)
+    counted = reconcile(layout, settings)
+    result = summary(snapshot, counted, seconds=time.monotonic() - begun, look_at=_look_at(layout, store))
+    show_summary(snapshot, counted, result, console)
     if as_json:
         typer.echo(json.dumps(result))
-    if books.faults():
+    if counted.faults():
         raise typer.Exit(1)
 
 
@@ -182,9 +182,11 @@ def _await_health(
             time.sleep(0.3)
 
 
-def _await_alerts(settings: Settings, told: Telling) -> None:
+def _await_alerts(settings: Settings, snapshot: Snapshot) -> None:
     """Wait until somebody was notified of each failed task, or long enough to say that nobody was."""
-    failed = {(task["dag_id"], task["dag_run_id"], task["task_id"]) for task in told.tasks if task["state"] == "failed"}
+    failed = {
+        (task["dag_id"], task["dag_run_id"], task["task_id"]) for task in snapshot.tasks if task["state"] == "failed"
+    }
     deadline = time.monotonic() + _ALERTS_S
     while failed - notified(settings) and time.monotonic() < deadline:
         time.sleep(0.3)
@@ -216,12 +218,12 @@ class _Screen:
         if self._live:
             self._live.stop()
 
-    def show(self, told: Telling) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Take in what Airflow says now."""
         if self._live:
-            self._live.update(progress(told))
+            self._live.update(progress(snapshot))
             return
-        for chapter in told.chapters():
+        for chapter in snapshot.chapters():
             key = chapter.dag_id, chapter.run_id
             if self._said.get(key) != chapter.state:
                 self._console.print(f"{time.strftime('%H:%M:%S')}  {chapter.title:<26} {chapter.state}")

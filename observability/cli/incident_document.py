@@ -34,7 +34,7 @@ def incident_document(one: Incident) -> dict[str, Any]:
         "task_id": one.task_id,
         "map_index": one.map_index if one.map_index >= 0 else None,
         "iteration": one.iteration,
-        "name": one.subject or None,
+        "subject": one.subject or None,
         "kind": one.kind,
         "owner": one.about.get("owner"),
         "count": one.count,
@@ -44,7 +44,7 @@ def incident_document(one: Incident) -> dict[str, Any]:
         "assigned_to": one.about.get("assigned_to"),
         "verdict": one.about.get("verdict"),
         "resolved_at": iso(one.resolved_at) if one.resolved_at else None,
-        "held_back": one.inhibited_by or None,
+        "inhibited_by": one.inhibited_by or None,
         "failed_tasks": list(one.failed_tasks),
         "runbook": links().runbook(one),
     }

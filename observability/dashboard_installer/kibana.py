@@ -60,7 +60,7 @@ class Kibana:
                 f"Kibana at {self._base} gave no answer: {error}; is [core] kibana_url right?"
             ) from error
 
-    def told(self, method: str, path: str, **given: Any) -> Any:
+    def request(self, method: str, path: str, **given: Any) -> Any:
         """The JSON of an answer that must be good. Raises :class:`InstallError` with Kibana's own words."""
         answer = self.ask(method, path, **given)
         if answer.is_error:
@@ -132,7 +132,7 @@ _BY_HAND = "changed by hand, left as it is; --overwrite puts ours in its place"
 
 
 def _check_version(kibana: Kibana) -> None:
-    number = kibana.told("GET", "/api/status")["version"]["number"]
+    number = kibana.request("GET", "/api/status")["version"]["number"]
     if tuple(int(part) for part in number.split(".")[:2]) < _OLDEST:
         raise InstallError(f"Kibana is {number}; the boards need 8.12 or newer")
 
@@ -201,7 +201,7 @@ def _saved_objects(  # noqa: PLR0913 - each a fact of its own
 
 def _import(kibana: Kibana, items: list[dict[str, Any]]) -> None:
     upload = {"file": ("contrail.ndjson", ndjson(items).encode(), "application/ndjson")}
-    answer = kibana.told("POST", "/api/saved_objects/_import", params={"overwrite": "true"}, files=upload)
+    answer = kibana.request("POST", "/api/saved_objects/_import", params={"overwrite": "true"}, files=upload)
     if not answer["success"]:
         refused = "; ".join(
             f"{one['type']} {one['id']}: {one['error'].get('type')}" for one in answer.get("errors", [])
@@ -251,7 +251,7 @@ def _put(  # noqa: PLR0913, PLR0917 - each a fact of its own
     answer = kibana.ask("GET", path)
     lasting = _lasting(kind, body)
     if answer.status_code == _NOT_FOUND:
-        record.note(path, lasting, _same_keys(kibana.told("POST", path, json=body), lasting))
+        record.note(path, lasting, _same_keys(kibana.request("POST", path, json=body), lasting))
         changes.add("created", what)
         return
     if answer.is_error:
@@ -265,7 +265,7 @@ def _put(  # noqa: PLR0913, PLR0917 - each a fact of its own
         if path not in record.digests:
             record.note(path, lasting, theirs)
     else:
-        record.note(path, lasting, _same_keys(kibana.told("PUT", path, json=lasting), lasting))
+        record.note(path, lasting, _same_keys(kibana.request("PUT", path, json=lasting), lasting))
         changes.add("updated", what)
 
 

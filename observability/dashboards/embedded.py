@@ -11,7 +11,7 @@ from typing import Any
 from observability import catalog
 from observability.dashboards.boards import BOARDS, SAVED
 from observability.dashboards.kibana.colours import tones
-from observability.dashboards.labels import WORDS
+from observability.dashboards.labels import LABELS
 from observability.dashboards.names import DATA_VIEWS, heading
 from observability.dashboards.panels import Board, Panel, source_of
 from observability.dashboards.signals import Question, Ratio, Signal, conditions, measure, unit
@@ -80,7 +80,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 
 def _words(fields: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    return {field: WORDS[field] for field in fields if field in WORDS}
+    return {field: LABELS[field] for field in fields if field in LABELS}
 
 
 def _source(source: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from observability import catalog
 
-__all__ = ["WORDS", "word"]
+__all__ = ["LABELS", "word"]
 
 _ACTIONS = {
     "canary.missing": "Canary did not arrive",
@@ -61,7 +61,7 @@ _ACTIONS = {
 }
 _STATES = {"up_for_retry": "to be retried"}
 
-WORDS: dict[str, dict[str, str]] = {
+LABELS: dict[str, dict[str, str]] = {
     "event.action": {
         action: _ACTIONS.get(action, action.replace(".", " ").replace("_", " ").capitalize())
         for action in catalog.EVENTS
@@ -74,4 +74,4 @@ WORDS: dict[str, dict[str, str]] = {
 
 def word(field: str, value: str) -> str:
     """The words that people read for a value of a field."""
-    return WORDS.get(field, {}).get(value, value)
+    return LABELS.get(field, {}).get(value, value)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from observability.local.layout import Layout
     from observability.settings import Settings
 
-__all__ = ["Books", "Pair", "notified", "read_books"]
+__all__ = ["Pair", "Reconciliation", "notified", "reconcile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Reconciliation:
     """The counts of a demo."""
 
     logs: Pair
@@ -72,7 +72,7 @@ class Books:
         return found
 
 
-def read_books(layout: Layout, settings: Settings) -> Books:
+def reconcile(layout: Layout, settings: Settings) -> Reconciliation:
     """Count everything; nothing may be writing any more."""
     store = open_store(settings)
     try:
@@ -80,7 +80,7 @@ def read_books(layout: Layout, settings: Settings) -> Books:
         stored = {name: store.count(Query(name)).get("", 0) for name in DATASETS}
         tasks = list(store.documents(Query("etl.event")))
         alerts = list(store.documents(Query("contrail.alert")))
-        return Books(
+        return Reconciliation(
             logs=Pair(_log_lines(layout.log_folder), stored["airflow.task"] + stored["airflow.component"]),
             journal={
                 name: Pair(written[name], stored[name])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from observability.local.api import Api
 
-__all__ = ["DRILLS", "Chapter", "Story", "Telling"]
+__all__ = ["DRILLS", "Chapter", "Scenario", "Snapshot"]
 
 DRILLS = {
     "retry_then_success": "fails once, then succeeds",
@@ -41,7 +41,7 @@ class Chapter:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Snapshot:
     """All runs and task instances, as Airflow's API knows them."""
 
     runs: list[dict[str, Any]]
@@ -52,7 +52,7 @@ class Telling:
         tasks: dict[tuple[str, str], Counter[str]] = {}
         for task in self.tasks:
             tasks.setdefault((task["dag_id"], task["dag_run_id"]), Counter())[task["state"] or "waiting"] += 1
-        told = [
+        snapshot = [
             Chapter(
                 _title(run),
                 run["dag_id"],
@@ -62,18 +62,18 @@ class Telling:
             )
             for run in self.runs
         ]
-        return sorted(told, key=lambda chapter: (_DAGS.index(chapter.dag_id), chapter.title))
+        return sorted(snapshot, key=lambda chapter: (_DAGS.index(chapter.dag_id), chapter.title))
 
 
-class Story:
+class Scenario:
     """The demo's events in their order; ``show`` is told after each look at Airflow."""
 
-    def __init__(self, api: Api, show: Callable[[Telling], None], *, patience_s: float) -> None:
+    def __init__(self, api: Api, show: Callable[[Snapshot], None], *, patience_s: float) -> None:
         self._api = api
         self._show = show
         self._deadline = time.monotonic() + patience_s
 
-    def play(self) -> Telling:
+    def play(self) -> Snapshot:
         """Set everything going and wait until the last run has ended in time. Raises :class:`PlatformError` if not."""
         self._await("its DAGs to be parsed", self._are_parsed)
         for drill in DRILLS:
@@ -114,10 +114,10 @@ class Story:
         )
 
     def _is_over(self) -> bool:
-        told = self._look()
-        states = Counter(run["dag_id"] for run in told.runs)
+        snapshot = self._look()
+        states = Counter(run["dag_id"] for run in snapshot.runs)
         started = states["flights_daily"] == len(CLEAN_DAYS) + 1 and states["flights_monthly"] >= 1
-        return started and all(run["state"] in _ENDED for run in told.runs) and not self._is_queued()
+        return started and all(run["state"] in _ENDED for run in snapshot.runs) and not self._is_queued()
 
     def _is_queued(self) -> bool:
         """True if an update of the Asset still waits to become a run."""
@@ -128,13 +128,13 @@ class Story:
                 return False
             raise
 
-    def _look(self) -> Telling:
-        told = Telling(
+    def _look(self) -> Snapshot:
+        snapshot = Snapshot(
             list(self._api.pages("/dags/~/dagRuns", "dag_runs")),
             list(self._api.pages("/dags/~/dagRuns/~/taskInstances", "task_instances")),
         )
-        self._show(told)
-        return told
+        self._show(snapshot)
+        return snapshot
 
     def _await(self, what: str, holds: Callable[[], bool]) -> None:
         while not holds():

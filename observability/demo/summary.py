@@ -14,45 +14,45 @@ from observability.catalog import CAUSE_LABELS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from observability.demo.reconciliation import Books
-    from observability.demo.scenario import Telling
+    from observability.demo.reconciliation import Reconciliation
+    from observability.demo.scenario import Snapshot
 
 __all__ = ["progress", "show_summary", "summary"]
 
 _COLOURS = {"success": "green", "failed": "red", "running": "cyan", "queued": "yellow", "up_for_retry": "yellow"}
 
 
-def progress(told: Telling) -> Table:
+def progress(snapshot: Snapshot) -> Table:
     """Every run as it is now."""
     table = Table(box=None, pad_edge=False)
     for column in ("run", "dag", "state", "tasks"):
         table.add_column(column)
-    for chapter in told.chapters():
+    for chapter in snapshot.chapters():
         tasks = ", ".join(f"{number} {state}" for state, number in sorted(chapter.tasks.items()))
         colour = _COLOURS.get(chapter.state, "white")
         table.add_row(chapter.title, chapter.dag_id, f"[{colour}]{chapter.state}[/]", tasks)
     return table
 
 
-def summary(told: Telling, books: Books, *, seconds: float, look_at: str) -> dict[str, Any]:
+def summary(snapshot: Snapshot, counted: Reconciliation, *, seconds: float, look_at: str) -> dict[str, Any]:
     """The demo's result; every value is a count of what happened."""
     return {
-        "runs": _states(told.runs),
-        "tasks": _states(told.tasks),
-        "causes": books.causes,
-        "rows": books.rows,
-        "logs": asdict(books.logs),
-        "metrics": {"series": books.series},
-        "events": books.events,
-        "alerts": books.alerts,
+        "runs": _states(snapshot.runs),
+        "tasks": _states(snapshot.tasks),
+        "causes": counted.causes,
+        "rows": counted.rows,
+        "logs": asdict(counted.logs),
+        "metrics": {"series": counted.series},
+        "events": counted.events,
+        "alerts": counted.alerts,
         "seconds": round(seconds, 1),
         "open": look_at,
     }
 
 
-def show_summary(told: Telling, books: Books, result: dict[str, Any], console: Console) -> None:
+def show_summary(snapshot: Snapshot, counted: Reconciliation, result: dict[str, Any], console: Console) -> None:
     """Print the runs, the counts, and whether the books balance."""
-    console.print(progress(told))
+    console.print(progress(snapshot))
     table = Table(title="what was observed", title_justify="left")
     table.add_column("what")
     table.add_column("how many", overflow="fold")
@@ -60,15 +60,15 @@ def show_summary(told: Telling, books: Books, result: dict[str, Any], console: C
     table.add_row("rows", f"{rows['in']} in = {rows['out']} out + {rows['rejected']} rejected, each with its rule")
     causes = {CAUSE_LABELS.get(cause, cause): number for cause, number in result["causes"].items()}
     table.add_row("failed tasks by cause", _words(causes))
-    table.add_row("log lines", f"{books.logs.emitted} written, {books.logs.stored} stored")
-    for dataset, pair in books.journal.items():
+    table.add_row("log lines", f"{counted.logs.emitted} written, {counted.logs.stored} stored")
+    for dataset, pair in counted.journal.items():
         table.add_row(dataset, f"{pair.emitted} written, {pair.stored} stored")
-    table.add_row("metric series", str(books.series))
+    table.add_row("metric series", str(counted.series))
     table.add_row("events", _words(result["events"]))
     for alert in result["alerts"]:
         table.add_row("alert", f"{escape(alert['title'])} → {alert['channel']}: {alert['state']}")
     console.print(table)
-    faults = books.faults()
+    faults = counted.faults()
     console.print("[red]The books do not balance: " + "; ".join(faults) if faults else "[green]The books balance.")
     console.print(f"{result['seconds']} s. Next: {result['open']}", soft_wrap=True)
 

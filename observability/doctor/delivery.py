@@ -36,30 +36,30 @@ _NOT_FOUND = 404
 
 
 def _relay(settings: Settings) -> str:
-    told = read_status(settings.home)
-    if told is None or told["state"] != "running":
-        raise _not_running(settings, told)
-    age = time.time() - told["time"]
+    status = read_status(settings.home)
+    if status is None or status["state"] != "running":
+        raise _not_running(settings, status)
+    age = time.time() - status["time"]
     if age > _SILENT_S:
-        gone = not state_of(told["pid"]) and _is_taken(settings)
-        raise _not_running(settings, told) if gone else silent(settings, "relay", told["pid"], age)
-    if told["unreadable"]:
-        path, why = next(iter(told["unreadable"].items()))
+        gone = not state_of(status["pid"]) and _is_taken(settings)
+        raise _not_running(settings, status) if gone else silent(settings, "relay", status["pid"], age)
+    if status["unreadable"]:
+        path, why = next(iter(status["unreadable"].items()))
         raise Broken(f"the relay cannot read {path}: {why}", f"chmod u+r {path}, as the user that runs the relay")
-    return f"process {told['pid']}, {told['files']} files"
+    return f"process {status['pid']}, {status['files']} files"
 
 
 def _log_files(settings: Settings) -> str:
     """Check that every file that looks like a log is carried."""
-    told = _status(settings)
+    status = _status(settings)
     template = settings.log_filename_template
     if template and (trouble := LogTemplate(template).trouble):
         raise Broken(
             f"task logs are called by [logging] log_filename_template {template!r}, and are not carried: {trouble}",
             f"set it to one that names the attempt, such as Airflow's own: {AIRFLOWS_OWN}",
         )
-    if number := told.get("unknown_files", 0):
-        examples = ", ".join(told.get("unknown", [])[:3])
+    if number := status.get("unknown_files", 0):
+        examples = ", ".join(status.get("unknown", [])[:3])
         raise Broken(
             f"{number} log files are not carried, because their names fit no template that Contrail knows: {examples}"
             + (f"; Airflow's log_filename_template is {template!r}" if template else ""),
@@ -240,7 +240,7 @@ def _panels(settings: Settings) -> str:
     return f"{sum(1 for verdict in verdicts if verdict.rows)} of {len(verdicts)} panels have data"
 
 
-def _not_running(settings: Settings, told: dict[str, Any] | None) -> Broken:
+def _not_running(settings: Settings, status: dict[str, Any] | None) -> Broken:
     """The relay is not there: because another process has its port, or for no reason that can be seen from here."""
     port = settings.relay.statsd_port
     if _is_taken(settings):
@@ -249,7 +249,7 @@ def _not_running(settings: Settings, told: dict[str, Any] | None) -> Broken:
             f"ss -lunp 'sport = :{port}' names the process; end it, or set CONTRAIL_RELAY__STATSD_PORT and "
             "CONTRAIL_STATSD__PORT to another port",
         )
-    word = "no relay has run" if told is None else f"the relay is {told['state']}"
+    word = "no relay has run" if status is None else f"the relay is {status['state']}"
     return Broken(f"{word} on {settings.home}", start(settings, "contrail relay"))
 
 
@@ -263,10 +263,10 @@ def _is_taken(settings: Settings) -> bool:
 
 
 def _status(settings: Settings) -> dict[str, Any]:
-    told = read_status(settings.home)
-    if told is None:
+    status = read_status(settings.home)
+    if status is None:
         raise Broken(f"no relay has run on {settings.home}", start(settings, "contrail relay"))
-    return told
+    return status
 
 
 def _received(settings: Settings) -> int:

@@ -64,15 +64,15 @@ def _links(settings: Settings) -> str:
 
 
 def _watcher(settings: Settings) -> str:
-    told = read_beat(settings.home)
-    if told is None:
+    heartbeat = read_beat(settings.home)
+    if heartbeat is None:
         raise Broken("no watcher has run", start(settings, "contrail watch"))
-    age = float(str(told["age_s"]))
+    age = float(str(heartbeat["age_s"]))
     if age > _SILENT_S:
-        raise silent(settings, "watcher", told["pid"], age)
-    if not told["active"]:
-        raise Broken(f"the watcher is not active: {told['detail']}", "contrail status")
-    return f"process {told['pid']}"
+        raise silent(settings, "watcher", heartbeat["pid"], age)
+    if not heartbeat["active"]:
+        raise Broken(f"the watcher is not active: {heartbeat['detail']}", "contrail status")
+    return f"process {heartbeat['pid']}"
 
 
 def _history(settings: Settings) -> str:

@@ -36,8 +36,8 @@ _TELLING = ("task.started", "task.succeeded", "task.failed", "task.retried", "ta
 
 
 def _api_server(settings: Settings) -> str:
-    told = _health(settings)
-    if told["metadatabase"]["status"] != "healthy":
+    health = _health(settings)
+    if health["metadatabase"]["status"] != "healthy":
         raise Broken(
             "Airflow's metadata database does not answer the API server", airflow_command(settings, "db check")
         )
@@ -45,9 +45,9 @@ def _api_server(settings: Settings) -> str:
 
 
 def _components(settings: Settings) -> str:
-    told = _health(settings)
+    health = _health(settings)
     for key, name in _COMPONENTS.items():
-        part = told.get(key) or {}
+        part = health.get(key) or {}
         if part.get("status") != "healthy":
             beat = part.get(f"latest_{key}_heartbeat") or "never"
             raise Broken(
@@ -177,10 +177,10 @@ def _stored(settings: Settings, dataset: str, where: dict[str, Any]) -> int:
 def _health(settings: Settings) -> dict[str, Any]:
     try:
         with http_client(settings.api_url, 5.0) as client:
-            told: dict[str, Any] = client.get("/api/v2/monitor/health").raise_for_status().json()
+            health: dict[str, Any] = client.get("/api/v2/monitor/health").raise_for_status().json()
     except (httpx.HTTPError, ValueError) as error:
         raise Broken(f"nothing answers at {settings.api_url} ({error})", _where(settings)) from error
-    return told
+    return health
 
 
 def _ask(settings: Settings, path: str, **params: Any) -> Any:

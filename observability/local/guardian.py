@@ -67,8 +67,8 @@ class Guardian:
 
     def _stop_is_due(self) -> bool:
         received = signal.sigtimedwait(SIGNALS, 0.5)
-        told = received is not None and received.si_signo != signal.SIGCHLD
-        return told or (self._parent is not None and os.getppid() != self._parent)
+        signalled = received is not None and received.si_signo != signal.SIGCHLD
+        return signalled or (self._parent is not None and os.getppid() != self._parent)
 
     def _stop(self) -> int:
         """Ask the supervisor to end; a second wish to stop, or its silence, leaves the rest to SIGKILL."""

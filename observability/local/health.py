@@ -100,12 +100,12 @@ def look(layout: Layout, settings: Settings) -> Health:
 
 def look_at_delivery(settings: Settings) -> Delivery | None:
     """The relay's own status and the store's losses; None where no relay has run."""
-    told = read_status(settings.home)
-    if told is None:
+    status = read_status(settings.home)
+    if status is None:
         return None
-    sinks = list(told["sinks"].values())
-    troubles = {name: str(sink["trouble"]) for name, sink in told["sinks"].items() if sink["trouble"]}
-    still_s = time.time() - float(told["time"]) if told.get("state") == "running" else 0.0
+    sinks = list(status["sinks"].values())
+    troubles = {name: str(sink["trouble"]) for name, sink in status["sinks"].items() if sink["trouble"]}
+    still_s = time.time() - float(status["time"]) if status.get("state") == "running" else 0.0
     if still_s <= _SILENT_S:
         still_s = 0.0
     else:  # what it said of itself is as old as its silence
@@ -147,12 +147,12 @@ def _answers(settings: Settings) -> dict[str, tuple[bool | None, str]]:
 
 def _airflow(settings: Settings) -> dict[str, tuple[bool | None, str]]:
     try:
-        told = monitor_health(settings.api_url)
+        status = monitor_health(settings.api_url)
     except PlatformError as error:
         return {"api-server": (None, str(error))}
-    found: dict[str, tuple[bool | None, str]] = {"api-server": (told["metadatabase"]["status"] == "healthy", "")}
+    found: dict[str, tuple[bool | None, str]] = {"api-server": (status["metadatabase"]["status"] == "healthy", "")}
     for name, key in _AIRFLOW_NAMES.items():
-        part = told.get(key) or {}
+        part = status.get(key) or {}
         beat = part.get(f"latest_{key}_heartbeat")
         found[name] = (
             None if beat is None else part.get("status") == "healthy",
@@ -165,24 +165,24 @@ def _ours(settings: Settings) -> dict[str, tuple[bool | None, str]]:
     return {"relay": _relay(read_status(settings.home)), "watcher": _watcher(read_beat(settings.home))}
 
 
-def _watcher(told: dict[str, Any] | None) -> tuple[bool | None, str]:
-    if silence := _silence(told):
+def _watcher(status: dict[str, Any] | None) -> tuple[bool | None, str]:
+    if silence := _silence(status):
         return None, silence
-    return bool(told and told["active"]), str(told and told["detail"])
+    return bool(status and status["active"]), str(status and status["detail"])
 
 
-def _relay(told: dict[str, Any] | None) -> tuple[bool | None, str]:
-    if silence := _silence(told):
+def _relay(status: dict[str, Any] | None) -> tuple[bool | None, str]:
+    if silence := _silence(status):
         return None, silence
-    sinks = told["sinks"] if told else {}
+    sinks = status["sinks"] if status else {}
     troubles = [f"{name}: {sink['trouble']}" for name, sink in sinks.items() if sink.get("trouble")]
     return not troubles, "; ".join(troubles)
 
 
-def _silence(told: dict[str, Any] | None) -> str:
-    if told is None:
+def _silence(status: dict[str, Any] | None) -> str:
+    if status is None:
         return "no word from it yet"
-    age = time.time() - float(told["time"])
+    age = time.time() - float(status["time"])
     return f"silent for {age:.0f} s" if age > _SILENT_S else ""
 
 

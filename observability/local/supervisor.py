@@ -73,7 +73,7 @@ class Supervisor:
         )
         self._log = _logger(layout.components / "platform.log")
         self._api = (settings.airflow.host, settings.airflow.port)
-        self._told = False
+        self._asked_to_end = False
         self._exits: dict[int, int] = {}
         self._children: set[int] = set()
 
@@ -90,7 +90,7 @@ class Supervisor:
                 while not self._stop_is_due():
                     self._start_what_is_due()
                     self._wait(0.5)
-            elif not self._told:
+            elif not self._asked_to_end:
                 status = 1
         finally:
             self._end()
@@ -119,7 +119,7 @@ class Supervisor:
         return True
 
     def _stop_is_due(self) -> bool:
-        return self._told or os.getppid() != self._guardian
+        return self._asked_to_end or os.getppid() != self._guardian
 
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
@@ -164,7 +164,7 @@ class Supervisor:
     def _wait(self, seconds: float) -> None:
         received = signal.sigtimedwait(SIGNALS, seconds)
         if received is not None and received.si_signo != signal.SIGCHLD:
-            self._told = True
+            self._asked_to_end = True
         self._reap()
         for run in self._runs.values():
             if run.process is not None and run.process.pid in self._exits:

@@ -91,7 +91,7 @@ class Relay:
         self._process = psutil.Process()
         self._status_due = 0.0
         self._remembered = False
-        self._told_unknown = _unknown_told(self.home)
+        self._unknown_reported = _unknown_reported(self.home)
         host = socket.gethostname()
         self.spool = Spool(self.home / "spool")
         self.workers = [self._worker(name) for name in dict.fromkeys(settings.relay.sinks)]
@@ -178,16 +178,16 @@ class Relay:
             self.bounds.enforce()
         for worker in self.workers:
             worker.wake.set()
-        self._tell_unknown()
-        self._tell()
+        self._report_unknown()
+        self._refresh_status()
         return complete
 
-    def _tell_unknown(self) -> None:
+    def _report_unknown(self) -> None:
         """Say how many log files fit no template that we know: once, and again when there are more."""
-        fresh = self.registry.unknown_files - self._told_unknown
+        fresh = self.registry.unknown_files - self._unknown_reported
         if fresh <= 0 or not self.registry.swept:
             return
-        self._told_unknown += fresh
+        self._unknown_reported += fresh
         count_loss("relay.files", "log files of a name that fits no known template", fresh)
         named = f" (it is {one!r} here)" if (one := self.settings.log_filename_template) else ""
         self._say(
@@ -203,7 +203,7 @@ class Relay:
             self._remembered = True
             self.registry.remember(common(stamps for stamps in known if stamps is not None))
 
-    def _tell(self) -> None:
+    def _refresh_status(self) -> None:
         now = time.monotonic()
         if now >= self._status_due:
             self._status_due = now + _STATUS_EVERY_S
@@ -229,7 +229,7 @@ class Relay:
                     count_due = time.monotonic() + _COUNT_EVERY_S
                     if (left_now := self._left()) != left:
                         left, deadline = left_now, min(time.monotonic() + patience_s, limit)
-                self._tell()
+                self._refresh_status()
                 time.sleep(0.01)
             if complete and now == before and all(worker.idle_since >= looked for worker in self.workers):
                 if not self._report_losses():
@@ -308,8 +308,8 @@ class Relay:
         host, port = self.settings.relay.metrics_host, self.settings.relay.metrics_port
 
         def text(openmetrics: bool) -> bytes:
-            told = exemplars(self.settings.journal_directory) if openmetrics else None
-            return self._exposition.text(told, openmetrics=openmetrics)
+            newest = exemplars(self.settings.journal_directory) if openmetrics else None
+            return self._exposition.text(newest, openmetrics=openmetrics)
 
         try:
             return MetricsServer(text, host, port)
@@ -347,14 +347,16 @@ class Relay:
 
     def _report_losses(self) -> bool:
         """Tell what was lost since the last call; True where something was told."""
-        told = False
+        reported = False
         for (stage, reason), number in take_losses().items():
             discriminator = f"relay:{os.getpid()}:{time.time_ns()}"
             try:
-                told |= emit(TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=discriminator))
+                reported |= emit(
+                    TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=discriminator)
+                )
             except OSError:
                 count_loss(stage, reason, number)
-        return told
+        return reported
 
     def _measure(self, now: float) -> None:
         """The backlog of each sink and what it refused, also while its worker is held up."""
@@ -376,7 +378,7 @@ class Relay:
             "files": len(self.registry.files),
             "unknown": list(self.registry.unknown),
             "unknown_files": self.registry.unknown_files,
-            "unknown_told": self._told_unknown,
+            "unknown_told": self._unknown_reported,
             "unreadable": dict(list(self.registry.unreadable.items())[:20]),
             "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),
@@ -397,13 +399,13 @@ def read_status(home: Path) -> dict[str, Any] | None:
     return status
 
 
-def _unknown_told(home: Path) -> int:
+def _unknown_reported(home: Path) -> int:
     """The number of files with unknown names that the relay before this one reported."""
     try:
-        told = (read_status(home) or {}).get("unknown_told", 0)
+        reported = (read_status(home) or {}).get("unknown_told", 0)
     except OSError:
         return 0
-    return told if isinstance(told, int) else 0
+    return reported if isinstance(reported, int) else 0
 
 
 def _statsd_report(statsd: Statsd | None) -> dict[str, Any]:

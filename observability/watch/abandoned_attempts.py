@@ -26,7 +26,7 @@ class Unended:
 
     def __init__(self) -> None:
         self._begun: OrderedDict[tuple[str | None, str | None, str | None, int], Fact] = OrderedDict()
-        self._told: OrderedDict[str, None] = OrderedDict()
+        self._reported: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, fact: Fact) -> tuple[str, TaskRetried] | None:
         """An attempt began. The key and event of the one before it, where nothing is known of its end.
@@ -44,9 +44,9 @@ class Unended:
             self._begun.popitem(last=False)
         if before is None:
             return None
-        self._told[before.key] = None
-        if len(self._told) > _MOST:
-            self._told.popitem(last=False)
+        self._reported[before.key] = None
+        if len(self._reported) > _MOST:
+            self._reported.popitem(last=False)
         return before.key, _run_again(before, fact.time)
 
     def end(self, fact: Fact) -> bool:
@@ -54,7 +54,7 @@ class Unended:
         known = self._begun.get(_place(fact))
         if known is not None and known.try_number == fact.try_number:
             del self._begun[_place(fact)]
-        return self._told.pop(fact.key, self) is None
+        return self._reported.pop(fact.key, self) is None
 
 
 def _place(fact: Fact) -> tuple[str | None, str | None, str | None, int]:

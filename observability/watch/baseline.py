@@ -326,13 +326,13 @@ def _day_off(fit: _Fit, here: _Moment, centre: float, width: float) -> tuple[flo
 def _named(fit: _Fit, here: _Moment) -> list[str]:
     """The parts that matter here, in words."""
     days = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
-    told = []
+    words = []
     weekday = fit.parts["weekday"].get(here.weekday, (0.0, 0))
     weekend = fit.parts["weekend"].get(here.weekday >= 5, (0.0, 0))[0]  # noqa: PLR2004
     if abs(weekday[0] + weekend) > 0.1 and weekday[1] > 1:  # noqa: PLR2004
-        told.append(f"{weekday[1]} of them on {days[here.weekday]}")
+        words.append(f"{weekday[1]} of them on {days[here.weekday]}")
     if abs(fit.parts["hour"].get(here.hour, (0.0, 0))[0]) > 0.1:  # noqa: PLR2004
-        told.append(f"at {here.hour:02d} h")
+        words.append(f"at {here.hour:02d} h")
     if here.month_end and abs(fit.parts["month"].get(here.month_end, (0.0, 0))[0]) > 0.1:  # noqa: PLR2004
-        told.append(f"on the {here.month_end} day of a month")
-    return told
+        words.append(f"on the {here.month_end} day of a month")
+    return words

@@ -93,7 +93,7 @@ class IncidentEngine:
         self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self._unended = Unended()
         self._joined: set[str] = set()
-        self._told: dict[str, dict[tuple[str | None, str, str], str]] = {}
+        self._notified_errors: dict[str, dict[tuple[str | None, str, str], str]] = {}
         """Of each DAG, the incident that people know of each error; what it says is looked at before it is used."""
 
     def take(self, connection: Connection, facts: Iterable[Fact], now: float) -> None:
@@ -166,12 +166,16 @@ class IncidentEngine:
         due = incident.notify_at is not None and incident.notify_at <= now
         if not due or incident.notified or incident.state == "suspected" or incident.kind not in RUN_KINDS:
             return False
-        told = self._told.get(str(incident.dag_id))
-        if told is None:
+        notified = self._notified_errors.get(str(incident.dag_id))
+        if notified is None:
             live = records.live_incidents(connection, dag_id=incident.dag_id)
-            told = {error_of(one): one.id for one in live if one.notified == "opened"}
-            self._told[str(incident.dag_id)] = told
-        known = records.incident(connection, told.get(error_of(incident), "")) if error_of(incident) in told else None
+            notified = {error_of(one): one.id for one in live if one.notified == "opened"}
+            self._notified_errors[str(incident.dag_id)] = notified
+        known = (
+            records.incident(connection, notified.get(error_of(incident), ""))
+            if error_of(incident) in notified
+            else None
+        )
         if known is None or not is_alike(incident, known):
             return False
         for one in joined(known, incident):
@@ -434,12 +438,12 @@ class IncidentEngine:
     def _settle(self, connection: Connection, changed: Incident, notices: list[Notice], now: float) -> None:
         records.save_incident(connection, changed)
         for notice in notices:
-            self.notifier.tell(connection, notice, now)
+            self.notifier.notify(connection, notice, now)
             kind = {"opened": IncidentOpened, "escalated": IncidentEscalated}.get(notice.kind)
             if kind is not None:
                 self._emit(connection, _event(kind, changed, now), now)
-        if changed.live and changed.notified == "opened" and str(changed.dag_id) in self._told:
-            self._told[str(changed.dag_id)][error_of(changed)] = changed.id
+        if changed.live and changed.notified == "opened" and str(changed.dag_id) in self._notified_errors:
+            self._notified_errors[str(changed.dag_id)][error_of(changed)] = changed.id
         if changed.state == "resolved" and changed.notified == "opened":
             event = _event(IncidentResolved, changed, now)  # it may be reopened and end again
             self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
@@ -479,9 +483,9 @@ class IncidentEngine:
             just_over = last is not None and last.resolved_at is not None and now - last.resolved_at < _BACK_S
             return next((one for one in silent if one.subject == "scheduler"), last if just_over else None)
         if incident.kind == "stuck":
-            told = [one for one in records.live_incidents(connection, kind=incident.kind) if one.notified]
+            notified = [one for one in records.live_incidents(connection, kind=incident.kind) if one.notified]
             silent = records.live_incidents(connection, kind="component")
-            return silent[0] if silent and len(told) >= _NAMED_MOST else None
+            return silent[0] if silent and len(notified) >= _NAMED_MOST else None
         if incident.kind == "dag":
             broken = records.live_incidents(connection, kind="import")
             file = f"/{incident.evidence.get('file')}"

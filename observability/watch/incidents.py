@@ -374,7 +374,7 @@ def elapse(
     if incident.state == "suspected":
         return _suspicion(incident, now, policy, airflow_silent_s)
     if incident.notify_at is not None and incident.notify_at <= now:
-        return _told(incident, now, policy)
+        return _notify(incident, now, policy)
     if incident.settles_at is not None and incident.settles_at <= now:
         return _grown(incident)
     if incident.remind_at is not None and incident.remind_at <= now:
@@ -401,17 +401,17 @@ def _suspicion(incident: Incident, now: float, policy: Policy, silent_s: float) 
         return incident, []
     if silent_s < policy.suspect_wait_s:
         return replace(incident, notify_at=now + policy.suspect_wait_s / 4), []  # Airflow answers: it has the word
-    return _told(replace(incident, state="open", unconfirmed=()), now, policy)
+    return _notify(replace(incident, state="open", unconfirmed=()), now, policy)
 
 
-def _told(incident: Incident, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
+def _notify(incident: Incident, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:
     kind: Kind = "early_warning" if incident.early else "reminder" if incident.notified == "opened" else "opened"
-    told = replace(
+    notified = replace(
         incident, notify_at=None, notified_at=now, inhibited_by="",
         notified="early_warning" if incident.early else "opened",
         notified_tasks=len(incident.failed_tasks),
     )  # fmt: skip
-    return replace(told, remind_at=_next_reminder(told, now, policy)), [Notice(kind, told)]
+    return replace(notified, remind_at=_next_reminder(notified, now, policy)), [Notice(kind, notified)]
 
 
 def _reminded(incident: Incident, now: float, policy: Policy) -> tuple[Incident, list[Notice]]:

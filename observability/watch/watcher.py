@@ -340,13 +340,13 @@ class Watcher:
     def _look_at_rules(self, connection: Connection, now: float) -> None:
         """Take changed rules, report a file that cannot be used, and keep what is in force for who comes next."""
         if self._rules.reload() or (self._rules.problem and not self._rules_kept):
-            self._tell_about_rules(connection, now)
+            self._notify_about_rules(connection, now)
         in_force = (self._rules.text, self._rules.rules.days_off)
         if in_force != self._rules_kept:
             keep_rules(connection, *in_force)
             self._rules_kept = in_force
 
-    def _tell_about_rules(self, connection: Connection, now: float) -> None:
+    def _notify_about_rules(self, connection: Connection, now: float) -> None:
         problem = self._rules.problem
         if not problem:
             self._adopt_rules()

@@ -6,7 +6,7 @@ import csv
 from collections import Counter
 
 from observability.demo.days import BAD_DAY, BAD_ROWS, CLEAN_DAYS, write_days
-from observability.demo.reconciliation import Books, Pair, _journal, _lines
+from observability.demo.reconciliation import Pair, Reconciliation, _journal, _lines
 from observability.journal import Journal
 
 BALANCED = {
@@ -30,11 +30,11 @@ def test_its_days_are_the_real_ones_but_for_the_damaged_rows(tmp_path):
 
 
 def test_balanced_books_have_no_fault():
-    assert Books(**BALANCED).faults() == []
+    assert Reconciliation(**BALANCED).faults() == []
 
 
 def test_each_difference_is_a_sentence():
-    books = Books(
+    counted = Reconciliation(
         **{
             **BALANCED,
             "logs": Pair(5, 4),
@@ -43,7 +43,7 @@ def test_each_difference_is_a_sentence():
             "warehouse": {"flights": 1, "rejected": 0, "loaded": 2},
         }
     )
-    assert books.faults() == [
+    assert counted.faults() == [
         "5 log lines were written and 4 are stored",
         "2 records of etl.event were written and 3 are stored",
         "4 rows came in, 2 went out and 1 were rejected",

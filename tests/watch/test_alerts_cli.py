@@ -156,7 +156,7 @@ def test_a_silence_holds_back_until_its_end(office):
     office.pass_time(60)
     assert office.said() == []
     assert parsed("silences")[0]["comment"] == "known"
-    assert "known" in parsed("list")[0]["held_back"]
+    assert "known" in parsed("list")[0]["inhibited_by"]
 
 
 def test_a_silence_must_end_after_it_begins(office):

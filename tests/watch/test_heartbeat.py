@@ -208,7 +208,7 @@ def test_its_address_stands_in_no_log_and_no_file(tmp_path, switch):
     switch.status = 404
     with watching(tmp_path / "home") as watched:
         switch.wait_for(2)
-        watched.tell(failure("load", "r1"))
+        watched.report(failure("load", "r1"))
         assert watched.wait_for(1, 20)
         home = watched.home
     kept = [path for path in home.rglob("*") if path.is_file()]

@@ -55,7 +55,7 @@ def rows(connection, *columns):
 
 
 def tell(notifier, connection, one, kind="opened", now=NOW, **more):
-    return notifier.tell(connection, Notice(kind, one, **more), now)
+    return notifier.notify(connection, Notice(kind, one, **more), now)
 
 
 def test_a_notice_is_a_row_for_each_channel_of_the_receiver(notifier, connection):

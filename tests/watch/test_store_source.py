@@ -48,7 +48,7 @@ class Host:
         (folder / "logs").mkdir(parents=True)
         self.settings = load_settings(environ=self._environ)
 
-    def tell(self, *events):
+    def report(self, *events):
         emit = import_module("observability.emit")
         for name, value in self._environ.items():
             self._patch.setenv(name, value)
@@ -166,7 +166,7 @@ def tables(look):
 
 
 def test_what_a_worker_elsewhere_wrote_is_told(hosts, looking):
-    hosts("worker").tell(drifted(1))
+    hosts("worker").report(drifted(1))
     hosts("worker").deliver()
     look = looking(hosts("watcher"))
     look.step(look.said)
@@ -177,11 +177,11 @@ def test_what_arrives_an_hour_late_is_told_once(hosts, looking):
     look = looking(hosts("watcher"))
     with look.ledger.transaction() as connection:  # it has been watching for hours
         store_source.write_cursor(connection, "since", time.time() - 9000)
-    hosts("worker").tell(drifted(1))
+    hosts("worker").report(drifted(1))
     hosts("worker").deliver()
     look.step(look.said)
     late = hosts("late")
-    late.tell(drifted(2, before_s=3600))
+    late.report(drifted(2, before_s=3600))
     late.deliver()
     look.step(lambda: len(look.said()) > 1, within=3)
     if look.watcher._settings.store.backend == "cloudwatch":  # which is swept for latecomers now and then
@@ -199,10 +199,10 @@ def test_what_arrives_an_hour_late_is_told_once(hosts, looking):
 def test_what_the_journal_here_gave_is_not_told_again_by_the_store_nor_by_the_next_watcher(hosts, looking):
     home = hosts("home")
     look = looking(home)
-    home.tell(*(drifted(number) for number in range(30)))
+    home.report(*(drifted(number) for number in range(30)))
     look.step(lambda: len(look.said()) >= 30)
     home.deliver()
-    hosts("worker").tell(drifted(99))
+    hosts("worker").report(drifted(99))
     hosts("worker").deliver()
     look.step(lambda: len(look.said()) >= 31)
     look.close()
@@ -214,7 +214,7 @@ def test_what_the_journal_here_gave_is_not_told_again_by_the_store_nor_by_the_ne
 def test_an_incident_that_is_over_does_not_open_again_when_the_store_tells_of_it(hosts, looking):
     home = hosts("home")
     look = looking(home)
-    home.tell(drifted(1))
+    home.report(drifted(1))
     look.step(look.said)
     with look.ledger.transaction() as connection:
         look.watcher._engine.quiet(connection, time.time() + 2 * 86_400)
@@ -231,10 +231,10 @@ def test_a_success_from_another_host_that_is_older_than_the_failure_repairs_noth
     look = looking(hosts("watcher"))
     about = Identity(dag_id="load", run_id="r1", run_type="manual")
     ago = datetime.now(timezone.utc) - timedelta(seconds=250)
-    hosts("b").tell(DagRunFailed(identity=about, cause="app", reason="no", discriminator="2"))
+    hosts("b").report(DagRunFailed(identity=about, cause="app", reason="no", discriminator="2"))
     hosts("b").deliver()
     look.step(look.said)
-    hosts("a").tell(DagRunSucceeded(identity=about, time=ago, duration_ns=1, discriminator="1"))
+    hosts("a").report(DagRunSucceeded(identity=about, time=ago, duration_ns=1, discriminator="1"))
     hosts("a").deliver()
     look.step(lambda: False, within=3)
     with look.ledger.transaction() as connection:
@@ -244,7 +244,7 @@ def test_a_success_from_another_host_that_is_older_than_the_failure_repairs_noth
 
 def test_a_death_elsewhere_is_a_suspicion_to_ask_about(hosts, looking):
     look = looking(hosts("watcher"))
-    hosts("worker").tell(killed(1))
+    hosts("worker").report(killed(1))
     hosts("worker").deliver()
 
     def facts():
@@ -256,7 +256,7 @@ def test_a_death_elsewhere_is_a_suspicion_to_ask_about(hosts, looking):
 
 
 def test_a_task_that_began_elsewhere_is_late_only_when_the_store_can_say_so(hosts, looking):
-    hosts("worker").tell(
+    hosts("worker").report(
         TaskStarted(identity=Identity(dag_id="load", run_id="r", task_id="slow", try_number=1, map_index=-1))
     )
     hosts("worker").deliver()
@@ -290,7 +290,7 @@ def test_a_store_that_hangs_delays_no_fact_of_this_host(hosts, looking):
 
     look.watcher._store._store.arrivals = hang
     look.step(lambda: False, within=1.5)
-    home.tell(drifted(1))
+    home.report(drifted(1))
     began = time.monotonic()
     look.step(look.said)
     free.set()
@@ -320,7 +320,7 @@ def test_a_store_that_cannot_be_read_is_said_and_so_is_its_return(hosts, looking
 
 def test_the_ledger_forgets_what_can_no_longer_come_again(hosts, looking):
     look = looking(hosts("watcher"))
-    hosts("worker").tell(*(drifted(number) for number in range(5)))
+    hosts("worker").report(*(drifted(number) for number in range(5)))
     hosts("worker").deliver()
     look.step(lambda: len(look.said()) >= 5)
 
@@ -338,7 +338,7 @@ def test_arrivals_come_in_their_order_and_go_on_where_they_were_left(hosts):
     settings = hosts("worker").settings
     store, position, seen = open_store(settings), {}, []
     for number in range(4):
-        hosts(f"w{number}").tell(drifted(number, before_s=600 * number))
+        hosts(f"w{number}").report(drifted(number, before_s=600 * number))
         hosts(f"w{number}").deliver()
         if settings.store.backend == "cloudwatch":
             position.pop("sweep_at", None)

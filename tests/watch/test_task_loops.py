@@ -25,7 +25,7 @@ from observability.watch.rules.config import Thresholds
 from observability.watch.sources.api import AirflowApi
 from observability.watch.sources.logs import log_path
 from observability.watch.sources.reconcile import Reconciler, Scene
-from observability.watch.sources.user_actions import OpenRun, People
+from observability.watch.sources.user_actions import OpenRun, UserActions
 
 RECORDED = json.loads((Path(__file__).parents[1] / "recorded" / "airflow_3_4_loops.json").read_text())
 ROWS = RECORDED["rows"]
@@ -249,7 +249,7 @@ def test_an_iteration_that_a_person_set_to_success_is_found_by_its_name(ask):
     rows = [{**one, "state": "success"} if one is KILLED else one for one in ROWS]
     run = OpenRun("loop_killed", KILLED["dag_run_id"], ("body.step[iteration 1]",), 1)
     reconciler = ask(Airflow(rows))
-    facts = list(People(reconciler._api, reconciler._questions).did([run], after="", now=NOW, in_turn=True))
+    facts = list(UserActions(reconciler._api, reconciler._questions).did([run], after="", now=NOW, in_turn=True))
     assert [(fact.status, fact.member) for fact in facts] == [("withdrawn", "body.step[iteration 1]")]
 
 

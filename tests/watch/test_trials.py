@@ -56,7 +56,7 @@ def test_a_webhook_has_it_within_a_second_of_the_callback(watched, hook):
     waits = []
     for number in range(20):
         began = time.time()
-        watched.tell(failure("load", f"r{number}"))
+        watched.report(failure("load", f"r{number}"))
         hook.wait_for(number + 1)
         waits.append(time.time() - began)
     assert late(waits, 0.5) <= 1.5  # half of them; the tail is measured by `benchmarks latency`, alone on a machine
@@ -73,7 +73,7 @@ def test_channels_that_hang_refuse_or_fail_delay_no_other_and_no_task(watched, h
         costs = []
         for number in range(50):
             began = time.perf_counter()
-            watched.tell(failure(f"dag{number}", f"r{number}"))
+            watched.report(failure(f"dag{number}", f"r{number}"))
             costs.append(time.perf_counter() - began)
         said = watched.wait_for(50, 30)
     assert Counter(one["run_id"] for one in said if one["dag_id"]) == {f"r{number}": 1 for number in range(50)}
@@ -85,7 +85,7 @@ def test_what_came_while_a_webhook_asked_to_be_left_alone_arrives_afterwards_onc
     hook.answers = [(429, {"Retry-After": "2"})]
     start(watched, RULES % "[hook]")
     for number in range(20):
-        watched.tell(failure(f"dag{number}", f"r{number}"))
+        watched.report(failure(f"dag{number}", f"r{number}"))
     said = hook.wait_for(20, 30)
     assert Counter(one["run_id"] for one in said) == {f"r{number}": 1 for number in range(20)}
 
@@ -96,7 +96,7 @@ def test_failures_by_the_hundred_in_three_runs_are_three_notices_and_all_are_lis
     began = time.monotonic()
     for number in range(failures):
         one = failure(f"dag{number % 3}", "r1")
-        watched.tell(one | {"airflow.task_id": f"t{number}", "event.id": f"e{number}"})
+        watched.report(one | {"airflow.task_id": f"t{number}", "event.id": f"e{number}"})
         time.sleep(max(0.0, began + seconds * number / failures - time.monotonic()))
     counts = settled(watched, failures)
     assert Counter(one["dag_id"] for one in watched.said()) == {"dag0": 1, "dag1": 1, "dag2": 1}
@@ -141,10 +141,10 @@ def test_killed_between_sending_and_writing_down_nothing_is_missed_and_a_repeat_
     hook.takes, hook.taken = takes, taken
     start(watched, RULES % "[hook]")
     for number in range(kills):
-        watched.tell(failure(f"dag{number}", f"r{number}"))
+        watched.report(failure(f"dag{number}", f"r{number}"))
         assert killed.acquire(timeout=60)
         watched.start()
-    watched.tell(failure("last", "last"))
+    watched.report(failure("last", "last"))
     deadline = time.monotonic() + 60
     while not {f"r{number}" for number in range(kills)} | {"last"} <= set(runs := [*told(hook)]):
         assert time.monotonic() < deadline, f"only {runs}"
@@ -172,7 +172,7 @@ def test_a_hundred_runs_that_miss_their_deadline_are_a_hundred_notices_soon_afte
         now = time.time()
         about = Identity(dag_id=f"dag{number}", run_id=f"r{number}", run_type="manual")
         begun = DagRunStarted(identity=about, time=datetime.fromtimestamp(now, timezone.utc))
-        watched.tell(begun.document())
+        watched.report(begun.document())
         dues[f"r{number}"] = now + 5
     said = watched.wait_for(100, 60)
     assert Counter((one["run_id"], one["cause"]) for one in said) == {(run, "deadline"): 1 for run in dues}

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from observability.watch.facts import SEEN
-from observability.watch.sources.capacity import Room
+from observability.watch.sources.capacity import Capacity
 from observability.watch.sources.diagnose import diagnose_task
 from observability.watch.sources.logs import LastWords, words_in
 
@@ -23,7 +23,9 @@ def pool(slots=5, free=5, name="small"):
 
 
 def since(one, *active, pools=(), dags=None, full=None, parallelism=None):
-    return Room(list(pools), [one, *active], dags or {}, full or {}, now=NOW, parallelism=parallelism).free_since(one)
+    return Capacity(list(pools), [one, *active], dags or {}, full or {}, now=NOW, parallelism=parallelism).free_since(
+        one
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,9 +75,9 @@ def test_what_no_pool_will_ever_take_does_not_wait_for_another_limit(one):
 
 
 def test_a_slot_that_is_free_between_two_tasks_does_not_make_the_wait_begin_long_ago():
-    full = Room([pool(1, 0)], [task()], {}, {}, now=NOW - 15)
+    full = Capacity([pool(1, 0)], [task()], {}, {}, now=NOW - 15)
     assert full.free_since(task()) == NOW - 15
-    now = Room([pool(1, 1)], [task()], {}, full.full, now=NOW)
+    now = Capacity([pool(1, 1)], [task()], {}, full.full, now=NOW)
     assert now.free_since(task()) == NOW - 15
     assert now.full == {"pool:small:1": NOW - 15}
 
@@ -89,7 +91,7 @@ def test_a_slot_that_is_free_between_two_tasks_does_not_make_the_wait_begin_long
     ],
 )
 def test_why_it_waits_is_said(one, pools, words):
-    assert Room(pools, [one], {}, {}, now=NOW).words(one) == words
+    assert Capacity(pools, [one], {}, {}, now=NOW).words(one) == words
 
 
 TASK = {

@@ -39,7 +39,7 @@ def test_a_failure_is_delivered_within_a_second_of_its_callback(watched):
     waits = []
     for number in range(20):
         began = time.time()
-        watched.tell(failure("load", f"r{number}"))
+        watched.report(failure("load", f"r{number}"))
         runs_told(watched, number + 1)
         waits.append(time.time() - began)
     assert (
@@ -51,10 +51,10 @@ def test_of_two_watchers_one_is_active_and_the_other_takes_over(watched, tmp_pat
     second = Watched(tmp_path / "home")
     second.start()
     try:
-        watched.tell(failure("load", "r0"))
+        watched.report(failure("load", "r0"))
         assert runs_told(watched, 1) == {"r0": 1}
         watched.kill()
-        watched.tell(failure("load", "r1"))
+        watched.report(failure("load", "r1"))
         began = time.monotonic()
         assert runs_told(second, 2, within=30) == {"r0": 1, "r1": 1}
         assert time.monotonic() - began < 30
@@ -66,7 +66,7 @@ def test_what_happens_while_the_ledger_is_away_is_told_when_it_is_back(watched):
     path = watched.home / "ledger.db"
     lock = Ledger(f"sqlite:///{path}")
     with lock.transaction(lock=True):
-        watched.tell(failure("load", "r0"))
+        watched.report(failure("load", "r0"))
         time.sleep(2)
         assert watched.said() == []
     lock.close()

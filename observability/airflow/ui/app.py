@@ -319,8 +319,8 @@ def _page(request: Request, name: str, status: int = 200, **context: Any) -> Res
     links = formatting.Links(
         root=root, airflow=root.removesuffix("/contrail"), kibana=options.core.kibana_url.rstrip("/")
     )
-    told = {**context, "links": links, "environment": options.core.environment}
-    return _templates.TemplateResponse(request, name, told, status_code=status)
+    values = {**context, "links": links, "environment": options.core.environment}
+    return _templates.TemplateResponse(request, name, values, status_code=status)
 
 
 async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

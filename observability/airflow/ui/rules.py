@@ -41,9 +41,9 @@ def rules_page(actor: Actor) -> dict[str, Any]:
         with ledger.transaction() as connection:
             known = pages.known_dags(connection)
             form = form_token(key(connection), actor.identity, _FORM) if whole else ""
-    told = pages.told_of_dags(known, found.rules, actor.reader.runs, time.time(), settings.core.environment)
+    recipients = pages.recipients_by_dag(known, found.rules, actor.reader.runs, time.time(), settings.core.environment)
     return {
-        "source": _source(found), "problem": found.problem if whole else "", "told": told, "form": form,
+        "source": _source(found), "problem": found.problem if whole else "", "recipients": recipients, "form": form,
         "channels": [(name, spec.type) for name, spec in found.rules.channels.items()],
         "text": found.text if whole else "", "remarks": found.remarks if whole else (),
         "deadlines": len(found.rules.deadlines), "trial": None, "longest": LONGEST,

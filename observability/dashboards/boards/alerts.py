@@ -1,4 +1,4 @@
-"""Alerts: what was opened, who was told, how long it took."""
+"""Alerts: what was opened, who was notified, how long it took."""
 
 from __future__ import annotations
 

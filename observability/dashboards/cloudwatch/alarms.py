@@ -177,7 +177,7 @@ def _alarm(key: str, rule: AlertRule, account: Account, where: tuple[tuple[str, 
         "SampleCount" if rule.absent else "Sum" if metric_spec(rule.metric or "").type == "counter" else "Maximum"
     )
     return {
-        **_told(key, f"{rule.title}. {rule.description}", rule.runbook, account),
+        **_described(key, f"{rule.title}. {rule.description}", rule.runbook, account),
         "Namespace": account.namespace,
         "MetricName": rule.metric,
         "Dimensions": [{"Name": tag, "Value": value} for tag, value in (("env", account.environment), *where)],
@@ -201,7 +201,7 @@ def _of_band(key: str, band: Band, account: Account) -> Alarm:
         "Stat": band.statistic,
     }
     return {
-        **_told(key, f"{band.title}.", band.runbook, account),
+        **_described(key, f"{band.title}.", band.runbook, account),
         "Metrics": [
             {"Id": "measured", "MetricStat": measured, "ReturnData": True},
             {"Id": "usual", "Expression": "ANOMALY_DETECTION_BAND(measured, 3)", "Label": "usual", "ReturnData": True},
@@ -214,7 +214,7 @@ def _of_band(key: str, band: Band, account: Account) -> Alarm:
     }
 
 
-def _told(key: str, text: str, runbook: str, account: Account) -> Alarm:
+def _described(key: str, text: str, runbook: str, account: Account) -> Alarm:
     return {
         "AlarmName": account.name(key),
         "AlarmDescription": f"{text} Runbook: {account.runbook(runbook)}",

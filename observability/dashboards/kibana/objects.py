@@ -14,7 +14,7 @@ from observability.dashboards.kibana import alerts
 from observability.dashboards.kibana.charts import lens
 from observability.dashboards.kibana.columns import kql
 from observability.dashboards.kibana.runtime import LOG_PAGE, runtime_fields
-from observability.dashboards.labels import WORDS
+from observability.dashboards.labels import LABELS
 from observability.dashboards.names import DATA_VIEWS, HEADINGS, Names, index_pattern, object_id, spaced, stable_uuid
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _formats(names: Names, source: str) -> dict[str, Any]:
         "rows": {"id": "number", "params": {"pattern": "0,0"}},
     }
     formats = {name: by_unit[spec.unit] for name, spec in catalog.FIELDS.items() if spec.unit in by_unit}
-    formats |= {field: _lookup(words) for field, words in WORDS.items()}
+    formats |= {field: _lookup(words) for field, words in LABELS.items()}
     if source != "logs":
         formats["@timestamp"] = {"id": "date", "params": {"pattern": "MMM D, HH:mm:ss"}}
         formats["etl.watermark"] = {"id": "date", "params": {"pattern": "MMM D, YYYY HH:mm"}}

@@ -28,12 +28,12 @@ def tag_of(field: str, metric: str) -> str:
 
 def matchers(where: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
     """Conditions on labels; one with several values is any of them."""
-    told = [
+    selectors = [
         f'{tag}="{values[0]}"' if len(values) == 1 else f'{tag}=~"{"|".join(values)}"'
         for tag, values in where
         if values
     ]
-    return "{" + ",".join(told) + "}" if told else ""
+    return "{" + ",".join(selectors) + "}" if selectors else ""
 
 
 def grown(series: str, window: str) -> str:

@@ -60,9 +60,9 @@ def resource(settings: Settings, host: str, environ: Mapping[str, str] | None = 
         "host.name": host,
         "deployment.environment.name": settings.core.environment,
     }
-    told = _pairs(env.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    attributes = _pairs(env.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     name = {"service.name": named} if (named := env.get("OTEL_SERVICE_NAME", "").strip()) else {}
-    return own | told | name
+    return own | attributes | name
 
 
 def _of_variables(env: Mapping[str, str], signal: Signal, *, compress: bool, timeout_s: float) -> Destination:

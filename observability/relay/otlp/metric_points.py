@@ -45,8 +45,8 @@ def metrics_of(fields: Mapping[str, Any], resource: Mapping[str, str]) -> list[M
         made.gauge.data_points.add(as_double=number, attributes=about, **times)
         return [made]
     made.histogram.aggregation_temporality = _DELTA
-    told = {short: fields[f"metric.{short}"] for short in ("sum", "min", "max") if f"metric.{short}" in fields}
-    made.histogram.data_points.add(count=int(fields.get("metric.count") or 0), attributes=about, **told, **times)
+    values = {short: fields[f"metric.{short}"] for short in ("sum", "min", "max") if f"metric.{short}" in fields}
+    made.histogram.data_points.add(count=int(fields.get("metric.count") or 0), attributes=about, **values, **times)
     return [
         made,
         *(_percentile(name, part, fields, about, times) for part in _PERCENTILES if f"metric.{part}" in fields),
@@ -71,11 +71,11 @@ def _metric(name: str, ending: str = "") -> Metric:
 
 def _attributes(fields: Mapping[str, Any], resource: Mapping[str, str]) -> list[KeyValue]:
     """The tags: fields of ours by their names, others as they were sent."""
-    told = {
+    values = {
         name: one
         for name, one in fields.items()
         if not name.startswith(("metric.", "event.", "@")) and not (name in OF_RESOURCE and resource.get(name) == one)
     }
     if isinstance(tags := fields.get("metric.tags"), dict):
-        told |= tags
-    return [KeyValue(key=name, value=AnyValue.FromString(value(one))) for name, one in told.items()]
+        values |= tags
+    return [KeyValue(key=name, value=AnyValue.FromString(value(one))) for name, one in values.items()]

@@ -155,9 +155,9 @@ def _tls(credentials: Credentials) -> dict[str, Any]:
 def _partial_success(media: str, body: bytes) -> Accepted:
     """Read an ``Export…ServiceResponse``: its shape is the same for logs, metrics and traces."""
     if media == _JSON:
-        told = orjson.loads(body).get("partialSuccess") or {}
-        number = next((one for name, one in told.items() if name.startswith("rejected")), 0)
-        return Accepted(int(number), str(told.get("errorMessage", "")))
+        answer = orjson.loads(body).get("partialSuccess") or {}
+        number = next((one for name, one in answer.items() if name.startswith("rejected")), 0)
+        return Accepted(int(number), str(answer.get("errorMessage", "")))
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
     found = _parsed(ExportLogsServiceResponse, body).partial_success
@@ -168,8 +168,8 @@ def _status_message(media: str, body: bytes) -> str | None:
     """The message of a ``google.rpc.Status``; None for another shape."""
     try:
         if media == _JSON:
-            told = orjson.loads(body)
-            return str(told.get("message", ""))[:500] if "code" in told or "message" in told else None
+            answer = orjson.loads(body)
+            return str(answer.get("message", ""))[:500] if "code" in answer or "message" in answer else None
         from opentelemetry.proto.trace.v1.trace_pb2 import Status  # message is field 2 of both
 
         return str(_parsed(Status, body).message)[:500]

@@ -37,14 +37,14 @@ class Notifier:
     links: Links
     environment: str
 
-    def tell(self, connection: Connection, notice: Notice, now: float) -> tuple[str, ...]:
+    def notify(self, connection: Connection, notice: Notice, now: float) -> tuple[str, ...]:
         """Queue ``notice`` for everybody who should hear of it; the channels it was queued for."""
         incident = with_memory(connection, notice.incident) if notice.kind == "opened" else notice.incident
         decision = decide(self.rules, incident, now, notice.level)
         channels = decision.channels
         if notice.kind == "resolved":
             channels = (
-                tuple(name for name in _told_channels(connection, incident.id) if name in self.rules.channels)
+                tuple(name for name in _notified_channels(connection, incident.id) if name in self.rules.channels)
                 or channels
             )
         if incident.kind == "delivery":
@@ -203,7 +203,7 @@ def _any_live(connection: Connection, digest_: Message) -> bool:
     return any(one is not None and one.live for one in found)
 
 
-def _told_channels(connection: Connection, incident_id: str) -> list[str]:
+def _notified_channels(connection: Connection, incident_id: str) -> list[str]:
     table = schema.outbox
     asked = select(table.c.channel).where(table.c.incident_id == incident_id, table.c.state != "suppressed").distinct()
     return list(connection.execute(asked).scalars())

@@ -95,9 +95,9 @@ def remarks(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
     for name in rules.receivers:
         if name not in used:
             yield ("receivers", name), "no route, escalation or canary names this receiver"
-    told = {name for one in rules.receivers.values() for name in (*one.channels, one.fallback)}
+    receiving = {name for one in rules.receivers.values() for name in (*one.channels, one.fallback)}
     for name in rules.channels:
-        if name not in told:
+        if name not in receiving:
             yield ("channels", name), "no receiver uses this channel"
     used_calendars = {one.calendar for one in rules.deadlines}
     for name in rules.calendars:

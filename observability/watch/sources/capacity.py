@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Room"]
+__all__ = ["Capacity"]
 
 _UNDER_WAY = ("queued", "running", "restarting")
 _ENDLESS = -1
 
 
-class Room:
+class Capacity:
     """The free slots at one look. ``full`` says when each limit was last seen used up; it is moved on, and kept.
 
     ``pools`` and ``dags`` are as the API lists them, ``active`` are the task instances that have not ended.

@@ -45,13 +45,13 @@ from observability.watch import gauges
 from observability.watch.facts import CERTAIN, GUESSED, SEEN, Fact, observed, seconds
 from observability.watch.sources.api import ApiError, ApiUnavailable, path_of
 from observability.watch.sources.assets import updated_assets
-from observability.watch.sources.capacity import Room
+from observability.watch.sources.capacity import Capacity
 from observability.watch.sources.diagnose import Verdict, diagnose_run, diagnose_task
 from observability.watch.sources.executor_log import asks_for_pod, words_about_pod
 from observability.watch.sources.isolation import ODD_ANSWERS, Questions
 from observability.watch.sources.logs import LastWords, last_words, log_path, place_of, words_in
 from observability.watch.sources.peers import silent_peers
-from observability.watch.sources.user_actions import People
+from observability.watch.sources.user_actions import UserActions
 from observability.watch.sources.waiting import behind_pause, questions, triggered, unanswered
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ _EVENTS_BEFORE_S = 120.0
 _DAY_S = 86_400.0
 _BEGUN_MOST = 2000
 _EVIDENCE_TRIES = 6
-_UNTOLD = "it failed, and Airflow's answers do not say why"
+_UNEXPLAINED = "it failed, and Airflow's answers do not say why"
 _NONE: list[Fact] = []
 _NAMES = ("dag_id", "run_id", "task_id", "iteration", "loop_id", "region_id", "ti_id", "subject", "reason")
 _OF_A_TASK = ("dag_id", "dag_run_id", "task_id", "state")
@@ -146,7 +146,7 @@ class Reconciler:
         self._slow_tried = 0.0
         self._scheduler_dozes = False
         self._questions = Questions()
-        self._people = People(api, self._questions)
+        self._people = UserActions(api, self._questions)
         self._again: dict[str, tuple[dict[str, Any], int]] = {}
         """Failures that were told without all their evidence, and how often each was asked about again."""
 
@@ -355,7 +355,7 @@ class Reconciler:
         complete = words is not none and events is not None and pod is not None
         self._ask_again(bare.key, one, complete=complete)
         judge = partial(diagnose_task, one, events or [], words, pod or ())
-        unknown = Verdict("app", _UNTOLD, GUESSED, words.evidence)
+        unknown = Verdict("app", _UNEXPLAINED, GUESSED, words.evidence)
         verdict = self._questions.row(f"cause of {_name_of(one)}", judge, unknown)
         return self._about_task(
             one, "failed", verdict.evidence, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
@@ -467,7 +467,7 @@ class Reconciler:
         details = ask(f"details of DAG {run['dag_id']}", partial(self._details, run["dag_id"]), None) or {}
         events = ask(f"event log of {name}", lambda: self._events({**run, "task_id": None}), None)
         judge = partial(diagnose_run, run, tasks, events or [], details.get("dag_run_timeout"))
-        verdict = self._questions.row(f"cause of {name}", judge, Verdict("platform", _UNTOLD, GUESSED))
+        verdict = self._questions.row(f"cause of {name}", judge, Verdict("platform", _UNEXPLAINED, GUESSED))
         return self._about_run(
             run, DagRunFailed, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
         )
@@ -691,9 +691,9 @@ class Reconciler:
         under_way = {(one["dag_id"], one["dag_run_id"]) for one in active}
         idle = partial(self._idle, under_way, scene, now)
         yield from self._questions.row("runs that stand still", lambda: list(idle()), _NONE)
-        room = self._room(active, scene, now)
+        capacity = self._capacity(active, scene, now)
         for one in [one for one in active if one["state"] in {"queued", "scheduled"}]:
-            for fact in self._one(f"wait of {_name_of(one)}", partial(self._waits_long, one, room, scene, now)):
+            for fact in self._one(f"wait of {_name_of(one)}", partial(self._waits_long, one, capacity, scene, now)):
                 stuck[fact.key] = _remembered(one)
                 yield fact
         if not whole:
@@ -702,21 +702,21 @@ class Reconciler:
             if key not in stuck:
                 about = self._identity({**dict(zip(_STUCK, gone, strict=True)), **loop})
                 yield self._stuck(TaskUnstuck(identity=about, reason="it waits no longer"), now)
-        scene.stuck, scene.full = stuck, room.full
+        scene.stuck, scene.full = stuck, capacity.full
 
-    def _waits_long(self, one: dict[str, Any], room: Room, scene: Scene, now: float) -> Iterator[Fact]:
+    def _waits_long(self, one: dict[str, Any], capacity: Capacity, scene: Scene, now: float) -> Iterator[Fact]:
         """The finding that a task waits for longer than it may, though nothing hinders it."""
         since = one.get("queued_when") if one["state"] == "queued" else one.get("scheduled_when")
         if since is None:
             return
         waited = _waited(one, since, now)
-        free, known = self._free_since(one, room), self._key_of_wait(one) in scene.stuck
-        if known and not room.is_paused(one):
+        free, known = self._free_since(one, capacity), self._key_of_wait(one) in scene.stuck
+        if known and not capacity.is_paused(one):
             free = 0.0  # a limit that is used up now and then does not mean that it goes on
         if free == now:
             return  # it waits rightly
         waited = min(waited, now - free)
-        words = self._questions.row(f"pool of {_name_of(one)}", partial(room.words, one), "")
+        words = self._questions.row(f"pool of {_name_of(one)}", partial(capacity.words, one), "")
         event = TaskStuck(
             identity=self._identity(one), cause="stuck_queued", reason=_waits(one, waited, words), state=one["state"]
         )
@@ -771,20 +771,20 @@ class Reconciler:
                 stuck = DagRunStuck(identity=self._identity(one), reason=words)
                 yield replace(self._stuck(stuck, now), severity="warning")
 
-    def _room(self, active: list[dict[str, Any]], scene: Scene, now: float) -> Room:
+    def _capacity(self, active: list[dict[str, Any]], scene: Scene, now: float) -> Capacity:
         """The free slots; the pools are asked for when something waits for one."""
         pools: list[dict[str, Any]] = []
         if any(one.get("state") == "scheduled" for one in active):
             pools = self._questions.ask("pools", lambda: list(self._api.pages("/pools", "pools", order_by="id")), [])
         known = os.environ.get("AIRFLOW__CORE__PARALLELISM", "")
         parallelism = int(known) if known.isdecimal() else None
-        return Room(pools, active, scene.dags, scene.full, now=now, parallelism=parallelism)
+        return Capacity(pools, active, scene.dags, scene.full, now=now, parallelism=parallelism)
 
-    def _free_since(self, one: dict[str, Any], room: Room) -> float:
+    def _free_since(self, one: dict[str, Any], capacity: Capacity) -> float:
         """Since when nothing hinders a task; one that is queued has its slot already."""
         if one["state"] != "scheduled":
             return 0.0
-        return self._questions.row(f"room of {_name_of(one)}", partial(room.free_since, one), 0.0)
+        return self._questions.row(f"room of {_name_of(one)}", partial(capacity.free_since, one), 0.0)
 
     def _idle(self, active: set[tuple[str, str]], scene: Scene, now: float) -> Iterator[Fact]:
         """Runs that go on though none of their tasks does: Airflow 3 lets one wait for ever for an earlier run.

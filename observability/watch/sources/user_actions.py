@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from observability.watch.sources.api import AirflowApi
     from observability.watch.sources.isolation import Questions
 
-__all__ = ["OpenRun", "People"]
+__all__ = ["OpenRun", "UserActions"]
 
 _DEEDS = {
     "delete_dag_run": "deleted", "delete_dag": "deleted", "delete_task_instance": "deleted",
@@ -53,7 +53,7 @@ class OpenRun:
 
 
 @dataclass
-class People:
+class UserActions:
     """Asks ``api`` about open runs, and remembers about which, so that each has its turn."""
 
     api: AirflowApi

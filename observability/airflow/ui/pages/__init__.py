@@ -10,7 +10,14 @@ from observability.airflow.ui.pages.dag import DagPage, dag_page
 from observability.airflow.ui.pages.deadlines import DeadlinesPage, deadlines_page
 from observability.airflow.ui.pages.incident import IncidentPage, incident_page
 from observability.airflow.ui.pages.overview import Overview, overview
-from observability.airflow.ui.pages.rules import Told, Trial, known_dags, told_of_dags, told_of_incidents, try_rules
+from observability.airflow.ui.pages.rules import (
+    Recipients,
+    Trial,
+    known_dags,
+    recipients_by_dag,
+    recipients_by_incident,
+    try_rules,
+)
 from observability.airflow.ui.pages.run import RunPage, run_page
 from observability.airflow.ui.pages.search import LEVELS, SearchPage, Wanted, search_page
 from observability.airflow.ui.pages.steps import Step
@@ -23,11 +30,11 @@ __all__ = [
     "DeadlinesPage",
     "IncidentPage",
     "Overview",
+    "Recipients",
     "RunPage",
     "SearchPage",
     "Step",
     "TaskPage",
-    "Told",
     "Trial",
     "Wanted",
     "dag_page",
@@ -35,10 +42,10 @@ __all__ = [
     "incident_page",
     "known_dags",
     "overview",
+    "recipients_by_dag",
+    "recipients_by_incident",
     "run_page",
     "search_page",
     "task_page",
-    "told_of_dags",
-    "told_of_incidents",
     "try_rules",
 ]

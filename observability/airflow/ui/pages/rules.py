@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from observability.watch.rules.config import Decision
 
-__all__ = ["LONGEST", "Told", "Trial", "known_dags", "told_of_dags", "told_of_incidents", "try_rules"]
+__all__ = ["LONGEST", "Recipients", "Trial", "known_dags", "recipients_by_dag", "recipients_by_incident", "try_rules"]
 
 LONGEST = 65_536
 """Characters of rules that can be tried."""
@@ -32,7 +32,7 @@ _SOURCE = "these rules"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Recipients:
     """The channels that hear of something, and why; ``other`` and ``other_why`` are those of the rules on trial."""
 
     what: str
@@ -56,7 +56,7 @@ class Trial:
     text: str
     mistakes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    told: tuple[Told, ...] = ()
+    recipients: tuple[Recipients, ...] = ()
 
 
 def known_dags(connection: Connection) -> Mapping[str, Any]:
@@ -65,26 +65,26 @@ def known_dags(connection: Connection) -> Mapping[str, Any]:
     return found
 
 
-def told_of_dags(
+def recipients_by_dag(
     known: Mapping[str, Any], rules: AlertingConfig, dags: Collection[str], now: float, environment: str
-) -> list[Told]:
+) -> list[Recipients]:
     """List who would hear of a failed task of each of these DAGs, 200 at most."""
     rows = []
     for dag_id in sorted(dags)[:_MOST]:
         found = known.get(dag_id, {})
         about = {"env": environment, **{name: found[name] for name in ("owner", "tags") if found.get(name)}}
         decision = decide(rules, _failure(dag_id, about, now), now)
-        rows.append(Told(str(about.get("owner") or ""), dag_id, "", decision.channels, decision.why))
+        rows.append(Recipients(str(about.get("owner") or ""), dag_id, "", decision.channels, decision.why))
     return rows
 
 
-def told_of_incidents(
+def recipients_by_incident(
     connection: Connection,
     rules: AlertingConfig,
     other: AlertingConfig,
     sees: Callable[[Incident], bool],
     now: float,
-) -> list[Told]:
+) -> list[Recipients]:
     """Compare who hears of the incidents of the last 7 days by ``rules`` and by ``other``; what differs comes first."""
     rows = [
         _compared(one, decide(rules, one, one.last_seen), decide(other, one, one.last_seen))
@@ -103,8 +103,8 @@ def try_rules(
         rules, remarks = read_rules(text, _SOURCE, kept=in_force.days_off)
     except RulesError as error:
         return Trial(text, mistakes=tuple(str(error).splitlines()))
-    told = told_of_incidents(connection, in_force, rules, sees, now)
-    return Trial(text, remarks=tuple(remarks), told=tuple(told))
+    recipients = recipients_by_incident(connection, in_force, rules, sees, now)
+    return Trial(text, remarks=tuple(remarks), recipients=tuple(recipients))
 
 
 def _failure(dag_id: str, about: dict[str, Any], now: float) -> Incident:
@@ -114,9 +114,9 @@ def _failure(dag_id: str, about: dict[str, Any], now: float) -> Incident:
     )  # fmt: skip
 
 
-def _compared(one: Incident, now: Decision, then: Decision) -> Told:
+def _compared(one: Incident, now: Decision, then: Decision) -> Recipients:
     title = incident_title(one, reasons=False)
-    return Told(title, one.dag_id, one.id, now.channels, now.why, then.channels, then.why)
+    return Recipients(title, one.dag_id, one.id, now.channels, now.why, then.channels, then.why)
 
 
 def _refuse_growth(text: str) -> None:

@@ -31,7 +31,7 @@ class RunPage:
     steps: list[Step]
     rejected: list[Document]
     incidents: list[Document]
-    told: list[Document]
+    notifications: list[Document]
     trace_id: str | None
     due: list[Due]
     """The deadlines of the run, those with a forecast first."""
@@ -53,7 +53,7 @@ def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
         steps=steps_beside_usual(store, events, {"airflow.dag_id": dag_id}, run_id),
         rejected=[document for document in events if document["event.action"] == "rows.rejected"],
         incidents=open_incidents(alerts, resolved=True),
-        told=[document for document in alerts if document["event.action"].startswith("notification.")],
+        notifications=[document for document in alerts if document["event.action"].startswith("notification.")],
         trace_id=first(events, "trace.id"),
         due=_deadlines(alerts),
         deeds=events_of(store, {**where, "event.action": "audit.recorded"}, dataset="airflow.audit", limit=_DEEDS_MOST),

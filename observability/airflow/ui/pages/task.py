@@ -36,7 +36,7 @@ class TaskPage:
     seen_before: int
     first_seen: str | None
     incidents: list[Document]
-    told: list[Document]
+    notifications: list[Document]
     lines: list[Document]
     trace_id: str | None
 
@@ -81,7 +81,7 @@ def task_page(  # noqa: PLR0913, PLR0917 - each is a part of the page's address
         seen_before=len(same),
         first_seen=same[0]["@timestamp"] if same else None,
         incidents=open_incidents(mine, resolved=True),
-        told=[document for document in mine if document["event.action"].startswith("notification.")],
+        notifications=[document for document in mine if document["event.action"].startswith("notification.")],
         lines=list(lines),
         trace_id=first(events, "trace.id"),
     )
