@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from heapq import heappush, heappushpop
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +61,10 @@ class CloudWatchStore:
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, oldest first. Raises ``StoreError``."""
-        found = (document for _, document in self._matching(query))
-        if query.limit is None:
-            yield from found
-        elif query.newest:
-            yield from _last(found, query.limit)
+        if query.limit is not None and query.newest:
+            yield from _newest(self._matching(query), query.limit)
         else:
-            yield from (document for _, document in zip(range(query.limit), found, strict=False))
+            yield from (document for _, document in islice(self._matching(query), query.limit))
 
     def follow(self, query: Query, *, poll_s: float = 0.5) -> Iterator[Document]:
         """The matching documents, and those that arrive later, until the caller stops.
@@ -75,14 +73,16 @@ class CloudWatchStore:
         which takes a twentieth of the time at most; what is new there is told by the moment CloudWatch took it in.
         """
         following = _Following(query)
-        read: Iterator[Document] = following.given(self._matching(following.next()))
+
+        def read() -> Iterator[tuple[dict[str, Any], Document]]:
+            return following.given(self._matching(following.next()))
+
         if query.limit is not None and query.newest:
-            read = _last(read, query.limit)
-        elif query.limit is not None:
-            first = query.limit
-            read = (document for number, document in enumerate(read) if number < first)
-        yield from read
-        yield from arriving(lambda: following.given(self._matching(following.next())), poll_s)
+            yield from _newest(read(), query.limit)
+        else:  # read to the end all the same: what is beyond the limit is known from now on
+            limit = float("inf") if query.limit is None else query.limit
+            yield from (document for number, (_, document) in enumerate(read()) if number < limit)
+        yield from arriving(lambda: (document for _, document in read()), poll_s)
 
     def arrivals(self, query: Query, position: Position) -> Iterator[Document]:
         """The matching documents after ``position``, which moves with them; CloudWatch knows no order of arrival.
@@ -233,7 +233,7 @@ class _Following:
         recent = datetime.fromtimestamp(self._newest, timezone.utc) - _OVERLAP
         return replace(self._query, since=max(filter(None, (self._query.since, recent))))
 
-    def given(self, found: Iterator[tuple[dict[str, Any], Document]]) -> Iterator[Document]:
+    def given(self, found: Iterator[tuple[dict[str, Any], Document]]) -> Iterator[tuple[dict[str, Any], Document]]:
         """Those of a round that were not given before; a round that fails is read again."""
         newest = self._newest or 0.0
         for event, document in found:
@@ -244,7 +244,7 @@ class _Following:
                 continue
             if taken_in >= self._began - _TAKEN_IN_S or self._newest is not None:
                 self._known[identity] = taken_in
-            yield document
+            yield event, document
         self._newest = newest or None
         if self._sweeps:
             self._complete_to = self._began - _TAKEN_IN_S
@@ -272,22 +272,29 @@ def _in_time(events: Iterator[Any]) -> Iterator[Any]:
         yield event
 
 
-def _last(documents: Iterator[Document], number: int) -> Iterator[Document]:
-    """The last ``number`` documents. Raises ``StoreError`` where they are too many bytes to be held."""
+def _newest(found: Iterator[tuple[dict[str, Any], Document]], number: int) -> Iterator[Document]:
+    """The newest ``number`` documents by the time of their events, oldest first, in whatever order the logs are given.
+
+    Raises ``StoreError`` where they are too many bytes to be held.
+    """
     from observability.store.store import StoreError
 
-    kept: deque[tuple[int, Document]] = deque()
+    kept: list[tuple[int, int, int, Document]] = []  # a heap: time, place in the answer, bytes, document
     held = 0
-    for document in documents:
+    for place, (event, document) in enumerate(found):
         size = sum(len(value) for value in document.values() if isinstance(value, str)) + _DOCUMENT
-        kept.append((size, document))
-        held += size - (kept.popleft()[0] if len(kept) > number else 0)
+        held += size
+        one = (event["timestamp"], place, size, document)
+        if len(kept) < number:
+            heappush(kept, one)
+        else:
+            held -= heappushpop(kept, one)[2]
         if held > _MOST_BYTES:
             raise StoreError(
                 f"CloudWatch cannot answer: the newest {number} documents take more than {_MOST_BYTES >> 20} MiB;"
                 " choose a shorter time or fewer documents"
             )
-    yield from (document for _, document in kept)
+    yield from (document for *_, document in sorted(kept))
 
 
 def _stream_prefixes(query: Query, template: str) -> tuple[str, ...]:
