@@ -18,6 +18,7 @@ import orjson
 
 from observability.events import fact_id
 from observability.owner_only_files import make_folder
+from observability.regular_files import read_regular
 from observability.resources import memory_events_file, memory_limit, oom_kills
 from observability.settings import get_settings
 
@@ -96,7 +97,7 @@ def _others(path: Path, events: str) -> int:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        said = orjson.loads(path.read_bytes())
+        said = orjson.loads(read_regular(path))
     except (OSError, orjson.JSONDecodeError):
         return None
     whole = isinstance(said, dict) and isinstance(said.get("events"), str) and isinstance(said.get("oom_kill"), int)

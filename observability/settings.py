@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from observability import catalog, option_types
 from observability.errors import SettingsError
+from observability.regular_files import read_regular
 from observability.renamed_options import old_names_in_use, with_new_names
 from observability.settings_source import read_sections, read_toml
 
@@ -413,7 +414,7 @@ def _airflow_option(section: str, key: str, default: str = "") -> str:
     file = Path(os.environ.get("AIRFLOW_CONFIG") or airflow_home() / "airflow.cfg").expanduser()
     try:
         found = configparser.ConfigParser(interpolation=None, strict=False)
-        found.read_string(file.read_text("utf-8"))
+        found.read_string(read_regular(file).decode())
         return found.get(section, key, fallback=default).replace("%%", "%").strip()
     except (OSError, UnicodeDecodeError, configparser.Error):
         return default

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from observability.option_types import allowed, hints_of
+from observability.regular_files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     else:
         import tomli as tomllib
     try:
-        return tomllib.loads(path.read_text("utf-8")), ""
+        return tomllib.loads(read_regular(path).decode()), ""
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         return {}, f"{path}: {error}"
     except RecursionError:

@@ -23,6 +23,7 @@ from observability.airflow.stdout_masking import mask_echo_where_loaded
 from observability.contain import contained
 from observability.log_template import attempt_of
 from observability.redact import structlog_processor
+from observability.regular_files import open_regular
 from observability.settings import SettingsError, get_settings
 from observability.store import Query, StoreError, open_store
 
@@ -181,7 +182,7 @@ def _last_line(path: Path, relative_path: str) -> Document | None:
     from observability.relay.steps.splice import splice
 
     stream = log_stream(relative_path, "", "", get_settings().log_filename_template)
-    with path.open("rb") as log:
+    with open_regular(path) as log:
         head = log.read(1024).partition(b"\n")[0]
         found = os.fstat(log.fileno())
         start = max(0, found.st_size - _TAIL_BYTES)

@@ -14,6 +14,7 @@ import orjson
 from observability.emit import emit
 from observability.events import SinkFailed, SinkRecovered
 from observability.owner_only_files import replace_file
+from observability.regular_files import NotRegular, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,8 +83,8 @@ class SinkAlarms:
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        found = orjson.loads(path.read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        found = orjson.loads(read_regular(path))
+    except (FileNotFoundError, NotRegular, orjson.JSONDecodeError):
         return {}
     now = time.time()
     return {str(stage): min(float(since), now) for stage, since in found.items()} if isinstance(found, dict) else {}

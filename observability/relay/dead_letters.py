@@ -6,6 +6,7 @@ first, then the oldest file; what goes is counted.
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from observability.owner_only_files import make_file, make_folder, replace_file
+from observability.regular_files import NotRegular, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,13 +110,13 @@ class DeadLetters:
 def read_letters(path: Path) -> Iterator[Letter]:
     """The letters of one file."""
     try:
-        with path.open("rb") as lines:
+        with io.BufferedReader(open_regular(path)) as lines:
             for line in lines:
                 try:
                     yield orjson.loads(line)
                 except orjson.JSONDecodeError:
                     continue
-    except FileNotFoundError:
+    except (FileNotFoundError, NotRegular):
         return
 
 

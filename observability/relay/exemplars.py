@@ -14,6 +14,7 @@ import orjson
 from observability import catalog
 from observability.journal import frames
 from observability.openmetrics import Exemplar, Tags, family_name
+from observability.regular_files import is_regular, open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,8 +52,9 @@ def _add(found: dict[tuple[str, Tags], Exemplar], use: catalog.MetricUse, docume
 def _documents(journals: Path) -> list[dict[str, Any]]:
     """The newest events on disk, oldest first."""
     try:
-        newest = max(journals.glob(f"{_DATASET}-*.journal"), key=lambda path: path.stat().st_mtime)
-        with newest.open("rb") as file:
+        files = filter(is_regular, journals.glob(f"{_DATASET}-*.journal"))
+        newest = max(files, key=lambda path: path.stat().st_mtime)
+        with open_regular(newest, follow=False) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             tail = file.read(_TAIL_BYTES)

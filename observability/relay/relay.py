@@ -25,6 +25,7 @@ from observability.events import TelemetryLost
 from observability.journal import Journal
 from observability.openmetrics import Exposition, MetricsServer
 from observability.owner_only_files import replace_file
+from observability.regular_files import NotRegular, read_regular
 from observability.relay.alarms import SinkAlarms
 from observability.relay.backlog import Backlog
 from observability.relay.checkpoint import Checkpoint, adopt_checkpoint, open_checkpoint
@@ -393,8 +394,8 @@ class Relay:
 def read_status(home: Path) -> dict[str, Any] | None:
     """The last status of the relay of ``home``, None where none has run."""
     try:
-        status: dict[str, Any] = orjson.loads((home / "relay.status.json").read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        status: dict[str, Any] = orjson.loads(read_regular(home / "relay.status.json"))
+    except (FileNotFoundError, NotRegular, orjson.JSONDecodeError):
         return None
     return status
 

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from observability.events import ChannelBroken
 from observability.owner_only_files import make_folder, replace_file
+from observability.regular_files import read_regular
 from observability.watch.facts import CERTAIN, observed
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import read_cursor, write_cursor
@@ -148,7 +149,7 @@ def trial(
 def read_beat(home: Path) -> dict[str, object] | None:
     """The watcher's last status, with ``age_s``; None if it never ran."""
     try:
-        said: dict[str, object] = json.loads((home / "watch.heartbeat").read_text("utf-8"))
+        said: dict[str, object] = json.loads(read_regular(home / "watch.heartbeat"))
         return {**said, "age_s": time.time() - float(str(said["time"]))}
     except (OSError, ValueError, KeyError):
         return None

@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 from observability.owner_only_files import make_folder, replace_file
+from observability.regular_files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def write_status(home: Path, status: Status) -> None:
 def read_status(home: Path) -> Status:
     """The last one that an API server of this host wrote; one that is off where none did."""
     try:
-        found: Any = orjson.loads((home / "api-server.json").read_bytes())
+        found: Any = orjson.loads(read_regular(home / "api-server.json"))
         return msgspec.convert(found, Status)
     except (OSError, ValueError, msgspec.ValidationError):
         return Status()

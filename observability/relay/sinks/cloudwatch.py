@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from observability.credentials import CredentialsError
 from observability.owner_only_files import make_folder, replace_file
+from observability.regular_files import read_regular
 from observability.relay.sinks.put_log_events import (
     FURTHEST_AHEAD_MS,
     MOST_BYTES,
@@ -216,7 +217,7 @@ class CloudWatchSink:
     def _unfinished(self) -> set[str]:
         """The groups that were made, or about to be, and have no retention yet."""
         try:
-            return set(orjson.loads(self._notes.read_bytes()))
+            return set(orjson.loads(read_regular(self._notes)))
         except (OSError, orjson.JSONDecodeError):
             return set()
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observability.regular_files import open_regular, read_regular
 from observability.watch.rules.calendars import file_of
 from observability.watch.rules.config import AlertingConfig, RulesError, read_rules
 from observability.watch.rules.first_route import named_address, rules_for
@@ -122,19 +123,19 @@ class RulesFile:
         if self.path is None:
             return self._without().encode()
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 links = self.path.stat().st_nlink
                 if self._had_links and not links:
                     return _stale(self.path)
                 self._had_links = bool(links)
-                return file.read()
+                return file.readall()
         except OSError as error:
             return f"{self.path}: {error.strerror or error}"
 
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file)
     except OSError:
         return b""
 

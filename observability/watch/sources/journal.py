@@ -9,6 +9,7 @@ import orjson
 
 from observability.contain import count_loss
 from observability.journal import frames
+from observability.regular_files import is_regular, open_regular
 from observability.watch.facts import Fact, from_document
 
 if TYPE_CHECKING:
@@ -53,17 +54,17 @@ class JournalSource:
 
     def _files(self) -> list[Path]:
         found = [path for dataset in self._datasets for path in self._directory.glob(f"{dataset}-*.journal")]
-        return sorted(found, key=lambda path: path.name)
+        return sorted(filter(is_regular, found), key=lambda path: path.name)
 
 
 def _facts(path: Path, start: int) -> tuple[list[Fact], int]:
     try:
         if path.stat().st_size <= start:
             return [], start
-        with path.open("rb") as file:
+        with open_regular(path, follow=False) as file:
             file.seek(start)
             buffer = file.read(_CHUNK_BYTES)
-    except FileNotFoundError:
+    except OSError:  # it was deleted since the folder was listed
         return [], start
     found, end = [], start
     for frame in frames(buffer):

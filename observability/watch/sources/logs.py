@@ -13,6 +13,7 @@ from observability.catalog import CAUSES
 from observability.events import base_iteration, iteration_labels
 from observability.exit_messages import ending_of, is_of_task
 from observability.log_template import templates
+from observability.regular_files import open_regular
 from observability.settings import get_settings
 from observability.watch.log_tail import tail_of
 
@@ -78,7 +79,7 @@ def last_words(path: Path) -> LastWords:
 def records_of(path: Path) -> list[dict[str, Any]]:
     """The last records of the log at ``path``, oldest first; none where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow=False) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL_BYTES))
             lines = file.read().splitlines()

@@ -13,6 +13,7 @@ written by the next relay, under the ids that it would have had.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import re
@@ -29,6 +30,7 @@ import orjson
 from observability.contain import contained, count_loss, own_fault
 from observability.errors import StatsdUnavailable
 from observability.journal import frames
+from observability.regular_files import is_regular, open_regular
 from observability.relay.sources.statsd.series import Aggregate, Key, Series, bounded, metric_document
 from observability.relay.sources.statsd.spool import StatsdSpool
 from observability.relay.sources.statsd.stream import StatsdStream
@@ -248,10 +250,13 @@ class Statsd(threading.Thread):
 
     def _known(self, ids: Collection[bytes]) -> frozenset[bytes]:
         """Those ids of whose documents the newest journals hold whole ones."""
-        files = sorted(self._journal.directory.glob("airflow.statsd-*.journal"), key=lambda path: path.stat().st_mtime)
+        files = sorted(
+            filter(is_regular, self._journal.directory.glob("airflow.statsd-*.journal")),
+            key=lambda path: path.stat().st_mtime,
+        )
         found = set()
         for path in files[-_JOURNALS_SEARCHED:]:
-            with path.open("rb") as lines:
+            with io.BufferedReader(open_regular(path, follow=False)) as lines:
                 found |= {line[_ID] for line in lines if line[_ID] in ids and _is_whole(line)}
         return frozenset(found)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from observability.contain import count_loss
+from observability.regular_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,7 +176,7 @@ def _read(path: Path) -> Interval:
     name = path.name.removesuffix(".datagrams")
     process = name.split("-")[1] if name.count("-") == 2 else ""  # noqa: PLR2004 - as begin() names it
     found = Interval(path, name, int(process) if process.isdigit() else 0, path.stat().st_mtime)
-    for kind, content in _records(path.read_bytes()):
+    for kind, content in _records(read_regular(path)):
         if kind == _DATAGRAMS:
             found.rounds.append(content)
         elif kind == _GAUGES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from observability.owner_only_files import make_folder
+from observability.regular_files import open_regular
 from observability.watch.notify.channels.channel import ChannelUnavailable
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class _FileChannel:
         """True if one of the last lines is this message; a crash cannot be further back than that."""
         if not self._path.exists():
             return False
-        with self._path.open("rb") as file:
+        with io.BufferedReader(open_regular(self._path)) as file:
             file.seek(max(0, self._path.stat().st_size - _TAIL_BYTES))
             wanted = b'"dedup_key":' + orjson.dumps(dedup_key)
             return any(wanted in line and line.endswith(b"}\n") for line in file)
