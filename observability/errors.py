@@ -10,6 +10,7 @@ ContrailError                     4  something that is needed is away, or refuse
 │   └── MetricError                  a metric that the catalogue does not allow (a ValueError)
 ├── ServiceError                     a service gave no answer, or refused
 │   ├── ClusterUnreachable           Elasticsearch gave no whole answer
+│   │   └── AnswerTooLarge           it is larger than is read
 │   ├── ClusterError                 Elasticsearch refused
 │   ├── OldestServer                 Elasticsearch is too old
 │   ├── AwsUnanswered                AWS gave no answer that can be understood
@@ -37,6 +38,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AnswerTooLarge",
     "ApiError",
     "ApiUnavailable",
     "ArgumentError",
@@ -144,6 +146,10 @@ class ServiceError(ContrailError):
 
 class ClusterUnreachable(ServiceError):
     """No whole answer came: refused, cut, timed out; the request may have been applied all the same."""
+
+
+class AnswerTooLarge(ClusterUnreachable):
+    """The answer is larger than is read; a page of fewer documents may be asked for."""
 
 
 class ClusterError(ServiceError):

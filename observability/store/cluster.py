@@ -13,8 +13,9 @@ from urllib.parse import unquote
 import orjson
 import urllib3
 
+from observability.bounded_answers import AnswerTooLong, read_answer
 from observability.credentials import Credentials, resolve
-from observability.errors import ClusterError, ClusterUnreachable
+from observability.errors import AnswerTooLarge, ClusterError, ClusterUnreachable
 from observability.proxies import ProxyRefused, http_proxy_for
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "READER_PRIVILEGES",
     "RELAY_PRIVILEGES",
+    "AnswerTooLarge",
     "Cluster",
     "ClusterError",
     "ClusterUnreachable",
@@ -34,6 +36,11 @@ RELAY_PRIVILEGES = ("auto_configure", "create_doc", "maintenance", "read")
 """The privileges of a relay on our data streams: append, refresh after a lost reply, look up what arrived."""
 READER_PRIVILEGES = ("read", "view_index_metadata")
 """The privileges of watcher and pages on our data streams: search, ask for shards."""
+
+_MOST_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer; a page of documents that is larger is asked for in smaller ones."""
+_PATIENCE = 10.0
+"""So many times the wait for one byte may be the wait for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Cluster:
         self._media = older if compat_with else "application/%s"
         self._headers = credentials.headers() | {"Accept": self._media % "json"}
         timeout = urllib3.Timeout(connect=min(5.0, timeout_s), read=timeout_s)
+        self._whole_s = _PATIENCE * timeout_s
         options: dict[str, Any] = {"timeout": timeout, "retries": False, "maxsize": 4, "block": True}
         if self.url.startswith("https"):
             options |= _tls(credentials)
@@ -71,20 +79,24 @@ class Cluster:
             self._pool = urllib3.connection_from_url(self.url, **options)
 
     def send(self, method: str, path: str, body: bytes | None = None, *, media: str = "json") -> Reply:
-        """One request, whatever the answer. Raises :class:`ClusterUnreachable` when there is none."""
+        """One request, whatever the answer. Raises :class:`ClusterUnreachable` when there is no whole one."""
         headers = self._headers
         if body is not None:
             headers = headers | {"content-type": self._media % media}
             if self._compress:
                 body, headers = gzip.compress(body, 1), headers | {"content-encoding": "gzip"}
+        given: dict[str, Any] = {"body": body, "headers": headers, "redirect": False, "preload_content": False}
         try:
             if self._manager is not None:
-                reply = self._manager.urlopen(method, self.url + path, body=body, headers=headers, redirect=False)
+                reply = self._manager.urlopen(method, self.url + path, **given)
             else:
-                reply = self._pool.urlopen(method, self._prefix + path, body=body, headers=headers)
+                reply = self._pool.urlopen(method, self._prefix + path, **given)
+            answer = read_answer(reply, _MOST_ANSWER, self._whole_s)
+        except AnswerTooLong as error:
+            raise AnswerTooLarge(f"{self.url}: {error}") from error
         except urllib3.exceptions.HTTPError as error:
             raise ClusterUnreachable(f"{self.url} gave no whole answer: {error}") from error
-        return Reply(reply.status, reply.headers, reply.data)
+        return Reply(reply.status, reply.headers, answer)
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """JSON to and from the cluster. Raises :class:`ClusterError` for an error it names."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability import catalog
 from observability.credentials import CredentialsError
-from observability.store.cluster import Cluster, ClusterError, ClusterUnreachable, open_cluster
+from observability.store.cluster import AnswerTooLarge, Cluster, ClusterError, ClusterUnreachable, open_cluster
 from observability.store.elasticsearch_arrivals import arrivals, mark, moved_on
 from observability.store.elasticsearch_tables import aggregated, refused_to
 from observability.store.elasticsearch_templates import ALIASES
@@ -181,6 +181,16 @@ class ElasticsearchStore:
         return catalog.DATASETS[dataset].stream(self._environment, self._prefix)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer. A page that is too large for one is asked for again, smaller; ``body`` then has its size."""
+        while True:
+            try:
+                return self._ask_for_all(method, path, body)
+            except StoreError as error:
+                if not isinstance(error.__cause__, AnswerTooLarge) or body is None or body.get("size", 0) <= 1:
+                    raise
+                body["size"] //= 2
+
+    def _ask_for_all(self, method: str, path: str, body: Any) -> Any:
         for pause in (*_PAUSES_S, None):
             try:
                 if self._cluster is None:
@@ -206,7 +216,7 @@ class ElasticsearchStore:
         if not self._ask("POST", f"/{stream}/_search?{_WHERE_IT_IS}&size=0", None)["_shards"]["total"]:
             return
         moment = self._ask("POST", f"/{stream}/_pit?keep_alive={_KEEP}&{_WHERE_IT_IS}")["id"]
-        left, after = query.limit, None
+        left, after, most = query.limit, None, _PAGE
         body: dict[str, Any] = {
             "query": {"bool": {"filter": filters}},
             "sort": [{field: "desc" if descending else "asc"} for field in _order(query)],
@@ -215,14 +225,16 @@ class ElasticsearchStore:
         }
         try:
             while left is None or left > 0:
-                size = _PAGE if left is None else min(_PAGE, left)
-                body |= {"size": size, "pit": {"id": moment, "keep_alive": _KEEP}} | (
+                asked = most if left is None else min(most, left)
+                body |= {"size": asked, "pit": {"id": moment, "keep_alive": _KEEP}} | (
                     {"search_after": after} if after else {}
                 )
                 answer = self._ask("POST", f"/_search?{_WHOLE}", body)
+                if body["size"] < asked:
+                    most = body["size"]
                 hits, moment = answer["hits"]["hits"], answer.get("pit_id", moment)
                 yield hits
-                if len(hits) < size:
+                if len(hits) < body["size"]:
                     return
                 left = None if left is None else left - len(hits)
                 after = moved_on(after, hits[-1]["sort"])

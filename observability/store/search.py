@@ -25,8 +25,10 @@ __all__ = ["Found", "Line", "matcher", "newest_matches", "with_context"]
 _MOST_PATTERN = 500
 _SOURCES_MOST = 2_000
 """Logs whose last lines are kept for the context of a match that may come."""
-_PAGE = 4_000
-"""Lines of one question to a store that is read backwards."""
+_FIRST_PAGE, _PAGE = 100, 4_000
+"""Lines of the first question to a store that is read backwards, and of a later one at the most."""
+_PAGE_BYTES = 16 * 1024 * 1024
+"""Bytes of text that a question is meant to bring: a task may write lines of a megabyte."""
 _TEXTS = ("event", "message", "error_detail")
 
 
@@ -114,16 +116,16 @@ def newest_matches(  # noqa: PLR0913 - the bounds of a search
 ) -> Found:  # fmt: skip
     """The newest ``most`` matches, read backwards from the end of ``query`` until they are found or the time is up."""
     ends = time.monotonic() + seconds
-    found, until = Found(), query.until
+    found, until, size = Found(), query.until, min(_FIRST_PAGE, _PAGE)
     seen: set[str] = set()
     while True:
-        page = list(store.documents(replace(query, until=until, limit=_PAGE, newest=True)))
+        page = list(store.documents(replace(query, until=until, limit=size, newest=True)))
         fresh = [one for one in page if _key(one) not in seen]
         lines = list(with_context(fresh, matches, around, around))
         found.lines = lines + found.lines
         found.matches += sum(line.is_match for line in lines)
         found.searched += len(fresh)
-        if len(page) < _PAGE:
+        if len(page) < size:
             break
         found.back_to = str(page[0].get("@timestamp", ""))
         until = _after(found.back_to)
@@ -131,7 +133,15 @@ def newest_matches(  # noqa: PLR0913 - the bounds of a search
         if found.matches >= most or time.monotonic() > ends or not fresh:
             found.is_whole = False
             break
+        size = _next_size(page, len(seen))
     return _newest(found, most)
+
+
+def _next_size(page: list[Document], again: int) -> int:
+    """Lines to ask for next, by the length of those that came; ``again`` of them come again, as their moment does."""
+    length = sum(len(text) for document in page for text in _texts(document)) // len(page)
+    most = min(_PAGE, 8 * _PAGE_BYTES // max(length, 1))
+    return max(1, min(most, max(_PAGE_BYTES // max(length, 1), 2 * again)))
 
 
 def _newest(found: Found, most: int) -> Found:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import orjson
 import urllib3
 
+from observability.bounded_answers import read_answer
 from observability.credentials import CredentialsError
 from observability.errors import SinkUnavailable
 from observability.proxies import ProxyRefused, http_proxy_for
@@ -63,7 +64,7 @@ class Receiver:
 
     def __init__(self, to: Destination) -> None:
         self.url = to.url
-        self._compress = to.compress
+        self._compress, self._timeout_s = to.compress, to.timeout_s
         self._headers = to.credentials.headers() | {"content-type": _PROTOBUF, "accept": _PROTOBUF}
         if to.compress:
             self._headers["content-encoding"] = "gzip"
@@ -80,13 +81,7 @@ class Receiver:
             reply = self._pool.urlopen(
                 "POST", self.url, body=sent, headers=self._headers, redirect=False, preload_content=False
             )
-            try:
-                answer = reply.read(_MOST_ANSWER + 1, decode_content=True)
-                if len(answer) <= _MOST_ANSWER:
-                    reply.release_conn()
-            finally:
-                if reply.connection is not None and not reply.closed:
-                    reply.close()
+            answer = read_answer(reply, _MOST_ANSWER, self._timeout_s, cut=True)
         except urllib3.exceptions.HTTPError as error:
             raise SinkUnavailable(f"{self.url} gave no whole answer: {error}") from error
         except ValueError as error:  # a header that HTTP does not know

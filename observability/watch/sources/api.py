@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -26,6 +27,8 @@ _MOST_PAGES = 1000
 _BRIEF_S = 5.0
 _MOST_BYTES = 64 * 1024 * 1024
 """An answer is 100 rows, or the log of one attempt; nothing that we ask for is longer."""
+_PART = 65_536
+"""Bytes that are unpacked at once: few may be packed from gigabytes."""
 _CLOCKS_AGREE_S = 2.0
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 401, 403, 404, 500
 
@@ -58,7 +61,7 @@ class AirflowApi:
         self._connection_id = connection_id
         self._timeout_s = timeout_s
         self._http = (
-            http_client(url, timeout_s)
+            http_client(url, timeout_s, headers={"Accept-Encoding": "gzip"})
             if inside is None
             else httpx.Client(base_url=url, timeout=timeout_s, transport=inside, trust_env=False)
         )
@@ -111,10 +114,10 @@ class AirflowApi:
         try:
             if "Authorization" not in self._http.headers:
                 self._log_in()
-            answer = self._http.request(method, f"/api/v2{path}", json=body, timeout=self._timeout_s)
+            answer = self._whole(method, f"/api/v2{path}", self._timeout_s, json=body)
             if answer.status_code == _UNAUTHORIZED:
                 self._log_in()
-                answer = self._http.request(method, f"/api/v2{path}", json=body, timeout=self._timeout_s)
+                answer = self._whole(method, f"/api/v2{path}", self._timeout_s, json=body)
             if answer.is_error:
                 raise ApiError(f"{self.url}{path} answered {answer.status_code}: {answer.text[:200]}")
             return answer.json()
@@ -148,22 +151,22 @@ class AirflowApi:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         if self._inside is None and "Authorization" not in self._http.headers:
             self._log_in()
-        answer = self._whole(path, params, timeout_s)
+        answer = self._whole("GET", f"/api/v2{path}", timeout_s, params=params)
         if self._inside is None and answer.status_code == _UNAUTHORIZED:
             self._log_in()
-            answer = self._whole(path, params, timeout_s)
+            answer = self._whole("GET", f"/api/v2{path}", timeout_s, params=params)
         self.ahead_s = _ahead(answer.headers.get("Date"), time.time())
         try:
             return answer.raise_for_status().json()
         except RecursionError as error:
             raise ValueError("its answer is nested too deeply to be read") from error
 
-    def _whole(self, path: str, params: dict[str, Any], timeout_s: float) -> httpx.Response:
+    def _whole(self, method: str, path: str, timeout_s: float, **given: Any) -> httpx.Response:
         """The answer with all of its body. Raises ValueError where that never ends, in bytes or in time."""
         ends_at = time.monotonic() + timeout_s
-        with self._http.stream("GET", f"/api/v2{path}", params=params, timeout=timeout_s) as answer:
+        with self._http.stream(method, path, timeout=timeout_s, **given) as answer:
             body = bytearray()
-            for part in answer.iter_bytes():
+            for part in _unpacked(answer):
                 body += part
                 if len(body) > _MOST_BYTES:
                     raise ValueError(f"its answer is longer than {_MOST_BYTES >> 20} MiB")
@@ -184,9 +187,10 @@ class AirflowApi:
             login, password, missing = self._by_connection()
         if login:
             redact.add_secret(password)
-            answer = self._http.post("/auth/token", json={"username": login, "password": password})
+            known = {"username": login, "password": password}
+            answer = self._whole("POST", "/auth/token", self._timeout_s, json=known)
         else:
-            answer = self._http.get("/auth/token")
+            answer = self._whole("GET", "/auth/token", self._timeout_s)
         if missing and answer.is_error:
             raise ApiUnavailable(f"{self.url} wants a login and there is none: {missing}; {_REMEDY}")
         return str(answer.raise_for_status().json()["access_token"])
@@ -203,6 +207,27 @@ class AirflowApi:
 _REMEDY = (
     "give CONTRAIL_API_USERNAME and CONTRAIL_API_PASSWORD (or CONTRAIL_API_TOKEN) of a user who may read DAGs and logs"
 )
+
+
+def _unpacked(answer: httpx.Response) -> Iterator[bytes]:
+    """The body in small parts. Raises ValueError where it is packed otherwise than we asked for."""
+    packed = answer.headers.get("Content-Encoding", "identity").lower()
+    if answer.is_stream_consumed:  # it came from this process
+        yield answer.content
+    elif packed == "identity":
+        yield from answer.iter_raw()
+    elif packed != "gzip":
+        raise ValueError(f"its answer is packed by {packed[:40]!r}, which was not asked for")
+    else:
+        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        for part in answer.iter_raw():
+            left = part
+            while left:
+                try:
+                    yield unpack.decompress(left, _PART)
+                except zlib.error as error:
+                    raise ValueError(f"its answer cannot be unpacked: {error}") from error
+                left = unpack.unconsumed_tail
 
 
 def _ahead(date: str | None, now: float) -> float:

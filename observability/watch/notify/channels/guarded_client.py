@@ -39,7 +39,10 @@ def guarded_client(
     """
     trusted = httpx.create_ssl_context() if verify is None else verify  # SSL_CERT_FILE names an own authority
     transport = _GuardedTransport(allow, timeout_s, trusted, proxy)
-    return httpx.Client(transport=transport, timeout=timeout_s, follow_redirects=False, trust_env=False)
+    headers = {"Accept-Encoding": "identity"}  # what is said of a refusal is short, or nothing that we read
+    return httpx.Client(
+        transport=transport, headers=headers, timeout=timeout_s, follow_redirects=False, trust_env=False
+    )
 
 
 class _GuardedTransport(httpx.BaseTransport):

@@ -119,8 +119,10 @@ def _is_success(status: int) -> bool:
 def _words(answer: httpx.Response) -> str:
     """The beginning of what the service says of its refusal, without secrets."""
     found = bytearray()
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        return ""  # a part of it may be gigabytes
     try:
-        for part in answer.iter_bytes():
+        for part in answer.iter_raw():
             found += part
             if len(found) >= _WORDS_MOST:
                 break
