@@ -17,7 +17,7 @@ from observability.relay.otlp.destination import Destination
 from observability.relay.otlp.receiver import Receiver, Refused
 from observability.store import cluster
 from observability.store.cluster import AnswerTooLarge, Cluster
-from observability.watch.notify.channels.guard import guarded_client
+from observability.watch.notify.channels.guarded_client import guarded_client
 from observability.watch.notify.channels.webhook import post
 from observability.watch.sources import api
 from observability.watch.sources.api import AirflowApi

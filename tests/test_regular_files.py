@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from observability.airflow.api_server.status import read_status as read_api_server
-from observability.attempts import _read as read_attempt
+from observability.attempt_notes import _read as read_attempt
 from observability.errors import ContrailError
 from observability.journal import frame
 from observability.relay import alarms

@@ -12,7 +12,7 @@ from stores import NOW, at, elasticsearch, embedded, fill, journal
 
 from observability.relay.sinks.sink import Batch
 from observability.settings import load_settings
-from observability.store import search
+from observability.store import cluster, search
 from observability.store.search import matcher, newest_matches, with_context
 from observability.store.store import Query, StoreError, open_store
 
@@ -126,6 +126,21 @@ def test_a_search_backwards_finds_each_line_once_however_small_its_steps(store, 
     assert times == sorted(times)
     assert [line.document["event"] for line in fewer.lines] == ["line 24 of a"]
     assert (fewer.searched < 40, fewer.is_whole) == (True, False)
+
+
+def test_a_search_asks_for_fewer_lines_where_they_are_long(store, monkeypatch):
+    monkeypatch.setattr(search, "_PAGE_BYTES", 60)  # five lines
+    query = Query("airflow.task", {"airflow.dag_id": ("a", "b")})
+
+    assert newest_matches(store, query, matcher("line"), most=1000, seconds=60).matches == 40
+
+
+def test_a_page_that_is_too_large_for_an_answer_is_read_in_smaller_ones(store, monkeypatch):
+    monkeypatch.setattr(cluster, "_MOST_ANSWER", 8_192)  # of Elasticsearch: some lines with their fields
+    every = list(store.documents(Query("airflow.task", {"airflow.dag_id": ("a", "b")})))
+    newest = list(store.documents(Query("airflow.task", TRY, limit=20, newest=True)))
+
+    assert (len(every), [line["rows"] for line in newest]) == (40, list(range(5, 25)))
 
 
 def test_limit_keeps_the_first_and_newest_the_last_both_oldest_first(store):
