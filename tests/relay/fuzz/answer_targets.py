@@ -8,6 +8,7 @@ An input is one answer per line: a digit for its status, then its body. What com
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import os
@@ -21,14 +22,19 @@ from urllib.parse import urlsplit
 
 import httpx
 import orjson
+import urllib3
 from airflow_answers import airflow_answer
 from botocore.awsrequest import AWSResponse
 from tenacity import Retrying, stop_after_attempt
 from urllib3 import HTTPHeaderDict
 
 from observability.contain import take_losses
+from observability.credentials import Credentials
+from observability.relay.otlp.destination import Destination
+from observability.relay.otlp.receiver import Receiver
 from observability.relay.sinks.cloudwatch import CloudWatchSink
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
+from observability.relay.sinks.otlp import OtlpSink
 from observability.relay.sinks.sink import Batch, SinkUnavailable
 from observability.settings import load_settings
 from observability.store import elasticsearch
@@ -127,6 +133,17 @@ def cloudwatch_store(data: bytes) -> None:
             _ask(CloudWatchStore(lambda answers=answers: _client(answers), _SETTINGS), question)
 
 
+def otlp_sink(data: bytes) -> None:
+    """Each document is stored, refused, or not answered for, and the sink goes on to the next batch."""
+    for for_ever in (False, True):
+        answers = _Answers(data, for_ever=for_ever)
+        sink = OtlpSink(lambda _signal, answers=answers: _receiver(answers), ("logs",), {}, {}, _no_memory)
+        for _ in range(2):
+            _send(sink, _BATCH)
+        sink.close()
+    take_losses()
+
+
 _ABOUT = ("/dags/bad/", "/logs/", "/details$", "^/pools", "^/eventLogs$", "^/assets", "dagRuns/r2")
 
 
@@ -177,7 +194,8 @@ def _send(sink, batch: Batch) -> None:
     except SinkUnavailable as error:
         assert error.retry_after_s is None or 0 <= error.retry_after_s < math.inf  # noqa: PT017 - one of two right ends
     else:
-        assert answer.stored + answer.duplicates + len(answer.rejected) == len(batch.ids)
+        assert answer.stored + answer.duplicates + answer.dropped + len(answer.rejected) == len(batch.ids)
+        assert min(answer.stored, answer.duplicates, answer.dropped) >= 0
         assert {one.index for one in answer.rejected} <= set(range(len(batch.ids)))
         assert all(isinstance(one.reason, str) for one in answer.rejected)
 
@@ -229,6 +247,28 @@ def _client(answers: _Answers):
     client._endpoint.http_session = _Session(answers)
     client.close = lambda: None
     return client
+
+
+_MEDIA = ("application/json", "application/x-protobuf", "text/html", "")
+
+
+def _receiver(answers: _Answers) -> Receiver:
+    receiver = Receiver(Destination("http://127.0.0.1:9", Credentials(url="http://127.0.0.1:9"), False, 1.0))
+
+    def urlopen(_method, _url, **_given):
+        status, body = answers.next()
+        media, wish = _MEDIA[body[0] % len(_MEDIA)] if body else "", body[1:9].decode("latin-1")
+        headers = HTTPHeaderDict({"content-type": media, "retry-after": wish})
+        if body[:1] == b"\x7f":
+            headers["content-encoding"] = "gzip"
+        return urllib3.HTTPResponse(io.BytesIO(body[1:]), headers, status, preload_content=False)
+
+    receiver._pool.urlopen = urlopen
+    return receiver
+
+
+def _no_memory():
+    raise OSError("spans are not asked for")
 
 
 class _Session:
@@ -295,6 +335,14 @@ _EVENTS = {"events": [_EVENT, {**_EVENT, "message": "plain"}], "nextToken": "t",
 _REJECTED = {"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}}
 _FAULT = b"4" + orjson.dumps({"__type": "InvalidParameterException", "message": "x"})
 _MISSING = b"4" + orjson.dumps({"__type": "ResourceNotFoundException", "message": "x"})
+_OTLP = (
+    b"", b"{}", b"null", b"[]", b'{"partialSuccess":7}', b'{"partialSuccess":{"rejectedLogRecords":"x"}}',
+    b'{"partialSuccess":{"rejectedLogRecords":"9223372036854775807","errorMessage":[]}}',
+    b'{"partialSuccess":{"rejectedLogRecords":-5}}', b'{"partialSuccess":{"rejectedLogRecords":1e999}}',
+    b'{"partialSuccess":{"rejectedLogRecords":' + b"9" * 5000 + b"}}", b"\n\x05\x08\x02\x12\x01x",
+    b"\n\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\n\x05\x08\x02\x12\x01\xff",
+    b"\x12\x03bad", b'{"message":[]}', b'{"code":{}}',
+)  # fmt: skip
 
 ANSWERS: dict[str, tuple[bytes, ...]] = {
     "elasticsearch_sink": (
@@ -320,10 +368,22 @@ ANSWERS: dict[str, tuple[bytes, ...]] = {
         _json({"events": [{**_EVENT, "message": message} for message in _MESSAGES]}),
         _json({"events": [{**_EVENT, "timestamp": "x", "ingestionTime": None}]}),
     ),
+    "otlp_sink": (
+        *ODD, *(b"0" + media + body for media in (b"`", b"a", b"b", b"\x7f") for body in _OTLP),
+        *(b"4" + media + body for media in (b"`", b"a") for body in _OTLP), b"7xx", b"8x99999999999", b"3",
+    ),
     "airflow_api": tuple(b"%d" % number + one for number in range(3) for one in ODD),
     "airflow_health": (*ODD, _json({"scheduler": 5}), _json({"scheduler": {"latest_scheduler_heartbeat": "x"}})),
 }  # fmt: skip
 ANSWER_TARGETS = {
     one.__name__: one
-    for one in (elasticsearch_sink, elasticsearch_store, cloudwatch_sink, cloudwatch_store, airflow_api, airflow_health)
+    for one in (
+        elasticsearch_sink,
+        elasticsearch_store,
+        cloudwatch_sink,
+        cloudwatch_store,
+        otlp_sink,
+        airflow_api,
+        airflow_health,
+    )
 }
