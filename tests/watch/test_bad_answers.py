@@ -13,8 +13,9 @@ from tenacity import Retrying, stop_after_attempt
 
 from observability.contain import take_losses
 from observability.watch.rules.config import Thresholds
+from observability.watch.sources.airflow_api.scene import Scene
 from observability.watch.sources.api import AirflowApi
-from observability.watch.sources.reconcile import Reconciler, Scene
+from observability.watch.sources.reconcile import Reconciler
 
 NOW = 1_767_960_000.0
 

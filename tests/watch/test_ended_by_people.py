@@ -17,8 +17,9 @@ from observability.watch.facts import Fact, from_document, observed
 from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import Ledger, write_cursor
 from observability.watch.rules.config import Deadline, Thresholds
+from observability.watch.sources.airflow_api.scene import Scene
 from observability.watch.sources.api import AirflowApi, ApiUnavailable
-from observability.watch.sources.reconcile import Reconciler, Scene
+from observability.watch.sources.reconcile import Reconciler
 from observability.watch.withdrawals import open_runs
 
 HOUR = 3600.0

@@ -19,8 +19,9 @@ from observability.watch.facts import Fact
 from observability.watch.notify.messages import Message
 from observability.watch.notify.task_context import TaskContext
 from observability.watch.rules.config import Thresholds
+from observability.watch.sources.airflow_api.scene import Scene
 from observability.watch.sources.api import AirflowApi, ApiUnavailable
-from observability.watch.sources.reconcile import Reconciler, Scene
+from observability.watch.sources.reconcile import Reconciler
 from observability.watch.sources.user_actions import OpenRun
 
 NOW = 1_767_960_000.0
@@ -230,7 +231,20 @@ def test_the_trial_asks_every_question_that_the_watcher_has(tmp_path, whole):
     }
 
 
-ASKERS = ("reconcile.py", "peers.py", "assets.py", "waiting.py", "user_actions.py", "task_context.py")
+ASKERS = (
+    "reconcile.py",
+    "look.py",
+    "tasks.py",
+    "runs.py",
+    "components.py",
+    "dags.py",
+    "stuck.py",
+    "peers.py",
+    "assets.py",
+    "waiting.py",
+    "user_actions.py",
+    "task_context.py",
+)
 BESIDE_A_LOOK = {"history_import.py", "dag_graphs.py", "audit.py"}
 """They ask in threads of their own, which a look does not wait for."""
 

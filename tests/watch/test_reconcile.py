@@ -13,8 +13,9 @@ import pytest
 
 from observability.watch.facts import seconds
 from observability.watch.rules.config import Thresholds
+from observability.watch.sources.airflow_api.scene import Scene, scene_from
 from observability.watch.sources.api import AirflowApi, ApiError, ApiUnavailable
-from observability.watch.sources.reconcile import Reconciler, Scene, scene_from
+from observability.watch.sources.reconcile import Reconciler
 
 NOW = 1_767_960_000.0  # 2026-01-09T12:00:00Z
 TASK = {
@@ -182,7 +183,7 @@ def test_a_user_without_rights_is_told_what_is_missing(airflow, reconciler, monk
 def test_what_becomes_of_a_suspicion(airflow, reconciler, state, attempt, verdicts):
     airflow.tasks = [TASK]
     reconciler.look(Scene(), NOW)
-    suspect = reconciler._about_task(TASK, "suspected", {})
+    suspect = reconciler._tasks.about(TASK, "suspected", {})
     airflow.tasks = [{**TASK, "state": state, "try_number": attempt}] if state else []
     assert told(reconciler.confirm([suspect])) == verdicts
 
@@ -192,7 +193,7 @@ def test_ids_with_any_letter_are_asked_about_whole(airflow, reconciler, run):
     reconciler.look(Scene(), NOW)
     airflow.asked.clear()
     airflow.tasks = [{**TASK, "dag_run_id": run, "state": "up_for_retry"}]
-    suspect = reconciler._about_task({**TASK, "dag_run_id": run}, "suspected", {})
+    suspect = reconciler._tasks.about({**TASK, "dag_run_id": run}, "suspected", {})
     assert [(one.status, one.run_id) for one in reconciler.confirm([suspect])] == [("dismissed", run)]
     assert [path for path, _ in airflow.asked] == [f"/dags/load/dagRuns/{run}/taskInstances/t"]
     airflow.runs, airflow.asked[:] = [{**RUN, "dag_run_id": run}], []
@@ -201,7 +202,7 @@ def test_ids_with_any_letter_are_asked_about_whole(airflow, reconciler, run):
 
 
 def test_a_run_that_airflow_cannot_be_asked_about_is_not_taken_for_deleted(airflow, reconciler):
-    suspect = reconciler._about_task({**TASK, "dag_run_id": "2026/07"}, "suspected", {})
+    suspect = reconciler._tasks.about({**TASK, "dag_run_id": "2026/07"}, "suspected", {})
     airflow.tasks = []
     assert told(reconciler.confirm([suspect])) == []
 

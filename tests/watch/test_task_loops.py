@@ -22,9 +22,10 @@ from observability.relay.sinks.sink import Batch
 from observability.relay.sources.files.airflow_logs import log_stream
 from observability.watch.facts import from_document
 from observability.watch.rules.config import Thresholds
+from observability.watch.sources.airflow_api.scene import Scene
 from observability.watch.sources.api import AirflowApi
 from observability.watch.sources.logs import log_path
-from observability.watch.sources.reconcile import Reconciler, Scene
+from observability.watch.sources.reconcile import Reconciler
 from observability.watch.sources.user_actions import OpenRun, UserActions
 
 RECORDED = json.loads((Path(__file__).parents[1] / "recorded" / "airflow_3_4_loops.json").read_text())

@@ -14,8 +14,8 @@ from observability.events import ComponentRecovered, ComponentSilent, Identity
 from observability.watch.facts import CERTAIN, Fact, observed
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import read_cursor, write_cursor
+from observability.watch.sources.airflow_api.scene import scene_from
 from observability.watch.sources.api import ApiError
-from observability.watch.sources.reconcile import scene_from
 from observability.watch.withdrawals import open_runs
 
 if TYPE_CHECKING:

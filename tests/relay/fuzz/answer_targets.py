@@ -45,8 +45,9 @@ from observability.store.elasticsearch import ElasticsearchStore
 from observability.store.store import Query, StoreError
 from observability.store.tables import Ask
 from observability.watch.rules.config import Thresholds
+from observability.watch.sources.airflow_api.scene import Scene
 from observability.watch.sources.api import AirflowApi, ApiError
-from observability.watch.sources.reconcile import Reconciler, Scene
+from observability.watch.sources.reconcile import Reconciler
 
 __all__ = ["ANSWERS", "ANSWER_TARGETS", "STATUSES"]
 

@@ -1,0 +1,108 @@
+"""The components of Airflow by their heartbeats: which fell silent, and what waits for it."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from observability.events import (
+    ComponentRecovered,
+    ComponentSilent,
+    Identity,
+)
+from observability.watch import gauges
+from observability.watch.facts import CERTAIN, Fact, observed, seconds
+from observability.watch.sources.airflow_api.rows import (
+    TASKS,
+)
+from observability.watch.sources.peers import silent_peers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from observability.watch.sources.airflow_api.look import Look
+    from observability.watch.sources.airflow_api.scene import Scene
+
+
+__all__ = ["Components"]
+
+_BEATS_S = 15.0
+"""A scheduler's heartbeat is written every five seconds: one that is older may be its last."""
+_STARTS_S = 120.0
+"""A component of an Airflow that comes up may take so long to its first heartbeat: the API server may start first."""
+_COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processor": "dag-processor"}
+
+
+class Components:
+    """Judges scheduler, triggerer and dag processor."""
+
+    def __init__(self, look: Look) -> None:
+        """``look`` is shared by all parts of a look."""
+        self._look = look
+
+    def health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
+        """Judge each component by its newest heartbeat."""
+        for key, name in _COMPONENTS.items():
+            yield from self._look.one(f"health of the {name}", partial(self._health_of, key, name, told, scene, now))
+
+    def _health_of(self, key: str, name: str, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
+        said = told.get(key) or {}
+        beat = said.get(f"latest_{key}_heartbeat")
+        if beat is None and said.get("status") != "unhealthy":
+            return  # it never ran
+        age = now - seconds(beat) if beat is not None else None
+        if name == "scheduler":
+            self._look.scheduler_dozes = age is None or age > _BEATS_S
+        if age is None:
+            yield from self._without_a_heartbeat(name, scene, now)
+            return
+        gauges.heartbeat(name, age)
+        scene.beaten = [*{*scene.beaten, name}]
+        scene.awaited = {other: since for other, since in scene.awaited.items() if other != name}
+        if age > self._look.thresholds().component_silent:
+            yield self._silent(name, f"its last heartbeat was {age:.0f} s ago", now)
+            scene.silent = [*{*scene.silent, name}]
+        elif name in scene.silent:
+            scene.silent = [one for one in scene.silent if one != name]
+            event = ComponentRecovered(identity=Identity(component=name), reason="it has a heartbeat again")
+            yield observed(event, time=now)
+
+    def _without_a_heartbeat(self, name: str, scene: Scene, now: float) -> Iterator[Fact]:
+        """Airflow 3.4 forgets the heartbeat of a component that was stopped; one that has yet to start has none."""
+        since = scene.awaited.get(name, now)
+        scene.awaited = {**scene.awaited, name: min(since, now)}
+        if name in scene.beaten:
+            why = "it was stopped: it has no heartbeat any more"
+        elif now - since >= _STARTS_S:
+            why = f"it has not started: it had no heartbeat for {now - since:.0f} s"
+        else:
+            return
+        yield self._silent(name, why, now)
+        scene.silent = [*{*scene.silent, name}]
+
+    def peers(self, scene: Scene, now: float) -> Iterator[Fact]:
+        """Judge each of several schedulers, triggerers or dag processors, by Airflow's jobs."""
+        known = copy.deepcopy(scene.peers)
+        yield from silent_peers(self._look.api, known, now, self._look.thresholds().component_silent)
+        scene.peers = known
+
+    def _silent(self, name: str, reason: str, now: float) -> Fact:
+        state = {"triggerer": "deferred", "scheduler": "scheduled"}.get(name)
+        listed = partial(self._look.api.pages, TASKS, "task_instances", state=[state], order_by="id")
+        waiting: list[dict[str, Any]] = []
+        if state:
+            waiting = self._look.questions.ask(f"tasks that wait for the {name}", lambda: list(listed()), waiting)
+        evidence: dict[str, Any] = {}
+        if waiting:
+            evidence["affected"] = ", ".join(f"{one.get('dag_id')}.{one.get('task_id')}" for one in waiting[:10])
+            reason = f"{reason}; {len(waiting)} {state} tasks wait for it"
+        first = waiting[0] if waiting and name == "triggerer" else {}  # what waits for a scheduler has not begun
+        about = Identity(
+            component=name,
+            dag_id=first.get("dag_id"),
+            run_id=first.get("dag_run_id"),
+            task_id=first.get("task_id"),
+        )
+        event = ComponentSilent(identity=about, reason=reason)
+        return observed(event, time=now, certainty=CERTAIN, evidence=evidence)
