@@ -149,19 +149,13 @@ class Watcher:
         self._reported += _drain(self._reports)
         self._heard.unsettle()
         with self._ledger.transaction(lock=True) as connection:
-            if not self._lease.keep(connection):
-                self._active = False
-                return False
-            jump = self._clock.jump(now, time.monotonic())
-            if jump:
-                records.shift(connection, jump)
-                self._log.warning("the clock has jumped; what waits for a time waits as long as before", seconds=jump)
-            more = self._read(connection, now)
-            silent = self._api.silent_s(time.monotonic()) if self._api else float("inf")
-            self._engine.elapse(connection, now, airflow_silent_s=silent, careful=self._careful)
-            self._regular(connection, now)
-            self._due_at = records.next_due(connection)
-            events = pending_events.due(connection, now)
+            has_lease = self._lease.keep(connection)
+            if has_lease:
+                more = self._decide(connection, now)
+                events = pending_events.due(connection, now)
+        if not has_lease:
+            self._stand_by()
+            return False
         self._reported.clear()
         self._careful = False
         self._clock.settle(now, time.monotonic())
@@ -174,6 +168,19 @@ class Watcher:
         self._engine.take_events()
         for worker in self._workers.values():
             worker.wake()
+        return more
+
+    def _decide(self, connection: Connection, now: float) -> bool:
+        """Apply what was read and what is due, in the transaction of a round; whether there is more to read."""
+        jump = self._clock.jump(now, time.monotonic())
+        if jump:
+            records.shift(connection, jump)
+            self._log.warning("the clock has jumped; what waits for a time waits as long as before", seconds=jump)
+        more = self._read(connection, now)
+        silent = self._api.silent_s(time.monotonic()) if self._api else float("inf")
+        self._engine.elapse(connection, now, airflow_silent_s=silent, careful=self._careful)
+        self._regular(connection, now)
+        self._due_at = records.next_due(connection)
         return more
 
     def _turn(self) -> float:
@@ -229,6 +236,16 @@ class Watcher:
         if self._api and not (self._audit and self._audit.is_alive()):
             self._audit = AuditReader(self._api.another(), self._ledger)
             self._audit.start()
+
+    def _stand_by(self) -> None:
+        """Leave to the new holder of the lease what only one may do: send messages, and write what readers find."""
+        self._active = False
+        self._log.warning("another watcher has the lease; this one stands by")
+        self._dismiss()
+        for reader in (self._history, self._audit):
+            if reader:
+                reader.stop()
+        self._history = self._audit = None
 
     def _step_down(self) -> None:
         self._dismiss()

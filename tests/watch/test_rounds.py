@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import orjson
 import pytest
-from sqlalchemy import select
+from airflow_platform import wait_until
+from sqlalchemy import select, update
 from watch_office import failed
 
 from benchmarks.watched import failure
@@ -111,6 +112,32 @@ def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_
         "after: load failed: ValueError: no",
         "before: load failed: ValueError: no",
     ]
+
+
+def test_a_watcher_that_lost_its_lease_sends_nothing_and_has_one_set_of_workers_when_it_is_back(settings, ledger):
+    def workers():
+        return sorted(one.name for one in threading.enumerate() if one.name.startswith("worker-"))
+
+    def be_held_by(holder):
+        with ledger.transaction(lock=True) as connection:
+            found = update(schema.leases).where(schema.leases.c.name == "watcher")
+            connection.execute(found.values(holder=holder, heartbeat=schema.leases.c.heartbeat + 1))
+
+    watcher = Watcher(settings, ledger, RulesFile(None), None, api=None)
+    running = threading.Thread(target=watcher.run)
+    running.start()
+    try:
+        hired = ["worker-file", "worker-log"]
+        wait_until(lambda: workers() == hired, within=30)
+        for _ in range(2):
+            be_held_by("another:1:1.0:ffffffff")
+            wait_until(lambda: not workers(), within=30)
+            be_held_by("")
+            wait_until(lambda: workers() == hired, within=30)
+    finally:
+        watcher.stop()
+        running.join()
+    assert workers() == []
 
 
 @pytest.mark.parametrize(
