@@ -52,6 +52,8 @@ __all__ = [
 ]
 
 
+_AIRFLOW_PORT = 8080
+
 ALERTS_VARIABLE = "CONTRAIL_ALERTS"
 """Holds the address itself of a first route: no option does, as it is a secret."""
 
@@ -284,7 +286,10 @@ class OtlpSettings:
 class WatchSettings:
     """The watcher, which finds what is wrong and notifies people."""
 
-    api_url: option_types.Url = option("", "Address of Airflow's API server; empty: http://127.0.0.1:<airflow.port>.")
+    api_url: option_types.Url = option(
+        "",
+        "Address of Airflow's API server; empty: on this host, at Airflow's [api] port (by HTTPS where ssl_cert is set).",
+    )
     ledger_url: option_types.SqlUrl = option(
         "", "SQLAlchemy URL of the incident ledger; empty: SQLite in <home>/ledger.db."
     )
@@ -319,7 +324,7 @@ class AirflowSettings:
         "Deliver and watch from inside Airflow's API server while neither `contrail relay` nor `contrail watch` does.",
     )
     host: option_types.FilledText = option("127.0.0.1", "Address that the API server binds.")
-    port: option_types.Port = option(8080, "Port of the API server and UI.")
+    port: option_types.Port = option(_AIRFLOW_PORT, "Port of the API server and UI.")
     dags_folder: str = option("", "Folder of the DAGs; empty: the repository's dags/.")
     parallelism: Annotated[int, Meta(ge=1, le=1_024)] = option(2, "Tasks that run at the same time, at most.")
     task_logs_to_stdout: bool = option(
@@ -372,8 +377,18 @@ class Settings:
 
     @property
     def api_url(self) -> str:
-        """Address of Airflow's API server, without a slash at its end."""
-        return (self.watch.api_url or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
+        """Address of Airflow's API server, without a slash at its end.
+
+        Where no option of ours names it, it is on this host where Airflow's own ``[api]`` has it, except for an Airflow
+        that ``contrail up`` starts, which has our port.
+        """
+        if self.watch.api_url:
+            return self.watch.api_url.rstrip("/")
+        scheme, port = "http", str(self.airflow.port)
+        if self.airflow.port == _AIRFLOW_PORT and not (self.home / "keys").is_dir():
+            scheme = "https" if _airflow_option("api", "ssl_cert") else scheme
+            port = _airflow_option("api", "port") or port
+        return f"{scheme}://{self.airflow.host}:{port}"
 
     @property
     def public_url(self) -> str:

@@ -322,3 +322,29 @@ def test_a_misshapen_file_with_old_names_is_refused_by_name(tmp_path, text):
     path.write_text(text)
     with pytest.raises(SettingsError, match=r"contrail\.toml: \[core\]"):
         load_settings(path, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"AIRFLOW__API__PORT": "9090"}, "http://127.0.0.1:9090"),
+        ({"AIRFLOW__API__PORT": "9090", "AIRFLOW__API__SSL_CERT": "/cert.pem"}, "https://127.0.0.1:9090"),
+        ({"AIRFLOW__API__PORT": "9090", "CONTRAIL_AIRFLOW__PORT": "7070"}, "http://127.0.0.1:7070"),
+        ({"AIRFLOW__API__PORT": "9090", "CONTRAIL_WATCH__API_URL": "http://there:1/"}, "http://there:1"),
+    ],
+)
+def test_the_api_server_is_where_airflow_has_it_unless_an_option_says_otherwise(given, address, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().api_url == address
+
+
+def test_the_port_of_airflows_file_counts_except_for_a_platform_of_ours(monkeypatch, tmp_path):
+    (tmp_path / "airflow.cfg").write_text("[api]\nport = 9191\n")
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path / "contrail"))
+    assert load_settings().api_url == "http://127.0.0.1:9191"
+    (tmp_path / "contrail" / "keys").mkdir(parents=True)
+    assert load_settings().api_url == "http://127.0.0.1:8080"
