@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.dashboard_installer.changes import InstallError
+from observability.doctor import guest
 from observability.doctor.link import Broken, Link, Off
 from observability.doctor.ownership import airflow_command, is_ours, start
 from observability.doctor.silence import silent, state_of
@@ -39,13 +40,17 @@ def _relay(settings: Settings) -> str:
     status = read_status(settings.home)
     if status is None or status["state"] != "running":
         raise _not_running(settings, status)
-    age = time.time() - status["time"]
+    age, stands_in = time.time() - status["time"], bool(status.get("stands_in"))
     if age > _SILENT_S:
+        if stands_in and (found := guest.missing(settings, "relay")):
+            raise found
         gone = not state_of(status["pid"]) and _is_taken(settings)
         raise _not_running(settings, status) if gone else silent(settings, "relay", status["pid"], age)
     if status["unreadable"]:
         path, why = next(iter(status["unreadable"].items()))
         raise Broken(f"the relay cannot read {path}: {why}", f"chmod u+r {path}, as the user that runs the relay")
+    if stands_in:
+        return f"inside the API server (process {status['pid']}), {status['files']} files"
     return f"process {status['pid']}, {status['files']} files"
 
 
@@ -72,6 +77,8 @@ def _statsd(settings: Settings) -> str:
     """Check that the relay counts a datagram sent to where the tasks send theirs."""
     if not settings.statsd.enabled:
         raise Off("[statsd] enabled is false", "unset CONTRAIL_STATSD__ENABLED")
+    if _status(settings).get("stands_in"):
+        raise Off("the relay inside the API server takes no metrics", start(settings, "contrail relay"))
     before = _received(settings)
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
         probe.sendto(_PROBE, (settings.statsd.host, settings.statsd.port))
@@ -110,6 +117,8 @@ def _metrics(settings: Settings) -> str:
             f" {settings.statsd_prefix!r}",
             f"set CONTRAIL_RELAY__STATSD_PREFIX={prefixes[0]} where the relay runs, and restart it",
         )
+    if _status(settings).get("stands_in"):
+        raise Off("the relay inside the API server takes no metrics", start(settings, "contrail relay"))
     how = "set AIRFLOW__METRICS__STATSD_ON=True, host and port"
     before = replace(query, since=now - _LATELY)
     if not is_ours(settings) and not _counted(settings, before):
@@ -242,6 +251,8 @@ def _panels(settings: Settings) -> str:
 
 def _not_running(settings: Settings, status: dict[str, Any] | None) -> Broken:
     """The relay is not there: because another process has its port, or for no reason that can be seen from here."""
+    if (status is None or status.get("stands_in")) and (found := guest.missing(settings, "relay")):
+        return found
     port = settings.relay.statsd_port
     if _is_taken(settings):
         return Broken(

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from observability.doctor import guest
 from observability.doctor.link import Broken, Link, Off
 from observability.doctor.ownership import start
 from observability.doctor.silence import silent
@@ -66,13 +67,16 @@ def _links(settings: Settings) -> str:
 def _watcher(settings: Settings) -> str:
     heartbeat = read_beat(settings.home)
     if heartbeat is None:
-        raise Broken("no watcher has run", start(settings, "contrail watch"))
-    age = float(str(heartbeat["age_s"]))
+        found = guest.missing(settings, "watcher")
+        raise found or Broken("no watcher has run", start(settings, "contrail watch"))
+    age, inside = float(str(heartbeat["age_s"])), guest.is_in_api_server(settings, heartbeat["pid"])
     if age > _SILENT_S:
+        if inside and (found := guest.missing(settings, "watcher")):
+            raise found
         raise silent(settings, "watcher", heartbeat["pid"], age)
     if not heartbeat["active"]:
         raise Broken(f"the watcher is not active: {heartbeat['detail']}", "contrail status")
-    return f"process {heartbeat['pid']}"
+    return f"inside the API server (process {heartbeat['pid']})" if inside else f"process {heartbeat['pid']}"
 
 
 def _history(settings: Settings) -> str:

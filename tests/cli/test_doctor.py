@@ -437,3 +437,45 @@ def test_every_broken_link_has_a_command_that_mends_it(chain):
     chain.beat["time"] -= 600
     chain.airflow.answers["/api/v2/plugins"] = {"plugins": []}
     assert [link for link, _, mend in chain.broken() if not mend] == []
+
+
+def be_a_guest(chain, **said):
+    """Relay and watcher are those inside the API server, which says of itself what is given."""
+    now = time.time()
+    chain.relay |= {"pid": 5, "stands_in": True}
+    chain.beat |= {"pid": 5}
+    told = {"pid": 5, "time": now, "relay": "running", "watcher": "running", **said}
+    (chain.home / "api-server.json").write_text(json.dumps(told))
+
+
+def test_a_relay_and_a_watcher_inside_the_api_server_are_well_and_take_no_metrics(chain):
+    chain.environ["CONTRAIL_STATSD__ENABLED"] = "true"
+    chain.home.joinpath("store.db").unlink()
+    chain.store("etl.event", DOCUMENT)
+    be_a_guest(chain)
+    found = chain.findings()
+    assert {name: found[name].state for name in ("relay", "watcher", "statsd", "metrics", "journal")} == {
+        "relay": "ok", "watcher": "ok", "statsd": "off", "metrics": "off", "journal": "ok"
+    }  # fmt: skip
+    assert "inside the API server (process 5)" in found["relay"].why
+    assert "inside the API server (process 5)" in found["watcher"].why
+    assert "contrail relay" in found["statsd"].mend
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"time": 1.0}, "said nothing of it for a while"),
+        ({"relay": "off", "watcher": "off", "server_problem": "it did not answer"}, "waits: it did not answer"),
+        ({"relay": "failing", "watcher": "failing", "relay_problem": "full", "watcher_problem": "full"}, "waits: full"),
+        ({"relay": "off", "watcher": "off"}, "is off"),
+    ],
+)
+def test_the_parts_of_an_api_server_that_have_ended_are_explained_by_it(chain, said, words):
+    be_a_guest(chain, **said)
+    chain.relay |= {"state": "stopped"}
+    chain.beat |= {"time": time.time() - 600}
+    broken = {link: (why, mend) for link, why, mend in chain.broken()}
+    for name in ("relay", "watcher"):
+        assert words in broken[name][0]
+        assert "API server" in broken[name][1]
