@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,6 +95,10 @@ _REFUSALS = {
     409: "It was not done",
     502: "Airflow did not do it",
 }
+_OTHER_LEDGER = (
+    "the ledger of this host does not have it, so that it is another watcher's: give the API server that watcher's"
+    " [watch] ledger_url (CONTRAIL_WATCH__LEDGER_URL)"
+)
 _OUR_FAULT = "It is a fault of Contrail. The API server's log has it in full."
 _log = structlog.get_logger("contrail.ui")
 
@@ -239,12 +244,26 @@ def _setup(request: Request, _user: User) -> Response:
 
 def _incident(request: Request, user: User, incident_id: str, done: acting.Done = 0) -> Response:
     actor = acting.Actor.of(request, user)
-    with ledger.transaction() as connection:
-        one = acting.find_incident(actor, connection, incident_id)
-        token = form_token(key(connection), actor.identity, one.id)
-        page = pages.incident_page(connection, one, reasons=_reads_reasons(actor, one), whole=actor.reader.whole)
+    try:
+        with ledger.transaction() as connection:
+            one = acting.find_incident(actor, connection, incident_id)
+            token = form_token(key(connection), actor.identity, one.id)
+            page = pages.incident_page(connection, one, reasons=_reads_reasons(actor, one), whole=actor.reader.whole)
+    except (LedgerError, LedgerUnavailable, HTTPException) as error:
+        return _reported(request, user, incident_id, error)
     buttons = acting.buttons(actor, one)
     return _page(request, "incident.html", page=page, buttons=buttons, token=token, done=done, who=actor.name)
+
+
+def _reported(request: Request, user: User, incident_id: str, error: Exception) -> Response:
+    """The incident from its events, where the ledger cannot be read here or is not the one of its watcher."""
+    with contextmanager(_read)(user) as store:
+        page = pages.reported_incident(store, incident_id)
+        hides = _hides(store)
+    if page is None:
+        raise error
+    why = _OTHER_LEDGER if isinstance(error, HTTPException) else str(error)
+    return _page(request, "reported.html", page=page, why=why.rstrip("."), hides=hides)
 
 
 def _act(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a form holds

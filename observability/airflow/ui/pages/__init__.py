@@ -10,6 +10,7 @@ from observability.airflow.ui.pages.dag import DagPage, dag_page
 from observability.airflow.ui.pages.deadlines import DeadlinesPage, deadlines_page
 from observability.airflow.ui.pages.incident import IncidentPage, incident_page
 from observability.airflow.ui.pages.overview import Overview, overview
+from observability.airflow.ui.pages.reported import ReportedIncident, reported_incident
 from observability.airflow.ui.pages.rules import (
     Recipients,
     Trial,
@@ -31,6 +32,7 @@ __all__ = [
     "IncidentPage",
     "Overview",
     "Recipients",
+    "ReportedIncident",
     "RunPage",
     "SearchPage",
     "Step",
@@ -44,6 +46,7 @@ __all__ = [
     "overview",
     "recipients_by_dag",
     "recipients_by_incident",
+    "reported_incident",
     "run_page",
     "search_page",
     "task_page",
