@@ -13,7 +13,7 @@ import orjson
 
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.sampling import wall_ms
-from observability.airflow.ui import boards
+from observability.airflow.ui import boards, pages
 from observability.airflow.ui.app import render
 from observability.events import DagRunFailed, DagRunSucceeded, Identity, StepMeasured, TaskFailed, TaskSucceeded
 from observability.relay.sinks import Batch
@@ -62,13 +62,13 @@ def _pages(store: Store, runs: int) -> dict[str, Callable[[int], str]]:
         drawn = [panel for row in view.board["rows"] for panel in row["panels"]]
         return lambda n: render("panel.html", boards.shown(store, view, drawn[n % len(drawn)]), view=view)
 
-    pages = {
+    asked = {
         "overview page": lambda _: render("overview.html", pages.overview(store, lambda _: True)),
         "DAG page": lambda n: render("dag.html", pages.dag_page(store, about(n)[0])),
         "run page": lambda n: render("run.html", pages.run_page(store, *about(n))),
         "task page": lambda n: render("task.html", pages.task_page(store, about(n)[0], "load", about(n)[1], -1)),
     }
-    return pages | {f"panel of the {key} board": panels(key) for key in boards.boards()}
+    return asked | {f"panel of the {key} board": panels(key) for key in boards.boards()}
 
 
 def _time(name: str, ask: Callable[[int], str]) -> Figure:

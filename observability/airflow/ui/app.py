@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from observability import catalog
-from observability.airflow.ui import acting, boards, formatting, ledger, pages, rules, runbooks
+from observability.airflow.ui import acting, boards, formatting, graph, ledger, pages, rules, runbooks
 from observability.airflow.ui.forms import form_token
 from observability.airflow.ui.pages.incident import incident_title
 from observability.airflow.ui.readable_store import ReadableStore
@@ -312,7 +312,8 @@ def _dag(request: Request, store: Readable, dag_id: str) -> Response:
 
 
 def _run(request: Request, store: Readable, dag_id: str, run_id: str) -> Response:
-    return _page(request, "run.html", page=pages.run_page(store, dag_id, run_id), hides=_hides(store, dag_id))
+    page = pages.run_page(store, dag_id, run_id, graph.downstream_of(dag_id))
+    return _page(request, "run.html", page=page, hides=_hides(store, dag_id))
 
 
 def _task(request: Request, store: Readable, dag_id: str, task_id: str) -> Response:

@@ -300,3 +300,33 @@ def test_without_a_forecast_there_is_no_bar(written):
     store = written(upcoming("plain", 1, due=30), dataset="contrail.alert")
     (one,) = pages.deadlines_page(store).upcoming
     assert one.bar is None
+
+
+def test_a_run_stands_beside_the_last_good_one_before_it(written):
+    def ran(run, minutes, took_s, rows, *, good=True):
+        who, ended = task(run), TaskSucceeded(identity=task(run), time=at(minutes), duration_ns=took_s * 10**9)
+        whose = {"identity": Identity(dag_id="flights", run_id=run), "time": at(minutes)}
+        over = DagRunSucceeded(**whose) if good else DagRunFailed(reason="boom", **whose)
+        return (
+            TaskStarted(identity=who, time=at(minutes + 1)),
+            StepMeasured(identity=who, time=at(minutes), step="load", rows_in=1, rows_out=rows, rows_rejected=0),
+            ended,
+            over,
+        )
+
+    runs = (
+        *ran("good", 60, 10, 100),
+        *ran("bad", 40, 9, 90, good=False),
+        *ran("now", 20, 40, 7),
+        *ran("later", 5, 1, 1),
+    )
+    compared = pages.run_page(written(*runs), "flights", "now").compared
+    assert compared.run_id == "good"
+    (load,) = compared.tasks
+    assert (load.now_ms, load.then_ms, load.more_ms) == (40_000, 10_000, 30_000)
+    assert (load.rows_now, load.rows_then) == (7, 100)
+
+
+def test_the_first_run_has_nothing_to_stand_beside(written):
+    store = written(TaskSucceeded(identity=task("r1"), time=at(1)))
+    assert pages.run_page(store, "flights", "r1").compared is None

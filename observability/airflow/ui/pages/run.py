@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from observability.airflow.ui.pages.attempts import Attempt, attempts_in, running_in
+from observability.airflow.ui.pages.compared import Comparison, compared_with_last_good
+from observability.airflow.ui.pages.critical_path import Leg, critical_path
 from observability.airflow.ui.pages.deadlines import Due, due_of
 from observability.airflow.ui.pages.incidents import open_incidents
 from observability.airflow.ui.pages.reading import RUN_ENDED, events_of, first
 from observability.airflow.ui.pages.steps import Step, steps_beside_usual
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from observability.events import Document
     from observability.store import Readable
 
@@ -37,19 +41,25 @@ class RunPage:
     """The deadlines of the run, those with a forecast first."""
     deeds: list[Document] = field(default_factory=list)
     """Rows of Airflow's event log about this run, where the reader may see them."""
+    path: list[Leg] = field(default_factory=list)
+    """The critical path."""
+    compared: Comparison | None = None
 
 
-def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
-    """One run of a DAG."""
+def run_page(
+    store: Readable, dag_id: str, run_id: str, downstream: Mapping[str, frozenset[str]] | None = None
+) -> RunPage:
+    """One run of a DAG; ``downstream`` has the tasks below each task, where they are known."""
     where = {"airflow.dag_id": dag_id, "airflow.run_id": run_id}
     events = events_of(store, where)
     alerts = events_of(store, where, dataset="contrail.alert")
+    ended = attempts_in(events)
     outcomes = [document for document in events if document["event.action"] in RUN_ENDED]
     return RunPage(
         dag_id=dag_id,
         run_id=run_id,
         outcome=outcomes[-1] if outcomes else None,
-        attempts=[*attempts_in(events), *([] if outcomes else running_in(events))],
+        attempts=[*ended, *([] if outcomes else running_in(events))],
         steps=steps_beside_usual(store, events, {"airflow.dag_id": dag_id}, run_id),
         rejected=[document for document in events if document["event.action"] == "rows.rejected"],
         incidents=open_incidents(alerts, resolved=True),
@@ -57,6 +67,8 @@ def run_page(store: Readable, dag_id: str, run_id: str) -> RunPage:
         trace_id=first(events, "trace.id"),
         due=_deadlines(alerts),
         deeds=events_of(store, {**where, "event.action": "audit.recorded"}, dataset="airflow.audit", limit=_DEEDS_MOST),
+        path=critical_path(ended, downstream or {}),
+        compared=compared_with_last_good(store, dag_id, run_id, events),
     )
 
 

@@ -1,0 +1,61 @@
+"""The critical path is the chain of attempts, with their waits, that decided when a run ended."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from observability.airflow.ui.pages.attempts import Attempt
+from observability.airflow.ui.pages.critical_path import critical_path
+
+ZERO = datetime(2026, 1, 1, tzinfo=timezone.utc)
+GRAPH = {"extract": frozenset({"load"}), "aside": frozenset(), "load": frozenset({"report"}), "report": frozenset()}
+
+
+def attempt(task, begins, ends, number=1, state="success", index=-1):  # noqa: PLR0913, PLR0917 - a row of a table
+    def iso(second):
+        return (ZERO + timedelta(seconds=second)).isoformat()
+
+    return Attempt(task, number, index, None, state, iso(ends), iso(begins), duration_ms=(ends - begins) * 1000)
+
+
+def chain(attempts, graph=GRAPH):
+    found = critical_path(attempts, graph)
+    return [(leg.attempt.task_id, leg.attempt.try_number, round(leg.waited_ms), round(leg.took_ms)) for leg in found]
+
+
+def test_a_task_waits_for_the_last_of_those_above_it_and_not_for_one_aside():
+    run = [attempt("extract", 0, 10), attempt("aside", 0, 11), attempt("load", 12, 20), attempt("report", 20, 21)]
+    assert chain(run) == [("extract", 1, 0, 10_000), ("load", 1, 2000, 8000), ("report", 1, 0, 1000)]
+
+
+def test_a_later_try_waits_for_the_one_before_it():
+    run = [
+        attempt("extract", 0, 5),
+        attempt("load", 5, 9, 1, "up_for_retry"),
+        attempt("aside", 0, 60),
+        attempt("load", 69, 70, 2),
+    ]
+    assert chain(run) == [("extract", 1, 0, 5000), ("load", 1, 0, 4000), ("load", 2, 60_000, 1000)]
+
+
+def test_without_a_graph_it_is_the_one_that_ended_last_before():
+    run = [attempt("extract", 0, 10), attempt("aside", 0, 11), attempt("load", 12, 20)]
+    assert chain(run, {}) == [("aside", 1, 0, 11_000), ("load", 1, 1000, 8000)]
+
+
+def test_of_a_mapped_task_it_is_the_slowest_part():
+    parts = [attempt("extract", 0, 3 + index, index=index) for index in range(4)]
+    (first, last) = critical_path([*parts, attempt("load", 7, 8)], GRAPH)
+    assert (first.attempt.map_index, last.attempt.task_id) == (3, "load")
+
+
+@pytest.mark.parametrize("attempts", [[], [attempt("load", 0, 1, state="running")]])
+def test_of_what_has_not_ended_there_is_none(attempts):
+    assert critical_path(attempts, GRAPH) == []
+
+
+def test_times_that_stand_still_or_go_back_end_the_chain():
+    run = [attempt("extract", 5, 5), attempt("load", 5, 5), attempt("report", 5, 4)]
+    assert len(critical_path(run, GRAPH)) <= len(run)
