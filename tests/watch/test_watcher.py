@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 
+import psutil
 import pytest
 
 from benchmarks import storm, watcher_chaos
@@ -93,6 +97,22 @@ def test_a_lease_of_a_dead_process_of_this_host_is_taken_at_once(ledger):
     dead.me = f"{host}:{process}:1.00:{space}"
     assert dead.acquire(0.0)
     assert heir.acquire(0.1)
+
+
+def test_a_lease_of_a_killed_process_whose_parent_has_not_asked_for_it_is_taken_at_once(ledger):
+    killed, heir = Lease(ledger), Lease(ledger)
+    host, _, _, space = killed.me.rsplit(":", 3)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        killed.me = f"{host}:{child.pid}:{psutil.Process(child.pid).create_time():.2f}:{space}"
+        assert killed.acquire(0.0)
+        assert not heir.acquire(0.1)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert heir.acquire(0.2)
+    finally:
+        child.kill()
+        child.wait()
 
 
 @pytest.mark.parametrize("space", [":0badc0de", ""])

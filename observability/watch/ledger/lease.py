@@ -120,13 +120,17 @@ def holder_of(ledger: Ledger) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Tell whether the holder was a process that would be seen from here, and is gone."""
+    """Tell whether the holder was a process that would be seen from here, and is gone.
+
+    One that was killed is gone, though its parent has not asked yet how it ended.
+    """
     who, _, where = holder.rpartition(":")
     if where != _processes():
         return False
     _, pid, started = who.rsplit(":", 2)
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) > 1
+        process = psutil.Process(int(pid))
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(started)) > 1
     except psutil.NoSuchProcess:
         return True
 
