@@ -57,18 +57,10 @@ def quality(
     for one in found:
         if one.proposal is not None:
             typer.echo(f"\n{plain(one.owner)}, {plain(one.rule)}: {one.proposal.words}")
-            typer.echo(f"  on these incidents: {_tried(one)}")
+            typer.echo(f"  on these incidents: {one.tried}")
             typer.echo(
                 f"  alerts.yaml, routes: {plain(one.proposal.rules)} with the receiver of the route that matches now"
             )
-
-
-def _tried(one: Quality) -> str:
-    assert one.proposal is not None  # noqa: S101 - for the type checker
-    spared = f"{one.proposal.spared} of {one.messages} messages less"
-    if not one.proposal.later_s:
-        return spared
-    return f"{spared}, and {one.proposal.later} incidents notified {lasting(one.proposal.later_s)} later"
 
 
 def _span(seconds: float | None) -> str:

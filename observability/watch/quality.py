@@ -17,6 +17,8 @@ from observability.watch.durations import lasting
 from observability.watch.ledger import records, schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Connection
 
     from observability.watch.incidents import Incident
@@ -77,6 +79,16 @@ class Quality:
         return sum(case.verdict == verdict for case in self.cases)
 
     @property
+    def tried(self) -> str:
+        """The effect of the proposal on the same incidents, in words; "" without one."""
+        if self.proposal is None:
+            return ""
+        spared = f"{self.proposal.spared} of {self.messages} messages less"
+        if not self.proposal.later_s:
+            return spared
+        return f"{spared}, and {self.proposal.later} incidents notified {lasting(self.proposal.later_s)} later"
+
+    @property
     def healed(self) -> int:
         """Incidents that ended without anybody."""
         return sum(case.healed for case in self.cases)
@@ -92,13 +104,16 @@ class Quality:
         return _median([case.lasted_s for case in self.cases if not case.healed])
 
 
-def quality(connection: Connection, since: float) -> list[Quality]:
-    """Each owner and rule of the incidents that were notified since then, those with most messages first."""
+def quality(connection: Connection, since: float, sees: Callable[[Incident], bool] = lambda _: True) -> list[Quality]:
+    """Each owner and rule of the incidents that were notified since then, those with most messages first.
+
+    Only incidents count that the reader ``sees``.
+    """
     notified = _messages(connection, since)
     handled = _handled(connection, since)
     found: dict[tuple[str, str], Quality] = {}
     for one in records.incidents(connection, since=since, limit=_MOST):
-        if not notified.get(one.id):
+        if not notified.get(one.id) or not sees(one):
             continue
         owner, rule = str(one.about.get("owner") or "nobody"), rule_of(one)
         group = found.setdefault((owner, rule), Quality(owner, rule, match=_match_of(one, owner)))

@@ -126,6 +126,7 @@ class _Searched(BaseModel):
         )
 
 
+Name = Annotated[str, Query(max_length=250)]
 Hours = Annotated[float | None, Query(gt=0, le=24 * 366)]
 
 
@@ -142,6 +143,8 @@ def create_app() -> FastAPI:
     app.get("/", response_class=HTMLResponse)(_overview)
     app.get("/search", response_class=HTMLResponse)(_search)
     app.get("/deadlines", response_class=HTMLResponse)(_deadlines)
+    app.get("/dags", response_class=HTMLResponse)(_dags)
+    app.get("/days", response_class=HTMLResponse)(_days)
     app.get("/runbooks", response_class=HTMLResponse)(_runbook)
     app.get("/boards/{board}", response_class=HTMLResponse)(_board)
     app.get("/boards/{board}/panels/{panel}", response_class=HTMLResponse)(_panel)
@@ -154,6 +157,7 @@ def create_app() -> FastAPI:
         app.get(path, response_class=HTMLResponse, dependencies=[_RIGHTS[right] for right in rights])(page)
     app.get("/rules", response_class=HTMLResponse)(_rules)
     app.post("/rules", response_class=HTMLResponse)(_try_rules)
+    app.get("/quality", response_class=HTMLResponse)(_quality)
     app.get("/setup", response_class=HTMLResponse)(_setup)
     app.get("/incidents/{incident_id}", response_class=HTMLResponse)(_incident)
     app.post("/incidents/{incident_id}/acts/{act}", response_class=HTMLResponse)(_act)
@@ -210,6 +214,15 @@ def _deadlines(request: Request, store: Readable) -> Response:
     return _page(request, "deadlines.html", page=pages.deadlines_page(store), hides=_hides(store))
 
 
+def _dags(request: Request, store: Readable, q: Name = "", state: Name = "", *, every: bool = False) -> Response:
+    return _page(request, "dags.html", page=pages.days_page(store, text=q, state=state, every=every))
+
+
+def _days(request: Request, store: Readable, q: Name = "", state: Name = "", *, every: bool = False) -> Response:
+    """The table of :func:`_dags` alone, for the first page."""
+    return _page(request, "days.html", page=pages.days_page(store, text=q, state=state, every=every))
+
+
 def _board(request: Request, _user: User, board: str, hours: Hours = None) -> Response:
     found = _found(boards.find_board(board), f"there is no board {board!r}")
     view = boards.View.of(found, hours, request.query_params)
@@ -236,6 +249,10 @@ def _rules(request: Request, user: User) -> Response:
 
 def _try_rules(request: Request, user: User, token: acting.Token = "", text: rules.RulesToTry = "") -> Response:
     return _page(request, "rules.html", page=rules.try_page(acting.Actor.of(request, user), token, text))
+
+
+def _quality(request: Request, user: User) -> Response:
+    return _page(request, "quality.html", page=rules.quality_page(acting.Actor.of(request, user)))
 
 
 def _setup(request: Request, _user: User) -> Response:

@@ -13,8 +13,10 @@ from observability.airflow.ui import ledger, pages
 from observability.airflow.ui.forms import check_form, form_token
 from observability.airflow.ui.pages.rules import LONGEST
 from observability.settings import get_settings
+from observability.watch.facts import late_assets
 from observability.watch.heartbeat import read_beat
 from observability.watch.ledger.acts import key
+from observability.watch.quality import quality
 from observability.watch.rules.first_route import named_address
 from observability.watch.rules.loader import find_rules
 
@@ -22,13 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from observability.airflow.ui.acting import Actor
+    from observability.watch.incidents import Incident
+    from observability.watch.quality import Quality
     from observability.watch.rules.loader import RulesFile
 
-__all__ = ["RulesToTry", "rules_page", "setup_page", "try_page"]
+__all__ = ["RulesToTry", "quality_page", "rules_page", "setup_page", "try_page"]
 
 RulesToTry = Annotated[str, Form(max_length=LONGEST)]
 _FORM = "rules"
 _FRESH_S = 15.0
+_QUALITY_DAYS = 30
 _NOT_WHOLE = "rules are about every DAG: trying others takes the right to read the logs of all, and import errors"
 
 
@@ -58,6 +63,19 @@ def try_page(actor: Actor, token: str, text: str) -> dict[str, Any]:
         check_form(actor.request, key(connection), token, actor.identity, _FORM)
         trial = pages.try_rules(connection, text, ledger.rules().rules, actor.sees, time.time())
     return {**rules_page(actor), "trial": trial, "text": text}
+
+
+def quality_page(actor: Actor) -> dict[str, Any]:
+    """The quality of the alerts over 30 days, as far as the reader may see the incidents."""
+
+    def may_see(one: Incident) -> bool:
+        return actor.sees(one) and all(asset in actor.reader.assets for asset in late_assets(one.evidence))
+
+    found: list[Quality] = []
+    if ledger.is_here():
+        with ledger.transaction() as connection:
+            found = quality(connection, time.time() - _QUALITY_DAYS * 86_400, may_see)
+    return {"found": found, "days": _QUALITY_DAYS, "is_here": ledger.is_here()}
 
 
 def setup_page() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from observability.events import (
     Identity,
     IncidentOpened,
     IncidentResolved,
+    NotificationSent,
     RowsRejected,
     StepMeasured,
     TaskFailed,
@@ -330,3 +331,87 @@ def test_a_run_stands_beside_the_last_good_one_before_it(written):
 def test_the_first_run_has_nothing_to_stand_beside(written):
     store = written(TaskSucceeded(identity=task("r1"), time=at(1)))
     assert pages.run_page(store, "flights", "r1").compared is None
+
+
+def day(dag, run, when, took_s=10, rows=100, *, good=True):  # noqa: PLR0913 - a row of a table
+    """A run that ended at ``when`` with one measured step."""
+    who = Identity(dag_id=dag, run_id=run, task_id="load", try_number=1, map_index=-1)
+    over = {"identity": Identity(dag_id=dag, run_id=run), "time": when, "duration_ns": took_s * 10**9}
+    return (
+        StepMeasured(identity=who, time=when, step="load", rows_in=1, rows_out=rows, rows_rejected=0),
+        DagRunSucceeded(**over) if good else DagRunFailed(reason="boom", **over),
+    )
+
+
+def test_a_dag_has_fourteen_days_and_those_with_trouble_come_first(written):
+    events = [*day("calm", "c1", NOW), *day("old", "o1", NOW - timedelta(days=20))]
+    for number in range(14):
+        events += day("flights", f"r{number}", NOW - timedelta(days=number), took_s=10 + number, good=number != 0)
+    events += day("flights", "again", NOW, took_s=30)
+    page = pages.days_page(written(*events))
+    assert [row.dag_id for row in page.rows] == ["flights", "calm"]
+    flights = page.rows[0].days
+    assert len(flights) == 14
+    assert flights[-1].cell == [1, 1, 20_000, 200]
+    assert flights[-2].cell == [1, 0, 11_000, 100]
+    assert [row.dag_id for row in pages.days_page(written(), text="CAL").rows] == ["calm"]
+    assert [row.dag_id for row in pages.days_page(written(), state="failing").rows] == ["flights"]
+    assert [row.dag_id for row in pages.days_page(written(), state="late").rows] == []
+
+
+def test_what_is_due_next_stands_beside_the_days(written):
+    due, expected = (NOW + timedelta(hours=hours) for hours in (2, 1))
+    written(*day("flights", "r1", NOW))
+    soon = DeadlineUpcoming(
+        identity=Identity(dag_id="flights"), deadline="daily", due=due.isoformat(), expected=expected.isoformat(),
+        occasion="today", reason="soon",
+    )  # fmt: skip
+    (row,) = pages.days_page(written(soon, dataset="contrail.alert")).rows
+    assert (row.due, row.expected, row.is_late) == (due.isoformat(), expected.isoformat(), False)
+    missed = DeadlineMissed(
+        identity=Identity(dag_id="flights"), time=NOW + timedelta(seconds=1), deadline="other", due=at(5).isoformat(),
+        occasion="before", reason="late",
+    )  # fmt: skip
+    (row,) = pages.days_page(written(missed, dataset="contrail.alert"), state="late").rows
+    assert row.is_late
+
+
+def test_what_changed_since_yesterday_is_said_of_each_dag_once_and_the_bad_comes_first(written):
+    before, now = NOW - timedelta(hours=30), NOW - timedelta(hours=3)
+    events = [
+        *day("broke", "b1", before), *day("broke", "b2", now, good=False),
+        *day("mended", "m1", before, good=False), *day("mended", "m2", now),
+        *day("slower", "s1", before, took_s=100), *day("slower", "s2", now, took_s=400),
+        *day("fewer", "f1", before), *day("fewer", "f2", now, rows=3),
+        *day("stopped", "t1", before), *day("stopped", "t2", before),
+        *day("weekly", "w1", before), *day("same", "e1", before), *day("same", "e2", now),
+    ]  # fmt: skip
+    assert [(one.dag_id, one.words) for one in pages.overview(written(*events)).changes] == [
+        ("broke", "1 of 1 runs failed, none did the day before"),
+        ("fewer", "a run writes 3 rows, 100 the day before"),
+        ("slower", "a run takes 4.0 times as long as the day before"),
+        ("stopped", "no run has ended, 2 did the day before"),
+        ("mended", "runs succeed again, 1 of 1 failed the day before"),
+    ]
+
+
+def test_a_dag_is_noisy_from_five_messages_in_a_week(written):
+    def notices(dag, number, when=NOW):
+        return [
+            NotificationSent(
+                identity=Identity(dag_id=dag),
+                time=when,
+                discriminator=f"{dag}{one}",
+                channel="file",
+                kind="opened",
+                attempts=1,
+                incident_id="i1",
+                incident_key="k1",
+                reason="boom",
+                duration_ns=1,
+            )
+            for one in range(number)
+        ]
+
+    sent = [*notices("loud", 6), *notices("calm", 4), *notices("once", 9, NOW - timedelta(days=8))]
+    assert pages.overview(written(*sent, dataset="contrail.alert")).noisy == [("loud", 6)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from observability.airflow.ui.pages.attempts import Attempt
 from observability.airflow.ui.pages.dag import DagPage, dag_page
+from observability.airflow.ui.pages.days import DaysPage, days_page
 from observability.airflow.ui.pages.deadlines import DeadlinesPage, deadlines_page
 from observability.airflow.ui.pages.incident import IncidentPage, incident_page
 from observability.airflow.ui.pages.overview import Overview, overview
@@ -28,6 +29,7 @@ __all__ = [
     "LEVELS",
     "Attempt",
     "DagPage",
+    "DaysPage",
     "DeadlinesPage",
     "IncidentPage",
     "Overview",
@@ -40,6 +42,7 @@ __all__ = [
     "Trial",
     "Wanted",
     "dag_page",
+    "days_page",
     "deadlines_page",
     "incident_page",
     "known_dags",

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.attempts import final_ends
+from observability.airflow.ui.pages.days import Change, changes, noisy
 from observability.airflow.ui.pages.incidents import open_incidents, still_open
 from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, causes, events_of
 from observability.store.tables import Ask
@@ -46,6 +47,8 @@ class Overview:
     tiles: dict[str, int]
     causes: dict[str, int]
     watched: list[str]
+    changes: list[Change]
+    noisy: list[tuple[str, int]]
 
 
 def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, *, hours: int = 24) -> Overview:
@@ -85,7 +88,9 @@ def overview(store: Readable, may_read: Callable[[str], bool] = lambda _: True, 
         "tasks failed": len(failed),
         "observations lost": lost,
     }
-    return Overview(broken, incidents, silent, late, tiles, causes(failed), _watched(store))
+    return Overview(
+        broken, incidents, silent, late, tiles, causes(failed), _watched(store), changes(store), noisy(store)
+    )
 
 
 def _watched(store: Readable) -> list[str]:

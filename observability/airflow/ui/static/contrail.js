@@ -85,6 +85,22 @@
     }, data, node);
   };
 
+  // A DAG's days: a cell each, its height by the share of the longest day, its colour by what ended on it.
+  const drawStrip = (node) => {
+    const days = JSON.parse(node.dataset.strip), first = Date.parse(`${node.dataset.first}T00:00:00Z`), longest = Math.max(1, ...days.map((day) => day[2] ?? 0));
+    node.replaceChildren(...days.map(([good, failed, ms, rows], index) => {
+      const cell = document.createElement("i");
+      cell.className = failed ? (good ? "some" : "bad") : good ? "good" : "";
+      cell.style.setProperty("height", `${good + failed ? 6 + Math.round(14 * ((ms ?? 0) / longest)) : 3}px`);
+      cell.title = `${new Date(first + index * 864e5).toISOString().slice(0, 10)}: ${good + failed ? `${good + failed} runs${failed ? `, ${failed} failed` : ""}, ${span(ms)} on average${rows ? `, ${rows.toLocaleString("en")} rows` : ""}` : "no run ended"}`;
+      return cell;
+    }));
+    const failures = days.reduce((sum, day) => sum + day[1], 0), all = days.reduce((sum, day) => sum + day[0] + day[1], 0);
+    node.setAttribute("role", "img");
+    node.setAttribute("aria-label", `${all} runs in 14 days, ${failures} failed`);
+  };
+  const strips = (root) => root.querySelectorAll(".strip").forEach(drawStrip);
+
   const kinds = { runs: drawRuns, attempts: drawAttempts, series: drawSeries };
   const drawOne = (node) => { node.replaceChildren(); kinds[node.dataset.kind](node); };
   const draw = () => document.querySelectorAll(".chart").forEach(drawOne);
@@ -105,6 +121,7 @@
     }
   };
   head(document);
+  strips(document);
 
   // A board's panels are asked for when they come near the screen, each with the board's own filters.
   const fill = async (panel) => {
@@ -116,6 +133,7 @@
       if (!response.ok) throw new Error(page.querySelector(".why")?.textContent ?? response.statusText);
       answer.replaceChildren(...page.body.childNodes);
       head(answer);
+      strips(answer);
       answer.querySelectorAll(".chart").forEach(drawOne);
     } catch (error) {
       answer.textContent = `This panel could not be loaded: ${error.message}`;
@@ -140,10 +158,31 @@
       if (same) return;
       part.replaceChildren(...fresh.childNodes);
       head(part);
+      strips(part);
       part.querySelectorAll(".chart").forEach(drawOne);
     } catch { /* the next round asks again */ }
   };
   document.querySelectorAll("[data-live]").forEach((part) => setInterval(renew, 1000 * part.dataset.live, part));
+
+  // Keys: / searches, j and k go from one thing to the next, Enter opens it, g and a letter goes to a page, ? says so.
+  const rows = () => [...document.querySelectorAll("main .incidents > li, main .rows tbody tr, main ul > li, main .path li")].map((row) => row.querySelector("a[href]")).filter((link) => link?.offsetParent);
+  const step = (by) => { const links = rows(), at = links.indexOf(document.activeElement); links[Math.min(links.length - 1, Math.max(0, at < 0 && by < 0 ? 0 : at + by))]?.focus(); };
+  const places = Object.fromEntries([...document.querySelectorAll("header nav a[data-key]")].map((link) => [link.dataset.key, link]));
+  const help = document.getElementById("keys");
+  let going = 0;
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, select, textarea")) return;
+    const box = document.querySelector("main input[type=search]"), was = going;
+    going = 0;
+    if (Date.now() - was < 1500 && places[event.key]) places[event.key].click();
+    else if (event.key === "g") going = Date.now();
+    else if (event.key === "j") step(1);
+    else if (event.key === "k") step(-1);
+    else if (event.key === "/") { if (box) box.focus(); else places.s?.click(); }
+    else if (event.key === "?") { if (help?.open) help.close(); else help?.showModal(); }
+    else return;
+    event.preventDefault();
+  });
 
   // Airflow's frame forbids pop-ups and top navigation to us, but not a click in its own document.
   document.addEventListener("click", (event) => {
