@@ -9,6 +9,7 @@ import pytest
 
 from observability.airflow.ui import pages
 from observability.events import (
+    AuditRecorded,
     DagRunFailed,
     DagRunOverdue,
     DagRunStarted,
@@ -415,3 +416,21 @@ def test_a_dag_is_noisy_from_five_messages_in_a_week(written):
 
     sent = [*notices("loud", 6), *notices("calm", 4), *notices("once", 9, NOW - timedelta(days=8))]
     assert pages.overview(written(*sent, dataset="contrail.alert")).noisy == [("loud", 6)]
+
+
+def test_who_did_what_stands_on_the_pages_of_the_dag_and_of_the_run_newest_first_on_the_first(written):
+    deeds = [
+        AuditRecorded(
+            identity=Identity(dag_id="flights", run_id=run),
+            time=at(minutes),
+            discriminator=name,
+            user_name="ann",
+            audit_event=name,
+        )
+        for name, run, minutes in (("trigger_dag_run", "r1", 9), ("clear", "r1", 5), ("pause", None, 1))
+    ]
+    store = written(*deeds, dataset="airflow.audit")
+    names = [deed["airflow.audit_event"] for deed in pages.dag_page(store, "flights").deeds]
+    assert names == ["pause", "clear", "trigger_dag_run"]
+    assert len(pages.run_page(store, "flights", "r1").deeds) == 2
+    assert pages.dag_page(store, "other").deeds == []

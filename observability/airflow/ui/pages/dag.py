@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.attempts import final_ends
 from observability.airflow.ui.pages.incidents import open_incidents
-from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, RUNS_SHOWN, causes, events_of, ms
+from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, RUNS_SHOWN, causes, deeds_of, events_of, ms
 from observability.airflow.ui.pages.steps import rows_of_runs
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from observability.store import Readable
 
 __all__ = ["DagPage", "dag_page"]
+
+_DEEDS_MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class DagPage:
     deadlines: list[Document]
     owners: list[str]
     usual_ms: float | None
+    deeds: list[Document]
+    """The newest rows of Airflow's event log about the DAG, where the reader may see them."""
 
 
 def dag_page(store: Readable, dag_id: str) -> DagPage:
@@ -71,4 +75,5 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
         deadlines=[document for document in alerts if document["event.action"].startswith("deadline.")][-10:],
         owners=sorted({document["airflow.owner"] for document in tasks if document.get("airflow.owner")}),
         usual_ms=statistics.median(good) if good else None,
+        deeds=deeds_of(store, where, _DEEDS_MOST)[::-1],
     )

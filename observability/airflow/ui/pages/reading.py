@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from observability.events import Document
     from observability.store import Readable
 
-__all__ = ["ENDED", "RUNS_SHOWN", "RUN_ENDED", "causes", "events_of", "first", "median", "ms"]
+__all__ = ["ENDED", "RUNS_SHOWN", "RUN_ENDED", "causes", "deeds_of", "events_of", "first", "median", "ms"]
 
 ENDED = ("task.succeeded", "task.failed", "task.retried", "task.skipped", "task.killed")
 RUN_ENDED = ("dag_run.succeeded", "dag_run.failed")
@@ -34,6 +34,11 @@ def events_of(
 ) -> list[Document]:
     """The newest documents that have ``where``, oldest first."""
     return list(store.documents(Query(dataset, where, since=since, limit=limit, newest=True)))
+
+
+def deeds_of(store: Readable, where: dict[str, Any], limit: int) -> list[Document]:
+    """The newest rows of Airflow's event log that have ``where``, oldest first: who did what."""
+    return events_of(store, {**where, "event.action": "audit.recorded"}, dataset="airflow.audit", limit=limit)
 
 
 def causes(events: Iterable[Document]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from observability.airflow.ui.pages.compared import Comparison, compared_with_la
 from observability.airflow.ui.pages.critical_path import Leg, critical_path
 from observability.airflow.ui.pages.deadlines import Due, due_of
 from observability.airflow.ui.pages.incidents import open_incidents
-from observability.airflow.ui.pages.reading import RUN_ENDED, events_of, first
+from observability.airflow.ui.pages.reading import RUN_ENDED, deeds_of, events_of, first
 from observability.airflow.ui.pages.steps import Step, steps_beside_usual
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run_page(
         notifications=[document for document in alerts if document["event.action"].startswith("notification.")],
         trace_id=first(events, "trace.id"),
         due=_deadlines(alerts),
-        deeds=events_of(store, {**where, "event.action": "audit.recorded"}, dataset="airflow.audit", limit=_DEEDS_MOST),
+        deeds=deeds_of(store, where, _DEEDS_MOST),
         path=critical_path(ended, downstream or {}),
         compared=compared_with_last_good(store, dag_id, run_id, events),
     )
