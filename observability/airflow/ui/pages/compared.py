@@ -36,7 +36,7 @@ class Difference:
 
     @property
     def more_ms(self) -> float:
-        """How much longer it took than then, for what it was not at all."""
+        """The milliseconds that it took longer than then; all of them where it did not run then."""
         return (self.now_ms or 0.0) - (self.then_ms or 0.0)
 
 

@@ -122,7 +122,7 @@ def days_page(store: Readable, *, text: str = "", state: str = "", every: bool =
 
 
 def changes(store: Readable) -> list[Change]:
-    """What each DAG did in the last 24 hours that it did not do in the 24 before, the bad first."""
+    """A sentence for each DAG whose last 24 hours differ from the 24 before, the bad first."""
     now = datetime.now(timezone.utc)
     today, before = _outcomes(store, now), _outcomes(store, now - timedelta(days=1))
     found = [
