@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-__all__ = ["Band", "Past", "usual_band"]
+__all__ = ["Band", "Past", "usual_band", "usual_failures"]
 
 _MOST = 600
 """Older values are not looked at: a quarter of a year of three runs a day, and eight months of one."""
@@ -47,6 +47,10 @@ _LEAST_SHIFT = 0.18
 """A smaller step (1.2 times) needs no new level."""
 _DAY_OFF = 0.35
 """The distance that a holiday may have from a weekend, on the logarithm."""
+_ASSUMED = (0.5, 9.5)
+"""Failures and successes that are assumed before any run is seen."""
+_FALSE_OF_RUNS = 0.001
+"""The chance of more failures than usual where all is as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,3 +340,26 @@ def _named(fit: _Fit, here: _Moment) -> list[str]:
     if here.month_end and abs(fit.parts["month"].get(here.month_end, (0.0, 0))[0]) > 0.1:  # noqa: PLR2004
         words.append(f"on the {here.month_end} day of a month")
     return words
+
+
+def usual_failures(before: int, failed: int, lately: int, deviations: float | None = None) -> Band:
+    """The number of failures that is usual in ``lately`` runs, where ``failed`` of those ``before`` them failed.
+
+    The chance of a failure is not known but estimated, so the number follows the beta-binomial distribution with one
+    failure in twenty runs as what is assumed before any is seen.
+    """
+    a, b = failed + _ASSUMED[0], before - failed + _ASSUMED[1]
+    false = _FALSE_OF_RUNS if deviations is None else 2 * (1 - NormalDist().cdf(deviations))
+    left, high = 1.0, -1
+    while high < lately and left > false:
+        high += 1
+        left -= _beta_binomial(high, lately, a, b)
+    why = f"{before} earlier runs, of which {failed} failed"
+    return Band(0.0, lately * a / (a + b), float(max(1, high)), why)
+
+
+def _beta_binomial(count: int, of: int, a: float, b: float) -> float:
+    """The chance of ``count`` failures in ``of`` runs."""
+    chosen = math.lgamma(of + 1) - math.lgamma(count + 1) - math.lgamma(of - count + 1)
+    parts = math.lgamma(count + a) + math.lgamma(of - count + b) - math.lgamma(of + a + b)
+    return math.exp(chosen + parts - math.lgamma(a) - math.lgamma(b) + math.lgamma(a + b))

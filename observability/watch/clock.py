@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -77,11 +78,16 @@ def _days(  # noqa: PLR0913, PLR0917 - the rule, and from when to when
     back_to: int,
     holidays: Collection[date],
 ) -> Iterator[ClockDay]:
-    evening = since > clock
     today = datetime.fromtimestamp(now, timezone.utc).astimezone(ZoneInfo(zone)).date()
     for back in range(-1, back_to):
-        day = today - timedelta(days=back)
-        begins = moment_of(day - timedelta(days=1) if evening else day, since, zone)
-        if begins > now or day in holidays or (weekdays and _WEEKDAYS[day.weekday()] not in weekdays):
+        day = _day(clock, zone, since, today - timedelta(days=back))
+        if day.begins > now or day.date in holidays or (weekdays and _WEEKDAYS[day.date.weekday()] not in weekdays):
             continue
-        yield ClockDay(day, begins, moment_of(day, clock, zone))
+        yield day
+
+
+@lru_cache(maxsize=20_000)
+def _day(clock: str, zone: str, since: str, day: date) -> ClockDay:
+    """A day is asked for by every look at every DAG, and worked out once."""
+    first = day - timedelta(days=1) if since > clock else day
+    return ClockDay(day, moment_of(first, since, zone), moment_of(day, clock, zone))

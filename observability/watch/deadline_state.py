@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
-from observability.watch.ledger.database import read_cursor, write_cursor
-
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from collections.abc import Sequence
 
     from observability.watch.forecasts import Forecasts, LiveForecast
+    from observability.watch.known import Known
     from observability.watch.pauses import Pauses
 
-__all__ = ["Look", "Standing", "first_looked", "iso"]
-
-_CURSOR_MOST = 200
+__all__ = ["Look", "Standing", "iso"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +44,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The ledger, the time and what is known of the DAGs, by which a look judges the deadlines."""
+    """The past, the time and what is known of the DAGs, by which a look judges the deadlines."""
 
-    connection: Connection
+    known: Known
     now: float
     since: float
     """The time of the look before, which judged what had ended by then."""
     pauses: Pauses
-    known: list[str]
+    dags: Sequence[str]
     """The DAGs that deadlines may be about."""
     forecasts: Forecasts | None
     done: dict[tuple[str, ...], float]
@@ -64,18 +61,8 @@ class Look:
         """The runs of a DAG that are under way and whose end can be foreseen."""
         if self.forecasts is None:
             return []
-        found = self.forecasts.of_dag(self.connection, dag_id, self.now)
+        found = self.forecasts.of_dag(self.known, dag_id, self.now)
         return [one for one in found if one.forecast is not None]
-
-
-def first_looked(connection: Connection, name: str, now: float) -> float:
-    """The time of the first look at this deadline: before that, nothing can be late."""
-    name = name[:_CURSOR_MOST]
-    known = read_cursor(connection, name)
-    if known is None:
-        write_cursor(connection, name, now)
-        return now
-    return float(known)
 
 
 def iso(moment: float) -> str:

@@ -7,9 +7,7 @@ Judged from the ledger alone, so that a restart of everything changes nothing. A
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timezone
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -17,22 +15,14 @@ from sqlalchemy import select
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
 from observability.watch.deadline_state import Look, Standing, iso
 from observability.watch.declared_deadlines import beside_dag
-from observability.watch.due_by_clock import asset_by_clock, foreseen_at, runs_by_clock, starts_by_clock, tasks_by_clock
-from observability.watch.due_within import (
-    last_within,
-    lasting_longer,
-    lasting_shorter,
-    partitions_within,
-    rows_of,
-    usual_of,
-)
 from observability.watch.facts import CERTAIN, Fact, late_assets, observed, seconds
 from observability.watch.forecast import WARN_AT
 from observability.watch.incidents import key_of
+from observability.watch.known import LedgerKnown
 from observability.watch.ledger import records, schema
 from observability.watch.outcomes import Outcomes
 from observability.watch.pauses import Pauses
-from observability.watch.products import product_by_clock
+from observability.watch.standings import standings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -102,9 +92,9 @@ class Deadlines:
         self._pauses = Pauses(connection, self._dags if self._are_known else None, now)
         known = sorted(self._dags) if self._are_known else _dag_ids(connection, self._dags)
         since = now - _FIRST_S if self._outcomes.looked is None else self._outcomes.looked - _OVERLAP_S
-        look = Look(connection, now, since, self._pauses, known, self._forecasts, self._done)
+        look = Look(LedgerKnown(connection), now, since, self._pauses, known, self._forecasts, self._done)
         for deadline in self._all:
-            for one in self._standings(look, deadline):
+            for one in standings_of(look, deadline):
                 yield deadline, one
 
     def _recovered(self, connection: Connection, standing: set[str], now: float) -> Iterator[Fact]:
@@ -164,109 +154,6 @@ class Deadlines:
         )
         moment = min(now, one.due) if one.state != "near" else now
         return observed(event, time=moment, certainty=CERTAIN, evidence=evidence, about=about)
-
-    def _standings(self, look: Look, deadline: Deadline) -> Iterator[Standing]:
-        if deadline.asset is not None:
-            if not self._nobody_updates(look.connection, deadline.asset):
-                yield from _of_asset(look, deadline)
-            return
-        if deadline.parts:
-            yield from product_by_clock(look, deadline)
-            return
-        starts = deadline.clock is not None or deadline.success_within is not None
-        for dag_id in [dag_id for dag_id in look.known if fnmatchcase(dag_id, deadline.dag)]:
-            if not (self._pauses.starts_nothing(dag_id) if starts else self._pauses.stands_still(dag_id)):
-                yield from self._of_dag(look, deadline, dag_id)
-
-    def _of_dag(self, look: Look, deadline: Deadline, dag_id: str) -> Iterator[Standing]:
-        connection, now = look.connection, look.now
-        if deadline.run_finishes_within is not None:
-            limit = deadline.run_finishes_within
-            late = lasting_longer(connection, deadline, dag_id, now, "started", "ended", limit)
-            late = self._without_pauses(late, limit, deadline, now)
-            yield from self._with_forecasts(look, deadline, dag_id, late)
-            yield from self._in_time(look, deadline, dag_id, "started", "ended", limit)
-        elif deadline.task_finishes_within is not None:
-            limit = deadline.task_finishes_within
-            yield from lasting_longer(connection, deadline, dag_id, now, "task_started", "task_ended", limit)
-            yield from self._in_time(look, deadline, dag_id, "task_started", "task_ended", limit)
-        elif deadline.slower_than_usual is not None:
-            begun = records.last_time(connection, "started", dag_id) or now
-            usual = usual_of(connection, deadline, deadline.slower_than_usual, ("duration", dag_id, ""), begun)
-            if usual is not None:
-                limit = usual.high
-                late = lasting_longer(connection, deadline, dag_id, now, "started", "ended", limit, "than usual ")
-                yield from self._without_pauses(late, limit, deadline, now)
-        elif deadline.starts_by is not None:
-            yield from starts_by_clock(look, deadline, dag_id)
-        elif deadline.run_finishes_by is not None:
-            yield from runs_by_clock(look, deadline, dag_id)
-        elif deadline.task_finishes_by is not None:
-            yield from tasks_by_clock(look, deadline, dag_id)
-        elif deadline.success_within is not None:
-            last = records.last_time(connection, "success", dag_id, current=True)
-            within = deadline.success_within
-            yield from last_within(connection, deadline, dag_id, last, within, now, "no successful run", self._pauses)
-        else:
-            yield from rows_of(connection, deadline, dag_id, now)
-
-    def _in_time(  # noqa: PLR0913, PLR0917 - one rule for runs and tasks
-        self, look: Look, deadline: Deadline, dag_id: str, begun: str, ended: str, limit: float
-    ) -> Iterator[Standing]:
-        """Judge what is under way and not late, and what has ended in time since the last look."""
-        for one in lasting_shorter(look, deadline, dag_id, begun, ended, limit):
-            last = one.ended if one.ended is not None else look.now
-            free = self._pauses.within(dag_id, one.due - limit, last, draining=False) if begun == "started" else 0.0
-            if last < one.due + free:
-                yield replace(one, due=one.due + free)
-
-    def _without_pauses(
-        self, standings: Iterator[Standing], limit: float, deadline: Deadline, now: float
-    ) -> Iterator[Standing]:
-        """The same, where a run is allowed the time in which its DAG was paused as well."""
-        for one in standings:
-            begun = one.due - limit
-            last = one.ended if one.ended is not None else now
-            due = one.due + self._pauses.within(str(one.dag_id), begun, last, draining=False)
-            if last >= due:
-                yield replace(one, due=due)
-            elif one.ended is None and deadline.warn < 1 and now >= due - limit * (1 - deadline.warn):
-                yield replace(one, state="near", due=due)
-
-    def _with_forecasts(
-        self, look: Look, deadline: Deadline, dag_id: str, standings: Iterator[Standing]
-    ) -> Iterator[Standing]:
-        """The standings of runs, where one whose end is foreseen is warned of by its forecast, not by the clock."""
-        if "warn" in deadline.model_fields_set:
-            yield from standings
-            return
-        foreseen = {one.run.run_id: one for one in look.foreseen(dag_id)}
-        for one in standings:
-            if one.state != "near" or one.run_id not in foreseen:
-                yield one
-        for run_id, live in foreseen.items():
-            due = live.run.begun + float(deadline.run_finishes_within or 0)
-            due += self._pauses.within(dag_id, live.run.begun, look.now, draining=False)
-            if look.now < due:
-                yield foreseen_at(deadline, live, Standing("upcoming", dag_id, due, "", run_id, occasion=run_id))
-
-    def _nobody_updates(self, connection: Connection, asset: str) -> bool:
-        """True if every DAG that is known to have updated an asset is paused, draining or gone."""
-        producers = records.dags_with(connection, "asset_of", asset)
-        return bool(producers) and all(self._pauses.starts_nothing(dag_id) for dag_id in producers)
-
-
-def _of_asset(look: Look, deadline: Deadline) -> Iterator[Standing]:
-    if deadline.fresh_by is not None:
-        yield from asset_by_clock(look, deadline)
-        return
-    within = float(deadline.fresh_within or 0)
-    if deadline.partition is not None:
-        yield from partitions_within(look, deadline, within)
-        return
-    last = records.last_time(look.connection, "asset", "", str(deadline.asset))
-    what = f"{deadline.asset} has not been updated"
-    yield from last_within(look.connection, deadline, None, last, within, look.now, what)
 
 
 def recovered(one: Incident, why: str, now: float) -> Fact:

@@ -12,9 +12,8 @@ from zoneinfo import ZoneInfo
 
 from observability.watch.clock import clock_days
 from observability.watch.completions import Wanted, asset_done, partitions_of, run_done, task_done, tasks_known
-from observability.watch.deadline_state import Standing, first_looked
+from observability.watch.deadline_state import Standing
 from observability.watch.forecasts import CALM_AT, in_words
-from observability.watch.ledger import records
 from observability.watch.rules.values import DAYS
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from observability.watch.rules.deadline import Deadline
 
 __all__ = [
+    "START_WARNING_S",
     "asset_by_clock",
     "days_of",
     "foreseen_at",
@@ -35,7 +35,7 @@ __all__ = [
     "tasks_by_clock",
 ]
 
-_START_WARNING_S = 3600.0
+START_WARNING_S = 3600.0
 _DAYS_BACK = 15
 """A start that was missed longer ago than this is forgotten."""
 
@@ -61,7 +61,7 @@ def judged_days(  # noqa: PLR0913 - the rule, what it is about, and how it was d
 
     ``done`` gives the moment at which what is due on a day was done. ``said`` says what is missing, with ``{was}``.
     """
-    first = first_looked(look.connection, f"deadline:{deadline.name}:{dag_id or ''}", look.now)
+    first = look.known.first_looked(f"deadline:{deadline.name}:{dag_id or ''}", look.now)
     for day in days_of(deadline, look.now):
         occasion = f"{day.date}{f' {partition}' if partition else ''}"
         key = (*deadline.wants, dag_id or "", partition or "", str(day.date))
@@ -87,7 +87,7 @@ def runs_by_clock(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Stand
     """A day's run that has not succeeded, whether it is late, has failed or never began; warned of by its forecast."""
 
     def done(day: ClockDay) -> float | None:
-        return run_done(look.connection, dag_id, Wanted.of(deadline, day))
+        return run_done(look.known, dag_id, Wanted.of(deadline, day))
 
     def said(day: ClockDay) -> str:
         return f"no run has succeeded for {_day_named(deadline, day)}, one {{was}} due by"
@@ -98,13 +98,13 @@ def runs_by_clock(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Stand
 
 def tasks_by_clock(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Standing]:
     """The tasks of a day that have not succeeded: in a run that is late, has failed, or never began."""
-    tasks = tasks_known(look.connection, dag_id, deadline.task)
+    tasks = tasks_known(look.known, dag_id, deadline.task)
     if not tasks:
         return
     open_tasks: dict[object, list[str]] = {}
 
     def done(day: ClockDay) -> float | None:
-        found = task_done(look.connection, dag_id, tasks, Wanted.of(deadline, day))
+        found = task_done(look.known, dag_id, tasks, Wanted.of(deadline, day))
         open_tasks[day.date] = [name for name, moment in found.items() if moment is None]
         return None if open_tasks[day.date] else max(moment for moment in found.values() if moment is not None)
 
@@ -121,11 +121,11 @@ def asset_by_clock(look: Look, deadline: Deadline) -> Iterator[Standing]:
     uri, glob = str(deadline.asset), deadline.partition or ""
     keys: Sequence[str | None] = [None]
     if set("*?[") & set(glob) and "%" not in glob:
-        keys = sorted(partitions_of(look.connection, uri, glob, look.now))
+        keys = sorted(partitions_of(look.known, uri, glob, look.now))
     for key in keys:
 
         def done(day: ClockDay, key: str | None = key) -> float | None:
-            return asset_done(look.connection, uri, Wanted.of(deadline, day, key))
+            return asset_done(look.known, uri, Wanted.of(deadline, day, key))
 
         def said(day: ClockDay, key: str | None = key) -> str:
             wanted = Wanted.of(deadline, day, key).partition
@@ -142,8 +142,8 @@ def starts_by_clock(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Sta
     """
     zone = ZoneInfo(deadline.timezone)
     today = datetime.fromtimestamp(look.now, timezone.utc).astimezone(zone).date()
-    first = first_looked(look.connection, f"deadline:{deadline.name}:{dag_id}", look.now)
-    last = records.last_time(look.connection, "started", dag_id, current=True)
+    first = look.known.first_looked(f"deadline:{deadline.name}:{dag_id}", look.now)
+    last = look.known.last_begin(dag_id, current=True)
     for day in (today - timedelta(days=back) for back in range(_DAYS_BACK)):
         if day in deadline.holidays or (deadline.days and DAYS[day.weekday()] not in deadline.days):
             continue
@@ -153,14 +153,14 @@ def starts_by_clock(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Sta
         words = f"no run has begun on {day}, one %s due by {deadline.starts_by} {deadline.timezone}"
         if last is not None and last >= midnight:
             if first <= due:
-                begun = records.first_begin(look.connection, dag_id, midnight)
+                begun = look.known.first_begin(dag_id, midnight)
                 yield Standing("kept", dag_id, due, "", ended=begun, occasion=str(day))
             return
         if look.now >= due:
             if first <= due and not look.pauses.covers(dag_id, due):
                 yield Standing("missed", dag_id, due, words % "was", occasion=str(day))
             return
-        near = deadline.warn < 1 and look.now >= due - _START_WARNING_S * (1 - deadline.warn)
+        near = deadline.warn < 1 and look.now >= due - START_WARNING_S * (1 - deadline.warn)
         yield Standing("near" if near else "upcoming", dag_id, due, words % "is", occasion=str(day))
 
 

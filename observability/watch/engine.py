@@ -320,6 +320,8 @@ class IncidentEngine:
         """Remember when a run or an attempt ended: deadlines ask for it."""
         if fact.kind == "run":
             records.record(connection, "ended", str(fact.dag_id), "", str(fact.run_id), fact.time, fact.time)
+            good = float(fact.status == "resolved")
+            records.record(connection, "outcome", str(fact.dag_id), "", str(fact.run_id), fact.time, good)
             if lasted := float(fact.evidence.get("event.duration") or 0) / 1e9:  # it began while nobody looked
                 self._begin(connection, replace(fact, time=fact.time - lasted))
         elif fact.kind == "task" and self._is_timed(fact):
@@ -408,7 +410,6 @@ class IncidentEngine:
                     records.save_incident(connection, left)
 
     def _note(self, connection: Connection, fact: Fact, now: float) -> None:
-        dag_id, run_id = str(fact.dag_id or ""), str(fact.run_id or "")
         if fact.kind == "run":
             self._begin(connection, fact)
             overdue = records.latest_incident(connection, incidents.key_of(replace(fact, kind="overdue")))
@@ -422,18 +423,19 @@ class IncidentEngine:
                 self._emit(connection, left[1], now, fact=left[0], wait_s=_OTHERS_FIRST_S)
             if not self._is_timed(fact):
                 return
-            records.record(connection, "task_started", dag_id, str(fact.task_id), _attempt(fact), fact.time, fact.time)
+            records.record(
+                connection,
+                "task_started",
+                str(fact.dag_id or ""),
+                str(fact.task_id),
+                _attempt(fact),
+                fact.time,
+                fact.time,
+            )
         elif fact.kind == "asset":
-            records.record(connection, "asset", "", fact.subject, f"{run_id}:{fact.time}", fact.time, fact.time)
-            if (key := fact.evidence.get("airflow.partition_key")) is not None:
-                part, when = f"{fact.subject}\x1f{key}", f"{run_id}:{fact.time}"
-                records.record(connection, "asset_partition", "", part, when, fact.time, fact.time)
-            records.record(connection, "asset_of", dag_id, fact.subject, fact.subject, fact.time, fact.time)
+            _note_asset(connection, fact)
         elif fact.kind == "rows":
-            rows = float(fact.evidence.get("etl.rows_out") or 0)
-            subject = f"{fact.task_id}:{fact.subject}"
-            part = ":".join(_attempt(fact).split("\x1f"))
-            records.record(connection, "rows", dag_id, subject, part, fact.time, rows)
+            _note_rows(connection, fact)
 
     def _settle(self, connection: Connection, changed: Incident, notices: list[Notice], now: float) -> None:
         records.save_incident(connection, changed)
@@ -518,6 +520,25 @@ class IncidentEngine:
             ]
         kinds = {*RUN_KINDS, "overdue", "import", "dag", "paused", "component"}
         return next((one for one in found if one and one.live and one.notified and one.kind in kinds), None)
+
+
+def _note_asset(connection: Connection, fact: Fact) -> None:
+    """Remember the update of an asset, of its partition, and who updated it."""
+    dag_id, run_id = str(fact.dag_id or ""), str(fact.run_id or "")
+    when = f"{run_id}:{fact.time}"
+    records.record(connection, "asset", "", fact.subject, when, fact.time, fact.time)
+    if (key := fact.evidence.get("airflow.partition_key")) is not None:
+        records.record(connection, "asset_partition", "", f"{fact.subject}\x1f{key}", when, fact.time, fact.time)
+    records.record(connection, "asset_of", dag_id, fact.subject, fact.subject, fact.time, fact.time)
+
+
+def _note_rows(connection: Connection, fact: Fact) -> None:
+    """Remember the rows that a step wrote and rejected."""
+    subject, part = f"{fact.task_id}:{fact.subject}", ":".join(_attempt(fact).split("\x1f"))
+    for measure, name in (("rows", "etl.rows_out"), ("rejects", "etl.rows_rejected")):
+        value = fact.evidence.get(name)
+        if value is not None or measure == "rows":
+            records.record(connection, measure, str(fact.dag_id or ""), subject, part, fact.time, float(value or 0))
 
 
 def _behind(connection: Connection, late: Incident, one: Incident) -> set[str | None]:

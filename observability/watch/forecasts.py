@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from observability.watch.forecast import MOST_RUNS, RunModel
-from observability.watch.run_times import earlier_runs, live_runs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from sqlalchemy.engine import Connection
-
     from observability.watch.dag_graphs import DagGraphs
     from observability.watch.forecast import Forecast
+    from observability.watch.known import Known
     from observability.watch.run_times import RunTimes
 
 __all__ = ["CALM_AT", "Forecasts", "LiveForecast", "clock_in", "in_words"]
@@ -46,21 +44,21 @@ class Forecasts:
         self._models: OrderedDict[tuple[str, str], RunModel | None] = OrderedDict()
         self._known: dict[tuple[str, str], tuple[float, int, LiveForecast]] = {}
 
-    def of_dag(self, connection: Connection, dag_id: str, now: float) -> Iterator[LiveForecast]:
+    def of_dag(self, known: Known, dag_id: str, now: float) -> Iterator[LiveForecast]:
         """The runs of a DAG that are under way, the oldest first, each with its forecast."""
-        for run in live_runs(connection, dag_id, now - _OPEN_S):
-            yield self._of_run(connection, run, now)
+        for run in known.live_runs(dag_id, now - _OPEN_S):
+            yield self._of_run(known, run, now)
 
-    def _of_run(self, connection: Connection, run: RunTimes, now: float) -> LiveForecast:
+    def _of_run(self, known: Known, run: RunTimes, now: float) -> LiveForecast:
         key = (run.dag_id, run.run_id)
         heard = sum(1 + one.ended for one in run.tasks.values())
-        known = self._known.get(key)
-        if known is not None and known[1] == heard and 0 <= now - known[0] < _renew_after(known[2], now):
-            return known[2]
+        last = self._known.get(key)
+        if last is not None and last[1] == heard and 0 <= now - last[0] < _renew_after(last[2], now):
+            return last[2]
         told, graph = self._graphs.graph_of(run.dag_id) if self._graphs else (True, None)
         if not told:
             return LiveForecast(run, None, "Airflow is asked for its tasks")
-        model = self._model(connection, run, graph)
+        model = self._model(known, run, graph)
         if model is None:
             found = LiveForecast(run, None, "not enough history")
         elif not run.ordinary:
@@ -74,13 +72,11 @@ class Forecasts:
         self._known[key] = (now, heard, found)
         return found
 
-    def _model(
-        self, connection: Connection, run: RunTimes, graph: Mapping[str, Collection[str]] | None
-    ) -> RunModel | None:
+    def _model(self, known: Known, run: RunTimes, graph: Mapping[str, Collection[str]] | None) -> RunModel | None:
         """The model of a run, learned when it is first asked for."""
         key = (run.dag_id, run.run_id)
         if key not in self._models:
-            earlier = earlier_runs(connection, run.dag_id, run.begun, MOST_RUNS)
+            earlier = known.earlier_runs(run.dag_id, run.begun, MOST_RUNS)
             self._models[key] = RunModel.learn(earlier, run.begun, graph)
             if len(self._models) > _MODELS_MOST:
                 self._models.popitem(last=False)

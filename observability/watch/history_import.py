@@ -19,7 +19,7 @@ from observability.watch.facts import Fact, seconds
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import insert_new, read_cursor, write_cursor
 from observability.watch.run_times import RunTimes, save_runs
-from observability.watch.runs import is_current
+from observability.watch.runs import RunMark, is_current, marks_of
 from observability.watch.sources.api import ApiError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class HistoryImport:
         while (rows := self._count(since, until)) > _MOST_ROWS and until - since > _SHORTEST_S:
             size = max(_SHORTEST_S, (until - since) / 2)
             since = until - size
-        runs, left_out = self._window(since, until, rows)
+        runs, marks, left_out = self._window(since, until, rows)
         grown = size * min(4.0, max(0.25, _GOOD_ROWS / max(1, rows)))
         after = Progress(
             wanted=progress.wanted, until=progress.until, reached=since,
@@ -116,7 +116,11 @@ class HistoryImport:
             busy_s=round(progress.busy_s + self._busy_s, 3),
         )  # fmt: skip
         with self._ledger.transaction(lock=True) as connection:
-            insert_new(connection, schema.history, [row for run in runs for row in _measures(run)])
+            insert_new(
+                connection,
+                schema.history,
+                [row for run in runs for row in _measures(run, marks[run.dag_id, run.run_id])],
+            )
             save_runs(connection, runs)
             write_cursor(connection, _CURSOR, asdict(after))
         return after
@@ -131,18 +135,22 @@ class HistoryImport:
         answer = self._ask(_TASKS, limit=1, **_between(since, until))
         return int(answer.get("total_entries") or 0)
 
-    def _window(self, since: float, until: float, rows: int) -> tuple[list[RunTimes], int]:
-        """The runs of a window that have ended, and how many rows were left out."""
+    def _window(
+        self, since: float, until: float, rows: int
+    ) -> tuple[list[RunTimes], dict[tuple[str, str], RunMark], int]:
+        """The runs of a window that have ended, what they are about, and how many rows were left out."""
         runs: dict[tuple[str, str], RunTimes] = {}
+        marks: dict[tuple[str, str], RunMark] = {}
         left_out = max(0, rows - _MOST_PAGES * _PAGE)
         for row in self._pages(_RUNS, "dag_runs", since, until, state=list(_ENDED)):
             try:
-                run = _run(row)
+                found = _run(row)
             except (KeyError, TypeError, ValueError, AttributeError):
                 left_out += 1
                 continue
-            if run is not None:
-                runs[run.dag_id, run.run_id] = run
+            if found is not None:
+                run, mark = found
+                runs[run.dag_id, run.run_id], marks[run.dag_id, run.run_id] = run, mark
         for row in self._pages(_TASKS, "task_instances", since, until) if runs else ():
             try:
                 known = runs.get((row["dag_id"], row["dag_run_id"]))
@@ -151,7 +159,7 @@ class HistoryImport:
                     known.add(str(row["task_id"]), seconds(row["start_date"]), seconds(end) if end else None)
             except (KeyError, TypeError, ValueError, AttributeError):
                 left_out += 1
-        return list(runs.values()), left_out
+        return list(runs.values()), marks, left_out
 
     def _pages(self, path: str, key: str, since: float, until: float, **more: Any) -> Iterator[dict[str, Any]]:
         for number in range(_MOST_PAGES):
@@ -232,8 +240,8 @@ def _between(since: float, until: float) -> dict[str, str]:
     return {"run_after_gte": _iso(since), "run_after_lte": _iso(until - 1e-6)}
 
 
-def _run(row: dict[str, Any]) -> RunTimes | None:
-    """The run of a row of the API; None for one without a begin and an end."""
+def _run(row: dict[str, Any]) -> tuple[RunTimes, RunMark] | None:
+    """The run of a row of the API, and what it is about; None for one without a begin and an end."""
     if row.get("state") not in _ENDED or not (row.get("start_date") and row.get("end_date")):
         return None
     begun = seconds(row["start_date"])
@@ -242,21 +250,24 @@ def _run(row: dict[str, Any]) -> RunTimes | None:
         kind="run", status="noted", time=begun, dag_id=row["dag_id"], run_id=row["dag_run_id"],
         evidence=evidence, about={"run_type": row.get("run_type")},
     )  # fmt: skip
-    return RunTimes(
+    run = RunTimes(
         row["dag_id"], row["dag_run_id"], begun, seconds(row["end_date"]), _ENDED[row["state"]], is_current(fact)
     )
+    return run, RunMark.of(fact, begun)
 
 
-def _measures(run: RunTimes) -> Iterator[dict[str, Any]]:
+def _measures(run: RunTimes, mark: RunMark) -> Iterator[dict[str, Any]]:
     """The rows that the deadlines ask for, as they are written when the watcher sees a run itself."""
     ended, lasted = float(run.ended or 0), float(run.ended or 0) - run.begun
-    found = [("started", run.begun, run.begun if run.ordinary else 0.0), ("ended", ended, ended)]
+    found = [("started", "", run.begun, run.begun if run.ordinary else 0.0), ("ended", "", ended, ended)]
+    found += [("outcome", "", ended, float(bool(run.succeeded)))]
     if run.succeeded:
-        found += [("duration", ended, lasted)] if lasted > 0 else []
-        found += [("success", ended, float(run.ordinary))]
-    for measure, when, value in found:
+        found += [("duration", "", ended, lasted)] if lasted > 0 else []
+        found += [("success", "", ended, float(run.ordinary))]
+    found += [(measure, subject, run.begun, value) for measure, subject, value in marks_of(mark)]
+    for measure, subject, when, value in found:
         yield {
-            "measure": measure, "dag_id": run.dag_id, "subject": "", "occasion": run.run_id, "time": when,
+            "measure": measure, "dag_id": run.dag_id, "subject": subject, "occasion": run.run_id, "time": when,
             "value": value,
         }  # fmt: skip
 

@@ -49,9 +49,18 @@ class Pauses:
         return float(sum(max(0.0, overlap) for overlap in overlaps))
 
     def covers(self, dag_id: str, moment: float) -> bool:
-        """True if the DAG was paused at a moment."""
+        """True if the DAG was paused, or draining, at a moment."""
+        return bool(self.idle_at(dag_id, moment))
+
+    def idle_at(self, dag_id: str, moment: float) -> str:
+        """``paused`` or ``draining`` where the DAG was so at a moment, else empty."""
         spans = self._spans.get(dag_id, ())
-        return any(first <= moment and (last is None or moment < last) for first, last, _ in spans)
+        found = (str(word) for first, last, word in spans if first <= moment and (last is None or moment < last))
+        return next(found, "")
+
+    def changes(self, dag_id: str) -> list[float]:
+        """The moments at which the DAG was paused or unpaused."""
+        return [moment for span in self._spans.get(dag_id, ()) for moment in span[:2] if moment is not None]
 
     def _follow(self, dags: Mapping[str, Mapping[str, Any]], now: float, begun: float) -> bool:
         """Note which DAGs are paused now; whether something has changed."""

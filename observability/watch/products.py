@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 from observability.watch.completions import Wanted, asset_done, run_done, runs_of_day, task_done, tasks_known
 from observability.watch.due_by_clock import days_of, foreseen_at, judged_days
 from observability.watch.forecasts import clock_in
-from observability.watch.ledger import records
-from observability.watch.run_times import live_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from observability.watch.clock import ClockDay
     from observability.watch.deadline_state import Look, Standing
-    from observability.watch.incidents import Incident
     from observability.watch.rules.deadline import Deadline, Part
 
 __all__ = ["producers_of", "product_by_clock"]
@@ -58,14 +55,14 @@ def producers_of(look: Look, deadline: Deadline) -> list[str]:
     found: dict[str, None] = {}
     for part in deadline.parts:
         if part.asset is not None:
-            found.update(dict.fromkeys(records.dags_with(look.connection, "asset_of", part.asset)))
+            found.update(dict.fromkeys(look.known.producers(part.asset)))
         else:
             found.update(dict.fromkeys(_dags_of(look, part)))
     return list(found)
 
 
 def _dags_of(look: Look, part: Part) -> list[str]:
-    return [dag_id for dag_id in look.known if fnmatchcase(dag_id, str(part.dag))]
+    return [dag_id for dag_id in look.dags if fnmatchcase(dag_id, str(part.dag))]
 
 
 def _part_done(look: Look, deadline: Deadline, part: Part, day: ClockDay) -> float | None:
@@ -76,7 +73,7 @@ def _part_done(look: Look, deadline: Deadline, part: Part, day: ClockDay) -> flo
     wanted = Wanted.of(deadline, day, part.partition)
     ends: list[float | None]
     if part.asset is not None:
-        ends = [asset_done(look.connection, part.asset, wanted)]
+        ends = [asset_done(look.known, part.asset, wanted)]
     else:
         ends = [end for dag_id in _dags_of(look, part) for end in _ends(look, dag_id, part, wanted)]
     if not ends or None in ends:
@@ -87,9 +84,9 @@ def _part_done(look: Look, deadline: Deadline, part: Part, day: ClockDay) -> flo
 
 def _ends(look: Look, dag_id: str, part: Part, wanted: Wanted) -> list[float | None]:
     if part.task is None:
-        return [run_done(look.connection, dag_id, wanted)]
-    tasks = tasks_known(look.connection, dag_id, part.task)
-    return list(task_done(look.connection, dag_id, tasks, wanted).values())
+        return [run_done(look.known, dag_id, wanted)]
+    tasks = tasks_known(look.known, dag_id, part.task)
+    return list(task_done(look.known, dag_id, tasks, wanted).values())
 
 
 def _late_words(look: Look, deadline: Deadline, part: Part, day: ClockDay) -> str:
@@ -97,10 +94,7 @@ def _late_words(look: Look, deadline: Deadline, part: Part, day: ClockDay) -> st
     wanted = Wanted.of(deadline, day, part.partition)
     if part.asset is not None:
         key = f"partition {wanted.partition} of " if wanted.partition else ""
-        waits = [
-            _waits(look, deadline, dag_id, None)
-            for dag_id in records.dags_with(look.connection, "asset_of", part.asset)
-        ]
+        waits = [_waits(look, deadline, dag_id, None) for dag_id in look.known.producers(part.asset)]
         return f"{key}{part.asset} has not been updated{_joined([one for one in waits if one])}"
     dags = _dags_of(look, part)
     if not dags:
@@ -117,24 +111,17 @@ def _waits(look: Look, deadline: Deadline, dag_id: str, wanted: Wanted | None) -
     """Say what a DAG waits for: somebody to mend a failure, tasks that run, a begin, or that a person unpauses it."""
     if why := look.pauses.starts_nothing(dag_id):
         return why
-    if (failure := failure_of(records.live_incidents(look.connection, dag_id=dag_id))) is not None:
+    if (failure := look.known.failure_of(dag_id)) is not None:
         what = f"task {failure.task_id}" if failure.task_id else "its run"
         return f"it waits for a repair of {dag_id}: {what} has failed"
-    for run in live_runs(look.connection, dag_id, look.now - _OPEN_S):
-        if wanted is not None and run.run_id not in {
-            one.run_id for one in runs_of_day(look.connection, dag_id, wanted)
-        }:
+    for run in look.known.live_runs(dag_id, look.now - _OPEN_S):
+        if wanted is not None and run.run_id not in {one.run_id for one in runs_of_day(look.known, dag_id, wanted)}:
             continue
         running = [name for name, one in run.tasks.items() if not one.is_done]
         since = clock_in(run.begun, deadline.timezone, look.now)
         tasks = f", {', '.join(running[:_RUNNING_MOST])} not done" if running else ""
         return f"it waits for {dag_id}, which runs since {since}{tasks}"
     return f"no run of {dag_id} has begun" if wanted is not None else ""
-
-
-def failure_of(live: list[Incident]) -> Incident | None:
-    """The open failure of a DAG, if there is one."""
-    return next((one for one in live if one.live and one.kind in {"task", "run", "stuck", "import", "dag"}), None)
 
 
 def _foreseen(look: Look, deadline: Deadline, one: Standing, late: dict[object, list[Part]]) -> Standing:
@@ -148,10 +135,10 @@ def _foreseen(look: Look, deadline: Deadline, one: Standing, late: dict[object, 
             return one
         wanted = Wanted.of(deadline, day, part.partition)
         for dag_id in _dags_of(look, part):
-            counted = {run.run_id for run in runs_of_day(look.connection, dag_id, wanted)}
+            counted = {run.run_id for run in runs_of_day(look.known, dag_id, wanted)}
             live = [run for run in look.foreseen(dag_id) if run.run.run_id in counted]
             if not live:
-                if run_done(look.connection, dag_id, wanted) is None:
+                if run_done(look.known, dag_id, wanted) is None:
                     return one
                 continue
             best = min(live, key=lambda run: run.forecast.chance_after(one.due) if run.forecast else 1.0)

@@ -24,7 +24,10 @@ _OF_THE_DAY_S = 2 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class RunMark:
-    """A run to compare others with; ``date`` is its logical date, ``begun`` its beginning, in seconds since 1970."""
+    """A run to compare others with; ``date`` is its logical date, ``begun`` its beginning, in seconds since 1970.
+
+    ``due`` is the time after which Airflow may begin it; None where that is not known.
+    """
 
     run_id: str
     kind: str = ""
@@ -32,6 +35,7 @@ class RunMark:
     begun: float = 0.0
     partition: str | None = None
     catches_up: bool = False
+    due: float | None = None
 
     @classmethod
     def of(cls, fact: Fact, begun: float) -> RunMark:
@@ -45,7 +49,7 @@ class RunMark:
         due = _moment(fact.evidence.get("airflow.run_after")) or (_moment(found[2]) if found else None)
         late = kind == "scheduled" and due is not None and begun - due > _LATE_S
         partition = fact.evidence.get("airflow.partition_key")
-        return cls(run_id, kind, date, begun, None if partition is None else str(partition), late)
+        return cls(run_id, kind, date, begun, None if partition is None else str(partition), late, due)
 
     @property
     def is_of_a_date(self) -> bool:
@@ -85,12 +89,14 @@ def repairs(succeeded: RunMark, failed: RunMark) -> bool:
 
 
 def marks_of(mark: RunMark) -> Iterator[tuple[str, str, float]]:
-    """Give what the id of a run does not say: (measure, subject, value) of its logical date and of its partition."""
+    """Give (measure, subject, value) of a run: its logical date where its id does not say it, partition, and delay."""
     said = date_of_run(mark.run_id)
     if mark.date is not None and (said is None or abs(said - mark.date) > 1):
         yield "logical_date", "", mark.date
     if mark.partition is not None:
         yield "partition", mark.partition, 1.0
+    if mark.due is not None and not mark.is_of_a_date:
+        yield "start_delay", "", max(0.0, mark.begun - mark.due)
 
 
 def date_of_run(run_id: str) -> float | None:

@@ -129,9 +129,10 @@ def test_a_forecast_warns_in_the_past_as_it_would_have_then(ledger):
     assert "load takes" in result.sent[0].reason
 
 
-def test_silences_of_the_rules_hold(ledger):
+def test_silences_of_the_rules_hold_and_what_is_still_wrong_after_them_is_told_then(ledger):
     window = "silences: [{match: {dag: load}, starts: 2026-01-05T00:00:00Z, ends: 2026-01-08T00:00:00Z}]"
-    assert replay(ledger, [run(1, good=False)], rules(more=window)).sent == ()
+    assert said(replay(ledger, [run(1, good=False)], rules(more=window))) == [("opened", "run failed", 72.0)]
+    assert again(ledger, rules(more=window), days=2).sent == ()
 
 
 def test_what_is_not_replayed_is_named(ledger):

@@ -5,8 +5,10 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from test_by_the_clock import at
 from test_deadlines import HOUR, Clockwork
+from watch_office import failed, run_ended
 
 from observability.watch.backtest import backtest
+from observability.watch.facts import Fact
 from observability.watch.ledger.database import Ledger
 from observability.watch.rules.config import Deadline, parse_rules
 
@@ -21,51 +23,76 @@ CONDITIONS = (
     {"run_finishes_by": "09:00"},
     {"run_finishes_by": "05:00", "day_begins": "18:00", "timezone": "Australia/Sydney"},
     {"run_finishes_by": "09:00", "holidays": ["2026-07-02"]},
+    {"run_finishes_by": "09:00", "logical_day": -1},
+    {"run_finishes_by": "09:00", "partition": "%Y-%m-%d"},
+    {"task_finishes_by": "09:00", "task": "t"},
     {"starts_by": "06:00"},
     {"run_finishes_within": "3h"},
     {"success_within": "20h"},
+    {"slower_than_usual": True, "history_least": 3},
+    {"fails_more_than_usual": True, "history_least": 3},
+    {"ready_by": "09:00", "parts": [{"dag": "load"}]},
 )
-histories = st.lists(st.tuples(st.integers(1, 14), st.integers(1, 14)), min_size=DAYS, max_size=DAYS)
-"""For each day the hour at which its run begins, and how many steps it lasts: it ends on the same day."""
+WITH_WARNING = {"run_finishes_by", "task_finishes_by", "starts_by", "run_finishes_within", "success_within", "ready_by"}
+runs = st.tuples(
+    st.integers(0, 47 * DAYS),
+    st.integers(0, 60),
+    st.sampled_from(("good", "good", "good", "failed", "backfill", "never ends")),
+    st.integers(-2, 1),
+)
+"""A run: the step at which it begins, how many steps it lasts, how it ends, and of which day it is."""
+histories = st.lists(runs, max_size=5)
+
+
+class Lived(Clockwork):
+    """An office that hears of runs as Airflow tells of them, and looks when something may have changed."""
+
+    def hear(self, name, begun, ended, ends_as, day):
+        """Give the facts of a run with its task, each with its moment."""
+        logical = f"2026-07-{day:02}T00:00:00+00:00" if day > 0 else f"2026-06-{30 + day:02}T00:00:00+00:00"
+        kind = "backfill" if ends_as == "backfill" else "manual"
+        about = {"run_type": kind}
+        evidence = {"airflow.logical_date": logical, "airflow.partition_key": logical[:10]}
+        one = {"dag_id": "load", "run_id": name, "about": about, "evidence": evidence}
+        task = {"kind": "task", "dag_id": "load", "run_id": name, "task_id": "t", "try_number": 1}
+        yield begun, (Fact(kind="run", status="noted", time=begun, **one), Fact(status="noted", time=begun, **task))
+        if ends_as == "failed":
+            lasted = {**evidence, "event.duration": int((ended - begun) * 1e9)}
+            over = run_ended("firing", run=name, time=ended, evidence=lasted, about=about)
+            yield ended, (failed(run=name, time=ended), over)
+        elif ends_as != "never ends":
+            lasted = {"event.duration": int((ended - begun) * 1e9)}
+            good = run_ended("resolved", run=name, time=ended, evidence={**evidence, **lasted}, about=about)
+            yield ended, (Fact(status="resolved", time=ended, **task), good)
 
 
 def lived(ledger, rule, history):
     """Give from when, until when, and the kinds that the engine sent while the history went by."""
-    office = Clockwork(ledger, rule, dags={"load": {}})
-    office.now = start = at(0) - 2 * HOUR
-    office.begin("r0")
-    office.end("r0", lasted=60)
-    office.look()
-    steps = []
-    for day, (hour, lasts) in enumerate(history, 1):
-        begin, lasted = (
-            at(hour, day=day) + 420 * day,
-            lasts * STEP_S + 60,
-        )  # so that nothing ends at the very moment it is due
-        steps += [(begin, 0, f"r{day}", 0.0), (begin + lasted, 1, f"r{day}", lasted)]
-    for moment, ends, name, lasted in sorted(steps):
-        office.pass_time(max(0.0, moment - office.now), step=STEP_S)
-        office.now = max(office.now, moment)
-        office.end(name, lasted=lasted, at=moment) if ends else office.begin(name, at=moment)
+    office, start, until = Lived(ledger, rule, dags={"load": {}}), at(0) - 2 * HOUR, at(23, day=DAYS)
+    told = [*office.hear("r0", start, start + STEP_S, "good", 0)]
+    looks = {start + step * 6 * STEP_S for step in range(int((until - start) // (6 * STEP_S)) + 1)}
+    looks |= {at(0, day=day) + hour * HOUR for day in range(1, DAYS + 1) for hour in (5.8, 6, 7.2, 9, 16.8, 19)}
+    for number, (step, lasts, ends_as, back) in enumerate(history, 1):
+        begun = start + step * STEP_S
+        day = 1 + int((begun - at(0)) // (24 * HOUR)) + back
+        told += office.hear(f"r{number}", begun, begun + lasts * STEP_S, ends_as, day)
+    told.sort(key=lambda one: one[0])
+    for moment, _ in told:
+        looks |= {moment + hours * HOUR for hours in (0, 2.4, 3, 16, 20)}
+    for moment in sorted(one for one in looks if start <= one <= until):
+        office.now = moment
+        while told and told[0][0] <= moment:
+            office.see(*told.pop(0)[1])
         office.look()
-    office.pass_time(max(0.0, at(23, day=DAYS) - office.now), step=STEP_S)
-    return start, office.now, [kind for kind in office.kinds() if kind in {"opened", "resolved"}]
+    return start, until, [kind for kind in office.kinds() if kind in {"opened", "early_warning", "resolved"}]
 
 
-@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: "-".join(map(str, condition.values())))
-@settings(
-    deadline=None,
-    max_examples=3,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(histories)
-@example([(8, 8), (5, 13), (14, 11)])
-@example([(5, 12), (3, 8), (12, 11)])
-def test_a_replay_says_what_was_said_live(tmp_path_factory, condition, history):
-    rule = {"name": "due", "dag": "load", "warn": 1, **condition}
-    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('replay') / 'ledger.db'}")
+def said_alike(ledger, condition, history, warn):
+    rule = {"name": "due", "dag": "load", "warn": warn, **condition}
+    if "parts" in condition:
+        del rule["dag"]
+    if not WITH_WARNING & condition.keys():
+        del rule["warn"]
     try:
         since, until, live = lived(ledger, rule, history)
         rules = parse_rules(RULES, "rules").model_copy(update={"deadlines": [Deadline.model_validate(rule)]})
@@ -74,3 +101,33 @@ def test_a_replay_says_what_was_said_live(tmp_path_factory, condition, history):
     finally:
         ledger.close()
     assert [one.kind for one in replay.sent] == live
+
+
+BOTH = {
+    "deadline": None,
+    "derandomize": True,
+    "phases": [Phase.explicit, Phase.generate],
+    "suppress_health_check": [HealthCheck.function_scoped_fixture],
+}
+EACH = pytest.mark.parametrize(
+    "condition", CONDITIONS, ids=lambda condition: "-".join(f"{name} {value}" for name, value in condition.items())
+)
+
+
+@EACH
+@settings(max_examples=3, **BOTH)
+@given(histories, st.sampled_from((1, 0.8)))
+@example([(16, 6, "good", 0), (20, 60, "failed", 0), (64, 2, "good", 0), (66, 6, "failed", -1)], 1)
+@example([(2, 6, "good", -1), (44, 12, "failed", 0), (60, 24, "never ends", 0), (90, 12, "backfill", 0)], 0.8)
+def test_a_replay_says_what_was_said_live(tmp_path_factory, condition, history, warn):
+    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('replay') / 'ledger.db'}")
+    said_alike(ledger, condition, history, warn)
+
+
+@pytest.mark.slow
+@EACH
+@settings(max_examples=150, **BOTH)
+@given(histories, st.sampled_from((1, 0.8)))
+def test_a_replay_says_what_was_said_live_in_many_histories(tmp_path_factory, condition, history, warn):
+    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('replay') / 'ledger.db'}")
+    said_alike(ledger, condition, history, warn)

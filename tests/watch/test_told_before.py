@@ -54,6 +54,30 @@ def wrote(*counts):
     return write
 
 
+def rejected(*counts):
+    def reject(office):
+        for number, count in enumerate(counts):
+            about = {"dag_id": "load", "run_id": f"r{number}", "task_id": "w", "subject": "load", "try_number": 1}
+            seen = {"etl.rows_out": 1000, "etl.rows_rejected": count}
+            office.see(Fact(kind="rows", status="noted", time=office.now + number, evidence=seen, **about))
+        office.now += len(counts)
+
+    return reject
+
+
+def begin_late(office):
+    for number, late in enumerate((20, 25, 22, 21, 24, 23, 1800)):
+        due = office.now + 60 * number
+        run = f"scheduled__{datetime.fromtimestamp(due, timezone.utc).isoformat()}"
+        office.begin(run, at=due + late)
+    office.now += 2400
+
+
+def asset_was_updated_each_quarter(office):
+    for number in range(12):
+        asset_was_updated(office, hours_ago=(12 - number) / 4)
+
+
 def nothing(_office):
     """The DAG is known, and nothing happens."""
 
@@ -67,6 +91,9 @@ def no_run_begins(office):
                     cause="platform", certainty=3))  # fmt: skip
 
 
+WARNED = set(CONDITIONS) - {
+    "rows_at_least", "rows_unlike_usual", "rejects_above_usual", "starts_later_than_usual",
+}  # fmt: skip
 WAYS = {
     "run_finishes_within": ("1h", run_begins, a_task_fails),
     "task_finishes_within": ("10m", task_begins, a_task_fails),
@@ -79,6 +106,9 @@ WAYS = {
     "fresh_by": ("06:00", asset_was_updated_the_day_before, a_task_fails),
     "rows_at_least": (1000, wrote(5000, 900), a_task_fails),
     "rows_unlike_usual": (6, wrote(1000, 1010, 990, 1005, 1000, 20), a_task_fails),
+    "rejects_above_usual": (True, rejected(0, 3, 1, 2, 0, 4, 90), a_task_fails),
+    "starts_later_than_usual": (True, begin_late, a_task_fails),
+    "staler_than_usual": (True, asset_was_updated_each_quarter, a_task_fails),
     "success_within": ("3h", nothing, a_task_fails),
 }
 
@@ -88,8 +118,8 @@ def played(ledger, condition, *, fails):
     deadline = {"name": "due", "dag": "load", condition: value, "severity": "error"}
     deadline |= {"task": "a"} if condition == "task_finishes_by" else {}
     deadline |= {"parts": [{"dag": "load"}], "dag": "*"} if condition == "ready_by" else {}
-    deadline |= {"asset": "s3://b/k"} if condition.startswith("fresh") else {}
-    deadline |= {} if condition.startswith("rows") else {"warn": 1}
+    deadline |= {"asset": "s3://b/k"} if condition.startswith(("fresh", "stale")) else {}
+    deadline |= {"warn": 1} if condition in WARNED else {}
     office = Clockwork(ledger, deadline, dags={"load": {}})
     office.engine.notifier.rules.deadlines.append(Deadline.model_validate(deadline))
     office.now = MORNING
@@ -112,15 +142,15 @@ def played(ledger, condition, *, fails):
 
 
 def test_every_condition_of_a_deadline_is_tried():
-    assert set(WAYS) == set(CONDITIONS)
+    assert {*WAYS, "fails_more_than_usual"} == set(CONDITIONS)  # that one follows failures, in test_unusual.py
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("condition", WAYS)
 def test_a_deadline_that_nothing_explains_is_told(ledger, condition):
     assert played(ledger, condition, fails=False)[0] == ("opened", "deadline")
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("condition", WAYS)
 def test_a_failure_that_was_told_is_not_followed_by_its_deadline(ledger, condition):
     told = played(ledger, condition, fails=True)
     assert told[0][0] == "opened"

@@ -26,8 +26,13 @@ CONDITIONS = (
     "slower_than_usual",
     "rows_at_least",
     "rows_unlike_usual",
+    "rejects_above_usual",
+    "starts_later_than_usual",
+    "staler_than_usual",
+    "fails_more_than_usual",
     "success_within",
 )
+_OF_ASSETS = ("fresh_within", "fresh_by", "staler_than_usual")
 
 
 class Part(Strict):
@@ -106,6 +111,20 @@ class Deadline(Strict):
         default=None,
         description="True, or how many standard deviations the rows may lie from what is usual for the day.",
     )
+    rejects_above_usual: Deviations | Literal[True] | None = Field(
+        default=None, description="True, or how many standard deviations a step may reject more rows than usual."
+    )
+    starts_later_than_usual: Deviations | Literal[True] | None = Field(
+        default=None,
+        description="True, or how many standard deviations a run may begin later after its time than usual.",
+    )
+    staler_than_usual: Deviations | Literal[True] | None = Field(
+        default=None,
+        description="With asset: true, or how many standard deviations its update may come later than usual.",
+    )
+    fails_more_than_usual: Deviations | Literal[True] | None = Field(
+        default=None, description="True, or how many standard deviations more of the last ten runs may fail than usual."
+    )
     success_within: Duration | None = Field(default=None, description="There must be a successful run this often.")
     step: Word = Field(default="*", description="Glob of step names, for rows.")
     days: Days = Field(default=[], description="mon … sun, or mon-fri; for times of day.")
@@ -133,8 +152,8 @@ class Deadline(Strict):
             raise ValueError(
                 f"a deadline needs exactly one of {', '.join(CONDITIONS)}; {self.name} has {given or 'none'}"
             )
-        if (self.asset is None) != (self.fresh_within is None and self.fresh_by is None):
-            raise ValueError("asset goes together with fresh_within or fresh_by")
+        if (self.asset is None) != (given[0] not in _OF_ASSETS):
+            raise ValueError(f"asset goes together with {', '.join(_OF_ASSETS)}")
         if (self.ready_by is None) != (not self.parts) or (self.parts and self.dag != "*"):
             raise ValueError("ready_by goes together with parts, each of which names its dag or asset itself")
         if self.task_finishes_by is not None and not self.task:
@@ -154,6 +173,11 @@ class Deadline(Strict):
     def assets(self) -> tuple[str, ...] | None:
         """The asset, or the assets of a product, that its texts may name; None where there is none."""
         return tuple(one for one in (self.asset, *(part.asset for part in self.parts)) if one is not None) or None
+
+    @property
+    def condition(self) -> str:
+        """The name of its condition."""
+        return next(name for name in CONDITIONS if getattr(self, name) is not None)
 
     @property
     def clock(self) -> str | None:

@@ -37,10 +37,14 @@ _KEYS_OF = {
 }
 _CHANNEL_KEYS = set().union(*_KEYS_OF.values())
 _BY_CLOCK = ("starts_by", "run_finishes_by", "task_finishes_by", "fresh_by", "ready_by")
-_USUAL = ("slower_than_usual", "rows_unlike_usual")
+_LOADS = ("rows_at_least", "rows_unlike_usual", "rejects_above_usual")
+_USUAL = (
+    "slower_than_usual", "rows_unlike_usual", "rejects_above_usual", "starts_later_than_usual", "staler_than_usual",
+    "fails_more_than_usual",
+)  # fmt: skip
 _USES = {
-    "task": ("task_finishes_within", "task_finishes_by", "rows_at_least", "rows_unlike_usual"),
-    "step": ("rows_at_least", "rows_unlike_usual"),
+    "task": ("task_finishes_within", "task_finishes_by", *_LOADS),
+    "step": _LOADS,
     "days": _BY_CLOCK,
     "holidays": (*_BY_CLOCK, *_USUAL),
     "calendar": (*_BY_CLOCK, *_USUAL),
@@ -50,7 +54,7 @@ _USES = {
     "partition": ("run_finishes_by", "task_finishes_by", "fresh_by", "fresh_within"),
     "history_least": _USUAL,
     "warn": ("run_finishes_within", "task_finishes_within", *_BY_CLOCK, "fresh_within", "slower_than_usual",
-             "success_within"),
+             "staler_than_usual", "success_within"),
 }  # fmt: skip
 """The conditions beside which a key of a deadline means something; it may stand beside all others of this list."""
 _ID_LONGEST = 250
