@@ -28,16 +28,15 @@ if TYPE_CHECKING:
     from observability.watch.ledger.database import Ledger
     from observability.watch.sources.api import AirflowApi
 
-__all__ = ["HistoryImport", "HistoryReader", "Progress", "read_progress"]
+__all__ = ["AS_GUEST", "HistoryImport", "HistoryReader", "Pace", "Progress", "read_progress"]
 
 _CURSOR = "history"
 _RUNS, _TASKS = "/dags/~/dagRuns", "/dags/~/dagRuns/~/taskInstances"
-_PAGE = 100
-_GOOD_ROWS, _MOST_ROWS = 4_000, 20_000
-"""Rows of a window: its size is chosen for so many, and it is halved where it has more than the second."""
+_MOST_ROWS = 20_000
+"""A window with more rows is halved."""
 _SHORTEST_S, _FIRST_S, _LONGEST_S = 1.0, 3600.0, 7 * 86_400.0
-_MOST_PAGES = 2_000
-_LEAST_REST_S, _SLOW = 0.002, 3.0
+_MOST_REQUESTED = 200_000
+_SLOW = 3.0
 _FIRST_AGAIN_S, _LAST_AGAIN_S = 1.0, 30.0
 """The wait after a question that failed, which doubles: an API server that starts beside the watcher is soon there."""
 _ENDED = {"success": True, "failed": False}
@@ -80,11 +79,32 @@ def read_progress(connection: Any) -> Progress | None:
     return Progress(**{name: value for name, value in found.items() if name in known}) if found else None
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much is asked at a time, and how long Airflow is left alone after it.
+
+    ``page`` is the rows of a request, ``rows`` those for which a window's size is chosen. After a request comes a rest
+    of ``times`` as long as its answer took, and at least ``least_s``.
+    """
+
+    page: int = 100
+    rows: int = 4_000
+    times: float = 1.0
+    least_s: float = 0.002
+
+
+AS_GUEST = Pace(page=25, rows=1_000, times=20.0, least_s=1.0)
+"""Inside the API server, where every request of ours holds up those of people: fewer than one in twenty meets one."""
+
+
 class HistoryImport:
     """Reads one window after another. ``rest`` is called with the seconds to wait after each request."""
 
-    def __init__(self, api: AirflowApi, ledger: Ledger, days: int, rest: Callable[[float], object]) -> None:
+    def __init__(
+        self, api: AirflowApi, ledger: Ledger, days: int, rest: Callable[[float], object], pace: Pace | None = None
+    ) -> None:
         self._api, self._ledger, self._days, self._rest = api, ledger, days, rest
+        self._pace = pace or Pace()
         self._typical_s = 0.0
         self._asked, self._busy_s = 0, 0.0
 
@@ -106,7 +126,7 @@ class HistoryImport:
             size = max(_SHORTEST_S, (until - since) / 2)
             since = until - size
         runs, marks, left_out = self._window(since, until, rows)
-        grown = size * min(4.0, max(0.25, _GOOD_ROWS / max(1, rows)))
+        grown = size * min(4.0, max(0.25, self._pace.rows / max(1, rows)))
         after = Progress(
             wanted=progress.wanted, until=progress.until, reached=since,
             window_s=min(_LONGEST_S, max(_SHORTEST_S, grown)),
@@ -141,7 +161,7 @@ class HistoryImport:
         """The runs of a window that have ended, what they are about, and how many rows were left out."""
         runs: dict[tuple[str, str], RunTimes] = {}
         marks: dict[tuple[str, str], RunMark] = {}
-        left_out = max(0, rows - _MOST_PAGES * _PAGE)
+        left_out = max(0, rows - _MOST_REQUESTED)
         for row in self._pages(_RUNS, "dag_runs", since, until, state=list(_ENDED)):
             try:
                 found = _run(row)
@@ -162,14 +182,15 @@ class HistoryImport:
         return list(runs.values()), marks, left_out
 
     def _pages(self, path: str, key: str, since: float, until: float, **more: Any) -> Iterator[dict[str, Any]]:
-        for number in range(_MOST_PAGES):
+        size = self._pace.page
+        for number in range(_MOST_REQUESTED // size):
             asked = {**_between(since, until), **more, "order_by": "id"}
-            answer = self._ask(path, limit=_PAGE, offset=number * _PAGE, **asked)
+            answer = self._ask(path, limit=size, offset=number * size, **asked)
             page = answer.get(key)
             if not isinstance(page, list):
                 raise ApiError(f"{self._api.url}{path} answered without the list {key!r}")
             yield from (row for row in page if isinstance(row, dict))
-            if len(page) < _PAGE:
+            if len(page) < size:
                 return
 
     def _ask(self, path: str, **asked: Any) -> dict[str, Any]:
@@ -180,18 +201,18 @@ class HistoryImport:
         self._asked, self._busy_s = self._asked + 1, self._busy_s + took
         typical = self._typical_s or took
         self._typical_s = 0.95 * typical + 0.05 * min(took, 2 * typical)
-        self._rest(max(_LEAST_REST_S, took * (_SLOW if took > 2 * typical else 1.0)))
+        self._rest(max(self._pace.least_s, self._pace.times * took * (_SLOW if took > 2 * typical else 1.0)))
         return answer if isinstance(answer, dict) else {}
 
 
 class HistoryReader(threading.Thread):
     """Reads the history in a thread of its own, until everything that is wanted has been read."""
 
-    def __init__(self, api: AirflowApi, ledger: Ledger, days: int) -> None:
+    def __init__(self, api: AirflowApi, ledger: Ledger, days: int, pace: Pace | None = None) -> None:
         super().__init__(name="history", daemon=True)
         self._over = threading.Event()
         self._api = api
-        self._import = HistoryImport(api, ledger, days, self._over.wait)
+        self._import = HistoryImport(api, ledger, days, self._over.wait, pace)
 
     def stop(self) -> None:
         """End after the request that is under way; the next watcher goes on from there."""

@@ -22,7 +22,7 @@ from observability.watch.engine import IncidentEngine
 from observability.watch.facts import observed
 from observability.watch.forecasts import Forecasts
 from observability.watch.heartbeat import Proof
-from observability.watch.history_import import HistoryReader
+from observability.watch.history_import import AS_GUEST, HistoryReader
 from observability.watch.ledger import acts, pending_events, records
 from observability.watch.ledger.database import LedgerUnavailable, read_cursor, write_cursor
 from observability.watch.ledger.lease import Lease
@@ -93,6 +93,7 @@ class Watcher:
         self._settings, self._ledger, self._rules, self._contacts = settings, ledger, rules, contacts
         self._api = api
         self._lease = Lease(ledger, stands_in=stands_in)
+        self._pace = AS_GUEST if stands_in else None
         self._journal = JournalSource(settings.journal_directory)
         self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._looker = ApiPoller(settings, self._reconciler(api)) if api else None
@@ -229,7 +230,7 @@ class Watcher:
     def _read_history(self) -> None:
         days = self._settings.watch.history_days
         if self._api and days > 0 and not (self._history and self._history.is_alive()):
-            self._history = HistoryReader(self._api.another(), self._ledger, days)
+            self._history = HistoryReader(self._api.another(), self._ledger, days, self._pace)
             self._history.start()
 
     def _read_audit(self) -> None:

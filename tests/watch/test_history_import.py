@@ -16,7 +16,7 @@ from benchmarks.past_api import PastApi
 from observability.cli import alerts
 from observability.settings import get_settings
 from observability.watch import history_import
-from observability.watch.history_import import HistoryImport, HistoryReader, read_progress
+from observability.watch.history_import import AS_GUEST, HistoryImport, HistoryReader, Pace, read_progress
 from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import Ledger
 from observability.watch.run_times import earlier_runs
@@ -41,9 +41,9 @@ def past(runs=40, tasks=3, days=10, kind=PastApi):
         server.server_close()
 
 
-def read(server, ledger, days=30, *, steps=1000, rest=lambda _seconds: None):
+def read(server, ledger, days=30, *, steps=1000, rest=lambda _seconds: None, pace=None):  # noqa: PLR0913 - its options
     with closing(AirflowApi(server.url)) as api:
-        reader = HistoryImport(api, ledger, days, rest)
+        reader = HistoryImport(api, ledger, days, rest, pace)
         progress = reader.begin(time.time())
         for _ in range(steps):
             if progress.is_done:
@@ -80,12 +80,12 @@ def test_only_the_days_that_are_wanted_are_read(ledger):
     assert 49 <= progress.runs <= 51
 
 
-def test_a_reader_that_ends_goes_on_where_it_was(ledger, monkeypatch):
-    monkeypatch.setattr(history_import, "_GOOD_ROWS", 30)
+def test_a_reader_that_ends_goes_on_where_it_was(ledger):
+    small = Pace(rows=30)
     with past() as server:
-        half = read(server, ledger, steps=4)
+        half = read(server, ledger, steps=4, pace=small)
         assert 0 < half.runs < 40
-        whole = read(server, ledger)
+        whole = read(server, ledger, pace=small)
     assert whole.runs == 40
     assert counted(ledger)[1] == 40
 
@@ -167,6 +167,21 @@ def test_runs_of_the_past_that_took_too_long_are_no_news(ledger):
         read(server, ledger)
     office.pass_time(HOUR)
     assert office.said() == []
+
+
+def test_as_a_guest_it_asks_for_little_at_a_time_and_leaves_airflow_alone_for_most_of_it(ledger):
+    limits, rests = [], []
+
+    class Watched(PastApi):
+        def answer(self, path, asked):
+            limits.append(int(asked["limit"][0]))
+            return super().answer(path, asked)
+
+    with past(runs=60, kind=Watched) as server:
+        progress = read(server, ledger, rest=rests.append, pace=AS_GUEST)
+    assert (progress.runs, progress.tasks, max(limits)) == (60, 180, 25)
+    assert min(rests) >= 1.0
+    assert sum(rests) >= 20 * progress.busy_s - 0.01
 
 
 def test_the_thread_waits_for_an_airflow_that_is_away_and_reads_on(ledger, monkeypatch):
