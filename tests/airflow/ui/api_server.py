@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from hashlib import blake2b
 from pathlib import Path
 
 import httpx
@@ -107,9 +108,8 @@ def store_a_failure(sink, dag, reason, run_id="r1"):
     _send(sink, "etl.event", SchemaDrifted(identity=who, table=data, columns_added=(data,)))
     _send(sink, "etl.event", AssetUpdated(identity=who, asset=f"asset-of-{dag}"))
     for about in (who, run):
-        opened = IncidentOpened(
-            identity=about, incident_state="open", incident_id=f"{dag}{run_id}{about.task_id}", **incident
-        )
+        number = blake2b(f"{dag} {run_id} {about.task_id}".encode(), digest_size=8).hexdigest()
+        opened = IncidentOpened(identity=about, incident_state="open", incident_id=number, **incident)
         _send(sink, "contrail.alert", opened)
     _send_line(
         sink, "airflow.task", {"airflow.dag_id": dag, "airflow.run_id": run_id, "airflow.task_id": "load"}, reason
