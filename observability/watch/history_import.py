@@ -81,7 +81,7 @@ def read_progress(connection: Any) -> Progress | None:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much is asked at a time, and how long Airflow is left alone after it.
+    """The rows that are asked for at a time, and the rest that Airflow has after it.
 
     ``page`` is the rows of a request, ``rows`` those for which a window's size is chosen. After a request comes a rest
     of ``times`` as long as its answer took, and at least ``least_s``.
