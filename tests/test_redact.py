@@ -511,10 +511,10 @@ ADVERSARIAL = sorted(
 def test_the_time_for_a_text_grows_as_its_length_whatever_it_holds(piece):
     add_secret("hunter2")
     add_secret("correct horse battery")
-    short = piece * (160_000 // len(piece))
-    took = min(cpu_s(short) for _ in range(2))
+    short, long = piece * (40_000 // len(piece)), piece * (160_000 // len(piece))
+    took = cpu_s(long)
     assert took < 0.5
-    assert min(cpu_s(short * 2) for _ in range(2)) < max(4 * took, 0.05)
+    assert took < max(8 * cpu_s(short), 0.05) or min(cpu_s(long) for _ in range(3)) < 8 * cpu_s(short)
 
 
 def test_what_takes_too_long_is_masked_to_its_end_and_counted(monkeypatch):

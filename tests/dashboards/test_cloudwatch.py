@@ -416,10 +416,15 @@ def drills_on_moto(drills, aws_environ, tmp_path_factory):
     return received(drills, tmp_path_factory.mktemp("drills-moto-relay"), aws_environ)
 
 
+@pytest.fixture(scope="module")
+def verdicts_of_drills(drills_on_moto):
+    return verify_cloudwatch(*drills_on_moto)
+
+
 @pytest.mark.aws
 @pytest.mark.airflow
-def test_every_widget_shows_what_the_demo_or_a_drill_really_sent(demo_on_moto, drills_on_moto):
-    verdicts = [verify_cloudwatch(*filled) for filled in (demo_on_moto, drills_on_moto)]
+def test_every_widget_shows_what_the_demo_or_a_drill_really_sent(demo_on_moto, verdicts_of_drills):
+    verdicts = verify_cloudwatch(*demo_on_moto), verdicts_of_drills
     empty = {
         f"{one.board} / {one.panel}": one.reason
         for one, other in zip(*verdicts, strict=True)
@@ -430,7 +435,7 @@ def test_every_widget_shows_what_the_demo_or_a_drill_really_sent(demo_on_moto, d
 
 
 @pytest.mark.aws
-def test_a_widget_whose_metric_was_renamed_is_named(drills_on_moto, monkeypatch):
+def test_a_widget_whose_metric_was_renamed_is_named(drills_on_moto, verdicts_of_drills, monkeypatch):
     def renamed(account):
         bodies = dashboards(account)
         text = json.dumps(bodies[account.name("operations")])
@@ -438,7 +443,7 @@ def test_a_widget_whose_metric_was_renamed_is_named(drills_on_moto, monkeypatch)
         changed = json.loads(text.replace("contrail.deadline.missed", "contrail.deadline.missing"))
         return bodies | {account.name("operations"): changed}
 
-    there = {(one.board, one.panel) for one in verify_cloudwatch(*drills_on_moto) if one.rows}
+    there = {(one.board, one.panel) for one in verdicts_of_drills if one.rows}
     monkeypatch.setattr(verify, "dashboards", renamed)
     still_there = {(one.board, one.panel) for one in verify_cloudwatch(*drills_on_moto) if one.rows}
 
@@ -475,10 +480,10 @@ NOT_SET_OFF = {
 }
 
 
-def judged(client, account, alarm):
-    """The verdict of CloudWatch: the alarm's own statistic of the metrics received, compared as the alarm says."""
+def received_by(cloudwatch, alarm):
+    """The alarm's own statistic of the metrics that CloudWatch received."""
     now = datetime.now(timezone.utc)
-    points = client("cloudwatch").get_metric_statistics(
+    return cloudwatch.get_metric_statistics(
         Namespace=alarm["Namespace"],
         MetricName=alarm["MetricName"],
         Dimensions=alarm["Dimensions"],
@@ -487,6 +492,10 @@ def judged(client, account, alarm):
         EndTime=now + timedelta(minutes=1),
         Period=alarm["Period"],
     )["Datapoints"]
+
+
+def judged(alarm, points):
+    """The verdict of CloudWatch over these points: each is compared as the alarm says."""
     if not points:
         return "ALARM" if alarm["TreatMissingData"] == "breaching" else "OK"
     compare = _COMPARE[alarm["ComparisonOperator"]]
@@ -500,11 +509,12 @@ def test_an_alarms_own_expression_over_what_the_drills_sent_is_alarm_and_over_no
     keys = {name: name.removeprefix(account.name("")) for name in alarms}
     nowhere = replace(account, environment="nobody-sends-here")
 
-    fired = {keys[name] for name, alarm in alarms.items() if judged(client, account, alarm) == "ALARM"}
+    cloudwatch = client("cloudwatch")
+    fired = {keys[name] for name, alarm in alarms.items() if judged(alarm, received_by(cloudwatch, alarm)) == "ALARM"}
     silent = {
         name.removeprefix(nowhere.name(""))
         for name, alarm in metric_alarms(nowhere).items()
-        if "MetricName" in alarm and judged(client, nowhere, alarm) == "ALARM"
+        if "MetricName" in alarm and judged(alarm, []) == "ALARM"
     }
 
     absent = {key for key, rule in catalog.MONITORS.items() if rule.absent}
