@@ -10,7 +10,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import boto3
@@ -269,7 +269,7 @@ def at_once(settings):
     """Clients that do not try again: moto answers a call that it does not know with 500."""
     options = settings.cloudwatch
     config = Config(retries={"total_max_attempts": 1})
-    return partial(boto3.client, region_name=options.region, endpoint_url=options.endpoint_url, config=config)
+    return cache(partial(boto3.client, region_name=options.region, endpoint_url=options.endpoint_url, config=config))
 
 
 @pytest.mark.aws

@@ -196,18 +196,14 @@ def test_airflow_finds_the_connections_of_a_service_and_no_others(name, found, r
     environment["AIRFLOW_HOME"] = environment["CONTRAIL_HOME"] = str(tmp_path)
     environment.pop("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD", None)  # no PostgreSQL here: an empty SQLite
 
-    def ask(connection):
-        command = [sys.executable, "-m", "observability.airflow.connections", connection]
-        return subprocess.run(
-            command, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=False
-        )
-
-    answer = ask(found)
-    assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout.splitlines()[-1])["password"]
-    refusal = ask(refused)
-    assert refusal.returncode == 1
-    assert refusal.stderr.splitlines()[-1].startswith(f"there is no Airflow Connection '{refused}'")
+    asked = "import sys; from observability.airflow.connections import main; main(); del sys.argv[1]; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", asked, found, refused], env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert json.loads(done.stdout.splitlines()[-1])["password"], done.stderr
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"there is no Airflow Connection '{refused}'")
 
 
 def test_the_watcher_may_only_look_at_airflow():
@@ -217,7 +213,7 @@ def test_the_watcher_may_only_look_at_airflow():
     )
     assert users == {"admin": "admin", "watcher": "viewer"}
     asked = (ROOT / "observability/watch/sources/api.py").read_text()
-    assert set(re.findall(r"_http\.(post|put|patch|delete)\(\s*\"([^\"]+)", asked)) == {("post", "/auth/token")}
+    assert set(re.findall(r'"(POST|PUT|PATCH|DELETE)", f?"([^"]+)', asked)) == {("POST", "/auth/token")}
 
 
 def test_nobody_but_the_one_who_makes_users_is_superuser_of_elasticsearch():
