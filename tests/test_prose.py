@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PROSE = Path(__file__).parents[1] / ".ci" / "prose"
+ROOT = Path(__file__).parents[1]
+PROSE = ROOT / ".ci" / "prose"
 
 
 def refused(folder, text):
@@ -73,3 +75,16 @@ def test_a_page_that_is_hard_to_read_is_refused_with_its_place(tmp_path, text, s
 )
 def test_a_page_in_plain_english_is_taken(tmp_path, text):
     assert pages(tmp_path, text).returncode == 0, pages(tmp_path, text).stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs"])
+def test_every_file_that_a_page_names_is_there(page):
+    known = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    ends = {"/".join(name.split("/")[start:]) for name in known for start in range(name.count("/") + 1)}
+    pages = [ROOT / page] if page.endswith(".md") else sorted((ROOT / page).rglob("*.md"))
+    named = {
+        (path.name, name)
+        for path in pages
+        for name in re.findall(r"`([\w/.-]+\.(?:py|sh|yaml|yml|toml))`", path.read_text())
+    }
+    assert {(path, name) for path, name in named if name not in ends} == set()
