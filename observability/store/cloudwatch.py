@@ -340,7 +340,7 @@ def _document(message: str) -> Document | None:
         document: Any = orjson.loads(f"{text}}}" if metrics and text else message)
     except orjson.JSONDecodeError:
         return None
-    return document if isinstance(document, dict) else None
+    return document if isinstance(document, dict) and isinstance(document.get("@timestamp"), str) else None
 
 
 def _is_event(event: Any) -> bool:

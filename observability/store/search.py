@@ -121,7 +121,11 @@ def newest_matches(  # noqa: PLR0913 - the bounds of a search
     while True:
         page = list(store.documents(replace(query, until=until, limit=size, newest=True)))
         fresh = [one for one in page if _key(one) not in seen]
-        lines = list(with_context(fresh, matches, around, around))
+        try:
+            lines = list(with_context(fresh, _until(ends, matches), around, around))
+        except TimeoutError:  # a pattern of many repetitions takes seconds for a long line
+            found.is_whole = False
+            break
         found.lines = lines + found.lines
         found.matches += sum(line.is_match for line in lines)
         found.searched += len(fresh)
@@ -135,6 +139,17 @@ def newest_matches(  # noqa: PLR0913 - the bounds of a search
             break
         size = _next_size(page, len(seen))
     return _newest(found, most)
+
+
+def _until(ends: float, matches: Callable[[Document], bool]) -> Callable[[Document], bool]:
+    """``matches``, which raises TimeoutError once the time is up."""
+
+    def timed(document: Document) -> bool:
+        if time.monotonic() > ends:
+            raise TimeoutError
+        return matches(document)
+
+    return timed
 
 
 def _next_size(page: list[Document], again: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from dataclasses import replace
 from datetime import timedelta
@@ -133,6 +134,16 @@ def test_a_search_asks_for_fewer_lines_where_they_are_long(store, monkeypatch):
     query = Query("airflow.task", {"airflow.dag_id": ("a", "b")})
 
     assert newest_matches(store, query, matcher("line"), most=1000, seconds=60).matches == 40
+
+
+def test_a_search_ends_in_its_time_however_slow_its_pattern(store):
+    def slow(_document):
+        time.sleep(0.02)
+        return True
+
+    found = newest_matches(store, Query("airflow.task", TRY), slow, most=1000, seconds=0.05)
+
+    assert (found.matches, found.is_whole) == (0, False)
 
 
 def test_a_page_that_is_too_large_for_an_answer_is_read_in_smaller_ones(store, monkeypatch):

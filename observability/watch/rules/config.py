@@ -340,6 +340,10 @@ def with_calendar(deadline: Deadline, days: Mapping[str, frozenset[date]]) -> De
     return deadline.model_copy(update={"holidays": sorted({*deadline.holidays, *days.get(deadline.calendar, ())})})
 
 
+_MOST_SAID = 100
+"""Mistakes that are named one by one: to find the place of each takes time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The receivers and channels of an incident, and why; ``why`` is one sentence per rule looked at."""
@@ -375,7 +379,10 @@ def read_rules(
     try:
         rules = AlertingConfig.model_validate(read.values)
     except ValidationError as error:
-        raise RulesError("\n".join(read.mistake(one["loc"], _said(one)) for one in error.errors())) from error
+        every = error.errors()
+        more = [f"{source}: and {len(every) - _MOST_SAID} more mistakes"] if len(every) > _MOST_SAID else []
+        said = [read.mistake(one["loc"], _said(one)) for one in every[:_MOST_SAID]]
+        raise RulesError("\n".join(said + more)) from error
     if found := [read.mistake(where, said) for where, said in lint.mistakes(rules)]:
         raise RulesError("\n".join(found))
     days: dict[str, frozenset[date]] = {}

@@ -331,7 +331,16 @@ _EVENT = {
     "eventId": "1", "timestamp": 1769860800000, "ingestionTime": 1769860800001, "logStreamName": "s",
     "message": '{"offset":1,"@timestamp":"2026-01-31T12:00:00.000000Z","event":"x","airflow.dag_id":"d"}',
 }  # fmt: skip
-_MESSAGES = ("", "7", "[]", '{"@timestamp":5}', '{"@timestamp":"2026-01-31T12:00:00","n":1}', 'x,"_aws":')
+_MESSAGES = (
+    "",
+    "7",
+    "{}",
+    '{"event":"of somebody else"}',
+    "[]",
+    '{"@timestamp":5}',
+    '{"@timestamp":"2026-01-31T12:00:00","n":1}',
+    'x,"_aws":',
+)
 _EVENTS = {"events": [_EVENT, {**_EVENT, "message": "plain"}], "nextToken": "t", "nextForwardToken": "f"}
 _REJECTED = {"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}}
 _FAULT = b"4" + orjson.dumps({"__type": "InvalidParameterException", "message": "x"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from observability.errors import ArgumentError
@@ -20,6 +21,9 @@ _AROUND_MOST = 20
 _MATCHES = 50
 _SECONDS = 3.0
 """The time that one search may take: a page says how far back it came, and goes on from there."""
+_TOO_SLOW = "this pattern takes too long on lines as long as these: shorten what it repeats"
+_TURNS = BoundedSemaphore(4)
+"""Searches at once: each holds one of the threads by which the API server answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +71,11 @@ def search_page(store: Readable, wanted: Wanted) -> SearchPage:
     since = datetime.now(timezone.utc) - timedelta(hours=wanted.hours)
     query = Query("airflow.task", where, since=since, until=until)
     around = min(max(wanted.around, 0), _AROUND_MOST)
-    return SearchPage(wanted, newest_matches(store, query, matches, around=around, most=_MATCHES, seconds=_SECONDS))
+    if not _TURNS.acquire(timeout=_SECONDS):
+        return SearchPage(wanted, mistake="others are searching: try it again in a moment")
+    try:
+        found = newest_matches(store, query, matches, around=around, most=_MATCHES, seconds=_SECONDS)
+    finally:
+        _TURNS.release()
+    is_stuck = not found.is_whole and not found.back_to
+    return SearchPage(wanted, found, mistake=_TOO_SLOW if is_stuck else "")
