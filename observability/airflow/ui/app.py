@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from observability import catalog
 from observability.airflow.ui import acting, boards, formatting, graph, ledger, pages, rules, runbooks
+from observability.airflow.ui.bounded_bodies import BoundedBodies
 from observability.airflow.ui.forms import form_token
 from observability.airflow.ui.pages.incident import incident_title
 from observability.airflow.ui.readable_store import ReadableStore
@@ -93,6 +94,7 @@ _REFUSALS = {
     403: "You may not do this",
     404: "There is no such thing",
     409: "It was not done",
+    413: "This is too much",
     502: "Airflow did not do it",
 }
 _OTHER_LEDGER = (
@@ -132,8 +134,9 @@ Hours = Annotated[float | None, Query(gt=0, le=24 * 366)]
 
 def create_app() -> FastAPI:
     """The app; Airflow mounts it below ``/contrail``."""
-    app = FastAPI(title="Contrail", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Contrail", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="contrail-static")
+    app.add_middleware(BoundedBodies)
     app.middleware("http")(_harden)
     app.exception_handler(StoreError)(_store_is_down)
     app.exception_handler(LedgerError)(_ledger_is_down)
