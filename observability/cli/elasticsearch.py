@@ -47,7 +47,7 @@ def setup(
 
 
 def _show(console: Console, report: Report, *, dry_run: bool) -> None:
-    console.print(f"Elasticsearch {report.version}, licence {report.license}", markup=False)
+    console.print(f"{report.product} {report.version}, licence {report.license}", markup=False)
     installed, rolled = ("would install", "would roll") if dry_run else ("installed", "rolled over")
     for what, names in ((installed, report.installed), ("unchanged", report.unchanged), (rolled, report.rolled_over)):
         for name in names:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Kibana", "edited", "install", "open_kibana"]
 
 _OLDEST = (8, 12)
+_FIRST_KIBANA = 4, 0
+"""OpenSearch Dashboards began to count anew from 1."""
 _NOT_FOUND = 404
 _NOTHING_TO_EXPORT = 400
 _FIXED = {"rule": ("rule_type_id", "consumer", "enabled"), "connector": ("connector_type_id",)}
@@ -133,7 +135,13 @@ _BY_HAND = "changed by hand, left as it is; --overwrite puts ours in its place"
 
 def _check_version(kibana: Kibana) -> None:
     number = kibana.request("GET", "/api/status")["version"]["number"]
-    if tuple(int(part) for part in number.split(".")[:2]) < _OLDEST:
+    version = tuple(int(part) for part in number.split(".")[:2])
+    if version < _FIRST_KIBANA:
+        raise InstallError(
+            f"this is OpenSearch Dashboards {number}: it has no Lens, with which our boards are drawn; use the pages in"
+            " Airflow, or the Grafana dashboards (docs/stores.md)"
+        )
+    if version < _OLDEST:
         raise InstallError(f"Kibana is {number}; the boards need 8.12 or newer")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability import catalog
 from observability.credentials import CredentialsError
+from observability.store import opensearch
 from observability.store.cluster import AnswerTooLarge, Cluster, ClusterError, ClusterUnreachable, open_cluster
 from observability.store.elasticsearch_arrivals import arrivals, mark, moved_on
 from observability.store.elasticsearch_tables import aggregated, refused_to
@@ -57,6 +58,7 @@ class ElasticsearchStore:
         self._prefix = prefix
         self._environment = environment
         self._cluster: Cluster | None = None
+        self._opensearch: bool | None = None
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, streamed, oldest first. Raises ``StoreError``."""
@@ -135,12 +137,15 @@ class ElasticsearchStore:
     def series(self) -> int:
         """Count the metric series (name and tags) that the store holds."""
         fields = ["metric.name", *dict.fromkeys(catalog.TAGS.values())]
-        sources = [{field: {"terms": {"field": field, "missing_bucket": True}}} for field in (*fields, "_tags")]
         number, after = 0, None
         with _understood():
+            runtime = {} if self._is_opensearch() else {"runtime_mappings": _OTHER_TAGS}
+            tags: dict[str, Any] = {"terms": {"field": "_tags", "missing_bucket": True}} if runtime else opensearch.TAGS
+            fields_of = {field: {"terms": {"field": field, "missing_bucket": True}} for field in fields}
+            sources = [{name: source} for name, source in {**fields_of, "_tags": tags}.items()]
             while True:
                 composite = {"size": _MOST_VALUES, "sources": sources} | ({"after": after} if after else {})
-                body = {"size": 0, "runtime_mappings": _OTHER_TAGS, "aggs": {"series": {"composite": composite}}}
+                body = {"size": 0, **runtime, "aggs": {"series": {"composite": composite}}}
                 answer = self._ask("POST", f"/{self._stream('airflow.statsd')}/_search?{_WHERE_IT_IS}", body)
                 page = answer.get("aggregations", {}).get("series", {})
                 number += len(page.get("buckets", ()))
@@ -166,7 +171,7 @@ class ElasticsearchStore:
         """Let go of the connections."""
         if self._cluster is not None:
             self._cluster.close()
-            self._cluster = None
+            self._cluster = self._opensearch = None
 
     def _is_red(self) -> bool:
         """True if a shard has no copy; a serverless cluster has no such question, and sees to that itself."""
@@ -215,7 +220,7 @@ class ElasticsearchStore:
         stream = self._stream(query.dataset)
         if not self._ask("POST", f"/{stream}/_search?{_WHERE_IT_IS}&size=0", None)["_shards"]["total"]:
             return
-        moment = self._ask("POST", f"/{stream}/_pit?keep_alive={_KEEP}&{_WHERE_IT_IS}")["id"]
+        moment = self._moment(stream)
         left, after, most = query.limit, None, _PAGE
         body: dict[str, Any] = {
             "query": {"bool": {"filter": filters}},
@@ -240,7 +245,26 @@ class ElasticsearchStore:
                 after = moved_on(after, hits[-1]["sort"])
         finally:
             with suppress(StoreError):  # it ends by itself after _KEEP
-                self._ask("DELETE", "/_pit", {"id": moment})
+                self._forget(moment)
+
+    def _moment(self, stream: str) -> str:
+        """A point in time of a stream."""
+        if self._is_opensearch():
+            return str(self._ask("POST", f"/{stream}{opensearch.PIT}?keep_alive={_KEEP}")["pit_id"])
+        return str(self._ask("POST", f"/{stream}/_pit?keep_alive={_KEEP}&{_WHERE_IT_IS}")["id"])
+
+    def _forget(self, moment: str) -> None:
+        """End a point in time."""
+        if self._is_opensearch():
+            self._ask("DELETE", opensearch.PIT, {"pit_id": [moment]})
+        else:
+            self._ask("DELETE", "/_pit", {"id": moment})
+
+    def _is_opensearch(self) -> bool:
+        """True for an OpenSearch; asked once for a cluster."""
+        if self._opensearch is None:
+            self._opensearch = opensearch.is_opensearch(self._ask("GET", "/"))
+        return self._opensearch
 
 
 def open_store(settings: Settings) -> ElasticsearchStore:

@@ -84,7 +84,8 @@ def _stream(cluster: Cluster, name: str, indices: str | list[str]) -> Stream:
 
 def _looks_like_ours(mappings: dict[str, Any]) -> bool:
     """Tell an index of a Contrail that did not mark them yet, by fields that nobody else has."""
-    return mappings.get("subobjects") is False and {"etl.step", "canary.probe"} <= set(mappings.get("properties", {}))
+    flat = mappings.get("subobjects") is False or mappings.get("disable_objects") is True
+    return flat and {"etl.step", "canary.probe"} <= set(mappings.get("properties", {}))
 
 
 def _is_ours(one: dict[str, Any], prefix: str) -> bool:

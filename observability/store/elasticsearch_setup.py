@@ -1,4 +1,4 @@
-"""Making an Elasticsearch ready: asks it what it can do, installs what it can use, says what it left out.
+"""Making an Elasticsearch or OpenSearch ready: asks it what it can do, installs what it can use, says what it left out.
 
 Safe to run again: what stands there already in the same form is left alone, and what a run that was cut off left open
 is finished by the next. A data stream of ours that an older template made is rolled over, because the mappings of an
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from observability import catalog
 from observability.errors import OldestServer
 from observability.store import elasticsearch_templates as templates
+from observability.store import opensearch
 from observability.store.cluster import ClusterError
 from observability.store.elasticsearch_neighbours import other_templates, streams
 
@@ -25,6 +26,7 @@ __all__ = ["OldestServer", "Report", "install"]
 
 _OLDEST = 8, 8
 """``subobjects: false`` keeps a dotted name as one key, also where the document nests it, since 8.8."""
+_RETENTION = {"serverless": "lifecycle", "opensearch": ""}
 _COMPONENT, _INDEX, _POLICY = "_component_template", "_index_template", "_ilm/policy"
 
 
@@ -39,6 +41,7 @@ class Report:
 
     version: str
     license: str
+    product: str = "Elasticsearch"
     installed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     rolled_over: list[str] = field(default_factory=list)
@@ -53,15 +56,16 @@ def install(cluster: Cluster, *, dry_run: bool = False, environment: str = "", p
     ``dry_run`` has the cluster check the mappings, and changes nothing. What is in the way is looked for in the
     streams of ``environment``; where that is not given, in those of any. ``prefix`` begins every name.
     """
-    report, serverless = _ask(cluster)
-    retention = "lifecycle" if serverless else _retention(cluster, report)
+    report, kind = _ask(cluster)
+    fitted = opensearch.fitted if kind == "opensearch" else _as_it_is
+    retention = _RETENTION[kind] if kind in _RETENTION else _retention(cluster, report)
     if retention == "ilm":
         for name, policy in templates.lifecycle_policies(prefix).items():
             _put(cluster, f"{_POLICY}/{name}", policy, report, dry_run=dry_run)
     for name, body in templates.component_templates(prefix).items():
-        _put(cluster, f"{_COMPONENT}/{name}", body, report, dry_run=dry_run)
+        _put(cluster, f"{_COMPONENT}/{name}", fitted(body), report, dry_run=dry_run)
     alerts, body = templates.alert_template(prefix)
-    _put(cluster, f"{_INDEX}/{alerts}", body, report, dry_run=dry_run)
+    _put(cluster, f"{_INDEX}/{alerts}", fitted(body), report, dry_run=dry_run)
     others = other_templates(cluster, prefix)
     found: list[tuple[str, int, str]] = []
     for (name, body), dataset in zip(
@@ -69,7 +73,7 @@ def install(cluster: Cluster, *, dry_run: bool = False, environment: str = "", p
     ):
         found.append((name, body["priority"], dataset.stream(environment or "*", prefix)))
         wanted = body["template"]["mappings"]["_meta"]["digest"]
-        if _put(cluster, f"{_INDEX}/{name}", body, report, dry_run=dry_run):
+        if _put(cluster, f"{_INDEX}/{name}", fitted(body), report, dry_run=dry_run):
             wanted = ""
         for stream in streams(cluster, dataset.stream("*", prefix)):
             _bring_up_to_date(cluster, stream, wanted, dataset.stream(environment, prefix), report, dry_run=dry_run)
@@ -114,10 +118,13 @@ def _bring_up_to_date(  # noqa: PLR0913 - each a fact of its own
     report.rolled_over.append(stream.name)
 
 
-def _ask(cluster: Cluster) -> tuple[Report, bool]:
-    """The report to begin with, and whether the server is a serverless one."""
+def _ask(cluster: Cluster) -> tuple[Report, str]:
+    """The report to begin with, and the kind of server: ``opensearch``, ``serverless`` or ``""``."""
     about = cluster.ask("GET", "/")
     version = str(about.get("version", {}).get("number", "0.0"))
+    if opensearch.is_opensearch(about):
+        opensearch.require_flat_names(cluster, version)
+        return Report(version, "none", "OpenSearch", left_out=dict(opensearch.LEFT_OUT)), "opensearch"
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         raise OldestServer(f"{cluster.url} runs Elasticsearch {version}; Contrail needs {oldest} or newer")
@@ -125,7 +132,11 @@ def _ask(cluster: Cluster) -> tuple[Report, bool]:
         kind = str(cluster.ask("GET", "/_license")["license"]["type"])
     except ClusterError as error:
         kind = f"unknown (the server answers {error.status} to /_license)"
-    return Report(version, kind), about.get("version", {}).get("build_flavor") == "serverless"
+    return Report(version, kind), "serverless" if about["version"].get("build_flavor") == "serverless" else ""
+
+
+def _as_it_is(body: Any) -> Any:
+    return body
 
 
 def _retention(cluster: Cluster, report: Report) -> str:

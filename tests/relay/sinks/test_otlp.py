@@ -18,6 +18,7 @@ from observability.events import Identity, RowsRejected
 from observability.relay.otlp.destination import Destination, destination, resource
 from observability.relay.otlp.receiver import Accepted, Receiver, Refused, TooLarge
 from observability.relay.relay import Relay, read_status
+from observability.relay.replay import replay
 from observability.relay.sinks.otlp import open_sink
 from observability.relay.sinks.sink import Batch, SinkUnavailable, carried
 from observability.settings import load_settings
@@ -413,3 +414,19 @@ def test_only_the_signals_that_are_wanted_are_sent(otlp, receiver, logs):
     assert run(replace(otlp, otlp=replace(otlp.otlp, signals=("traces", "metrics"))))
     assert receiver.logs == []
     assert "airflow.task" not in read_status(otlp.home)["sinks"]["otlp"]["streams"]
+
+
+def test_dead_letters_of_the_sink_are_sent_again_and_only_those(otlp, receiver, logs):
+    receiver.judge = lambda _path, message: (
+        (400, PROTOBUF, b"") if any(plain(one.body) == "bad" for one in records_of(message)) else None
+    )
+    logs.write(line("good") + line("bad", rows=3) + line("fine"))
+    assert run(otlp)
+    assert [plain(one.body) for one in receiver.logs] == ["good", "fine"]
+    receiver.judge = lambda _path, _message: None
+    outcome = replay(otlp, "otlp")
+    assert (outcome.stored, outcome.left) == (1, 0)
+    bad = receiver.logs[-1]
+    assert (plain(bad.body), attributes(bad)["rows"], attributes(bad)["airflow.dag_id"]) == ("bad", 3, "flights")
+    assert len(set(receiver.uids)) == len(receiver.uids) == 3
+    assert replay(otlp, "otlp").stored == 0
