@@ -19,7 +19,7 @@ SPLIT = frozenset({"airflow/ui/test_rights.py"})
 
 LONGEST = (
     "postgresql_server", "elasticsearch 1", "platform", "demo",  # four processes begin with these
-    "benchmarks/test_everywhere.py", "elasticsearch 2", "elasticsearch_node", "airflow/ui/test_rights.py fab",
+    "elasticsearch 2", "elasticsearch_node", "airflow/ui/test_rights.py fab",
     "airflow/ui/test_rights.py narrow", "airflow/ui/test_rights.py simple", "airflow/ui/test_access.py",
     "dags/test_canary_rounds.py", "production/test_least_privilege.py", "production/test_secrets.py",
     "benchmarks/test_framework.py", "watch/test_watcher.py", "airflow/ui/test_addresses.py", "dags/test_integrity.py",

@@ -123,7 +123,7 @@ class ElasticsearchNode:
         command = [sys.executable, "-I", __file__, str(home / "bin" / "elasticsearch")]
         environment = {
             "ES_PATH_CONF": str(self.folder / "config"),
-            "ES_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}",
+            "ES_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap} -XX:TieredStopAtLevel=1",
             "ES_TMPDIR": str(self.folder / "tmp"),
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.folder),

@@ -14,6 +14,7 @@ from observability.watch.rules.config import CONDITIONS
 pytestmark = pytest.mark.timeout(900)
 
 
+@pytest.mark.slow
 @pytest.mark.airflow
 @pytest.mark.elasticsearch
 @pytest.mark.aws

@@ -32,6 +32,7 @@ class Service:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # a body would wait 40 ms for the acknowledgement of its headers
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))

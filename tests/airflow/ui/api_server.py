@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import orjson
 from every_kind import every_kind
+from once import once
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from observability.events import (
@@ -38,7 +40,7 @@ AIRFLOW = [sys.executable, "-m", "airflow"]
 
 @contextmanager
 def api_server(  # noqa: PLR0913 - a world
-    home, users, *, dags=(), fill=None, runs=(), base_path="", whole=False, **environ
+    tmp_path_factory, home, users, *, dags=(), fill=None, runs=(), base_path="", whole=False, **environ
 ):
     """The address of a server and a token for each of ``users`` (name: password); each DAG has failed in each run.
 
@@ -67,10 +69,7 @@ def api_server(  # noqa: PLR0913 - a world
             for dataset, event in every_kind(dag, reason, run) if whole else ():
                 _send(sink, dataset, event)
     sink.close()
-    subprocess.run([*AIRFLOW, "db", "migrate"], env=env, check=True, capture_output=True, timeout=180)
-    if dags:
-        program = [sys.executable, str(HERE / "rights_in_the_database.py"), *dags]
-        subprocess.run(program, env=env, check=True, timeout=120)
+    shutil.copyfile(_database(tmp_path_factory, env, dags), home / "airflow.db")
     url = f"http://127.0.0.1:{port}{base_path}"
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
@@ -84,6 +83,17 @@ def api_server(  # noqa: PLR0913 - a world
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _database(tmp_path_factory, env, dags):
+    """An empty database of Airflow's with the DAGs, and with FAB's users under FAB; made once a session for each."""
+    fab = env.get("AIRFLOW__CORE__AUTH_MANAGER", "").endswith("FabAuthManager")
+
+    def make(folder):
+        program = [sys.executable, str(HERE / "rights_in_the_database.py"), *dags]
+        subprocess.run(program, env=env | {"AIRFLOW_HOME": str(folder)}, check=True, capture_output=True, timeout=300)
+
+    return once(tmp_path_factory, "-".join(("airflow-db", *dags, *(("fab",) if fab else ()))), make) / "airflow.db"
 
 
 def store_a_failure(sink, dag, reason, run_id="r1"):

@@ -38,6 +38,7 @@ def decide(user, permission, claims):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body would wait 40 ms for the acknowledgement of its headers
 
     def do_POST(self):
         if ill := self.server.ill():

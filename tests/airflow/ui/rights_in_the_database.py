@@ -1,9 +1,13 @@
-"""Put DAGs into Airflow's database and, under FAB's auth manager, the users of :mod:`test_rights` with their roles."""
+"""Make Airflow's database with DAGs and, under FAB's auth manager, the users of :mod:`test_rights` with their roles.
+
+One process does all of it: each that imports Airflow takes seconds of CPU.
+"""
 
 from __future__ import annotations
 
 import sys
 
+from airflow.cli.cli_parser import get_parser
 from airflow.configuration import conf
 from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
@@ -12,6 +16,11 @@ from auth_manager import BARE_RUNS, EDITORS, LISTED, NO_ASSETS, ONLY_RUNS, PASSW
 
 SUB_ENTITIES = ("DAG Runs", "Task Instances", "Task Logs")
 VIEWS = ("Website", "Cluster Activity", "ImportError", "Pools", "Assets")
+
+
+def migrate():
+    arguments = get_parser().parse_args(["db", "migrate"])
+    arguments.func(arguments)
 
 
 def add_dags(dags):
@@ -46,6 +55,7 @@ def add_users(dags):
 
 
 if __name__ == "__main__":
+    migrate()
     add_dags(sys.argv[1:])
     if conf.get("core", "auth_manager").endswith("FabAuthManager"):
         add_users(sys.argv[1:])

@@ -50,6 +50,7 @@ def server(tmp_path_factory):
     fill = {"open_dag": "<script>alert(2)</script>", "closed_dag": SECRET, None: SECRET}
     manager = "auth_manager.OneDagAuthManager"
     with api_server(
+        tmp_path_factory,
         tmp_path_factory.mktemp("ui"),
         users,
         dags=("open_dag", "closed_dag"),

@@ -114,7 +114,12 @@ def world(request, tmp_path_factory):
     roles = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ann:op,vic:viewer"} if request.param == "simple" else {}
     settings = {"AIRFLOW__CORE__AUTH_MANAGER": about["manager"], **roles}
     with api_server(
-        home, dict.fromkeys(people, PASSWORD), dags=DAGS, fill={"open_dag": "why-open_dag"}, **settings
+        tmp_path_factory,
+        home,
+        dict.fromkeys(people, PASSWORD),
+        dags=DAGS,
+        fill={"open_dag": "why-open_dag"},
+        **settings,
     ) as (url, tokens):
         found = World(url, tokens, ledger, about)
         found.airflow = home / "airflow.db"

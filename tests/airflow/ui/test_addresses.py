@@ -42,7 +42,10 @@ def below_a_path(tmp_path_factory):
     home = tmp_path_factory.mktemp("below")
     odd = {DAG: "boom"}
     with (
-        api_server(home, USERS, base_path="/air/flow", dags=(DAG,), fill=odd, runs=ODD_IDS) as (url, tokens),
+        api_server(tmp_path_factory, home, USERS, base_path="/air/flow", dags=(DAG,), fill=odd, runs=ODD_IDS) as (
+            url,
+            tokens,
+        ),
         httpx.Client(headers={"Authorization": f"Bearer {tokens['reader']}"}, timeout=60) as client,
     ):
         yield client, url

@@ -60,6 +60,7 @@ def seen(request, tmp_path_factory):
     with (
         keycloak() as settings,
         api_server(
+            tmp_path_factory,
             tmp_path_factory.mktemp(f"rights-{request.param}"),
             users,
             dags=DAGS,

@@ -32,7 +32,7 @@ def failing(tmp_path_factory):
     about = {"dags": DAGS, "fill": {**REASONS, None: NOBODYS}}
     manager = {"AIRFLOW__CORE__AUTH_MANAGER": "auth_manager.FailingAuthManager"}
     with (
-        api_server(home, {"all": PASSWORD, "one": PASSWORD}, **about, **manager) as (url, tokens),
+        api_server(tmp_path_factory, home, {"all": PASSWORD, "one": PASSWORD}, **about, **manager) as (url, tokens),
         httpx.Client(base_url=f"{url}/contrail", timeout=60, headers=HTML) as client,
     ):
         client.headers["Authorization"] = f"Bearer {tokens['all']}"
@@ -95,6 +95,7 @@ def test_a_keycloak_that_is_down_shows_nobody_anything(tmp_path_factory):
     with (
         keycloak(lambda: state[0]) as settings,
         api_server(
+            tmp_path_factory,
             tmp_path_factory.mktemp("down"),
             {"all": PASSWORD},
             dags=DAGS,
