@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
 from email.utils import parsedate_to_datetime
@@ -12,10 +11,9 @@ from urllib.parse import quote
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from observability import redact
-from observability.credentials import CredentialsError, resolve
 from observability.errors import ApiError, ApiUnavailable
 from observability.http_client import http_client
+from observability.watch.sources.login import REMEDY, Login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,9 +39,8 @@ def path_of(*parts: str | int) -> str:
 class AirflowApi:
     """A session with the API server.
 
-    Credentials, first found wins: ``CONTRAIL_API_TOKEN``; ``CONTRAIL_API_USERNAME`` and ``CONTRAIL_API_PASSWORD``;
-    the Airflow Connection ``connection_id``; none, where Airflow makes everybody an administrator. ``ahead_s`` is
-    how far its clock is ahead of ours. ``inside`` answers in the API server's own process, and knows who asks.
+    It is used by one thread; ``another`` makes more, which share its ``login``. ``ahead_s`` is how far the server's
+    clock is ahead of ours. ``inside`` answers in the API server's own process, and knows who asks.
     """
 
     def __init__(
@@ -51,6 +48,7 @@ class AirflowApi:
         url: str,
         *,
         connection_id: str = "airflow_api",
+        login: Login | None = None,
         timeout_s: float = 15.0,
         inside: httpx.BaseTransport | None = None,
     ) -> None:
@@ -58,7 +56,8 @@ class AirflowApi:
         self._inside = inside
         self.answered: float | None = None
         self.ahead_s = 0.0
-        self._connection_id = connection_id
+        self._login = login or Login(url, connection_id)
+        self._token = ""
         self._timeout_s = timeout_s
         self._http = (
             http_client(url, timeout_s, headers={"Accept-Encoding": "gzip"})
@@ -74,7 +73,7 @@ class AirflowApi:
 
     def another(self, *, timeout_s: float = 15.0) -> AirflowApi:
         """A session of its own with the same server: one must not be used by two threads at once."""
-        return AirflowApi(self.url, connection_id=self._connection_id, timeout_s=timeout_s, inside=self._inside)
+        return AirflowApi(self.url, login=self._login, timeout_s=timeout_s, inside=self._inside)
 
     def get(self, path: str, **params: Any) -> Any:
         """The JSON of ``/api/v2<path>``; None where there is no such thing. Raises :class:`ApiError`."""
@@ -85,7 +84,7 @@ class AirflowApi:
             if status == _NOT_FOUND:
                 return None
             if status in {_UNAUTHORIZED, _FORBIDDEN}:
-                raise ApiError(f"{self.url}{path} answered {status}: {_REMEDY}") from error
+                raise ApiError(f"{self.url}{path} answered {status}: {REMEDY}") from error
             kind = ApiUnavailable if status >= _SERVER_ERROR else ApiError
             raise kind(f"{self.url}{path} answered {status}: {error.response.text[:200]}") from error
         except (httpx.HTTPError, ValueError) as error:
@@ -176,37 +175,14 @@ class AirflowApi:
             return httpx.Response(answer.status_code, headers=date, content=bytes(body), request=answer.request)
 
     def _log_in(self) -> None:
-        token = os.environ.get("CONTRAIL_API_TOKEN") or self._token()
-        redact.add_secret(token)
-        self._http.headers["Authorization"] = f"Bearer {token}"
+        self._token = self._login.token(self._ask_for_token, self._token)
+        self._http.headers["Authorization"] = f"Bearer {self._token}"
 
-    def _token(self) -> str:
-        login, password = os.environ.get("CONTRAIL_API_USERNAME", ""), os.environ.get("CONTRAIL_API_PASSWORD", "")
-        missing = ""
-        if not login:
-            login, password, missing = self._by_connection()
-        if login:
-            redact.add_secret(password)
-            known = {"username": login, "password": password}
-            answer = self._whole("POST", "/auth/token", self._timeout_s, json=known)
-        else:
-            answer = self._whole("GET", "/auth/token", self._timeout_s)
-        if missing and answer.is_error:
-            raise ApiUnavailable(f"{self.url} wants a login and there is none: {missing}; {_REMEDY}")
-        return str(answer.raise_for_status().json()["access_token"])
-
-    def _by_connection(self) -> tuple[str, str, str]:
-        """Login and password of the Connection, or why there are none."""
-        try:
-            found = resolve(self._connection_id)
-        except CredentialsError as error:
-            return "", "", str(error)
-        return found.login, found.password, ""
-
-
-_REMEDY = (
-    "give CONTRAIL_API_USERNAME and CONTRAIL_API_PASSWORD (or CONTRAIL_API_TOKEN) of a user who may read DAGs and logs"
-)
+    def _ask_for_token(self, who: dict[str, str] | None) -> httpx.Response:
+        """The answer of ``/auth/token`` to a name and password, or to nobody."""
+        if who is None:
+            return self._whole("GET", "/auth/token", self._timeout_s)
+        return self._whole("POST", "/auth/token", self._timeout_s, json=who)
 
 
 def _unpacked(answer: httpx.Response) -> Iterator[bytes]:
