@@ -97,17 +97,21 @@ class Inside(httpx.BaseTransport):
         self._unanswered: list[tuple[concurrent.futures.Future[httpx.Response], float]] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer. Raises ``httpx.ReadTimeout``, and ``httpx.ConnectError`` where the server ends."""
+        """The answer. Raises ``httpx.ReadTimeout``, and ``httpx.ConnectError`` where the server ends.
+
+        A question that we hold back ourselves raises ``httpx.ConnectTimeout``, as one that never reached the server: it
+        is asked again, and nothing is lost.
+        """
         if request.method != "GET":
             raise httpx.UnsupportedProtocol(f"{request.method} {request.url.path}: only reads are let through")
         limit_s = float(request.extensions.get("timeout", {}).get("read") or _SECONDS)
         ends_at = time.monotonic() + limit_s
         if not self._turn.acquire(timeout=limit_s):
-            raise httpx.ReadTimeout(f"its turn did not come within {limit_s:.0f} s", request=request)
+            raise httpx.ConnectTimeout(f"its turn did not come within {limit_s:.0f} s", request=request)
         try:
             rest_s = self._rest_until - time.monotonic()
             if rest_s > ends_at - time.monotonic():
-                raise httpx.ReadTimeout("the API server rests from an answer that took long", request=request)
+                raise httpx.ConnectTimeout("the API server rests from an answer that took long", request=request)
             time.sleep(max(0.0, rest_s))
             self._check(request)
             return self._answer(request, ends_at)
@@ -115,13 +119,13 @@ class Inside(httpx.BaseTransport):
             self._turn.release()
 
     def _check(self, request: httpx.Request) -> None:
-        """Raises ``httpx.ReadTimeout`` where nothing may be asked now."""
+        """Raises ``httpx.ConnectTimeout`` where nothing may be asked now."""
         if why_not := self._why_not():
-            raise httpx.ReadTimeout(why_not, request=request)
+            raise httpx.ConnectTimeout(why_not, request=request)
         self._unanswered = [one for one in self._unanswered if not one[0].done()]
         lost = sum(time.monotonic() - since > _LOST_S for _, since in self._unanswered)
         if len(self._unanswered) > lost or lost > _LOST_MOST:
-            raise httpx.ReadTimeout("an earlier request is not answered yet", request=request)
+            raise httpx.ConnectTimeout("an earlier request is not answered yet", request=request)
 
     def _answer(self, request: httpx.Request, ends_at: float) -> httpx.Response:
         began, gone = time.monotonic(), asyncio.Event()

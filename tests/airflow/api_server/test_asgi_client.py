@@ -13,9 +13,11 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
+from observability import contain
 from observability.airflow.api_server import asgi_client
 from observability.airflow.api_server.asgi_client import Inside, reader_for
 from observability.watch.sources.api import AirflowApi, ApiUnavailable
+from observability.watch.sources.isolation import Questions
 
 
 async def settled():
@@ -145,7 +147,7 @@ def test_a_request_that_is_given_up_goes_on_to_its_end_and_a_slow_server_is_not_
 
     with served(app) as (transport, _):
         for _ in range(4):
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(httpx.TimeoutException):
                 AirflowApi("http://x", inside=transport, timeout_s=0.05)._send("/slow", {})
         go.set()
     assert ended == [1]
@@ -176,6 +178,23 @@ def test_a_server_that_is_late_is_asked_nothing():
     late = served(app_that_says(), why_not=lambda: "it was late")
     with late as (transport, _), pytest.raises(ApiUnavailable, match="it was late"):
         AirflowApi("http://x", inside=transport).get("/dags")
+
+
+def test_a_question_that_we_hold_back_ourselves_is_no_lost_observation():
+    contain.take_losses()
+    asked, go = Questions(), threading.Event()
+    app = FastAPI()
+    app.get("/api/v2/slow")(lambda: go.wait(30))
+    with served(app) as (transport, _):
+        with pytest.raises(httpx.ReadTimeout):
+            AirflowApi("http://x", inside=transport, timeout_s=0.05)._send("/slow", {})
+        brief = AirflowApi("http://x", inside=transport, timeout_s=0.05)
+        asked.ask("an import", lambda: brief.once("/slow"), None)
+        go.set()
+    with served(app, why_not=lambda: "it was late") as (transport, _):
+        asked.ask("a DAG", lambda: AirflowApi("http://x", inside=transport).once("/slow"), None)
+    assert sorted(asked.failed) == ["a DAG", "an import"]
+    assert contain.take_losses() == {}
 
 
 def app_with_a_log(parts):
