@@ -174,6 +174,8 @@ class EmbeddedStore:
     def _rows(self, query: Query, after: tuple[int, int] | None) -> Iterator[tuple[str, Document]]:
         """Identity and document of what matches, oldest first."""
         table, where, values = self._where(query, after)
+        if table == "logs" and not self._all(*_some_source(query)):
+            return  # else SQLite looks through the lines of all other logs
         source, document, order = _FROM[table]
         limit = "" if query.limit is None else f" limit {int(query.limit)}"
         if query.newest and query.limit is not None:
@@ -274,6 +276,21 @@ def _field(table: str, document: str, name: str) -> str:
     name = _ALIASES.get(name, name) if table == "logs" else name
     path = '$."' + name.replace('"', "").replace("'", "") + '"'
     return f"json_extract({document}, '{path}')"
+
+
+def _some_source(query: Query) -> tuple[str, list[Any]]:
+    """The question for one log of those that a query is about, with its values."""
+    parts: list[str] = ["dataset = ?"]
+    values: list[Any] = [query.dataset]
+    for field, wanted in query.where.items():
+        if column := _COLUMNS["logs"].get(field):
+            several = wanted if isinstance(wanted, tuple) else (wanted,)
+            parts.append(f"{column.removeprefix('s.')} in ({', '.join('?' * len(several))})")
+            values.extend(several)
+    if query.since is not None:
+        parts.append("last_at >= ?")
+        values.append(_iso(query.since))
+    return f"select 1 from sources where {' and '.join(parts)} limit 1", values  # noqa: S608
 
 
 def _load(text: str) -> Document:

@@ -249,3 +249,19 @@ def test_what_it_remembers_of_logs_does_not_grow_with_their_number(tmp_path, mon
     assert len(sink._sources) <= 10
     assert sink._connection.execute("select count(*) from sources").fetchone() == (35,)
     sink.close()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query("airflow.component", limit=50, newest=True),
+        Query("airflow.task", {"airflow.task_id": "nobody"}, since=START - timedelta(days=9), limit=50, newest=True),
+    ],
+)
+def test_a_question_about_a_log_that_is_not_there_reads_no_lines(sink, store, query):
+    sink.send(lines(b"f1", *["said"] * 2000))
+    steps = []
+    assert list(store.documents(query)) == []  # opens it
+    store._connect().set_progress_handler(lambda: steps.append(1), 100)
+    assert list(store.documents(query)) == []
+    assert len(steps) < 5

@@ -151,56 +151,6 @@ def test_a_board_is_filtered_by_what_is_typed(browser, site):
     assert "failure_drills" not in text
 
 
-def test_keys_go_from_one_thing_to_the_next_and_to_other_pages(browser, site):
-    browser.get(f"{site[0]}/contrail/")
-    wait_for(browser, By.CSS_SELECTOR, ".incidents a")
-
-    def press(keys):
-        browser.switch_to.active_element.send_keys(keys)
-
-    def focus():
-        return browser.switch_to.active_element.get_attribute("href")
-
-    press("j")
-    first = focus()
-    press("j")
-    assert first
-    assert focus() != first
-    press("k")
-    assert focus() == first
-    press("gd")
-    WebDriverWait(browser, PATIENCE_S).until(expect.url_contains("/contrail/dags"))
-    press("/")
-    assert browser.switch_to.active_element.get_attribute("name") == "q"
-
-
-def test_the_first_page_shows_fourteen_days_of_each_dag(browser, site):
-    browser.get(f"{site[0]}/contrail/")
-    filled(browser)
-    strips = browser.find_elements(By.CSS_SELECTOR, ".strip")
-    assert {len(strip.find_elements(By.TAG_NAME, "i")) for strip in strips} == {14}
-    rows = [row.text.split()[0] for row in browser.find_elements(By.CSS_SELECTOR, ".days tbody tr")]
-    assert {"failure_drills", "flights_daily"} <= set(rows)
-
-
-def test_on_a_phone_an_incident_is_acknowledged_and_given_back(browser, site):
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    try:
-        browser.get(f"{site[0]}/contrail/")
-        wait_for(browser, By.CSS_SELECTOR, ".incidents a[href*='/incidents/']").click()
-        wait_for(browser, By.XPATH, "//section[@class='acts']//button[.='Acknowledge']").click()
-        assert "acknowledged it" in wait_for(browser, By.CSS_SELECTOR, ".did").text
-        assert wait_for(browser, By.CSS_SELECTOR, ".facts .state").text == "acknowledged"
-        browser.find_element(By.CSS_SELECTOR, ".did button").click()
-        WebDriverWait(browser, PATIENCE_S).until(
-            lambda driver: driver.find_element(By.CSS_SELECTOR, ".facts .state").text == "open"
-        )
-        assert "gave it back" in browser.find_element(By.CSS_SELECTOR, ".did").text
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
 def test_every_control_can_be_reached_by_the_keyboard(browser, site):
     browser.get(f"{site[0]}/contrail/")
     filled(browser)
