@@ -351,7 +351,13 @@ def run_a_task_as_another_user(chain):
     chain.store("airflow.statsd", json.dumps(json.loads(heartbeat("x")) | {"event.id": "9" * 32} | lost).encode())
 
 
+def share_the_home(chain):
+    (chain.home / "mounts").write_text(f"filer:/x {chain.home} nfs4 rw 0 0\n")
+    chain.patch.setattr("observability.doctor.host._MOUNTS", chain.home / "mounts")
+
+
 BREAKS = {
+    share_the_home: ("local", "network file system (nfs4)", "CONTRAIL_HOME"),
     open_a_key: ("secrets", "fernet-key can be read by others", "chmod"),
     mount_home_read_only: ("home", "is read-only", "CONTRAIL_HOME"),
     fill_the_disk: ("disk", "5 MiB are free", "du -xsh"),

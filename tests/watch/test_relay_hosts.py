@@ -19,8 +19,10 @@ from observability.watch.sources import relays
 from observability.watch.sources.relays import EVERY_HOST, RelayHosts
 
 _AS_HOST = """
-import runpy, socket, sys
-host = sys.argv.pop()
+import runpy, socket, sys, time
+ahead, host = float(sys.argv.pop()), sys.argv.pop()
+now = time.time
+time.time = lambda: now() + ahead
 socket.gethostname = lambda: host
 runpy.run_module("observability.cli.relay", run_name="__main__")
 """
@@ -33,14 +35,14 @@ class Hosts:
         self.folder, self.store_path, self.running = folder, folder / "store.db", {}
         self.store = None
 
-    def start(self, host):
+    def start(self, host, ahead_s=0):
         home = self.folder / host
         (home / "logs").mkdir(parents=True, exist_ok=True)
         environ = clean_environment(
             CONTRAIL_HOME=str(home), CONTRAIL_STORE__PATH=str(self.store_path), CONTRAIL_RELAY__STATSD_PORT="0",
             CONTRAIL_RELAY__STATSD_INTERVAL_S="0.2", CONTRAIL_RELAY__LOG_FOLDER=str(home / "logs"),
         )  # fmt: skip
-        self.running[host] = subprocess.Popen([sys.executable, "-c", _AS_HOST, host], env=environ)
+        self.running[host] = subprocess.Popen([sys.executable, "-c", _AS_HOST, host, str(ahead_s)], env=environ)
 
     def send(self, host, number):
         os.kill(self.running[host].pid, number)
@@ -96,6 +98,27 @@ def test_a_relay_that_is_held_is_silent_until_it_goes_on_and_one_that_was_told_t
     hosts.send("one", signal.SIGCONT)
     look_until(judge, hosts.store, known, ("resolved", "relay of one"))
     assert sorted(known["hosts"]) == ["one", "two"]
+
+
+def test_a_host_whose_clock_is_put_back_is_not_silent(hosts):
+    for host, ahead_s in (("one", 100), ("two", 0)):
+        hosts.start(host, ahead_s)
+    hosts.heard("one", "two")
+    judge, known = RelayHosts(every_s=0, silent_s=2), {}
+    judge.look(hosts.store, known)
+    newest = known["hosts"]["one"]
+    assert newest > time.time() + 60
+    hosts.send("one", signal.SIGKILL)
+    hosts.running["one"].wait(30)
+    hosts.start("one")
+    began = time.monotonic()
+
+    def is_known_to_be_there():
+        judge.look(hosts.store, known)
+        return time.monotonic() - began > 4 and known["silent"] == []  # longer than silence takes
+
+    wait_until(is_known_to_be_there, within=50)
+    assert newest > time.time()  # nothing that it says now is newer than what it said before
 
 
 def test_hosts_that_fall_silent_together_are_one_finding_which_a_new_watcher_remembers(hosts):

@@ -1,8 +1,8 @@
 """The relays of all hosts, by what arrives of them in the store: one that stands still can say nothing itself.
 
 A relay sends ``contrail.relay.up`` with each interval of its metrics, 1 while it runs and 0 when it was asked to end.
-A host is silent when the newest of them no longer becomes newer. That is judged by this process's own clock, so the
-clocks of the hosts need not agree.
+A host is silent when no more of them arrive. That is judged by this process's own clock, so the clocks of the hosts
+need not agree, and may be put back.
 """
 
 from __future__ import annotations
@@ -37,14 +37,23 @@ _FORGOTTEN_S = 86_400.0
 
 def last_words(store: Store, since: datetime, bucket_s: int = _BUCKET_S) -> dict[str, tuple[float, bool]]:
     """By host: when its relay last said that it is there (to ``bucket_s`` seconds), and whether it was told to end."""
+    return {host: _last(words) for host, words in _words(store, since, bucket_s).items()}
+
+
+def _words(store: Store, since: datetime, bucket_s: int) -> dict[str, dict[float, tuple[float, float]]]:
+    """By host and stretch of time: the least value, and how many there are."""
     until = datetime.now(timezone.utc) + timedelta(hours=1)
-    ask = Ask(
-        ("airflow.statsd",), {"metric.name": (_UP,)}, since, until, (("min", "metric.value"),), ("host.name",), bucket_s
-    )
-    found: dict[str, tuple[float, bool]] = {}
-    for (began, host), (least,) in sorted(store.table(ask).items()):
-        found[str(host)] = (float(began), least == 0)
+    measures = (("min", "metric.value"), ("count", ""))
+    ask = Ask(("airflow.statsd",), {"metric.name": (_UP,)}, since, until, measures, ("host.name",), bucket_s)
+    found: dict[str, dict[float, tuple[float, float]]] = {}
+    for (began, host), (least, number) in store.table(ask).items():
+        found.setdefault(str(host), {})[float(began)] = (float(least), float(number))
     return found
+
+
+def _last(words: dict[float, tuple[float, float]]) -> tuple[float, bool]:
+    newest = max(words)
+    return newest, words[newest][0] == 0
 
 
 class RelayHosts:
@@ -56,6 +65,8 @@ class RelayHosts:
         self._trouble = ""
         self._moved: dict[str, float] = {}
         """By host: when something new was last seen of it, by the clock of this process."""
+        self._counted: dict[str, dict[float, float]] = {}
+        """By host: how many there were of each stretch of time; more of an old one come of a clock put back."""
 
     def look(self, store: Store, known: dict[str, Any]) -> list[Fact]:
         """Findings about relays that fell silent or are back; nothing where the store does not tell of metrics."""
@@ -64,16 +75,17 @@ class RelayHosts:
             return []
         self._looked = now
         try:
-            found = last_words(store, datetime.now(timezone.utc) - _WINDOW)
+            found = _words(store, datetime.now(timezone.utc) - _WINDOW, _BUCKET_S)
         except StoreError as error:
             self._say(str(error))
             return []
         self._say("")
         hosts: dict[str, float] = known.setdefault("hosts", {})
-        for host, (newest, ended) in found.items():
+        for host, words in found.items():
+            (newest, ended), has_more = _last(words), self._has_more(host, words)
             if ended:
                 hosts.pop(host, None)
-            elif newest > hosts.get(host, 0.0):
+            elif newest > hosts.get(host, 0.0) or has_more:
                 hosts[host], self._moved[host] = newest, now
         for host in [one for one, newest in hosts.items() if time.time() - newest > _FORGOTTEN_S]:
             del hosts[host]
@@ -84,6 +96,13 @@ class RelayHosts:
         if len(silent) > 1 and len(silent) == len(hosts):
             silent = {EVERY_HOST}
         return self._changes(known, silent)
+
+    def _has_more(self, host: str, words: dict[float, tuple[float, float]]) -> bool:
+        """True where something arrived since the last look, whatever its time."""
+        counted = {began: number for began, (_, number) in words.items()}
+        before = self._counted.get(host)
+        self._counted[host] = counted
+        return before is not None and any(number > before.get(began, 0) for began, number in counted.items())
 
     def _say(self, trouble: str) -> None:
         """Log when the relays can no longer be judged, and when they can again; not at each look."""
