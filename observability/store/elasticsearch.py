@@ -58,7 +58,7 @@ class ElasticsearchStore:
         self._prefix = prefix
         self._environment = environment
         self._cluster: Cluster | None = None
-        self._opensearch: bool | None = None
+        self._is_opensearch = False
 
     def documents(self, query: Query) -> Iterator[Document]:
         """The matching documents, streamed, oldest first. Raises ``StoreError``."""
@@ -136,22 +136,36 @@ class ElasticsearchStore:
 
     def series(self) -> int:
         """Count the metric series (name and tags) that the store holds."""
-        fields = ["metric.name", *dict.fromkeys(catalog.TAGS.values())]
         number, after = 0, None
         with _understood():
-            runtime = {} if self._is_opensearch() else {"runtime_mappings": _OTHER_TAGS}
-            tags: dict[str, Any] = {"terms": {"field": "_tags", "missing_bucket": True}} if runtime else opensearch.TAGS
-            fields_of = {field: {"terms": {"field": field, "missing_bucket": True}} for field in fields}
-            sources = [{name: source} for name, source in {**fields_of, "_tags": tags}.items()]
             while True:
-                composite = {"size": _MOST_VALUES, "sources": sources} | ({"after": after} if after else {})
-                body = {"size": 0, **runtime, "aggs": {"series": {"composite": composite}}}
-                answer = self._ask("POST", f"/{self._stream('airflow.statsd')}/_search?{_WHERE_IT_IS}", body)
+                answer = self._page_of_series(after)
                 page = answer.get("aggregations", {}).get("series", {})
                 number += len(page.get("buckets", ()))
                 if page.get("after_key") is None:
                     return number
                 after = moved_on(after, page["after_key"])
+
+    def _page_of_series(self, after: Any) -> Any:
+        """The answer with the series behind ``after``; a server without runtime fields is an OpenSearch."""
+        fields = ["metric.name", *dict.fromkeys(catalog.TAGS.values())]
+        sources = {field: {"terms": {"field": field, "missing_bucket": True}} for field in (*fields, "_tags")}
+
+        def ask(sources: dict[str, Any], **more: Any) -> Any:
+            composite = {"size": _MOST_VALUES, "sources": [{name: source} for name, source in sources.items()]}
+            composite |= {"after": after} if after else {}
+            body = {"size": 0, "aggs": {"series": {"composite": composite}}, **more}
+            return self._ask("POST", f"/{self._stream('airflow.statsd')}/_search?{_WHERE_IT_IS}", body)
+
+        if not self._is_opensearch:
+            try:
+                return ask(sources, runtime_mappings=_OTHER_TAGS)
+            except StoreError as error:
+                if opensearch.NO_RUNTIME_FIELDS not in str(error):
+                    raise
+        answer = ask(sources | {"_tags": opensearch.TAGS})
+        self._is_opensearch = True
+        return answer
 
     def health(self) -> str | None:
         """None when the store answers, else what is wrong with it and the remedy."""
@@ -171,7 +185,7 @@ class ElasticsearchStore:
         """Let go of the connections."""
         if self._cluster is not None:
             self._cluster.close()
-            self._cluster = self._opensearch = None
+            self._cluster = None
 
     def _is_red(self) -> bool:
         """True if a shard has no copy; a serverless cluster has no such question, and sees to that itself."""
@@ -248,23 +262,23 @@ class ElasticsearchStore:
                 self._forget(moment)
 
     def _moment(self, stream: str) -> str:
-        """A point in time of a stream."""
-        if self._is_opensearch():
-            return str(self._ask("POST", f"/{stream}{opensearch.PIT}?keep_alive={_KEEP}")["pit_id"])
-        return str(self._ask("POST", f"/{stream}/_pit?keep_alive={_KEEP}&{_WHERE_IT_IS}")["id"])
+        """A point in time of a stream; a server that has none under Elasticsearch's name is an OpenSearch."""
+        if not self._is_opensearch:
+            try:
+                return str(self._ask("POST", f"/{stream}/_pit?keep_alive={_KEEP}&{_WHERE_IT_IS}")["id"])
+            except StoreError as error:
+                if opensearch.NO_SUCH_PATH not in str(error):
+                    raise
+        moment = str(self._ask("POST", f"/{stream}{opensearch.PIT}?keep_alive={_KEEP}")["pit_id"])
+        self._is_opensearch = True
+        return moment
 
     def _forget(self, moment: str) -> None:
         """End a point in time."""
-        if self._is_opensearch():
+        if self._is_opensearch:
             self._ask("DELETE", opensearch.PIT, {"pit_id": [moment]})
         else:
             self._ask("DELETE", "/_pit", {"id": moment})
-
-    def _is_opensearch(self) -> bool:
-        """True for an OpenSearch; asked once for a cluster."""
-        if self._opensearch is None:
-            self._opensearch = opensearch.is_opensearch(self._ask("GET", "/"))
-        return self._opensearch
 
 
 def open_store(settings: Settings) -> ElasticsearchStore:

@@ -14,10 +14,22 @@ from observability.store.cluster import ClusterError
 if TYPE_CHECKING:
     from observability.store.cluster import Cluster
 
-__all__ = ["LEFT_OUT", "PIT", "TAGS", "fitted", "is_opensearch", "require_flat_names"]
+__all__ = [
+    "LEFT_OUT",
+    "NO_RUNTIME_FIELDS",
+    "NO_SUCH_PATH",
+    "PIT",
+    "TAGS",
+    "fitted",
+    "is_opensearch",
+    "require_flat_names",
+]
 
 PIT: Final = "/_search/point_in_time"
 """Points in time are made and ended there; Elasticsearch's are at ``/_pit``."""
+NO_RUNTIME_FIELDS: Final = "[runtime_mappings]"
+NO_SUCH_PATH: Final = "no handler found for uri"
+"""The words in which it refuses what only Elasticsearch has."""
 TAGS: Final[dict[str, Any]] = {
     "terms": {
         "script": {
