@@ -36,7 +36,6 @@ from observability.relay.exemplars import exemplars
 from observability.relay.lock import take_lock
 from observability.relay.set_aside import SetAside
 from observability.relay.sink_worker import SinkWorker
-from observability.relay.sinks.embedded import EmbeddedSink
 from observability.relay.sinks.killed_tasks import EXIT_MESSAGES, KilledTaskDetector
 from observability.relay.sinks.sink import carried, open_sink
 from observability.relay.sources.files.airflow_logs import relay_stream
@@ -247,8 +246,8 @@ class Relay:
     def _worker(self, name: str) -> SinkWorker:
         def ends() -> tuple[Sink, Checkpoint, bool]:
             sink = open_sink(name, self.settings)
-            if isinstance(sink, EmbeddedSink):
-                return sink, sink.checkpoint(), True
+            if (own := sink.checkpoint()) is not None:
+                return sink, own, True
             return sink, open_checkpoint(self._checkpoint_path(name), name), False
 
         return self._make_worker(name, ends, carried(name, self.settings))

@@ -5,46 +5,38 @@ What several files have to say is sent together, where the sink can take that, a
 
 from __future__ import annotations
 
-import random
-import re
 import sqlite3
 import threading
 import time
 from array import array
-from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from itertools import accumulate
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from observability.contain import contained, count_loss, own_fault
 from observability.relay.delivery_stats import DeliveryStats
+from observability.relay.pending_batch import PendingBatch, send_together
 from observability.relay.poison import find_poison, without
+from observability.relay.refusals import as_text, by_batch, letter_of
+from observability.relay.retry import error_wait, waits
 from observability.relay.set_aside import SetAside
 from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
 from observability.relay.sources.files.registry import is_final
 from observability.relay.sources.files.tail import Chunk, Cursor, Failed, Replaced, read
-from observability.relay.steps.splice import repair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import re
+    from collections.abc import Callable
 
     from observability.relay.checkpoint import Checkpoint
     from observability.relay.dead_letters import DeadLetters, Letter
-    from observability.relay.sinks.sink import GatheringSink, Sink
+    from observability.relay.sinks.sink import Sink
     from observability.relay.sources.files.registry import FileRegistry
     from observability.relay.sources.files.tailed_file import TailedFile
 
 __all__ = ["SinkWorker"]
 
-_CONTENT = re.compile(r"JSON|json|pars|mapp|field|argument|exception|HTTP 400|invalid")
-"""Words of a refusal that is about what is in a document."""
-_FIRST_WAIT_S = 0.25
 _LONGEST_REST_S = 5.0
-_LONGEST_WAIT_S = 1.5
-"""So the first document after an outage goes out within two seconds, at under 90 requests a minute."""
-_LONGEST_WISH_S = 30.0
-"""A service that asks for more patience is asked again after so long: it may be well before."""
 _ERRORS = (SinkUnavailable, sqlite3.DatabaseError, OSError)
 _EVERYTHING = 1 << 61
 _SKIP_S = 30.0
@@ -60,40 +52,6 @@ _PAST_FILES = 50
 _TIDY_EVERY_S = 86_400.0
 _TIDY_AFTER_S = 30 * 86_400.0
 """A file that is gone for so long does not come back; its 200 bytes in the checkpoint can go as well."""
-
-
-@dataclass(slots=True)
-class _Group:
-    """Stretches of different files of one dataset, to be sent and noted together."""
-
-    taken: list[tuple[TailedFile, Cursor, Chunk]] = field(default_factory=list)
-    size: int = 0
-
-    def add(self, file: TailedFile, cursor: Cursor, stretch: Chunk) -> None:
-        self.taken.append((file, cursor, stretch))
-        self.size += len(stretch.raw)
-
-    def ends(self) -> list[tuple[str, Cursor, int]]:
-        """Name, cursor and end of what will be in the air."""
-        return [
-            (file.stream.name, cursor, stretch.cursor.offset)
-            for file, cursor, stretch in self.taken
-            if stretch.spliced.ids
-        ]
-
-    def batches(self) -> list[Batch]:
-        return [
-            _batch(file, stretch, resent=cursor.offset < cursor.sending)
-            for file, cursor, stretch in self.taken
-            if stretch.spliced.ids
-        ]
-
-    def moves(self) -> list[tuple[TailedFile, Cursor]]:
-        """Each file with the cursor behind its stretch."""
-        return [
-            (file, replace(stretch.cursor, sending=cursor.sending if cursor.sending > stretch.cursor.offset else 0))
-            for file, cursor, stretch in self.taken
-        ]
 
 
 class _Past:
@@ -116,7 +74,7 @@ class SinkWorker(threading.Thread):
     """Carries what ``registry`` finds to one sink, until :meth:`stop`.
 
     ``open_ends`` gives the sink and its checkpoint and may raise :class:`SinkUnavailable`; it is called in the
-    worker's own thread. ``datasets`` limits what is carried to some files, ``only`` to stretches in which it is found.
+    worker's own thread. ``datasets`` limits what is carried to some files, ``only`` to chunks in which it is found.
     Work is followed by ``rest`` times as long a rest.
     """
 
@@ -169,7 +127,7 @@ class SinkWorker(threading.Thread):
         """The round of the registry after which there was nothing left to send."""
 
     def stop(self) -> None:
-        """End after the batch that is in the air."""
+        """End after the batch that is in flight."""
         self._stopping.set()
         self.wake.set()
 
@@ -207,7 +165,7 @@ class SinkWorker(threading.Thread):
 
     def run(self) -> None:
         """Carry until stopped; what goes wrong is waited out, never fatal."""
-        waits = _waits()
+        intervals = waits()
         while not self._stopping.is_set():
             well = False
             with contained(f"relay.{self.account.sink}"):
@@ -215,7 +173,7 @@ class SinkWorker(threading.Thread):
                 well = True
             if not well and self.account.ill("it fails by a fault of ours; see the log of the relay"):
                 self._say(f"{self.account.sink}: fails by a fault of ours, will go on trying; please report it")
-            self._pause(next(waits))
+            self._pause(next(intervals))
 
     def _run_until_trouble(self) -> None:
         try:
@@ -249,21 +207,21 @@ class SinkWorker(threading.Thread):
 
     def _round(self, sink: Sink, checkpoint: Checkpoint, *, atomic: bool) -> bool:
         moved = False
-        groups: dict[str, _Group] = {}
+        groups: dict[str, PendingBatch] = {}
         files = [file for file in self._registry().files if self._carries(file)]
         files.sort(key=_changed, reverse=True)  # what happens now goes before what is history
         past = _Past()
         for file in files:
             if self._stopping.is_set():
                 return moved
-            stretch = self._next(checkpoint, file)
-            if stretch is None:
+            chunk = self._next(checkpoint, file)
+            if chunk is None:
                 continue
             moved = True
-            self._under_way[file.identity] = stretch.cursor.offset
-            group = groups.setdefault(file.stream.dataset, _Group())
-            group.add(file, self._cursors[file.identity], stretch)
-            if group.size >= self._batch_bytes or not hasattr(sink, "send_all"):
+            self._under_way[file.identity] = chunk.cursor.offset
+            group = groups.setdefault(file.stream.dataset, PendingBatch())
+            group.add(file, self._cursors[file.identity], chunk)
+            if group.size >= self._batch_bytes or not sink.gathers:
                 self._try_to_deliver(sink, checkpoint, groups.pop(file.stream.dataset), atomic=atomic)
             if past.has_had_its_turn(file):
                 break
@@ -276,7 +234,7 @@ class SinkWorker(threading.Thread):
         return moved
 
     def _next(self, checkpoint: Checkpoint, file: TailedFile) -> Chunk | None:
-        """The next stretch of a file, None where there is none now; a file at which we fail holds up no other."""
+        """The next chunk of a file, None where there is none now; a file at which we fail holds up no other."""
         try:
             cursor = self._cursor(checkpoint, file)
             if not self._may(file) or (cursor.offset >= file.size and self._is_the_one(file, cursor)):
@@ -290,7 +248,7 @@ class SinkWorker(threading.Thread):
             self._strike([file], error)
             return None
 
-    def _try_to_deliver(self, sink: Sink, checkpoint: Checkpoint, group: _Group, *, atomic: bool) -> None:
+    def _try_to_deliver(self, sink: Sink, checkpoint: Checkpoint, group: PendingBatch, *, atomic: bool) -> None:
         try:
             self._deliver(sink, checkpoint, group, atomic=atomic)
             self._delivered += 1
@@ -336,19 +294,18 @@ class SinkWorker(threading.Thread):
 
     def _tidy(self, sink: Sink, checkpoint: Checkpoint) -> None:
         """A little of the housekeeping, when there is nothing else to do."""
-        if (prune := getattr(sink, "prune", None)) is not None:
-            prune()
+        sink.prune()
         if time.monotonic() >= self._tidy_at and not checkpoint.forget(self._registry().is_gone, _TIDY_AFTER_S):
             self._tidy_at = time.monotonic() + _TIDY_EVERY_S
 
     def _read(self, checkpoint: Checkpoint, file: TailedFile, cursor: Cursor) -> Chunk | None:
         try:
             seen = file.seen[1]
-            stretch = read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
+            chunk = read(file, cursor, self._batch_bytes, final=is_final(file), only=self._only)
             self._checked[file.identity] = seen
             if not file.stream.prefix:
                 self._met[file.identity] = (file.device, file.inode)
-            return stretch
+            return chunk
         except Replaced:
             self._start_again(checkpoint, file, cursor)
         except FileNotFoundError:
@@ -358,12 +315,12 @@ class SinkWorker(threading.Thread):
             self._say(f"cannot read {file.path}: {error.strerror}; correct its permissions; it is tried again")
         return None
 
-    def _deliver(self, sink: Sink, checkpoint: Checkpoint, group: _Group, *, atomic: bool) -> None:
-        emitted = sum(len(stretch.spliced.ids) for _, _, stretch in group.taken)
-        damaged = sum(stretch.damaged for _, _, stretch in group.taken)
+    def _deliver(self, sink: Sink, checkpoint: Checkpoint, group: PendingBatch, *, atomic: bool) -> None:
+        emitted = sum(len(chunk.spliced.ids) for _, _, chunk in group.taken)
+        damaged = sum(chunk.damaged for _, _, chunk in group.taken)
         counts: Counter[str] = Counter(emitted=emitted + damaged, dropped=damaged)
         dataset = group.taken[0][0].stream.dataset
-        self._pass_over(dataset, [one for _, _, stretch in group.taken for one in stretch.failed], counts)
+        self._pass_over(dataset, [one for _, _, chunk in group.taken for one in chunk.failed], counts)
         if damaged:
             count_loss(f"relay.{self.account.sink}", "damaged journal record", damaged)
         if emitted:
@@ -377,7 +334,7 @@ class SinkWorker(threading.Thread):
         for file, _ in moves:
             self._under_way.pop(file.identity, None)
         self.account.add(books)
-        self.account.remark = getattr(sink, "remark", "")
+        self.account.remark = sink.remark
         if self.account.well():
             self._say(f"{self.account.sink}: takes records again")
 
@@ -439,8 +396,8 @@ class SinkWorker(threading.Thread):
     def _mended(self, sink: Sink, batches: list[Batch], rejected: list[Rejected], counts: Counter[str]) -> list[Letter]:
         """Send what was refused for its content again as text; letters for what is refused then, too."""
         dead: list[Letter] = []
-        for batch, some in _by_batch(batches, rejected):
-            texts = {one.index: _mend(batch, one) for one in some}
+        for batch, some in by_batch(batches, rejected):
+            texts = {one.index: as_text(batch, one) for one in some}
             places = [place for place, text in texts.items() if text is not None]
             left = {one.index: one for one in some}
             if places:
@@ -456,23 +413,23 @@ class SinkWorker(threading.Thread):
                 counts["dropped"] += answer.dropped
                 refused = {places[one.index] for one in answer.rejected}
                 left = {place: one for place, one in left.items() if place in refused or place not in places}
-            dead += [_letter(batch, one) for one in left.values()]
+            dead += [letter_of(batch, one) for one in left.values()]
         return dead
 
     def _until_answered(
         self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch], counts: Counter[str]
     ) -> tuple[SendResult, list[Batch]]:
         """The answer, and the batches that it is about: those given, without what we fail at ourselves."""
-        waits = _waits()
+        intervals = waits()
         while True:
             try:
-                return _together(sink, batches), batches
+                return send_together(sink, batches), batches
             except SinkUnavailable as error:
                 checkpoint.undo()
                 self._trouble(error)
                 if self._stopping.is_set():
                     raise
-                self._pause(error_wait(error.retry_after_s, waits))
+                self._pause(error_wait(error.retry_after_s, intervals))
                 if self._stopping.is_set():
                     raise
                 batches = [replace(batch, resent=True) for batch in batches]
@@ -490,7 +447,7 @@ class SinkWorker(threading.Thread):
         self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch], error: Exception, counts: Counter[str]
     ) -> list[Batch]:
         """The batches without the documents that the sink fails at. Raises ``error`` where it may be at fault alone."""
-        poison = find_poison(lambda some: _together(sink, some), checkpoint.undo, batches)
+        poison = find_poison(lambda some: send_together(sink, some), checkpoint.undo, batches)
         kept = without(batches, poison)
         if not kept:
             times, delivered = self._refused.get(batches[0].ids[0], (0, self._delivered))
@@ -559,57 +516,3 @@ class SinkWorker(threading.Thread):
 
 def _changed(file: TailedFile) -> float:
     return file.changed
-
-
-def error_wait(wished_s: float | None, waits: Iterator[float]) -> float:
-    """The seconds before the next try: what the service wished, else the next of ``waits``."""
-    return next(waits) if wished_s is None else min(max(wished_s, _FIRST_WAIT_S), _LONGEST_WISH_S)
-
-
-def _waits() -> Iterator[float]:
-    longest = _FIRST_WAIT_S
-    while True:
-        yield longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
-        longest = min(longest * 2, _LONGEST_WAIT_S)
-
-
-def _together(sink: Sink, batches: list[Batch]) -> SendResult:
-    if len(batches) == 1:
-        return sink.send(batches[0])
-    answer: SendResult = cast("GatheringSink", sink).send_all(batches)
-    return answer
-
-
-def _by_batch(batches: list[Batch], rejected: list[Rejected]) -> Iterator[tuple[Batch, list[Rejected]]]:
-    """Each batch of which something was refused, with the refusals by their place in it."""
-    starts = list(accumulate((len(batch.ids) for batch in batches), initial=0))
-    found: dict[int, list[Rejected]] = {}
-    for refused in rejected:
-        place = bisect_right(starts, refused.index) - 1
-        found.setdefault(place, []).append(replace(refused, index=refused.index - starts[place]))
-    yield from ((batches[place], some) for place, some in found.items())
-
-
-def _mend(batch: Batch, refused: Rejected) -> bytes | None:
-    """The text of a refused line as a document; None where the refusal is about its age or size."""
-    if not batch.prefix or not _CONTENT.search(refused.reason):
-        return None
-    return repair(batch.documents[refused.index], batch.prefix)
-
-
-def _batch(file: TailedFile, stretch: Chunk, *, resent: bool) -> Batch:
-    return Batch(
-        file.stream.dataset, file.stream.name, file.stream.group,
-        stretch.spliced.ids, stretch.spliced.documents, resent, file.stream.prefix, stretch.raw,
-    )  # fmt: skip
-
-
-def _letter(batch: Batch, refused: Rejected) -> Letter:
-    return {
-        "reason": refused.reason,
-        "dataset": batch.dataset,
-        "id": batch.ids[refused.index].decode(),
-        "source": batch.source,
-        "group": batch.group,
-        "document": batch.documents[refused.index].decode("utf-8", "replace"),
-    }

@@ -9,13 +9,15 @@ from observability.relay import sink_worker as workers
 from observability.relay.backlog import Backlog
 from observability.relay.checkpoint import open_checkpoint
 from observability.relay.dead_letters import DeadLetters
-from observability.relay.sink_worker import SinkWorker, error_wait
+from observability.relay.retry import error_wait, waits
+from observability.relay.sink_worker import SinkWorker
+from observability.relay.sinks import sink as sinks
 from observability.relay.sinks.sink import Rejected, SendResult, SinkUnavailable, joined
 from observability.relay.sources.files.airflow_logs import log_stream
 from observability.relay.sources.files.registry import FileRegistry, Source
 
 
-class Sink:
+class Sink(sinks.Sink):
     """Takes what it is given, while ``up``."""
 
     def __init__(self):
@@ -99,13 +101,13 @@ def test_after_an_outage_all_comes_in_order_and_is_marked_as_resent(logs, carry)
 
 
 def test_the_service_says_how_long_to_wait_and_the_relay_is_patient_but_quick_to_return():
-    waits = workers._waits()
+    intervals = waits()
     assert error_wait(7.0, waits) == 7.0
     assert error_wait(86_400.0, waits) == 30.0  # it may be well long before
     outage, tries = 0.0, 0
     longest = 0.0
     while outage < 60.0:
-        pause = error_wait(None, waits)
+        pause = error_wait(None, intervals)
         outage, tries, longest = outage + pause, tries + 1, max(longest, pause)
     assert tries <= 90
     assert longest <= 1.5
@@ -163,6 +165,8 @@ def test_a_file_that_cannot_be_read_is_said_and_stops_no_other(logs, carry, monk
 
 class Gathering(Sink):
     """Takes many files at once, and refuses what ``rejects`` says."""
+
+    gathers = True
 
     def send_all(self, batches):
         self.groups.append(len(batches))

@@ -17,6 +17,7 @@ from observability.journal import frame
 from observability.relay.checkpoint import open_checkpoint
 from observability.relay.dead_letters import DeadLetters
 from observability.relay.sink_worker import SinkWorker
+from observability.relay.sinks import sink as sinks
 from observability.relay.sinks.sink import Rejected, SendResult, SinkUnavailable
 from observability.relay.sources.files.airflow_logs import log_stream
 from observability.relay.sources.files.journal import journal_stream
@@ -32,7 +33,7 @@ class KilledError(BaseException):
     """The relay dies here."""
 
 
-class Sink:
+class Sink(sinks.Sink):
     """Stores by id; ``fate`` says what happens to the next batch. It never dedupes what is not said to be resent."""
 
     def __init__(self):

@@ -32,7 +32,7 @@ from observability.relay.sinks.put_log_events import (
     sound,
     taken,
 )
-from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable
 from observability.store.aws import AwsUnanswered, ask, group_name, logs_client, metrics_part, stream_name
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _TIMES = re.compile(rb'"@?timestamp":"[^"]*",')
 _PUT = "before-call.cloudwatch-logs.PutLogEvents"
 
 
-class CloudWatchSink:
+class CloudWatchSink(Sink):
     """The account behind ``connect``, which is called when the first batch comes."""
 
     name = "cloudwatch"

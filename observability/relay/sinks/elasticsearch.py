@@ -17,7 +17,7 @@ import orjson
 
 from observability import catalog
 from observability.credentials import CredentialsError
-from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable
 from observability.relay.steps.key_budget import KeyBudget
 from observability.store.cluster import RELAY_PRIVILEGES, Cluster, ClusterUnreachable, Reply, open_cluster
 from observability.store.elasticsearch_templates import ALIASES
@@ -61,10 +61,11 @@ _ONE_OF_THEM = frozenset({"action_request_validation_exception", "json_parse_exc
 """Errors of a whole request that one of its documents can cause."""
 
 
-class ElasticsearchSink:
+class ElasticsearchSink(Sink):
     """The cluster behind ``connect``, which is called when the first batch comes, and again after a failure of it."""
 
     name = "elasticsearch"
+    gathers = True
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ import orjson
 
 from observability.catalog import DATASETS, TAGS
 from observability.relay.checkpoint import Checkpoint
-from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable, joined
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable, joined
 from observability.store.schema import damaged, open_writer
 from observability.store.store import StoreError
 
@@ -38,10 +38,11 @@ _NO_VALUE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError
 _Row = tuple[Any, ...]
 
 
-class EmbeddedSink:
+class EmbeddedSink(Sink):
     """Writes batches to the SQLite file at ``path``. Raises :class:`SinkUnavailable` while it is locked or full."""
 
     name = "embedded"
+    gathers = True
 
     def __init__(self, path: Path, retention_days: int = 30) -> None:
         self._path = path

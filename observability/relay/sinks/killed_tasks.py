@@ -18,11 +18,11 @@ from observability import attempt_notes
 from observability.emit import emit
 from observability.events import Identity, TaskKilled
 from observability.exit_messages import ending_of
-from observability.relay.sinks.sink import Batch, SendResult, joined
+from observability.relay.sinks.sink import Batch, SendResult, Sink
 from observability.relay.steps.memory import MemoryKills
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from observability.events import Event
 
@@ -36,10 +36,11 @@ _OLD_NEWS_S = 172_800.0
 """Deaths longer ago than this are history: a relay that is new to an Airflow does not report them."""
 
 
-class KilledTaskDetector:
+class KilledTaskDetector(Sink):
     """Reads task logs like a sink and emits ``task.killed``; equal deaths have equal ids."""
 
     name = "killed_tasks"
+    gathers = True
 
     def __init__(self, tell: Callable[[Event], Any] = emit, memory: MemoryKills | None = None) -> None:
         self._tell = tell
@@ -52,10 +53,6 @@ class KilledTaskDetector:
             if death is not None and death.time is not None and time.time() - death.time.timestamp() < _OLD_NEWS_S:
                 self._tell(self._with_cause(death, death.time.timestamp()))
         return SendResult(len(batch.ids))
-
-    def send_all(self, batches: Sequence[Batch]) -> SendResult:
-        """Look through the batches."""
-        return joined(batches, [self.send(batch) for batch in batches])
 
     def close(self) -> None:
         """Look at the kernel's counter no more."""

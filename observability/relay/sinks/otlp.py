@@ -23,7 +23,7 @@ from observability.relay.otlp.log_records import LogRecords
 from observability.relay.otlp.open_spans import OpenSpans, open_spans
 from observability.relay.otlp.receiver import Accepted, Receiver, Refused
 from observability.relay.otlp.wire import attributes, delimited, varint
-from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
+from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,10 +80,11 @@ class _Progress:
         return set(self.refused).union(*self.taken.get(signal, ()))
 
 
-class OtlpSink:
+class OtlpSink(Sink):
     """The receivers that ``connect`` gives for each signal, when its first batch comes and again after a failure."""
 
     name = "otlp"
+    gathers = True
 
     def __init__(
         self,
@@ -93,7 +94,6 @@ class OtlpSink:
         told: Mapping[str, str],
         open_memory: Callable[[], OpenSpans],
     ) -> None:
-        self.remark = ""
         self._connect = connect
         self._signals = frozenset(signals)
         self._told = told

@@ -12,11 +12,11 @@ from observability.option_types import SinkName
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from observability.relay.checkpoint import Checkpoint
     from observability.settings import Settings
 
 __all__ = [
     "Batch",
-    "GatheringSink",
     "Rejected",
     "SendResult",
     "Sink",
@@ -76,22 +76,31 @@ class SendResult:
 
 
 class Sink(Protocol):
-    """One service. Used by one thread."""
+    """One service. Used by one thread. A sink that inherits from this has what it does not say otherwise."""
 
     name: str
+    gathers: bool = False
+    """True where many small files go at the cost of one: the worker then sends them together."""
+    remark: str = ""
+    """A limit for people to know of, although it takes records."""
 
     def send(self, batch: Batch) -> SendResult:
         """Store the batch, each document once. Raises :class:`SinkUnavailable` when nothing can be said."""
 
+    def send_all(self, batches: Sequence[Batch]) -> SendResult:
+        """As :meth:`send`, for files of one dataset; ``rejected`` counts through all batches."""
+        return joined(batches, [self.send(batch) for batch in batches])
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The cursors in its own store, committed with each batch; None for a sink that has no such place."""
+        return None
+
+    def prune(self) -> None:
+        """Do a little of the housekeeping; called often, while there is nothing to send."""
+        return
+
     def close(self) -> None:
         """Let go of connections."""
-
-
-class GatheringSink(Sink, Protocol):
-    """A service to which many small files go at the cost of one."""
-
-    def send_all(self, batches: Sequence[Batch]) -> SendResult:
-        """As :meth:`Sink.send`, for files of one dataset; ``rejected`` counts through all batches."""
 
 
 def joined(batches: Sequence[Batch], answers: Sequence[SendResult]) -> SendResult:
