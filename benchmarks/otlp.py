@@ -1,7 +1,8 @@
 """Task logs and spans by OTLP: the relay beside OpenTelemetry's own SDK, to a receiver that reads and drops.
 
-The relay reads a task's log file, as in an outage's backlog; the SDK is given the same lines as records, and keeps
-nothing on disk. The receiver is a process of its own. Spans are made of a journal with an attempt's end for each.
+The relay reads a task's log file, as in an outage's backlog. The SDK is given the same lines as records, and keeps
+nothing on disk. The Collector's filelog receiver, where it is built, reads the same file. What receives reads and
+drops, in a process of its own. Spans are made of a journal with an attempt's end for each.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from benchmarks import filelog
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.sampling import python
 from benchmarks.task_log import MEASURE, NAME, write_task_log
@@ -96,18 +98,22 @@ def run(options: Options) -> list[Figure]:
                     one = _round(code, url, logs, lines, compression)
                     if number >= 0:
                         taken.setdefault((name, compression), []).append(one)
+            if number >= 0 and (collector := filelog.program()) is not None:
+                one = filelog.measured(collector, url, logs, lines, "none")
+                taken.setdefault(("filelog", "none"), []).append(one)
         spans = _spans(url, Path(folder), _SPANS // 50 if options.quick else _SPANS)
     return [*_figures(taken), *spans]
 
 
 def _figures(taken: dict[tuple[str, str], list[dict[str, float]]]) -> list[Figure]:
-    def figure(compression: str, unit: str, *targets: Target) -> Figure:
-        ours, theirs = (Sample(tuple(one[unit] for one in taken[name, compression])) for name in ("ours", "SDK"))
-        return Figure(
-            f"task log by OTLP, compression {compression}", unit, ours, ("OpenTelemetry SDK", theirs), targets
-        )
+    def figure(compression: str, unit: str, *targets: Target, peer: str = "SDK") -> Figure:
+        ours, theirs = (Sample(tuple(one[unit] for one in taken[name, compression])) for name in ("ours", peer))
+        name = f"task log by OTLP, compression {compression}"
+        return Figure(name, unit, ours, (f"OpenTelemetry {peer}", theirs), targets)
 
+    of_collector = [("none", "us"), ("none", "MB")] if ("filelog", "none") in taken else []
     return [
+        *(figure(*one, peer="filelog") for one in of_collector),
         figure("none", "us", Target(at_most=2.8)),
         figure("none", "docs/s", Target(at_least=250_000)),
         figure("none", "MB", Target(at_most=80.0)),

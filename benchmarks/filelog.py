@@ -1,0 +1,73 @@
+"""The OpenTelemetry Collector's filelog receiver with a persistent queue, on one processor: it reads the same log file.
+
+Its configuration takes Airflow's JSON apart, as the relay does. It is built by ``make receivers``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+__all__ = ["measured", "program"]
+
+_CONFIGURATION = """
+extensions: {{file_storage: {{directory: {folder}/storage, create_directory: true}}}}
+receivers:
+  filelog:
+    include: ["{logs}/**/*.log"]
+    start_at: beginning
+    storage: file_storage
+    include_file_path: true
+    operators:
+      - type: json_parser
+        timestamp: {{parse_from: attributes.timestamp, layout_type: gotime, layout: "2006-01-02T15:04:05.000000Z"}}
+        severity: {{parse_from: attributes.level}}
+      - {{type: move, from: attributes.event, to: body}}
+exporters:
+  otlp_http: {{endpoint: "{url}", compression: {compression}, sending_queue: {{storage: file_storage}}}}
+service:
+  extensions: [file_storage]
+  telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}
+  pipelines:
+    logs: {{receivers: [filelog], exporters: [otlp_http]}}
+"""
+_STILL_S = 3.0
+_MOST_S = 240.0
+
+
+def program() -> Path | None:
+    """The Collector that was built; None where there is none."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    found = cache / "contrail" / "go" / "otelcol"
+    return found if found.is_file() else None
+
+
+def measured(collector: Path, url: str, logs: Path, lines: int, compression: str) -> dict[str, float]:
+    """Processor time a line and most memory of a Collector, until it has had nothing to do for some seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "collector.yaml")
+        path.write_text(_CONFIGURATION.format(folder=folder, logs=logs, url=url, compression=compression))
+        with subprocess.Popen([collector, "--config", path], env={**os.environ, "GOMAXPROCS": "1"}) as process:
+            try:
+                used, most = _until_still(psutil.Process(process.pid))
+            finally:
+                process.terminate()
+    return {"us": used / lines * 1e6, "MB": most / 2**20}
+
+
+def _until_still(process: psutil.Process) -> tuple[float, int]:
+    most, used, changed = 0, 0.0, time.monotonic()
+    deadline = changed + _MOST_S
+    while time.monotonic() - changed < _STILL_S:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the Collector did not become still")
+        time.sleep(0.1)
+        times, most = process.cpu_times(), max(most, process.memory_info().rss)
+        if times.user + times.system > used + 0.02:
+            used, changed = times.user + times.system, time.monotonic()
+    return used, most
