@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from observability import contain
+from observability.airflow.ui import acting
 from observability.airflow.ui.app import _reads_reasons
 from observability.airflow.ui.pages import incident_page
 from observability.airflow.ui.scope import Names, Reader
+from observability.watch.acting import Asked
 from observability.watch.incidents import Incident
 from observability.watch.ledger.database import Ledger
 
@@ -64,3 +69,16 @@ def test_a_late_asset_stands_in_a_title_for_those_who_may_read_it(evidence, may)
     actor = SimpleNamespace(reader=reader)
     assert _reads_reasons(actor, incident(dag_id=None)) is True
     assert _reads_reasons(actor, incident(dag_id=None, kind="deadline", evidence=evidence)) is may
+
+
+def test_an_act_stands_though_airflows_database_does_not_take_its_row(monkeypatch):
+    @contextmanager
+    def away():
+        raise OperationalError("insert into log", {}, Exception("database is locked"))
+        yield
+
+    monkeypatch.setattr(acting, "create_session", away)
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # under a test our faults are raised again
+    contain.take_losses()
+    acting._write_down(incident(), Asked(act="acknowledge", who="ann", source="page"))
+    assert [stage for stage, _ in contain.take_losses()] == ["ui.audit_log"]
