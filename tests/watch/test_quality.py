@@ -66,6 +66,16 @@ def test_what_healed_by_itself_is_told_from_what_a_person_repaired(ledger):
     assert (found.acknowledged_s, round(found.repaired_s)) == (2.0, 4000)
 
 
+def test_a_reader_of_some_dags_is_told_of_their_incidents_alone(ledger):
+    office = Office(ledger)
+    for number in range(3):
+        incident(office, number, 120)
+    with ledger.transaction() as connection:
+        (found,) = quality(connection, 0.0, lambda one: one.dag_id == "dag1")
+        assert quality(connection, 0.0, lambda _: False) == []
+    assert (len(found.cases), found.messages, found.tried) == (1, 1, "")
+
+
 def test_a_wait_is_proposed_with_what_it_would_have_spared_and_cost_on_the_same_incidents(ledger):
     office = Office(ledger)
     for number in range(6):

@@ -115,7 +115,7 @@
       for (const row of table.querySelectorAll("tbody tr")) {
         [...row.cells].forEach((cell, at) => {
           cell.dataset.head = names[at] ?? "";
-          if (["", "–"].includes(cell.textContent.trim())) cell.dataset.empty = "";
+          if (["", "–"].includes(cell.textContent.trim()) && !cell.querySelector(".strip, svg")) cell.dataset.empty = "";
         });
       }
     }
