@@ -46,7 +46,7 @@ def reported_incident(store: Readable, incident_id: str) -> ReportedIncident | N
     last = said[-1]
     cause = last.get("airflow.cause") or ""
     about = last.get("airflow.dag_id") or "incident"
-    title = first(reversed(said), "incident.title") or f"{about}: {CAUSE_LABELS.get(cause, cause)}"
+    title = first(reversed(said), "incident.title") or ": ".join(filter(None, (about, CAUSE_LABELS.get(cause, cause))))
     state = last.get("incident.state") or _STATES.get(last["event.action"], "open")
     return ReportedIncident(incident_id, plain(title), state, last, [_step(one) for one in found])
 
