@@ -59,6 +59,10 @@ def rules() -> str:
         {"name": "slow", "dag": "late_slow", "slower_than_usual": 3, "history_least": 3, "warn": 1},
         {"name": "few-rows", "dag": "late_few_rows", "step": "load", "rows_at_least": 1000},
         {"name": "odd-rows", "dag": "late_odd_rows", "step": "load", "rows_unlike_usual": 4, "history_least": 3},
+        {"name": "odd-rejects", "dag": "late_odd_rejects", "rejects_above_usual": True, "history_least": 3},
+        {"name": "odd-start", "dag": "late_odd_start", "starts_later_than_usual": True, "history_least": 3},
+        {"name": "odd-failures", "dag": "late_odd_failures", "fails_more_than_usual": True},
+        {"name": "stale", "asset": "everywhere://late/stale", "staler_than_usual": True, "history_least": 3, "warn": 1},
         {"name": "success", "dag": "late_success", "success_within": "45s", "warn": 0.5},
         {"name": "control", "asset": "everywhere://late/control", "fresh_within": "1h"},
         {"name": "control-rows", "dag": "late_control", "step": "load", "rows_at_least": 1000},
@@ -146,6 +150,24 @@ def _several(dag_id: str, usual: dict[str, Any], unusual: dict[str, Any]) -> Cal
         start_run(hosts, dag_id, **unusual)
 
     return begin
+
+
+def _starts_after_its_time(hosts: Hosts) -> None:
+    """A run that waits for the one before it, which takes longer than a minute."""
+    _several("late_odd_start", {"seconds": 0}, {"seconds": 80})(hosts)
+    start_run(hosts, "late_odd_start")
+
+
+def _fails_more(hosts: Hosts) -> None:
+    """Of twenty runs the first ten are good, then most fail; the last one is good, so that no failure is open."""
+    for number in range(20):
+        run_id = start_run(hosts, "late_odd_failures", fails=10 <= number < 18)  # noqa: PLR2004 - the eight that fail
+    _ended(hosts, "late_odd_failures", run_id, 400)
+
+
+def _updates_then_none(hosts: Hosts) -> None:
+    for _ in range(5):
+        _ended(hosts, "late_stale", start_run(hosts, "late_stale"))
 
 
 def _import_error(hosts: Hosts) -> None:
@@ -278,6 +300,13 @@ FINDINGS: tuple[Finding, ...] = (
     _late("slow", begin=_several("late_slow", {"seconds": 1}, {"seconds": 45}), within_s=240),
     _late("few_rows", begin=lambda hosts: start_run(hosts, "late_few_rows", rows=5)),
     _late("odd_rows", begin=_several("late_odd_rows", {"rows": 1000}, {"rows": 3}), within_s=240),
+    _late("odd_rejects", begin=_several("late_odd_rejects", {"rejected": 2}, {"rejected": 5000}), within_s=240),
+    _late("odd_start", begin=_starts_after_its_time, within_s=300),
+    _late("odd_failures", begin=_fails_more, within_s=300),
+    Finding(
+        "deadline stale", "deadlines", "deadline.missed", {"deadline.name": "stale"}, _updates_then_none, 240,
+        ("everywhere://late/stale",),
+    ),
     _late("success", begin=lambda hosts: _unpaused(hosts, "late_success"), within_s=150),
     Finding(
         "deadline asset", "deadlines", "deadline.missed", {"deadline.name": "asset"}, _store_fresh_then_late, 150,

@@ -37,6 +37,8 @@ def loads(name):
         @task
         def work(dag_run=None):
             with measure("load", table=f"late_{name}") as step:
+                if rejected := int((dag_run.conf or {}).get("rejected", 0)):
+                    step.rejected(rejected, rule="air_time_positive")
                 step.output(int((dag_run.conf or {}).get("rows", 0)))
 
         work()
@@ -44,8 +46,33 @@ def loads(name):
 
 for _name in ("run", "task", "start", "done", "publish", "slow", "success"):
     waits(_name)
-for _name in ("few_rows", "odd_rows"):
+for _name in ("few_rows", "odd_rows", "odd_rejects"):
     loads(_name)
+
+with late("odd_start", max_active_runs=1):
+
+    @task
+    def work(dag_run=None):
+        time.sleep(float((dag_run.conf or {}).get("seconds", 0)))
+
+    work()
+
+with late("odd_failures", max_active_runs=1):
+
+    @task
+    def work(dag_run=None):
+        if (dag_run.conf or {}).get("fails"):
+            raise ValueError("more often than usual")
+
+    work()
+
+with late("stale"):
+
+    @task(outlets=[Asset("everywhere://late/stale")])
+    def work():
+        pass
+
+    work()
 
 with late("asset"):
 

@@ -139,7 +139,7 @@ class _Played:
     def left_out(self, deadline: Deadline) -> str:
         """The reason why a deadline is not replayed, where the ledger has nothing that it asks for."""
         for uri in deadline.assets or ():
-            if not any(subject == uri for _, _, subject, _ in self._values.get(("asset", ""), ())):
+            if ("asset", uri) not in self._values:
                 return f"the ledger knows no update of {uri}"
         loads = deadline.rows_at_least is not None or deadline.condition in {"rows_unlike_usual", "rejects_above_usual"}
         measure = "rejects" if deadline.rejects_above_usual is not None else "rows"
@@ -150,8 +150,14 @@ class _Played:
     def _groups(self, deadline: Deadline) -> list[tuple[str, ...]]:
         """The DAGs that are replayed together: each alone, and those of a product or an asset in one."""
         if deadline.parts or deadline.asset is not None:
-            return [tuple(self._runs)]
+            return [tuple(dag_id for dag_id in self._runs if self._is_behind(deadline, dag_id))]
         return [(dag_id,) for dag_id in self._runs if fnmatchcase(dag_id, deadline.dag)]
+
+    def _is_behind(self, deadline: Deadline, dag_id: str) -> bool:
+        """True for a DAG of a product, and for one that has updated an asset that is asked for."""
+        made = {subject for _, _, subject, _ in self._values.get(("asset_of", dag_id), ())}
+        parts = (part.dag for part in deadline.parts if part.dag is not None)
+        return bool(made & set(deadline.assets or ())) or any(fnmatchcase(dag_id, part) for part in parts)
 
     def _replay(self, deadline: Deadline, dags: tuple[str, ...]) -> Replay:
         mine = {dag_id: self._runs[dag_id] for dag_id in dags}

@@ -26,8 +26,8 @@ __all__ = ["KnownThen", "Measured", "measured"]
 _USUAL_MOST, _LATELY = 400, 5
 _LOOKBACK_S = 7 * 86_400.0
 Measured = dict[tuple[str, str], list[tuple[float, float, str, str]]]
-"""By measure and DAG the time, value, subject and occasion of each value, the oldest first."""
-_MARKS = ("logical_date", "partition")
+"""By measure and DAG (of the updates of an asset: its URI) time, value, subject and occasion, the oldest first."""
+_MARKS, _OF_ASSETS = ("logical_date", "partition"), ("asset", "asset_partition")
 
 
 def measured(connection: Connection, measures: Iterable[str], dag_ids: Iterable[str], until: float) -> Measured:
@@ -37,7 +37,8 @@ def measured(connection: Connection, measures: Iterable[str], dag_ids: Iterable[
     of_dags = or_(table.c.dag_id == "", table.c.measure == "asset_of", table.c.dag_id.in_(sorted(dag_ids)))
     where = (table.c.measure.in_(sorted(measures)), table.c.time <= until, of_dags)
     for measure, dag_id, *values in connection.execute(asked.where(*where).order_by(table.c.time, table.c.id)):
-        found[measure, dag_id].append(tuple(values))
+        about = str(values[2]).partition("\x1f")[0] if measure in _OF_ASSETS else dag_id
+        found[measure, about].append(tuple(values))
     return found
 
 
@@ -142,7 +143,7 @@ class KnownThen:
                 if measure == "outcome" or one.succeeded
             ]
         else:
-            past = self._past(measure, dag_id)
+            past = self._past(measure, subject if measure == "asset" else dag_id)
             found = [(time, value, occasion) for time, value, about, occasion in past if about == subject]
         return [one for one in found if one[2] != before][-_USUAL_MOST:]
 
@@ -156,18 +157,20 @@ class KnownThen:
 
     def first_update(self, uri: str, partition: str | None, since: float) -> float | None:
         """See the protocol."""
-        measure, about = ("asset", uri) if partition is None else ("asset_partition", f"{uri}\x1f{partition}")
-        return next((time for time, _, subject, _ in self._past(measure, "", since) if subject == about), None)
+        if partition is None:
+            return next((time for time, *_ in self._past("asset", uri, since)), None)
+        past = self._past("asset_partition", uri, since)
+        return next((time for time, _, subject, _ in past if subject == f"{uri}\x1f{partition}"), None)
 
     def last_update(self, uri: str) -> float | None:
         """See the protocol."""
-        return next((time for time, _, subject, _ in reversed(self._past("asset", "")) if subject == uri), None)
+        past = self._past("asset", uri)
+        return past[-1][0] if past else None
 
     def partitions(self, uri: str, since: float) -> Mapping[str, float]:
         """See the protocol."""
-        prefix = f"{uri}\x1f"
-        past = self._past("asset_partition", "", since)
-        return {subject.removeprefix(prefix): time for time, _, subject, _ in past if subject.startswith(prefix)}
+        past = self._past("asset_partition", uri, since)
+        return {subject.removeprefix(f"{uri}\x1f"): time for time, _, subject, _ in past}
 
     def producers(self, uri: str) -> Sequence[str]:
         """See the protocol."""
@@ -221,14 +224,13 @@ class KnownThen:
 
     def all_updates(self, uri: str) -> Sequence[float]:
         """The times of all updates of an asset."""
-        return [time for time, _, subject, _ in self._values.get(("asset", ""), ()) if subject == uri]
+        return self.all_times("asset", uri)
 
     def all_partitions(self, uri: str) -> Mapping[str, Sequence[float]]:
         """The times of all updates of each partition of an asset."""
         found: dict[str, list[float]] = defaultdict(list)
-        for time, _, subject, _ in self._values.get(("asset_partition", ""), ()):
-            if subject.startswith(f"{uri}\x1f"):
-                found[subject].append(time)
+        for time, _, subject, _ in self._values.get(("asset_partition", uri), ()):
+            found[subject].append(time)
         return found
 
     def _by_now(self, moment: float | None) -> float | None:

@@ -5,6 +5,7 @@ Each is learned from its own past, without settings. A reason names the band tha
 
 from __future__ import annotations
 
+import math
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import pairwise
@@ -99,9 +100,14 @@ def _unusual_load(  # noqa: PLR0913, PLR0917 - what there is to know of a load
         return f"at least {deadline.rows_at_least} are expected" if value < deadline.rows_at_least else ""
     width = deadline.rows_unlike_usual if deadline.rejects_above_usual is None else deadline.rejects_above_usual
     usual = None if width is None else _usual_of(look, deadline, width, about, when, occasion)
-    if usual is None or usual.holds(value) or (about[0] == "rejects" and value <= usual.high):
+    if usual is None or usual.holds(value) or (about[0] == "rejects" and value <= _most_by_chance(usual)):
         return ""
     return f"{usual.low:.0f} to {usual.high:.0f} are usual, learned from {usual.why}"
+
+
+def _most_by_chance(usual: Band) -> float:
+    """The most rejected rows that are usual: where few are expected, their number varies by itself (Poisson)."""
+    return max(usual.high, usual.expected + 4 * math.sqrt(usual.expected + 1) + 2)
 
 
 def starts_later(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Standing]:

@@ -1,0 +1,220 @@
+"""Forecasts on a real Airflow: 300 short runs, whether people are warned before a miss, and what the watcher read.
+
+The first runs are over when the watcher begins with an empty ledger, so it has to learn them from Airflow's API. The
+deadline is 1.3 times their median; of a hundred runs, eight have a task that sleeps two to five times as long.
+``--quick`` plays forty runs, ``PREDICTIONS_RUNS=60,140`` as many before and beside the watcher.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.figure import Figure, Options, Sample, Target
+from observability.local.api import Api
+from observability.local.keys import password
+from observability.local.layout import Layout
+from observability.local.ports import any_port
+from observability.settings import load_settings
+from observability.store import Query, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["run"]
+
+_DAGS = tuple(f"short_{number}" for number in range(4))
+_FOLDER = Path(__file__).parent / "short_dags"
+_SEED = 20261127
+_SLOW, _ALLOWED = 0.08, 1.3
+_LONGEST_S = 3600.0
+_ENDED = {"success", "failed"}
+
+
+def run(options: Options) -> list[Figure]:
+    """Play the runs before the watcher and those that it watches, and compare what it said with what came."""
+    before, watched = (24, 16) if options.quick else map(int, os.environ.get("PREDICTIONS_RUNS", "80,220").split(","))
+    folder = Path(os.environ.get("PREDICTIONS_HOME") or tempfile.mkdtemp(prefix="predictions-live-"))
+    platform, dice = _Platform(folder), Random(_SEED)
+    with platform.running() as api:
+        _play(api, dice, before)
+        limits = {dag: _ALLOWED * median(_lasted(one) for one in _runs(api, dag)) for dag in _DAGS}
+    platform.forget(limits)
+    with platform.running() as api:
+        read = platform.history()
+        names = _play(api, dice, watched)
+        ended = {
+            (dag, one["dag_run_id"]): one for dag in _DAGS for one in _runs(api, dag) if one["dag_run_id"] in names
+        }
+        time.sleep(10)  # for what is said of the last run to be delivered
+        events = platform.events()
+    if not options.quick:
+        (folder / "said.json").write_text(json.dumps({"runs": list(ended.values()), "events": events}, default=str))
+    return _figures(ended, events, limits, read)
+
+
+class _Platform:
+    """A platform of ``contrail up`` with rules of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._layout = folder, Layout(folder / "contrail")
+        self._port, self._statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
+        shutil.copytree(_FOLDER, folder / "dags", dirs_exist_ok=True)
+        self._write_rules({})
+
+    @contextmanager
+    def running(self) -> Iterator[Api]:
+        """Start it, and stop it at the end."""
+        try:
+            self._contrail("up", "--detach", "--wait-timeout", "300")
+            with Api(f"http://127.0.0.1:{self._port}", password(self._layout), patience_s=120) as api:
+                yield api
+        finally:
+            self._contrail("down")
+
+    def forget(self, limits: Mapping[str, float]) -> None:
+        """Take the ledger away, and give each DAG its deadline."""
+        for path in self._layout.home.glob("ledger.db*"):
+            path.unlink()
+        self._write_rules(limits)
+
+    def history(self) -> dict[str, Any]:
+        """The history that the watcher has read, when it has read all of it."""
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            found: dict[str, Any] = json.loads(self._contrail("alerts", "history", "--json"))
+            if found["state"] == "done":
+                return found
+            time.sleep(1)
+        raise TimeoutError(f"the history is not read: {found}")
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events about deadlines in the store, by time."""
+        store = open_store(load_settings(environ=self._environment()))
+        try:
+            actions = ("deadline.approached", "deadline.missed", "deadline.upcoming", "deadline.kept")
+            return list(store.documents(Query("etl.event", {"event.action": actions})))
+        finally:
+            store.close()
+
+    def _contrail(self, *words: str) -> str:
+        command = [sys.executable, "-m", "observability.cli", *words]
+        done = subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, timeout=600, check=False
+        )
+        if done.returncode and words[0] != "down":
+            raise RuntimeError(f"contrail {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
+        return {
+            **kept,
+            "CONTRAIL_HOME": str(self._layout.home),
+            "CONTRAIL_CORE__HOME": str(self._layout.home),
+            "CONTRAIL_AIRFLOW__PORT": str(self._port),
+            "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(self._folder / "dags"),
+            "CONTRAIL_AIRFLOW__PARALLELISM": "4",
+            "CONTRAIL_WATCH__HISTORY_DAYS": "1",
+            "CONTRAIL_RELAY__STATSD_PORT": self._statsd,
+            "CONTRAIL_STATSD__PORT": self._statsd,
+            "CONTRAIL_WATCH__RULES_FILE": str(self._folder / "rules.yaml"),
+        }
+
+    def _write_rules(self, limits: Mapping[str, float]) -> None:
+        rules = {
+            "channels": {"file": {"type": "file"}}, "receivers": {"all": {"channels": ["file"]}},
+            "routes": [{"receiver": "all"}],
+            "deadlines": [
+                {"name": f"{dag}-soon", "dag": dag, "run_finishes_within": f"{limit:.1f}s"}
+                for dag, limit in limits.items()
+            ],
+        }  # fmt: skip
+        (self._folder / "rules.yaml").write_text(json.dumps(rules))
+
+
+def _play(api: Api, dice: Random, count: int) -> set[str]:
+    """Let so many runs end, four at a time; their ids."""
+    names: set[str] = set()
+    for number in range(count):
+        sleeps = [dice.lognormvariate(0, 0.15) * base for base in (2.0, 4.0, 2.0)]
+        if dice.random() < _SLOW:
+            sleeps[dice.randrange(3)] *= dice.uniform(2, 5)
+        body = {"logical_date": None, "conf": {"sleeps": sleeps}}
+        names.add(api.call("POST", f"/dags/{_DAGS[number % 4]}/dagRuns", json=body)["dag_run_id"])
+    until = time.monotonic() + _LONGEST_S
+    while time.monotonic() < until:
+        left = sum(
+            int(
+                api.call("GET", f"/dags/{dag}/dagRuns", params={"state": ["queued", "running"], "limit": 1})[
+                    "total_entries"
+                ]
+            )
+            for dag in _DAGS
+        )
+        if not left:
+            return names
+        time.sleep(3)
+    raise TimeoutError(f"{left} runs have not ended")
+
+
+def _runs(api: Api, dag: str) -> list[dict[str, Any]]:
+    return [one for one in api.pages(f"/dags/{dag}/dagRuns", "dag_runs") if one["state"] in _ENDED]
+
+
+def _lasted(one: Mapping[str, Any]) -> float:
+    return _moment(one["end_date"]) - _moment(one["start_date"])
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def _figures(
+    ended: Mapping[tuple[str, str], Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
+    limits: Mapping[str, float],
+    read: Mapping[str, Any],
+) -> list[Figure]:
+    by_run: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for one in events:
+        by_run[one["airflow.dag_id"], one.get("airflow.run_id", "")][one["event.action"]].append(one)
+    late = {key for key, one in ended.items() if _lasted(one) > limits[key[0]]}
+    warned = {key: by_run[key]["deadline.approached"][0] for key in ended if by_run[key]["deadline.approached"]}
+    early = {key for key, one in warned.items() if _moment(one["@timestamp"]) < _moment(one["deadline.due"])}
+    leads = [
+        (_moment(warned[key]["deadline.due"]) - _moment(warned[key]["@timestamp"])) / limits[key[0]]
+        for key in late & early
+    ]
+    inside = [
+        _moment(one["deadline.earliest"]) <= _moment(ended[key]["end_date"]) <= _moment(one["deadline.latest"])
+        for key in ended
+        for one in by_run[key]["deadline.upcoming"]
+        if one.get("deadline.earliest")
+    ]
+    told = {key for key in ended if by_run[key]["deadline.missed"]}
+    notes = {"runs": len(ended), "missed": len(late), "warned": len(warned), "read before": read.get("runs", 0)}
+    return [
+        Figure("misses that were told", "share", Sample((len(told & late) / max(1, len(late)),)),
+               targets=(Target(at_least=1.0),), notes=notes | {"told without a miss": len(told - late)}),
+        Figure("misses that were warned of before they were due", "share",
+               Sample((len(late & early) / max(1, len(late)),)), targets=(Target(at_least=0.80),)),
+        Figure("warnings after which the deadline was missed", "share",
+               Sample((len(late & set(warned)) / max(1, len(warned)),)), targets=(Target(at_least=0.90),)),
+        Figure("median lead, share of the time allowed", "share", Sample((median(leads or [0.0]),))),
+        Figure("90 % intervals that held", "share", Sample((sum(inside) / max(1, len(inside)),)),
+               targets=(Target(at_least=0.86, at_most=0.94),), notes={"intervals": len(inside)}),
+    ]  # fmt: skip
