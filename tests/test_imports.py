@@ -1,9 +1,14 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+
+from observability import option_types
+from observability.watch.rules.config import ChannelSpec
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"boto3", "botocore", "duckdb", "elasticsearch", "numpy", "pandas", "pandera", "pyarrow", "requests"}
@@ -59,3 +64,15 @@ def test_a_dag_file_that_names_the_public_face_loads_neither_events_nor_the_jour
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     found = set(json.loads(done.stdout.replace("'", '"')))
     assert found & {"observability.events", "observability.emit", "observability.journal"} == set()
+
+
+def test_each_channel_sink_and_store_that_can_be_chosen_is_a_module_that_opens_it():
+    chosen = {
+        "watch.notify.channels": (get_args(get_type_hints(ChannelSpec)["type"]), "open_channel"),
+        "relay.sinks": (get_args(option_types.SinkName), "open_sink"),
+        "store": (get_args(option_types.Backend), "open_store"),
+    }
+    assert all(names for names, _ in chosen.values())
+    for folder, (names, opens) in chosen.items():
+        for name in names:
+            assert callable(getattr(import_module(f"observability.{folder}.{name}"), opens)), (folder, name)

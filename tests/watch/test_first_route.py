@@ -9,9 +9,9 @@ from webhook_server import Receiver
 
 from observability.settings import get_settings
 from observability.watch.ledger.database import Ledger
-from observability.watch.notify.channels import choose
+from observability.watch.notify.channels import address
+from observability.watch.notify.channels.address import kind_of
 from observability.watch.notify.channels.channel import ChannelRefused, Contact, open_channel
-from observability.watch.notify.channels.choose import kind_of
 from observability.watch.rules.config import ChannelSpec
 from observability.watch.rules.first_route import FirstRoute
 from observability.watch.rules.in_force import keep_rules, usable_rules
@@ -122,7 +122,7 @@ def test_a_message_reaches_what_the_address_leads_to(tmp_path, monkeypatch):
 
 
 def test_an_address_that_needs_apprise_is_refused_with_the_remedy_and_without_the_address(tmp_path, monkeypatch):
-    monkeypatch.setattr(choose, "find_spec", lambda _name: None)
+    monkeypatch.setattr(address, "find_spec", lambda _name: None)
     monkeypatch.setenv("CONTRAIL_ALERTS", DISCORD)
     spec = ChannelSpec.model_validate({"type": "address", "url": "env:CONTRAIL_ALERTS"})
     with pytest.raises(ChannelRefused, match=r"contrail-etl\[alerts\]") as refused:
