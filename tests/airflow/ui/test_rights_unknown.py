@@ -13,7 +13,7 @@ pytestmark = pytest.mark.airflow
 
 HTML = {"Accept": "text/html"}
 OURS = (*DAGS, *REASONS.values(), NOBODYS)
-PAGES = [pages(route)[0] for route in ROUTES]
+PAGES = [pages(route, None)[0] for route in ROUTES]
 """An address of every route."""
 OPEN = ("/runbooks", "/boards/", "/setup")
 """Pages that hold nothing of a DAG: they need a login only."""
