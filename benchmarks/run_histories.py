@@ -146,7 +146,7 @@ def _played(  # noqa: PLR0913, PLR0917 - what a run is made of
             continue
         if busy:
             now, done = heapq.heappop(busy)
-            for one in graph[done]:
+            for one in sorted(graph[done]):  # the order of a set differs from process to process
                 waiting[one] -= 1
                 if not waiting[one]:
                     heapq.heappush(ready, (now + dice.uniform(0.5, 6), one))
