@@ -68,7 +68,9 @@ def replay(
     settings = get_settings()
     for name in [sink] if sink else settings.relay.sinks:
         outcome = replay_letters(settings, name)
-        typer.echo(f"{name}: {outcome.stored} stored, {outcome.duplicates} were there, {outcome.left} still refused")
+        dropped = f", {outcome.dropped} dropped by the receiver without naming them" if outcome.dropped else ""
+        found = f"{outcome.stored} stored, {outcome.duplicates} were there, {outcome.left} still refused"
+        typer.echo(f"{name}: {found}{dropped}")
 
 
 def _print_status() -> None:

@@ -19,11 +19,12 @@ _MOST_AT_ONCE = 500
 
 @dataclass(slots=True)
 class Outcome:
-    """The result of a replay."""
+    """The result of a replay; ``dropped`` were refused by the service without saying which."""
 
     stored: int = 0
     duplicates: int = 0
     left: int = 0
+    dropped: int = 0
 
 
 def replay(settings: Settings, name: str) -> Outcome:
@@ -39,6 +40,7 @@ def replay(settings: Settings, name: str) -> Outcome:
                     answer = sink.send(_batch(one))
                     outcome.stored += answer.stored
                     outcome.duplicates += answer.duplicates
+                    outcome.dropped += answer.dropped
                     refused = [{**one[item.index], "reason": item.reason} for item in answer.rejected]
                     left = left[len(one) :]
                     outcome.left += len(refused)

@@ -430,3 +430,17 @@ def test_dead_letters_of_the_sink_are_sent_again_and_only_those(otlp, receiver, 
     assert (plain(bad.body), attributes(bad)["rows"], attributes(bad)["airflow.dag_id"]) == ("bad", 3, "flights")
     assert len(set(receiver.uids)) == len(receiver.uids) == 3
     assert replay(otlp, "otlp").stored == 0
+
+
+def test_a_replay_says_how_many_letters_were_refused_without_naming_them(otlp, receiver, logs):
+    receiver.judge = lambda _path, message: (
+        (400, PROTOBUF, b"") if any(plain(one.body) != "good" for one in records_of(message)) else None
+    )
+    logs.write(line("good") + line("bad") + line("worse"))
+    assert run(otlp)
+    answer = ExportLogsServiceResponse()
+    answer.partial_success.rejected_log_records = 1
+    receiver.judge = lambda _path, _message: (200, PROTOBUF, answer.SerializeToString())
+    outcome = replay(otlp, "otlp")
+    assert (outcome.stored, outcome.left, outcome.dropped) == (1, 0, 1)
+    assert take_losses()
