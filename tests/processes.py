@@ -14,21 +14,27 @@ SERVERS = ("postgresql_server", "elasticsearch_node", "platform", "demo")
 NODES = {"store": "elasticsearch 2", "dashboards": "elasticsearch 2"}
 """Two nodes, by the folder of the tests, because those of one node would take longer than all others together."""
 
-SPLIT = frozenset({"airflow/ui/test_rights.py"})
+SPLIT = frozenset({"airflow/ui/test_rights.py", "airflow/ui/test_acts.py"})
 """Files in which each parameter starts a server of its own."""
 
 LONGEST = (
-    "postgresql_server", "elasticsearch 1", "platform", "demo",  # four processes begin with these
-    "elasticsearch 2", "elasticsearch_node", "airflow/ui/test_rights.py fab",
-    "airflow/ui/test_rights.py narrow", "airflow/ui/test_rights.py simple", "airflow/ui/test_access.py",
-    "dags/test_canary_rounds.py", "production/test_least_privilege.py", "production/test_secrets.py",
-    "benchmarks/test_framework.py", "watch/test_watcher.py", "airflow/ui/test_addresses.py", "dags/test_integrity.py",
+    "postgresql_server", "elasticsearch 1", "demo", "test_redact.py",  # four processes begin with these
+    "elasticsearch_node", "airflow/ui/test_rights.py fab", "elasticsearch 2", "platform",
+    "airflow/ui/test_rights.py keycloak", "airflow/ui/test_rights.py narrow", "airflow/ui/test_rights.py simple",
+    "airflow/ui/test_acts.py fab", "airflow/ui/test_acts.py simple", "airflow/ui/test_access.py",
+    "airflow/ui/test_rights_unknown.py", "dags/test_canary_rounds.py", "watch/test_store_source.py",
+    "production/test_least_privilege.py", "production/test_secrets.py", "airflow/test_preload.py",
+    "watch/test_watcher.py", "airflow/ui/test_addresses.py", "dags/test_integrity.py", "watch/test_trials.py",
     "airflow/test_example_dags.py", "relay/sources/test_statsd_spool.py", "production/test_modes.py",
     "watch/test_channels.py", "watch/test_apprise_services.py", "watch/test_engine.py", "watch/test_bad_answers.py",
-    "relay/sources/test_statsd.py", "watch/test_trials.py", "relay/test_relay.py", "relay/test_soak.py",
+    "relay/sources/test_statsd.py", "relay/test_relay.py", "relay/test_soak.py", "store/test_cloudwatch_memory.py",
     "relay/test_delivery_state.py", "relay/test_sink_worker_machine.py", "relay/sinks/test_cloudwatch.py",
+    "benchmarks/test_framework.py", "cli/test_doctor.py", "dashboards/test_install_kibana.py",
 )  # fmt: skip
-"""Groups of more than ten seconds, the longest first: one that began last would keep a single process busy."""
+"""Groups of more than ten seconds, the longest first: one that began last would keep a single process busy.
+
+Two of the first four start an Airflow, and no more: three that start at once on two cores starve each other.
+"""
 
 _TESTS = Path(__file__).parent
 
