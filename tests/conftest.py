@@ -23,7 +23,7 @@ def _quick_folder():
 
 
 _PLENTY_BYTES = 8 << 30
-_HOME = Path(tempfile.mkdtemp(prefix="contrail-tests-", dir=_quick_folder()))
+_HOME = Path(tempfile.mkdtemp(prefix="ct-", dir=_quick_folder()))
 _HOME.chmod(0o711)  # Elasticsearch and PostgreSQL have users of their own
 os.environ["TMPDIR"], tempfile.tempdir = str(_HOME), None
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
@@ -56,6 +56,12 @@ pytest_plugins = (
 def told(contrail):
     """A function that returns the documents of all events emitted in this test, in order."""
     return contrail.events
+
+
+def pytest_configure(config):
+    """Keep the folders of tests in a place with a short name: the path of a socket has 107 bytes at most."""
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = str(_HOME / "t")
 
 
 @pytest.hookimpl(wrapper=True)
