@@ -30,7 +30,8 @@ ContrailError                     4  something that is needed is away, or refuse
 The message of an error names the thing, what happened to it and what to do. ``remedy`` is the general advice for its
 kind, which :mod:`observability.cli` prints where the message names none. docs/reference/exit-codes.md lists the exit
 codes. Exceptions that steer a walk and never end a command stand where they are raised: ``Replaced`` of the tail,
-``Broken`` and ``Off`` of the doctor, ``AuditError`` of the audit of channels.
+``Broken`` and ``Off`` of the doctor, ``AuditError`` of the audit of channels, ``AnswerTooLong`` of an answer that is
+read within bounds, ``NotRegular`` of a file that is none.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ class Emitters:
             if isinstance(node, ast.FunctionDef)
         }
         self._imported = {path: dict(_imports(tree)) for path, tree in self._trees.items()}
+        self._parts = {path: dict(_parts(tree)) for path, tree in self._trees.items()}
         learns = True
         while learns:
             learns = sum(self._look_at(one) for one in self._functions.values()) > 0
@@ -96,7 +97,7 @@ class Emitters:
         return [value for name, value in _bound(call, called) if f"={name}" in called.emits] if called else []
 
     def _resolved(self, call, function):
-        """The function of ours that a call calls: of its module, of an imported one, or a method beside it."""
+        """The function of ours that a call calls: of its module, an imported one, a method beside it or of a part."""
         name, imported = _name(call.func), self._imported[function.module]
         if isinstance(call.func, ast.Name):
             return self._functions.get(imported.get(name, (function.module, name, ""))[:2])
@@ -104,6 +105,9 @@ class Emitters:
             owner = call.func.value.id
             module = function.module if owner in {"self", "cls"} else _path(imported.get(owner, ("", "", ""))[2])
             return self._functions.get((module, name))
+        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Attribute):
+            kind = self._parts[function.module].get(call.func.value.attr, "")
+            return self._functions.get((imported.get(kind, (function.module, "", ""))[0], name))
         return None
 
     def _kinds(self, node, held, function):
@@ -168,6 +172,18 @@ def _imports(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             for one in node.names:
                 yield one.asname or one.name, (_path(node.module), one.name, f"{node.module}.{one.name}")
+
+
+def _parts(tree):
+    """(attribute, class) of what an ``__init__`` keeps of its parameters as they are."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            kinds = {one.arg: _name(one.annotation) for one in node.args.args if one.annotation is not None}
+            for part in (part for part in ast.walk(node) if isinstance(part, ast.Assign)):
+                targets, values = (getattr(side, "elts", [side]) for side in (part.targets[0], part.value))
+                for one, value in zip(targets, values, strict=False):
+                    if isinstance(one, ast.Attribute) and kinds.get(_name(value)):
+                        yield one.attr, kinds[_name(value)]
 
 
 def _path(module):
