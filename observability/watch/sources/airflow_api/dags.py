@@ -17,6 +17,7 @@ from observability.events import (
     Identity,
 )
 from observability.watch.facts import CERTAIN, SEEN, Fact, observed, seconds
+from observability.watch.sources.airflow_api.look import seen
 from observability.watch.sources.airflow_api.rows import (
     DAY_S,
     LOOKBACK_S,
@@ -68,9 +69,9 @@ class Dags:
                 continue  # a person did it, who need not be told; or it is not known yet
             file = before[dag_id].get("file")
             event = DagVanished(identity=self._look.identity({"dag_id": dag_id}), reason="no file contains it any more")
-            yield self._look.seen(event, now, {"file": file})
+            yield seen(self._look, event, now, {"file": file})
         for dag_id in [name for name in found if name not in before and scene.slow_at]:
-            yield self._look.seen(DagReturned(identity=Identity(dag_id=dag_id), reason="it is parsed again"), now)
+            yield seen(self._look, DagReturned(identity=Identity(dag_id=dag_id), reason="it is parsed again"), now)
         for dag_id, one in found.items():
             yield from self._look.one(f"next run of DAG {dag_id}", partial(self._overdue, one, scene, now))
             known = None if dag_id in turn else before.get(dag_id)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from observability.watch.sources.api import AirflowApi
 
 
-__all__ = ["Look"]
+__all__ = ["Look", "seen"]
 
 _EVENTS_BEFORE_S = 120.0
 _TELLING_EVENTS = (
@@ -113,7 +113,8 @@ class Look:
             self._events_of[run] = list(self.api.pages("/eventLogs", "event_logs", **asked))
         return [event for event in self._events_of[run] if is_about(event, one)]
 
-    def seen(self, event: Event, now: float, evidence: dict[str, Any] | None = None) -> Fact:
-        """The fact of an event that this look saw itself."""
-        dag_id = event.identity.dag_id if event.identity else None
-        return observed(event, time=now, certainty=SEEN, evidence=evidence, about=self.about(dag_id))
+
+def seen(look: Look, event: Event, now: float, evidence: dict[str, Any] | None = None) -> Fact:
+    """The fact of an event that this look saw itself."""
+    dag_id = event.identity.dag_id if event.identity else None
+    return observed(event, time=now, certainty=SEEN, evidence=evidence, about=look.about(dag_id))

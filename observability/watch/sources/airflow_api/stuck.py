@@ -13,6 +13,7 @@ from observability.events import (
     TaskStuck,
     TaskUnstuck,
 )
+from observability.watch.sources.airflow_api.look import seen
 from observability.watch.sources.airflow_api.rows import (
     NONE,
     RUNS,
@@ -69,7 +70,7 @@ class Stuck:
         for key, (*gone, loop) in with_loops(scene.stuck):
             if key not in stuck:
                 about = self._look.identity({**dict(zip(STUCK, gone, strict=True)), **loop})
-                yield self._look.seen(TaskUnstuck(identity=about, reason="it waits no longer"), now)
+                yield seen(self._look, TaskUnstuck(identity=about, reason="it waits no longer"), now)
         scene.stuck, scene.full = stuck, capacity.full
 
     def _waits_long(self, one: dict[str, Any], capacity: Capacity, scene: Scene, now: float) -> Iterator[Fact]:
@@ -91,13 +92,13 @@ class Stuck:
             reason=wait_in_words(one, waited, words),
             state=one["state"],
         )
-        fact = self._look.seen(event, now)
+        fact = seen(self._look, event, now)
         if waited >= self._look.thresholds().queued or known:  # from scheduled to queued it waits on
             yield fact
 
     def _key_of_wait(self, one: dict[str, Any]) -> str:
-        return self._look.seen(
-            TaskStuck(identity=self._look.identity(one), cause="stuck_queued", reason="", state=""), 0.0
+        return seen(
+            self._look, TaskStuck(identity=self._look.identity(one), cause="stuck_queued", reason="", state=""), 0.0
         ).key
 
     def unanswered(self, scene: Scene, now: float) -> Iterator[Fact]:
@@ -112,8 +113,8 @@ class Stuck:
         for key, (*gone, loop) in with_loops(scene.asking):
             if key not in asking:
                 about = self._look.identity({**dict(zip(STUCK, gone, strict=True)), **loop})
-                yield self._look.seen(
-                    TaskUnstuck(identity=about, cause="deadline", reason="it waits for no answer now"), now
+                yield seen(
+                    self._look, TaskUnstuck(identity=about, cause="deadline", reason="it waits for no answer now"), now
                 )
         scene.asking = asking
 
@@ -124,7 +125,7 @@ class Stuck:
                 event = TaskStuck(
                     identity=self._look.identity(one), cause="deadline", reason=words, state=str(one["state"])
                 )
-                found.append((replace(self._look.seen(event, now), severity="warning"), remembered(one)))
+                found.append((replace(seen(self._look, event, now), severity="warning"), remembered(one)))
         return found
 
     def behind_pause(self, scene: Scene, now: float) -> Iterator[Fact]:
@@ -137,14 +138,14 @@ class Stuck:
         for key in [key for key in scene.held if key not in held]:
             dag_id, run_id = key.split("\x1f")
             about = self._look.identity({"dag_id": dag_id, "dag_run_id": run_id})
-            yield self._look.seen(DagRunUnstuck(identity=about, reason="it is no longer held back"), now)
+            yield seen(self._look, DagRunUnstuck(identity=about, reason="it is no longer held back"), now)
         scene.held = held
 
     def _held_back(self, run: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         for one, waited, words in behind_pause(run, scene.dags, now):
             if waited >= self._look.thresholds().queued:
                 stuck = DagRunStuck(identity=self._look.identity(one), reason=words)
-                yield replace(self._look.seen(stuck, now), severity="warning")
+                yield replace(seen(self._look, stuck, now), severity="warning")
 
     def _capacity(self, active: list[dict[str, Any]], scene: Scene, now: float) -> Capacity:
         """The free slots; the pools are asked for when something waits for one."""
@@ -184,12 +185,12 @@ class Stuck:
                 told = told if waiting is None else bool(waiting)
                 if waiting:
                     reason = f"it runs, and {', '.join(waiting[:5])} has waited {now - since:.0f} s to be scheduled"
-                    yield self._look.seen(DagRunStuck(identity=self._look.identity(run), reason=reason), now)
+                    yield seen(self._look, DagRunStuck(identity=self._look.identity(run), reason=reason), now)
             scene.idle[key] = [since, told]
         for key in [key for key, (_, told) in before.items() if told and key not in scene.idle]:
             dag_id, run_id = key.split("\x1f")
             about = self._look.identity({"dag_id": dag_id, "dag_run_id": run_id})
-            yield self._look.seen(DagRunUnstuck(identity=about, reason="its tasks are scheduled again"), now)
+            yield seen(self._look, DagRunUnstuck(identity=about, reason="its tasks are scheduled again"), now)
 
     def _never_scheduled(self, dag_id: str, run_id: str) -> list[str]:
         """The tasks of a run that have not been scheduled, where none is under way in a state of its own."""
