@@ -274,7 +274,8 @@ def test_the_inputs_of_every_fuzzer_are_put_before_it(quick, logs):
     send(9, found)
     list(refused(found["rules_file"]))
     assert (CORPUS | WRITTEN).keys() - found.asked == {"settings_file", "headers"}, "headers are in harmed()"
-    assert ANSWERS.keys() == {"airflow_api", "airflow_health", *(f"{one}_{end}" for one in BACKENDS for end in ENDS)}
+    of_stores = {f"{one}_{end}" for one in BACKENDS for end in ENDS}
+    assert ANSWERS.keys() == {"airflow_api", "airflow_health", "otlp_sink", *of_stores}
 
 
 class _Asked(dict):
