@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -15,6 +16,7 @@ import typer
 import observability
 from observability import cli, errors, settings
 from observability.errors import ContrailError
+from observability.settings import get_settings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/reference/exit-codes.md"
 STEERING = {"AnswerTooLong", "AuditError", "Broken", "KqlError", "NotRegular", "Off", "Replaced", "UnknownName"}
@@ -54,6 +56,16 @@ def run(monkeypatch, *words):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return ended.value.code or 0
+
+
+@pytest.fixture(autouse=True)
+def same_environment():
+    """A command may put what a platform was started with into the environment; the next test is another process."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    get_settings.cache_clear()
 
 
 def test_the_walk_finds_the_commands_and_those_below_them():
