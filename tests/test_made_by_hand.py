@@ -32,6 +32,7 @@ ALLOWED = {
     "tests/store/test_index_prefix.py": "which index a document goes to and is asked in, whatever it says",
     "tests/benchmarks/test_soak_numbers.py": "how the soak counts given events; the soak itself proves that they come",
     "tests/test_delivered_through_proxies.py": "how bytes pass a proxy, whatever they say",
+    "tests/production/test_hostile.py": "what steers a terminal or a page, whatever the events say",
     "benchmarks/at_size.py": "how fast a store of millions of events answers, which no demo has",
     "benchmarks/watched.py": "how soon and how often a watcher tells of a failure; nothing that is shown is asked",
     "benchmarks/pages.py": "how fast a page is on a year of events, which no demo has",
