@@ -33,8 +33,9 @@ _MAIN = "airflow.api_fastapi.main"
 _ACCESS_LOG = "HttpAccessLogMiddleware"
 _READS = frozenset({"can_read", "menu_access"})
 _SECONDS = 60.0
-_REST, _LONGEST_REST_S = 3.0, 30.0
-"""After an answer the server is left alone for three times as long as it took, so that people meet ours seldom."""
+_REST, _GENTLE_S, _LONGEST_REST_S = 3.0, 5.0, 30.0
+"""After an answer the server is left alone for three times as long as it took, so that people meet ours seldom; after
+one that took longer than five seconds for as long as it took, so that the next question has its turn in time."""
 _LOST_S, _LOST_MOST = 120.0, 2
 """A question that has no answer for so long is passed over; with more of them nothing is asked any more."""
 _LOG = re.compile(r"/taskInstances/[^/]+/logs/\d+$")
@@ -145,7 +146,9 @@ class Inside(httpx.BaseTransport):
         except concurrent.futures.CancelledError as error:
             raise httpx.ConnectError("the API server is ending", request=request) from error
         finally:
-            self._rest_until = time.monotonic() + min(_REST * (time.monotonic() - began), _LONGEST_REST_S)
+            took_s = time.monotonic() - began
+            rest_s = max(took_s, min(_REST * took_s, _GENTLE_S))
+            self._rest_until = time.monotonic() + min(rest_s, _LONGEST_REST_S)
 
     async def _ask(self, request: httpx.Request, gone: asyncio.Event) -> httpx.Response:
         request.headers["accept-encoding"] = "identity"  # nothing travels, so that packing it would be for nothing
