@@ -513,8 +513,8 @@ def test_the_time_for_a_text_grows_as_its_length_whatever_it_holds(piece):
     add_secret("correct horse battery")
     short, long = piece * (40_000 // len(piece)), piece * (160_000 // len(piece))
     took = cpu_s(long)
-    assert took < 0.5
-    assert took < max(8 * cpu_s(short), 0.05) or min(cpu_s(long) for _ in range(3)) < 8 * cpu_s(short)
+    limit = min(max(8 * cpu_s(short), 0.05), 0.5)
+    assert took < limit or min(cpu_s(long) for _ in range(3)) < limit  # a busy machine makes CPU time longer too
 
 
 def test_what_takes_too_long_is_masked_to_its_end_and_counted(monkeypatch):
