@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "dashboards")]
+sys.path[:0] = [str(HERE.parents[1] / room) for room in ("", "support", "dashboards", "airflow/ui")]
 
 from chromium import api_server, filled, logged_in  # noqa: E402 - found by the line above
 from filled import carried, emit_drills  # noqa: E402
