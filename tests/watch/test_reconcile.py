@@ -343,6 +343,37 @@ def test_a_run_that_is_late_is_told_when_the_scheduler_only_took_its_time(airflo
     assert told(reconciler.look(scene, NOW + 90)) == [("overdue", "firing", "platform")]
 
 
+def looks_at_a_next_run_that_moves(airflow, reconciler, beat):
+    """The overdue runs that are reported while each parse moves the next run of every minute onwards (Airflow 3.3)."""
+    airflow.beats["scheduler"] = beat
+    scene, found = Scene(), []
+    for after in range(0, 240, 20):
+        due = f"2026-01-09T12:0{after // 60 + 1}:00Z"
+        airflow.dags = [{**DAG, "next_dagrun_run_after": due}]
+        found += told(reconciler.look(scene, NOW + after))
+    return [one for one in found if one[0] == "overdue"]
+
+
+def test_a_next_run_that_moves_on_while_no_scheduler_lives_is_late_from_its_first_time(airflow, reconciler):
+    assert ("overdue", "firing", "platform") in looks_at_a_next_run_that_moves(
+        airflow, reconciler, "2026-01-09T12:00:30Z"
+    )
+
+
+def test_a_next_run_that_moves_on_because_a_scheduler_began_it_is_not_late(airflow, reconciler):
+    assert looks_at_a_next_run_that_moves(airflow, reconciler, "2026-01-09T12:09:00Z") == []
+
+
+def test_a_run_that_the_scheduler_may_have_begun_with_its_last_breath_is_not_awaited(airflow, reconciler):
+    """It died a moment before the next run moved from 12:01 to 13:01: the run of 12:01 is there."""
+    airflow.beats["scheduler"] = "2026-01-09T12:00:58Z"
+    scene, found = Scene(), []
+    for after, due in ((0, "12:01:00"), (50, "12:01:00"), (80, "13:01:00"), (140, "13:01:00"), (600, "13:01:00")):
+        airflow.dags = [{**DAG, "next_dagrun_run_after": f"2026-01-09T{due}Z"}]
+        found += told(reconciler.look(scene, NOW + after))
+    assert [one for one in found if one[0] == "overdue"] == []
+
+
 def test_what_airflow_paused_is_told_and_what_a_person_paused_is_not(airflow, reconciler):
     airflow.events = [
         {"event_log_id": 7, "event": "paused", "dag_id": "load", "when": "2026-01-09T11:59:00Z"},

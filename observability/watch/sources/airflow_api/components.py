@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from observability.watch.sources.airflow_api.scene import Scene
 
 
-__all__ = ["Components"]
+__all__ = ["BEATS_S", "Components"]
 
-_BEATS_S = 15.0
+BEATS_S = 15.0
 """A scheduler's heartbeat is written every five seconds: one that is older may be its last."""
 _STARTS_S = 120.0
 """A component of an Airflow that comes up may take so long to its first heartbeat: the API server may start first."""
@@ -53,7 +53,8 @@ class Components:
             return  # it never ran
         age = now - seconds(beat) if beat is not None else None
         if name == "scheduler":
-            self._look.scheduler_dozes = age is None or age > _BEATS_S
+            self._look.scheduler_dozes = age is None or age > BEATS_S
+            self._look.last_beat = now - age if age is not None and age > BEATS_S else None
         if age is None:
             yield from self._without_a_heartbeat(name, scene, now)
             return

@@ -17,6 +17,7 @@ from observability.events import (
     Identity,
 )
 from observability.watch.facts import CERTAIN, SEEN, Fact, observed, seconds
+from observability.watch.sources.airflow_api.components import BEATS_S
 from observability.watch.sources.airflow_api.look import seen
 from observability.watch.sources.airflow_api.rows import (
     DAY_S,
@@ -105,12 +106,18 @@ class Dags:
             overdue = DagRunOverdue(identity=self._look.identity({"dag_id": one["dag_id"]}), reason=reason)
             yield observed(overdue, time=now, certainty=SEEN, about=about_dag(one, self._look.environment))
 
-    @staticmethod
-    def _next_run(one: dict[str, Any], scene: Scene, now: float) -> tuple[str, float]:
-        """The time at which the next run is due, and since when we know: a catch-up is late only from now on."""
+    def _next_run(self, one: dict[str, Any], scene: Scene, now: float) -> tuple[str, float]:
+        """The time at which the next run is due, and since when we know: a catch-up is late only from now on.
+
+        Each parse moves the next run of a DAG without catch-up onwards, also while no scheduler begins any. The first
+        one that was due after the scheduler's last sign of life stays the one that is awaited.
+        """
         idle = one["is_paused"] or is_draining(one) or one.get("has_import_errors")
         due = "" if idle else str(one.get("next_dagrun_run_after") or "")
         known, since = scene.dags.get(one["dag_id"], {}).get("next", ("", now))
+        beat = self._look.last_beat
+        if due and known and beat is not None and beat + BEATS_S < seconds(known) <= now:
+            return known, since
         return due, since if known == due else now
 
     def _has_room(self, one: dict[str, Any]) -> bool:

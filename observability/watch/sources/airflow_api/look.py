@@ -51,6 +51,8 @@ class Look:
         self.explained: set[tuple[str, str]] = set()
         """The runs of which a failed task was seen in this look."""
         self.scheduler_dozes = False
+        self.last_beat: float | None = None
+        """The newest heartbeat of a scheduler that dozes, by Airflow's clock; None where there is none."""
         self._events_of: dict[tuple[str, str] | None, list[dict[str, Any]]] = {}
         self._events_since = 0.0
 
