@@ -343,6 +343,14 @@ def test_a_run_that_is_late_is_told_when_the_scheduler_only_took_its_time(airflo
     assert told(reconciler.look(scene, NOW + 90)) == [("overdue", "firing", "platform")]
 
 
+def test_a_fresh_heartbeat_does_not_hide_the_age_of_a_silent_peers(airflow, reconciler, contrail):
+    """Each look says an age, but jobs are asked for at some only; of a gauge the last value of an interval counts."""
+    airflow.beats["scheduler"] = "2026-01-09T11:59:59Z"
+    scene = Scene(peers={"oldest": {"scheduler": NOW - 90}})
+    reconciler.look(scene, NOW)
+    assert contrail.metric("contrail.component.heartbeat_age_ms", component="scheduler") == [90_000]
+
+
 def looks_at_a_next_run_that_moves(airflow, reconciler, beat):
     """The overdue runs that are reported while each parse moves the next run of every minute onwards (Airflow 3.3)."""
     airflow.beats["scheduler"] = beat

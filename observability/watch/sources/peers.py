@@ -30,8 +30,9 @@ _ENDED = "success"
 def silent_peers(api: AirflowApi, known: dict[str, Any], now: float, limit_s: float) -> Iterator[Fact]:
     """Findings about each component that is silent for ``limit_s`` while another of its kind is not, or is back.
 
-    ``known`` is changed: by component and host, how many of the kind were at work when it last was, and which are
-    silent. One that takes the place of another (a new pod) ends the finding about that.
+    ``known`` is changed: by component and host, how many of the kind were at work when it last was, which are
+    silent, and the oldest heartbeat of these by component. One that takes the place of another (a new pod) ends the
+    finding about that.
     """
     listed = (api.get("/jobs", limit=_NEWEST, order_by="-latest_heartbeat") or {}).get("jobs", [])
     jobs = _newest_of_each(listed)
@@ -59,17 +60,19 @@ def silent_peers(api: AirflowApi, known: dict[str, Any], now: float, limit_s: fl
         silent.remove(key)
         name, _, host = key.partition("|")
         yield _back(name, host, "it has a heartbeat again", now)
-    _show_ages(silent, jobs, now)
+    known["oldest"] = _oldest(silent, jobs)
+    for name, beat in known["oldest"].items():
+        gauges.heartbeat(name, now - beat)
 
 
-def _show_ages(silent: list[str], jobs: dict[str, dict[str, Any]], now: float) -> None:
-    """Say the age of the oldest heartbeat of each kind that has a silent one: alarms watch this age, of all hosts."""
-    ages: dict[str, float] = {}
+def _oldest(silent: list[str], jobs: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The oldest heartbeat of each kind that has a silent one: alarms watch its age, of all hosts."""
+    found: dict[str, float] = {}
     for key in [one for one in silent if one in jobs]:
         name = key.partition("|")[0]
-        ages[name] = max(ages.get(name, 0.0), now - seconds(jobs[key]["latest_heartbeat"]))
-    for name, age_s in ages.items():
-        gauges.heartbeat(name, age_s)
+        beat = seconds(jobs[key]["latest_heartbeat"])
+        found[name] = min(found.get(name, beat), beat)
+    return found
 
 
 def _newest_of_each(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

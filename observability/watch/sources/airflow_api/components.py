@@ -58,7 +58,8 @@ class Components:
         if age is None:
             yield from self._without_a_heartbeat(name, scene, now)
             return
-        gauges.heartbeat(name, age)
+        oldest = scene.peers.get("oldest", {}).get(name, now)  # a gauge's last value counts: say the same at each look
+        gauges.heartbeat(name, max(age, now - oldest))
         scene.beaten = [*{*scene.beaten, name}]
         scene.awaited = {other: since for other, since in scene.awaited.items() if other != name}
         if age > self._look.thresholds().component_silent:
