@@ -9,6 +9,9 @@ from msgspec.structs import fields
 
 from observability import catalog, events
 from observability.events import Event, by_action
+from observability.events.event import own_fields
+from observability.events.fields import EVENT_FIELDS
+from observability.events.identity import IDENTITY_FIELDS
 
 
 def airflow_metrics():
@@ -118,7 +121,7 @@ def test_every_event_has_a_class_and_every_class_an_entry():
 
 @pytest.mark.parametrize("action", catalog.EVENTS)
 def test_a_class_has_the_fields_that_its_entry_declares(action):
-    own = {events._FIELD[name] for name in events._own_fields(by_action()[action])}
+    own = {EVENT_FIELDS[name] for name in own_fields(by_action()[action])}
     assert own == set(catalog.EVENTS[action].fields)
 
 
@@ -177,7 +180,7 @@ def test_every_cause_has_a_label_of_its_own_that_fits_a_column():
 
 
 def test_every_identity_field_is_declared():
-    assert [name for name in events._IDENTITY if events._FIELD[name] not in catalog.FIELDS] == []
+    assert [name for name in IDENTITY_FIELDS.values() if name not in catalog.FIELDS] == []
 
 
 def test_the_id_of_a_fact_depends_on_the_fact_alone():

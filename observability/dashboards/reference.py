@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pages"]
 
-_GENERATED = "<!-- Generated from observability/catalog.py and its boards by `make generate`; do not edit. -->\n"
+_GENERATED = "<!-- Generated from observability/catalog/ and its boards by `make generate`; do not edit. -->\n"
 
 
 def pages() -> dict[str, str]:

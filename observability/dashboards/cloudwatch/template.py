@@ -48,7 +48,7 @@ def template() -> Resource:
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "Contrail: dashboards, alarms, metric filters and queries, generated from "
-        "observability/catalog.py",
+        "observability/catalog/",
         "Parameters": {
             name: {"Type": "String", "Default": default, "Description": text, **_allowed(name)}
             for name, (default, text) in _PARAMETERS.items()

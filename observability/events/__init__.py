@@ -1,0 +1,57 @@
+"""The facts: one frozen struct per kind of event, and its document in ECS words; a module for each subject.
+
+An event knows what happened and to what; :mod:`observability.catalog` knows what that implies.
+Equal facts have equal ids, whoever saw them, so that no source can double what another reported.
+"""
+
+from __future__ import annotations
+
+from observability.events import alerting, dags, data, deadlines, operations, tasks
+from observability.events.alerting import *
+from observability.events.dags import *
+from observability.events.data import *
+from observability.events.deadlines import *
+from observability.events.event import Event, moment, provider_of
+from observability.events.identity import (
+    Document,
+    Identity,
+    Region,
+    base_iteration,
+    fact_id,
+    iteration_labels,
+    region_of,
+    task_name,
+    ui_path,
+)
+from observability.events.operations import *
+from observability.events.tasks import *
+
+__all__ = [
+    "Document",
+    "Event",
+    "Identity",
+    "Region",
+    "base_iteration",
+    "by_action",
+    "fact_id",
+    "iteration_labels",
+    "moment",
+    "provider_of",
+    "region_of",
+    "task_name",
+    "ui_path",
+]
+__all__ += alerting.__all__
+__all__ += dags.__all__
+__all__ += data.__all__
+__all__ += deadlines.__all__
+__all__ += operations.__all__
+__all__ += tasks.__all__
+
+_SUBJECTS = (tasks, dags, data, deadlines, alerting, operations)
+
+
+def by_action() -> dict[str, type[Event]]:
+    """Every public event class by its ``event.action``."""
+    kinds: list[type[Event]] = [vars(subject)[name] for subject in _SUBJECTS for name in subject.__all__]
+    return {kind.action: kind for kind in kinds}

@@ -1,0 +1,78 @@
+"""The document field that each part of an event becomes."""
+
+from __future__ import annotations
+
+from observability.events.identity import IDENTITY_FIELDS
+
+__all__ = ["EVENT_FIELDS"]
+
+EVENT_FIELDS: dict[str, str] = {
+    **IDENTITY_FIELDS,
+    "cause": "airflow.cause",
+    "state": "airflow.state",
+    "provider": "event.provider",
+    "hostname": "airflow.hostname",
+    "asset": "airflow.asset",
+    "upstream": "airflow.upstream",
+    "triggered": "airflow.triggered",
+    "peak_rss": "airflow.peak_rss",
+    "memory_limit": "airflow.memory_limit",
+    "cpu_time_ns": "airflow.cpu_time",
+    "signal": "airflow.signal",
+    "reason": "event.reason",
+    "duration_ns": "event.duration",
+    "error_type": "error.type",
+    "error_message": "error.message",
+    "stack_trace": "error.stack_trace",
+    "fingerprint": "error.fingerprint",
+    "frame": "error.frame",
+    "exit_code": "process.exit_code",
+    "file_path": "log.file.path",
+    **{
+        name: f"etl.{name}"
+        for name in (
+            "step",
+            "table",
+            "rule",
+            "rows_in",
+            "rows_out",
+            "rows_rejected",
+            "bytes",
+            "watermark",
+            "columns_added",
+            "columns_removed",
+        )
+    },
+    "watermark_age_ns": "etl.watermark_age",
+    "deadline": "deadline.name",
+    "due": "deadline.due",
+    "occasion": "deadline.occasion",
+    "expected": "deadline.expected",
+    **{name: f"deadline.{name}" for name in ("likely_from", "likely_until", "earliest", "latest")},
+    "chance": "deadline.chance",
+    "lateness_ns": "deadline.lateness",
+    "incident_id": "incident.id",
+    "incident_key": "incident.key",
+    "incident_state": "incident.state",
+    "incident_title": "incident.title",
+    "severity": "incident.severity",
+    "count": "incident.count",
+    "age_ns": "incident.age",
+    "runbook": "incident.runbook",
+    "channel": "notification.channel",
+    "kind": "notification.kind",
+    "delivery": "notification.state",
+    "attempts": "notification.attempts",
+    "stage": "telemetry.stage",
+    "lost_reason": "telemetry.reason",
+    "lost": "telemetry.count",
+    "stream": "telemetry.stream",
+    "sink": "telemetry.sink",
+    "sequence": "canary.sequence",
+    "rule_id": "rule.id",
+    "user_name": "user.name",
+    "audit_event": "airflow.audit_event",
+    "audit_extra": "airflow.audit_extra",
+    "category": "event.category",
+    "change": "event.type",
+}
