@@ -112,6 +112,7 @@ class CloudWatchSink(Sink):
     def close(self) -> None:
         """Let go of the connections."""
         if self._client is not None:
+            self._client.meta.events.unregister(_PUT, self._put_body)
             self._client.close()
             self._client = None
             gc.unfreeze()

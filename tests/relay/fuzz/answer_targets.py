@@ -124,6 +124,7 @@ def cloudwatch_sink(data: bytes) -> None:
         )
         sink._note = lambda _groups: None
         _send(sink, replace(_BATCH, resent=resent))
+        sink.close()
 
 
 def cloudwatch_store(data: bytes) -> None:

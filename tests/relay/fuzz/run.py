@@ -1,4 +1,7 @@
-"""Fuzz one target, guided by coverage: ``python tests/relay/fuzz/run.py TARGET [libFuzzer options]``."""
+"""Fuzz one target, guided by coverage: ``python tests/relay/fuzz/run.py TARGET [libFuzzer options]``.
+
+An input that breaks a law, or takes long, is kept in a temporary folder, which the last line names.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,15 @@ def main() -> None:
     """Run until the given number of executions is reached or a law is broken; leave nothing behind but the input."""
     name, *options = sys.argv[1:]
     folder = Path(tempfile.mkdtemp(prefix="contrail-corpus-"))
+    found = Path(tempfile.mkdtemp(prefix=f"contrail-fuzz-{name}-"))
     if child := os.fork():  # libFuzzer leaves by _exit: only its parent can tidy up
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _, status = os.waitpid(child, 0)
         shutil.rmtree(folder, ignore_errors=True)
+        if any(found.iterdir()):
+            sys.stderr.write(f"ERROR: inputs to look at are in {found}\n")
+        else:
+            found.rmdir()
         sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
     seeds = folder / "corpus"
     seeds.mkdir()
@@ -36,7 +44,7 @@ def main() -> None:
     words = folder / "words.dict"
     words.write_text("".join(f'"{escaped(token)}"\n' for token in TOKENS))
     atheris.Setup(
-        [sys.argv[0], f"-dict={words}", "-max_len=4096", *options, str(seeds)],
+        [sys.argv[0], f"-dict={words}", f"-artifact_prefix={found}/", "-max_len=4096", *options, str(seeds)],
         (TARGETS | ANSWER_TARGETS | WRITTEN_TARGETS)[name],
     )
     atheris.Fuzz()

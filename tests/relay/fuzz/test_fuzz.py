@@ -65,9 +65,10 @@ def test_any_bytes_hold_the_laws(target, data):
     TARGETS[target](data)
 
 
-def test_the_guided_runs_start():
+def test_the_guided_runs_start_and_leave_nothing_where_they_were_started(tmp_path):
     run = [sys.executable, str(Path(__file__).parent / "run.py"), "headers", "-runs=1", "-verbosity=0"]
-    assert subprocess.run(run, capture_output=True, timeout=300, check=False).returncode == 0
+    assert subprocess.run(run, capture_output=True, timeout=300, check=False, cwd=tmp_path).returncode == 0
+    assert not any(tmp_path.iterdir())
 
 
 def changed(data: bytes, others: tuple[bytes, ...], chance: random.Random) -> bytes:

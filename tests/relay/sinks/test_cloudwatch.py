@@ -127,6 +127,19 @@ def test_what_the_client_is_made_of_is_left_out_of_collections_until_it_is_close
     assert gc.get_freeze_count() == 0
 
 
+def test_a_client_that_a_sink_gave_back_sends_what_it_is_told():
+    with StrictCloudWatch() as fake:
+        client = logs_client(settings_for(fake.url))
+        sink = CloudWatchSink(lambda: client, settings_for(fake.url), settle_s=0.0)
+        sink.send(lines(0, 1))
+        sink.close()
+        (group, stream) = next(iter(fake.streams))
+        told = {"timestamp": int(time.time() * 1000), "message": '{"offset":7}'}
+        client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[told])
+
+    assert numbers(fake) == [0, 7]
+
+
 def test_a_big_batch_is_cut_within_every_limit():
     with StrictCloudWatch() as fake:
         answer = connected(fake.url).send(lines(0, 25_000))
