@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import grimp
 import pytest
 
 from observability import option_types
@@ -76,3 +77,34 @@ def test_each_channel_sink_and_store_that_can_be_chosen_is_a_module_that_opens_i
     for folder, (names, opens) in chosen.items():
         for name in names:
             assert callable(getattr(import_module(f"observability.{folder}.{name}"), opens)), (folder, name)
+
+
+def circles(imports):
+    """The modules that import each other, however far round; ``imports`` has the imports of each module."""
+    reached = {}
+    for module in imports:
+        found, ahead = set(), [*imports[module]]
+        while ahead:
+            one = ahead.pop()
+            if one not in found:
+                found.add(one)
+                ahead += imports[one]
+        reached[module] = found
+    return sorted(
+        {
+            tuple(sorted(one for one in found if module in reached[one]))
+            for module, found in reached.items()
+            if module in found
+        }
+    )
+
+
+def test_no_module_imports_one_that_imports_it_not_even_for_types():
+    graph = grimp.build_graph("observability", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(imports) > 400
+    assert circles(imports) == []
+
+
+def test_a_circle_through_a_third_module_is_found():
+    assert circles({"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a"]}) == [("a", "b", "c")]

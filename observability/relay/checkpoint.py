@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observability.errors import SinkUnavailable
 from observability.owner_only_files import make_file, make_folder
-from observability.relay.sinks.sink import SinkUnavailable
 from observability.relay.sources.files.tail import Cursor
 
 if TYPE_CHECKING:

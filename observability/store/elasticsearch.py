@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document
     from observability.settings import Settings
-    from observability.store.store import Position, Query
-    from observability.store.tables import Ask, Table
+    from observability.store.questions import Ask, Position, Query, Table
 
 __all__ = ["ElasticsearchStore", "open_store"]
 

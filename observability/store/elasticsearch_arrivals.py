@@ -14,7 +14,7 @@ from observability.store.store import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from observability.store.store import Position
+    from observability.store.questions import Position
 
 __all__ = ["arrivals", "mark", "moved_on"]
 

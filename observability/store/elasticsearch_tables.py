@@ -13,7 +13,7 @@ from observability.store.tallies import check_rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from observability.store.tables import Ask, Key, Table
+    from observability.store.questions import Ask, Key, Table
 
 __all__ = ["aggregated", "refused_to"]
 

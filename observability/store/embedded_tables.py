@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from observability.store.tables import Ask, Table
+    from observability.store.questions import Ask, Table
 
 __all__ = ["add_percentiles", "statement", "table_of"]
 

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from observability.errors import StoreError
 from observability.option_types import Backend
+from observability.store.questions import Position, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Iterator
 
     from observability.events import Document
     from observability.settings import Settings
-    from observability.store.tables import Ask, Table
+    from observability.store.questions import Ask, Table
 
 __all__ = ["Position", "Query", "Readable", "Store", "StoreError", "open_store"]
-
-Position: TypeAlias = "dict[str, Any]"
-"""A position in the order of arrival; JSON values only, so that it can be kept. Each backend has its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query: a dataset of the catalogue and what its documents must have.
-
-    ``where`` maps a field to the value, or the values, it must have. ``since`` is inclusive, ``until``
-    exclusive. Documents come oldest first (log lines of one try: in the order they were written);
-    ``newest`` with ``limit`` keeps the last ones, still oldest first.
-    """
-
-    dataset: str
-    where: Mapping[str, str | int | tuple[str | int, ...]] = field(default_factory=dict)
-    since: datetime | None = None
-    until: datetime | None = None
-    limit: int | None = None
-    newest: bool = False
 
 
 class Readable(Protocol):

@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from observability.store.store import Query
+from observability.store.questions import Ask, Key, Measures, Query, Table
 from observability.store.tallies import Tallies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from observability.events import Document
 
 __all__ = ["PERCENTILES", "Ask", "Key", "Measures", "Table", "percentile", "queries", "spread", "tabulated"]
 
-Key: TypeAlias = "tuple[Any, ...]"
-"""The start of the stretch of time in seconds, where there are stretches, then the values of the fields, as text."""
-Measures: TypeAlias = "tuple[tuple[str, str], ...]"
-"""The question to a row's documents: the aggregate of a signal, and the field it takes ('' for a count)."""
-Table: TypeAlias = "dict[Key, tuple[Any, ...]]"
-"""By row: an answer to each measure, None where no document has its field."""
 
 PERCENTILES = {"p95": 0.95, "median": 0.5, "p5": 0.05}
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A choice of documents and columns; ``last`` can be asked only alone.
-
-    ``dags``: only documents about these; None: about any. ``homeless``: documents about no DAG as well.
-    Documents that lack one of ``by`` count for nothing, nor do those that have one of ``without``.
-    """
-
-    datasets: tuple[str, ...]
-    where: Mapping[str, tuple[str | int, ...]]
-    since: datetime
-    until: datetime
-    measures: Measures = (("count", ""),)
-    by: tuple[str, ...] = ()
-    bucket_s: int = 0
-    without: tuple[str, ...] = ()
-    dags: tuple[str, ...] | None = None
-    homeless: bool = True
 
 
 def queries(ask: Ask) -> Iterator[Query]:

@@ -9,12 +9,12 @@ from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from observability.store.store import StoreError
+from observability.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from observability.store.tables import Key, Measures
+    from observability.store.questions import Key, Measures
 
 __all__ = ["MOST_ROWS", "Tallies", "check_rows"]
 

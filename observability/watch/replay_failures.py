@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from observability.watch.durations import lasting
 from observability.watch.grouping import repaired
 from observability.watch.incidents import Incident
-from observability.watch.replay import Sent, held_until, notification
+from observability.watch.replayed_notices import Sent, held_until, notification
 from observability.watch.runs import RunMark, date_of_run
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 from observability.events import base_iteration, ui_path
 
 if TYPE_CHECKING:
-    from observability.airflow.ui.pages import Attempt, SearchPage
+    from observability.airflow.ui.pages.attempts import Attempt
+    from observability.airflow.ui.pages.search import SearchPage
     from observability.events import Region
 
 __all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "plain", "size", "web"]

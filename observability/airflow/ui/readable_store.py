@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from observability.airflow.ui.scope import Names, Reader
     from observability.events import Document
     from observability.store import Query, Store
-    from observability.store.tables import Ask, Table
+    from observability.store.questions import Ask, Table
 
 __all__ = ["OPEN_ACTIONS", "TEXTS", "ReadableStore", "needs_logs"]
 

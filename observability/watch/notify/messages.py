@@ -7,29 +7,25 @@ unescaped: each renderer escapes for its own medium.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
 from observability import redact
 from observability.catalog import CAUSE_LABELS
-from observability.events import base_iteration, region_of
 from observability.exception_chain import Frame
-from observability.runbooks import runbook_address, runbook_page
 from observability.watch.durations import lasting
 from observability.watch.facts import late_assets
-from observability.watch.notify import render
+from observability.watch.notify.links import Links
+from observability.watch.notify.message import Message
 from observability.watch.notify.size_limits import shorten
 from observability.watch.notify.titles import title_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from observability.settings import Settings
     from observability.watch.incidents import Incident, Notice
-    from observability.watch.rules.config import AlertingConfig
 
 __all__ = ["Links", "Message", "compose", "digest", "named", "plain"]
 
@@ -63,60 +59,6 @@ _OWN_STEP = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """A message to a person. ``details`` are (label, value), ``log`` the last lines, ``links`` (label, address).
-
-    ``acts`` are the one-time links to what a person can do about it.
-
-    ``incidents`` are those of a digest, with ``more`` that are not listed; ``pair`` is the key under which a service
-    that opens and closes alerts finds this one again. ``failed`` is how many tasks of the run it says have failed,
-    ``assets`` the late ones that it names.
-    """
-
-    kind: str
-    severity: str
-    title: str
-    summary: str
-    dedup_key: str
-    incident_id: str = ""
-    incident_key: str = ""
-    cause: str = ""
-    dag_id: str | None = None
-    run_id: str | None = None
-    task_id: str | None = None
-    map_index: int | None = None
-    iteration: str | None = None
-    region_id: str | None = None
-    count: int = 1
-    environment: str = ""
-    time: str = ""
-    details: tuple[tuple[str, str], ...] = ()
-    log: tuple[str, ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
-    acts: tuple[tuple[str, str], ...] = ()
-    incidents: tuple[Mapping[str, Any], ...] = field(default=())
-    more: int = 0
-    pair: str = ""
-    try_number: int | None = None
-    failed: int = 0
-    assets: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """The message as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Message:
-        """The message that :meth:`as_json` made the values from."""
-        pairs = {
-            name: tuple((label, value) for label, value in values.get(name, ()))
-            for name in ("details", "links", "acts")
-        }
-        lists = {name: tuple(values.get(name, ())) for name in ("log", "incidents", "assets")}
-        return cls(**{**values, **pairs, **lists})
-
-
 def plain(value: object, limit: int = 500) -> str:
     """``value`` as one safe line: redacted, no control or direction characters, at most ``limit`` characters."""
     return _line(redact.text(str(value)), limit)
@@ -130,130 +72,6 @@ def named(value: str) -> str:
 def _line(text: str, limit: int = 500) -> str:
     """``text`` as one line without control or direction characters."""
     return shorten(_UNSAFE.sub(" ", text.replace("\n", " ").replace("\t", " ")).strip(), limit)
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Addresses of the places where one looks further; empty ones are left out."""
-
-    airflow: str = ""
-    kibana: str = ""
-    cloudwatch_region: str = ""
-    cloudwatch_group: str = ""
-    runbooks: str = ""
-    acts: bool = False
-
-    @classmethod
-    def of(cls, settings: Settings, rules: AlertingConfig) -> Links:
-        """The links that the settings allow for."""
-        aws = "cloudwatch" in settings.relay.sinks or settings.store.backend == "cloudwatch"
-        group = f"{settings.cloudwatch.log_group_prefix}/{settings.core.environment}/airflow.task"
-        return cls(
-            airflow=settings.public_url,
-            kibana=settings.core.kibana_url.rstrip("/"),
-            cloudwatch_region=settings.cloudwatch.region if aws else "",
-            cloudwatch_group=group,
-            runbooks=rules.runbooks or settings.core.runbook_url,
-            acts=settings.watch.act_link_hours > 0,
-        )
-
-    def to(self, incident: Incident) -> tuple[tuple[str, str], ...]:
-        """(label, address) for an incident, the most useful first; only what a browser opens."""
-        found = [
-            ("Incident", self._incident(incident)),
-            ("Contrail", self._contrail(incident)),
-            ("Airflow", self._airflow(incident)),
-        ]
-        found += [("Kibana", self._kibana(incident)), ("CloudWatch Logs", self._cloudwatch(incident))]
-        found += [("Runbook", self.runbook(incident))]
-        return tuple((label, address) for label, address in found if render.is_web(address))
-
-    def home(self) -> tuple[tuple[str, str], ...]:
-        """(label, address) of what is about no incident."""
-        return (("Contrail", f"{self.airflow}/contrail/"),) if render.is_web(self.airflow) else ()
-
-    def runbook(self, incident: Incident) -> str:
-        """Address of the page that says what to do; "" where it would lead nowhere."""
-        page = runbook_page(incident.kind, incident.cause)
-        given = str(incident.evidence.get("incident.runbook") or "")
-        if render.is_web(given):
-            return given
-        page = given if re.fullmatch(r"[a-z][a-z-]{2,40}", given) else page
-        address = runbook_address(page, served_at=self.runbooks, airflow=self.airflow)
-        return address if render.is_web(address) else ""
-
-    def _incident(self, incident: Incident) -> str:
-        return f"{self.airflow}/contrail/incidents/{incident.id}" if self.airflow and incident.id else ""
-
-    def _contrail(self, incident: Incident) -> str:
-        path = f"{self.airflow}/contrail"
-        if not self.airflow or not incident.dag_id:
-            return f"{path}/" if self.airflow else ""
-        path += f"/dags/{quote(incident.dag_id, safe='', errors='replace')}"
-        if incident.run_id:
-            path += f"/runs/{quote(incident.run_id, safe='', errors='replace')}"
-        if incident.task_id:
-            path += f"/tasks/{quote(incident.task_id, safe='', errors='replace')}"
-        index = incident.map_index if incident.map_index >= 0 else None
-        chosen = {"map_index": index, "iteration": base_iteration(incident.iteration)} if incident.task_id else {}
-        query = urlencode({name: value for name, value in chosen.items() if value is not None})
-        return f"{path}?{query}" if query else path
-
-    def _airflow(self, incident: Incident) -> str:
-        if not incident.dag_id or not self.airflow:
-            return self.airflow
-        path = f"{self.airflow}/dags/{quote(incident.dag_id, safe='', errors='replace')}"
-        if incident.run_id:
-            path += f"/runs/{quote(incident.run_id, safe='', errors='replace')}"
-        if incident.run_id and incident.task_id:
-            path += f"/tasks/{quote(incident.task_id, safe='', errors='replace')}"
-            path += f"/mapped/{incident.map_index}" if incident.map_index >= 0 else ""
-            if region := region_of(incident.region_id, incident.map_index, incident.iteration):
-                path += "?" + urlencode({"region_id": region[0], "region_index": region[1]})
-        return path
-
-    def _kibana(self, incident: Incident) -> str:
-        if not self.kibana or not incident.dag_id:
-            return ""
-        asked = [
-            ("airflow.dag_id", incident.dag_id),
-            ("airflow.run_id", incident.run_id),
-            ("airflow.task_id", incident.task_id),
-        ]
-        kuery = " and ".join(f'{name}: "{_kuery(value)}"' for name, value in asked if value)
-        state = f"(query:(language:kuery,query:'{_rison(kuery)}'))"
-        return f"{self.kibana}/app/discover#/?_a={quote(state, safe='', errors='replace')}"
-
-    def _cloudwatch(self, incident: Incident) -> str:
-        if not self.cloudwatch_region or not incident.dag_id:
-            return ""
-        asked = [("airflow.dag_id", incident.dag_id), ("airflow.run_id", incident.run_id)]
-        where = " and ".join(f"`{name}` = '{_insights(value)}'" for name, value in asked if value)
-        query = f"fields @timestamp, event, level | filter {where} | sort @timestamp desc | limit 200"
-        region = self.cloudwatch_region
-        detail = f"~(editorString~'{_jsurl(query)}~source~(~'{_jsurl(self.cloudwatch_group)}))"
-        base = f"https://{region}.console.aws.amazon.com/cloudwatch/home?{urlencode({'region': region})}"
-        return f"{base}#logsV2:logs-insights?queryDetail={detail}"
-
-
-def _kuery(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _rison(value: str) -> str:
-    return value.replace("!", "!!").replace("'", "!'")
-
-
-def _insights(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")
-
-
-def _jsurl(value: str) -> str:
-    """A string inside CloudWatch's console fragment: everything but letters, digits, ``-_.`` as ``*xx``."""
-    return "".join(
-        c if c.isascii() and (c.isalnum() or c in "-_.") else "".join(f"*{b:02x}" for b in c.encode("utf-8", "replace"))
-        for c in value
-    )
 
 
 def compose(notice: Notice, links: Links, environment: str, severity: str | None = None) -> Message:

@@ -25,7 +25,7 @@ from observability.watch.facts import CERTAIN, observed
 from observability.watch.ledger import pending_events, records, schema
 from observability.watch.ledger.database import LedgerUnavailable
 from observability.watch.notify.channels import ChannelRefused, ChannelUnavailable, open_channel
-from observability.watch.notify.messages import Message
+from observability.watch.notify.message import Message
 from observability.watch.notify.size_limits import essentials
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from observability.watch.notify.size_limits import code_units, fitted_whole, sho
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
 
 __all__ = ["chat_html", "html", "is_web", "markdown", "members", "slack", "subject", "text"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
 
 __all__ = ["code_units", "essentials", "fitted", "fitted_whole", "shorten", "utf8_bytes"]
 

@@ -23,7 +23,7 @@ from observability.watch.sources.logs import log_path, place_of, records_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
     from observability.watch.sources.api import AirflowApi
 
 __all__ = ["TaskContext"]

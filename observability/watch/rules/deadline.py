@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date  # noqa: TC003 - pydantic reads it at run time
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from observability.watch.rules import lint
 from observability.watch.rules.values import Clock, Days, Duration, Glob, Severity, Strict, Word, Zone
 
 __all__ = ["CLOCK_CONDITIONS", "CONDITIONS", "Deadline", "Part"]
@@ -32,6 +31,26 @@ CONDITIONS = (
     "fails_more_than_usual",
     "success_within",
 )
+_LOADS = ("rows_at_least", "rows_unlike_usual", "rejects_above_usual")
+_USUAL = (
+    "slower_than_usual", "rows_unlike_usual", "rejects_above_usual", "starts_later_than_usual", "staler_than_usual",
+    "fails_more_than_usual",
+)  # fmt: skip
+_USES = {
+    "task": ("task_finishes_within", "task_finishes_by", *_LOADS),
+    "step": _LOADS,
+    "days": CLOCK_CONDITIONS,
+    "holidays": (*CLOCK_CONDITIONS, *_USUAL),
+    "calendar": (*CLOCK_CONDITIONS, *_USUAL),
+    "timezone": CLOCK_CONDITIONS,
+    "day_begins": ("run_finishes_by", "task_finishes_by", "fresh_by", "ready_by"),
+    "logical_day": ("run_finishes_by", "task_finishes_by", "fresh_by", "ready_by"),
+    "partition": ("run_finishes_by", "task_finishes_by", "fresh_by", "fresh_within"),
+    "history_least": _USUAL,
+    "warn": ("run_finishes_within", "task_finishes_within", *CLOCK_CONDITIONS, "fresh_within", "slower_than_usual",
+             "staler_than_usual", "success_within"),
+}  # fmt: skip
+"""The conditions beside which a key of a deadline means something; it may stand beside all others of this list."""
 _OF_ASSETS = ("fresh_within", "fresh_by", "staler_than_usual")
 
 
@@ -158,7 +177,7 @@ class Deadline(Strict):
             raise ValueError("ready_by goes together with parts, each of which names its dag or asset itself")
         if self.task_finishes_by is not None and not self.task:
             raise ValueError("task_finishes_by needs the task")
-        if said := lint.unused_keys(self, given[0]):
+        if said := _unused_keys(self, given[0]):
             raise ValueError("; ".join(said))
         return self
 
@@ -183,3 +202,13 @@ class Deadline(Strict):
     def clock(self) -> str | None:
         """The time of day by which something is due; None where the condition names none."""
         return next((found for name in CLOCK_CONDITIONS if (found := getattr(self, name)) is not None), None)
+
+
+def _unused_keys(deadline: Deadline, condition: str) -> list[str]:
+    """The faults of the keys that stand beside a deadline's condition."""
+    given = deadline.model_fields_set
+    return [
+        f"{key} does nothing beside {condition}; it goes with {', '.join(uses)}"
+        for key, uses in _USES.items()
+        if key in given and condition not in uses
+    ]

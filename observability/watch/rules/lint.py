@@ -6,59 +6,21 @@ beside a condition that does not look at it. A remark is about what does nothing
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from observability.watch.rules.model import CHANNEL_KEYS
 
-    from observability.watch.rules.config import AlertingConfig, Deadline, Match
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from observability.watch.rules.matching import Match
+    from observability.watch.rules.model import AlertingConfig
 
     Place = tuple[str | int, ...]
 
-__all__ = ["KINDS", "glob_mistake", "mistakes", "remarks", "unused_keys"]
+__all__ = ["mistakes", "remarks"]
 
-KINDS = (
-    "task", "run", "stuck", "overdue", "import", "dag", "paused", "deadline", "component", "telemetry", "delivery",
-    "sink",    "canary", "data", "rules", "rule",
-)  # fmt: skip
-"""The subjects that an incident can have."""
-_WITH_TASK = {"task", "stuck", "deadline", "component", "rule"}
-_KEYS_OF = {
-    "file": {"path"},
-    "log": set(),
-    "webhook": {"url", "secret", "allow"},
-    "slack": {"url", "allow"},
-    "apprise": {"url", "allow"},
-    "address": {"url", "allow"},
-    "smtp": {"connection", "to", "allow"},
-    "sns": {"connection", "topic", "allow"},
-    "pagerduty": {"routing_key", "url", "allow"},
-}
-_CHANNEL_KEYS = set().union(*_KEYS_OF.values())
-_BY_CLOCK = ("starts_by", "run_finishes_by", "task_finishes_by", "fresh_by", "ready_by")
-_LOADS = ("rows_at_least", "rows_unlike_usual", "rejects_above_usual")
-_USUAL = (
-    "slower_than_usual", "rows_unlike_usual", "rejects_above_usual", "starts_later_than_usual", "staler_than_usual",
-    "fails_more_than_usual",
-)  # fmt: skip
-_USES = {
-    "task": ("task_finishes_within", "task_finishes_by", *_LOADS),
-    "step": _LOADS,
-    "days": _BY_CLOCK,
-    "holidays": (*_BY_CLOCK, *_USUAL),
-    "calendar": (*_BY_CLOCK, *_USUAL),
-    "timezone": _BY_CLOCK,
-    "day_begins": ("run_finishes_by", "task_finishes_by", "fresh_by", "ready_by"),
-    "logical_day": ("run_finishes_by", "task_finishes_by", "fresh_by", "ready_by"),
-    "partition": ("run_finishes_by", "task_finishes_by", "fresh_by", "fresh_within"),
-    "history_least": _USUAL,
-    "warn": ("run_finishes_within", "task_finishes_within", *_BY_CLOCK, "fresh_within", "slower_than_usual",
-             "staler_than_usual", "success_within"),
-}  # fmt: skip
-"""The conditions beside which a key of a deadline means something; it may stand beside all others of this list."""
-_ID_LONGEST = 250
-_ID = re.compile(r"[\w.\-]*")
+_KEYS: set[str] = set().union(*CHANNEL_KEYS.values())
 
 
 def mistakes(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
@@ -67,8 +29,8 @@ def mistakes(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
     yield from _unreachable(rules)
     yield from _escalations(rules)
     for name, spec in rules.channels.items():
-        for key in sorted((spec.model_fields_set & _CHANNEL_KEYS) - _KEYS_OF[spec.type]):
-            used = ", ".join(kind for kind, keys in _KEYS_OF.items() if key in keys)
+        for key in sorted((spec.model_fields_set & _KEYS).difference(CHANNEL_KEYS.get(spec.type, _KEYS))):
+            used = ", ".join(kind for kind, keys in CHANNEL_KEYS.items() if key in keys)
             yield ("channels", name, key), f"a channel of type {spec.type} does not use it; it is for {used}"
     seen: set[str] = set()
     for number, deadline in enumerate(rules.deadlines):
@@ -157,48 +119,3 @@ def _escalations(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
         waits = [step.after for step in one.escalate]
         if waits != sorted(waits):
             yield ("receivers", name, "escalate"), "the steps must stand in the order of their times, the soonest first"
-
-
-def unused_keys(deadline: Deadline, condition: str) -> list[str]:
-    """The faults of the keys that stand beside a deadline's condition."""
-    given = deadline.model_fields_set
-    return [
-        f"{key} does nothing beside {condition}; it goes with {', '.join(uses)}"
-        for key, uses in _USES.items()
-        if key in given and condition not in uses
-    ]
-
-
-def match_mistake(match: Match) -> str:
-    """The reason why nothing at all can match; empty: something can."""
-    if not match.task or not match.kind:
-        return ""
-    if set(match.kind) & _WITH_TASK or any(set("*?[") & set(word) for word in match.kind):
-        return ""
-    return f"an incident about {' or '.join(match.kind)} has no task; leave out task or kind"
-
-
-def glob_mistake(pattern: str, what: str) -> str:
-    """The reason why no id can match a glob; empty: some can. An id has letters, digits, ``_``, ``-`` and ``.``."""
-    literal = re.sub(r"\[!?\]?[^\]]*\]", "_", pattern).replace("*", "").replace("?", "_")
-    wrong = " ".join(sorted(set(_ID.sub("", literal))))
-    if not pattern.strip():
-        return f"an empty glob matches no {what}; write * for every one"
-    if pattern in {".*", ".+"}:
-        return f"{pattern!r} is a regular expression; as a glob, * matches every {what}"
-    if len(literal) > _ID_LONGEST:
-        return f"no {what} has more than {_ID_LONGEST} characters"
-    if not wrong:
-        return ""
-    hint = f"there is no {wrong!r} in one (globs know *, ? and [abc])"
-    if pattern.startswith("!"):
-        hint = "a glob cannot exclude; put a route for what is excluded before this one"
-    elif "," in pattern:
-        hint = f"write several as a list: [{', '.join(part.strip() for part in pattern.split(','))}]"
-    return f"{pattern!r} matches no {what}: {hint}"
-
-
-def kind_mistake(patterns: Sequence[str], matches: Sequence[bool]) -> str:
-    """The reason why a word is not a kind; empty: each stands for one at least."""
-    wrong = [pattern for pattern, found in zip(patterns, matches, strict=True) if not found]
-    return f"{wrong[0]!r} is none of {', '.join(KINDS)}" if wrong else ""

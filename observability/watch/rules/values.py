@@ -9,8 +9,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from observability.watch.rules import lint
-
 __all__ = [
     "DAYS",
     "Clock",
@@ -36,6 +34,8 @@ _REFERENCE = re.compile(r"^(connection|variable|env):[A-Za-z0-9_.\-]+$")
 _DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _LONGEST_S = 3650 * 86_400.0
 """Ten years: a longer wait is a slip of the pen, and no calendar takes it."""
+_ID_LONGEST = 250
+_ID = re.compile(r"[\w.\-]*")
 
 
 def parse_duration(value: Any) -> Any:
@@ -98,9 +98,29 @@ def _day(word: str, written: Any) -> int:
 
 def _glob(pattern: str, info: ValidationInfo) -> str:
     what = "task id" if info.field_name == "task" else "DAG id"
-    if said := lint.glob_mistake(pattern, what):
+    if said := _glob_mistake(pattern, what):
         raise ValueError(said)
     return pattern
+
+
+def _glob_mistake(pattern: str, what: str) -> str:
+    """The reason why no id can match a glob; empty: some can. An id has letters, digits, ``_``, ``-`` and ``.``."""
+    literal = re.sub(r"\[!?\]?[^\]]*\]", "_", pattern).replace("*", "").replace("?", "_")
+    wrong = " ".join(sorted(set(_ID.sub("", literal))))
+    if not pattern.strip():
+        return f"an empty glob matches no {what}; write * for every one"
+    if pattern in {".*", ".+"}:
+        return f"{pattern!r} is a regular expression; as a glob, * matches every {what}"
+    if len(literal) > _ID_LONGEST:
+        return f"no {what} has more than {_ID_LONGEST} characters"
+    if not wrong:
+        return ""
+    hint = f"there is no {wrong!r} in one (globs know *, ? and [abc])"
+    if pattern.startswith("!"):
+        hint = "a glob cannot exclude; put a route for what is excluded before this one"
+    elif "," in pattern:
+        hint = f"write several as a list: [{', '.join(part.strip() for part in pattern.split(','))}]"
+    return f"{pattern!r} matches no {what}: {hint}"
 
 
 def _word(value: str) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from observability.events import ComponentRecovered, ComponentSilent, Identity
+from observability.store.questions import Ask
 from observability.store.store import StoreError
-from observability.store.tables import Ask
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, observed
 

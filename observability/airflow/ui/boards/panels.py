@@ -11,7 +11,7 @@ from observability.store import Query
 if TYPE_CHECKING:
     from observability.airflow.ui.boards.view import View
     from observability.store import Readable
-    from observability.store.tables import Key
+    from observability.store.questions import Key
 
 __all__ = ["Line", "Shown", "shown"]
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.dashboards import embedded
-from observability.store.tables import Ask
+from observability.store.questions import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

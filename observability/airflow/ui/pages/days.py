@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.deadlines import due_of
 from observability.airflow.ui.pages.reading import RUN_ENDED, events_of
-from observability.store.tables import Ask
+from observability.store.questions import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.reading import events_of
-from observability.store.tables import Ask
+from observability.store.questions import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ from observability.airflow.ui.pages.attempts import final_ends
 from observability.airflow.ui.pages.days import Change, changes, noisy
 from observability.airflow.ui.pages.incidents import open_incidents, still_open
 from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, causes, events_of
-from observability.store.tables import Ask
+from observability.store.questions import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

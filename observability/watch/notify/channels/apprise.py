@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from observability.watch.notify.channels.channel import ChannelError, Contacts
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
     from observability.watch.rules.config import ChannelSpec
 
 __all__ = ["OWN_HOST", "open_channel", "secrets_of", "understands"]

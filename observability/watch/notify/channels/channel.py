@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
     from observability.watch.rules.config import ChannelSpec
 
 __all__ = [

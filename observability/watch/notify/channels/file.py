@@ -16,7 +16,7 @@ from observability.watch.notify.channels.channel import ChannelUnavailable
 
 if TYPE_CHECKING:
     from observability.watch.notify.channels.channel import Contacts
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
     from observability.watch.rules.config import ChannelSpec
 
 __all__ = ["open_channel"]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from observability.watch.notify.channels.channel import Contacts
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
     from observability.watch.rules.config import ChannelSpec
 
 __all__ = ["open_channel"]

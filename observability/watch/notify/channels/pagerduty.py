@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
     from observability.watch.notify.channels.channel import Contacts
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
     from observability.watch.rules.config import ChannelSpec
 
 __all__ = ["open_channel", "payload"]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from observability.watch.notify.channels.channel import Contacts, Endpoint
-    from observability.watch.notify.messages import Message
+    from observability.watch.notify.message import Message
     from observability.watch.rules.config import ChannelSpec
 
 __all__ = ["is_certificate", "open_channel", "post", "refusal", "retry_after", "sign", "verify"]
