@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.everywhere_hosts import until
+from observability.watch.ledger.database import Ledger, read_cursor
 from observability.watch.rules.deadline import CLOCK_CONDITIONS
 
 if TYPE_CHECKING:
@@ -204,7 +205,8 @@ def _two_schedulers(hosts: Hosts) -> None:
     hosts.start("scheduler", "dagproc")
     if not until(lambda: len(_scheduling(hosts)) > 1, 300, 1):
         raise TimeoutError("the second scheduler does not appear among Airflow's jobs")
-    time.sleep(15)  # several looks of the watcher
+    if not until(lambda: _known_schedulers(hosts) > 1, 300, 1):
+        raise TimeoutError("the watcher does not see both schedulers at work")
     hosts.signal("scheduler", "dagproc", signal.SIGSTOP)
 
 
@@ -212,6 +214,13 @@ def _scheduling(hosts: Hosts) -> set[str]:
     """The hosts on which a scheduler runs, as Airflow says."""
     listed = (hosts.call("GET", "/jobs", params={"job_type": "SchedulerJob", "is_alive": True}) or {}).get("jobs", [])
     return {str(job["hostname"]) for job in listed if job["state"] == "running"}
+
+
+def _known_schedulers(hosts: Hosts) -> int:
+    """The schedulers that the watcher saw at work, by what it remembers from one look to the next."""
+    with Ledger(hosts.settings("watch", "embedded").ledger_url).transaction() as connection:
+        remembered = read_cursor(connection, "reconcile") or {}
+    return sum(one.startswith("scheduler|") for one in remembered.get("peers", {}).get("with_it", {}))
 
 
 def _silent(component: str, service: str, host: str, before: str = "", within_s: float = 100) -> Finding:

@@ -136,6 +136,12 @@ def test_a_look_asks_again_for_the_overlap_only(airflow, reconciler):
     assert since == "2026-01-09T11:59:30+00:00"
 
 
+def test_memory_of_another_version_is_read_as_far_as_it_is_known():
+    scene = scene_from({"since": 12, "silent": ["scheduler"], "peers": ["of an older form"], "of a newer one": 1})
+    assert (scene.since, scene.silent, scene.peers) == (12, ["scheduler"], {})
+    assert scene_from("nonsense") == scene_from(None) == Scene()
+
+
 def test_deadlines_that_a_dag_gets_later_are_learnt_in_turn(airflow, reconciler):
     airflow.dags = [{**DAG, "dag_id": f"load{number:02}"} for number in range(25)]
     scene = Scene()

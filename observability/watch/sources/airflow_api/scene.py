@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 __all__ = ["Scene", "scene_from"]
@@ -30,5 +30,12 @@ class Scene:
 
 
 def scene_from(value: Any) -> Scene:
-    """The scene that was written as JSON, or a new one."""
-    return Scene(**value) if value else Scene()
+    """The scene that was written as JSON, or a new one.
+
+    A field that is unknown or of another type, written by another version, is left out: that part begins anew.
+    """
+    scene, kept = Scene(), value if isinstance(value, dict) else {}
+    for name, empty in asdict(scene).items():
+        if isinstance(kept.get(name), (float, int) if isinstance(empty, float) else type(empty)):
+            setattr(scene, name, kept[name])
+    return scene
