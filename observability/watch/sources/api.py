@@ -161,7 +161,7 @@ class AirflowApi:
             raise ValueError("its answer is nested too deeply to be read") from error
 
     def _whole(self, method: str, path: str, timeout_s: float, **given: Any) -> httpx.Response:
-        """The answer with all of its body. Raises ValueError where that never ends, in bytes or in time."""
+        """The answer with all of its body. Raises ValueError where that has no end, ReadTimeout where it takes long."""
         ends_at = time.monotonic() + timeout_s
         with self._http.stream(method, path, timeout=timeout_s, **given) as answer:
             body = bytearray()
@@ -170,7 +170,7 @@ class AirflowApi:
                 if len(body) > _MOST_BYTES:
                     raise ValueError(f"its answer is longer than {_MOST_BYTES >> 20} MiB")
                 if time.monotonic() > ends_at:
-                    raise ValueError(f"its answer was not whole after {timeout_s:.0f} s")
+                    raise httpx.ReadTimeout(f"its answer was not whole after {timeout_s:.0f} s")
             date = {"Date": answer.headers["Date"]} if "Date" in answer.headers else {}
             return httpx.Response(answer.status_code, headers=date, content=bytes(body), request=answer.request)
 

@@ -20,7 +20,7 @@ __all__ = ["ODD_ANSWERS", "Questions"]
 _T = TypeVar("_T")
 ODD_ANSWERS = (ApiError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """The errors in which a refused, cut or misshapen answer ends."""
-_NOT_REACHED = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
+_NOT_ANSWERED = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError)
 _FIRST_S, _LONGEST_S = 5.0, 60.0
 _FORGOTTEN_S = 120.0
 _TIRED_AFTER, _TIRED_OF_ALL_AFTER = 3, 9
@@ -65,10 +65,10 @@ class Questions:
     def note(self, about: str, error: BaseException) -> None:
         """A question failed: say so the first time, and let it rest. An answer that cannot be used counts as a loss.
 
-        A server that cannot be reached loses nothing: the same is asked again until it answers.
+        A server that is slow or cannot be reached loses nothing: the same is asked again until it answers.
         """
         self._unanswered[_kind(about)] += isinstance(error, ApiUnavailable)
-        if not isinstance(error.__cause__, _NOT_REACHED):
+        if not isinstance(error.__cause__, _NOT_ANSWERED):
             count_loss("watch.reconcile", type(error).__name__)
         if about not in self.failed:
             reason = f"{type(error).__name__}: {error}"
