@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
-from datetime import datetime, timezone
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace as with_fields
-from sqlalchemy import select
 
 from observability import catalog
 from observability.contain import count_loss
 from observability.events import (
-    Identity,
     IncidentAcknowledged,
     IncidentEscalated,
     IncidentOpened,
@@ -22,11 +18,10 @@ from observability.events import (
     IncidentResolved,
     TaskFailed,
 )
-from observability.runbooks import runbook_page
 from observability.watch import incidents
 from observability.watch.abandoned_attempts import Unended
 from observability.watch.deadlines import recovered
-from observability.watch.facts import Fact, late_assets, merged
+from observability.watch.facts import Fact, merged
 from observability.watch.grouping import (
     RUN_KINDS,
     error_of,
@@ -37,14 +32,16 @@ from observability.watch.grouping import (
     repaired,
     task_recovered,
 )
-from observability.watch.ledger import pending_events, records, schema
+from observability.watch.incident_events import incident_event, task_outcome
+from observability.watch.inhibition import held
+from observability.watch.ledger import pending_events, records
 from observability.watch.ledger.database import read_cursor
+from observability.watch.measures import note_asset, note_begin, note_end, note_rows, note_start
 from observability.watch.notify.reminders import due_together, is_due, put_off
-from observability.watch.notify.titles import title_of
-from observability.watch.rules.config import Match, decide, matches, policy_for, route_wait
+from observability.watch.rules.config import policy_for
 from observability.watch.run_times import note_times
-from observability.watch.runs import RunMark, is_current, marks_of
-from observability.watch.silences import end_at_success, is_of_error
+from observability.watch.runs import RunMark, is_current
+from observability.watch.silences import end_at_success
 from observability.watch.withdrawals import cleared, withdrawn
 
 if TYPE_CHECKING:
@@ -61,19 +58,11 @@ __all__ = ["IncidentEngine"]
 _ONCE = {"task", "run"}
 _OTHERS_FIRST_S = 30.0
 """So long a process that saw a failure itself has to emit it, before the watcher, which found it later, does."""
-_LOOK_AGAIN_S = 5.0
-_SILENCED_S = 60.0
-"""A silence is asked again after this long: a person may have ended it, or changed it."""
 _CLOCKS_AGREE_S = 60.0
 """Hosts whose clocks differ by more than this are told apart by nobody; the doctor says so."""
 _CANNOT_BE_TOLD_S = 60.0
-_BACK_S = 30.0
-"""A scheduler that was silent begins in this time what was due meanwhile."""
 _BEGUN_MOST = 10_000
 """Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
-_BEGINS_RUNS = {"scheduler", "dag-processor"}
-_NAMED_MOST = 3
-"""So many DAGs that wait for a silent component are named; the others are held back until it is heard of."""
 _QUIET_S = {"telemetry": 3600.0, "data": 86_400.0, "dag": 86_400.0}
 _TAKEN_AS_MEANT = {"dag": "nobody: it was gone for a day, and is taken as meant to be"}
 
@@ -149,8 +138,8 @@ class IncidentEngine:
             incident = records.incident(connection, incident.id) or incident
             if incident.due is None or incident.due > now:
                 return
-        if held := self._held(connection, incident, now):
-            records.save_incident(connection, _put_off(incident, *held, now))
+        if because := held(connection, self.notifier.rules, incident, now):
+            records.save_incident(connection, _put_off(incident, *because, now))
             return
         if self._joins(connection, incident, now) or self._reminds(connection, incident, now):
             return
@@ -194,7 +183,7 @@ class IncidentEngine:
         if incidents.escalates(incident, policy):
             return False
         together = due_together(connection, self.notifier.rules, incident, now)
-        for one in [one for one in together if self._held(connection, one, now) is None]:
+        for one in [one for one in together if held(connection, self.notifier.rules, one, now) is None]:
             policy = policy_for(self.notifier.rules, one, now)
             changed, notices = incidents.elapse(replace(one, remind_at=now), now, policy)
             self._settle(connection, changed, [replace(notice, with_others=True) for notice in notices], now)
@@ -213,7 +202,7 @@ class IncidentEngine:
         changed = incidents.acknowledge(incident, who, now, policy_for(self.notifier.rules, incident, now))
         if changed is not incident:
             records.save_incident(connection, changed)
-            event = _event(IncidentAcknowledged, changed, now)  # it may be given back and taken again
+            event = incident_event(IncidentAcknowledged, changed, now)  # it may be given back and taken again
             self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
         return changed
 
@@ -231,7 +220,7 @@ class IncidentEngine:
         """A person takes back that the incident was taken, or over."""
         changed = change(incident, now, policy_for(self.notifier.rules, incident, now))
         records.save_incident(connection, changed)
-        event = _event(IncidentReopened, changed, now)
+        event = incident_event(IncidentReopened, changed, now)
         self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
         return changed
 
@@ -261,7 +250,7 @@ class IncidentEngine:
         if fact.event is None:
             return
         if fact.event.action == TaskFailed.action:
-            event: Event = _outcome(fact, self._begun.get(fact.key, {}))
+            event: Event = task_outcome(fact, self._begun.get(fact.key, {}))
         elif fact.event.discriminator:
             event = fact.event
         else:  # what tells this occasion from the next of its kind is the incident
@@ -273,12 +262,12 @@ class IncidentEngine:
     def _wrong(self, connection: Connection, fact: Fact, now: float) -> None:
         fact = _canonical(connection, fact)
         self.suspicious = self.suspicious or fact.status == "suspected"
-        self._mark_end(connection, fact)
+        note_end(connection, self.notifier.rules, fact)
         known = records.fact(connection, fact.key)
         if fact.event is None and fact.provider != "relay":
             pending_events.drop(connection, fact.key)
         if known is not None and _confirms(known[0], fact):
-            outcome = _outcome(merged(known[0], fact), self._begun.get(fact.key, {}))
+            outcome = task_outcome(merged(known[0], fact), self._begun.get(fact.key, {}))
             self._emit(connection, outcome, now, fact=fact.key)
         if known is not None and (stale := self._again(connection, fact, *known, now)):
             records.remember_fact(connection, *stale)
@@ -316,37 +305,8 @@ class IncidentEngine:
         self._settle(connection, changed, [], now)
         return both, incident_id
 
-    def _mark_end(self, connection: Connection, fact: Fact) -> None:
-        """Remember when a run or an attempt ended: deadlines ask for it."""
-        if fact.kind == "run":
-            records.record(connection, "ended", str(fact.dag_id), "", str(fact.run_id), fact.time, fact.time)
-            good = float(fact.status == "resolved")
-            records.record(connection, "outcome", str(fact.dag_id), "", str(fact.run_id), fact.time, good)
-            if lasted := float(fact.evidence.get("event.duration") or 0) / 1e9:  # it began while nobody looked
-                self._begin(connection, replace(fact, time=fact.time - lasted))
-        elif fact.kind == "task" and self._is_timed(fact):
-            records.record(
-                connection, "task_ended", str(fact.dag_id), str(fact.task_id), _attempt(fact), fact.time, fact.time
-            )
-
-    @staticmethod
-    def _begin(connection: Connection, fact: Fact) -> None:
-        """Remember a run's beginning; one for a date that is long over is worth nothing where today's is asked for."""
-        value = fact.time if is_current(fact) else 0.0
-        dag_id, run_id, mark = str(fact.dag_id), str(fact.run_id), RunMark.of(fact, fact.time)
-        records.record(connection, "started", dag_id, "", run_id, fact.time, value)
-        for measure, subject, value in marks_of(mark):
-            records.record(connection, measure, dag_id, subject, run_id, fact.time, value)
-
-    def _is_timed(self, fact: Fact) -> bool:
-        """True if a deadline may be about single tasks of this DAG; others need not be remembered one by one."""
-        return any(
-            one.task_finishes_within is not None and fnmatchcase(str(fact.dag_id), one.dag)
-            for one in self.notifier.rules.deadlines
-        )
-
     def _dismissed(self, connection: Connection, fact: Fact) -> None:
-        self._mark_end(connection, fact)
+        note_end(connection, self.notifier.rules, fact)
         known = records.fact(connection, fact.key)
         if known is not None and known[0].status == "firing":
             return
@@ -358,7 +318,7 @@ class IncidentEngine:
 
     def _recovered(self, connection: Connection, fact: Fact, now: float) -> None:
         fact = _canonical(connection, fact)
-        self._mark_end(connection, fact)
+        note_end(connection, self.notifier.rules, fact)
         if fact.kind == "task" and records.fact(connection, fact.key) is not None:
             self._dismissed(connection, replace(fact, status="dismissed"))
         incident = records.whole_incident(connection, records.latest_incident(connection, incidents.key_of(fact)))
@@ -411,7 +371,7 @@ class IncidentEngine:
 
     def _note(self, connection: Connection, fact: Fact, now: float) -> None:
         if fact.kind == "run":
-            self._begin(connection, fact)
+            note_begin(connection, fact)
             overdue = records.latest_incident(connection, incidents.key_of(replace(fact, kind="overdue")))
             if overdue is not None and overdue.live:
                 self._settle(connection, *incidents.resolve(overdue, now), now)
@@ -421,21 +381,11 @@ class IncidentEngine:
                 self._begun.popitem(last=False)
             if (left := self._unended.begin(fact)) is not None:
                 self._emit(connection, left[1], now, fact=left[0], wait_s=_OTHERS_FIRST_S)
-            if not self._is_timed(fact):
-                return
-            records.record(
-                connection,
-                "task_started",
-                str(fact.dag_id or ""),
-                str(fact.task_id),
-                _attempt(fact),
-                fact.time,
-                fact.time,
-            )
+            note_start(connection, self.notifier.rules, fact)
         elif fact.kind == "asset":
-            _note_asset(connection, fact)
+            note_asset(connection, fact)
         elif fact.kind == "rows":
-            _note_rows(connection, fact)
+            note_rows(connection, fact)
 
     def _settle(self, connection: Connection, changed: Incident, notices: list[Notice], now: float) -> None:
         records.save_incident(connection, changed)
@@ -443,110 +393,12 @@ class IncidentEngine:
             self.notifier.notify(connection, notice, now)
             kind = {"opened": IncidentOpened, "escalated": IncidentEscalated}.get(notice.kind)
             if kind is not None:
-                self._emit(connection, _event(kind, changed, now), now)
+                self._emit(connection, incident_event(kind, changed, now), now)
         if changed.live and changed.notified == "opened" and str(changed.dag_id) in self._notified_errors:
             self._notified_errors[str(changed.dag_id)][error_of(changed)] = changed.id
         if changed.state == "resolved" and changed.notified == "opened":
-            event = _event(IncidentResolved, changed, now)  # it may be reopened and end again
+            event = incident_event(IncidentResolved, changed, now)  # it may be reopened and end again
             self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
-
-    def _held(self, connection: Connection, incident: Incident, now: float) -> tuple[float, str] | None:
-        """Until when and why nothing is said about a live incident."""
-        if incident.state == "suspected":
-            return None
-        if silence := self._silence(connection, incident, now):
-            return silence
-        wait = 0.0 if incident.notified else route_wait(self.notifier.rules, incident, now)
-        if wait and now < incident.first_seen + wait:  # a host whose clock is ahead holds nothing up by itself
-            return incident.first_seen + wait, "its route waits whether it ends by itself"
-        if (root := self._root(connection, incident, now)) is not None and incident.notified != "opened":
-            return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
-        return None
-
-    def _silence(self, connection: Connection, incident: Incident, now: float) -> tuple[float, str] | None:
-        table = schema.silences
-        asked = select(table.c.matchers, table.c.ends, table.c.who, table.c.comment)
-        for matchers, ends, who, comment in connection.execute(asked.where(table.c.starts <= now, table.c.ends > now)):
-            if matches(Match.stored(matchers), incident, now) is None and is_of_error(matchers, incident):
-                return min(ends, now + _SILENCED_S), f"silenced by {who}: {comment}"
-        for window in self.notifier.rules.silences:
-            begin, end = window.begins_at, window.ends_at
-            lasts = (begin is None or begin <= now) and (end is None or now < end)
-            if lasts and matches(window.match, incident, now) is None:
-                until = now + _SILENCED_S
-                return until if end is None else min(until, end), f"silenced by the rules: {window.comment}"
-        return None
-
-    def _root(self, connection: Connection, incident: Incident, now: float) -> Incident | None:
-        """The incident that explains this one: a live one, or the silence of a scheduler that has just come back."""
-        if incident.kind == "overdue":  # only the scheduler begins runs; if it is back and the run is not, it is told
-            silent = records.live_incidents(connection, kind="component")
-            last = records.latest_incident(connection, "component:scheduler")
-            just_over = last is not None and last.resolved_at is not None and now - last.resolved_at < _BACK_S
-            return next((one for one in silent if one.subject == "scheduler"), last if just_over else None)
-        if incident.kind == "stuck":
-            notified = [one for one in records.live_incidents(connection, kind=incident.kind) if one.notified]
-            silent = records.live_incidents(connection, kind="component")
-            return silent[0] if silent and len(notified) >= _NAMED_MOST else None
-        if incident.kind == "dag":
-            broken = records.live_incidents(connection, kind="import")
-            file = f"/{incident.evidence.get('file')}"
-            return next((one for one in broken if f"/{one.subject}".endswith(file)), None)
-        if incident.kind == "deadline":
-            failure = self._failure_before(connection, incident)
-            return None if failure is not None and self._is_for_others(incident, failure, now) else failure
-        return None
-
-    def _is_for_others(self, late: Incident, failure: Incident, now: float) -> bool:
-        """True if a product is somebody's who has not heard of the failure of one of its parts."""
-        if "deadline.parts" not in late.evidence:
-            return False
-        heard = decide(self.notifier.rules, failure, now).channels
-        return not set(decide(self.notifier.rules, late, now).channels) <= set(heard)
-
-    @staticmethod
-    def _failure_before(connection: Connection, late: Incident) -> Incident | None:
-        """The failure that people were told of, and that a missed deadline only follows from."""
-        if late.run_id:
-            key = f"run:{late.dag_id}:{late.run_id}"
-            found = [records.whole_incident(connection, records.latest_incident(connection, key))]
-        elif late.dag_id:
-            found = [*records.live_incidents(connection, dag_id=late.dag_id)]
-        else:
-            found = [one for one in records.live_incidents(connection) if one.dag_id in _behind(connection, late, one)]
-        if not late.run_id:  # what begins nothing explains every run that has not begun
-            found += [
-                one for one in records.live_incidents(connection, kind="component") if one.subject in _BEGINS_RUNS
-            ]
-        kinds = {*RUN_KINDS, "overdue", "import", "dag", "paused", "component"}
-        return next((one for one in found if one and one.live and one.notified and one.kind in kinds), None)
-
-
-def _note_asset(connection: Connection, fact: Fact) -> None:
-    """Remember the update of an asset, of its partition, and who updated it."""
-    dag_id, run_id = str(fact.dag_id or ""), str(fact.run_id or "")
-    when = f"{run_id}:{fact.time}"
-    records.record(connection, "asset", "", fact.subject, when, fact.time, fact.time)
-    if (key := fact.evidence.get("airflow.partition_key")) is not None:
-        records.record(connection, "asset_partition", "", f"{fact.subject}\x1f{key}", when, fact.time, fact.time)
-    records.record(connection, "asset_of", dag_id, fact.subject, fact.subject, fact.time, fact.time)
-
-
-def _note_rows(connection: Connection, fact: Fact) -> None:
-    """Remember the rows that a step wrote and rejected."""
-    subject, part = f"{fact.task_id}:{fact.subject}", ":".join(_attempt(fact).split("\x1f"))
-    for measure, name in (("rows", "etl.rows_out"), ("rejects", "etl.rows_rejected")):
-        value = fact.evidence.get(name)
-        if value is not None or measure == "rows":
-            records.record(connection, measure, str(fact.dag_id or ""), subject, part, fact.time, float(value or 0))
-
-
-def _behind(connection: Connection, late: Incident, one: Incident) -> set[str | None]:
-    """The DAGs that an asset or a product waits for, of which ``one`` may be about one."""
-    parts = [dict(part) for part in late.evidence.get("deadline.parts", ())]
-    named = {one.dag_id for part in parts if part.get("dag") and fnmatchcase(str(one.dag_id), str(part["dag"]))}
-    assets = late_assets(late.evidence)
-    return {*named, *(dag for uri in assets for dag in records.dags_with(connection, "asset_of", uri))}
 
 
 def _last_about(connection: Connection, fact: Fact) -> Incident | None:
@@ -570,43 +422,6 @@ def _confirms(known: Fact, fact: Fact) -> bool:
     """A process died without a word, and Airflow says that its task failed for good: nobody else tells of that."""
     statuses, providers = {known.status, fact.status}, {known.provider, fact.provider}
     return fact.kind == "task" and statuses == {"suspected", "firing"} and providers == {"relay", "reconciler"}
-
-
-def _outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
-    about = {**begun, **fact.about}
-    return TaskFailed(
-        identity=Identity(
-            dag_id=fact.dag_id,
-            task_id=fact.task_id,
-            run_id=fact.run_id,
-            try_number=fact.try_number,
-            map_index=fact.map_index,
-            iteration=fact.iteration,
-            loop_id=fact.loop_id,
-            region_id=fact.region_id,
-            ti_id=fact.ti_id,
-            operator=about.get("operator"),
-            owner=about.get("owner"),
-            run_type=about.get("run_type"),
-            tags=tuple(about["tags"]) if about.get("tags") else None,
-            team=about.get("team"),
-            trace_id=about.get("trace_id"),
-        ),
-        time=datetime.fromtimestamp(fact.time, timezone.utc),
-        cause=fact.cause,
-        reason=fact.reason,
-        provider="relay+reconciler" if "relay" in fact.provider else "reconciler",
-        error_type=fact.evidence.get("error.type"),
-        error_message=fact.evidence.get("error.message"),
-        stack_trace=fact.evidence.get("error.stack_trace"),
-        fingerprint=fact.evidence.get("error.fingerprint"),
-        frame=fact.evidence.get("error.frame"),
-        duration_ns=fact.evidence.get("event.duration"),
-        exit_code=fact.evidence.get("process.exit_code"),
-        signal=fact.evidence.get("airflow.signal"),
-        peak_rss=fact.evidence.get("airflow.peak_rss"),
-        memory_limit=fact.evidence.get("airflow.memory_limit"),
-    )
 
 
 def _is_older(fact: Fact, incident: Incident) -> bool:
@@ -638,33 +453,7 @@ def _canonical(connection: Connection, fact: Fact) -> Fact:
     return fact
 
 
-def _attempt(fact: Fact) -> str:
-    parts = (fact.run_id, fact.map_index, fact.try_number, *((fact.loop_key,) if fact.loop_key is not None else ()))
-    return "\x1f".join(map(str, parts))
-
-
 def _put_off(incident: Incident, until: float, why: str, now: float) -> Incident:
     if incident.notify_at is not None and incident.notify_at <= now:
         return incidents.postpone(incident, until, why)
     return replace(incident, remind_at=until)
-
-
-def _event(kind: Any, one: Incident, now: float) -> Event:
-    made: Event = kind(
-        identity=Identity(dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")),
-        time=datetime.fromtimestamp(now, timezone.utc),
-        discriminator=f"{one.id}:{one.level}",
-        incident_id=one.id,
-        incident_key=one.key,
-        incident_state=one.state,
-        incident_title=title_of(one, now=now),
-        severity=one.severity,
-        count=one.count,
-        reason=one.reason,
-        cause=one.cause,
-        age_ns=int((now - one.first_seen) * 1e9),
-        fingerprint=one.evidence.get("error.fingerprint"),
-        asset=late_assets(one.evidence) or None,
-        runbook=one.evidence.get("incident.runbook") or runbook_page(one.kind, one.cause),
-    )
-    return made
