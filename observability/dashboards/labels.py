@@ -31,6 +31,7 @@ _ACTIONS = {
     "notification.failed": "Not delivered",
     "notification.sent": "Delivered",
     "asset.updated": "Asset updated",
+    "audit.recorded": "Entry of the event log",
     "channel.broken": "Channel takes no messages",
     "channel.recovered": "Channel works again",
     "dag.import_repaired": "File parses again",
@@ -59,6 +60,12 @@ _ACTIONS = {
     "task.unstuck": "Task goes on",
     "telemetry.lost": "Observations lost",
 }
+_CATEGORIES = {
+    "configuration": "Configuration",
+    "iam": "Users and roles",
+    "process": "Runs and tasks",
+    "session": "Log-ins",
+}
 _STATES = {"up_for_retry": "to be retried"}
 
 LABELS: dict[str, dict[str, str]] = {
@@ -68,6 +75,7 @@ LABELS: dict[str, dict[str, str]] = {
     },
     "airflow.cause": {name: label[:1].upper() + label[1:] for name, label in catalog.CAUSE_LABELS.items()},
     "airflow.state": _STATES,
+    "event.category": _CATEGORIES,
 }
 """Field → value → what people read. A value that is not named is shown as it is."""
 

@@ -27,12 +27,15 @@ PREFIX = "contrail"
 DATA_VIEWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "events": ("Contrail: events", ("etl.event", "contrail.alert")),
     "logs": ("Contrail: logs", ("airflow.task", "airflow.component")),
+    "audit": ("Contrail: audit", ("airflow.audit",)),
     "metrics": ("Contrail: metrics", ("airflow.statsd",)),
 }
 """The sources of signals: the data view's name and the datasets behind it."""
 
 
 HEADINGS = {
+    "airflow.audit_event": "Entry",
+    "airflow.audit_extra": "Written beside it",
     "airflow.cause": "Cause",
     "airflow.component": "Component",
     "airflow.dag_file": "File",
@@ -52,6 +55,7 @@ HEADINGS = {
     "etl.step": "Step",
     "etl.table": "Table",
     "event.action": "What",
+    "event.category": "Kind",
     "event.outcome": "Outcome",
     "incident.key": "About",
     "incident.severity": "Severity",
@@ -66,6 +70,7 @@ HEADINGS = {
     "telemetry.sink": "Sink",
     "telemetry.stage": "Where",
     "telemetry.stream": "Stream",
+    "user.name": "Person",
     "process.exit_code": "Exit code",
     "airflow.asset": "Asset",
     "airflow.dag_id": "DAG",

@@ -25,6 +25,7 @@ __all__ = [
     "Signal",
     "Source",
     "UnknownName",
+    "audit",
     "conditions",
     "events",
     "logs",
@@ -36,7 +37,7 @@ __all__ = [
     "unit",
 ]
 
-Source = Literal["events", "logs", "metrics", "kibana-alerts"]
+Source = Literal["events", "logs", "audit", "metrics", "kibana-alerts"]
 Aggregate = Literal["", "count", "sum", "average", "median", "max", "min", "p95", "p5", "last", "unique"]
 Conditions: TypeAlias = "tuple[tuple[str, tuple[str, ...]], ...]"
 """A condition on documents: a field and the values it may have, all of them."""
@@ -95,6 +96,11 @@ def events(
 ) -> Signal:
     """A signal over events; without ``aggregate`` and ``field`` their number."""
     return Signal(title, "events", actions, aggregate=aggregate, field=field, shift=shift, series=series)
+
+
+def audit(title: str, *, aggregate: Aggregate = "count", field: str = "", series: Signal | None = None) -> Signal:
+    """A signal over Airflow's event log; without ``aggregate`` and ``field`` the number of its entries."""
+    return Signal(title, "audit", ("audit.recorded",), aggregate=aggregate, field=field, series=series)
 
 
 def logs(title: str, *, where: Conditions = ()) -> Signal:

@@ -69,9 +69,10 @@ def test_another_address_updates_the_data_views_and_the_rules_and_nothing_else(k
     assert [what for what in updated if not what.startswith("rule ")] == [
         "index-pattern Contrail: events",
         "index-pattern Contrail: logs",
+        "index-pattern Contrail: audit",
         "index-pattern Contrail: metrics",
     ]
-    assert len(updated) == 3 + len(catalog.MONITORS)  # a rule's alert links to the runbook on that Airflow
+    assert len(updated) == 4 + len(catalog.MONITORS)  # a rule's alert links to the runbook on that Airflow
 
 
 def test_what_is_not_ours_stays(server, kibana):

@@ -23,7 +23,10 @@ _RIGHTS = (
     ("and `TASK_LOGS`", "reasons, errors, traces, frames, fingerprints, log lines: what a person's code said"),
     (
         "`RUN` and `AUDIT_LOG`",
-        "who did what about a run, by Airflow's event log; with `TASK_LOGS` what was written beside it",
+        (
+            "who did what, by Airflow's event log: on the page of a run and on the board *audit*; with `TASK_LOGS` what"
+            " was written beside it; with it for every DAG, and the last right below, what was done to no DAG"
+        ),
     ),
     ("the asset, one by one", "its URI; titles and reasons of what is late about it (with the right in the last line)"),
     ("the pool, one by one", "metrics of pools"),
@@ -124,6 +127,7 @@ def _needs(panel: dict[str, Any]) -> list[str]:
     metrics = panel["datasets"] == ["airflow.statsd"]
     return [
         *(["`TASK_LOGS`"] if panel["kind"] == "search" or needs_logs(panel["datasets"], fields) else []),
+        *(["`AUDIT_LOG`"] if panel["datasets"] == ["airflow.audit"] else []),
         *(["assets"] if "airflow.asset" in fields else []),
         *(["pools"] if metrics and "airflow.pool" in fields else []),
         *(["everything"] if "airflow.dag_file" in fields else []),

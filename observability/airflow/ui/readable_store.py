@@ -71,16 +71,26 @@ class ReadableStore:
         if narrowed is None:
             return {}
         ask = self._without_others_assets(narrowed) if not TEXTS.isdisjoint(used) else narrowed
-        if self.reader.whole:
+        dags, homeless = self._scope(ask, needs_logs(ask.datasets, used))
+        if dags is None:
             return _readable_rows(self.store.table(ask), ask, guarded)
-        dags = self.reader.logs if needs_logs(ask.datasets, used) else self.reader.tasks
         if ask.dags is not None:
             dags &= frozenset(ask.dags)
-        homeless = self._is_open(ask)
         if not dags and not homeless:
             return {}
         narrow = replace(_without(ask, "airflow.dag_file"), dags=tuple(sorted(dags)), homeless=homeless)
         return _readable_rows(self.store.table(narrow), narrow, guarded)
+
+    def _scope(self, ask: Ask, texts: bool) -> tuple[frozenset[str] | None, bool]:
+        """The DAGs about which ``ask`` may be answered (None: every one), and True where what is about none counts."""
+        dags = self.reader.logs if texts else self.reader.tasks
+        if _AUDIT in ask.datasets:
+            return (None, True) if self._audits_everything() else (self.reader.audited.among(dags), False)
+        return (None, True) if self.reader.whole else (dags, self._is_open(ask))
+
+    def _audits_everything(self) -> bool:
+        """True for who may read everything, and the event log of every DAG: then also what was done to no DAG."""
+        return self.reader.whole and self.reader.audited.are_all(self.reader.runs)
 
     def _without_others_assets(self, ask: Ask) -> Ask:
         """``ask`` without what is about assets, where one of them is not for the reader: a text may name it."""
@@ -109,12 +119,16 @@ class ReadableStore:
                 yield replace(query, where={**query.where, "event.action": actions})
 
     def _audited(self, query: Query) -> Iterator[Query]:
-        """A query about the event log of DAGs that it names, and for which Airflow gives the right to read it."""
-        wanted = query.where.get(_DAG, ())
-        names = map(str, wanted if isinstance(wanted, tuple) else (wanted,))
-        dags = [dag for dag in names if dag in self.reader.runs and dag in self.reader.audited]
-        if dags:
-            yield replace(query, where={**query.where, _DAG: tuple(dags)})
+        """``query`` about the event log of the DAGs for which Airflow gives the right to read it."""
+        wanted = query.where.get(_DAG)
+        if wanted is None and self._audits_everything():
+            yield query
+            return
+        asked = self.reader.runs
+        if wanted is not None:
+            asked &= frozenset(map(str, wanted if isinstance(wanted, tuple) else (wanted,)))
+        if dags := self.reader.audited.among(asked):
+            yield replace(query, where={**query.where, _DAG: tuple(sorted(dags))})
 
     def _shown(self, dataset: str, document: Document) -> Document | None:
         """``document`` as the reader may see it; None: not at all."""

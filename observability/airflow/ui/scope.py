@@ -33,7 +33,7 @@ from starlette.exceptions import HTTPException
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["LOGS", "RUNS", "TASKS", "Names", "Reader", "RightsUnknown", "asking", "may_act"]
+__all__ = ["LOGS", "RUNS", "TASKS", "AuditedDags", "Names", "Reader", "RightsUnknown", "asking", "may_act"]
 
 RUNS = (DagAccessEntity.RUN,)
 TASKS = (*RUNS, DagAccessEntity.TASK_INSTANCE)
@@ -87,6 +87,32 @@ class Names:
 _NO_NAMES = Names(lambda _: False)
 
 
+class AuditedDags:
+    """The DAGs whose event log a reader may read, asked where it is shown: most pages show nothing of it.
+
+    ``ask`` gives those of some DAGs.
+    """
+
+    def __init__(self, ask: Callable[[frozenset[str]], frozenset[str]]) -> None:
+        self._ask = ask
+        self._known: dict[frozenset[str], frozenset[str]] = {}
+
+    def among(self, dags: frozenset[str]) -> frozenset[str]:
+        """Those of ``dags``."""
+        if dags not in self._known:
+            with asking():
+                self._known[dags] = self._ask(dags)
+        return self._known[dags]
+
+    def are_all(self, dags: frozenset[str]) -> bool:
+        """True where they are all of ``dags``, which are every DAG that there is; without any, where one would be."""
+        asked = dags or frozenset({_NO_DAG})
+        return self.among(asked) == asked
+
+
+_NOT_AUDITED = AuditedDags(lambda _: frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """The rights of one person: the DAGs of each right, and the views of the installation.
@@ -102,7 +128,7 @@ class Reader:
     cluster: bool = False
     pools: Names = _NO_NAMES
     assets: Names = _NO_NAMES
-    audited: Names = _NO_NAMES
+    audited: AuditedDags = _NOT_AUDITED
 
     @classmethod
     def of(cls, user: Any) -> Reader:
@@ -125,12 +151,8 @@ class Reader:
             cluster=_views(manager, user, AccessView.CLUSTER_ACTIVITY),
             pools=_pools(manager, user),
             assets=_assets(manager, user),
-            audited=Names(lambda dag: _may_audit(manager, user, dag)),
+            audited=AuditedDags(partial(_allowed, manager, user, (DagAccessEntity.AUDIT_LOG,))),
         )
-
-
-def _may_audit(manager: Any, user: Any, dag_id: str) -> bool:
-    return _may(manager, user, (DagAccessEntity.AUDIT_LOG,), _details(dag_id, _teams([dag_id])))
 
 
 def may_act(user: Any, dag_id: str | None, right: str) -> bool:

@@ -83,6 +83,21 @@ SAVED = (
         (("event.action", shared.INCIDENT_STATES),),
     ),
     Saved(
+        "audit",
+        "Contrail: who did what",
+        "audit",
+        (
+            "user.name",
+            "airflow.audit_event",
+            "event.category",
+            "airflow.dag_id",
+            "airflow.task_id",
+            "airflow.run_path",
+            "airflow.audit_extra",
+        ),
+        (("event.action", ("audit.recorded",)),),
+    ),
+    Saved(
         "logs",
         "Contrail: all logs",
         "logs",

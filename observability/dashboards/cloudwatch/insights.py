@@ -48,7 +48,7 @@ def panel_query(panel: Panel, groups: tuple[str, ...]) -> str:
 
 def saved_query(saved: Saved, airflow_url: str, groups: tuple[str, ...] = ()) -> str:
     """The newest lines of a saved search: its columns, and the address of their page in the Airflow UI."""
-    page = _EVENT_PAGE if saved.source == "events" else _LINE_PAGE
+    page = _LINE_PAGE if saved.source == "logs" else _EVENT_PAGE
     columns = [_quoted(column) for column in saved.columns if column != "airflow.run_path"]
     shown = ", ".join(["@timestamp", *columns, f'concat("{airflow_url}/", {page}) as airflow'])
     steps = [f"fields {shown}", _having(saved.where), "sort @timestamp desc", "limit 200"]

@@ -29,7 +29,7 @@ _VERSION = "8.12.2"
 _TYPE_VERSIONS = {"dashboard": "8.9.0", "index-pattern": "8.0.0", "search": "8.0.0"}
 _COLUMNS = 48
 _LINKS_HEIGHT, _HEADER_HEIGHT = 2, 3
-_WORDY = {"event", "event.reason", "error.message", "incident.title", *alerts.WORDY}
+_WORDY = {"airflow.audit_extra", "event", "event.reason", "error.message", "incident.title", *alerts.WORDY}
 _WIDTHS = {
     "level": 80,
     "airflow.try_number": 60,
@@ -321,7 +321,7 @@ def _label(board: Board) -> str:
 def _controls(board: Board) -> tuple[dict[str, Any], list[dict[str, str]]]:
     panels: dict[str, Any] = {}
     references: list[dict[str, str]] = []
-    source = "logs" if board.key == "logs" else "events"
+    source = board.key if board.key in {"logs", "audit"} else "events"
     for control in board.controls:
         key = stable_uuid(f"{board.key}:control:{control.field}")
         panels[key] = _control(key, "optionsListControl", len(panels), _chooser(control))

@@ -167,4 +167,4 @@ def test_an_empty_panel_says_that_empty_is_good(store):
 
 
 def test_the_pages_draw_what_is_generated():
-    assert list(boards.boards()) == ["operations", "dag", "run", "data", "alerts", "logs", "platform"]
+    assert list(boards.boards()) == ["operations", "dag", "run", "data", "alerts", "logs", "audit", "platform"]
