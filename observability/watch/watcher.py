@@ -122,6 +122,8 @@ class Watcher:
         self._log = structlog.get_logger("contrail.watch")
         self._context = TaskContext(settings.log_folder, api.another(timeout_s=_CONTEXT_S) if api else None)
         self._rules_kept: tuple[str, Mapping[str, frozenset[date]]] | None = None
+        self._has_other_workers = False
+        """True from when changed rules are taken until the workers are those of their channels."""
         self._adopt_rules()
         self._proof = Proof(settings.home, contacts)
 
@@ -167,6 +169,9 @@ class Watcher:
         if events:
             pending_events.emit_all(lambda: self._ledger.transaction(lock=True), events)
         self._engine.take_events()
+        if self._has_other_workers:  # not before: a worker that ends writes to the ledger, which a round holds
+            self._dismiss()
+            self._hire()
         for worker in self._workers.values():
             worker.wake()
         return more
@@ -247,6 +252,8 @@ class Watcher:
             if reader:
                 reader.stop()
         self._history = self._audit = None
+        for source in (*self._sources(), self._store):
+            source.rest()
 
     def _step_down(self) -> None:
         self._dismiss()
@@ -368,8 +375,7 @@ class Watcher:
         problem = self._rules.problem
         if not problem:
             self._adopt_rules()
-            self._dismiss()
-            self._hire()
+            self._has_other_workers = True
         path = str(self._rules.path)
         event = (
             RulesRejected(reason=f"the old rules stay in force: {problem}", file_path=path)
@@ -385,6 +391,7 @@ class Watcher:
         self._engine = IncidentEngine(Notifier(rules, Links.of(self._settings, rules), self._settings.core.environment))
 
     def _hire(self) -> None:
+        self._has_other_workers = False
         rules = self._rules.rules
         for name, spec in rules.channels.items():
             self._workers[name] = ChannelWorker(

@@ -21,13 +21,16 @@ from observability.journal import Journal
 from observability.settings import get_settings
 from observability.watch import incidents
 from observability.watch.ledger import records, schema
-from observability.watch.ledger.database import read_cursor
+from observability.watch.ledger.database import read_cursor, write_cursor
+from observability.watch.notify.outbox import ChannelWorker
 from observability.watch.rules.in_force import usable_rules
 from observability.watch.rules.loader import RulesFile
 from observability.watch.rules.text import RulesError
 from observability.watch.sources.api import AirflowApi, ApiUnavailable
+from observability.watch.sources.kibana import KibanaSource
 from observability.watch.sources.poller import ApiPoller, KillConfirmer
 from observability.watch.sources.reconcile import Reconciler
+from observability.watch.sources.store import StoreSource
 from observability.watch.watcher import Watcher
 
 emit = import_module("observability.emit")  # the package's attribute of that name is the function
@@ -140,6 +143,32 @@ def test_a_watcher_that_lost_its_lease_sends_nothing_and_has_one_set_of_workers_
     assert workers() == []
 
 
+def test_a_worker_whose_channel_is_gone_can_write_to_the_ledger_while_it_ends(settings, ledger, monkeypatch):
+    path = settings.home / "alerts.yaml"
+    rules = "channels: {NAME: {type: file}}\nreceivers: {all: {channels: [NAME]}}\nroutes: [{receiver: all}]\n"
+    path.write_text(rules.replace("NAME", "old"))
+    watcher, could_write = Watcher(settings, ledger, RulesFile(path), None, api=None), []
+
+    def write():
+        with ledger.transaction(lock=True):
+            pass
+
+    def ends(worker, timeout):
+        last = threading.Thread(target=write)
+        last.start()
+        last.join(timeout)
+        could_write.append(not last.is_alive())
+        threading.Thread.join(worker)
+
+    monkeypatch.setattr(ChannelWorker, "join", ends)
+    assert watcher._lease.acquire(time.monotonic())
+    watcher._hire()
+    path.write_text(rules.replace("NAME", "new"))
+    watcher.step(time.time())
+    assert (list(watcher._workers), could_write) == (["new"], [True])
+    watcher._dismiss()
+
+
 @pytest.mark.parametrize(
     "broken", [{"airflow.map_index": None}, {"@timestamp": "yesterday"}, {"airflow.map_index": "first"}]
 )
@@ -244,6 +273,81 @@ def test_what_was_found_is_kept_until_it_is_written_down(looker, ledger, monkeyp
     assert told(looker, ledger, stands=False)[0] == ("", "firing")
     assert told(looker, ledger)[0] == ("", "firing")
     assert told(looker, ledger) == []
+
+
+class Slow:
+    """A source that is asked while its watcher loses the lease, and answers with something that happened before."""
+
+    def __init__(self, name, settings, ledger, monkeypatch):
+        self.name, self.rest, self.asked = name, lambda: None, 0
+        if name == "airflow":
+            api = AirflowApi("http://127.0.0.1:9")
+            source = ApiPoller(settings, Reconciler(api, settings.log_folder, None, "test"))
+            monkeypatch.setattr(source._reconciler, "look", lambda *_: self.answer([failed()]))
+            self.look = lambda: source._look(None, {})
+        elif name == "store":
+            source = StoreSource(lambda: None)
+            monkeypatch.setattr(source, "_read", lambda _: self.answer(([failed()], {"etl.event": {"seq": 1}})))
+            monkeypatch.setattr(source, "is_alive", lambda: True)
+            source._answered.set()
+            self.look = lambda: source._look({})
+        else:
+            hit = {"_source": {"rule": "task-failed", "alert": "load", "@timestamp": "2026-01-01T00:00:00.000Z"}}
+            cluster = SimpleNamespace(ask=lambda *_: self.answer({"hits": {"hits": [hit]}}), close=lambda: None)
+            source = KibanaSource(lambda: cluster, "alerts")
+            self.look = source.read
+        self.source, self.ledger = source, ledger
+
+    def answer(self, what):
+        self.asked += 1
+        self.rest()
+        return what
+
+    def exchange(self):
+        """The number of facts that a round takes."""
+        engine = SimpleNamespace(take=lambda _, facts, __: taken.extend(facts))
+        taken = []
+        with self.ledger.transaction(lock=True) as connection:
+            if self.name == "kibana":
+                self.source.exchange(connection, engine, time.time())
+            else:
+                taken += self.source.exchange(connection, time.time())
+        return len([fact for fact in taken if fact.kind != "component"])
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+@pytest.mark.parametrize("name", ["airflow", "store", "kibana"])
+def test_a_source_of_a_watcher_that_lost_its_lease_brings_nothing_old_back(settings, ledger, monkeypatch, name, when):
+    slow = Slow(name, settings, ledger, monkeypatch)
+    cursor = {"airflow": "reconcile"}.get(name, name)
+    if when == "meanwhile":
+        slow.exchange()
+        slow.rest = slow.source.rest
+        slow.look()
+    else:
+        slow.exchange()
+        slow.look()
+        slow.source.rest()
+    with ledger.transaction(lock=True) as connection:
+        write_cursor(connection, cursor, {"of": "the other watcher"} if name != "kibana" else "2026-06-01T00:00:00Z")
+        theirs = read_cursor(connection, cursor)
+    slow.rest = lambda: None
+    assert (slow.asked, slow.exchange()) == (1, 0)
+    with ledger.transaction() as connection:
+        assert read_cursor(connection, cursor) == theirs
+    if name == "kibana":
+        assert slow.source._since == theirs
+
+
+def test_a_watcher_that_stands_by_rests_every_source(settings, ledger, monkeypatch):
+    rested = []
+    monkeypatch.setenv("CONTRAIL_WATCH__KIBANA_ALERTS", "alerts")
+    get_settings.cache_clear()
+    watcher = Watcher(get_settings(), ledger, RulesFile(None), None, api=AirflowApi("http://127.0.0.1:9"))
+    for kind in (ApiPoller, KillConfirmer, KibanaSource, StoreSource):
+        monkeypatch.setattr(kind, "rest", lambda one: rested.append(type(one)))
+    watcher._stand_by()
+    assert {*rested} == {ApiPoller, KillConfirmer, KibanaSource, StoreSource}
 
 
 class Asked:

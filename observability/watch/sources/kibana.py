@@ -69,6 +69,11 @@ class KibanaSource(threading.Thread):
         """End after the request that is under way."""
         self._over.set()
 
+    def rest(self) -> None:
+        """Read nothing until the next :meth:`exchange`, which begins where the watcher that has the lease came to."""
+        with self._lock:
+            self._since, self._found = None, []
+
     def exchange(self, connection: Connection, engine: IncidentEngine, now: float) -> None:
         """Write down what was read; on first use, say from when on to read."""
         with self._lock:
@@ -102,6 +107,8 @@ class KibanaSource(threading.Thread):
         finally:
             cluster.close()
         with self._lock:
+            if self._since != since:  # it rests, or has since begun anew
+                return
             self._found += [hit["_source"] for hit in hits]
             if hits:
                 self._since = hits[-1]["_source"]["@timestamp"]

@@ -53,6 +53,7 @@ class ApiPoller(threading.Thread):
         self._tells_silent: bool | None = None
         self._taken: tuple[list[Fact], dict[str, Any]] | None = None
         self._prepared: tuple[Any, dict[str, Fact], list[OpenRun]] | None = None
+        self._rests, self._rested = 0, True
 
     @property
     def dags(self) -> dict[str, dict[str, Any]]:
@@ -67,6 +68,14 @@ class ApiPoller(threading.Thread):
     def stop(self) -> None:
         """End after the request that is under way."""
         self._over.set()
+
+    def rest(self) -> None:
+        """Ask nothing until the next :meth:`settle`, and forget what was found: another watcher has the lease."""
+        with self._lock:
+            self._rests, self._rested = self._rests + 1, True
+            self._input = self._output = self._taken = self._prepared = None
+            self._told_silent = self._tells_silent = None
+            self.problem, self._heard = "", False
 
     def exchange(self, connection: Connection, now: float) -> list[Fact]:
         """The findings whose cursor is written down; they are kept until :meth:`settle`."""
@@ -104,7 +113,9 @@ class ApiPoller(threading.Thread):
             self._over.wait(self._every_s)
 
     def _look(self, remembered: Any, known: dict[str, Fact], still_open: Sequence[OpenRun] = ()) -> None:
-        scene = scene_from(remembered)
+        scene, rests = scene_from(remembered), self._rests
+        if self._rested:  # an API is silent from when it is asked, however long a standby has waited
+            self._since, self._rested = time.monotonic(), False
         try:
             facts = self._reconciler.look(scene, time.time(), known.get, still_open)
         except ApiError as error:
@@ -117,7 +128,8 @@ class ApiPoller(threading.Thread):
             return
         self.problem, self._since, self._heard = self._reconciler.problem, time.monotonic(), True
         with self._lock:
-            self._output = (facts, asdict(scene))
+            if rests == self._rests:
+                self._output = (facts, asdict(scene))
 
     def _about_silence(self, now: float) -> list[Fact]:
         """An API server that does not answer at all is a silent component; one that answers in part is not."""
@@ -156,6 +168,10 @@ class KillConfirmer(threading.Thread):
         """End after the request that is under way."""
         self._over.set()
         self._handed.set()
+
+    def rest(self) -> None:
+        """Ask about nothing until something is handed over again."""
+        self._suspects = []
 
     def hand(self, unconfirmed: list[Fact], dags: dict[str, dict[str, Any]]) -> None:
         """From now on ask about these, and no others; ``dags`` is what is known of their DAGs."""

@@ -76,6 +76,7 @@ class StoreSource(threading.Thread):
         self._since = time.monotonic()
         self._begun = self._elsewhere = False
         self._told_silent = self._tells_silent = False
+        self._rests = 0
 
     @property
     def has_found(self) -> bool:
@@ -93,6 +94,14 @@ class StoreSource(threading.Thread):
         """End after the question that is under way."""
         self._over.set()
         self._wanted.set()
+
+    def rest(self) -> None:
+        """Read nothing until the next :meth:`exchange`, which begins where the watcher that has the lease came to."""
+        with self._lock:
+            self._rests += 1
+            self._input = self._output = self._taken = self._prepared = None
+            self._begun = False
+            self._answered.clear()
 
     def exchange(self, connection: Connection, now: float) -> list[Fact]:
         """Facts that arrived, oldest first; how far was read is written down. They are kept until :meth:`settle`."""
@@ -139,7 +148,7 @@ class StoreSource(threading.Thread):
 
     def _begin(self, connection: Connection) -> None:
         """Ask for the first time, and wait a little for the answer: nothing is late that was only not read yet."""
-        self._elsewhere = bool(read_cursor(connection, _ELSEWHERE))
+        self._elsewhere, self._since = bool(read_cursor(connection, _ELSEWHERE)), time.monotonic()
         with self._lock:
             self._input = read_cursor(connection, _CURSOR) or {}
         if not self.is_alive() and not self._over.is_set():
@@ -149,7 +158,7 @@ class StoreSource(threading.Thread):
 
     def _look(self, given: dict[str, Position]) -> float:
         """Read once; seconds to rest."""
-        log = structlog.get_logger("contrail.watch")
+        log, rests = structlog.get_logger("contrail.watch"), self._rests
         try:
             found = self._read(given)
         except (StoreError, CredentialsError) as error:
@@ -161,14 +170,16 @@ class StoreSource(threading.Thread):
                 log.info("the store answers again")
             self.problem, self._since = "", time.monotonic()
             with self._lock:
-                self._output = found
+                if rests == self._rests:
+                    self._output = found
             self._answered.set()
             return 0.0 if len(found[0]) >= _MOST else _POLL_S
         if not self.problem:
             log.warning("the store cannot be read; what other hosts wrote is heard later", reason=trouble)
         self.problem = trouble
         with self._lock:
-            self._input = self._input or given
+            if rests == self._rests:
+                self._input = self._input or given
         self._answered.set()  # the first round waits no longer
         self._wanted.set()
         return _AGAIN_S
