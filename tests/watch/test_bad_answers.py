@@ -106,7 +106,7 @@ def test_a_listing_that_fails_stops_no_other(tmp_path, path, answer):
     facts, reconciler = look(Airflow(path, BAD[answer]), tmp_path)
     assert told(facts) >= {one for one in ALL if one[0] != LISTINGS[path]}
     assert reconciler.problem
-    assert sum(take_losses().values()) >= 1
+    assert bool(take_losses()) == (answer != "slow")  # what comes too late is asked again
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.PoolTimeout])
