@@ -154,10 +154,15 @@ bench: $(VENV)/.ready-dev ## Take a figure next to its peer [NAME=log]; without 
 audit: $(VENV)/.ready-dev ## Look for known holes in what a production image consists of (needs the network)
 	@$(BIN)/python .ci/audit requirements/production.lock
 
+$(VENV)/sbom/.ready: requirements/sbom.lock $(VENV)/.ready-dev
+	@$(PYTHON) -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/sbom.lock >&2
+	touch $@
+
 .PHONY: sbom
-sbom: $(VENV)/.ready-dev ## Write what a production image consists of to dist/sbom.json (CycloneDX)
+sbom: $(VENV)/sbom/.ready ## Write what a production image consists of to dist/sbom.json (CycloneDX)
 	@mkdir -p dist
-	$(BIN)/cyclonedx-py requirements requirements/production.lock --output-reproducible --of JSON -o dist/sbom.json
+	$(VENV)/sbom/bin/cyclonedx-py requirements requirements/production.lock --output-reproducible --of JSON -o dist/sbom.json
 
 .PHONY: lock
 lock: ## Pin what pyproject.toml asks for, with hashes and without index addresses (needs uv)
@@ -170,6 +175,8 @@ lock: ## Pin what pyproject.toml asks for, with hashes and without index address
 	pin dev --extra production --group dev
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-annotate --group pyproject.toml:peers -c requirements/dev.lock -o requirements/peers.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --group pyproject.toml:sbom -o requirements/sbom.lock
 
 .PHONY: clean
 clean: ## Remove what was made: the virtual environment, caches and the platform's home
