@@ -73,10 +73,14 @@ def is_recorded(fact: str) -> bool:
     return fact in _seen
 
 
-def report_losses() -> None:
-    """Tell what was lost so far; what cannot be told now is told with the next event. For the end of a process."""
+def report_losses(*, last: bool = False) -> bool:
+    """Report what was lost so far; True where an event of it was recorded.
+
+    What cannot be recorded is reported with the next event, or where the process ends (``last``) by the metric alone.
+    """
     with contained("emit"):
-        _report(take_losses())
+        return _report(take_losses(), last=last)
+    return False
 
 
 def forget() -> None:
@@ -165,20 +169,24 @@ def _remember(fact: str) -> None:
         _seen.popitem(last=False)
 
 
-def _report(losses: dict[tuple[str, str], int]) -> None:
+def _report(losses: dict[tuple[str, str], int], *, last: bool) -> bool:
+    reported = False
     while losses:
         (stage, reason), number = losses.popitem()
         about = f"{os.getpid()}:{time.time_ns()}:{next(_sequence)}"
         try:
-            _record(TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=about), None)
+            reported |= _record(TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=about), None)
         except OSError as error:
-            if error.errno in _NOT_OURS:  # nor will a later event of this process be written: only the metric can tell
-                metrics.send("contrail.telemetry.losses", "counter", number, {"stage": stage, "reason": NOT_OURS})
+            not_ours = error.errno in _NOT_OURS
+            if not_ours or last:  # no later event of this process will be written: only the metric can say it
+                tags = {"stage": stage, "reason": NOT_OURS if not_ours else reason}
+                metrics.send("contrail.telemetry.losses", "counter", number, tags)
                 continue
             losses[stage, reason] = number
             break
     for (stage, reason), number in losses.items():
         count_loss(stage, reason, number)
+    return reported
 
 
 @lru_cache(maxsize=1)

@@ -184,6 +184,14 @@ def test_losses_that_cannot_be_told_are_kept(told, monkeypatch):
     assert take_losses() == {("relay", "full"): 3, ("log", "torn"): 1}
 
 
+def test_losses_that_the_last_moment_of_a_process_cannot_record_are_counted_by_the_metric(told, sent, monkeypatch):
+    monkeypatch.setattr(module.Journal, "append", _full)
+    count_loss("emit", "JournalError", 3)
+    assert not report_losses(last=True)
+    assert take_losses() == {}
+    assert sent == [("contrail.telemetry.losses", "counter", 3, {"stage": "emit", "reason": "JournalError"})]
+
+
 def test_the_same_loss_twice_is_told_twice(told):
     for _ in range(2):
         count_loss("relay", "full")

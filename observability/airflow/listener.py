@@ -149,7 +149,7 @@ def before_stopping(component: Any) -> None:  # noqa: ARG001
     with contained(_STAGE):
         if (about := identity.current()) is not None and about.task_id is not None:
             attempt_notes.note_end(about)
-        report_losses()
+        report_losses(last=True)
         metrics.flush()
 
 

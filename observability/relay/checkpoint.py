@@ -44,6 +44,8 @@ create table if not exists contrail_latest (
 create table if not exists contrail_facts (name text primary key, value text not null) without rowid;
 """
 _EVERYTHING = 1 << 62
+_PASSING = ("full", "I/O error", "locked", "busy", "readonly", "unable to open", "permission")
+"""Words of SQLite's errors that say nothing about what is in a file."""
 VERSION = 1
 """Version of a checkpoint file; one that a newer Contrail wrote is refused, one without a version is of this one."""
 
@@ -204,39 +206,71 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path, sink: str) -> Checkpoint:
-    """The checkpoint file of ``sink``; one that is damaged is put aside and made anew, all of it resent."""
-    existed = path.exists()
+    """The checkpoint file of ``sink``; one that is damaged is put aside and made anew, all of it resent.
+
+    One that cannot be used now (full disk, read-only, locked) stays as it is: raises :class:`SinkUnavailable`.
+    """
     make_folder(path.parent)
-    if existed and not _is_whole(path):
-        _set_aside(path)
-        return Checkpoint(_connect(path), sink, rebuilt=True)
+    try:
+        if path.exists():
+            if (found := _opened(path, sink)) is not None:
+                return found
+            _set_aside(path)
+        return _made(path, sink)
+    except sqlite3.OperationalError as error:
+        raise SinkUnavailable(_cannot_use(path, error)) from error
+
+
+def _opened(path: Path, sink: str) -> Checkpoint | None:
+    """The checkpoint in a file that is there, None where that is damaged. Raises ``sqlite3.OperationalError``."""
+    if not _is_whole(path):
+        return None
+    connection = None
     try:
         connection = _connect(path)
         _refuse_newer(connection, path)
-        sound = connection.execute("pragma quick_check").fetchone() == ("ok",)
-        empty = connection.execute("select count(*) from sqlite_master where name = 'contrail_cursors'").fetchone() == (
-            0,
-        )
-        if sound and not (existed and empty):
+        tables = connection.execute("select count(*) from sqlite_master where name = 'contrail_cursors'").fetchone()
+        if tables != (0,) and connection.execute("pragma quick_check").fetchone() == ("ok",):
             connection.execute(f"pragma user_version = {VERSION}")
             return Checkpoint(connection, sink)
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            if connection is not None:
+                connection.close()
+            raise
+    if connection is not None:
         connection.close()
-    except sqlite3.DatabaseError:
-        pass
-    _set_aside(path)
-    return Checkpoint(_connect(path), sink, rebuilt=True)
+    return None
+
+
+def _made(path: Path, sink: str) -> Checkpoint:
+    """A new checkpoint; beside one that was put aside, everything counts as resent. A half-made file is removed."""
+    rebuilt = any(path.parent.glob(f"{path.name}.damaged-*"))
+    connection = None
+    try:
+        connection = _connect(path)
+        return Checkpoint(connection, sink, rebuilt=rebuilt)
+    except sqlite3.OperationalError:
+        if connection is not None:
+            connection.close()
+        for suffix in ("-wal", "-shm", ""):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        raise
 
 
 def adopt_checkpoint(path: Path, sink: str, old_path: Path, old_sink: str) -> None:
     """Move what an earlier version kept in ``old_path`` for ``old_sink`` to ``path``, for ``sink``.
 
-    Raises :class:`SinkUnavailable` for a file of a newer Contrail.
+    Raises :class:`SinkUnavailable` for a file of a newer Contrail, or one that cannot be written now.
     """
     if path.exists() or not old_path.exists():
         return
     if _is_whole(old_path):
-        with contextlib.suppress(sqlite3.DatabaseError):  # it is damaged: open_checkpoint puts it aside
+        try:
             _rename_sink(old_path, sink, old_sink)
+        except sqlite3.DatabaseError as error:  # one that is damaged is put aside by open_checkpoint
+            if not _is_damage(error):
+                raise SinkUnavailable(_cannot_use(old_path, error)) from error
     for suffix in ("-wal", "-shm", ""):  # the database last: a move that is cut short is begun again
         with contextlib.suppress(FileNotFoundError):
             Path(f"{old_path}{suffix}").replace(Path(f"{path}{suffix}"))
@@ -275,6 +309,15 @@ def _is_whole(path: Path) -> bool:
     return path.stat().st_size >= (65_536 if size == 1 else size) * pages > 0
 
 
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """True if an error says what the file is, False if it says what cannot be done with it now."""
+    return not isinstance(error, sqlite3.OperationalError) or not any(sign in str(error) for sign in _PASSING)
+
+
+def _cannot_use(path: Path, error: sqlite3.DatabaseError) -> str:
+    return f"{path} cannot be used: {error}; free space on its disk, or make it writable for the relay"
+
+
 def _seconds(text: str | None) -> float:
     try:
         return float(text or -1)
@@ -285,8 +328,12 @@ def _seconds(text: str | None) -> float:
 def _connect(path: Path) -> sqlite3.Connection:
     make_file(path)
     connection = sqlite3.connect(path, timeout=5, check_same_thread=False)
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = normal")
+    try:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
     return connection
 
 

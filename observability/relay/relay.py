@@ -18,10 +18,9 @@ import orjson
 import psutil
 
 from observability.catalog import DATASETS
-from observability.contain import contained, count_loss, take_losses
-from observability.emit import emit
+from observability.contain import contained, count_loss
+from observability.emit import report_losses
 from observability.errors import RelayError
-from observability.events import TelemetryLost
 from observability.journal import Journal
 from observability.openmetrics import Exposition, MetricsServer
 from observability.owner_only_files import replace_file
@@ -209,7 +208,7 @@ class Relay:
             self._status_due = now + _STATUS_EVERY_S
             with contained("relay.status"):
                 self._write_status(state="running")
-                self._report_losses()
+                report_losses()
                 if self._alarms:
                     self._alarms.look([worker.account for worker in self.workers[:-1]], time.time())
 
@@ -232,7 +231,7 @@ class Relay:
                 self._refresh_status()
                 time.sleep(0.01)
             if complete and now == before and all(worker.idle_since >= looked for worker in self.workers):
-                if not self._report_losses():
+                if not report_losses():
                     return True
                 now = ()  # what was just told is on disk, and is to be delivered as well
             before = now
@@ -344,19 +343,6 @@ class Relay:
                 age_s = max(waits.age_s(now), unavailable_s if waits.bytes else 0.0)
                 out.append(("contrail.relay.lag_ms", "gauge", age_s * 1000, {**sink, "stream": stream}))
         return out
-
-    def _report_losses(self) -> bool:
-        """Tell what was lost since the last call; True where something was told."""
-        reported = False
-        for (stage, reason), number in take_losses().items():
-            discriminator = f"relay:{os.getpid()}:{time.time_ns()}"
-            try:
-                reported |= emit(
-                    TelemetryLost(stage=stage, lost_reason=reason, lost=number, discriminator=discriminator)
-                )
-            except OSError:
-                count_loss(stage, reason, number)
-        return reported
 
     def _measure(self, now: float) -> None:
         """The backlog of each sink and what it refused, also while its worker is held up."""

@@ -507,8 +507,11 @@ class SinkWorker(threading.Thread):
 
     def _trouble(self, error: Exception) -> None:
         self.tried.set()
-        if self.account.ill(str(error)):
-            self._say(f"{self.account.sink}: does not take records, will go on trying: {error}")
+        why = str(error)
+        if isinstance(error, sqlite3.DatabaseError):
+            why = f"its checkpoint cannot be written: {why}; free space on the disk of the home, or make it writable"
+        if self.account.ill(why):
+            self._say(f"{self.account.sink}: does not take records, will go on trying: {why}")
 
     def _pause(self, seconds: float) -> None:
         self._stopping.wait(seconds)

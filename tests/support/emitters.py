@@ -1,8 +1,8 @@
 """The kinds of events and the metrics that a body of code really sends, read from its syntax.
 
-A kind counts where an event of it reaches ``emit``, ``observed`` or the ledger's ``pending.add``: made in the call,
-held in a variable, returned by a function, or handed to one that emits it. A table of labels, a rule or a page that
-only names a kind does not count.
+A kind counts where an event of it reaches ``emit``, its ``_record``, ``observed`` or the ledger's ``pending.add``:
+made in the call, held in a variable, returned by a function, or handed to one that emits it. A table of labels, a rule
+or a page that only names a kind does not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from observability.events import by_action
 
 KINDS = {kind.__name__: action for action, kind in by_action().items()}
 _TYPES = set(get_args(MetricType))
-_SINKS = {"emit", "observed"}
+_SINKS = {"emit", "observed", "_record"}
+"""``_record`` is what ``emit`` does: it reports by it what was lost."""
 
 
 @dataclass

@@ -9,6 +9,7 @@ is no spool, and what is deleted unsent is counted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -27,6 +28,8 @@ _AT = "@"
 _LONG = "long"
 _PLAIN = " =:+,"
 _MOST_NAME_BYTES = 255
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Refusals that end: the link is tried again in the next round."""
 
 
 class Spool:
@@ -48,9 +51,10 @@ class Spool:
                 link.unlink()
                 return
         except OSError as error:
-            file.unspoolable = True
-            self.refused += 1
             self.why = error.strerror or str(error)
+            if error.errno not in _PASSING:
+                file.unspoolable = True
+                self.refused += 1
             return
         file.spooled = link
 
