@@ -21,9 +21,10 @@ from observability.errors import CredentialsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Credentials", "CredentialsError", "resolve", "use_resolver", "verified"]
+__all__ = ["Credentials", "CredentialsError", "airflow_server", "resolve", "use_resolver", "verified"]
 
 _RESOLVER = "observability.airflow.connections"
+_SERVERS = "observability.airflow.servers"
 _TIMEOUT_S = 120
 
 
@@ -106,14 +107,28 @@ def resolve(connection_id: str) -> Credentials:
     return _own[0](connection_id) if _own else _ask_airflow(connection_id)
 
 
+def airflow_server(which: str, connection_id: str = "") -> Credentials:
+    """The ``database`` or ``broker`` of Airflow, as its configuration or a Connection has it.
+
+    Raises :class:`CredentialsError`.
+    """
+    return _ask(_SERVERS, which, connection_id)
+
+
 def _ask_airflow(connection_id: str) -> Credentials:
-    command = [sys.executable, "-m", _RESOLVER, connection_id]
+    return _ask(_RESOLVER, connection_id)
+
+
+def _ask(module: str, *what: str) -> Credentials:
+    """The answer of a process that has Airflow."""
+    command = [sys.executable, "-m", module, *what]
+    named = f"Connection {what[0]!r}" if module == _RESOLVER else f"the address of its {what[0]}"
     try:
         asked = subprocess.run(command, capture_output=True, check=False, timeout=_TIMEOUT_S)  # noqa: S603 - our own module
     except subprocess.TimeoutExpired as error:
-        message = f"Airflow did not hand out Connection {connection_id!r} within {_TIMEOUT_S} s; is its database up?"
+        message = f"Airflow did not hand out {named} within {_TIMEOUT_S} s; is its database up?"
         raise CredentialsError(message) from error
     if asked.returncode != 0:
         last = asked.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise CredentialsError("".join(last) or f"Airflow could not hand out Connection {connection_id!r}")
+        raise CredentialsError("".join(last) or f"Airflow could not hand out {named}")
     return Credentials(**json.loads(asked.stdout.splitlines()[-1]))

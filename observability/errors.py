@@ -15,6 +15,7 @@ ContrailError                     4  something that is needed is away, or refuse
 │   ├── OldestServer                 Elasticsearch is too old
 │   ├── AwsUnanswered                AWS gave no answer that can be understood
 │   ├── SinkUnavailable              a sink takes no records now
+│   ├── ServerUnavailable            a server that Airflow stands on cannot be read
 │   └── InstallError                 a dashboard, rule or alarm was not taken
 ├── StoreError                       a store cannot be read
 ├── RelayError                       the relay cannot run
@@ -63,6 +64,7 @@ __all__ = [
     "ProxyRefused",
     "RelayError",
     "RulesError",
+    "ServerUnavailable",
     "ServiceError",
     "SettingsError",
     "SinkUnavailable",
@@ -185,6 +187,10 @@ class SinkUnavailable(ServiceError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ServerUnavailable(ServiceError):
+    """A server that Airflow stands on cannot be read; the message names the reason and the remedy."""
 
 
 class StatsdUnavailable(RelayError, OSError):

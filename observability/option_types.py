@@ -32,6 +32,7 @@ __all__ = [
     "RetentionDays",
     "Seconds",
     "ServerMajor",
+    "ServerName",
     "SignalName",
     "SinkName",
     "SqlUrl",
@@ -53,6 +54,7 @@ RetentionDays: TypeAlias = Annotated[int, Meta(ge=1, le=_A_YEAR_OF_LINES)]
 Bytes: TypeAlias = Annotated[int, Meta(ge=4_096, le=_PEBIBYTE)]
 Backend: TypeAlias = Literal["embedded", "elasticsearch", "cloudwatch"]
 SinkName: TypeAlias = Literal["embedded", "elasticsearch", "cloudwatch", "otlp"]
+ServerName: TypeAlias = Literal["processes", "database", "broker"]
 SignalName: TypeAlias = Literal["logs", "metrics", "traces"]
 Compression: TypeAlias = Literal["gzip", "none"]
 ServerMajor: TypeAlias = Literal[0, 8, 9]

@@ -198,6 +198,16 @@ class RelaySettings:
     statsd_forward: option_types.Address = option(
         "", "Another StatsD server (host:port) that gets a copy of all metrics; empty: none."
     )
+    component_metrics: tuple[option_types.ServerName, ...] = option(
+        (),
+        "What is read for the metrics of Airflow's own components: any of processes (this host's), database (PostgreSQL), broker (Redis or Valkey); empty: nothing.",
+    )
+    database_connection_id: str = option(
+        "", "Airflow Connection of that database (type postgres); empty: Airflow's [database] sql_alchemy_conn."
+    )
+    broker_connection_id: str = option(
+        "", "Airflow Connection of that broker (type redis); empty: Airflow's [celery] broker_url."
+    )
     series_budget: Annotated[int, Meta(ge=1, le=1_000_000)] = option(
         2000, "Series of one metric in an interval, at most. The rest is merged into one series and counted."
     )

@@ -81,6 +81,7 @@ HEADINGS = {
     "airflow.peak_rss": "Memory",
     "airflow.owner": "Owner",
     "airflow.pool": "Pool",
+    "airflow.queue": "Queue",
     "airflow.run_id": "Run",
     "airflow.task_id": "Task",
     "error.message": "Message",

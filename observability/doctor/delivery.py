@@ -92,6 +92,18 @@ def _statsd(settings: Settings) -> str:
     return f"metrics sent to {where} arrive"
 
 
+def _servers(settings: Settings) -> str:
+    """Check that the relay can read what ``[relay] component_metrics`` names."""
+    found = _status(settings).get("component_metrics", {})
+    if not found:
+        raise Off("no metrics of components, database or broker are read", "set CONTRAIL_RELAY__COMPONENT_METRICS")
+    for name, one in found.items():
+        if one["state"] != "ok":
+            why, _, mend = one["why"].partition("; ")
+            raise Broken(f"the metrics of the {name} cannot be read: {why}", mend or f"see that the {name} answers")
+    return f"read are the metrics of {', '.join(found)}"
+
+
 def _journal(settings: Settings) -> str:
     """Check that every task may write its events: one that runs as another user may not."""
     where = {"metric.name": "contrail.telemetry.losses", "telemetry.reason": NOT_OURS}
@@ -302,6 +314,7 @@ LINKS = (
     Link("relay", _relay, ("home",)),
     Link("log-files", _log_files, ("relay",)),
     Link("statsd", _statsd, ("relay",)),
+    Link("component-metrics", _servers, ("relay",)),
     Link("sinks", _sinks, ("relay",)),
     Link("lag", _lag, ("relay", "sinks")),
     Link("dead-letters", _dead_letters, ("relay",)),

@@ -37,6 +37,7 @@ from observability.relay.set_aside import SetAside
 from observability.relay.sink_worker import SinkWorker
 from observability.relay.sinks.killed_tasks import EXIT_MESSAGES, KilledTaskDetector
 from observability.relay.sinks.sink import carried, open_sink
+from observability.relay.sources.components.servers import readings
 from observability.relay.sources.files.airflow_logs import relay_stream
 from observability.relay.sources.files.finished import common
 from observability.relay.sources.files.journal import journal_stream
@@ -115,6 +116,7 @@ class Relay:
             retention_days=settings.journal.retention_days,
         )
         self._exposition = Exposition(options.series_budget)
+        self._readings = readings(settings, say) if statsd else []
         try:
             self.statsd = self._statsd() if statsd else None
             self.metrics = self._metrics_server() if statsd and options.metrics_port else None
@@ -141,8 +143,8 @@ class Relay:
         self._stays = not once
         if self.statsd:
             self.statsd.start()
-        for worker in self.workers:
-            worker.start()
+        for thread in (*self.workers, *self._readings):
+            thread.start()
         self._say(f"relay: carries {self.settings.log_folder} and {self.settings.journal_directory}")
         if not self.settings.log_folder.is_dir():
             self._say(f"relay: there is no log folder {self.settings.log_folder} yet; otherwise set [relay] log_folder")
@@ -163,6 +165,8 @@ class Relay:
         return drained
 
     def _stop_listening(self) -> None:
+        for reading in self._readings:
+            reading.stop()
         if self.statsd:
             self.statsd.stop()
         if self.metrics:
@@ -342,6 +346,8 @@ class Relay:
                 out.append(("contrail.relay.lag_bytes", "gauge", waits.bytes, {**sink, "stream": stream}))
                 age_s = max(waits.age_s(now), unavailable_s if waits.bytes else 0.0)
                 out.append(("contrail.relay.lag_ms", "gauge", age_s * 1000, {**sink, "stream": stream}))
+        for reading in self._readings:
+            out += reading.take()
         return out
 
     def _measure(self, now: float) -> None:
@@ -368,6 +374,7 @@ class Relay:
             "unreadable": dict(list(self.registry.unreadable.items())[:20]),
             "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),
+            "component_metrics": {reading.reads: reading.report() for reading in self._readings},
             "sinks": {worker.account.sink: worker.account.report(now) for worker in self.workers[:-1]},
             "killed_tasks": self.workers[-1].account.report(now),
         }

@@ -179,7 +179,18 @@ def test_a_clock_is_right_as_far_as_an_answer_can_tell_however_long_it_takes(cha
 
 def test_of_a_whole_chain_nothing_is_broken_or_unknown(chain):
     states = {name: one.state for name, one in chain.findings().items()}
-    off = {"hosts", "statsd", "templates", "boards", "panels", "callbacks", "logs", "channels", "history"}
+    off = {
+        "hosts",
+        "statsd",
+        "component-metrics",
+        "templates",
+        "boards",
+        "panels",
+        "callbacks",
+        "logs",
+        "channels",
+        "history",
+    }
     assert {name: state for name, state in states.items() if name not in off} == dict.fromkeys(
         [name for name in states if name not in off], "ok"
     )
@@ -356,6 +367,11 @@ def share_the_home(chain):
     chain.patch.setattr("observability.doctor.host._MOUNTS", chain.home / "mounts")
 
 
+def lose_the_broker(chain):
+    why = "Error 111 connecting to broker:6379; check the broker's address and what its user may ask"
+    chain.relay["component_metrics"] = {"broker": {"state": "failing", "why": why, "failed": 7}}
+
+
 BREAKS = {
     share_the_home: ("local", "network file system (nfs4)", "CONTRAIL_HOME"),
     open_a_key: ("secrets", "fernet-key can be read by others", "chmod"),
@@ -381,6 +397,7 @@ BREAKS = {
     call_logs_so_that_no_run_is_told: ("log-files", "does not hold the run_id", "attempt="),
     run_a_task_as_another_user: ("journal", "run_as_user", "CONTRAIL_HOME"),
     send_metrics_elsewhere: ("statsd", "127.0.0.1:9 does not arrive; the relay listens on 8125", "STATSD__PORT=8125"),
+    lose_the_broker: ("component-metrics", "broker cannot be read: Error 111", "check the broker's address"),
     stop_the_sink: ("sinks", "database is locked", "embedded"),
     fall_behind: ("lag", "900 s", "contrail relay --status"),
     refuse_records: ("dead-letters", "3", "contrail relay replay"),

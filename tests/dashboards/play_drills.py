@@ -7,23 +7,27 @@ task, and the watcher an Airflow of which everything is wrong for a while (``dri
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import orjson
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
+sys.path[:0] = [str(HERE.parents[1]), str(HERE), str(HERE.parent / "support")]
 
-from drill_services import ALERT_INDEX, OVER, WELL, WRONG, Services  # noqa: E402 - found by the line above
+import postgresql  # noqa: E402 - found by the line above
+from drill_services import ALERT_INDEX, OVER, WELL, WRONG, Services  # noqa: E402
+from redis_server import PROGRAM, running_redis  # noqa: E402
 
 WITHIN_S = 60.0
 RUN_ID = "manual__2026-01-01T00:00:00+00:00"
@@ -71,6 +75,9 @@ def environment(home, services):
         "CONTRAIL_ELASTICSEARCH__URL": services.url,
         "CONTRAIL_API_TOKEN": "drill-token",
         "DRILL_CHAT": f"{services.url}/chat",
+        "CONTRAIL_RELAY__COMPONENT_METRICS": "processes,database,broker",
+        "CONTRAIL_RELAY__DATABASE_CONNECTION_ID": "drill_database",
+        "CONTRAIL_RELAY__BROKER_CONNECTION_ID": "drill_broker",
     }
 
 
@@ -92,6 +99,15 @@ class Stage:
     def wait_for(self, *kinds):
         """Return when each of these kinds has been emitted."""
         self.until(lambda: set(kinds) <= set(self.emitted()), lambda: sorted(set(kinds) - set(self.emitted())))
+
+    def wait_for_metrics(self, *names):
+        """Return when each of these metrics is in the journal."""
+        journals = (self.home / "journal").glob
+        wanted = [f'"{name}"'.encode() for name in names]
+        self.until(
+            lambda: all(any(name in path.read_bytes() for path in journals("airflow.statsd*")) for name in wanted),
+            lambda: f"all of {names}",
+        )
 
     def until(self, holds, what):
         """Look until ``holds()``; ``what()`` says what is missing when it takes too long."""
@@ -216,16 +232,34 @@ def write_logs(home):
 
 def start_relay(home):
     """The relay, with the patience of a drill, on a store that is away at first: a folder stands in its place."""
+    from observability.airflow.servers import server
     from observability.relay.alarms import SinkAlarms
     from observability.relay.relay import Relay
+    from observability.relay.sources.components import servers as of_components
     from observability.settings import get_settings
 
     (home / "store.db").mkdir()
+    of_components.airflow_server = server  # Airflow is in this process: another one need not be asked
     relay = Relay(get_settings())
     relay._alarms = SinkAlarms(home / "relay.alarms.json", patience_s=0.5)
     thread = threading.Thread(target=relay.run)
     thread.start()
     return relay, thread
+
+
+@contextmanager
+def servers(home):
+    """A PostgreSQL and a Redis with a task in its queue, as Connections; what is not installed is not there."""
+    with ExitStack() as stack:
+        if (programs := postgresql.programs()) is not None:
+            server, stop = postgresql.start(programs)
+            stack.callback(stop)
+            os.environ["AIRFLOW_CONN_DRILL_DATABASE"] = json.dumps({"conn_type": "postgres", **server.database()})
+        if PROGRAM is not None:
+            url = urlsplit(stack.enter_context(running_redis(home)))
+            about = {"conn_type": "redis", "host": url.hostname, "port": url.port, "password": url.password}
+            os.environ["AIRFLOW_CONN_DRILL_BROKER"] = json.dumps(about)
+        yield
 
 
 def start_watcher():
@@ -296,7 +330,7 @@ def play_watcher(stage, services):
 def main(home):
     """Play everything below ``home``."""
     home.mkdir(parents=True, exist_ok=True)
-    with Services() as services:
+    with Services() as services, servers(home):
         os.environ.update(environment(home, services))
         stage = Stage(home)
         write_logs(home)
@@ -309,6 +343,7 @@ def main(home):
             stage.wait_for("sink.recovered", "telemetry.lost")
             play_canary(stage)
             play_watcher(stage, services)
+            stage.wait_for_metrics(*(f"contrail.{name}.up" for name in ("database", "broker")))
         finally:
             relay.stop()
             thread.join()

@@ -139,6 +139,7 @@ class Cluster:
             "AIRFLOW__METRICS__STATSD_PORT": port,
             "CONTRAIL_STATSD__PORT": port,
             "CONTRAIL_RELAY__STATSD_PORT": port,
+            "CONTRAIL_RELAY__COMPONENT_METRICS": "processes" if host != "main" else "processes,database,broker",
         }
 
     def start(self, service, host="main", *more):

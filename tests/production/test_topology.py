@@ -182,3 +182,22 @@ def test_the_warehouse_on_postgresql_takes_a_day(cluster, storm):
         assert connection.scalar(query) == 737
     warehouse.dispose()
     assert "# Flights of 2013-07-04" in Path(cluster.folder / "reports" / "2013-07-04.md").read_text()
+
+
+def test_the_relay_says_what_airflow_stands_on(cluster, storm):
+    wanted = {
+        ("contrail.database.up", ""), ("contrail.broker.up", ""), ("contrail.queue.length", "default"),
+        ("contrail.database.connections", "idle"), ("contrail.component.cpu_ms", "worker"),
+        *(("contrail.component.memory_bytes", name) for name in ("scheduler", "api-server", "dag-processor", "worker")),
+        *(("contrail.component.processes", name) for name in ("relay", "watcher", "task")),
+    }  # fmt: skip
+
+    def read():
+        found = {
+            (one["metric.name"], one.get("airflow.component", one.get("airflow.queue", one.get("airflow.state", ""))))
+            for one in cluster.documents("airflow.statsd")
+            if one["metric.value"] > 0 or one["metric.name"] == "contrail.queue.length"
+        }
+        return wanted <= found
+
+    wait_until(read, 60, "the arrival of each metric")

@@ -136,6 +136,8 @@ def metrics_sent(sources):
             first = None
             if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("metrics."):
                 first = node.args[0] if node.args else None
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Sample":
+                first = node.args[0]
             elif isinstance(node, ast.Tuple) and len(node.elts) > 1 and getattr(node.elts[1], "value", "") in _TYPES:
                 first = node.elts[0]
             if isinstance(first, ast.Constant):

@@ -248,10 +248,80 @@ _RELAY = Row(
     ),
 )
 
+_UNREAD = "Read only where [relay] component_metrics names it."
+_SERVERS = Row(
+    "Does Airflow have what it stands on?",
+    "Processor and memory of each component, the database, and the queues of Celery. Empty unless the option "
+    "[relay] component_metrics asks for it. Sessions near the limit, a transaction open for minutes, or a queue that "
+    "grows: look there first.",
+    (
+        Panel(
+            key="cpu",
+            title="Processor time by component",
+            kind="line",
+            by=("airflow.component",),
+            size=(16, 10),
+            questions=(metric("Spent", "contrail.component.cpu_ms"),),
+            quiet=Quiet(_UNREAD, ("contrail.component.cpu_ms",)),
+        ),
+        Panel(
+            key="rss",
+            title="Memory by component",
+            kind="line",
+            by=("airflow.component",),
+            size=(16, 10),
+            questions=(metric("Resident", "contrail.component.memory_bytes"),),
+            quiet=Quiet(_UNREAD, ("contrail.component.memory_bytes",)),
+        ),
+        Panel(
+            key="queues",
+            title="Messages waiting by queue",
+            kind="line",
+            by=("airflow.queue",),
+            size=(16, 10),
+            questions=(metric("Waiting", "contrail.queue.length"),),
+            quiet=Quiet(_UNREAD, ("contrail.queue.length",)),
+        ),
+        Panel(
+            key="sessions",
+            title="Sessions of the database",
+            kind="line",
+            by=("airflow.state",),
+            size=(16, 10),
+            questions=(metric("Sessions", "contrail.database.connections"),),
+            quiet=Quiet(_UNREAD, ("contrail.database.connections",)),
+        ),
+        Panel(
+            key="transactions",
+            title="Database: answer and oldest transaction",
+            kind="line",
+            size=(16, 10),
+            wide_range=True,
+            questions=(
+                metric("Answer, p95", "contrail.database.latency_ms"),
+                metric("Oldest transaction", "contrail.database.oldest_transaction_ms"),
+            ),
+            quiet=Quiet(_UNREAD, ("contrail.database.latency_ms",)),
+        ),
+        Panel(
+            key="servers",
+            title="Servers that answer",
+            kind="line",
+            note="1 while the server answers the relay, 0 while it does not.",
+            size=(16, 10),
+            questions=(
+                metric("Database", "contrail.database.up", aggregate="min"),
+                metric("Broker", "contrail.broker.up", aggregate="min"),
+            ),
+            quiet=Quiet(_UNREAD, ("contrail.database.up", "contrail.broker.up")),
+        ),
+    ),
+)
+
 PLATFORM = Board(
     "platform",
     "Contrail: platform",
     "Airflow's own machinery, and ours.",
     (shared.ENVIRONMENT,),
-    (_PARSING, _SCHEDULER, _RELAY),
+    (_PARSING, _SCHEDULER, _SERVERS, _RELAY),
 )

@@ -1,0 +1,178 @@
+"""The processes of Airflow's components and of ours on this host, and what they use.
+
+A component is known by its command line or by the title that it gave itself, and its children are of it. A process that
+is not in the relay's namespace (another container's, unless they share one) is not seen, and one of another Airflow
+(another ``AIRFLOW_HOME``) is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from observability.relay.sources.components.cgroups import Cgroups
+from observability.relay.sources.components.readings import Sample
+from observability.settings import airflow_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["ProcessReader", "component_of"]
+
+_AIRFLOW = {
+    "scheduler": "scheduler",
+    "dag-processor": "dag-processor",
+    "triggerer": "triggerer",
+    "api-server": "api-server",
+    "celery": "worker",
+    "worker": "worker",
+    "serve-logs": "worker",
+    "supervisor": "worker",
+    "task": "worker",
+}
+"""The word behind ``airflow`` on a command line or in a title → the component."""
+_OURS = {"relay": "relay", "watch": "watcher"}
+_SETTLED_S = 30.0
+"""A younger process may still become another program, or take a title."""
+_UUID_DASHES = 4
+
+
+class ProcessReader:
+    """Reads the processes of this host's components. Where a process says nothing to us, it is left out."""
+
+    name = "processes"
+
+    def __init__(self) -> None:
+        self._others: dict[int, float] = {}
+        self._cpu: dict[tuple[int, float], tuple[float, float, str, int]] = {}
+        self._cgroups = Cgroups()
+
+    def presence(self, *, up: bool) -> list[Sample]:  # noqa: ARG002 - this host is there
+        """Nothing."""
+        return []
+
+    def read(self) -> list[Sample]:
+        """Read what each component's processes use now."""
+        members = self._members()
+        spent = self._spent(members)
+        found: list[Sample] = []
+        for component, processes in sorted(members.items()):
+            about = {"component": component}
+            memory, files = 0, 0
+            for process in processes:
+                memory += _asked(process, "memory_info")
+                files += _asked(process, "num_fds")
+            found += [
+                Sample("contrail.component.processes", "gauge", len(processes), about),
+                Sample("contrail.component.memory_bytes", "gauge", memory, about),
+                Sample("contrail.component.open_files", "gauge", files, about),
+                Sample("contrail.component.cpu_ms", "counter", spent[component] * 1000, about),
+            ]
+        return [*found, *self._cgroups.read({name: [one.pid for one in some] for name, some in members.items()})]
+
+    def _members(self) -> dict[str, list[psutil.Process]]:
+        """The processes of each component; those that belong to none are looked at once they are settled no more."""
+        now = time.time()
+        known: dict[int, str] = {}
+        found: defaultdict[str, list[psutil.Process]] = defaultdict(list)
+        others: dict[int, float] = {}
+        for process in psutil.process_iter():  # by id: a parent mostly before its children
+            try:
+                began = process.create_time()
+                if self._others.get(process.pid) == began:
+                    others[process.pid] = began
+                    continue
+                component = self._component(process, known)
+            except psutil.Error:
+                continue
+            if component:
+                known[process.pid] = component
+                found[component].append(process)
+            elif now - began > _SETTLED_S:
+                others[process.pid] = began
+        self._others = others
+        return dict(found)
+
+    def _component(self, process: psutil.Process, known: dict[int, str]) -> str:
+        if process.pid == os.getpid():
+            return "relay"
+        parent = known.get(process.ppid(), "")
+        own = component_of(process.cmdline())
+        if own and not parent:
+            return own if _is_of_ours(process) else ""
+        return own or parent
+
+    def _spent(self, members: dict[str, list[psutil.Process]]) -> defaultdict[str, float]:
+        """Seconds of processor time since the reading before, by component.
+
+        What a process spent between its last reading and its end stands in the times of its parent's children.
+        """
+        spent: defaultdict[str, float] = defaultdict(float)
+        now: dict[tuple[int, float], tuple[float, float, str, int]] = {}
+        for component, processes in members.items():
+            for process in processes:
+                try:
+                    times, parent = process.cpu_times(), process.ppid()
+                    key = process.pid, process.create_time()
+                except psutil.Error:
+                    continue
+                ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+                now[key] = times.user + times.system, ended, component, parent
+        gone: defaultdict[int, list[tuple[float, float, str, int]]] = defaultdict(list)
+        for key, last in self._cpu.items():
+            if key not in now:
+                gone[last[3]].append(last)
+        for key, (own, ended, component, _) in now.items():
+            before = self._cpu.get(key)
+            if before is None:
+                continue
+            spent[component] += max(0.0, own - before[0])
+            children = gone.get(key[0], [])
+            rest = ended - before[1] - sum(child[0] + child[1] for child in children)
+            spent[children[0][2] if children else component] += max(0.0, rest)
+        self._cpu = now
+        return spent
+
+
+def component_of(arguments: Sequence[str]) -> str:
+    """The component that a command line or a title is of, "" for none."""
+    words = arguments[0].split() if len(arguments) == 1 else list(arguments)
+    for place, word in enumerate(words[:-1]):
+        name, following = Path(word.strip("([")).name, words[place + 1].rstrip(":)]")
+        if name == "airflow":
+            component = _AIRFLOW.get(following.replace("_", "-"), "")
+            is_task = following == "worker" and words[place + 2 : place + 3] == ["--"] and _is_id(words[place + 3 :])
+            return "task" if is_task else component
+        if name == "celeryd:":
+            return "worker"
+        if name in {"contrail", "observability.cli"} and following in _OURS:
+            return _OURS[following]
+    return ""
+
+
+def _is_id(words: Iterable[str]) -> bool:
+    """True where the title goes on with the id of a task instance."""
+    return next(iter(words), "").count("-") == _UUID_DASHES
+
+
+def _is_of_ours(process: psutil.Process) -> bool:
+    """False for a process of another Airflow on this host; where that cannot be seen, it is taken for one of ours."""
+    try:
+        environ = process.environ()
+    except psutil.Error:
+        return True
+    home = environ.get("AIRFLOW_HOME") or str(Path(environ.get("HOME", "~")) / "airflow")
+    return Path(home).expanduser() == airflow_home()
+
+
+def _asked(process: psutil.Process, what: str) -> int:
+    """Resident bytes, or open descriptors; 0 where we may not ask."""
+    try:
+        return int(process.memory_info().rss if what == "memory_info" else process.num_fds())
+    except psutil.Error:
+        return 0
