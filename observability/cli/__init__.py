@@ -44,6 +44,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command → where it stands below this package (``module:attribute``), and its line in the help."""
 
+_OF_A_PLATFORM = {
+    "status", "doctor", "alerts", "deadlines", "logs", "events", "metrics", "dashboards", "elasticsearch", "cloudwatch",
+}  # fmt: skip
+"""The commands that ask what ``contrail up`` started: they have the options that it was started with."""
+
 _NOT_OURS = {
     errno.EACCES: "run contrail as the user who owns it, or name another folder by CONTRAIL_HOME",
     errno.EPERM: "run contrail as the user who owns it, or name another folder by CONTRAIL_HOME",
@@ -78,6 +83,8 @@ def _listed() -> None:
 
 
 def _load(name: str) -> Any:
+    if name in _OF_A_PLATFORM:
+        _join_the_platform()
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"observability.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
@@ -86,6 +93,15 @@ def _load(name: str) -> Any:
     command = typer.main.get_command(found)
     command.name = name
     return command
+
+
+def _join_the_platform() -> None:
+    """Take the variables of the platform in this home, if one was ever started there."""
+    from observability.local.environment import join
+    from observability.local.layout import Layout
+    from observability.settings import default_home
+
+    join(Layout(default_home().absolute()))
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None)

@@ -13,8 +13,6 @@ from rich.table import Table
 
 from observability.doctor import delivery, host, hosts, notifications, scheduling
 from observability.doctor.link import Finding, Link, walk
-from observability.local.environment import join
-from observability.local.layout import Layout
 from observability.settings import SettingsError, get_settings
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ def doctor(
 
 def _examine(*, channels: bool) -> Iterator[Finding]:
     try:
-        join(Layout(get_settings().home.absolute()))
         settings = get_settings()
     except SettingsError as error:
         yield Finding("config", "broken", str(error), "contrail config template")

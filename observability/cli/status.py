@@ -13,7 +13,6 @@ from rich.table import Table
 
 from observability.cli.time_arguments import lasting
 from observability.local import health
-from observability.local.environment import join
 from observability.local.layout import Layout
 from observability.settings import get_settings
 
@@ -27,7 +26,6 @@ _COLOURS = {"healthy": "green", "starting": "yellow", "unhealthy": "red", "down"
 
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False) -> None:
     """Show the health of each component; exit status 0: all are healthy, 1: not all, 3: the platform is not running."""
-    join(Layout(get_settings().home.absolute()))
     settings = get_settings()
     now = health.look(Layout(settings.home.absolute()), settings)
     now = replace(now, delivery=health.look_at_delivery(settings))

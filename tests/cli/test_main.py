@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
 
 import pytest
 from airflow_platform import CONTRAIL, clean_environment
+from typer.testing import CliRunner
 
-from observability.cli import COMMANDS
+from observability.cli import COMMANDS, app
+from observability.settings import get_settings
 
 HELP = """
 import sys
@@ -33,6 +36,23 @@ def test_help_lists_every_command_and_imports_none():
     shown = subprocess.run([sys.executable, "-c", HELP], capture_output=True, check=False, text=True, timeout=60)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert [name for name in COMMANDS if f"  {name} " not in shown.stdout] == []
+
+
+READS_A_PLATFORM = {
+    "status", "doctor", "alerts", "deadlines", "logs", "events", "metrics", "dashboards", "elasticsearch", "cloudwatch"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"airflow", "tee"}])  # others take our place
+def test_a_command_that_reads_has_the_options_that_the_platform_was_started_with(name, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "environment.json").write_text('{"CONTRAIL_AIRFLOW__PORT": "1234"}')
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("CONTRAIL_")}
+    monkeypatch.setattr(os, "environ", {**environ, "CONTRAIL_HOME": str(tmp_path)})
+    CliRunner().invoke(app, [name, "--help"], env=None)
+    assert ("CONTRAIL_AIRFLOW__PORT" in os.environ) == (name in READS_A_PLATFORM)
+    get_settings.cache_clear()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

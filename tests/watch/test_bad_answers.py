@@ -46,7 +46,7 @@ def look(airflow, folder, monkeypatch=None):
     api._http = httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow.answer))
     api._retrying = Retrying(stop=stop_after_attempt(1), reraise=True)
     reconciler = Reconciler(api, folder, Thresholds, "test")
-    return reconciler.look(Scene(), NOW), reconciler
+    return reconciler.look(Scene(health_at=NOW - 5), NOW), reconciler
 
 
 def told(facts):

@@ -225,7 +225,7 @@ def test_a_task_that_airflow_took_out_of_its_run_is_told_if_the_dag_no_longer_ha
 def test_a_silent_triggerer_names_the_deferred_tasks(airflow, reconciler):
     airflow.beats["triggerer"] = "2026-01-09T11:59:00Z"
     airflow.tasks = [{**TASK, "state": "deferred"}]
-    scene = Scene()
+    scene = Scene(health_at=NOW - 5)
     facts = reconciler.look(scene, NOW)
     assert told(facts) == [("component", "firing", "platform")]
     assert (facts[0].subject, facts[0].dag_id, facts[0].evidence["affected"]) == ("triggerer", "load", "load.t")
@@ -248,6 +248,23 @@ def test_a_scheduler_that_has_yet_to_start_is_not_silent_until_it_takes_too_long
     airflow.beats["scheduler"], airflow.unhealthy = "2026-01-09T12:02:05Z", []
     after = [fact for fact in reconciler.look(scene, NOW + 125) if fact.subject == "scheduler"]
     assert told(after) == [("component", "resolved", "platform")]
+
+
+@pytest.mark.parametrize("looked_before", [0, NOW - 3600])
+def test_a_heartbeat_of_before_a_stop_of_everything_is_not_silence_until_the_start_takes_too_long(
+    airflow, reconciler, looked_before
+):
+    airflow.beats["scheduler"] = "2026-01-09T11:58:00Z"
+    scene = Scene(health_at=looked_before)
+    assert told(reconciler.look(scene, NOW)) == []
+    scene = scene_from({**vars(scene)})
+    assert told(reconciler.look(scene, NOW + 119)) == []
+    [fact] = [fact for fact in reconciler.look(scene, NOW + 120) if fact.subject == "scheduler"]
+    assert (fact.status, fact.reason) == ("firing", "its last heartbeat was 240 s ago")
+    airflow.beats["scheduler"] = "2026-01-09T12:02:04Z"
+    assert told(reconciler.look(scene, NOW + 125)) == [("component", "resolved", "platform")]
+    assert told(reconciler.look(scene, NOW + 140)) == []
+    assert "scheduler" in {fact.subject for fact in reconciler.look(scene, NOW + 157)}
 
 
 def test_a_component_that_was_stopped_is_silent_at_once(airflow, reconciler):

@@ -167,7 +167,7 @@ def airflow_api(data: bytes) -> None:
         base_url="http://airflow", transport=httpx.MockTransport(answer), headers={"Authorization": "x"}
     )
     api._retrying = Retrying(stop=stop_after_attempt(1), reraise=True)
-    facts = Reconciler(api, Path("/nonexistent"), Thresholds, "test").look(Scene(), NOW)
+    facts = Reconciler(api, Path("/nonexistent"), Thresholds, "test").look(Scene(health_at=NOW - 5), NOW)
     told = {(fact.kind, fact.status, fact.dag_id or fact.subject) for fact in facts}
     assert told >= {("task", "firing", "good"), ("run", "firing", "good"), ("component", "firing", "scheduler")}
     take_losses()

@@ -40,9 +40,12 @@ class Components:
     def __init__(self, look: Look) -> None:
         """``look`` is shared by all parts of a look."""
         self._look = look
+        self._looked_away = False
 
     def health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         """Judge each component by its newest heartbeat."""
+        self._looked_away = now - scene.health_at > self._look.thresholds().component_silent
+        scene.health_at = now
         for key, name in _COMPONENTS.items():
             yield from self._look.one(f"health of the {name}", partial(self._health_of, key, name, told, scene, now))
 
@@ -58,6 +61,8 @@ class Components:
         if age is None:
             yield from self._without_a_heartbeat(name, scene, now)
             return
+        if self._may_be_starting(name, age, scene, now):
+            return
         oldest = scene.peers.get("oldest", {}).get(name, now)  # a gauge's last value counts: say the same at each look
         gauges.heartbeat(name, max(age, now - oldest))
         scene.beaten = [*{*scene.beaten, name}]
@@ -69,6 +74,17 @@ class Components:
             scene.silent = [one for one in scene.silent if one != name]
             event = ComponentRecovered(identity=Identity(component=name), reason="it has a heartbeat again")
             yield observed(event, time=now)
+
+    def _may_be_starting(self, name: str, age: float, scene: Scene, now: float) -> bool:
+        """True while an old heartbeat may be that of a component's last life.
+
+        Where nobody looked for a while, all of Airflow may have been stopped, and comes up beside this watcher.
+        """
+        if age <= self._look.thresholds().component_silent or name in scene.silent:
+            return False
+        if self._looked_away and name not in scene.awaited:
+            scene.awaited = {**scene.awaited, name: now}
+        return now - scene.awaited.get(name, 0.0) < _STARTS_S
 
     def _without_a_heartbeat(self, name: str, scene: Scene, now: float) -> Iterator[Fact]:
         """Airflow 3.4 forgets the heartbeat of a component that was stopped; one that has yet to start has none."""

@@ -14,6 +14,7 @@ class Scene:
 
     since: float = 0.0
     slow_at: float = 0.0
+    health_at: float = 0.0
     dags: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
