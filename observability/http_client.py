@@ -6,8 +6,10 @@ come from a file of rules, have a client of their own (:mod:`~observability.watc
 
 from __future__ import annotations
 
+import time
+import zlib
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,11 +18,15 @@ from observability.proxies import proxy_for
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["SOCKS_REMEDY", "http_client"]
+__all__ = ["SOCKS_REMEDY", "http_client", "whole_answer"]
 
 SOCKS_REMEDY = "a SOCKS proxy needs one more package: pip install 'httpx[socks]'"
+
+_MOST_BYTES = 64 * 1024 * 1024
+_PART = 65_536
+"""Bytes that are unpacked at once: few may be packed from gigabytes."""
 
 
 def http_client(
@@ -38,12 +44,57 @@ def http_client(
     return httpx.Client(
         base_url=base_url,
         timeout=timeout_s,
-        headers=headers,
+        headers={"Accept-Encoding": "gzip", **(headers or {})},
         verify=httpx.create_ssl_context() if trusted is None else trusted,
         proxy=None if broken else found,
         transport=_Unreachable() if broken else None,
         trust_env=False,
     )
+
+
+def whole_answer(
+    client: httpx.Client, method: str, url: str, timeout_s: float, *, most_bytes: int = _MOST_BYTES, **given: Any
+) -> httpx.Response:
+    """The answer with all of its body, unpacked.
+
+    Raises ``httpx.DecodingError`` where that is longer than ``most_bytes`` or packed by other than gzip, and
+    ``httpx.ReadTimeout`` where it takes longer than ``timeout_s``.
+    """
+    ends_at = time.monotonic() + timeout_s
+    with client.stream(method, url, timeout=timeout_s, **given) as answer:
+        body = bytearray()
+        for part in _unpacked(answer):
+            body += part
+            if len(body) > most_bytes:
+                raise httpx.DecodingError(f"its answer is longer than {most_bytes >> 20} MiB", request=answer.request)
+            if time.monotonic() > ends_at:
+                raise httpx.ReadTimeout(f"its answer was not whole after {timeout_s:.0f} s", request=answer.request)
+        headers = {name: answer.headers[name] for name in ("Date", "Content-Type") if name in answer.headers}
+        return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=answer.request)
+
+
+def _unpacked(answer: httpx.Response) -> Iterator[bytes]:
+    """The body in small parts."""
+    packed = answer.headers.get("Content-Encoding", "identity").lower()
+    if answer.is_stream_consumed:  # it came from this process
+        yield answer.content
+    elif packed == "identity":
+        yield from answer.iter_raw()
+    elif packed != "gzip":
+        why = f"its answer is packed by {packed[:40]!r}, which was not asked for"
+        raise httpx.DecodingError(why, request=answer.request)
+    else:
+        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        for part in answer.iter_raw():
+            left = part
+            while left:
+                try:
+                    yield unpack.decompress(left, _PART)
+                except zlib.error as error:
+                    raise httpx.DecodingError(
+                        f"its answer cannot be unpacked: {error}", request=answer.request
+                    ) from error
+                left = unpack.unconsumed_tail
 
 
 class _Unreachable(httpx.BaseTransport):

@@ -12,7 +12,11 @@ import pytest
 from local_server import LocalServer
 
 from observability.credentials import Credentials
-from observability.errors import ApiUnavailable, ChannelRefused, SinkUnavailable
+from observability.dashboard_installer import kibana
+from observability.dashboard_installer.kibana import InstallError, Kibana
+from observability.errors import ApiUnavailable, ChannelRefused, PlatformError, SinkUnavailable
+from observability.http_client import whole_answer
+from observability.local.api import Api, monitor_health
 from observability.relay.otlp.destination import Destination
 from observability.relay.otlp.receiver import Receiver, Refused
 from observability.store import cluster
@@ -80,7 +84,24 @@ def of_channel(url):
     client.close()
 
 
+def of_kibana(url):
+    asked = Kibana(Credentials(url=url))
+    for _ in range(3):
+        with pytest.raises(InstallError, match="longer than 1 MiB"):
+            asked.request("GET", "/api/status")
+    asked.close()
+
+
+def of_contrail_status(url):
+    with pytest.raises(PlatformError, match="longer than 1 MiB"):
+        monitor_health(url)
+    with Api(url, "p") as asked, pytest.raises(PlatformError, match="longer than 1 MiB"):
+        asked.call("GET", "/dags")
+
+
 READERS = {
+    "kibana": (200, of_kibana),
+    "contrail status": (200, of_contrail_status),
     "elasticsearch": (200, of_elasticsearch),
     "otlp": (200, of_receiver),
     "a channel": (400, of_channel),
@@ -104,6 +125,8 @@ def test_an_answer_of_any_length_takes_a_bounded_memory(reader, packed, monkeypa
         monkeypatch.setenv(name, "")  # and so taken back at the end
     monkeypatch.setattr(cluster, "_MOST_ANSWER", 1 << 20)
     monkeypatch.setattr(api, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(kibana, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setitem(whole_answer.__kwdefaults__, "most_bytes", 1 << 20)
     status, read = READERS[reader]
     with Flood(status, packed=packed) as server:
         tracemalloc.start()

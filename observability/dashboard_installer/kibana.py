@@ -21,7 +21,7 @@ from observability.dashboards.kibana.objects import ndjson, saved_objects
 from observability.dashboards.kibana.rules import connectors, rules
 from observability.dashboards.names import object_id, spaced
 from observability.errors import SettingsError
-from observability.http_client import http_client
+from observability.http_client import http_client, whole_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,8 @@ __all__ = ["Kibana", "edited", "install", "open_kibana"]
 _OLDEST = (8, 12)
 _FIRST_KIBANA = 4, 0
 """OpenSearch Dashboards began to count anew from 1."""
+_MOST_BYTES = 256 * 1024 * 1024
+"""All data views, searches and dashboards of a space are one answer: 10,000 objects at most."""
 _NOT_FOUND = 404
 _NOTHING_TO_EXPORT = 400
 _FIXED = {"rule": ("rule_type_id", "consumer", "enabled"), "connector": ("connector_type_id",)}
@@ -45,9 +47,10 @@ class Kibana:
 
     def __init__(self, credentials: Credentials, *, space: str = "") -> None:
         self._base = credentials.url.rstrip("/") + (f"/s/{quote(space, safe='')}" if space else "")
+        self._timeout_s = float(credentials.extra.get("request_timeout") or 60)
         self._http = http_client(
             self._base,
-            float(credentials.extra.get("request_timeout") or 60),
+            self._timeout_s,
             headers=credentials.headers() | {"kbn-xsrf": "contrail"},
             trusted=credentials.ssl_context(),
             proxy=str(credentials.extra.get("proxy") or ""),
@@ -56,7 +59,8 @@ class Kibana:
     def ask(self, method: str, path: str, **given: Any) -> httpx.Response:
         """One request, whatever the answer. Raises :class:`InstallError` where there is none."""
         try:
-            return self._http.request(method, self._base + path, **given)
+            url = self._base + path
+            return whole_answer(self._http, method, url, self._timeout_s, most_bytes=_MOST_BYTES, **given)
         except httpx.HTTPError as error:
             raise InstallError(
                 f"Kibana at {self._base} gave no answer: {error}; is [core] kibana_url right?"
@@ -67,7 +71,7 @@ class Kibana:
         answer = self.ask(method, path, **given)
         if answer.is_error:
             raise InstallError(f"Kibana: {method} {path} answered {answer.status_code}: {_reason(answer)}")
-        return answer.json() if answer.content else {}
+        return _json(answer) if answer.content else {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -125,7 +129,7 @@ def edited(kibana: Kibana, names: Names) -> list[str]:
     for kind, path, body in _apart(names):
         answer = kibana.ask("GET", path)
         lasting = _lasting(kind, body)
-        if not answer.is_error and record.state(path, lasting, _same_keys(answer.json(), lasting)) == "edited":
+        if not answer.is_error and record.state(path, lasting, _same_keys(_json(answer), lasting)) == "edited":
             found.append(f"{kind} {body['name']}")
     return found
 
@@ -134,8 +138,12 @@ _BY_HAND = "changed by hand, left as it is; --overwrite puts ours in its place"
 
 
 def _check_version(kibana: Kibana) -> None:
-    number = kibana.request("GET", "/api/status")["version"]["number"]
-    version = tuple(int(part) for part in number.split(".")[:2])
+    status = kibana.request("GET", "/api/status")
+    try:
+        number = status["version"]["number"]
+        version = tuple(int(part) for part in number.split(".")[:2])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InstallError("what answers does not say which Kibana it is; is [core] kibana_url right?") from error
     if version < _FIRST_KIBANA:
         raise InstallError(
             f"this is OpenSearch Dashboards {number}: it has no Lens, with which our boards are drawn; use the pages in"
@@ -210,7 +218,7 @@ def _saved_objects(  # noqa: PLR0913 - each a fact of its own
 def _import(kibana: Kibana, items: list[dict[str, Any]]) -> None:
     upload = {"file": ("contrail.ndjson", ndjson(items).encode(), "application/ndjson")}
     answer = kibana.request("POST", "/api/saved_objects/_import", params={"overwrite": "true"}, files=upload)
-    if not answer["success"]:
+    if not answer.get("success"):
         refused = "; ".join(
             f"{one['type']} {one['id']}: {one['error'].get('type')}" for one in answer.get("errors", [])
         )
@@ -224,8 +232,11 @@ def _exported(kibana: Kibana) -> dict[tuple[str, str], dict[str, Any]]:
         return {}
     if answer.is_error:  # not to be taken for an empty space: what people changed there would be written over
         raise InstallError(f"Kibana: its objects cannot be read: {answer.status_code} {_reason(answer)}")
-    items = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
-    return {(item["type"], item["id"]): item for item in items}
+    try:
+        items = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
+        return {(item["type"], item["id"]): item for item in items}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InstallError(f"Kibana: its objects cannot be read: {type(error).__name__} {error}") from error
 
 
 def _parsed(item: dict[str, Any]) -> dict[str, Any]:
@@ -264,7 +275,7 @@ def _put(  # noqa: PLR0913, PLR0917 - each a fact of its own
         return
     if answer.is_error:
         raise InstallError(f"Kibana: {what} cannot be read: {answer.status_code} {_reason(answer)}")
-    theirs = _same_keys(answer.json(), lasting)
+    theirs = _same_keys(_json(answer), lasting)
     state = record.state(path, lasting, theirs)
     if state == "edited" and not overwrite:
         changes.add("edited", what, _BY_HAND)
@@ -295,8 +306,17 @@ def _own(value: Any) -> Any:
     return value
 
 
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except (ValueError, RecursionError) as error:
+        raise InstallError(
+            f"Kibana: {answer.request.url.path} answered what is not JSON: {answer.text[:100]}"
+        ) from error
+
+
 def _reason(answer: httpx.Response) -> str:
     try:
         return str(answer.json().get("message", ""))[:500]
-    except ValueError:
+    except (AttributeError, RecursionError, ValueError):
         return answer.text[:200]

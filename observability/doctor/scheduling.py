@@ -13,7 +13,7 @@ import httpx
 
 from observability.doctor.link import Broken, Link, Off
 from observability.doctor.ownership import airflow_command, is_ours
-from observability.http_client import http_client
+from observability.http_client import http_client, whole_answer
 from observability.store import Query, open_store
 from observability.watch.sources.api import AirflowApi, ApiError
 
@@ -61,7 +61,7 @@ def _clock(settings: Settings) -> str:
     """The server's ``Date`` is a whole second somewhere between our question and its answer, if both clocks agree."""
     asked = time.time()
     with http_client(settings.api_url, 5.0) as client:
-        answer = client.get("/api/v2/version")
+        answer = whole_answer(client, "GET", "/api/v2/version", 5.0)
     said, answered = parsedate_to_datetime(answer.headers["date"]).timestamp(), time.time()
     behind, ahead = asked - 1 - said, said - answered
     if max(behind, ahead) > _SKEW_S:
@@ -177,7 +177,9 @@ def _stored(settings: Settings, dataset: str, where: dict[str, Any]) -> int:
 def _health(settings: Settings) -> dict[str, Any]:
     try:
         with http_client(settings.api_url, 5.0) as client:
-            health: dict[str, Any] = client.get("/api/v2/monitor/health").raise_for_status().json()
+            health: dict[str, Any] = (
+                whole_answer(client, "GET", "/api/v2/monitor/health", 5.0).raise_for_status().json()
+            )
     except (httpx.HTTPError, ValueError) as error:
         raise Broken(f"nothing answers at {settings.api_url} ({error})", _where(settings)) from error
     return health

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from observability.http_client import http_client
+from observability.http_client import http_client, whole_answer
 from observability.local.errors import PlatformError
 from observability.local.keys import USER
 
@@ -22,13 +22,14 @@ __all__ = ["Api", "monitor_health"]
 _UNAUTHORIZED = 401
 _SERVER_ERROR = 500
 _PAGE = 100
+_TIMEOUT_S = 20.0
 
 
 def monitor_health(url: str, *, timeout_s: float = 3.0) -> dict[str, Any]:
     """Ask Airflow's API server for the health of the other components. Raises :class:`PlatformError`."""
     try:
         with http_client(url, timeout_s) as client:
-            answer = client.get("/api/v2/monitor/health").raise_for_status()
+            answer = whole_answer(client, "GET", "/api/v2/monitor/health", timeout_s).raise_for_status()
         found: dict[str, Any] = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise PlatformError(f"Airflow's API server at {url} does not answer ({error}); see contrail status") from error
@@ -41,7 +42,7 @@ class Api:
     def __init__(self, url: str, password: str, *, patience_s: float = 30.0) -> None:
         self.url = url
         self._password = password
-        self._http = http_client(url, 20.0)
+        self._http = http_client(url, _TIMEOUT_S)
         self._retrying = Retrying(
             retry=retry_if_exception(_is_passing),
             stop=stop_after_delay(patience_s),
@@ -82,14 +83,15 @@ class Api:
     def _send(self, method: str, path: str, json: Any, params: dict[str, Any] | None) -> httpx.Response:
         if "Authorization" not in self._http.headers:
             self._log_in()
-        answer = self._http.request(method, f"/api/v2{path}", json=json, params=params)
+        answer = whole_answer(self._http, method, f"/api/v2{path}", _TIMEOUT_S, json=json, params=params)
         if answer.status_code == _UNAUTHORIZED:
             self._log_in()
-            answer = self._http.request(method, f"/api/v2{path}", json=json, params=params)
+            answer = whole_answer(self._http, method, f"/api/v2{path}", _TIMEOUT_S, json=json, params=params)
         return answer.raise_for_status()
 
     def _log_in(self) -> None:
-        answer = self._http.post("/auth/token", json={"username": USER, "password": self._password})
+        who = {"username": USER, "password": self._password}
+        answer = whole_answer(self._http, "POST", "/auth/token", _TIMEOUT_S, json=who)
         self._http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
 
 

@@ -11,6 +11,7 @@ import json
 import httpx
 import pytest
 from kibana_stand_in import KibanaStandIn
+from local_server import LocalServer
 from typer.testing import CliRunner
 
 from observability import catalog
@@ -424,3 +425,29 @@ def test_the_command_fails_with_one_line_where_there_is_no_kibana(monkeypatch, t
 
     assert isinstance(answer.exception, SettingsError)
     assert str(answer.exception).startswith("no Kibana is named; set [core] kibana_url")
+
+
+class Saying(LocalServer):
+    """Answers everything with one body."""
+
+    def __init__(self, body):
+        self._body = body
+
+    def serve(self, request):
+        request.rfile.read(int(request.headers.get("content-length") or 0))
+        request.send_response(200)
+        request.send_header("content-length", str(len(self._body)))
+        request.end_headers()
+        request.wfile.write(self._body)
+
+
+@pytest.mark.parametrize("ask", [install, edited])
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"7", b"<html>", b"[" * 5000, b"\xff\xfe", b'{"version":{"number":"9.4"}}']
+)
+def test_what_is_no_kibana_is_refused_in_words(ask, body):
+    with Saying(body) as server:
+        client = Kibana(Credentials(url=server.url))
+        with pytest.raises(InstallError, match="Kibana"):
+            ask(client, Names())
+        client.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,7 +11,7 @@ import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from observability.errors import ApiError, ApiUnavailable
-from observability.http_client import http_client
+from observability.http_client import http_client, whole_answer
 from observability.watch.sources.login import REMEDY, Login
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ _MOST_PAGES = 1000
 _BRIEF_S = 5.0
 _MOST_BYTES = 64 * 1024 * 1024
 """An answer is 100 rows, or the log of one attempt; nothing that we ask for is longer."""
-_PART = 65_536
-"""Bytes that are unpacked at once: few may be packed from gigabytes."""
 _CLOCKS_AGREE_S = 2.0
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 401, 403, 404, 500
 
@@ -60,7 +57,7 @@ class AirflowApi:
         self._token = ""
         self._timeout_s = timeout_s
         self._http = (
-            http_client(url, timeout_s, headers={"Accept-Encoding": "gzip"})
+            http_client(url, timeout_s)
             if inside is None
             else httpx.Client(base_url=url, timeout=timeout_s, transport=inside, trust_env=False)
         )
@@ -161,18 +158,7 @@ class AirflowApi:
             raise ValueError("its answer is nested too deeply to be read") from error
 
     def _whole(self, method: str, path: str, timeout_s: float, **given: Any) -> httpx.Response:
-        """The answer with all of its body. Raises ValueError where that has no end, ReadTimeout where it takes long."""
-        ends_at = time.monotonic() + timeout_s
-        with self._http.stream(method, path, timeout=timeout_s, **given) as answer:
-            body = bytearray()
-            for part in _unpacked(answer):
-                body += part
-                if len(body) > _MOST_BYTES:
-                    raise ValueError(f"its answer is longer than {_MOST_BYTES >> 20} MiB")
-                if time.monotonic() > ends_at:
-                    raise httpx.ReadTimeout(f"its answer was not whole after {timeout_s:.0f} s")
-            date = {"Date": answer.headers["Date"]} if "Date" in answer.headers else {}
-            return httpx.Response(answer.status_code, headers=date, content=bytes(body), request=answer.request)
+        return whole_answer(self._http, method, path, timeout_s, most_bytes=_MOST_BYTES, **given)
 
     def _log_in(self) -> None:
         self._token = self._login.token(self._ask_for_token, self._token)
@@ -183,27 +169,6 @@ class AirflowApi:
         if who is None:
             return self._whole("GET", "/auth/token", self._timeout_s)
         return self._whole("POST", "/auth/token", self._timeout_s, json=who)
-
-
-def _unpacked(answer: httpx.Response) -> Iterator[bytes]:
-    """The body in small parts. Raises ValueError where it is packed otherwise than we asked for."""
-    packed = answer.headers.get("Content-Encoding", "identity").lower()
-    if answer.is_stream_consumed:  # it came from this process
-        yield answer.content
-    elif packed == "identity":
-        yield from answer.iter_raw()
-    elif packed != "gzip":
-        raise ValueError(f"its answer is packed by {packed[:40]!r}, which was not asked for")
-    else:
-        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        for part in answer.iter_raw():
-            left = part
-            while left:
-                try:
-                    yield unpack.decompress(left, _PART)
-                except zlib.error as error:
-                    raise ValueError(f"its answer cannot be unpacked: {error}") from error
-                left = unpack.unconsumed_tail
 
 
 def _ahead(date: str | None, now: float) -> float:
