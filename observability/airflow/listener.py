@@ -19,6 +19,7 @@ from sqlalchemy.orm import object_session
 from observability import attempt_notes, callbacks, causes, identity, metrics
 from observability.airflow.loops import loop_of
 from observability.airflow.masking import follow_masks
+from observability.airflow.schedule_delay import schedule_delay_ns
 from observability.airflow.stdout_masking import mask_echo
 from observability.contain import contained
 from observability.emit import emit, report_losses
@@ -82,6 +83,7 @@ def on_dag_run_running(dag_run: Any, msg: str) -> None:  # noqa: ARG001
                 time=dag_run.start_date,
                 discriminator=moment(dag_run.start_date),
                 upstream=_upstream(dag_run),
+                schedule_delay_ns=schedule_delay_ns(dag_run),
             )
         )
 

@@ -144,8 +144,10 @@ EVENTS: dict[str, EventSpec] = {
         incident=IncidentUse("stuck", "firing"),
     ),
     "dag_run.started": EventSpec(
-        "etl.event", "info", "unknown", "Run began", "A DAG run began.", ("airflow.state", "airflow.upstream"),
-        (MetricUse("contrail.dag_run.started"),), log=False,
+        "etl.event", "info", "unknown", "Run began", "A DAG run began.",
+        ("airflow.state", "airflow.upstream", "airflow.schedule_delay"),
+        (MetricUse("contrail.dag_run.started"), MetricUse("contrail.dag_run.schedule_delay_ms", "airflow.schedule_delay", 1e-6)),
+        log=False,
         incident=IncidentUse("run", "noted"),
     ),
     "dag_run.succeeded": EventSpec(

@@ -82,6 +82,7 @@ FIELDS: dict[str, FieldSpec] = {
     "airflow.triggered": FieldSpec("keyword", "Path of the run that a task has triggered."),
     "event.provider": FieldSpec("keyword", "Who saw it: callback, listener, relay, reconciler, deadline, outbox, watcher, kibana."),
     "airflow.asset": FieldSpec("keyword", "Asset (URI) that it is about, or each that a message is about."),
+    "airflow.schedule_delay": FieldSpec("long", "From when the clock wanted a run to its start; none for catch-up, backfill, reruns and by hand.", "ns"),
     "airflow.peak_rss": FieldSpec("long", "Highest resident memory of the attempt.", "bytes"),
     "airflow.memory_limit": FieldSpec("long", "Memory limit of the attempt, where there is one.", "bytes"),
     "airflow.cpu_time": FieldSpec("long", "Processor time of the attempt.", "ns"),

@@ -14,6 +14,7 @@ EVENT_FIELDS: dict[str, str] = {
     "hostname": "airflow.hostname",
     "asset": "airflow.asset",
     "upstream": "airflow.upstream",
+    "schedule_delay_ns": "airflow.schedule_delay",
     "triggered": "airflow.triggered",
     "peak_rss": "airflow.peak_rss",
     "memory_limit": "airflow.memory_limit",

@@ -103,6 +103,7 @@ class DagRunStarted(Event, frozen=True, kw_only=True):
 
     action: ClassVar[str] = "dag_run.started"
     upstream: tuple[str, ...] | None = None
+    schedule_delay_ns: int | None = None
     state: str = "running"
 
 

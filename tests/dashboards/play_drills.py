@@ -136,12 +136,12 @@ def attempt(task_id="load", **more):
     return {"ti": ti, "task": operator, "dag": dag, "dag_run": dag_run(), "run_id": RUN_ID, "exception": None, **more}
 
 
-def dag_run(run_id=RUN_ID):
+def dag_run(run_id=RUN_ID, run_type="manual"):
     """A run as the scheduler hands it to a listener."""
     now = datetime.now(timezone.utc)
     return SimpleNamespace(
-        dag_id="drills", run_id=run_id, run_type="manual", logical_date=None, start_date=now - timedelta(seconds=9),
-        end_date=now, dag=None, context_carrier={},
+        dag_id="drills", run_id=run_id, run_type=run_type, logical_date=None, start_date=now - timedelta(seconds=9),
+        end_date=now, dag=None, context_carrier={}, run_after=now - timedelta(seconds=12),
     )  # fmt: skip
 
 
@@ -165,6 +165,7 @@ def play_tasks():
     callbacks.on_retry(attempt("load", exception=raised(RuntimeError("this drill raises"))))
     callbacks.on_failure(attempt("load", exception=raised(RuntimeError("this drill raises"))))
     listener.on_dag_run_running(dag_run(), "")
+    listener.on_dag_run_running(dag_run("scheduled__1", "scheduled"), "")
     listener.on_dag_run_failed(dag_run(), "task_failure")
     listener.on_dag_run_success(dag_run("manual__2"), "")
     callbacks.on_deadline(

@@ -250,10 +250,9 @@ _AIRFLOW = Row(
             by=("airflow.dag_id",),
             alone=True,
             size=(16, 10),
-            questions=(metric("Delay, p95", "dagrun.schedule_delay"),),
-            wide_range=True,
-            note="On a logarithmic axis: a DAG that catches up is late by years.",
-            quiet=Quiet("No run was started by its schedule.", ("dagrun.schedule_delay",)),
+            questions=(metric("Delay, p95", "contrail.dag_run.schedule_delay_ms"),),
+            note="Of runs that the clock starts: catch-up, backfill and reruns are late by design.",
+            quiet=Quiet("No run was started by the clock.", ("contrail.dag_run.schedule_delay_ms",)),
         ),
         Panel(
             key="waiting-time",

@@ -89,7 +89,7 @@ BANDS = {
     ),
     "schedule-late": Band(
         "Runs start later than is usual",
-        "dagrun.schedule_delay",
+        "contrail.dag_run.schedule_delay_ms",
         "Average",
         300,
         "GreaterThanUpperThreshold",
