@@ -17,6 +17,9 @@ NODES = {"store": "elasticsearch 2", "dashboards": "elasticsearch 2"}
 SPLIT = frozenset({"airflow/ui/test_rights.py", "airflow/ui/test_acts.py"})
 """Files in which each parameter starts a server of its own."""
 
+BESIDE = {"airflow/ui/test_acts_in_a_browser.py": "airflow/ui/test_acts.py"}
+"""Files whose tests use the server of another one, which starts once for both."""
+
 LONGEST = (
     "postgresql_server", "elasticsearch 1", "demo", "test_redact.py",  # four processes begin with these
     "elasticsearch_node", "airflow/ui/test_rights.py fab", "elasticsearch 2", "platform",
@@ -49,7 +52,8 @@ def process_of(item):
     asks_later = "elasticsearch" in words and item.get_closest_marker("elasticsearch") is not None
     if asks_later or "elasticsearch_url" in item.fixturenames:
         return NODES.get(path.parts[0], "elasticsearch 1")
-    return " ".join([str(path), *words]) if str(path) in SPLIT else str(path)
+    file = BESIDE.get(str(path), str(path))
+    return " ".join([file, *words]) if file in SPLIT else file
 
 
 def name_process(item):

@@ -44,19 +44,28 @@ def send_to_airflow(change: Change, act: str, incident: Incident) -> str:
 
 
 def _clear(change: Change, incident: Incident, *, dry_run: bool) -> list[str]:
-    body = {
-        "dry_run": dry_run,
-        "dag_run_id": run_of(incident),
-        "only_failed": True,
-        "include_downstream": True,
-        "reset_dag_runs": True,
-    }
+    found = _cleared(change, incident, dry_run=dry_run, only_failed=True)
+    if not found and (stopped := _stopped(change, incident)):
+        found = _cleared(change, incident, dry_run=dry_run, only_failed=False, task_ids=stopped)
+    if not found:
+        raise ArgumentError(f"nothing of run {run_of(incident)} has failed any more: there is nothing to clear")
+    return list(dict.fromkeys(str(one.get("task_id")) for one in found))
+
+
+def _stopped(change: Change, incident: Incident) -> list[str]:
+    """The tasks of the incident, where a rerun was stopped before it came to them: Airflow calls them skipped then."""
+    about = {member.partition("[")[0] for member in (*incident.failed_tasks, incident.task_id or "") if member}
+    every = _cleared(change, incident, dry_run=True, only_failed=False) if about else []
+    states = {str(one.get("task_id")): one.get("state") for one in every}
+    return sorted(about) if about and all(states.get(task) == "skipped" for task in about) else []
+
+
+def _cleared(change: Change, incident: Incident, **how: Any) -> list[dict[str, Any]]:
+    """The task instances that Airflow clears, or would clear."""
+    body = {"dag_run_id": run_of(incident), "include_downstream": True, "reset_dag_runs": True, **how}
     answer = change("POST", path_of("dags", str(incident.dag_id), "clearTaskInstances"), body)
     found = answer.get("task_instances") if isinstance(answer, dict) else None
-    names = [str(one.get("task_id")) for one in found or () if isinstance(one, dict)]
-    if not names:
-        raise ArgumentError(f"nothing of run {run_of(incident)} has failed any more: there is nothing to clear")
-    return list(dict.fromkeys(names))
+    return [one for one in found or () if isinstance(one, dict)]
 
 
 def _named(tasks: list[str]) -> str:

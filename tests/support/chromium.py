@@ -23,6 +23,7 @@ from observability.local.ports import any_port
 from observability.settings import load_settings
 
 PATIENCE_S = 30
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 
 
 @contextlib.contextmanager
@@ -80,6 +81,25 @@ def logged_in(url, home):
         driver.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
         wait_for(driver, By.LINK_TEXT, "Contrail")
         yield driver
+
+
+@contextlib.contextmanager
+def holding(url, token):
+    """A browser with the cookie of somebody who has logged in to the Airflow at ``url``."""
+    with browser() as driver:
+        driver.get(f"{url}/contrail/static/theme.js")  # a cookie wants a page of its site
+        driver.add_cookie({"name": "_token", "value": token, "path": "/"})
+        yield driver
+
+
+@contextlib.contextmanager
+def on_a_phone(driver):
+    """The browser as a phone, for as long as this lasts."""
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    try:
+        yield
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def wait_for(driver, by, what):

@@ -122,6 +122,8 @@ def act(actor: Actor, incident_id: str, filled: Filled) -> RedirectResponse:
         check_form(actor.request, rows.key(connection), filled.token, actor.identity, one.id)
         if filled.undo:
             name, value = _inverse(connection, one, filled.undo)
+        elif name in ACTS and not ACTS[name].by_hand:  # its value may name what is of another incident
+            raise HTTPException(409, f"{ACTS[name].label!r} is done by taking back an act on this incident")
     number = _perform(actor, one, name, value, filled.note, source="page", undo=filled.undo)
     return _to_page(actor, one, number)
 
@@ -156,12 +158,14 @@ def follow_link(actor: Actor, token: str, form: str, note: str) -> RedirectRespo
         check_form(actor.request, rows.key(connection), form, actor.identity, link.id)
         if not rows.use_link(connection, link.id, actor.name, time.time()):
             raise HTTPException(409, f"this link was used by {rows.used_by(connection, link.id)}; it works once")
+    done = False
     try:
         number = _perform(actor, one, link.act, link.value, note, source="link")
-    except HTTPException:
-        with ledger.transaction(lock=True) as connection:
-            rows.release_link(connection, link.id)
-        raise
+        done = True
+    finally:
+        if not done:  # for whatever reason
+            with ledger.transaction(lock=True) as connection:
+                rows.release_link(connection, link.id)
     return _to_page(actor, one, number)
 
 
@@ -201,6 +205,8 @@ def _perform(  # noqa: PLR0913 - an act has that many parts
         engine = ledger.engine()
         with ledger.transaction(lock=True) as connection:
             fresh = records.incident(connection, one.id) or one
+            if undo:  # of two clicks the second finds it taken back
+                inverse(connection, fresh, undo)
             number = perform(engine, connection, fresh, asked, time.time())
             if undo:
                 rows.mark_undone(connection, undo, number)

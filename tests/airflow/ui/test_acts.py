@@ -3,128 +3,38 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import httpx
 import pytest
-from api_server import api_server
-from auth_manager import PASSWORD
+from acts_world import FILLED
 from fastapi.routing import APIRoute
 from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy import select
 
 from observability.airflow.ui.app import create_app
 from observability.airflow.ui.forms import form_token
 from observability.watch.acts import ACTS
-from observability.watch.incidents import Incident
-from observability.watch.ledger import acts as rows
-from observability.watch.ledger import records
-from observability.watch.ledger.database import Ledger
-from observability.watch.links import sign_link
+from observability.watch.ledger import schema
+from observability.watch.links import read_link, sign_link
+from observability.watch.silences import silence_error
 
 pytestmark = pytest.mark.airflow
 
-DAGS = ("open_dag", "closed_dag")
 ROUTES = [route for route in create_app().routes if isinstance(route, APIRoute)]
 METHODS_OF = {
     path: {method for route in ROUTES if route.path == path for method in route.methods}
     for path in {route.path for route in ROUTES}
 }
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-WORLDS = {
-    "simple": {
-        "manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-        "editor": "ann", "readers": ("vic",), "strangers": (),
-    },
-    "fab": {
-        "manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
-        "editor": "editor", "readers": ("one", "runs_of_one"), "strangers": ("none",),
-    },
-}  # fmt: skip
-
-
-def incident(dag, number, **more):
-    now = time.time()
-    about = {"kind": "task", "severity": "error", "cause": "app", "reason": f"why-{dag}", "certainty": 3}
-    return Incident(
-        id=f"{number:016x}", key=f"run:{dag}:{number}", state="open", first_seen=now - 60, last_seen=now, count=1,
-        notified="opened", notified_at=now, dag_id=dag, run_id="r1", task_id="load",
-        failed_tasks=("load",), **(about | more),
-    )  # fmt: skip
-
-
-FILLED = {"to": {"value": "bob"}, "until": {"value": "success"}, "note": {"note": "a reason"}}
-"""The fields that a person fills in, by what an act asks for."""
 ELSEWHERE = (
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
     {"Origin": "https://evil.example"},
     {"Origin": "null"},
 )
-
-
-class World:
-    """An API server with a ledger, a client for each person, and the key of its links."""
-
-    def __init__(self, url, tokens, ledger, about):
-        self.url, self.tokens, self.ledger = url, tokens, ledger
-        self.editor, self.readers, self.strangers = about["editor"], about["readers"], about["strangers"]
-        with ledger.transaction(lock=True) as connection:
-            self.key = rows.key(connection)
-
-    def fresh(self, dag="open_dag", number=1, **more):
-        """The incident, open, with nothing done about it."""
-        one = incident(dag, number, **more)
-        with self.ledger.transaction(lock=True) as connection:
-            records.save_incident(connection, one)
-            rows.forget(connection, time.time() + 1)
-        return one
-
-    def now(self, one):
-        with self.ledger.transaction() as connection:
-            return records.incident(connection, one.id)
-
-    def acts(self, one):
-        with self.ledger.transaction() as connection:
-            return rows.of_incident(connection, one.id)
-
-    def ask(self, who, method, path, **more):
-        headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
-        headers |= more.pop("headers", {})
-        return httpx.request(method, f"{self.url}/contrail{path}", headers=headers, timeout=60, **more)
-
-    def form(self, who, about):
-        """The token that a page of ours would give ``who``, whose id is their name or their number in FAB."""
-        page = self.ask(who, "GET", about).text
-        found = re.search(r'name="(?:token|form)" value="([^"]+)"', page)
-        return found[1] if found else ""
-
-    def act(self, who, one, name, **fields):
-        data = {"token": self.form(self.editor, f"/incidents/{one.id}") if who == self.editor else "", **fields}
-        return self.ask(who, "POST", f"/incidents/{one.id}/acts/{name}", data=data)
-
-
-@pytest.fixture(scope="module", params=WORLDS)
-def world(request, tmp_path_factory):
-    home, about = tmp_path_factory.mktemp(f"acts-{request.param}"), WORLDS[request.param]
-    people = (about["editor"], *about["readers"], *about["strangers"])
-    ledger = Ledger(f"sqlite:///{home}/contrail/ledger.db")
-    roles = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ann:op,vic:viewer"} if request.param == "simple" else {}
-    settings = {"AIRFLOW__CORE__AUTH_MANAGER": about["manager"], **roles}
-    with api_server(
-        tmp_path_factory,
-        home,
-        dict.fromkeys(people, PASSWORD),
-        dags=DAGS,
-        fill={"open_dag": "why-open_dag"},
-        **settings,
-    ) as (url, tokens):
-        found = World(url, tokens, ledger, about)
-        found.airflow = home / "airflow.db"
-        yield found
-    ledger.close()
 
 
 def address(route, one, link):
@@ -264,6 +174,75 @@ def test_what_is_forged_is_refused_and_changes_nothing(world):
         answer = world.ask(world.editor, "POST", f"/incidents/{one.id}/acts/nothing", data=data)
         assert answer.status_code in {404, 409}
     assert (world.acts(one), world.acts(other)) == ([], [])
+
+
+def test_an_act_that_only_takes_back_is_done_for_no_other_incident_than_its_own(world):
+    one, other = world.fresh(), world.fresh("closed_dag", 2)
+    with world.ledger.transaction(lock=True) as connection:
+        silence = silence_error(connection, other, ["closed_dag"], "1h", (time.time(), time.time() + 3600), ("x", ""))
+    for name in (name for name, spec in ACTS.items() if not spec.by_hand):
+        assert world.act(world.editor, one, name, value=str(silence)).status_code == 409, name
+    with world.ledger.transaction() as connection:
+        ends = connection.execute(select(schema.silences.c.ends).where(schema.silences.c.id == silence)).scalar()
+    assert ends > time.time() + 3000
+    assert world.acts(one) == []
+
+
+TRICKS = {
+    "a body that needs no question before it": {"headers": {"Content-Type": "text/plain"}, "content": "token={token}"},
+    "json": {"json": {"token": "{token}", "form": "{token}"}},
+    "the token in the address": {"params": {"token": "{token}", "form": "{token}"}},
+    "the token in a header": {"headers": {"X-CSRF-Token": "{token}", "X-CSRFToken": "{token}"}},
+    "two tokens": {"data": {"token": ["{token}", "x"], "form": ["{token}", "x"]}},
+}
+"""Requests that other sites can have a browser send, or that hope for another way to hand a token over."""
+OVERRIDES = ({"X-HTTP-Method-Override": "POST"}, {"X-Method-Override": "POST"}, {"X-HTTP-Method": "POST"})
+
+
+def filled_in(trick, token):
+    return json.loads(json.dumps(trick).replace("{token}", token))
+
+
+def test_no_other_way_to_send_a_form_acts(world):
+    one = world.fresh()
+    link = f"/links/{sign_link(world.key, one.id, 'acknowledge')}"
+    act = f"/incidents/{one.id}/acts/acknowledge"
+    tokens = {act: world.form(world.editor, f"/incidents/{one.id}"), link: world.form(world.editor, link)}
+    for path, token in tokens.items():
+        for name, trick in TRICKS.items():
+            answer = world.ask(world.editor, "POST", path, **filled_in(trick, token))
+            assert answer.status_code in {403, 422}, (name, path, answer.status_code)
+        for headers in OVERRIDES:
+            more = {"headers": headers, "params": {"_method": "POST", "token": token, "form": token}}
+            assert world.ask(world.editor, "GET", path, **more).status_code in {200, 405}
+        for method in ("HEAD", "OPTIONS", "GET"):  # what scanners of links send
+            assert world.ask(world.editor, method, path).status_code in {200, 405}
+    assert (world.now(one), world.acts(one)) == (one, [])
+
+
+def test_of_many_clicks_on_one_link_or_undo_one_acts(world):
+    one = world.fresh()
+    path = f"/links/{sign_link(world.key, one.id, 'noise')}"
+
+    def at_once(path, **data):
+        with ThreadPoolExecutor(6) as pool:
+            answers = pool.map(lambda _: world.ask(world.editor, "POST", path, data=data).status_code, range(6))
+            return sorted(answers)
+
+    assert at_once(path, form=world.form(world.editor, path)) == [303, *[409] * 5]
+    (row,) = world.acts(one)
+    token = world.form(world.editor, f"/incidents/{one.id}")
+    assert at_once(f"/incidents/{one.id}/acts/unmark", token=token, undo=row.id) == [303, *[409] * 5]
+    assert [row.act for row in world.acts(one)] == ["noise", "unmark"]
+
+
+def test_a_link_whose_act_could_not_be_done_works_again(world):
+    one = world.fresh()
+    path = f"/links/{sign_link(world.key, one.id, 'rerun')}"
+    form = form_token(world.key, world.id_of(world.editor), read_link(world.key, path[7:], 1).id)
+    for _ in range(2):
+        assert world.ask(world.editor, "POST", path, data={"form": form}).status_code == 502
+    assert world.acts(one) == []
 
 
 def test_who_is_not_logged_in_is_led_to_the_login_and_back(world):
