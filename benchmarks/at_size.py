@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert
 
 from benchmarks.figure import Figure, Options, Sample, Target
-from benchmarks.pages import _batches, _events, _pages
+from benchmarks.pages import _DAGS, _batches, _events, _pages
 from benchmarks.sampling import wall_ms
 from benchmarks.watched import Watched, failure
 from observability.events import Identity, StepMeasured, TaskStarted, TaskSucceeded
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-_DAGS = 100
 _ASKED = 40
 _FILES_A_COMMIT = 50
 _MEASURES = ("started", "ended", "duration", "success", "rows")

@@ -1,11 +1,13 @@
-"""The time of a page in the Airflow UI with a million log lines and 100 thousand runs in the store.
+"""The time of a page in the Airflow UI with 1,000 DAGs, 100 thousand runs and ten million log lines in the store.
 
-The question to the embedded store and the rendering are timed; Airflow's own login check comes on top.
+The question to the embedded store and the rendering are timed; Airflow's own login check comes on top. The processor
+time stands beside it, because others may use the machine.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,18 @@ from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.sampling import wall_ms
 from observability.airflow.ui import boards, pages
 from observability.airflow.ui.app import render
-from observability.events import DagRunFailed, DagRunSucceeded, Identity, StepMeasured, TaskFailed, TaskSucceeded
+from observability.events import (
+    DagRunFailed,
+    DagRunSucceeded,
+    DeadlineKept,
+    DeadlineUpcoming,
+    Identity,
+    IncidentOpened,
+    NotificationSent,
+    StepMeasured,
+    TaskFailed,
+    TaskSucceeded,
+)
 from observability.relay.sinks import Batch
 from observability.relay.sinks.embedded import open_sink
 from observability.settings import load_settings
@@ -26,7 +39,9 @@ if TYPE_CHECKING:
 
     from observability.events import Event
 
-_DAGS = 100
+_DAGS = 1_000
+_DAYS = 14
+"""Days of deadlines that the store holds of each DAG."""
 _BATCH = 5_000
 _ASKED = 40
 _LONG = 500
@@ -35,7 +50,7 @@ _LONG = 500
 
 def run(options: Options) -> list[Figure]:
     """Fill a store, then ask for each kind of page over and over."""
-    runs, lines = (1_000, 10_000) if options.quick else (100_000, 1_000_000)
+    runs, lines = (1_000, 10_000) if options.quick else (100_000, 10_000_000)
     with tempfile.TemporaryDirectory() as folder:
         options = load_settings(environ={"CONTRAIL_CORE__HOME": folder})
         sink = open_sink(options)
@@ -43,6 +58,8 @@ def run(options: Options) -> list[Figure]:
         if stored != lines:
             raise RuntimeError(f"{stored} of {lines} log lines were stored")
         for batch in _batches("etl.event", _events(runs)):
+            sink.send(batch)
+        for batch in _batches("contrail.alert", _alerts(runs)):
             sink.send(batch)
         sink.close()
         store = open_store(options)
@@ -63,7 +80,10 @@ def _pages(store: Store, runs: int) -> dict[str, Callable[[int], str]]:
         return lambda n: render("panel.html", boards.shown(store, view, drawn[n % len(drawn)]), view=view)
 
     asked = {
-        "overview page": lambda _: render("overview.html", pages.overview(store, lambda _: True)),
+        "first page": lambda _: render("overview.html", pages.overview(store)),
+        "days of the first page": lambda _: render("days.html", pages.days_page(store)),
+        "DAGs page": lambda _: render("dags.html", pages.days_page(store, every=True)),
+        "deadlines page": lambda _: render("deadlines.html", pages.deadlines_page(store)),
         "DAG page": lambda n: render("dag.html", pages.dag_page(store, about(n)[0])),
         "run page": lambda n: render("run.html", pages.run_page(store, *about(n))),
         "task page": lambda n: render("task.html", pages.task_page(store, about(n)[0], "load", about(n)[1], -1)),
@@ -72,14 +92,23 @@ def _pages(store: Store, runs: int) -> dict[str, Callable[[int], str]]:
 
 
 def _time(name: str, ask: Callable[[int], str]) -> Figure:
-    taken = sorted(wall_ms(lambda number=number: ask(number)) for number in range(_ASKED))
-    p95 = taken[int(0.95 * _ASKED) - 1]
+    taken: list[float] = []
+    processor: list[float] = []
+    for number in range(_ASKED):
+        began = time.process_time()
+        taken.append(wall_ms(lambda number=number: ask(number)))
+        processor.append((time.process_time() - began) * 1000)
+    place = int(0.95 * _ASKED) - 1
+    p95 = sorted(taken)[place]
     return Figure(
         f"{name}, p95",
         "ms",
         Sample((p95,)),
         targets=(Target(at_most=200),),
-        notes={"p50": round(taken[_ASKED // 2], 1)},
+        notes={
+            "p50": round(sorted(taken)[_ASKED // 2], 1),
+            "p95 of processor time": round(sorted(processor)[place], 1),
+        },
     )
 
 
@@ -104,6 +133,33 @@ def _events(runs: int) -> Iterator[tuple[bytes, bytes]]:
         for event in ended:
             document = event.document()
             yield document["event.id"].encode(), orjson.dumps(document)
+
+
+def _alerts(runs: int) -> Iterator[tuple[bytes, bytes]]:
+    """Deadlines of each DAG for each day, and an incident with its message for each run that failed."""
+    now = datetime.now(timezone.utc)
+    found: list[Event] = []
+    for number in range(min(_DAGS, runs)):
+        for day in range(_DAYS):
+            when = now - timedelta(days=day, minutes=number % 600 + 30)
+            due = when + timedelta(hours=1)
+            about: dict[str, Any] = {
+                "identity": Identity(dag_id=f"dag_{number}"), "deadline": "by the morning", "due": due,
+                "occasion": due.date().isoformat(),
+            }  # fmt: skip
+            found.append(DeadlineUpcoming(**about, time=when, reason="due soon"))
+            if day:
+                found.append(DeadlineKept(**about, time=when + timedelta(minutes=20), reason="it was done in time"))
+    for number in range(0, runs, 50):
+        when = now - timedelta(minutes=runs - number)
+        who = Identity(dag_id=f"dag_{number % _DAGS}", run_id=f"r{number}", task_id="load")
+        incident: dict[str, Any] = {"incident_id": f"{number:016x}", "incident_key": f"run:r{number}", "reason": "boom"}
+        more = {"severity": "error", "incident_state": "open", "incident_title": "load failed", "count": 1}
+        found.append(IncidentOpened(identity=who, time=when, **incident, **more))
+        found.append(NotificationSent(identity=who, time=when, channel="slack", kind="opened", **incident))
+    for event in found:
+        document = event.document()
+        yield document["event.id"].encode(), orjson.dumps(document)
 
 
 def _logs(lines: int, runs: int) -> Iterator[Batch]:

@@ -47,9 +47,7 @@ def _following(dag_run: Any, due: datetime) -> datetime | None:
     timetable = getattr(getattr(dag_run, "dag", None), "timetable", None)
     if timetable is None:
         return None
-    with contained(
-        "listener.schedule_delay"
-    ):  # a timetable may be anybody's, and the run's beginning is told all the same
+    with contained("listener.schedule_delay"):  # a timetable may be anybody's: the run's beginning is told anyway
         found = timetable.next_dagrun_info(
             last_automated_data_interval=DataInterval(start, end), restriction=_UNRESTRICTED
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from observability.store.tables import PERCENTILES, percentile, spread
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from observability.store.questions import Ask, Table
 
 __all__ = ["add_percentiles", "statement", "table_of"]
+
+_DAY_S = 86_400
 
 _SQL = {
     "count": "count(*)",
@@ -34,7 +37,7 @@ def add_percentiles(connection: sqlite3.Connection) -> None:
 
 def statement(ask: Ask, document: str, field: Callable[[str], str]) -> tuple[str, str, list[Any]]:
     """Columns, conditions and their values; ``field`` says where in ``document`` a field's value is."""
-    keys = [f"cast(strftime('%s', r.at) as integer) / {ask.bucket_s} * {ask.bucket_s}"] if ask.bucket_s else []
+    keys = [_stretch(ask.bucket_s)] if ask.bucket_s else []
     keys += [field(name) for name in ask.by]
     answers = [_answer(aggregate, field(name) if name else "") for aggregate, name in ask.measures]
     conditions = [f"{field(name)} is not null" for name in ask.by]
@@ -57,10 +60,24 @@ def table_of(rows: list[Any], ask: Ask) -> Table:
     first = 1 if ask.bucket_s else 0
     width = first + len(ask.by)
     count = len(ask.measures)
+    if ask.bucket_s == _DAY_S:
+        starts = {day: _epoch_s(day) for day in {row[0] for row in rows}}
+        rows = [(starts[row[0]], *row[1:]) for row in rows]
     table = {(*row[:first], *map(str, row[first:width])): tuple(row[width : width + count]) for row in rows}
     if not width and all(value in {None, 0} for value in table[()]):
         return {}
     return spread(table, ask)
+
+
+def _stretch(bucket_s: int) -> str:
+    """The start of the stretch of a row's time in seconds; of a day its date, which stands in the text of a time."""
+    if bucket_s == _DAY_S:
+        return "substr(r.at, 1, 10)"
+    return f"cast(strftime('%s', r.at) as integer) / {bucket_s} * {bucket_s}"
+
+
+def _epoch_s(day: str) -> int:
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days * _DAY_S
 
 
 def _answer(aggregate: str, measured: str) -> str:

@@ -42,8 +42,8 @@ def tabulated(documents: Iterable[Document], ask: Ask) -> Table:
 
 def spread(table: Table, ask: Ask) -> Table:
     """The rows that say something, one for each member of a list, as every member of a list is a value of its field."""
-    said = {key: values for key, values in table.items() if any(value is not None for value in values)}
-    if not any(_is_list(part) for key in said for part in key):
+    said = {key: values for key, values in table.items() if values.count(None) < len(values)}
+    if not _have_lists(said):
         return said
     rows: Table = {}
     for key, values in said.items():
@@ -95,6 +95,15 @@ def _members(key: Key) -> list[Key]:
         parts = _listed(part) if _is_list(part) else [part]
         keys = [(*one, each) for one in keys for each in parts]
     return keys
+
+
+def _have_lists(keys: Iterable[Key]) -> bool:
+    """True where a part of a key is a list; written out, because a table may have a hundred thousand keys."""
+    for key in keys:
+        for part in key:
+            if part.__class__ is str and part[-1:] == "]" and _is_list(part):
+                return True
+    return False
 
 
 def _is_list(part: Any) -> bool:

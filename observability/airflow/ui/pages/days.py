@@ -66,6 +66,11 @@ class DagRow:
     is_late: bool = False
 
     @property
+    def cells(self) -> list[list[float | int | None]]:
+        """The days as the page's script draws them."""
+        return [day.cell for day in self.days]
+
+    @property
     def is_failing(self) -> bool:
         """True if a run failed on the last day that had any."""
         last = next((day for day in reversed(self.days) if day.good or day.failed), None)
@@ -109,11 +114,12 @@ def days_page(store: Readable, *, text: str = "", state: str = "", every: bool =
     """The DAGs whose name has ``text`` and that are in ``state``: failing, late, or any."""
     now = datetime.now(timezone.utc)
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
+    place = {int(first.timestamp()) + number * _DAY_S: number for number in range(DAYS)}
     days: dict[str, list[Day]] = defaultdict(lambda: [Day() for _ in range(DAYS)])
     for (day_s, dag, action), (count, ms) in _runs(store, first, now, _DAY_S).items():
-        days[dag][_place(day_s, first)].add(action, int(count), ms)
+        days[dag][place[day_s]].add(action, int(count), ms)
     for (day_s, dag), (rows,) in _rows(store, first, now, _DAY_S).items():
-        days[dag][_place(day_s, first)].rows = int(rows or 0)
+        days[dag][place[day_s]].rows = int(rows or 0)
     rows = [DagRow(dag, found) for dag, found in days.items()]
     _add_due(store, {row.dag_id: row for row in rows}, now)
     wanted = [row for row in rows if text.lower() in row.dag_id.lower() and _is(row, state)]
@@ -216,7 +222,3 @@ def _due(event: Document) -> str:
 
 def _is(row: DagRow, state: str) -> bool:
     return {"failing": row.is_failing, "late": row.is_late}.get(state, True)
-
-
-def _place(day_s: Any, first: datetime) -> int:
-    return min(DAYS - 1, max(0, int((int(day_s) - first.timestamp()) // _DAY_S)))
