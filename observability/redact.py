@@ -126,6 +126,14 @@ _SCHEME = re.compile(
 )
 _ARGUMENT = re.compile(rb"[ \t]{1,8}(?!-)|\\{0,8}[\"'],[ \t]{0,8}(?=\\{0,8}[\"'](?!-))")
 _ELEMENT = re.compile(rb"(?:\s[^<>]{0,256})?>(?=[^<]{1,4096}</)")
+_PROPERTY = re.compile(rb"(?i)</(?:name|key)>\s{0,32}<(?:value|string)>")
+"""Between name and value in the configuration of Hadoop and in property lists."""
+_CALL = re.compile(rb"[\w.]{0,64}\((?:[\w-]{1,64}[ \t]{1,8}|[bru]{1,2}(?=\\{0,8}[\"']))?(?=\\{0,8}[\"'])")
+_BRACES = re.compile(rb"\{((?:[^{}\"'\r\n]|\}\}){1,256})\}(?=[;\"'\s]|\Z)")
+_BLOCK = re.compile(
+    rb"[|>][+-]?\d?[ \t]{0,8}(?:\r?\n|\\n)([ \t]{1,64})([^\r\n\\]{1,4096}(?:(?:\r?\n|\\n)\1[^\r\n\\]{1,4096}){0,64})"
+)
+"""A text on lines of its own in YAML: those that are indented as the first."""
 _SPOKEN = re.compile(rb"[ \t]{1,8}(?=')")
 _QUOTE = re.compile(rb"\\{0,8}(?:\"{3}|'{3}|[\"'])|&quot;|&#3[49];|%2[27]")
 _VALUE = re.compile(rb"[^\s\"'&,;)}\]\\<>|]+")
@@ -324,6 +332,8 @@ class _Search:
         raw, end = self.raw, self.name_ends
         if match := _ASSIGNED.match(raw, end):
             return match.end(), _VALUE
+        if match := _PROPERTY.match(raw, end):
+            return match.end(), _INNER
         if name.startswith(b"-") and (match := _ARGUMENT.match(raw, end)):
             return match.end(), _VALUE
         if raw[begins - 1 : begins] in {b"<", b":"} and (match := _ELEMENT.match(raw, end)):
@@ -334,8 +344,8 @@ class _Search:
 
     def _mask_value(self, name: bytes, start: int, plain: re.Pattern[bytes]) -> None:
         raw = self.raw
-        if scheme := _SCHEME.match(raw, start):
-            start = scheme.end()
+        if before := _SCHEME.match(raw, start) or _CALL.match(raw, start):
+            start = before.end()
         if quoted := _QUOTE.match(raw, start):
             end = raw.find(quoted[0], quoted.end(), quoted.end() + 4096)
             while end > 0 and raw[end - 1 : end] == b"\\" and not quoted[0].startswith(b"\\"):
@@ -346,6 +356,12 @@ class _Search:
             if end >= 0:
                 self._mask_unless_kept(start, end)
                 return
+        if block := _BLOCK.match(raw, start):
+            self._mask(*block.span(2))
+            return
+        if raw[start - 1 : start] == b"=" and (braces := _BRACES.match(raw, start)):
+            self._mask_unless_kept(*braces.span(1))
+            return
         if name.endswith((b"cookie", b"cookies")):
             plain = _COOKIES
         match = plain.match(raw, start)

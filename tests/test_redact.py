@@ -354,6 +354,16 @@ SHOWN = {
     "JSON in an address": ("%22password%22%3A%22hunter2%22", "hunter2"),
     "a field of a form": ('form-data; name="password"\\r\\n\\r\\nhunter2\\r\\n', "hunter2"),
     "a variable of a container": ("- name: DB_PASSWORD\n  value: hunter2", "hunter2"),
+    "Doppler's other tokens": ("dp.st.prd.abcdefghijABCDEFGHIJ0123456789abcdefghij", "ABCDEFGHIJ"),
+    "a login to a registry": ("docker login -u ann -p hunter2 registry.example", "hunter2"),
+    "a login to a cloud": ("az login --service-principal -u app -p hunter2 --tenant t", "hunter2"),
+    "a property of Hadoop": ("<name>fs.s3a.secret.key</name>\n  <value>hun ter2</value>", "ter2"),
+    "a property list": ("<key>Password</key><string>hun ter2</string>", "ter2"),
+    "a wrapped value": ("password=SecretStr('hun ter2')", "hun"),
+    "a wrapped value of PowerShell": ("-Password (ConvertTo-SecureString 'hun ter2' -AsPlainText)", "ter2"),
+    "braces of ODBC": ("UID=ann;PWD={hun}}ter 2};Encrypt=yes", "ter 2"),
+    "a block of YAML": ("password: >-\n  hun\n  ter2\nuser: ann", "ter2"),
+    "a block of YAML that keeps its lines": ("  secret: |\\n    hun\\n    ter2\\n  user: ann", "ter2"),
     "a variable of a pod": ("{'name': 'DB_PASSWORD', 'value': 'hunter2'}", "hunter2"),
 }
 
@@ -419,6 +429,13 @@ def test_what_only_sounds_like_a_secret_stays(harmless):
 
 
 HARMLESS_NEIGHBOURS = (
+    *("password={}", "docker login failed for ann", "az login --use-device-code"),
+    *(
+        "<name>dag_id</name><value>flights</value>",
+        "dp.st. is short",
+        "user: >-\n  ann",
+        "docker login --password-stdin",
+    ),
     *("Basic Installation", '"OLDPWD": "/home/ann"', "Basic Calculations"),
     *("path=/opt/airflow.log", "pattern.match", "a task1 of 12", "disk2 is full", "SKIPPED 12", "Basic authentication"),
     *("Basic statistics of flights", "basic DataFrame", "bucket-us-east-1", "bucket-us1", "s3-us-west-2.amazonaws.com"),
