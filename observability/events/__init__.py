@@ -6,12 +6,18 @@ Equal facts have equal ids, whoever saw them, so that no source can double what 
 
 from __future__ import annotations
 
+import dataclasses
+from functools import cache
+
+from msgspec import structs
+
 from observability.events import alerting, dags, data, deadlines, operations, tasks
 from observability.events.alerting import *
 from observability.events.dags import *
 from observability.events.data import *
 from observability.events.deadlines import *
 from observability.events.event import Event, moment, provider_of
+from observability.events.fields import EVENT_FIELDS
 from observability.events.identity import (
     Document,
     Identity,
@@ -35,6 +41,7 @@ __all__ = [
     "by_action",
     "fact_id",
     "iteration_labels",
+    "list_fields",
     "moment",
     "provider_of",
     "region_of",
@@ -49,6 +56,14 @@ __all__ += operations.__all__
 __all__ += tasks.__all__
 
 _SUBJECTS = (tasks, dags, data, deadlines, alerting, operations)
+
+
+@cache
+def list_fields() -> frozenset[str]:
+    """The fields of documents in which an event has a list."""
+    found = [(one.name, str(one.type)) for one in dataclasses.fields(Identity)]
+    found += [(one.name, str(one.type)) for kind in by_action().values() for one in structs.fields(kind)]
+    return frozenset(EVENT_FIELDS[name] for name, kind in found if "tuple" in kind)
 
 
 def by_action() -> dict[str, type[Event]]:

@@ -7,13 +7,16 @@ import sqlite3
 import threading
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from observability.events import list_fields
 from observability.store.embedded_tables import add_percentiles, statement, table_of
 from observability.store.following import Known, arriving
 from observability.store.schema import damaged, open_reader
+from observability.store.tables import merged
 from observability.store.tallies import MOST_ROWS, check_rows
 
 if TYPE_CHECKING:
@@ -122,7 +125,9 @@ class EmbeddedStore:
         rows = self._all(f"select {key}, count(*) from {source} where {where} group by 1 order by 1", values)  # noqa: S608
         if by is None and not rows:
             return {"": 0}
-        return {str(name): number for name, number in rows}
+        return {
+            name: number for (name,), (number,) in merged({(str(name),): (number,) for name, number in rows}).items()
+        }
 
     def table(self, ask: Ask) -> Table:
         """One number for each combination of fields and stretch of time."""
@@ -132,7 +137,8 @@ class EmbeddedStore:
             kinds.setdefault(_table(dataset), []).append(dataset)
         for kind, datasets in kinds.items():
             source, document, _ = _FROM[kind]
-            columns, conditions, values = statement(ask, document, lambda name: _field(kind, document, name))  # noqa: B023 - used here
+            places = partial(_field, kind, document), partial(_holds, kind, document)
+            columns, conditions, values = statement(ask, document, *places)
             period, limits = self._period(kind, datasets, ask.since, ask.until)
             grouped = ", ".join(str(number + 1) for number in range(bool(ask.bucket_s) + len(ask.by)))
             sql = f"select {columns} from {source} where {' and '.join(filter(None, (period, conditions)))}"  # noqa: S608
@@ -211,7 +217,7 @@ class EmbeddedStore:
             values.append(query.dataset)
         for field, wanted in query.where.items():
             several = wanted if isinstance(wanted, tuple) else (wanted,)
-            parts.append(f"{_field(table, document, field)} in ({', '.join('?' * len(several))})")
+            parts.append(_holds(table, document, field, len(several)))
             values.extend(several)
         for moment, sign in ((query.since, ">="), (query.until, "<")):
             if moment is not None:
@@ -270,11 +276,21 @@ def _table(dataset: str) -> str:
 
 
 def _field(table: str, document: str, name: str) -> str:
-    if column := _COLUMNS[table].get(name):
-        return column
+    return _COLUMNS[table].get(name) or f"json_extract({document}, '{_path(table, name)}')"
+
+
+def _holds(table: str, document: str, name: str, number: int) -> str:
+    """The condition that a field has one of ``number`` values; of a list that a member of it is one."""
+    marks = ", ".join("?" * number)
+    if table == "events" and name in list_fields():
+        members = f"json_each({document}, '{_path(table, name)}')"
+        return f"exists (select 1 from {members} one where one.value in ({marks}))"  # noqa: S608
+    return f"{_field(table, document, name)} in ({marks})"
+
+
+def _path(table: str, name: str) -> str:
     name = _ALIASES.get(name, name) if table == "logs" else name
-    path = '$."' + name.replace('"', "").replace("'", "") + '"'
-    return f"json_extract({document}, '{path}')"
+    return '$."' + name.replace('"', "").replace("'", "") + '"'
 
 
 def _some_source(query: Query) -> tuple[str, list[Any]]:

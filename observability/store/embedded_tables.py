@@ -35,8 +35,13 @@ def add_percentiles(connection: sqlite3.Connection) -> None:
         connection.create_aggregate(name, 1, _kind(share))
 
 
-def statement(ask: Ask, document: str, field: Callable[[str], str]) -> tuple[str, str, list[Any]]:
-    """Columns, conditions and their values; ``field`` says where in ``document`` a field's value is."""
+def statement(
+    ask: Ask, document: str, field: Callable[[str], str], holds: Callable[[str, int], str]
+) -> tuple[str, str, list[Any]]:
+    """Columns, conditions and their values.
+
+    ``field`` says where in ``document`` a field's value is, ``holds`` that it is one of so many values.
+    """
     keys = [_stretch(ask.bucket_s)] if ask.bucket_s else []
     keys += [field(name) for name in ask.by]
     answers = [_answer(aggregate, field(name) if name else "") for aggregate, name in ask.measures]
@@ -46,7 +51,7 @@ def statement(ask: Ask, document: str, field: Callable[[str], str]) -> tuple[str
     conditions += [_lacks(document, name) for name in ask.without]
     values: list[Any] = []
     for name, wanted in ask.where.items():
-        conditions.append(f"{field(name)} in ({_marks(wanted)})")
+        conditions.append(holds(name, len(wanted)))
         values += wanted
     if ask.dags is not None:
         homeless = f" or {field('airflow.dag_id')} is null" if ask.homeless else ""

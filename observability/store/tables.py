@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from observability.events import Document
 
-__all__ = ["PERCENTILES", "Ask", "Key", "Measures", "Table", "percentile", "queries", "spread", "tabulated"]
+__all__ = ["PERCENTILES", "Ask", "Key", "Measures", "Table", "merged", "percentile", "queries", "spread", "tabulated"]
 
 
 PERCENTILES = {"p95": 0.95, "median": 0.5, "p5": 0.05}
@@ -43,12 +43,17 @@ def tabulated(documents: Iterable[Document], ask: Ask) -> Table:
 def spread(table: Table, ask: Ask) -> Table:
     """The rows that say something, one for each member of a list, as every member of a list is a value of its field."""
     said = {key: values for key, values in table.items() if values.count(None) < len(values)}
-    if not _have_lists(said):
-        return said
+    return merged(said, ask.measures)
+
+
+def merged(table: Table, measures: Measures = (("count", ""),)) -> Table:
+    """The rows with one for each member of a list, those of the same member added up."""
+    if not _have_lists(table):
+        return table
     rows: Table = {}
-    for key, values in said.items():
+    for key, values in table.items():
         for one in _members(key):
-            rows[one] = _joined(rows[one], values, ask.measures) if one in rows else values
+            rows[one] = _joined(rows[one], values, measures) if one in rows else values
     return rows
 
 

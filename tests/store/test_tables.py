@@ -121,6 +121,13 @@ def test_each_member_of_a_list_is_a_value(table):
     assert table({"event.action": ("schema.drifted",)}, by=("etl.columns_added",)) == {("x",): 1, ("y",): 1}
 
 
+def test_a_list_is_found_by_any_of_its_members(table):
+    for wanted in (("x",), ("y", "nothing"), ("x", "y")):
+        assert table({"etl.columns_added": wanted}) == {(): 1}
+    assert table({"etl.columns_added": ("z",)}) == {}
+    assert table({"etl.columns_added": ('["x","y"]',)}) == {}
+
+
 def test_the_newest_moment_is_told_as_a_moment(table):
     ((_, found),) = table(FAILED, measures=(("max", "@timestamp"),)).items()
 
