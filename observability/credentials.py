@@ -52,6 +52,15 @@ class Credentials:
         """The trust and identity of TLS. Raises :class:`CredentialsError` for a file that cannot be read."""
         return _ssl_context(self.extra)
 
+    def tls_options(self) -> dict[str, Any]:
+        """The options of a urllib3 pool: the trusted authorities, and the name or fingerprint that it must have."""
+        options: dict[str, Any] = {"ssl_context": self.ssl_context()}
+        if (name := self.extra.get("ssl_assert_hostname")) is not None:
+            options["assert_hostname"] = name
+        if fingerprint := self.extra.get("ssl_assert_fingerprint"):
+            options["assert_fingerprint"] = str(fingerprint)
+        return options
+
     def _authorization(self) -> dict[str, str]:
         if key := self.extra.get("api_key"):
             return {"authorization": f"ApiKey {_encoded(key)}"}

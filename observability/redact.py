@@ -8,22 +8,22 @@ takes time in proportion to its length, whatever it holds: a rule is tried only 
 
 from __future__ import annotations
 
-import bisect
 import re
 import threading
 import time
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import ahocorasick_rs
 
 from observability.catalog import FIELDS
 from observability.contain import count_loss, text_of
 from observability.encode import to_json
-from observability.secrets_codes import BREAK, codes, has_pieces, pieces
+from observability.secrets_codes import codes, has_pieces, pieces
 from observability.secrets_names import LITERALS, NAME_FILTER, is_secret_name
-from observability.secrets_rules import RULE_FILTER, RULES, USERINFO, compiled
+from observability.secrets_rules import RULE_FILTER, RULES
+from observability.secrets_search import MASK, Found, Rules, Search, cut
 from observability.settings import RedactionSettings, SettingsError, get_settings, linear_pattern
 
 if TYPE_CHECKING:
@@ -43,18 +43,11 @@ __all__ = [
     "text",
 ]
 
-MASK = "***"
-"""The text in place of a secret; Airflow's masker writes the same."""
-
 _SHORTEST = 3
 """A shorter value is masked by its key only: as a value it would be found in every other word."""
 _SHORTEST_LINE = 12
 """A line of a secret of several lines is a secret of its own from this length on."""
-_SURE_PIECE = 12
-"""A piece of base64 of this length is a secret's wherever it stands."""
 _DEEPEST = 12
-_INSIDE = 0x80
-"""The upper bits of a byte within a character of UTF-8."""
 _AT = ord("@")
 """As a number, which is looked for ten times faster than a text of one byte."""
 _MOST_FAST = 2000
@@ -63,8 +56,6 @@ _FILTERED = 16
 """So many bytes of each pattern stand in the filter of :func:`is_clean`: enough to be rare, and a small automaton."""
 _MOST_S = 2.0
 """Processor time after which the rest of a text is masked unread: none has been seen to take a tenth of it."""
-_WINDOW = 262_144
-"""Bytes that are scanned at once, so that a text of many finds takes no memory."""
 NAMES = frozenset(
     {
         *("@timestamp", "timestamp", "level", "log.level", "log_id", "offset", "filename", "lineno"),
@@ -111,35 +102,6 @@ NAMES = frozenset(
 )
 """Fields with names that Airflow or we gave, and no free text. Who may see the DAG sees them anyway, so they stay, even
 where somebody's password is such an everyday word."""
-_KEEP = re.compile(rb"(?i)(?:[\[{(]+|null|none|nil|true|false|undefined|\*+|\.{3}|<[\w -]{1,32}>)\Z")
-"""Values that say that there is none."""
-_EDGE = re.compile(rb"(?s).*[^\w.-]")
-_RUN = re.compile(rb"[\w.-]*")
-_ASSIGNED = re.compile(
-    rb"(?i)(?:\\{0,8}[\"']{0,3}|&quot;|&#3[49];|%2[27])\]?[ \t]{0,16}"
-    rb"(?:=>|:=|[:=]|%3d|%3a|(?:,|\\[rn]|\s){1,32}\\{0,8}[\"']?value\\{0,8}[\"']?[ \t]{0,4}:"
-    rb"|\\{0,8}[\"'][ \t]{1,16}value[ \t]{0,4}=)"
-    rb"[ \t]{0,16}(?:[bru]{1,2}(?=\\{0,8}[\"']))?"
-)
-_SCHEME = re.compile(
-    rb"(?i)\\{0,8}[\"']?(?:bearer|basic|digest|token|negotiate|apikey|geniekey|key|oauth|splunk)[ \t]{1,8}"
-)
-_ARGUMENT = re.compile(rb"[ \t]{1,8}(?!-)|\\{0,8}[\"'],[ \t]{0,8}(?=\\{0,8}[\"'](?!-))")
-_ELEMENT = re.compile(rb"(?:\s[^<>]{0,256})?>(?=[^<]{1,4096}</)")
-_PROPERTY = re.compile(rb"(?i)</(?:name|key)>\s{0,32}<(?:value|string)>")
-"""Between name and value in the configuration of Hadoop and in property lists."""
-_CALL = re.compile(rb"[\w.]{0,64}\((?:[\w-]{1,64}[ \t]{1,8}|[bru]{1,2}(?=\\{0,8}[\"']))?(?=\\{0,8}[\"'])")
-_BRACES = re.compile(rb"\{((?:[^{}\"'\r\n]|\}\}){1,256})\}(?=[;\"'\s]|\Z)")
-_BLOCK = re.compile(
-    rb"[|>][+-]?\d?[ \t]{0,8}(?:\r?\n|\\n)([ \t]{1,64})([^\r\n\\]{1,4096}(?:(?:\r?\n|\\n)\1[^\r\n\\]{1,4096}){0,64})"
-)
-"""A text on lines of its own in YAML: those that are indented as the first."""
-_SPOKEN = re.compile(rb"[ \t]{1,8}(?=')")
-_QUOTE = re.compile(rb"\\{0,8}(?:\"{3}|'{3}|[\"'])|&quot;|&#3[49];|%2[27]")
-_VALUE = re.compile(rb"[^\s\"'&,;)}\]\\<>|]+")
-_INNER = re.compile(rb"[^<]+")
-_COOKIES = re.compile(rb"[^\r\n\"'\\]+")
-_ARMOUR = re.compile(rb"(?i)-----BEGIN [A-Z0-9 ]{0,64}(?:PRIVATE KEY|PGP MESSAGE)(?: BLOCK)?-----")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")
 
 _secrets: dict[str, None] = {}
@@ -150,30 +112,6 @@ class _Ready:
     """The scan of :func:`is_clean`, made ready on its first use after the rules changed."""
 
     scan: Callable[[bytes], object]
-
-
-class _Found(NamedTuple):
-    """The meaning of a pattern of the automaton: a form of a secret, a piece of one, or a hint."""
-
-    secret: bool = False
-    base64: bool = False
-    piece: bool = False
-    name: bool = False
-    armour: bool = False
-    rules: tuple[bytes, ...] = ()
-
-
-class _Rules(NamedTuple):
-    """The secrets to look for: ``automaton`` finds all, overlaps included; ``found`` says what each pattern is.
-
-    ``longest`` is the length of the longest pattern in bytes.
-    """
-
-    automaton: ahocorasick_rs.BytesAhoCorasick
-    longest: int
-    found: list[_Found]
-    keys: tuple[str, ...]
-    patterns: tuple[Any, ...]
 
 
 def add_secret(value: str) -> None:
@@ -203,8 +141,8 @@ def text(value: str) -> str:
     """``value`` without secrets."""
     rules = _rules()
     raw = value.encode("utf-8", "surrogatepass")
-    if spans := _Search(rules, raw).spans():
-        value = _cut(raw, spans)
+    if spans := Search(rules, raw).spans():
+        value = cut(raw, spans)
     for pattern in rules.patterns:
         value = _without(pattern, value)
     return value
@@ -234,7 +172,7 @@ def inert(value: str, *, longest: int = 500) -> str:
     return _UNSAFE.sub(lambda found: " " if found[0].isspace() else "\N{REPLACEMENT CHARACTER}", value)[:longest]
 
 
-def _value(rules: _Rules, key: str, value: Any, depth: int) -> Any:
+def _value(rules: Rules, key: str, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if not isinstance(value, (dict, list, tuple)) and is_secret_name(key, rules.keys):
@@ -246,171 +184,11 @@ def _value(rules: _Rules, key: str, value: Any, depth: int) -> Any:
     return value if clean == shown and isinstance(value, (int, float, datetime)) else clean
 
 
-def _collection(rules: _Rules, key: str, value: Any, depth: int) -> Any:
+def _collection(rules: Rules, key: str, value: Any, depth: int) -> Any:
     if not isinstance(value, dict):
         return [_value(rules, key, item, depth) for item in value]
     hidden = key if is_secret_name(key, rules.keys) else ""
     return {text(text_of(name)): _value(rules, hidden or text_of(name), item, depth) for name, item in value.items()}
-
-
-class _Search:
-    """The secrets in one text: spans of bytes, found from the hints that the automaton gives, in their order."""
-
-    def __init__(self, rules: _Rules, raw: bytes) -> None:
-        self.rules = rules
-        self.raw = raw
-        self.found: list[tuple[int, int]] = []
-        self.done = 0  # what a rule has masked is not looked at again
-        self.name_ends = 0  # a name that was read is not read again for each word in it
-        self.is_broken = False  # a piece of a secret's base64 was seen
-
-    def spans(self) -> list[tuple[int, int]]:
-        """The places of the secrets, in any order, overlaps included."""
-        if self._hints(self.raw) and self.is_broken:
-            self._join_lines()
-        if b"@" in self.raw:
-            self._look_at_addresses()
-        return self.found
-
-    def _hints(self, raw: bytes) -> bool:
-        """Follow each hint; True unless there was no time to. What is a piece only is remembered."""
-        ends_at = time.thread_time() + _MOST_S
-        lower = raw.lower()
-        for window in range(0, len(raw) or 1, _WINDOW):
-            hints = self.rules.automaton.find_matches_as_indexes(
-                lower[window : window + _WINDOW + self.rules.longest], overlapping=True
-            )
-            hints.sort(key=_by_place)
-            for number, (which, start, end) in enumerate(hints):
-                if start < _WINDOW:
-                    self._follow(self.rules.found[which], window + start, window + end)
-                if not number % 1024 and time.thread_time() > ends_at:
-                    count_loss("redact", "too_slow")
-                    self.found.append((window + start, len(raw)))
-                    return False
-        return True
-
-    def _follow(self, what: _Found, start: int, end: int) -> None:
-        if what.secret:
-            self.found.append(_widened(self.raw, start, end) if what.base64 else (start, end))
-        if what.piece:
-            self.is_broken = True
-            if end - start >= _SURE_PIECE:
-                self.found.append(_widened(self.raw, start, end))
-        if start < self.done:
-            return
-        if what.armour and (begin := _ARMOUR.match(self.raw, start)):
-            stop = self.raw.find(b"-----END", begin.end())
-            self._mask(begin.end(), stop if stop >= 0 else len(self.raw))
-        for rule in what.rules:
-            if match := compiled(rule).match(self.raw, start):
-                self._mask(*match.span(match.lastindex or 0))
-                break
-        if what.name and end > self.name_ends:
-            self._read_name(start, end)
-
-    def _mask(self, start: int, end: int) -> None:
-        if end > start:
-            self.found.append((start, end))
-            self.done = max(self.done, end)
-
-    def _read_name(self, start: int, end: int) -> None:
-        """Mask the value of the name that ``start`` is in the middle of, if it has one and is a secret's."""
-        raw = self.raw
-        run = _RUN.match(raw, end)
-        self.name_ends = run.end() if run else end
-        before = raw[max(0, start - 64) : start]
-        edge = _EDGE.match(before)
-        begins = start - len(before) + (edge.end() if edge else 0)
-        name = raw[max(begins, self.name_ends - 256) : self.name_ends]
-        value = self._value_of(name, begins)
-        if value and is_secret_name(name.decode("utf-8", "replace"), self.rules.keys):
-            self._mask_value(name.lower(), *value)
-
-    def _value_of(self, name: bytes, begins: int) -> tuple[int, re.Pattern[bytes]] | None:
-        """The start of a name's value, and its pattern where it has no quotes."""
-        raw, end = self.raw, self.name_ends
-        if match := _ASSIGNED.match(raw, end):
-            return match.end(), _VALUE
-        if match := _PROPERTY.match(raw, end):
-            return match.end(), _INNER
-        if name.startswith(b"-") and (match := _ARGUMENT.match(raw, end)):
-            return match.end(), _VALUE
-        if raw[begins - 1 : begins] in {b"<", b":"} and (match := _ELEMENT.match(raw, end)):
-            return match.end(), _INNER
-        if b"passw" in name[-10:].lower() and (match := _SPOKEN.match(raw, end)):
-            return match.end(), _VALUE
-        return None
-
-    def _mask_value(self, name: bytes, start: int, plain: re.Pattern[bytes]) -> None:
-        raw = self.raw
-        if before := _SCHEME.match(raw, start) or _CALL.match(raw, start):
-            start = before.end()
-        if quoted := _QUOTE.match(raw, start):
-            end = raw.find(quoted[0], quoted.end(), quoted.end() + 4096)
-            while end > 0 and raw[end - 1 : end] == b"\\" and not quoted[0].startswith(b"\\"):
-                end = raw.find(quoted[0], end + 1, quoted.end() + 4096)
-            start = quoted.end()
-            if _is_folder(name, raw[start : start + 1]):
-                return
-            if end >= 0:
-                self._mask_unless_kept(start, end)
-                return
-        if block := _BLOCK.match(raw, start):
-            self._mask(*block.span(2))
-            return
-        if raw[start - 1 : start] == b"=" and (braces := _BRACES.match(raw, start)):
-            self._mask_unless_kept(*braces.span(1))
-            return
-        if name.endswith((b"cookie", b"cookies")):
-            plain = _COOKIES
-        match = plain.match(raw, start)
-        if match and not _is_folder(name, raw[start : start + 1]):
-            self._mask_unless_kept(start, match.end())
-
-    def _mask_unless_kept(self, start: int, end: int) -> None:
-        if not _KEEP.match(self.raw, start, end):
-            self._mask(start, end)
-
-    def _look_at_addresses(self) -> None:
-        """Mask the passwords in addresses."""
-        place = self.raw.find(b"://")
-        while place >= 0:
-            for rule in USERINFO:
-                if match := compiled(rule).match(self.raw, place):
-                    if not _KEEP.match(self.raw, *match.span(1)):
-                        self.found.append(match.span(1))
-                    break
-            place = self.raw.find(b"://", place + 3)
-
-    def _join_lines(self) -> None:
-        """Mask base64 of a secret that line breaks run through: it is looked for in the text without them."""
-        kept, begins, total = [], [0], 0
-        shifts, last = [0], 0
-        for gap in BREAK.finditer(self.raw):
-            kept.append(self.raw[last : gap.start()])
-            total += gap.start() - last
-            begins.append(total)
-            shifts.append(shifts[-1] + gap.end() - gap.start())
-            last = gap.end()
-        if not last:
-            return
-        joined = b"".join([*kept, self.raw[last:]])
-        for which, start, end in self.rules.automaton.find_matches_as_indexes(joined.lower(), overlapping=True):
-            if self.rules.found[which].base64:
-                first, after = _widened(joined, start, end)
-                there = shifts[bisect.bisect_right(begins, first) - 1]
-                back = shifts[bisect.bisect_right(begins, after - 1) - 1]
-                self.found.append((first + there, after + back))
-
-
-def _is_folder(name: bytes, first: bytes) -> bool:
-    """True for the shell's working folder; ODBC calls a password ``Pwd``."""
-    return name in {b"pwd", b"oldpwd"} and first in {b"/", b"~"}
-
-
-def _by_place(hint: tuple[int, int, int]) -> tuple[int, int]:
-    return hint[1], -hint[2]
 
 
 def _without(pattern: Any, value: str) -> str:
@@ -426,32 +204,6 @@ def _without(pattern: Any, value: str) -> str:
             count_loss("redact", "too_slow")
             return "".join([*parts, MASK])
     return "".join([*parts, value[last:]])
-
-
-def _widened(raw: bytes, start: int, end: int) -> tuple[int, int]:
-    """The span with the base64 digits beside it that hold bits of the secret, too."""
-    start -= start > 0 and chr(raw[start - 1]).isalnum()
-    end += end < len(raw) and chr(raw[end]).isalnum()
-    while end < len(raw) and raw[end : end + 1] == b"=":
-        end += 1
-    return start, end
-
-
-def _cut(raw: bytes, spans: list[tuple[int, int]]) -> str:
-    parts: list[bytes] = []
-    done = 0
-    for start, end in sorted(spans):
-        if end <= done or start == end:
-            continue
-        begin = start
-        while done < begin < len(raw) and raw[begin] & 0xC0 == _INSIDE:  # a bound of a rule may lie within a character
-            begin -= 1
-        if begin > done or not parts:
-            parts += [raw[done:begin], MASK.encode()]
-        done = end
-        while done < len(raw) and raw[done] & 0xC0 == _INSIDE:
-            done += 1
-    return b"".join([*parts, raw[done:]]).decode("utf-8", "surrogatepass")
 
 
 def _first_scan(line: bytes) -> object:
@@ -474,30 +226,30 @@ def _options() -> RedactionSettings:
 
 
 @lru_cache(maxsize=1)
-def _rules() -> _Rules:
+def _rules() -> Rules:
     options = _options()
-    found: dict[bytes, _Found] = {}
+    found: dict[bytes, Found] = {}
     for literal in (*LITERALS, *(key.lower() for key in options.keys)):
-        found[literal.encode()] = _Found(name=True)
-    found[b"-----begin"] = _Found(armour=True)
+        found[literal.encode()] = Found(name=True)
+    found[b"-----begin"] = Found(armour=True)
     for rule in RULES:
         for literal in rule.literals:
-            known = found.get(literal.encode(), _Found())
+            known = found.get(literal.encode(), Found())
             found[literal.encode()] = known._replace(rules=(*known.rules, rule.pattern))
     for secret in _secrets:
         for code, is_base64 in codes(secret):
-            known = found.get(code.lower(), _Found())
+            known = found.get(code.lower(), Found())
             found[code.lower()] = known._replace(secret=True, base64=is_base64)
         for piece in pieces(secret):
-            known = found.get(piece.lower(), _Found())
+            known = found.get(piece.lower(), Found())
             found[piece.lower()] = known._replace(piece=True)
     _ready.scan = bool if options.patterns else _scan(found, options.keys)
     automaton = ahocorasick_rs.BytesAhoCorasick(list(found))
     longest = max(map(len, found))
-    return _Rules(automaton, longest, list(found.values()), options.keys, tuple(map(linear_pattern, options.patterns)))
+    return Rules(automaton, longest, list(found.values()), options.keys, tuple(map(linear_pattern, options.patterns)))
 
 
-def _scan(found: dict[bytes, _Found], keys: tuple[str, ...]) -> Callable[[bytes], object]:
+def _scan(found: dict[bytes, Found], keys: tuple[str, ...]) -> Callable[[bytes], object]:
     """The scan of :func:`is_clean`: of every pattern a part that is rare, so that the automaton is small and fast."""
     names = [name.encode() for name in (*NAME_FILTER, *(key.lower() for key in keys))]
     rules = [literal.encode() for literal in (*RULE_FILTER, "-----begin")]

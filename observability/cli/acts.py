@@ -6,12 +6,12 @@ import getpass
 import json
 import socket
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from observability.cli.incident_document import incident_document
+from observability.cli.ledger import ledger_transaction
 from observability.cli.silences import rules_for_people
 from observability.cli.time_arguments import iso
 from observability.errors import ArgumentError
@@ -20,15 +20,12 @@ from observability.watch.acting import Asked, acting_engine, inverse, perform
 from observability.watch.acts import ACTS
 from observability.watch.ledger import acts as rows
 from observability.watch.ledger import records
-from observability.watch.ledger.database import Ledger
 from observability.watch.ledger.pending_events import emit_all
 from observability.watch.notify.messages import plain
 from observability.watch.rerun import send_to_airflow
 from observability.watch.sources.api import AirflowApi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy.engine import Connection
 
     from observability.watch.incidents import Incident
@@ -108,7 +105,7 @@ def undo(
     as_json: _Json = False,
 ) -> None:
     """Take back what was done about an incident; contrail alerts show numbers the acts."""
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         one = _found(connection, incident_id)
         number = act or max((row.id for row in rows.of_incident(connection, one.id) if _is_open(row)), default=0)
         name, value = inverse(connection, one, number)
@@ -117,7 +114,7 @@ def undo(
 
 def history_of(incident: Incident) -> list[dict[str, Any]]:
     """The acts on an incident, the oldest first, for people and machines."""
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         found = rows.of_incident(connection, incident.id)
     return [
         {"id": one.id, "time": iso(one.time), "who": one.who, "act": one.act, "value": one.value, "note": one.note,
@@ -137,19 +134,19 @@ def _act(  # noqa: PLR0913 - an act has that many parts
     settings, now = get_settings(), time.time()
     engine = acting_engine(settings, rules_for_people(), emit_after_s=_EMIT_HERE_S)
     if name in {"rerun", "stop"}:
-        with _ledger() as connection:
+        with ledger_transaction() as connection:
             one = _found(connection, incident_id)
         value = _in_airflow(name, one)
     asked = Asked(
         act=name, who=who or getpass.getuser(), source="cli", address=socket.gethostname(), value=value, note=note
     )
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         one = _found(connection, incident_id)
         number = perform(engine, connection, one, asked, now)
         if undoes:
             rows.mark_undone(connection, undoes, number)
         one = records.incident(connection, one.id) or one
-    emit_all(_ledger, {event.id: event for event in engine.take_events()})
+    emit_all(ledger_transaction, {event.id: event for event in engine.take_events()})
     if as_json:
         said = {**incident_document(one), "act": name, "act_id": number, "value": value}
         typer.echo(json.dumps(said, indent=2, default=str))
@@ -172,16 +169,6 @@ def _in_airflow(name: str, one: Incident) -> str:
 
 def _is_open(row: ActRow) -> bool:
     return row.undone_by is None and bool(ACTS[row.act].undo)
-
-
-@contextmanager
-def _ledger() -> Iterator[Connection]:
-    ledger = Ledger(get_settings().ledger_url)
-    try:
-        with ledger.transaction(lock=True) as connection:
-            yield connection
-    finally:
-        ledger.close()
 
 
 def _found(connection: Connection, incident_id: str) -> Incident:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ from sqlalchemy import func, select
 from observability.catalog import CAUSE_LABELS
 from observability.cli import acts, backtest, history, quality, silences
 from observability.cli.incident_document import incident_document, links
+from observability.cli.ledger import ledger_transaction
 from observability.cli.silences import rules_for_people
 from observability.cli.time_arguments import iso, lasting, moment_of
 from observability.errors import ArgumentError
@@ -24,7 +24,6 @@ from observability.settings import get_settings
 from observability.watch.heartbeat import trial
 from observability.watch.incidents import Incident, Kind, Notice
 from observability.watch.ledger import records, schema
-from observability.watch.ledger.database import Ledger
 from observability.watch.notify.messages import Message, compose, plain
 from observability.watch.notify.notifier import enqueue
 from observability.watch.notify.render import text
@@ -33,8 +32,6 @@ from observability.watch.rules.first_route import named_address
 from observability.watch.rules.loader import RulesFile, find_rules, open_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy.engine import Connection
 
     from observability.settings import Settings
@@ -50,16 +47,6 @@ app.add_typer(backtest.app)
 
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _TELLING = ("sent",)
-
-
-@contextmanager
-def _ledger() -> Iterator[Connection]:
-    ledger = Ledger(get_settings().ledger_url)
-    try:
-        with ledger.transaction(lock=True) as connection:
-            yield connection
-    finally:
-        ledger.close()
 
 
 def _built_in(settings: Settings) -> str:
@@ -89,7 +76,7 @@ def list_incidents(
 ) -> None:
     """Show the incidents, the newest first."""
     states = () if everything else ("open", "acknowledged")
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         found = records.incidents(connection, since=moment_of(since, time.time()) if everything else 0.0, states=states)
     if as_json:
         _print_json([incident_document(one) for one in found if one.state != "suspected"])
@@ -106,7 +93,7 @@ def list_incidents(
 @app.command()
 def show(incident_id: str, as_json: _Json = False) -> None:
     """Show one incident: its evidence, who was notified, and why a notice is held back."""
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         one = _found(connection, incident_id)
         notifications = _sent(
             connection, 0.0, incident_id=one.id, states=("sent", "pending", "sending", "dead", "held", "merged")
@@ -133,7 +120,7 @@ def sent(
 ) -> None:
     """Show each notification that a person got."""
     states = ("sent", "pending", "sending", "dead", "held", "merged", "suppressed") if every_state else _TELLING
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         found = _sent(connection, moment_of(since, time.time()), states=states)
     if as_json:
         _print_json(found)
@@ -157,7 +144,7 @@ def send_test(
     names = [channel] if channel else list(used)
     if channel and channel not in rules.channels:
         raise ArgumentError(f"no channel is called {channel!r}; known are {', '.join(rules.channels)}")
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         message = trial(f"test:{now:.3f}", settings.core.environment, now, f"{getpass.getuser()} sent a test")
         rows = [enqueue(connection, name, message, now) for name in names]
     results = _await(rows, wait)
@@ -289,7 +276,7 @@ def _known(dag_id: str) -> dict[str, Any]:
     """The owner and tags of a DAG in the ledger, as the watcher saw them last."""
     from observability.watch.ledger.database import read_cursor
 
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         scene = read_cursor(connection, "reconcile") or {}
     found = scene.get("dags", {}).get(dag_id, {})
     return {name: found[name] for name in ("owner", "tags") if found.get(name)}
@@ -298,7 +285,7 @@ def _known(dag_id: str) -> dict[str, Any]:
 def _await(rows: list[int], wait: float) -> list[dict[str, Any]]:
     table, until = schema.outbox, time.monotonic() + wait
     while True:
-        with _ledger() as connection:
+        with ledger_transaction() as connection:
             asked = select(table.c.channel, table.c.state, table.c.error, table.c.sent, table.c.created)
             found = connection.execute(asked.where(table.c.id.in_(rows)).order_by(table.c.id)).all()
         done = all(row[1] in {"sent", "dead", "merged"} for row in found)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from sqlalchemy import insert, select, update
 
+from observability.cli.ledger import ledger_transaction
 from observability.cli.time_arguments import iso, later_moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
@@ -62,7 +62,7 @@ def silence(  # noqa: PLR0913 - a command has that many options
         "kind": "maintenance" if starts else "silence", "matchers": match.model_dump(), "starts": begin,
         "ends": _end(begin, until, now), "who": getpass.getuser(), "comment": comment,
     }  # fmt: skip
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         made = connection.execute(insert(schema.silences).values(**row)).inserted_primary_key
         _say(_found(connection, made[0] if made else 0), now, as_json=as_json)
 
@@ -76,7 +76,7 @@ def silences(
     """Show the silences that are in force or to come, those of ``alerts.yaml`` as well."""
     table, now = schema.silences, time.time()
     asked = select(table).order_by(table.c.starts, table.c.id)
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         rows = connection.execute(asked if everything else asked.where(table.c.ends > now)).mappings().all()
     found = [_shown(row, now) for row in rows] + list(_of_the_rules(now, everything=everything))
     if as_json:
@@ -92,7 +92,7 @@ def silences(
 def unsilence(silence_id: str, as_json: _Json = False) -> None:
     """End a silence now; what it held back is notified within a minute."""
     now = time.time()
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         row = _found(connection, silence_id)
         if row["ends"] > now:
             _change(connection, row["id"], {"ends": now, "starts": min(row["starts"], now)})
@@ -115,7 +115,7 @@ def edit_silence(  # noqa: PLR0913 - a command has that many options
 ) -> None:
     """Change a silence; what is not given stays as it is."""
     now = time.time()
-    with _ledger() as connection:
+    with ledger_transaction() as connection:
         row = _found(connection, silence_id)
         if row["ends"] <= now and not until:
             raise ArgumentError(f"silence {row['id']} is over; give --until to begin it again")
@@ -130,16 +130,6 @@ def edit_silence(  # noqa: PLR0913 - a command has that many options
         }  # fmt: skip
         _change(connection, row["id"], changed)
         _say(_found(connection, silence_id), now, as_json=as_json)
-
-
-@contextmanager
-def _ledger() -> Iterator[Connection]:
-    ledger = Ledger(get_settings().ledger_url)
-    try:
-        with ledger.transaction(lock=True) as connection:
-            yield connection
-    finally:
-        ledger.close()
 
 
 def _match(given: dict[str, Any]) -> Match:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.catalog import DATASETS
 from observability.journal import frames
-from observability.relay.sources.files.registry import NOT_CARRIED
+from observability.relay.sources.files.airflow_logs import NOT_CARRIED
 from observability.store import Query, open_store
 
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ class Cluster:
         self._whole_s = _PATIENCE * timeout_s
         options: dict[str, Any] = {"timeout": timeout, "retries": False, "maxsize": 4, "block": True}
         if self.url.startswith("https"):
-            options |= _tls(credentials)
+            options |= credentials.tls_options()
         self._pool: Any = None
         self._manager = _through_a_proxy(self.url, str(credentials.extra.get("proxy") or ""), options)
         if self._manager is None:
@@ -137,15 +137,6 @@ def _through_a_proxy(url: str, given: str, options: dict[str, Any]) -> urllib3.P
     login = urllib3.util.parse_url(proxy).auth
     headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
     return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
-
-
-def _tls(credentials: Credentials) -> dict[str, Any]:
-    options: dict[str, Any] = {"ssl_context": credentials.ssl_context()}
-    if (name := credentials.extra.get("ssl_assert_hostname")) is not None:
-        options["assert_hostname"] = name
-    if fingerprint := credentials.extra.get("ssl_assert_fingerprint"):
-        options["assert_fingerprint"] = str(fingerprint)
-    return options
 
 
 def _error(status: int, answer: Any, what: str) -> ClusterError:

@@ -6,14 +6,10 @@ import base64
 import gzip
 import ssl
 import threading
-from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import make_certificate
 from fault_proxy import FaultProxy
 
 from observability.credentials import Credentials
@@ -25,7 +21,7 @@ class Service:
 
     def __init__(self, folder, host="localhost", days=1, status=200):
         self.requests = []
-        key, certificate = _certificate(host, days)
+        key, certificate = make_certificate(host, days)
         self.authority = folder / f"{host}{days}.pem"
         self.authority.write_bytes(certificate + key)
         service = self
@@ -63,28 +59,6 @@ class Service:
     def close(self):
         self._server.shutdown()
         self._server.server_close()
-
-
-def _certificate(host, days):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=10))
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return secret, certificate.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture

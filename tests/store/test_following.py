@@ -10,7 +10,7 @@ from queue import Empty, Queue
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from stores import at, elasticsearch, embedded, fill
+from stores import EVERY_STORE, at, elasticsearch, embedded, environ_of, fill
 
 from observability.relay.sinks.sink import Batch
 from observability.settings import load_settings
@@ -20,22 +20,10 @@ from observability.store.cloudwatch import CloudWatchStore
 HOUR = 3600
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "embedded",
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-        pytest.param("cloudwatch", marks=pytest.mark.aws),
-    ],
-)
+@pytest.fixture(scope="module", params=EVERY_STORE)
 def settings(request, tmp_path_factory):
     """The settings of an empty store of that kind."""
-    if request.param == "embedded":
-        environ = embedded(tmp_path_factory)
-    elif request.param == "elasticsearch":
-        environ = elasticsearch(request.getfixturevalue("elasticsearch_url"))
-    else:
-        environ = request.getfixturevalue("aws_environ") | {"CONTRAIL_STORE__BACKEND": "cloudwatch"}
+    environ = environ_of(request, tmp_path_factory)
     return load_settings(environ=environ)
 
 

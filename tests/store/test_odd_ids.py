@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import orjson
 import pytest
-from stores import NOW, at, elasticsearch, embedded
+from stores import EVERY_STORE, NOW, at, environ_of
 from typer.testing import CliRunner
 
 from observability.cli import app
@@ -22,22 +22,10 @@ RUNS = (
 )  # fmt: skip
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "embedded",
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-        pytest.param("cloudwatch", marks=pytest.mark.aws),
-    ],
-)
+@pytest.fixture(scope="module", params=EVERY_STORE)
 def environ(request, tmp_path_factory):
     """The variables of a store to which a relay has carried the log of a run of each id, and an event of it."""
-    if request.param == "embedded":
-        environ = embedded(tmp_path_factory)
-    elif request.param == "elasticsearch":
-        environ = elasticsearch(request.getfixturevalue("elasticsearch_url"))
-    else:
-        environ = request.getfixturevalue("aws_environ") | {"CONTRAIL_STORE__BACKEND": "cloudwatch"}
+    environ = environ_of(request, tmp_path_factory)
     folder = tmp_path_factory.mktemp("odd")
     environ |= {
         "CONTRAIL_CORE__HOME": environ.get("CONTRAIL_CORE__HOME", str(folder / "home")),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from stores import NOW, at, elasticsearch, embedded, fill, journal
+from stores import EVERY_STORE, NOW, at, environ_of, fill, journal
 
 from observability.relay.sinks.sink import Batch
 from observability.settings import load_settings
@@ -63,22 +63,10 @@ METRICS = [
 ]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "embedded",
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-        pytest.param("cloudwatch", marks=pytest.mark.aws),
-    ],
-)
+@pytest.fixture(scope="module", params=EVERY_STORE)
 def settings(request, tmp_path_factory):
     """The settings of a store of that kind that holds two tries, four events and five metric documents."""
-    if request.param == "embedded":
-        environ = embedded(tmp_path_factory)
-    elif request.param == "elasticsearch":
-        environ = elasticsearch(request.getfixturevalue("elasticsearch_url"))
-    else:
-        environ = request.getfixturevalue("aws_environ") | {"CONTRAIL_STORE__BACKEND": "cloudwatch"}
+    environ = environ_of(request, tmp_path_factory)
     settings = load_settings(environ=environ)
     batches = [task_log("a", 1, 25), task_log("a", 2, 5, start=1000), task_log("b", 1, 10)]
     fill(settings, *batches, journal("etl.event", EVENTS), journal("airflow.statsd", METRICS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from stores import NOW, at, elasticsearch, embedded, fill, journal
+from stores import EVERY_STORE, NOW, at, environ_of, fill, journal
 
 from observability.relay.sinks import Batch
 from observability.settings import load_settings
@@ -32,22 +32,10 @@ METRICS = [
 FAILED = {"event.action": ("task.failed",)}
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "embedded",
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-        pytest.param("cloudwatch", marks=pytest.mark.aws),
-    ],
-)
+@pytest.fixture(scope="module", params=EVERY_STORE)
 def table(request, tmp_path_factory):
     """A function that asks a store of that kind, which holds the events and metrics above, a second apart."""
-    if request.param == "embedded":
-        environ = embedded(tmp_path_factory)
-    elif request.param == "elasticsearch":
-        environ = elasticsearch(request.getfixturevalue("elasticsearch_url"))
-    else:
-        environ = request.getfixturevalue("aws_environ") | {"CONTRAIL_STORE__BACKEND": "cloudwatch"}
+    environ = environ_of(request, tmp_path_factory)
     settings = load_settings(environ=environ)
     fill(settings, journal("etl.event", EVENTS), journal("airflow.statsd", METRICS))
     store = open_store(settings)

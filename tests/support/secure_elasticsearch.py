@@ -6,12 +6,8 @@ import base64
 import hashlib
 import json
 import os
-from datetime import datetime, timedelta, timezone
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import make_certificate
 
 from observability.local.elasticsearch_node import ElasticsearchNode
 
@@ -33,7 +29,7 @@ def secure_node(version, folder, users=(), roles=None):
     ``users`` are (name, password, names of roles), ``roles`` their bodies. They stand in files: the distribution that
     tests can have lacks the analyser of the index in which the API would keep them.
     """
-    key, certificate = _certificate("localhost")
+    key, certificate = make_certificate("localhost")
     (folder / "authority.pem").write_bytes(certificate)
     everybody = [(USER, PASSWORD, ["superuser"]), *users]
     files = {
@@ -51,25 +47,3 @@ def _hashed(password):
     salt = os.urandom(32)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 10_000, 32)
     return f"{{PBKDF2}}10000${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
-
-
-def _certificate(host):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return secret, certificate.public_bytes(serialization.Encoding.PEM)

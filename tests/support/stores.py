@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 
 import orjson
+import pytest
 
 from observability.relay.sinks.sink import Batch, open_sink
 from observability.settings import load_settings
@@ -28,6 +29,23 @@ def journal(dataset, facts):
 
 def embedded(tmp_path_factory):
     return {"CONTRAIL_CORE__HOME": str(tmp_path_factory.mktemp("store")), "CONTRAIL_STORE__BACKEND": "embedded"}
+
+
+EVERY_STORE = (
+    "embedded",
+    pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
+    pytest.param("cloudwatch", marks=pytest.mark.aws),
+)
+"""The parameters of a fixture that is one store after the other."""
+
+
+def environ_of(request, tmp_path_factory):
+    """The variables of an empty store of the kind that the fixture is asked for."""
+    if request.param == "embedded":
+        return embedded(tmp_path_factory)
+    if request.param == "elasticsearch":
+        return elasticsearch(request.getfixturevalue("elasticsearch_url"))
+    return request.getfixturevalue("aws_environ") | {"CONTRAIL_STORE__BACKEND": "cloudwatch"}
 
 
 def elasticsearch(url, *, index_prefix=""):

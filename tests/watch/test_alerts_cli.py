@@ -13,21 +13,11 @@ from watch_office import Office, failed
 
 from observability.cli.alerts import app, moment_of
 from observability.errors import ArgumentError, RulesError
-from observability.settings import get_settings
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import Ledger
 from observability.watch.notify.outbox import ChannelWorker
 from observability.watch.rules.config import ChannelSpec
 from observability.watch.rules.in_force import keep_rules
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
-    monkeypatch.setenv("CONTRAIL_WATCH__RULES_FILE", "")
-    get_settings.cache_clear()
-    yield tmp_path
-    get_settings.cache_clear()
 
 
 @pytest.fixture

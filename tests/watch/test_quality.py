@@ -19,15 +19,6 @@ WAITING = RULES.replace("routes: [", "routes: [{match: {cause: [app]}, receiver:
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
-    monkeypatch.setenv("CONTRAIL_WATCH__RULES_FILE", "")
-    get_settings.cache_clear()
-    yield tmp_path
-    get_settings.cache_clear()
-
-
-@pytest.fixture
 def ledger(home):
     found = Ledger(get_settings().ledger_url)
     yield found

@@ -12,7 +12,6 @@ from watch_office import RULES, Office, failed
 
 from observability.cli.alerts import app
 from observability.errors import ArgumentError
-from observability.settings import get_settings
 from observability.watch.incidents import Incident
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import Ledger
@@ -103,15 +102,6 @@ def test_a_window_is_in_the_zone_of_the_rule_and_covers_both_of_an_hour_that_is_
 )
 def test_a_dag_of_two_owners_is_each_ones(owner, holds):
     assert (matches(Match(owner=owner), ONE, 0.0) is None) is holds
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path))
-    monkeypatch.setenv("CONTRAIL_WATCH__RULES_FILE", "")
-    get_settings.cache_clear()
-    yield tmp_path
-    get_settings.cache_clear()
 
 
 @pytest.fixture

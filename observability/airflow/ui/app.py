@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlencode
 
-import structlog
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from observability import catalog
-from observability.airflow.ui import acting, boards, formatting, graph, ledger, pages, rules, runbooks
+from observability.airflow.ui import acting, boards, graph, ledger, pages, rules, runbooks
 from observability.airflow.ui.bounded_bodies import BoundedBodies
 from observability.airflow.ui.forms import form_token
 from observability.airflow.ui.pages.incident import incident_title
 from observability.airflow.ui.readable_store import ReadableStore
-from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader, RightsUnknown, asking
+from observability.airflow.ui.refusals import answer_failures
+from observability.airflow.ui.rendering import html_page, render
+from observability.airflow.ui.scope import LOGS, RUNS, TASKS, Reader, asking
 from observability.errors import LedgerError, LedgerUnavailable
 from observability.settings import get_settings
-from observability.store import Store, StoreError, open_store
+from observability.store import Store, open_store
 from observability.watch.facts import late_assets
 from observability.watch.ledger.acts import key
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
     from fastapi import Response
@@ -43,11 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["create_app", "render", "rights_of"]
 
 _HERE = Path(__file__).parent
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
-)
-"""Content-Security-Policy of every answer: nothing from elsewhere, nothing inline, framed by Airflow only."""
 
 
 def _known(request: Request, user: GetUserDep) -> Any:
@@ -71,39 +62,16 @@ def _right(entity: DagAccessEntity) -> Any:
 
 
 _RIGHTS = {entity: _right(entity) for entity in LOGS}
-_templates = Jinja2Templates(_HERE / "templates")
-_templates.env.filters.update(formatting.FILTERS | boards.FILTERS)
-_templates.env.globals.update(causes=catalog.CAUSES, labels=catalog.CAUSE_LABELS)
 _idle: LifoQueue[Store] = LifoQueue()
 """Open stores that no request uses. FastAPI answers one request in several threads, so a store serves one request at a
 time: two threads that count in one SQLite connection wait for each other for ever, and with them the API server."""
 _IDLE_MOST = 8
 """A board asks for forty panels at once: as many stores, kept for ever, hold 80 MB."""
 
-_KEPT = (
-    "Runs are not affected: what happens meanwhile is kept on disk and sent when the store is back."
-    " contrail doctor says what to mend."
-)
-_NO_RIGHTS = (
-    "Airflow's auth manager did not answer who you are, or what you may read. Until it does, nothing is shown."
-    " Runs and alerts are not affected."
-)
-_UNAUTHORIZED = 401
-_REFUSALS = {
-    401: "Log in to Airflow first",
-    403: "You may not do this",
-    404: "There is no such thing",
-    409: "It was not done",
-    413: "This is too much",
-    502: "Airflow did not do it",
-}
 _OTHER_LEDGER = (
     "the ledger of this host does not have it, so that it is another watcher's: give the API server that watcher's"
     " [watch] ledger_url (CONTRAIL_WATCH__LEDGER_URL)"
 )
-_OUR_FAULT = "It is a fault of Contrail. The API server's log has it in full."
-_log = structlog.get_logger("contrail.ui")
-
 MapIndex = Annotated[str | None, Query(pattern=r"^(-?\d{1,9}|undefined|\{MAP_INDEX\})?$")]
 Iteration = Annotated[int | None, Query(ge=0, le=999_999_999)]
 
@@ -137,12 +105,7 @@ def create_app() -> FastAPI:
     app = FastAPI(title="Contrail", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="contrail-static")
     app.add_middleware(BoundedBodies)
-    app.middleware("http")(_harden)
-    app.exception_handler(StoreError)(_store_is_down)
-    app.exception_handler(LedgerError)(_ledger_is_down)
-    app.exception_handler(LedgerUnavailable)(_ledger_is_down)
-    app.exception_handler(StarletteHTTPException)(_refused)
-    app.exception_handler(RightsUnknown)(_rights_are_unknown)
+    answer_failures(app)
     app.get("/", response_class=HTMLResponse)(_overview)
     app.get("/search", response_class=HTMLResponse)(_search)
     app.get("/deadlines", response_class=HTMLResponse)(_deadlines)
@@ -175,14 +138,6 @@ def rights_of(route: APIRoute) -> list[DagAccessEntity]:
     return [entities[depends.dependency] for depends in route.dependencies]
 
 
-def render(name: str, page: Any, links: formatting.Links | None = None, **more: Any) -> str:
-    """The page as HTML, without a request: what :mod:`benchmarks.pages` times."""
-    html: str = _templates.get_template(name).render(
-        page=page, links=links or formatting.Links(), environment="", **more
-    )
-    return html
-
-
 def _read(user: User) -> Iterator[ReadableStore]:
     """The store as the reader of this request may see it: no page has another, and no other request has it now."""
     reader = Reader.of(user)
@@ -205,61 +160,61 @@ Readable = Annotated[ReadableStore, Depends(_read)]
 
 
 def _overview(request: Request, store: Readable) -> Response:
-    return _page(request, "overview.html", page=pages.overview(store), hides=_hides(store))
+    return html_page(request, "overview.html", page=pages.overview(store), hides=_hides(store))
 
 
 def _search(request: Request, store: Readable, wanted: Annotated[_Searched, Query()]) -> Response:
     page = pages.search_page(store, wanted.wanted())
-    return _page(request, "search.html", page=page, levels=pages.LEVELS, hides=_hides(store))
+    return html_page(request, "search.html", page=page, levels=pages.LEVELS, hides=_hides(store))
 
 
 def _deadlines(request: Request, store: Readable) -> Response:
-    return _page(request, "deadlines.html", page=pages.deadlines_page(store), hides=_hides(store))
+    return html_page(request, "deadlines.html", page=pages.deadlines_page(store), hides=_hides(store))
 
 
 def _dags(request: Request, store: Readable, q: Name = "", state: Name = "", *, every: bool = False) -> Response:
-    return _page(request, "dags.html", page=pages.days_page(store, text=q, state=state, every=every))
+    return html_page(request, "dags.html", page=pages.days_page(store, text=q, state=state, every=every))
 
 
 def _days(request: Request, store: Readable, q: Name = "", state: Name = "", *, every: bool = False) -> Response:
     """The table of :func:`_dags` alone, for the first page."""
-    return _page(request, "days.html", page=pages.days_page(store, text=q, state=state, every=every))
+    return html_page(request, "days.html", page=pages.days_page(store, text=q, state=state, every=every))
 
 
 def _board(request: Request, _user: User, board: str, hours: Hours = None) -> Response:
     found = _found(boards.find_board(board), f"there is no board {board!r}")
     view = boards.View.of(found, hours, request.query_params)
-    return _page(request, "board.html", page=view, all=boards.boards(), hours=boards.HOURS)
+    return html_page(request, "board.html", page=view, all=boards.boards(), hours=boards.HOURS)
 
 
 def _panel(request: Request, store: Readable, board: str, panel: str, hours: Hours = None) -> Response:
     found = _found(boards.find_board(board), f"there is no board {board!r}")
     drawn = _found(boards.find_panel(found, panel), f"there is no panel {panel!r} on the board {board!r}")
     view = boards.View.of(found, hours, request.query_params)
-    return _page(request, "panel.html", page=boards.shown(store, view, drawn), view=view)
+    return html_page(request, "panel.html", page=boards.shown(store, view, drawn), view=view)
 
 
 def _runbook(request: Request, _user: User, page: str = "task-failed") -> Response:
     found = runbooks.runbook(page)
     if found is None:
         raise HTTPException(404, f"there is no runbook {page!r}")
-    return _page(request, "runbook.html", title=found[0], body=found[1], all=runbooks.names())
+    return html_page(request, "runbook.html", title=found[0], body=found[1], all=runbooks.names())
 
 
 def _rules(request: Request, user: User) -> Response:
-    return _page(request, "rules.html", page=rules.rules_page(acting.Actor.of(request, user)))
+    return html_page(request, "rules.html", page=rules.rules_page(acting.Actor.of(request, user)))
 
 
 def _try_rules(request: Request, user: User, token: acting.Token = "", text: rules.RulesToTry = "") -> Response:
-    return _page(request, "rules.html", page=rules.try_page(acting.Actor.of(request, user), token, text))
+    return html_page(request, "rules.html", page=rules.try_page(acting.Actor.of(request, user), token, text))
 
 
 def _quality(request: Request, user: User) -> Response:
-    return _page(request, "quality.html", page=rules.quality_page(acting.Actor.of(request, user)))
+    return html_page(request, "quality.html", page=rules.quality_page(acting.Actor.of(request, user)))
 
 
 def _setup(request: Request, _user: User) -> Response:
-    return _page(request, "setup.html", page=rules.setup_page())
+    return html_page(request, "setup.html", page=rules.setup_page())
 
 
 def _incident(request: Request, user: User, incident_id: str, done: acting.Done = 0) -> Response:
@@ -272,7 +227,7 @@ def _incident(request: Request, user: User, incident_id: str, done: acting.Done 
     except (LedgerError, LedgerUnavailable, HTTPException) as error:
         return _reported(request, user, incident_id, error)
     buttons = acting.buttons(actor, one)
-    return _page(request, "incident.html", page=page, buttons=buttons, token=token, done=done, who=actor.name)
+    return html_page(request, "incident.html", page=page, buttons=buttons, token=token, done=done, who=actor.name)
 
 
 def _reported(request: Request, user: User, incident_id: str, error: Exception) -> Response:
@@ -283,7 +238,7 @@ def _reported(request: Request, user: User, incident_id: str, error: Exception) 
     if page is None:
         raise error
     why = _OTHER_LEDGER if isinstance(error, HTTPException) else str(error)
-    return _page(request, "reported.html", page=page, why=why.rstrip("."), hides=hides)
+    return html_page(request, "reported.html", page=page, why=why.rstrip("."), hides=hides)
 
 
 def _act(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a form holds
@@ -303,7 +258,7 @@ def _link(request: Request, user: User, token: str) -> Response:
     actor = acting.Actor.of(request, user)
     found = acting.confirm_link(actor, token)
     title = incident_title(found["incident"], reasons=_reads_reasons(actor, found["incident"]))
-    return _page(request, "link.html", page=found, title=title, who=actor.name)
+    return html_page(request, "link.html", page=found, title=title, who=actor.name)
 
 
 def _follow_link(request: Request, user: User, token: str, form: acting.Token = "", note: acting.Text = "") -> Response:
@@ -328,16 +283,16 @@ def _hides(store: ReadableStore, dag_id: str | None = None) -> bool:
 
 
 def _dag(request: Request, store: Readable, dag_id: str) -> Response:
-    return _page(request, "dag.html", page=pages.dag_page(store, dag_id), hides=_hides(store, dag_id))
+    return html_page(request, "dag.html", page=pages.dag_page(store, dag_id), hides=_hides(store, dag_id))
 
 
 def _run(request: Request, store: Readable, dag_id: str, run_id: str) -> Response:
     page = pages.run_page(store, dag_id, run_id, graph.downstream_of(dag_id))
-    return _page(request, "run.html", page=page, hides=_hides(store, dag_id))
+    return html_page(request, "run.html", page=page, hides=_hides(store, dag_id))
 
 
 def _task(request: Request, store: Readable, dag_id: str, task_id: str) -> Response:
-    return _page(request, "task.html", page=pages.task_page(store, dag_id, task_id))
+    return html_page(request, "task.html", page=pages.task_page(store, dag_id, task_id))
 
 
 def _task_instance(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a request holds
@@ -350,66 +305,4 @@ def _task_instance(  # noqa: PLR0913, PLR0917 - FastAPI's way of naming what a r
     iteration: Iteration = None,
 ) -> Response:
     index = int(map_index) if map_index and map_index.lstrip("-").isdigit() else None
-    return _page(request, "task.html", page=pages.task_page(store, dag_id, task_id, run_id, index, iteration))
-
-
-def _page(request: Request, name: str, status: int = 200, **context: Any) -> Response:
-    options = get_settings()
-    root = request.scope.get("root_path", "").rstrip("/")
-    links = formatting.Links(
-        root=root, airflow=root.removesuffix("/contrail"), kibana=options.core.kibana_url.rstrip("/")
-    )
-    values = {**context, "links": links, "environment": options.core.environment}
-    return _templates.TemplateResponse(request, name, values, status_code=status)
-
-
-async def _harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    try:
-        response = await call_next(request)
-    except Exception as error:  # noqa: BLE001 - a reader gets a page, whatever broke
-        known = getattr(request.state, "reader_is_known", False)
-        response = await (_page_failed if known else _rights_are_unknown)(request, error)
-    response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "same-origin"
-    response.headers.setdefault("Cache-Control", "private, no-store")
-    return response
-
-
-async def _store_is_down(request: Request, error: Exception) -> Response:
-    return _sorry(request, 503, "The store does not answer", str(error), _KEPT)
-
-
-async def _ledger_is_down(request: Request, error: Exception) -> Response:
-    return _sorry(request, 503, "The ledger does not answer", str(error), "Nothing was changed. Try it again.")
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    """A page for people; who is not logged in is led to Airflow's login and back, where a message led here."""
-    assert isinstance(error, StarletteHTTPException)  # noqa: S101 - for the type checker
-    root = request.scope.get("root_path", "").rstrip("/")
-    path = request.scope["path"].removeprefix(root)
-    if "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"detail": error.detail}, status_code=error.status_code, headers=error.headers)
-    if error.status_code == _UNAUTHORIZED and request.method == "GET" and path.startswith(("/incidents/", "/links/")):
-        login = f"{root.removesuffix('/contrail')}/auth/login?{urlencode({'next': f'{root}{path}'})}"
-        return RedirectResponse(login, status_code=303)
-    title = _REFUSALS.get(error.status_code, "This does not work")
-    return _page(request, "unavailable.html", status=error.status_code, title=title, why=error.detail, then="")
-
-
-async def _rights_are_unknown(request: Request, error: Exception) -> Response:
-    _log.error("airflow did not say what a reader may read", reason=f"{type(error).__name__}: {error}")
-    return _sorry(request, 503, "Your rights cannot be asked now", _NO_RIGHTS, "The API server's log has the reason.")
-
-
-async def _page_failed(request: Request, error: Exception) -> Response:
-    # as text: Airflow's own log draws an exception with all its variables, which takes seconds
-    _log.error("a page failed", path=request.url.path, trace="".join(traceback.format_exception(error)))
-    return _sorry(request, 500, "This page failed", _OUR_FAULT, "Please report it with those lines.")
-
-
-def _sorry(request: Request, status: int, title: str, why: str, then: str) -> Response:
-    if "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"detail": f"{title}: {why}"}, status_code=status)
-    return _page(request, "unavailable.html", status=status, title=title, why=why, then=then)
+    return html_page(request, "task.html", page=pages.task_page(store, dag_id, task_id, run_id, index, iteration))

@@ -18,7 +18,6 @@ from observability.proxies import ProxyRefused, http_proxy_for
 from observability.redact import inert
 
 if TYPE_CHECKING:
-    from observability.credentials import Credentials
     from observability.relay.otlp.destination import Destination
 
 __all__ = ["Accepted", "Receiver", "Refused", "TooLarge"]
@@ -71,7 +70,7 @@ class Receiver:
         timeout = urllib3.Timeout(connect=min(5.0, to.timeout_s), read=to.timeout_s)
         options: dict[str, Any] = {"timeout": timeout, "retries": False, "maxsize": 1, "block": True}
         if to.url.startswith("https"):
-            options |= _tls(to.credentials)
+            options |= to.credentials.tls_options()
         self._pool = _pool(to.url, str(to.credentials.extra.get("proxy") or ""), options)
 
     def send(self, body: bytes) -> Accepted | Refused | TooLarge:
@@ -136,15 +135,6 @@ def _pool(url: str, given: str, options: dict[str, Any]) -> urllib3.PoolManager:
     login = urllib3.util.parse_url(proxy).auth
     headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
     return urllib3.ProxyManager(proxy, proxy_headers=headers, num_pools=1, **options)
-
-
-def _tls(credentials: Credentials) -> dict[str, Any]:
-    options: dict[str, Any] = {"ssl_context": credentials.ssl_context()}
-    if (name := credentials.extra.get("ssl_assert_hostname")) is not None:
-        options["assert_hostname"] = name
-    if fingerprint := credentials.extra.get("ssl_assert_fingerprint"):
-        options["assert_fingerprint"] = str(fingerprint)
-    return options
 
 
 def _partial_success(media: str, body: bytes) -> Accepted:

@@ -21,15 +21,6 @@ LOG = "dag_id=orders/run_id=r1/task_id=load/attempt=1.log"
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path / "contrail"))
-    monkeypatch.setenv("CONTRAIL_RELAY__LOG_FOLDER", str(tmp_path / "logs"))
-    get_settings.cache_clear()
-    yield tmp_path / "contrail"
-    get_settings.cache_clear()
-
-
-@pytest.fixture
 def mounted():
     """An app with ours mounted as Airflow mounts it."""
     app = FastAPI()

@@ -7,7 +7,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-import pytest
 from airflow_platform import wait_until
 from sqlalchemy import create_engine
 
@@ -115,15 +114,6 @@ def test_a_server_that_has_ended_ends_it():
     dog.start()
     dog.join(30)
     assert not dog.is_alive()
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("CONTRAIL_HOME", str(tmp_path / "contrail"))
-    monkeypatch.setenv("CONTRAIL_RELAY__LOG_FOLDER", str(tmp_path / "logs"))
-    get_settings.cache_clear()
-    yield tmp_path / "contrail"
-    get_settings.cache_clear()
 
 
 def test_the_guests_leave_a_server_that_stands_still_say_so_and_come_back(home, monkeypatch):

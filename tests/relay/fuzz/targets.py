@@ -21,7 +21,7 @@ from urllib.parse import quote, quote_plus
 
 import orjson
 
-from observability import redact
+from observability import redact, secrets_search
 from observability.contain import take_losses
 from observability.journal import Journal, frame, frames
 from observability.relay.sources.files.airflow_logs import log_stream
@@ -34,6 +34,7 @@ from observability.relay.sources.statsd.spool import _read, _records
 from observability.relay.steps.line_time import origin_of
 from observability.relay.steps.own_keys import user_keys
 from observability.relay.steps.splice import repair, splice
+from observability.secrets_search import Search, cut
 
 __all__ = ["TARGETS"]
 
@@ -191,10 +192,10 @@ def masking(data: bytes) -> None:
     before, _, after = data.partition(b"\n")
     form = list(FORMS.values())[len(data) % len(FORMS)]
     for raw in (data, before + b" " + form + b" " + after):
-        spans = sorted(redact._Search(rules, raw).spans())
-        with patch.object(redact, "_WINDOW", _WINDOW):
-            assert sorted(redact._Search(rules, raw).spans()) == spans
-        shown = redact._cut(raw, spans) if spans else raw.decode()
+        spans = sorted(Search(rules, raw).spans())
+        with patch.object(secrets_search, "_WINDOW", _WINDOW):
+            assert sorted(Search(rules, raw).spans()) == spans
+        shown = cut(raw, spans) if spans else raw.decode()
         if not scan(raw.lower()) and (b"@" not in raw or b"://" not in raw):
             assert not spans
         low = shown.lower()

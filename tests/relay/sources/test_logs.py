@@ -3,8 +3,7 @@
 import orjson
 import pytest
 
-from observability.relay.sources.files.airflow_logs import log_stream
-from observability.relay.sources.files.registry import looks_like_a_log
+from observability.relay.sources.files.airflow_logs import log_stream, looks_like_a_log
 
 ATTEMPT = "dag_id=d/run_id=r/task_id=body.step"
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from observability.settings import Settings
 
-__all__ = ["log_stream", "relay_stream"]
+__all__ = ["NOT_CARRIED", "log_stream", "looks_like_a_log", "printable", "relay_stream"]
 
 _CALLBACK = re.compile(r"executor_callbacks/(?P<dag_id>[^/]+)/(?P<run_id>.+)/[0-9a-f-]{36}")
 _COMPONENT = re.compile(r"(?:(?:.*/)?components/)?(?P<component>[a-z_-]+)(?:\.log|/.+\.log)")
@@ -116,3 +116,15 @@ def _prefix(fields: dict[str, Any], name: str, host: str, environment: str) -> b
         "log.file.path": name,
     }
     return orjson.dumps(fields)[:-1] + b","
+
+
+NOT_CARRIED = frozenset(f"components/{name}.log" for name in ("console", "migration", "platform"))
+"""Logs of starting and stopping the platform: they are written also when no relay runs."""
+
+
+def looks_like_a_log(name: str) -> bool:
+    """Tell whether a file of the log folder is one of Airflow's by the look of its name."""
+    base = name.rpartition("/")[2]
+    if name in NOT_CARRIED:
+        return False
+    return base.endswith(".log") or ".log." in base or name.startswith(("dag_id=", "executor_callbacks/"))

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from observability.contain import count_loss, own_fault
-from observability.relay.sources.files.airflow_logs import printable
+from observability.relay.sources.files.airflow_logs import looks_like_a_log, printable
 from observability.relay.sources.files.fingerprint import HEAD_BYTES, first_line, identify
 from observability.relay.sources.files.finished import FinishedFiles
+from observability.relay.sources.files.recognition import generation_of, is_rewritten, is_that, known_by_name
 from observability.relay.sources.files.scanner import DirectoryScanner, Entry
 from observability.relay.sources.files.tailed_file import READ_FLAGS, TailedFile, stamp_of
 from observability.relay.steps.line_time import origin_of
@@ -44,7 +43,6 @@ _MOST_ACTIVE = 2_000
 _MOST_UNKNOWN = 20
 _STUCK_S = 5.0
 _WATCH_SHARE = 20
-_COMPARED_BYTES = 65_536
 
 
 @dataclass(slots=True)
@@ -230,7 +228,7 @@ class FileRegistry:
         found = entry.stat
         key = (found.st_dev, found.st_ino)
         file = self._active.get(key)
-        if file is not None and 0 <= file.size <= found.st_size and not _is_rewritten(file, entry):
+        if file is not None and 0 <= file.size <= found.st_size and not is_rewritten(file, entry):
             if str(file.path) != entry.path:
                 file.path = Path(entry.path)
             file.gone, file.sighted = False, self.round
@@ -264,7 +262,7 @@ class FileRegistry:
             head = os.pread(descriptor, HEAD_BYTES, 0) if line is None else line
         finally:
             os.close(descriptor)
-        cursors = [reader.recall(identify(stream.name, head)) for reader in self._readers]
+        cursors = self._recall(identify(stream.name, head))
         if None in cursors:  # it is looked at again once the readers know their cursors
             self._left_out = True
             return True
@@ -302,10 +300,10 @@ class FileRegistry:
         if found.st_size == 0:
             return None
         if not stream.prefix:
-            return _known_by_name(stream, path, found)
+            return known_by_name(stream, path, found)
         descriptor = os.open(path, READ_FLAGS)
         try:
-            if not _is_that(descriptor, found):
+            if not is_that(descriptor, found):
                 return None
             line = first_line(descriptor)
             if line is None:
@@ -313,9 +311,7 @@ class FileRegistry:
                     return None
                 line = os.pread(descriptor, HEAD_BYTES, 0)
             origin = origin_of(line)
-            generation = self._generation(
-                stream, line, descriptor, None if origin else self._by_identity, found.st_size
-            )
+            generation = generation_of(stream, line, descriptor, None if origin else self._by_identity, self._recall)
             if generation is None:
                 self._left_out = True
                 return None
@@ -326,27 +322,8 @@ class FileRegistry:
         file.look(found)
         return file
 
-    def _generation(
-        self, stream: Stream, line: bytes, descriptor: int, known: dict[str, TailedFile] | None, size: int
-    ) -> int | None:
-        """The file, of those that begin with this line: the first one whose cursors were set in its content.
-
-        ``known`` are the files that it may differ from; None where the line has a time, which no two files share, so
-        that it is a copy (perhaps one that is still being made) or holds something else where a cursor stands.
-        """
-        for generation in count():
-            identity = identify(stream.name, line, generation)
-            holder = known.get(identity) if known is not None else None
-            if holder is not None and not _begins_alike(descriptor, holder):
-                continue
-            cursors = [reader.recall(identity) for reader in self._readers]
-            if None in cursors:
-                return 0 if known is None else None
-            if all(
-                _fits(descriptor, cursor) or (known is None and cursor.offset > size) for cursor in cursors if cursor
-            ):
-                return generation
-        return None
+    def _recall(self, identity: str) -> list[Cursor | None]:
+        return [reader.recall(identity) for reader in self._readers]
 
     def _is_best(self, file: TailedFile) -> bool:
         other = self._by_identity.get(file.identity)
@@ -464,64 +441,7 @@ class FileRegistry:
             source.spool.release(file)
 
 
-def _is_rewritten(file: TailedFile, entry: Entry) -> bool:
-    """True if a log that has not grown, but changed, begins otherwise now: emptied and filled to the same size."""
-    if not file.stream.prefix or file.size != entry.stat.st_size or file.seen[1] == stamp_of(entry.stat):
-        return False
-    try:
-        descriptor = os.open(entry.path, READ_FLAGS)
-    except OSError:
-        return False
-    try:
-        line = first_line(descriptor)
-    finally:
-        os.close(descriptor)
-    return line is not None and identify(file.stream.name, line, file.generation) != file.identity
-
-
-NOT_CARRIED = frozenset(f"components/{name}.log" for name in ("console", "migration", "platform"))
-"""Logs of starting and stopping the platform: they are written also when no relay runs."""
-
-
-def looks_like_a_log(name: str) -> bool:
-    """Tell whether a file of the log folder is one of Airflow's by the look of its name."""
-    base = name.rpartition("/")[2]
-    if name in NOT_CARRIED:
-        return False
-    return base.endswith(".log") or ".log." in base or name.startswith(("dag_id=", "executor_callbacks/"))
-
-
-def _is_that(descriptor: int, found: os.stat_result) -> bool:
-    """Tell whether what was opened is the regular file that was looked at."""
-    opened = os.fstat(descriptor)
-    return stat.S_ISREG(opened.st_mode) and (opened.st_dev, opened.st_ino) == (found.st_dev, found.st_ino)
-
-
-def _known_by_name(stream: Stream, path: Path, found: os.stat_result) -> TailedFile:
-    """A journal file: nobody renames it, and a flipped bit in it must not make it another file."""
-    identity = identify(stream.name, b"")
-    file = TailedFile(stream, path, found.st_dev, found.st_ino, identity)
-    file.look(found)
-    return file
-
-
 def is_final(file: TailedFile) -> bool:
     """True if a last line without newline will get none any more."""
     still = time.time() - file.changed
     return still > _ABANDONED_S or (file.gone and still > _COPY_GRACE_S)
-
-
-def _begins_alike(descriptor: int, holder: TailedFile) -> bool:
-    try:
-        with holder.readable.open("rb") as stream:
-            theirs = stream.read(_COMPARED_BYTES)
-    except OSError:
-        return True
-    ours = os.pread(descriptor, _COMPARED_BYTES, 0)
-    shorter = min(len(ours), len(theirs))
-    return ours[:shorter] == theirs[:shorter]
-
-
-def _fits(descriptor: int, cursor: Cursor) -> bool:
-    back = len(cursor.tail)
-    return os.pread(descriptor, back, cursor.offset - back) == cursor.tail
