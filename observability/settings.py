@@ -290,6 +290,14 @@ class OtlpSettings:
         "gzip", "Compression of requests: gzip or none. none costs less processor time on a fast network."
     )
     request_timeout_s: option_types.Seconds = option(10.0, "Seconds after which a request is given up and tried again.")
+    receive_host: option_types.FilledText = option("127.0.0.1", "Address that the relay's own receiver of OTLP binds.")
+    receive_port: option_types.PortOrOff = option(
+        0,
+        "Port at which the relay takes OTLP (HTTP/protobuf) of code in tasks, 4318 by custom; tasks are told of it. It needs the sink otlp; 0: off.",
+    )
+    receive_limit_bytes: option_types.Bytes = option(
+        268_435_456, "Bytes on disk of such OTLP that is not sent on yet, at most; then requests are answered 429."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from sqlalchemy.orm import object_session
 from observability import attempt_notes, callbacks, causes, identity, metrics
 from observability.airflow.loops import loop_of
 from observability.airflow.masking import follow_masks
+from observability.airflow.own_telemetry import join_attempt
 from observability.airflow.schedule_delay import schedule_delay_ns
 from observability.airflow.stdout_masking import mask_echo
 from observability.contain import contained
@@ -63,6 +64,7 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
         follow_masks()
         if about.trace_id:
             structlog.contextvars.bind_contextvars(**{"trace.id": about.trace_id})
+        join_attempt(about)
 
 
 @hookimpl

@@ -7,7 +7,7 @@ Imports nothing of ours.
 
 from __future__ import annotations
 
-from observability.catalog.datasets import DATASETS, Dataset
+from observability.catalog.datasets import DATASETS, RECEIVED, Dataset
 from observability.catalog.events import EVENTS, EventSpec, MetricUse
 from observability.catalog.fields import FIELDS, FieldSpec
 from observability.catalog.incidents import INCIDENT_KINDS, IncidentKind, IncidentUse
@@ -39,6 +39,7 @@ __all__ = [
     "INCIDENT_KINDS",
     "METRICS",
     "MONITORS",
+    "RECEIVED",
     "TAGS",
     "UNRULED",
     "AlertRule",

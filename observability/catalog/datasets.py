@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["DATASETS", "Dataset"]
+__all__ = ["DATASETS", "RECEIVED", "Dataset"]
 
 
 class Dataset(Struct, frozen=True):
@@ -40,3 +40,11 @@ DATASETS: dict[str, Dataset] = {
     "contrail.probe": Dataset("logs", "contrail.probe", "The canary's samples: events that never happened.", 3),
     "airflow.statsd": Dataset("metrics", "airflow.statsd", "Metric series, one document per interval.", 90, "contrail.statsd"),
 }
+"""Every dataset by its name."""
+
+RECEIVED: dict[str, Literal["logs", "metrics", "traces"]] = {
+    "otlp.logs": "logs",
+    "otlp.metrics": "metrics",
+    "otlp.traces": "traces",
+}
+"""Journals of OTLP that people's own code sends, and the signal of each; the sink ``otlp`` alone takes them."""

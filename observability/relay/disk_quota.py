@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from observability.catalog import RECEIVED
 from observability.contain import count_loss
 from observability.relay.steps.drop_debug_lines import without_debug
 
@@ -72,7 +73,8 @@ class DiskQuota:
         return sorted((file for file in self._registry.files if file.gone and file.stream.prefix), key=_age)
 
     def _old_metrics(self) -> list[TailedFile]:
-        return sorted((file for file in self._registry.files if file.stream.dataset == "airflow.statsd"), key=_age)[:-1]
+        metrics = ("airflow.statsd", *RECEIVED)
+        return sorted((file for file in self._registry.files if file.stream.dataset in metrics), key=_age)[:-1]
 
     def _held(self, file: TailedFile) -> int:
         if file.stream.prefix:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import psutil
 
-from observability.catalog import DATASETS
+from observability.catalog import DATASETS, RECEIVED
 from observability.contain import contained, count_loss
 from observability.emit import report_losses
 from observability.errors import RelayError
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from observability.relay.sinks.sink import Sink
+    from observability.relay.sources.otlp.listener import OtlpListener
     from observability.relay.sources.statsd.series import Key, Series
     from observability.settings import Settings
 
@@ -120,6 +121,7 @@ class Relay:
         try:
             self.statsd = self._statsd() if statsd else None
             self.metrics = self._metrics_server() if statsd and options.metrics_port else None
+            self.otlp = self._otlp_listener() if statsd and settings.otlp.receive_port else None
         except StatsdUnavailable:
             self._lock.close()
             raise
@@ -169,8 +171,9 @@ class Relay:
             reading.stop()
         if self.statsd:
             self.statsd.stop()
-        if self.metrics:
-            self.metrics.stop()
+        for server in (self.metrics, self.otlp):
+            if server:
+                server.stop()
 
     def _tick(self, *, whole: bool = False) -> bool:
         complete = False
@@ -253,7 +256,7 @@ class Relay:
                 return sink, own, True
             return sink, open_checkpoint(self._checkpoint_path(name), name), False
 
-        return self._make_worker(name, ends, carried(name, self.settings))
+        return self._make_worker(name, ends, carried(name, self.settings) or frozenset(DATASETS))
 
     def _kill_detector(self) -> SinkWorker:
         def ends() -> tuple[Sink, Checkpoint, bool]:
@@ -323,6 +326,33 @@ class Relay:
                 f"cannot listen on {host}:{port} for /metrics: {error.strerror}; change [relay] metrics_port"
             ) from error
 
+    def _otlp_listener(self) -> OtlpListener | None:
+        """Take OTLP of people's own code. Raises StatsdUnavailable where the address cannot be had."""
+        options = self.settings.otlp
+        if "otlp" not in self.settings.relay.sinks:
+            self._say("relay: [otlp] receive_port is set, but nothing is received: otlp is not among [relay] sinks")
+            return None
+        from observability.relay.sources.otlp.listener import OtlpListener
+
+        account = next(worker.account for worker in self.workers if worker.account.sink == "otlp")
+        journal = Journal(self.settings.journal_directory, max_file_bytes=self.settings.journal.max_file_bytes)
+
+        def is_full() -> bool:
+            waiting = sum(waits.bytes for stream, waits in account.waiting.items() if stream in RECEIVED)
+            return waiting >= options.receive_limit_bytes
+
+        try:
+            return OtlpListener(journal, (options.receive_host, options.receive_port), options.signals, is_full)
+        except OSError as error:
+            if self.statsd:
+                self.statsd.close()
+            if self.metrics:
+                self.metrics.stop()
+            raise StatsdUnavailable(
+                f"cannot listen on {options.receive_host}:{options.receive_port} for OTLP: {error.strerror};"
+                " change [otlp] receive_port"
+            ) from error
+
     def _expose(self, key: Key, series: Series) -> None:
         """Show a series at /metrics too."""
         name, kind, tags = key
@@ -341,7 +371,8 @@ class Relay:
             for (stream, result), number in worker.account.take_recent().items():
                 out.append(("contrail.relay.records", "counter", number, {**sink, "stream": stream, "result": result}))
             unavailable_s = now - worker.account.trouble_since if worker.account.trouble else 0.0
-            for stream in DATASETS:  # also what does not wait: nought is news, a missing series is none
+            received = RECEIVED if self.otlp and worker.account.sink == "otlp" else ()
+            for stream in (*DATASETS, *received):  # also what does not wait: nought is news, a missing series is none
                 waits = worker.account.waiting.get(stream, Waiting())
                 out.append(("contrail.relay.lag_bytes", "gauge", waits.bytes, {**sink, "stream": stream}))
                 age_s = max(waits.age_s(now), unavailable_s if waits.bytes else 0.0)
@@ -374,6 +405,7 @@ class Relay:
             "unreadable": dict(list(self.registry.unreadable.items())[:20]),
             "spool": {"held_bytes": self.bounds.held_bytes, "refused": self.spool.refused, "why": self.spool.why},
             "statsd": _statsd_report(self.statsd),
+            "otlp_in": self.otlp.report() if self.otlp else {"state": "off"},
             "component_metrics": {reading.reads: reading.report() for reading in self._readings},
             "sinks": {worker.account.sink: worker.account.report(now) for worker in self.workers[:-1]},
             "killed_tasks": self.workers[-1].account.report(now),

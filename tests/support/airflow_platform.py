@@ -96,14 +96,14 @@ def end_with_us(command, *arguments, env):
 def started_platform(home, **more):
     """A platform that is up and healthy with the DAGs of ``local/dags``, down again behind the block."""
     port, statsd = any_port(socket.SOCK_STREAM), str(any_port(socket.SOCK_DGRAM))
-    environment = clean_environment(
-        CONTRAIL_HOME=str(home),
-        CONTRAIL_AIRFLOW__PORT=str(port),
-        CONTRAIL_AIRFLOW__DAGS_FOLDER=str(Path(__file__).parents[1] / "local" / "dags"),
-        CONTRAIL_RELAY__STATSD_PORT=statsd,
-        CONTRAIL_STATSD__PORT=statsd,
-        **more,
-    )
+    own = {
+        "CONTRAIL_HOME": str(home),
+        "CONTRAIL_AIRFLOW__PORT": str(port),
+        "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(Path(__file__).parents[1] / "local" / "dags"),
+        "CONTRAIL_RELAY__STATSD_PORT": statsd,
+        "CONTRAIL_STATSD__PORT": statsd,
+    }
+    environment = clean_environment(**own | more)
     running = Platform(environment, Layout(home), f"http://127.0.0.1:{port}")
     started = subprocess.run(
         [*CONTRAIL, "up", "--detach"], env=environment, capture_output=True, check=False, text=True, timeout=400

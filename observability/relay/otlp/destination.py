@@ -47,8 +47,11 @@ def destination(settings: Settings, signal: Signal, environ: Mapping[str, str] |
         if not found.url:
             raise CredentialsError(f"Connection {options.connection_id!r} names no host of an OTLP receiver")
         timeout_s = float(found.extra.get("request_timeout") or timeout_s)
-        return Destination(f"{found.url.rstrip('/')}/v1/{signal}", found, compress, timeout_s)
-    return _of_variables(env, signal, compress=compress, timeout_s=timeout_s)
+        to = Destination(f"{found.url.rstrip('/')}/v1/{signal}", found, compress, timeout_s)
+    else:
+        to = _of_variables(env, signal, compress=compress, timeout_s=timeout_s)
+    _refuse_oneself(settings, to.url)
+    return to
 
 
 def resource(settings: Settings, host: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -63,6 +66,15 @@ def resource(settings: Settings, host: str, environ: Mapping[str, str] | None = 
     attributes = _pairs(env.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     name = {"service.name": named} if (named := env.get("OTEL_SERVICE_NAME", "").strip()) else {}
     return own | attributes | name
+
+
+def _refuse_oneself(settings: Settings, url: str) -> None:
+    """Refuse the relay's own receiver, which would send to itself what it took, for ever."""
+    parts = urlsplit(url)
+    own = {settings.otlp.receive_host, "localhost", "127.0.0.1", "::1"}
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if settings.otlp.receive_port == port and parts.hostname in own:
+        raise CredentialsError(f"{url} is the relay's own receiver; name another, or another [otlp] receive_port")
 
 
 def _of_variables(env: Mapping[str, str], signal: Signal, *, compress: bool, timeout_s: float) -> Destination:

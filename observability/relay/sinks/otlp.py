@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import orjson
 
 from observability.__about__ import __version__
+from observability.catalog import RECEIVED
 from observability.contain import count_loss
 from observability.credentials import CredentialsError
 from observability.relay.otlp.attributes import Attributes
@@ -41,6 +42,7 @@ _DATASETS: dict[str, tuple[Signal, ...]] = {
     "airflow.audit": ("logs",),
     "contrail.probe": ("logs",),
     "airflow.statsd": ("metrics",),
+    **{dataset: (signal,) for dataset, signal in RECEIVED.items()},
 }
 _T = TypeVar("_T")
 _ATTRIBUTES: Final = b"\x0a"
@@ -141,6 +143,8 @@ class OtlpSink(Sink):
 
     def _items(self, signal: Signal, batches: Sequence[Batch]) -> _Items:
         """The records of a signal; a document that is not JSON is refused here."""
+        if batches[0].dataset in RECEIVED:
+            return self._received_items(batches)
         if signal == "traces":
             return self._span_items(batches)
         ids: list[bytes] = []
@@ -149,6 +153,21 @@ class OtlpSink(Sink):
         for batch in batches:
             ids += batch.ids
             records += (self._records.encode if signal == "logs" else self._metric_records)(batch, refused)
+        return _Items(ids, records)
+
+    def _received_items(self, batches: Sequence[Batch]) -> _Items:
+        """Requests that people's own code sent, one for each item, with their own ids."""
+        from observability.relay.sources.otlp.records import request_in
+
+        ids: list[bytes] = []
+        records: list[bytes] = []
+        for batch in batches:
+            for key, document in zip(batch.ids, batch.documents, strict=True):
+                try:
+                    records.append(request_in(document))
+                    ids.append(key)
+                except ValueError as error:
+                    self._progress.refused[key] = str(error)
         return _Items(ids, records)
 
     def _metric_records(self, batch: Batch, refused: dict[bytes, str]) -> list[bytes]:
@@ -241,6 +260,8 @@ class OtlpSink(Sink):
 
     def _request(self, dataset: str, records: Sequence[bytes]) -> bytes:
         """An ``Export…ServiceRequest``: one resource, one scope; the three signals have the same shape."""
+        if dataset in RECEIVED:
+            return b"".join(records)
         scope = delimited(b"\x0a", b"contrail" if dataset != "contrail.probe" else b"contrail.probe")
         scope = delimited(b"\x0a", scope + delimited(b"\x12", __version__.encode()))
         size = len(scope) + sum(map(len, records))

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import orjson
 
-from observability.catalog import DATASETS
+from observability.catalog import DATASETS, RECEIVED
 from observability.relay.sources.files.tailed_file import Stream
 
 __all__ = ["journal_stream", "record_id"]
@@ -19,7 +19,7 @@ _ID = re.compile(rb'\{"event\.id":"([0-9A-Za-z_.:-]{8,128})"[,}]')
 def journal_stream(name: str) -> Stream | None:
     """The stream of the journal file ``name``; None where it is no journal of a known dataset."""
     match = _NAME.fullmatch(name)
-    if match is None or match["dataset"] not in DATASETS:
+    if match is None or not (match["dataset"] in DATASETS or match["dataset"] in RECEIVED):
         return None
     return Stream(name, match["dataset"], "journal")
 

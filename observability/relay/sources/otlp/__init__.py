@@ -1,0 +1,1 @@
+"""OTLP from people's own code: a receiver on loopback, and the form in which the journal keeps what it took."""
