@@ -37,7 +37,7 @@ def longer_than(  # noqa: PLR0913, PLR0917 - the rule, and what it is about
     run_id, task_id = occasion.partition("\x1f")[0], subject or None
     told = "" if than else f"{subject} of {run_id}" if subject else run_id
     if last >= due and end != due:  # one that ends in the very second in which it is due is in time
-        reason = f"{named} takes longer {than}than {lasting(limit)}, it began at {iso(start)}"
+        reason = f"{named} takes longer than {than}{lasting(limit)}, it began at {iso(start)}"
         state: Literal["missed", "over"] = "missed" if end is None else "over"
         yield Standing(state, dag_id, due, reason, run_id, task_id, end, occasion=told)
     elif end is None and deadline.warn < 1 and look.now >= start + limit * deadline.warn:

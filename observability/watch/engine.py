@@ -33,7 +33,7 @@ from observability.watch.grouping import (
     task_recovered,
 )
 from observability.watch.incident_events import incident_event, task_outcome
-from observability.watch.inhibition import held
+from observability.watch.inhibition import explanations_first, held
 from observability.watch.ledger import pending_events, records
 from observability.watch.ledger.database import read_cursor
 from observability.watch.measures import note_asset, note_begin, note_end, note_rows, note_start
@@ -120,7 +120,7 @@ class IncidentEngine:
     ) -> None:
         """Apply the time: first notices, escalations, reminders, digests; ``careful`` after a round that failed."""
         self._joined.clear()  # those that were changed together with another one of this round
-        for incident in records.due_incidents(connection, now):
+        for incident in sorted(records.due_incidents(connection, now), key=explanations_first):
             if not careful:
                 self._elapse_one(connection, incident, now, airflow_silent_s)
                 continue

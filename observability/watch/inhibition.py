@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from observability.watch.incidents import Incident
     from observability.watch.rules.config import AlertingConfig
 
-__all__ = ["held"]
+__all__ = ["explanations_first", "held"]
 
 _LOOK_AGAIN_S = 5.0
+_EXPLAINED = "explained by incident "
 _SILENCED_S = 60.0
 """A silence is asked again after this long: a person may have ended it, or changed it."""
 _BACK_S = 30.0
@@ -40,8 +41,23 @@ def held(connection: Connection, rules: AlertingConfig, incident: Incident, now:
     wait = 0.0 if incident.notified else route_wait(rules, incident, now)
     if wait and now < incident.first_seen + wait:  # a host whose clock is ahead holds nothing up by itself
         return incident.first_seen + wait, "its route waits whether it ends by itself"
-    if (root := _root(connection, rules, incident, now)) is not None and incident.notified != "opened":
-        return now + _LOOK_AGAIN_S, f"explained by incident {root.id}: {root.reason}"
+    return None if incident.notified == "opened" else _explained(connection, rules, incident, now)
+
+
+def explanations_first(incident: Incident) -> int:
+    """The order at one moment: what explains others first, so that they are held back and not told beside it."""
+    return {"deadline": 2, "overdue": 1, "stuck": 1, "dag": 1}.get(incident.kind, 0)
+
+
+def _explained(
+    connection: Connection, rules: AlertingConfig, incident: Incident, now: float
+) -> tuple[float, str] | None:
+    """Until when and why nothing is said of an incident that another one explains."""
+    if (root := _root(connection, rules, incident, now)) is not None:
+        return now + _LOOK_AGAIN_S, f"{_EXPLAINED}{root.id}: {root.reason}"
+    if incident.kind == "deadline" and incident.inhibited_by.startswith(_EXPLAINED):
+        # The success that ended its cause may have ended it as well: the deadlines are looked at first.
+        return now + _LOOK_AGAIN_S, "what explained it is over"
     return None
 
 

@@ -140,7 +140,7 @@ class KnownThen:
                 if measure == "outcome"
                 else (float(one.ended or 0), float(one.ended or 0) - one.begun, one.run_id)
                 for one in ended[-_USUAL_MOST:]
-                if measure == "outcome" or one.succeeded
+                if measure == "outcome" or (one.succeeded and float(one.ended or 0) > one.begun)
             ]
         else:
             past = self._past(measure, subject if measure == "asset" else dag_id)

@@ -220,7 +220,7 @@ class Replay:
     def _failure(self, dag_id: str, run_id: str | None, now: float) -> Failure | None:
         for one in self._failures.get(dag_id, ()):
             if one.told_at is not None and one.told_at <= now and (one.ended is None or now < one.ended) and (
-                run_id is None or run_id in one.runs
+                run_id is None or one.runs.get(run_id, inf) <= now
             ):  # fmt: skip
                 return one
         return None

@@ -28,7 +28,8 @@ class Failure:
     """An incident of failed runs: from when until when it was open, and when people were told of it."""
 
     incident: Incident
-    runs: set[str] = field(default_factory=set)
+    runs: dict[str, float] = field(default_factory=dict)
+    """When each of its runs failed."""
     ended: float | None = None
     told_at: float | None = None
 
@@ -47,13 +48,14 @@ def failures_of(
     found: list[Failure] = []
     live: Failure | None = None
     ended = [one for one in runs if one.ended is not None and one.ended <= until]
-    for run in sorted(ended, key=lambda one: float(one.ended or 0)):
+    # People are told of a failure a moment after it, and of a success at once: of one moment the success comes first.
+    for run in sorted(ended, key=lambda one: (float(one.ended or 0), one.succeeded is False)):
         end, mark = float(run.ended or 0), _mark(run, marks)
         if run.succeeded is False:
             if live is None:
                 live = Failure(_incident(run, about))
                 found.append(live)
-            live.runs.add(run.run_id)
+            live.runs[run.run_id] = end
             broken = {**live.incident.runs, run.run_id: {**mark.as_json(), "failed": end, "failed_tasks": []}}
             live.incident = replace(live.incident, runs=broken)
         elif run.succeeded and live is not None:

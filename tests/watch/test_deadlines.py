@@ -262,3 +262,22 @@ def test_every_dag_can_declare_one_whatever_its_name(dag_id, office):
         assert Deadlines(declared, {dag_id: {}}).check(connection, office.now) == []
         found = Deadlines(declared, {dag_id: {}}).check(connection, office.now + 4000)
     assert [(fact.dag_id, fact.status) for fact in found] == [(dag_id, "firing")]
+
+
+def test_a_success_that_ends_a_failure_and_the_deadline_behind_it_is_told_once(ledger):
+    office = Clockwork(ledger, {"name": "fresh", "dag": "load", "success_within": "20h", "warn": 1})
+    office.begin()
+    office.end()
+    office.begin("r2")
+    office.see(failed(run="r2", time=office.now))
+    office.pass_time(21 * HOUR)
+    assert [kind for kind in office.kinds() if kind != "reminder"] == ["opened"]
+    office.begin("r3")
+    office.pass_time(60)
+    office.now += 30  # the deadline that is held back is looked at again in the moment of the success
+    office.end("r3")
+    office.pass_time(60)
+    assert [(kind, cause) for kind, _, _, cause in office.said() if kind != "reminder"] == [
+        ("opened", "app"),
+        ("resolved", "app"),
+    ]

@@ -218,6 +218,21 @@ def test_a_product_whose_part_failed_is_told_to_those_who_have_not_heard_of_the_
         office.pass_time(60)
 
 
+@pytest.mark.parametrize("rule", ["product", "run"])
+def test_a_failure_in_the_second_in_which_something_is_due_is_told_alone(ledger, rule):
+    due = REPORT if rule == "product" else {"name": "ready", "dag": "load", "run_finishes_by": "09:00"}
+    office = office_at(ledger, at(1), {**due, "warn": 0.8})
+    wait_until(office, at(8))
+    assert kinds(office) == ["early_warning"]
+    office.begin("r1")
+    wait_until(office, at(9) - 1)
+    office.now = at(9)
+    office.see(failed(run="r1", time=office.now))
+    office.look()
+    office.pass_time(60)
+    assert [(kind, cause) for kind, _, _, cause in office.said()] == [("early_warning", "deadline"), ("opened", "app")]
+
+
 def apart(notifier):
     """The same office, where finance has a channel of its own."""
     rules = """
