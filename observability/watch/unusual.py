@@ -11,11 +11,14 @@ from functools import lru_cache
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
 
-from observability.watch.baseline import Past, usual_band, usual_failures
+from observability.watch.baseline import Past, usual_band
 from observability.watch.deadline_state import Standing
+from observability.watch.decompose import calendar
 from observability.watch.due_within import last_within, longer_than
 from observability.watch.durations import lasting
+from observability.watch.failure_rates import usual_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +46,7 @@ def slower_runs(look: Look, deadline: Deadline, dag_id: str) -> Iterator[tuple[S
         lasts = (span[3] if span[3] is not None else look.now) - span[2]
         limit = _usual_longest(deadline, durations, span[2], lasts)
         if limit is not None:
-            for one in longer_than(look, deadline, dag_id, span, limit, "than usual "):
+            for one in longer_than(look, deadline, dag_id, span, limit, "the usual "):
                 yield one, limit
 
 
@@ -59,21 +62,21 @@ def _usual_longest(
     deadline: Deadline, durations: Sequence[tuple[float, float, str]], begun: float, lasts: float
 ) -> float | None:
     past = tuple(Past(time, value, not run.startswith("backfill__")) for time, value, run in durations if time < begun)
-    if len(past) < deadline.history_least or lasts < _NO_BAND_IS_SO_NARROW * _typical(past, begun):
+    if len(past) < deadline.history_least or lasts < _NO_BAND_IS_SO_NARROW * _typical(past, begun, deadline):
         return None
-    width, holidays = deadline.slower_than_usual, frozenset(deadline.holidays)
-    usual = _band(past, begun, None if width is True else width, deadline.history_least, holidays)
+    usual = _band(past, begun, deadline.slower_than_usual, deadline)
     return None if usual is None else usual.high
 
 
-def _typical(past: Sequence[Past], at: float) -> float:
+def _typical(past: Sequence[Past], at: float, deadline: Deadline) -> float:
     """The lowest of the medians that are typical for a time: of late, on such a weekday, and in such an hour."""
-    day, hour = int(at // 86_400) % 7, int(at // 3600) % 24
+    moment_of = calendar(ZoneInfo(deadline.timezone), deadline.holidays)
+    here, moments = moment_of(at), [moment_of(one.time) for one in past]
     groups = (
         [one.value for one in past[-20:]],
         [one.value for one in past[-4:]],
-        [one.value for one in past if int(one.time // 86_400) % 7 == day][-4:],
-        [one.value for one in past if int(one.time // 3600) % 24 == hour][-4:],
+        [one.value for one, moment in zip(past, moments, strict=True) if moment.weekday == here.weekday][-4:],
+        [one.value for one, moment in zip(past, moments, strict=True) if moment.hour == here.hour][-4:],
     )
     return min(median(group) for group in groups if group)
 
@@ -143,9 +146,7 @@ def _usual_gap(look: Look, deadline: Deadline) -> tuple[Band | None, float]:
     if not updates:
         return None, 0.0
     gaps = tuple(Past(before, after - before) for before, after in pairwise(updates) if after > before)
-    width, holidays = deadline.staler_than_usual, frozenset(deadline.holidays)
-    found = _band(gaps, updates[-1], None if width is True else width, deadline.history_least, holidays)
-    return found, updates[-1]
+    return _band(gaps, updates[-1], deadline.staler_than_usual, deadline), updates[-1]
 
 
 def fails_more(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Standing]:
@@ -178,13 +179,17 @@ def _usual_of(  # noqa: PLR0913, PLR0917 - the rule, what it is about, and when
         Past(time, value, not occasion.startswith("backfill__"))
         for time, value, occasion in look.known.usual(*about, before=before)
     )
-    holidays = frozenset(deadline.holidays)
-    return _band(past, at, None if width is True else width, deadline.history_least, holidays)
+    return _band(past, at, width, deadline)
+
+
+def _band(past: tuple[Past, ...], at: float, width: float | Literal[True] | None, deadline: Deadline) -> Band | None:
+    deviations, holidays = None if width is True else width, frozenset(deadline.holidays)
+    return _learned(past, at, deviations, deadline.history_least, holidays, deadline.timezone)
 
 
 @lru_cache(maxsize=1000)
-def _band(
-    past: tuple[Past, ...], at: float, deviations: float | None, least: int, holidays: frozenset[date]
+def _learned(  # noqa: PLR0913, PLR0917 - what a band depends on
+    past: tuple[Past, ...], at: float, deviations: float | None, least: int, holidays: frozenset[date], zone: str
 ) -> Band | None:
     """A band is asked for each second, and learned again only when the past has grown."""
-    return usual_band(past, at, deviations=deviations, least=least, holidays=holidays)
+    return usual_band(past, at, deviations=deviations, least=least, holidays=holidays, zone=ZoneInfo(zone))

@@ -1,7 +1,10 @@
 """The band of what is usual, judged on made histories of many shapes and on the corners of a past."""
 
+import math
 from collections import Counter
 from datetime import date, datetime, timedelta, timezone
+from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +22,10 @@ def days(values, begin=MONDAY):
 
 def after(past, days_on=1):
     return past[-1].time + days_on * DAY
+
+
+def noisy(count, level=1000):
+    return [level * (1 + 0.02 * ((number * 7) % 5 - 2)) for number in range(count)]
 
 
 def week(base=1000.0, weekend=0.3, weeks=6):
@@ -155,3 +162,66 @@ def test_labelled_histories_of_a_seed_that_the_rule_was_not_shaped_with():
     assert found["halved"] + found["doubled"] >= 0.9 * (there["halved"] + there["doubled"])
     assert false / months < 0.15
     assert timedelta(days=30.4 * months) > timedelta(days=3000)
+
+
+def test_hours_that_differ_much_follow_a_change_of_the_clocks_in_their_zone():
+    zone, values = ZoneInfo("Europe/Berlin"), []
+    for number in range(24 * 50):
+        at = datetime(2026, 2, 16, tzinfo=timezone.utc).timestamp() + number * 3600
+        hour = datetime.fromtimestamp(at, zone).hour
+        values.append(Past(at, 5000 * math.exp(-1.5 * (1 + math.cos(math.tau * (hour - 2) / 24)))))
+    changed = next(number for number, one in enumerate(values) if one.time > 1774746000)  # 29 March
+    for number in range(changed, changed + 40, 5):
+        band = usual_band(values[:number], values[number].time, zone=zone)
+        assert band.holds(values[number].value)
+        assert not band.holds(values[number].value / 2)
+
+
+def test_a_second_change_of_level_soon_after_the_first_is_learned_and_so_is_a_change_that_was_taken_back():
+    twice = days([*noisy(60), *noisy(8, 1800), *noisy(4, 3200)])
+    assert usual_band(twice, after(twice)).holds(3200)
+    back = days([*noisy(60), *noisy(10, 2200), *noisy(4)])
+    for more in range(20):
+        band = usual_band(back, after(back))
+        assert band.holds(1000), more
+        back = days([*(one.value for one in back), *noisy(1)])
+
+
+def test_counts_that_chance_moves_are_usual_and_steady_ones_are_judged_strictly():
+    dice = Random(1)
+    by_chance = days([sum(dice.random() < 0.02 for _ in range(100)) for _ in range(90)])
+    assert all(usual_band(by_chance, after(by_chance, day)).holds(value) for day in range(1, 8) for value in range(7))
+    assert not usual_band(by_chance, after(by_chance)).holds(40)
+    steady = days([3] * 90)
+    assert not usual_band(steady, after(steady)).holds(6)
+
+
+def test_a_zero_that_comes_on_every_third_day_is_usual_on_a_weekday_that_has_had_none():
+    past = days([0 if number % 3 == 0 and number % 7 else 500 for number in range(56)])
+    assert usual_band(past, after(past)).holds(0)
+
+
+def test_what_came_several_times_is_usual_and_what_came_once_is_not():
+    values = noisy(80)
+    once = days([*values[:40], 1600, *values[41:]])
+    assert not usual_band(once, after(once)).holds(1600)
+    for number in (20, 40, 63, 70):
+        values[number] = 1600
+    often = days(values)
+    assert usual_band(often, after(often)).holds(1550)
+    assert not usual_band(often, after(often)).holds(2000)
+
+
+def test_a_measure_that_is_nearly_always_zero_does_not_learn_from_what_comes_once_a_month():
+    past = days([50 if number in {31, 62, 80} else 0 for number in range(90)])
+    assert not usual_band(past, after(past)).holds(50)
+
+
+def test_what_came_twice_on_such_a_day_of_the_month_is_usual_on_it_and_not_on_others():
+    begin = datetime(2026, 1, 1, 6, tzinfo=timezone.utc)
+    past = [
+        Past(at.timestamp(), value * (2.5 if at.day == 15 else 1))
+        for at, value in ((begin + timedelta(days=number), value) for number, value in enumerate(noisy(104)))
+    ]
+    assert usual_band(past, after(past, 1)).holds(2500)
+    assert not usual_band(past, after(past, 2)).holds(2500)

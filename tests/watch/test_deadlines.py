@@ -270,7 +270,7 @@ def test_a_success_that_ends_a_failure_and_the_deadline_behind_it_is_told_once(l
     office.end()
     office.begin("r2")
     office.see(failed(run="r2", time=office.now))
-    office.pass_time(21 * HOUR)
+    office.pass_time(21 * HOUR, step=1800)
     assert [kind for kind in office.kinds() if kind != "reminder"] == ["opened"]
     office.begin("r3")
     office.pass_time(60)

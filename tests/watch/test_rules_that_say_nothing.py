@@ -68,7 +68,7 @@ def test_a_word_that_is_no_day_is_refused_with_the_choices(written, where):
         ("days: [mon]", "success_within: 2h"),
         ("days: [mon]", "rows_at_least: 5"),
         ("timezone: Europe/Berlin", "task_finishes_within: 2h"),
-        ("timezone: UTC", "slower_than_usual: 4"),
+        ("timezone: UTC", "fails_more_than_usual: 4"),
         ("task: load", "run_finishes_within: 2h"),
         ("task: load", "starts_by: '06:00'"),
         ("step: load", "success_within: 2h"),

@@ -42,7 +42,7 @@ _USES = {
     "days": CLOCK_CONDITIONS,
     "holidays": (*CLOCK_CONDITIONS, *_USUAL),
     "calendar": (*CLOCK_CONDITIONS, *_USUAL),
-    "timezone": CLOCK_CONDITIONS,
+    "timezone": (*CLOCK_CONDITIONS, *_USUAL[:-1]),  # failures are counted, whatever the day
     "day_begins": ("run_finishes_by", "task_finishes_by", "fresh_by", "ready_by"),
     "logical_day": ("run_finishes_by", "task_finishes_by", "fresh_by", "ready_by"),
     "partition": ("run_finishes_by", "task_finishes_by", "fresh_by", "fresh_within"),
@@ -151,7 +151,7 @@ class Deadline(Strict):
         default=[], description="Dates such as 2026-12-25 on which nothing is due; days off where usual is asked for."
     )
     calendar: str = Field(default="", description="Name of one of the calendars, whose days are holidays as well.")
-    timezone: Zone = Field(default="UTC", description="For times of day.")
+    timezone: Zone = Field(default="UTC", description="For times of day, and the days and hours of what is usual.")
     warn: float = Field(default=0.8, gt=0, le=1, description="Early warning at this share of the time; 1: none.")
     severity: Severity = "error"
     owner: Word | None = Field(default=None, description="Owner for the routes, in place of the DAG's.")
