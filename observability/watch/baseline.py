@@ -29,7 +29,7 @@ _FALSE_A_DAY = 0.0005
 _LEAST_WIDTH = math.log(1.4)
 """The difference below which nobody is notified, however steady the measure is."""
 _RARE = 0.04
-"""What is rarer in the past is no part of what is usual: a zero, or anything but zero."""
+"""A share of the past below which a thing is no part of what is usual: a zero, or anything but zero."""
 _OFTEN_ZERO = 0.15
 """Zeros that are so frequent are usual on every weekday that has had none by chance."""
 _SMALL = 12

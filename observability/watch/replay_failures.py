@@ -29,7 +29,7 @@ class Failure:
 
     incident: Incident
     runs: dict[str, float] = field(default_factory=dict)
-    """When each of its runs failed."""
+    """The time at which each of its runs failed."""
     ended: float | None = None
     told_at: float | None = None
 
