@@ -9,14 +9,13 @@ from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import func, select
 
 from observability.catalog import CAUSE_LABELS
 from observability.cli import acts, backtest, history, quality, silences
 from observability.cli.incident_document import incident_document, links
 from observability.cli.ledger import ledger_transaction
+from observability.cli.printing import console, table
 from observability.cli.silences import rules_for_people
 from observability.cli.time_arguments import iso, lasting, moment_of
 from observability.errors import ArgumentError
@@ -56,18 +55,6 @@ def _built_in(settings: Settings) -> str:
     return named_address(settings) or "built in"
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print(what: Table | str) -> None:
-    """Names come from outside: no markup in them is obeyed."""
-    Console(markup=False, emoji=False, highlight=False).print(what)
-
-
 @app.command("list")
 def list_incidents(
     everything: Annotated[bool, typer.Option("--all", help="Resolved ones as well.")] = False,
@@ -81,13 +68,13 @@ def list_incidents(
     if as_json:
         _print_json([incident_document(one) for one in found if one.state != "suspected"])
         return
-    table = _table("id", "state", "severity", "what", "cause", "count", "last seen", "owner")
+    shown = table("id", "state", "severity", "what", "cause", "count", "last seen", "owner")
     for one in found:
-        table.add_row(
+        shown.add_row(
             one.id[:8], one.state, one.severity, _what(one), CAUSE_LABELS.get(one.cause, one.cause),
             str(one.count), _ago(one.last_seen), plain(one.about.get("owner") or ""),
         )  # fmt: skip
-    _print(table if found else "Nothing is wrong.")
+    console().print(shown if found else "Nothing is wrong.")
 
 
 @app.command()
@@ -125,10 +112,10 @@ def sent(
     if as_json:
         _print_json(found)
         return
-    table = _table("time", "channel", "kind", "severity", "title", "state")
+    shown = table("time", "channel", "kind", "severity", "title", "state")
     for one in found:
-        table.add_row(one["time"], one["channel"], one["kind"], one["severity"], one["title"], one["state"])
-    _print(table if found else "Nothing was sent.")
+        shown.add_row(one["time"], one["channel"], one["kind"], one["severity"], one["title"], one["state"])
+    console().print(shown if found else "Nothing was sent.")
 
 
 @app.command("test")

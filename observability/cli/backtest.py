@@ -7,18 +7,21 @@ import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from observability.cli.printing import console, table
 from observability.cli.time_arguments import iso, moment_of
 from observability.settings import get_settings
 from observability.watch.backtest import Backtest, Record, Sent, backtest, difference
 from observability.watch.ledger.database import Ledger, read_cursor
 from observability.watch.rules.config import load_rules
 from observability.watch.rules.in_force import usable_rules
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["app"]
 
@@ -86,39 +89,37 @@ def _record(one: Record) -> dict[str, Any]:
 
 
 def _show(found: Backtest, before: Backtest | None, most: int | None) -> None:
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.print(f"{found.runs} runs from {iso(found.since)[:16]} to {iso(found.until)[:16]}.")
+    screen = console()
+    screen.print(f"{found.runs} runs from {iso(found.since)[:16]} to {iso(found.until)[:16]}.")
     if not found.runs:
-        console.print("The ledger knows no runs of that time; see contrail alerts history.")
+        screen.print("The ledger knows no runs of that time; see contrail alerts history.")
     if found.deadlines:
-        console.print(_records(found))
+        screen.print(_records(found))
     by_channel = Counter(channel for one in found.sent for channel in one.channels)
     counted = ", ".join(f"{number} to {channel}" for channel, number in sorted(by_channel.items()))
-    console.print(f"{len(found.sent)} notifications would have been sent{f': {counted}' if counted else ''}.")
+    screen.print(f"{len(found.sent)} notifications would have been sent{f': {counted}' if counted else ''}.")
     for one in found.left_out:
-        console.print(f"Left out: {one}.")
-    console.print("Not counted: reminders, escalations, digests, and silences that people made.")
+        screen.print(f"Left out: {one}.")
+    screen.print("Not counted: reminders, escalations, digests, and silences that people made.")
     if before is None:
-        _list(console, found.sent, most, " ")
+        _list(screen, found.sent, most, " ")
         return
     more, fewer = difference(found, before)
-    console.print(f"Beside the rules in force: {len(more)} more (+), {len(fewer)} fewer (-).")
-    _list(console, more, most, "+")
-    _list(console, fewer, most, "-")
+    screen.print(f"Beside the rules in force: {len(more)} more (+), {len(fewer)} fewer (-).")
+    _list(screen, more, most, "+")
+    _list(screen, fewer, most, "-")
 
 
 def _records(found: Backtest) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("deadline", "DAGs", "judged", "missed", "warned", "in vain", "kept"):
-        table.add_column(column, overflow="fold")
+    shown = table("deadline", "DAGs", "judged", "missed", "warned", "in vain", "kept")
     for one in found.deadlines:
         kept = "" if one.kept is None else f"{one.kept:.1%}"
         row = (one.name, len(one.dags), one.judged, one.missed, one.warned, one.in_vain, kept)
-        table.add_row(*map(str, row))
-    return table
+        shown.add_row(*map(str, row))
+    return shown
 
 
-def _list(console: Console, sent: tuple[Sent, ...] | list[Sent], most: int | None, mark: str) -> None:
+def _list(screen: Console, sent: tuple[Sent, ...] | list[Sent], most: int | None, mark: str) -> None:
     for one in sent if most is None else sent[-most:]:
         to = ", ".join(one.channels)
-        console.print(f"{mark} {iso(one.at)[:16]}  {one.kind}  {one.dag_id} ({one.rule}) → {to}: {one.reason}")
+        screen.print(f"{mark} {iso(one.at)[:16]}  {one.kind}  {one.dag_id} ({one.rule}) → {to}: {one.reason}")

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from observability.cli.printing import console, table
 from observability.option_types import allowed, hints_of
 from observability.renamed_options import old_variables
 from observability.settings import config_file, get_settings, old_names, sections
@@ -44,14 +43,12 @@ def show(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON ob
     if json:
         typer.echo(orjson.dumps(values).decode())
         return
-    table = Table("option", "value", "set by")
+    shown = table("option", "value", "set by")
     for name, kind in sections().items():
         for part in fields(kind):
             value = values[name][part.name]
-            table.add_row(
-                f"[{name}] {part.name}".replace("[", "\\["), _toml(value), _origin(name, part.name, value, part.default)
-            )
-    Console().print(table)
+            shown.add_row(f"[{name}] {part.name}", _toml(value), _origin(name, part.name, value, part.default))
+    console().print(shown)
 
 
 @app.command("template")

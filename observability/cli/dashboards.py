@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from observability import catalog
+from observability.cli.printing import console
 from observability.dashboard_installer.changes import Changes, InstallError
 from observability.dashboards import build as generator
 from observability.dashboards.kibana.objects import saved_objects
@@ -176,13 +176,13 @@ def _show_changes(changes: Changes, *, as_json: bool) -> None:
 
 
 def _show_verdicts(verdicts: list[Verdict]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    screen = console()
     empty = [verdict for verdict in verdicts if verdict.rows == 0]
     for verdict in empty:
         mark: Any = "quiet" if verdict.quiet else "EMPTY"
-        console.print(f"{mark}  {verdict.board} / {verdict.panel}: {verdict.reason}", markup=False)
+        screen.print(f"{mark}  {verdict.board} / {verdict.panel}: {verdict.reason}")
     missing = sum(1 for verdict in empty if not verdict.quiet)
-    console.print(
+    screen.print(
         f"{len(verdicts) - len(empty)} of {len(verdicts)} panels have data, "
         f"{len(empty) - missing} are quiet, {missing} are empty without a good reason"
     )

@@ -10,9 +10,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from observability.cli.printing import console, table
 from observability.cli.time_arguments import iso, moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
@@ -147,16 +146,14 @@ def _document(one: _Row) -> dict[str, Any]:
 
 
 def _print(rows: list[_Row], now: float) -> None:
-    console = Console(markup=False, emoji=False, highlight=False)
+    screen = console()
     if not rows:
-        console.print("Nothing is due, and nothing was kept or missed, by the deadlines in force.")
+        screen.print("Nothing is due, and nothing was kept or missed, by the deadlines in force.")
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("state", "deadline", "DAG", "due", "expected", "kept", "why"):
-        table.add_column(column, overflow="fold")
+    shown = table("state", "deadline", "DAG", "due", "expected", "kept", "why")
     for one in rows:
         expected = "" if one.expected is None else clock_in(one.expected, one.zone, now)
         kept = "" if one.share is None else f"{one.share:.1%} of {one.judged}"
         due = f"{clock_in(one.due, one.zone, now)} {one.zone}"
-        table.add_row(one.state, one.name, one.dag_id, due, expected, kept, one.reason)
-    console.print(table)
+        shown.add_row(one.state, one.name, one.dag_id, due, expected, kept, one.reason)
+    screen.print(shown)

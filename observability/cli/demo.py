@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
+from observability.cli.printing import console
 from observability.demo.days import LAST_DAY, write_days
 from observability.demo.reconciliation import notified, reconcile
 from observability.demo.scenario import Scenario, Snapshot
@@ -37,6 +37,7 @@ from observability.store import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
     from typing_extensions import Self
 
     from observability.settings import Settings
@@ -83,20 +84,20 @@ def demo(
 
 
 def _play(store: str, layout: Layout, *, begun: float, patience: float, as_json: bool) -> None:
-    console = Console(stderr=as_json, highlight=False)
+    out = console(stderr=as_json)
     settings = _settle(layout, store)
     write_days(layout.data / "input")
-    console.print(f"Contrail's demo, in {layout.home}", soft_wrap=True)
+    out.print(f"Contrail's demo, in {layout.home}", soft_wrap=True)
     with _platform(layout) as guardian:
-        _await_health(guardian, layout, settings, console, patience)
-        with Api(settings.api_url, password(layout)) as api, _Screen(console) as screen:
+        _await_health(guardian, layout, settings, out, patience)
+        with Api(settings.api_url, password(layout)) as api, _Screen(out) as screen:
             snapshot = Scenario(api, screen.show, patience_s=patience).play()
         _await_alerts(settings, snapshot)
     _drain()
     make_visible(settings)
     counted = reconcile(layout, settings)
     result = summary(snapshot, counted, seconds=time.monotonic() - begun, look_at=_look_at(layout, store))
-    show_summary(snapshot, counted, result, console)
+    show_summary(snapshot, counted, result, out)
     if as_json:
         typer.echo(json.dumps(result))
     if counted.faults():

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
+from observability.cli.printing import console, table
 from observability.doctor import delivery, host, hosts, notifications, scheduling
 from observability.doctor.link import Finding, Link, walk
 from observability.settings import SettingsError, get_settings
@@ -66,10 +65,8 @@ def _links(*, channels: bool) -> list[Link]:
 
 
 def _show(findings: list[Finding]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("link", "state", "why", "fix"):
-        table.add_column(column, overflow="fold")
+    shown = table("link", "state", "why", "fix")
     for finding in findings:
         word = _WORDS.get(finding.state, finding.state)
-        table.add_row(finding.link, f"[{_COLOURS[finding.state]}]{word}[/]", escape(finding.why), escape(finding.mend))
-    Console(highlight=False).print(table)
+        shown.add_row(finding.link, Text(word, _COLOURS[finding.state]), finding.why, finding.mend)
+    console().print(shown)

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from observability.cli.printing import console
 from observability.settings import get_settings
 from observability.store import elasticsearch_templates as templates
 from observability.store.cluster import open_cluster
@@ -16,6 +16,8 @@ from observability.store.elasticsearch_setup import Report, install
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rich.console import Console
 
 __all__ = ["app", "generate"]
 
@@ -33,31 +35,31 @@ def setup(
     dry_run: Annotated[bool, typer.Option(help="Ask and check; change nothing.")] = False,
 ) -> None:
     """Install templates and retention; say what the cluster cannot do."""
-    console = Console(highlight=False, soft_wrap=True)
+    screen = console()
     settings = get_settings()
     cluster = open_cluster(settings)
     environment, prefix = settings.core.environment, settings.elasticsearch.index_prefix
     report = install(cluster, dry_run=dry_run, environment=environment, prefix=prefix)
     if as_json:
-        console.print_json(json.dumps(asdict(report)))
+        screen.print_json(json.dumps(asdict(report)))
     else:
-        _show(console, report, dry_run=dry_run)
+        _show(screen, report, dry_run=dry_run)
     if report.in_the_way:
         raise typer.Exit(1)
 
 
-def _show(console: Console, report: Report, *, dry_run: bool) -> None:
-    console.print(f"{report.product} {report.version}, licence {report.license}", markup=False)
+def _show(screen: Console, report: Report, *, dry_run: bool) -> None:
+    screen.print(f"{report.product} {report.version}, licence {report.license}")
     installed, rolled = ("would install", "would roll") if dry_run else ("installed", "rolled over")
     for what, names in ((installed, report.installed), ("unchanged", report.unchanged), (rolled, report.rolled_over)):
         for name in names:
-            console.print(f"  {what:13} {name}", markup=False)
+            screen.print(f"  {what:13} {name}")
     for what, why in report.left_out.items():
-        console.print(f"  left out      {what}: {why}", markup=False)
+        screen.print(f"  left out      {what}: {why}")
     for what, why in report.left_alone.items():
-        console.print(f"  left alone    {what}: {why}", markup=False)
+        screen.print(f"  left alone    {what}: {why}")
     for what, why in report.in_the_way.items():
-        console.print(f"  in the way    {what}: {why}", style="red", markup=False)
+        screen.print(f"  in the way    {what}: {why}", style="red")
 
 
 def generate(folder: Path) -> list[Path]:

@@ -8,9 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from observability.cli.printing import console, table
 from observability.cli.time_arguments import lasting, moment_of
 from observability.settings import get_settings
 from observability.watch.ledger.database import Ledger
@@ -45,15 +44,13 @@ def quality(
     if as_json:
         typer.echo(json.dumps([_document(one) for one in found], indent=2))
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("owner", "rule", "incidents", "messages", "useful", "noise", "healed", "taken in", "over in"):
-        table.add_column(column, overflow="fold")
+    rows = table("owner", "rule", "incidents", "messages", "useful", "noise", "healed", "taken in", "over in")
     for one in found:
-        table.add_row(
+        rows.add_row(
             plain(one.owner), plain(one.rule), str(len(one.cases)), str(one.messages), str(one.marked("useful")),
             str(one.marked("noise")), str(one.healed), _span(one.acknowledged_s), _span(one.repaired_s),
         )  # fmt: skip
-    Console(markup=False, emoji=False, highlight=False).print(table if found else "No message was sent.")
+    console().print(rows if found else "No message was sent.")
     for one in found:
         if one.proposal is not None:
             typer.echo(f"\n{plain(one.owner)}, {plain(one.rule)}: {one.proposal.words}")

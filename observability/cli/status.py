@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
+from observability.cli.printing import console, table
 from observability.cli.time_arguments import lasting
 from observability.local import health
 from observability.local.layout import Layout
@@ -37,23 +36,22 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON obj
 
 
 def _show(now: Health) -> None:
-    console = Console(highlight=False)
+    screen = console()
     if now.phase == "stopped":
-        console.print(f"No platform of {now.home} is running; start it by: contrail up", soft_wrap=True)
+        screen.print(f"No platform of {now.home} is running; start it by: contrail up", soft_wrap=True)
         return
-    table = Table(title=f"{now.url} ({now.phase})", title_justify="left")
-    for column in ("component", "state", "pid", "up", "restarts", "detail"):
-        table.add_column(column)
+    screen.print(f"{now.url} ({now.phase})", style="italic")
+    shown = table("component", "state", "pid", "up", "restarts", "detail")
     for part in now.components:
-        colour = _COLOURS[part.state]
+        state = Text(part.state, _COLOURS[part.state])
         up = "" if part.up_s is None else lasting(part.up_s)
-        table.add_row(part.name, f"[{colour}]{part.state}[/]", str(part.pid or ""), up, str(part.restarts), part.detail)
-    console.print(table)
-    console.print(f"store     {now.store or 'answers'}", soft_wrap=True)
+        shown.add_row(part.name, state, str(part.pid or ""), up, str(part.restarts), part.detail)
+    screen.print(shown)
+    screen.print(f"store     {now.store or 'answers'}", soft_wrap=True)
     if now.delivery:
         late = f"{now.delivery.lag_bytes} bytes, {now.delivery.lag_s:.1f} s behind"
-        console.print(
+        screen.print(
             f"relay     {late}; {now.delivery.dead_letters} dead letters; {now.delivery.losses} losses", soft_wrap=True
         )
         for name, reason in now.delivery.troubles.items():
-            console.print(f"[red]{name}[/]: {escape(reason)}", soft_wrap=True)
+            screen.print(f"{name}: {reason}", style="red", soft_wrap=True)

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import psutil
 import typer
-from rich.console import Console
 
+from observability.cli.printing import console
 from observability.local import health, processes
 from observability.local.disk_space import require_room
 from observability.local.environment import environment
@@ -26,6 +26,9 @@ from observability.local.ports import require_ports
 from observability.local.state import PlatformState, is_running, read_state, take_lock
 from observability.owner_only_files import make_folder
 from observability.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["down", "up"]
 
@@ -63,18 +66,18 @@ def up(
         typer.echo(f"Ended {ended} processes that a killed platform of {layout.home} had left behind.")
     require_ports(settings)
     create_keys(layout, settings)
-    console = Console(highlight=False)
+    screen = console()
     if detach:
         os.close(lock)
-        _detach(layout, settings, console, wait_timeout)
+        _detach(layout, settings, screen, wait_timeout)
         return
     os.environ.update(environment(layout, settings))
     get_settings.cache_clear()
     os.set_inheritable(lock, True)
-    status = Guardian(dict(os.environ), lock=lock, tied=tied).run(_Narrator(layout, settings, console).look)
+    status = Guardian(dict(os.environ), lock=lock, tied=tied).run(_Narrator(layout, settings, screen).look)
     if status:
         raise PlatformError(f"the platform ended by itself; why stands in {layout.components}, begin with platform.log")
-    console.print("Stopped.")
+    screen.print("Stopped.")
 
 
 def down() -> None:

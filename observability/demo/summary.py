@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from observability.catalog import CAUSE_LABELS
 
@@ -29,8 +29,8 @@ def progress(snapshot: Snapshot) -> Table:
         table.add_column(column)
     for chapter in snapshot.chapters():
         tasks = ", ".join(f"{number} {state}" for state, number in sorted(chapter.tasks.items()))
-        colour = _COLOURS.get(chapter.state, "white")
-        table.add_row(chapter.title, chapter.dag_id, f"[{colour}]{chapter.state}[/]", tasks)
+        state = Text(chapter.state, _COLOURS.get(chapter.state, "white"))
+        table.add_row(chapter.title, chapter.dag_id, state, tasks)
     return table
 
 
@@ -66,10 +66,11 @@ def show_summary(snapshot: Snapshot, counted: Reconciliation, result: dict[str, 
     table.add_row("metric series", str(counted.series))
     table.add_row("events", _words(result["events"]))
     for alert in result["alerts"]:
-        table.add_row("alert", f"{escape(alert['title'])} → {alert['channel']}: {alert['state']}")
+        table.add_row("alert", f"{alert['title']} → {alert['channel']}: {alert['state']}")
     console.print(table)
     faults = counted.faults()
-    console.print("[red]The books do not balance: " + "; ".join(faults) if faults else "[green]The books balance.")
+    words = f"The books do not balance: {'; '.join(faults)}" if faults else "The books balance."
+    console.print(words, style="red" if faults else "green")
     console.print(f"{result['seconds']} s. Next: {result['open']}", soft_wrap=True)
 
 
