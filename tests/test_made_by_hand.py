@@ -32,12 +32,18 @@ ALLOWED = {
     "tests/store/test_index_prefix.py": "which index a document goes to and is asked in, whatever it says",
     "tests/benchmarks/test_soak_numbers.py": "how the soak counts given events; the soak itself proves that they come",
     "tests/test_delivered_through_proxies.py": "how bytes pass a proxy, whatever they say",
-    "tests/production/test_hostile.py": "what steers a terminal or a page, whatever the events say",
+    "tests/production/test_hostile.py": "what steers a terminal, whatever the events say",
     "benchmarks/at_size.py": "how fast a store of millions of events answers, which no demo has",
     "benchmarks/watched.py": "how soon and how often a watcher tells of a failure; nothing that is shown is asked",
     "benchmarks/pages.py": "how fast a page is on a year of events, which no demo has",
 }
 """Modules that make events and show them, and why that proves nothing about what the product emits."""
+SHOW_NOTHING = {
+    "tests/production/test_hostile.py",
+    "benchmarks/watched.py",
+    "benchmarks/at_size.py",
+}
+"""Those of them that a helper brings here: they ask no board, page, rule or alarm themselves."""
 
 
 def _modules():
@@ -111,6 +117,13 @@ def test_what_shows_events_is_proven_with_events_that_the_product_made():
 
     assert {name: lines for name, lines in found.items() if lines and name not in ALLOWED} == {}
     assert [name for name in ALLOWED if not found.get(name)] == [], "an exception that nothing needs any more"
+
+
+@pytest.mark.parametrize("name", sorted(SHOW_NOTHING))
+def test_an_exception_that_is_for_no_board_asks_none(name):
+    tree = ast.parse((ROOT / name).read_text("utf-8"))
+    assert name in ALLOWED
+    assert [one for one in _imports(tree) if _is_shown(one)] == []
 
 
 @pytest.mark.parametrize(
