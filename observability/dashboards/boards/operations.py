@@ -61,15 +61,7 @@ _NOW = Row(
             limits=(1, 100),
             size=(8, 6),
             quiet=shared.NO_LOSS,
-            questions=(
-                events(
-                    "Lost",
-                    "telemetry.lost",
-                    aggregate="sum",
-                    field="telemetry.count",
-                    series=metric("Lost", "contrail.telemetry.losses"),
-                ),
-            ),
+            questions=(shared.LOST,),
         ),
     ),
 )
@@ -308,7 +300,7 @@ _TELEMETRY = Row(
             kind="ranking",
             by=("telemetry.stage", "telemetry.reason"),
             alone=True,
-            questions=(metric("Lost", "contrail.telemetry.losses"),),
+            questions=(shared.LOST,),
             size=(12, 8),
             quiet=shared.NO_LOSS,
         ),

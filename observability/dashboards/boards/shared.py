@@ -36,6 +36,10 @@ TASKS_FAILED = events(
 )
 FAILED_SHARE = Ratio("Failed share", TASKS_FAILED, TASKS)
 RETRIES = events("Retries", "task.retried")
+LOST = events(
+    "Lost", "telemetry.lost", aggregate="sum", field="telemetry.count",
+    series=metric("Lost", "contrail.telemetry.losses"),
+)  # fmt: skip
 LAST_SEEN = events("Last", *BAD_ATTEMPTS, aggregate="max", field="@timestamp")
 
 NO_FAILURE = Quiet("No task failed in the time shown.", ("task.failed", "task.retried", "task.killed"))
