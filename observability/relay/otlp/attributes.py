@@ -23,6 +23,7 @@ OF_RESOURCE = frozenset({"host.name", "service.environment", "service.name"})
 _KEYS_MOST = 1024
 _TEXTS_MOST = 4096
 _INT64_MOST = 2**63 - 1
+_NOT_MAPPED = -1
 _SHORT = 100
 """The characters of a value that is remembered with its name: those of ids and file names, not of texts."""
 
@@ -33,7 +34,7 @@ class Attributes:
     def __init__(self, resource: Mapping[str, str]) -> None:
         self._resource = resource
         self._keys: dict[str, bytes] = {}
-        self._texts: dict[tuple[str, str], bytes] = {}
+        self._texts: dict[tuple[str, str | int], bytes] = {}
         self._numbers: dict[tuple[str, int], bytes] = {}
 
     def encode(self, tag: bytes, fields: Mapping[str, Any]) -> bytes:
@@ -52,20 +53,31 @@ class Attributes:
                 number = varint(content)
                 size = len(number)
                 found += (tag, self._numbers.get((name, size)) or self._before_number(name, size), number)
+            elif kind is int and content == _NOT_MAPPED:
+                found += (tag, texts.get((name, content)) or self._not_mapped(name))
             elif content is not None:
-                found += (tag, delimited(b"", self._key(name) + delimited(b"\x12", value(content))))
+                found += (tag, self._any(name, content))
         return b"".join(found)
 
     def _text(self, name: str, content: str) -> bytes:
         """A text as KeyValue with its length; nothing for what the resource says."""
         if name in OF_RESOURCE and self._resource.get(name) == content:
             return b""
-        made = delimited(b"", self._key(name) + delimited(b"\x12", value(content)))
+        made = self._any(name, content)
         if len(content) <= _SHORT:
             if len(self._texts) >= _TEXTS_MOST:
                 self._texts.clear()
             self._texts[name, content] = made
         return made
+
+    def _not_mapped(self, name: str) -> bytes:
+        """The index of a task that is not mapped, which most spans and records have."""
+        made = self._texts[name, _NOT_MAPPED] = self._any(name, _NOT_MAPPED)
+        return made
+
+    def _any(self, name: str, content: Any) -> bytes:
+        """Any value as KeyValue with its length."""
+        return delimited(b"", self._key(name) + delimited(b"\x12", value(content)))
 
     def _before_number(self, name: str, size: int) -> bytes:
         """The part of a KeyValue before a number that takes ``size`` bytes."""

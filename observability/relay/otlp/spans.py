@@ -40,6 +40,7 @@ _LEFT_OUT = frozenset(
      "process.pid", *OF_RESOURCE}
 )  # fmt: skip
 _ERROR = ("error.type", "error.message", "error.stack_trace")
+_UNSAID = _LEFT_OUT.union(_ERROR)
 _ABOUT = frozenset(
     f"airflow.{name}"
     for name in ("dag_id", "task_id", "run_id", "try_number", "map_index", "run_path", "ti_id", "operator", "owner",
@@ -159,7 +160,7 @@ class Spans:
         took = fields.get("event.duration")
         told = end - took if isinstance(took, int) and 0 <= took <= end else 0
         start = min(found.start or told or end, end)
-        about = {one: content for one, content in fields.items() if one not in _LEFT_OUT and one not in _ERROR}
+        about = {one: content for one, content in fields.items() if one not in _UNSAID}
         if not (found.start or told):
             about["airflow.start_unknown"] = True
         parts = [
