@@ -1,6 +1,7 @@
 """The OpenTelemetry Collector's filelog receiver with a persistent queue, on one processor: it reads the same log file.
 
-Its configuration takes Airflow's JSON apart, as the relay does. It is built by ``make receivers``.
+Its configuration takes Airflow's JSON apart, as the relay does, and waits where its queue is full: by default it drops
+what comes then. It is built by ``make receivers``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ receivers:
         severity: {{parse_from: attributes.level}}
       - {{type: move, from: attributes.event, to: body}}
 exporters:
-  otlp_http: {{endpoint: "{url}", compression: {compression}, sending_queue: {{storage: file_storage}}}}
+  otlp_http:
+    endpoint: "{url}"
+    compression: {compression}
+    sending_queue: {{storage: file_storage, block_on_overflow: true}}
 service:
   extensions: [file_storage]
   telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}
@@ -52,11 +56,17 @@ def measured(collector: Path, url: str, logs: Path, lines: int, compression: str
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "collector.yaml")
         path.write_text(_CONFIGURATION.format(folder=folder, logs=logs, url=url, compression=compression))
-        with subprocess.Popen([collector, "--config", path], env={**os.environ, "GOMAXPROCS": "1"}) as process:
+        log, env = Path(folder, "log"), {**os.environ, "GOMAXPROCS": "1"}
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen([collector, "--config", path], env=env, stderr=errors) as process,
+        ):
             try:
                 used, most = _until_still(psutil.Process(process.pid))
             finally:
                 process.terminate()
+        if b"Rejecting data" in log.read_bytes():
+            raise RuntimeError("the Collector dropped records: its figure would be of fewer lines")
     return {"us": used / lines * 1e6, "MB": most / 2**20}
 
 
