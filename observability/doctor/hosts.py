@@ -23,6 +23,7 @@ _COMPONENTS = {"SchedulerJob": "scheduler", "TriggererJob": "triggerer", "DagPro
 _RELAY = "contrail.relay.lag_bytes"
 _HEARTBEAT = "contrail.relay.up"
 _TASKS_MOST = 200
+_BEATS, _BEATS_LEAST, _BEATS_OF_TWO = timedelta(minutes=2), 3, 1.5
 
 
 def _hosts(settings: Settings) -> str:
@@ -48,8 +49,30 @@ def _hosts(settings: Settings) -> str:
             f"such as {host}: what its {component} writes (events, its log) stays there",
             f"there: {start(settings, 'contrail relay')}",
         )
+    if twice := _named_twice(settings):
+        raise Broken(
+            f"two relays call themselves {twice}: while one of them is heard, nobody sees that the other is not",
+            "give each host a name of its own (hostnamectl set-hostname; in compose: hostname), restart its relay",
+        )
     names = {host for host, _ in where}
     return f"all {len(names)} are heard of; {_unknown(names - beating)}; Airflow does not name the API server's"
+
+
+def _named_twice(settings: Settings) -> str:
+    """A host that two relays name as theirs, '' where there is none: their heartbeats cover more time than passed."""
+    since = datetime.now(timezone.utc) - _BEATS
+    beats: dict[str, list[tuple[float, float, Any]]] = {}
+    with closing(open_store(settings)) as store:
+        for one in store.documents(Query("airflow.statsd", {"metric.name": _HEARTBEAT}, since=since)):
+            at = datetime.fromisoformat(str(one["@timestamp"]).replace("Z", "+00:00")).timestamp()
+            length_s = float(one.get("metric.interval", 0)) / 1000
+            beats.setdefault(str(one.get("host.name")), []).append((at, length_s, one.get("process.pid")))
+    for host, found in sorted(beats.items()):
+        passed = max(at for at, _, _ in found) - min(at for at, _, _ in found) + found[0][1]
+        lives = len({process for _, _, process in found})  # a relay that is started again says one more at its end
+        if len(found) >= _BEATS_LEAST * lives and sum(length for _, length, _ in found) > _BEATS_OF_TWO * passed:
+            return host
+    return ""
 
 
 def _unknown(without: set[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -13,7 +15,7 @@ from airflow_platform import clean_environment, wait_until
 from observability.doctor import hosts
 from observability.doctor.link import Broken
 from observability.settings import load_settings
-from observability.store import StoreError
+from observability.store import Query, StoreError, open_store
 
 _AS_HOST = """
 import runpy, socket, sys
@@ -78,3 +80,29 @@ def test_a_host_on_which_tasks_ran_and_that_nobody_hears_of_is_broken(settings, 
 def test_hosts_that_have_a_relay_each_are_well(settings, monkeypatch):
     monkeypatch.setattr(hosts, "AirflowApi", airflow("carrier"))
     assert hosts._hosts(settings).startswith("all 1 are heard of; each has a relay")
+
+
+def test_two_relays_of_one_name_are_named_and_what_both_carry_arrives_once(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(hosts, "AirflowApi", airflow("carrier"))
+    folder = tmp_path / "other" / "logs"
+    shutil.copytree(tmp_path / "logs", folder, ignore=shutil.ignore_patterns(".contrail*"))
+    environ = clean_environment(
+        CONTRAIL_CORE__HOME=str(tmp_path / "other"), CONTRAIL_RELAY__STATSD_PORT="0",
+        CONTRAIL_RELAY__STATSD_INTERVAL_S="0.2", CONTRAIL_RELAY__LOG_FOLDER=str(folder),
+        CONTRAIL_STORE__PATH=str(settings.store_path),
+    )  # fmt: skip
+    assert not hosts._named_twice(settings)
+    other = subprocess.Popen([sys.executable, "-c", _AS_HOST], env=environ)
+    try:
+        wait_until(lambda: hosts._named_twice(settings) == "carrier", within=60)
+        with pytest.raises(Broken, match="two relays call themselves carrier"):
+            hosts._hosts(settings)
+        with contextlib.closing(open_store(settings)) as store:
+            wait_until(lambda: store.count(Query("airflow.component")).get("", 0) > 1, within=60)
+            lines = list(store.documents(Query("airflow.component")))
+            beats = list(store.documents(Query("airflow.statsd", {"metric.name": "contrail.relay.up"})))
+    finally:
+        other.kill()
+        other.wait()
+    assert [line["event"] for line in lines] == ["ready", "ready"]
+    assert len({beat["process.pid"] for beat in beats}) == 2

@@ -121,6 +121,23 @@ def test_a_host_whose_clock_is_put_back_is_not_silent(hosts):
     assert newest > time.time()  # nothing that it says now is newer than what it said before
 
 
+def test_a_host_whose_clock_is_wrong_by_hours_is_known_and_its_silence_is_a_finding(hosts):
+    for host, ahead_s in (("one", -3_600), ("two", 0), ("three", 7_200)):
+        hosts.start(host, ahead_s)
+    hosts.heard("two")
+    judge, known = RelayHosts(every_s=0, silent_s=3, far_every_s=0.5), {}
+
+    def knows_all():
+        assert judge.look(hosts.store, known) == []
+        return set(known["hosts"]) == {"one", "two", "three"}
+
+    wait_until(knows_all, within=60)
+    hosts.send("one", signal.SIGSTOP)
+    look_until(judge, hosts.store, known, ("firing", "relay of one"))
+    hosts.send("one", signal.SIGCONT)
+    look_until(judge, hosts.store, known, ("resolved", "relay of one"))
+
+
 def test_hosts_that_fall_silent_together_are_one_finding_which_a_new_watcher_remembers(hosts):
     for host in ("one", "two"):
         hosts.start(host)

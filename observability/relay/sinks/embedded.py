@@ -16,6 +16,7 @@ import orjson
 from observability.catalog import DATASETS, TAGS
 from observability.relay.checkpoint import Checkpoint
 from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable, joined
+from observability.relay.sources.files.folder_id import home_id
 from observability.store.schema import damaged, open_writer
 from observability.store.store import StoreError
 
@@ -39,13 +40,17 @@ _Row = tuple[Any, ...]
 
 
 class EmbeddedSink(Sink):
-    """Writes batches to the SQLite file at ``path``. Raises :class:`SinkUnavailable` while it is locked or full."""
+    """Writes batches to the SQLite file at ``path``. Raises :class:`SinkUnavailable` while it is locked or full.
+
+    ``reader`` is whose cursors are kept beside the data: relays of several homes may share a store.
+    """
 
     name = "embedded"
     gathers = True
 
-    def __init__(self, path: Path, retention_days: int = 30) -> None:
+    def __init__(self, path: Path, retention_days: int = 30, *, reader: str = "embedded") -> None:
         self._path = path
+        self._reader = reader
         self._retention = timedelta(days=retention_days)
         self._pruned = 0.0
         self._deferred = False
@@ -57,7 +62,7 @@ class EmbeddedSink(Sink):
         """The cursors of this sink; from now on a batch is committed when its cursor is saved."""
         self._deferred = True
         try:
-            return Checkpoint(self._open(), self.name, undone=self._clear)
+            return Checkpoint(self._open(), self._reader, undone=self._clear)
         except sqlite3.DatabaseError as error:
             raise SinkUnavailable(str(damaged(self._path, error))) from error
 
@@ -205,7 +210,10 @@ class EmbeddedSink(Sink):
 
 def open_sink(settings: Settings) -> EmbeddedSink:
     """The embedded store of these settings."""
-    return EmbeddedSink(settings.store_path, settings.store.retention_days)
+    path = settings.store_path
+    own = path.parent == settings.home
+    reader = EmbeddedSink.name if own else f"{EmbeddedSink.name}:{home_id(settings.home)}"
+    return EmbeddedSink(path, settings.store.retention_days, reader=reader)
 
 
 def series_of(fields: dict[str, Any]) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 A relay sends ``contrail.relay.up`` with each interval of its metrics, 1 while it runs and 0 when it was asked to end.
 A host is silent when no more of them arrive. That is judged by this process's own clock, so the clocks of the hosts
-need not agree, and may be put back.
+need not agree, and may be put back. A host whose clock is wrong by more than ten minutes is looked for over two days,
+less often.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _UP = "contrail.relay.up"
 _EVERY_S = 5.0
 _BUCKET_S = 5
 _WINDOW = timedelta(minutes=10)
+_FAR_EVERY_S, _FAR_BUCKET_S, _FAR = 30.0, 300, timedelta(hours=26)
+"""Seconds between looks for hosts with a wrong clock, seconds of a stretch, and how wrong a clock may be."""
 _SILENT_S = 75.0
 """Seven intervals of metrics: a relay that is merely slow has sent something by then."""
 _FORGOTTEN_S = 86_400.0
@@ -40,15 +43,25 @@ def last_words(store: Store, since: datetime, bucket_s: int = _BUCKET_S) -> dict
     return {host: _last(words) for host, words in _words(store, since, bucket_s).items()}
 
 
-def _words(store: Store, since: datetime, bucket_s: int) -> dict[str, dict[float, tuple[float, float]]]:
+def _words(
+    store: Store, since: datetime, bucket_s: int, ahead: timedelta = timedelta(hours=1)
+) -> dict[str, dict[float, tuple[float, float]]]:
     """By host and stretch of time: the least value, and how many there are."""
-    until = datetime.now(timezone.utc) + timedelta(hours=1)
+    until = datetime.now(timezone.utc) + ahead
     measures = (("min", "metric.value"), ("count", ""))
     ask = Ask(("airflow.statsd",), {"metric.name": (_UP,)}, since, until, measures, ("host.name",), bucket_s)
     found: dict[str, dict[float, tuple[float, float]]] = {}
     for (began, host), (least, number) in store.table(ask).items():
         found.setdefault(str(host), {})[float(began)] = (float(least), float(number))
     return found
+
+
+def _has_more(before: dict[str, dict[float, float]], host: str, words: dict[float, tuple[float, float]]) -> bool:
+    """True where something arrived of a host since ``before``, whatever its time; ``before`` becomes what is now."""
+    counted = {began: number for began, (_, number) in words.items()}
+    known = before.get(host)
+    before[host] = counted
+    return known is not None and any(number > known.get(began, 0) for began, number in counted.items())
 
 
 def _last(words: dict[float, tuple[float, float]]) -> tuple[float, bool]:
@@ -59,14 +72,19 @@ def _last(words: dict[float, tuple[float, float]]) -> tuple[float, bool]:
 class RelayHosts:
     """Judges the relays of all hosts; what it must remember is in the mapping that :meth:`look` gets and changes."""
 
-    def __init__(self, *, every_s: float = _EVERY_S, silent_s: float = _SILENT_S) -> None:
-        self._every_s, self._silent_s = every_s, silent_s
+    def __init__(
+        self, *, every_s: float = _EVERY_S, silent_s: float = _SILENT_S, far_every_s: float = _FAR_EVERY_S
+    ) -> None:
+        self._every_s, self._silent_s, self._far_every_s = every_s, silent_s, far_every_s
         self._looked: float | None = None
         self._trouble = ""
         self._moved: dict[str, float] = {}
         """By host: when something new was last seen of it, by the clock of this process."""
         self._counted: dict[str, dict[float, float]] = {}
         """By host: how many there were of each stretch of time; more of an old one come of a clock put back."""
+        self._far_looked: float | None = None
+        self._far: dict[str, dict[float, float]] = {}
+        """The same of hosts that the last minutes do not tell of."""
 
     def look(self, store: Store, known: dict[str, Any]) -> list[Fact]:
         """Findings about relays that fell silent or are back; nothing where the store does not tell of metrics."""
@@ -82,11 +100,12 @@ class RelayHosts:
         self._say("")
         hosts: dict[str, float] = known.setdefault("hosts", {})
         for host, words in found.items():
-            (newest, ended), has_more = _last(words), self._has_more(host, words)
+            (newest, ended), has_more = _last(words), _has_more(self._counted, host, words)
             if ended:
                 hosts.pop(host, None)
             elif newest > hosts.get(host, 0.0) or has_more:
                 hosts[host], self._moved[host] = newest, now
+        self._look_far(store, hosts, set(found), now)
         for host in [one for one, newest in hosts.items() if time.time() - newest > _FORGOTTEN_S]:
             del hosts[host]
         ages = {host: now - self._moved.setdefault(host, now) for host in hosts}
@@ -97,12 +116,25 @@ class RelayHosts:
             silent = {EVERY_HOST}
         return self._changes(known, silent)
 
-    def _has_more(self, host: str, words: dict[float, tuple[float, float]]) -> bool:
-        """True where something arrived since the last look, whatever its time."""
-        counted = {began: number for began, (_, number) in words.items()}
-        before = self._counted.get(host)
-        self._counted[host] = counted
-        return before is not None and any(number > before.get(began, 0) for began, number in counted.items())
+    def _look_far(self, store: Store, hosts: dict[str, float], near: set[str], now: float) -> None:
+        """Note of hosts that the last minutes do not tell of whether something arrives of them all the same."""
+        if self._far_looked is not None and now - self._far_looked < self._far_every_s:
+            return
+        self._far_looked = now
+        try:
+            found = _words(store, datetime.now(timezone.utc) - _FAR, _FAR_BUCKET_S, _FAR)
+        except StoreError as error:
+            self._say(str(error))
+            return
+        for host, words in found.items():
+            has_more = _has_more(self._far, host, words)
+            newest, ended = _last(words)
+            if host in near or not has_more:
+                continue
+            if ended:
+                hosts.pop(host, None)
+            else:
+                hosts[host], self._moved[host] = newest, now
 
     def _say(self, trouble: str) -> None:
         """Log when the relays can no longer be judged, and when they can again; not at each look."""

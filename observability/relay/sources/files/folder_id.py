@@ -17,7 +17,7 @@ from observability.owner_only_files import make_folder, replace_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FILE", "folder_id"]
+__all__ = ["FILE", "folder_id", "home_id"]
 
 FILE = ".contrail-folder-id"
 _ID = re.compile(r"[0-9a-f]{8}")
@@ -36,6 +36,12 @@ def folder_id(folder: Path, home: Path) -> str:
             make_folder(home)
             replace_file(copy, found.encode())
     return found
+
+
+def home_id(home: Path) -> str:
+    """The id of a relay's home (8 hex digits), kept in it."""
+    make_folder(home)
+    return _read(home / FILE) or _first(home / FILE, secrets.token_hex(4))
 
 
 def _first(path: Path, value: str) -> str:
