@@ -188,7 +188,7 @@ _FRESH = Row(
 DATA = Board(
     "data",
     "Contrail: data health",
-    "Is the data complete, clean and fresh.",
+    "Is the data complete, clean and fresh?",
     (shared.ENVIRONMENT, shared.DAG_ID, shared.OWNER),
     (_ROWS, _CLEAN, _FRESH),
     since="now-7d",

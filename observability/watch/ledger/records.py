@@ -14,7 +14,7 @@ from observability.watch.incidents import Incident
 from observability.watch.ledger import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from sqlalchemy.engine import Connection
 
@@ -81,6 +81,13 @@ def incident(connection: Connection, incident_id: str) -> Incident | None:
         connection.execute(select(table.c.document).where(table.c.id.like(f"{incident_id}%")).limit(2)).scalars().all()
     )
     return Incident.from_json(found[0]) if len(found) == 1 else None
+
+
+def repeats(connection: Connection, ids: Collection[str]) -> dict[str, tuple[int, float]]:
+    """Count how often each of these incidents was seen; with the time of the last one (seconds since 1970)."""
+    table = schema.incidents
+    rows = connection.execute(select(table.c.document).where(table.c.id.in_(ids))).scalars() if ids else ()
+    return {row["id"]: (row["count"], row["last_seen"]) for row in rows}
 
 
 def whole_incident(connection: Connection, one: Incident | None) -> Incident | None:

@@ -35,6 +35,11 @@ from observability.relay.sinks import Batch
 from observability.relay.sinks.embedded import open_sink
 from observability.settings import load_settings
 from observability.store import open_store
+from observability.watch.acting import acting_engine
+from observability.watch.facts import from_document
+from observability.watch.ledger import pending_events
+from observability.watch.ledger.database import Ledger
+from observability.watch.rules.loader import RulesFile
 
 NOW = datetime.now(timezone.utc)
 
@@ -107,6 +112,22 @@ def test_the_overview_holds_nothing_of_a_dag_that_the_reader_may_not_read(writte
     store = written(failure(task(dag="secret"), 5))
     page = pages.overview(store, {"flights"}.__contains__)
     assert (page.broken, page.tiles["tasks failed"]) == ([], 0)
+
+
+def test_the_first_page_counts_the_repeats_that_only_the_ledger_knows(written, tmp_path, monkeypatch):
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
+    monkeypatch.setattr("observability.airflow.ui.ledger.get_settings", lambda: options)
+    ledger, engine = Ledger(options.ledger_url), acting_engine(options, RulesFile(None).rules)
+    for minutes in (3, 2, 1):
+        failed = from_document(failure(task(f"r{minutes}"), minutes).document())
+        with ledger.transaction(lock=True) as connection:
+            engine.take(connection, [failed], at(minutes).timestamp())
+    with ledger.transaction() as connection:
+        engine.elapse(connection, NOW.timestamp())
+        told = list(pending_events.due(connection, NOW.timestamp()).values())
+    ledger.close()
+    [shown] = pages.overview(written(*told, dataset="contrail.alert"), lambda _: True).incidents
+    assert (shown["incident.count"], shown["incident.last_seen"][:19]) == (3, at(1).isoformat()[:19])
 
 
 def test_an_incident_that_was_resolved_is_not_open(written):

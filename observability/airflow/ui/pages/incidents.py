@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from observability.airflow.ui import ledger
+from observability.airflow.ui.formatting import iso
+from observability.errors import LedgerUnavailable
+from observability.watch.ledger import records
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,4 +33,16 @@ def open_incidents(alerts: Iterable[Document], *, resolved: bool = False) -> lis
         if document["event.action"].startswith("incident."):
             last[document.get("incident.id", "")] = document
     found = [document for document in last.values() if resolved or document["event.action"] != "incident.resolved"]
-    return sorted(found, key=lambda document: str(document.get("@timestamp")), reverse=True)
+    return _with_repeats(sorted(found, key=lambda document: str(document.get("@timestamp")), reverse=True))
+
+
+def _with_repeats(found: list[Document]) -> list[Document]:
+    """Add how often each incident was seen, and when last: a repeat is no event, only the ledger counts it."""
+    try:
+        with ledger.transaction() as connection:
+            known = records.repeats(connection, [str(document.get("incident.id")) for document in found])
+    except LedgerUnavailable:
+        return found
+    seen = ({"incident.count": count, "incident.last_seen": iso(last)} for count, last in known.values())
+    by_id = dict(zip(known, seen, strict=True))
+    return [document | by_id.get(str(document.get("incident.id")), {}) for document in found]
