@@ -2,7 +2,8 @@
 
 The first runs are over when the watcher begins with an empty ledger, so it has to learn them from Airflow's API. The
 deadline is 1.3 times their median; of a hundred runs, eight have a task that sleeps two to five times as long.
-``--quick`` plays forty runs, ``PREDICTIONS_RUNS=60,140`` as many before and beside the watcher.
+``--quick`` plays forty runs, ``PREDICTIONS_RUNS=60,140`` as many before and beside the watcher. With a folder as
+``PREDICTIONS_HOME`` it goes on where it was ended: the runs that have been played are kept there.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _FOLDER = Path(__file__).parent / "short_dags"
 _SEED = 20261127
 _SLOW, _ALLOWED = 0.08, 1.3
 _LONGEST_S = 3600.0
+_PORTION = 40
 _ENDED = {"success", "failed"}
 
 
@@ -48,14 +50,18 @@ def run(options: Options) -> list[Figure]:
     """Play the runs before the watcher and those that it watches, and compare what it said with what came."""
     before, watched = (24, 16) if options.quick else map(int, os.environ.get("PREDICTIONS_RUNS", "80,220").split(","))
     folder = Path(os.environ.get("PREDICTIONS_HOME") or tempfile.mkdtemp(prefix="predictions-live-"))
-    platform, dice = _Platform(folder), Random(_SEED)
-    with platform.running() as api:
-        _play(api, dice, before)
-        limits = {dag: _ALLOWED * median(_lasted(one) for one in _runs(api, dag)) for dag in _DAGS}
-    platform.forget(limits)
+    platform, played = _Platform(folder), _Played(folder / "played.json")
+    if not played.limits:
+        with platform.running() as api:
+            played.go_on(api, "before", before)
+            played.limits = {dag: _ALLOWED * median(_lasted(one) for one in _runs(api, dag)) for dag in _DAGS}
+        platform.forget(played.limits)
+        played.save()
+    limits = played.limits
     with platform.running() as api:
         read = platform.history()
-        names = _play(api, dice, watched)
+        played.go_on(api, "watched", watched)
+        names = set(played.names["watched"])
         ended = {
             (dag, one["dag_run_id"]): one for dag in _DAGS for one in _runs(api, dag) if one["dag_run_id"] in names
         }
@@ -146,15 +152,37 @@ class _Platform:
         (self._folder / "rules.yaml").write_text(json.dumps(rules))
 
 
-def _play(api: Api, dice: Random, count: int) -> set[str]:
-    """Let so many runs end, four at a time; their ids."""
-    names: set[str] = set()
-    for number in range(count):
-        sleeps = [dice.lognormvariate(0, 0.15) * base for base in (2.0, 4.0, 2.0)]
-        if dice.random() < _SLOW:
-            sleeps[dice.randrange(3)] *= dice.uniform(2, 5)
+class _Played:
+    """The runs that have been played, in portions, and the limits that followed from the first; kept in a file."""
+
+    def __init__(self, path: Path) -> None:
+        known = json.loads(path.read_text()) if path.exists() else {}
+        self._path = path
+        self.limits: dict[str, float] = known.get("limits", {})
+        self.names: dict[str, list[str]] = known.get("names", {"before": [], "watched": []})
+
+    def save(self) -> None:
+        """Write what is known to the file."""
+        self._path.write_text(json.dumps({"limits": self.limits, "names": self.names}))
+
+    def go_on(self, api: Api, part: str, count: int) -> None:
+        """Play the runs of a part that are left; each follows from its number alone."""
+        names = self.names[part]
+        while len(names) < count:
+            numbers = range(len(names), min(count, len(names) + _PORTION))
+            names += _play(api, [Random(f"{_SEED}/{part}/{number}") for number in numbers], len(names))
+            self.save()
+
+
+def _play(api: Api, dice: Sequence[Random], first: int) -> list[str]:
+    """Let a run for each of the dice end, four at a time; their ids."""
+    names: list[str] = []
+    for number, die in enumerate(dice, first):
+        sleeps = [die.lognormvariate(0, 0.15) * base for base in (2.0, 4.0, 2.0)]
+        if die.random() < _SLOW:
+            sleeps[die.randrange(3)] *= die.uniform(2, 5)
         body = {"logical_date": None, "conf": {"sleeps": sleeps}}
-        names.add(api.call("POST", f"/dags/{_DAGS[number % 4]}/dagRuns", json=body)["dag_run_id"])
+        names.append(api.call("POST", f"/dags/{_DAGS[number % 4]}/dagRuns", json=body)["dag_run_id"])
     until = time.monotonic() + _LONGEST_S
     while time.monotonic() < until:
         left = sum(
