@@ -34,6 +34,8 @@ _LATELY = 10
 """The last runs whose failures are counted."""
 _NO_BAND_IS_SO_NARROW = 1.2
 """A run that takes less than so many times the typical is not slow, and no band is learned for it."""
+_ALIKE = 4
+"""The last runs on such a weekday, or in such an hour, that are looked at for what is typical."""
 _LEAST_LATE_S = 60.0
 """A start that is delayed by less is on time, whatever is usual."""
 
@@ -61,23 +63,29 @@ def usual_longest(look: Look, deadline: Deadline, dag_id: str, begun: float, las
 def _usual_longest(
     deadline: Deadline, durations: Sequence[tuple[float, float, str]], begun: float, lasts: float
 ) -> float | None:
-    past = tuple(Past(time, value, not run.startswith("backfill__")) for time, value, run in durations if time < begun)
-    if len(past) < deadline.history_least or lasts < _NO_BAND_IS_SO_NARROW * _typical(past, begun, deadline):
+    known = [one for one in durations if one[0] < begun]
+    if len(known) < deadline.history_least or lasts < _NO_BAND_IS_SO_NARROW * _typical(known, begun, deadline):
         return None
+    past = tuple(Past(time, value, not run.startswith("backfill__")) for time, value, run in known)
     usual = _band(past, begun, deadline.slower_than_usual, deadline)
     return None if usual is None else usual.high
 
 
-def _typical(past: Sequence[Past], at: float, deadline: Deadline) -> float:
+def _typical(known: Sequence[tuple[float, float, str]], at: float, deadline: Deadline) -> float:
     """The lowest of the medians that are typical for a time: of late, on such a weekday, and in such an hour."""
     moment_of = calendar(ZoneInfo(deadline.timezone), deadline.holidays)
-    here, moments = moment_of(at), [moment_of(one.time) for one in past]
-    groups = (
-        [one.value for one in past[-20:]],
-        [one.value for one in past[-4:]],
-        [one.value for one, moment in zip(past, moments, strict=True) if moment.weekday == here.weekday][-4:],
-        [one.value for one, moment in zip(past, moments, strict=True) if moment.hour == here.hour][-4:],
-    )
+    here = moment_of(at)
+    weekday: list[float] = []
+    hour: list[float] = []
+    for time, value, _ in reversed(known):
+        moment = moment_of(time)
+        if len(weekday) < _ALIKE and moment.weekday == here.weekday:
+            weekday.append(value)
+        if len(hour) < _ALIKE and moment.hour == here.hour:
+            hour.append(value)
+        if len(weekday) == len(hour) == _ALIKE:
+            break
+    groups = ([value for _, value, _ in known[-20:]], [value for _, value, _ in known[-_ALIKE:]], weekday, hour)
     return min(median(group) for group in groups if group)
 
 
