@@ -107,7 +107,8 @@ def usual_band(  # noqa: PLR0913 - the past, the moment, and what is known of th
     values = [one for one in ordinary if one.value > 0]
     if _are_exceptions(values, ordinary, here, moment_of, least):
         # Nearly always zero, such as rejected rows: what was seen more than now and then, and a little more.
-        most = sorted(one.value for one in ordinary)[-1 - int(_RARE * len(ordinary))]
+        rare = 0 if _had_some(ordinary, here, moment_of) else int(_RARE * len(ordinary))
+        most = sorted(one.value for one in ordinary)[-1 - rare]
         return Band(0.0, 0.0, max(2 * most, 5 * floor), f"{len(ordinary) - len(values)} of {len(ordinary)} were zero")
     zeros = _zeros(ordinary, here, moment_of)
     if zeros and median([one.value for one in values]) <= _SMALL:
@@ -142,10 +143,15 @@ def _are_exceptions(
     few = len(values) < max(least, _RARE * len(ordinary))
     if not (few or (mostly and median([one.value for one in values]) <= _SMALL)):
         return False
-    if len(values) < least or not here.month_end:
-        return True
+    return len(values) < least or not _had_some(ordinary, here, moment_of)
+
+
+def _had_some(ordinary: Sequence[Past], here: Moment, moment_of: Callable[[float], Moment]) -> bool:
+    """True on a day at the turn of a month on which the value was mostly not zero."""
+    if not here.month_end:
+        return False
     alike = [one.value > 0 for one in ordinary if moment_of(one.time).month_end == here.month_end]
-    return 2 * sum(alike) <= len(alike)
+    return 2 * sum(alike) > len(alike)
 
 
 def _zeros(past: Sequence[Past], here: Moment, moment_of: Callable[[float], Moment]) -> bool:

@@ -225,3 +225,11 @@ def test_what_came_twice_on_such_a_day_of_the_month_is_usual_on_it_and_not_on_ot
     ]
     assert usual_band(past, after(past, 1)).holds(2500)
     assert not usual_band(past, after(past, 2)).holds(2500)
+
+
+def test_what_comes_at_the_end_of_each_month_alone_is_usual_there_after_the_first():
+    begin = datetime(2026, 1, 1, 6, tzinfo=timezone.utc)
+    all_days = [begin + timedelta(days=number) for number in range(88)]
+    past = [Past(at.timestamp(), 500.0 if (at + timedelta(days=1)).day == 1 else 0.0) for at in all_days]
+    assert usual_band(past, datetime(2026, 3, 31, 6, tzinfo=timezone.utc).timestamp()).holds(900)
+    assert not usual_band(past, after(past, 1)).holds(500)
