@@ -147,3 +147,71 @@ def test_an_answer_that_is_short_of_an_item_settles_nothing():
 def test_a_cluster_that_cannot_be_reached_is_unavailable_in_its_own_words():
     with pytest.raises(SinkUnavailable, match="no route"):
         sink_of(Script(ClusterUnreachable("no route"))).send(batch(1))
+
+
+def test_of_a_halved_request_only_what_is_still_open_is_sent_again():
+    busy = (429, {"type": "es_rejected_execution_exception", "reason": "busy"})
+    script = Script(TEMPLATE, (413, {"error": "too large"}), bulk(busy), bulk(201), bulk(201))
+    assert sink_of(script).send(batch(2)) == SendResult(2)
+    assert script.ids() == [["id0", "id1"], ["id0"], ["id1"], ["id0"]]
+
+
+def test_a_document_at_which_the_server_fails_thirty_times_is_rejected_then_and_not_before():
+    fails = (500, {"type": "null_pointer_exception", "reason": "ours"})
+    script = Script(TEMPLATE, bulk(201, fails), *[bulk(fails)] * 30)
+    sink, found, refusals = sink_of(script), None, []
+    while found is None:
+        try:
+            found = sink.send(batch(2))
+        except SinkUnavailable as refused:
+            refusals.append(str(refused))
+    assert found == SendResult(1, 0, [Rejected(1, "failed 30 times: null_pointer_exception: ours")])
+    assert len(script.ids()) == 31
+    assert all(one.endswith("500 null_pointer_exception: ours") for one in refusals)
+
+
+def test_small_files_go_in_one_request_and_their_answers_count_through_all_of_them():
+    small = [batch(2), Batch("etl.event", "b.journal", "b", [b"other"], [b"{}"])]
+    script = Script(TEMPLATE, bulk(201, 409, (400, PARSING)))
+    found = sink_of(script).send_all(small)
+    assert script.ids() == [["id0", "id1", "other"]]
+    assert (found.stored, found.duplicates, [one.index for one in found.rejected]) == (1, 1, [2])
+    assert found.rejected[0].reason == "document_parsing_exception: [1:2] no: not a number"
+
+
+def test_of_small_files_one_that_may_have_been_stored_has_all_looked_up():
+    small = [batch(1), Batch("etl.event", "b.journal", "b", [b"other"], [b"{}"], resent=True)]
+    script = Script(TEMPLATE, (200, {}), (200, {"hits": {"hits": [{"_id": "other"}]}}), bulk(201))
+    assert sink_of(script).send_all(small) == SendResult(1, 1)
+    assert script.ids() == [["id0"]]
+
+
+def test_what_one_batch_settled_says_nothing_of_the_next():
+    script = Script(TEMPLATE, bulk(201, 409), bulk(201, 201))
+    sink = sink_of(script)
+    assert [sink.send(batch(2)), sink.send(batch(2))] == [SendResult(1, 1), SendResult(2)]
+
+
+def test_a_refused_login_is_read_anew_by_the_next_batch():
+    first, second = Script(TEMPLATE, (401, {"error": "no"})), Script(bulk(201))
+    scripts = iter((first, second))
+    sink = ElasticsearchSink(lambda: next(scripts), "prod", sleep=lambda _: None)
+    with pytest.raises(SinkUnavailable):
+        sink.send(batch(1))
+    assert sink.send(batch(1)) == SendResult(1)
+    sink.close()
+    sink.close()
+    assert (first.closed, second.closed) == (1, 1)
+
+
+def test_a_key_with_the_name_of_an_alias_is_moved_once_and_then_it_is_the_documents_fault():
+    alias = (400, {"type": "illegal_argument_exception", "reason": "Cannot write to a field alias [message]."})
+    document = Batch("etl.event", "a", "a", [b"id0"], [b'{"message":"m","n":1}'])
+    moved = Script(TEMPLATE, bulk(alias), bulk(201))
+    assert sink_of(moved).send(document) == SendResult(1)
+    assert [orjson.loads(body.splitlines()[1]) for _, path, body, _ in moved.asked if path.endswith("_bulk")] == [
+        {"message": "m", "n": 1},
+        {"labels.message": "m", "n": 1},
+    ]
+    stays = Script(TEMPLATE, bulk(alias), bulk(alias))
+    assert [one.index for one in sink_of(stays).send(document).rejected] == [0]
