@@ -189,7 +189,7 @@ _LATE = Row(
 
 _AIRFLOW = Row(
     "Is Airflow itself well?",
-    "This row and the next are about the installation; the lists above do not apply to them. "
+    "This row and the next are about the installation; the lists above apply to the scheduling delay alone. "
     "A component's heartbeat older than a minute means that it hangs or is gone.",
     (
         Panel(
@@ -240,11 +240,18 @@ _AIRFLOW = Row(
             title="Scheduling delay",
             kind="line",
             by=("airflow.dag_id",),
-            alone=True,
             size=(16, 10),
-            questions=(metric("Delay, p95", "contrail.dag_run.schedule_delay_ms"),),
+            questions=(
+                events(
+                    "Delay, p95",
+                    "dag_run.started",
+                    aggregate="p95",
+                    field="airflow.schedule_delay",
+                    series=metric("Delay, p95", "contrail.dag_run.schedule_delay_ms"),
+                ),
+            ),
             note="Of runs that the clock starts: catch-up, backfill and reruns are late by design.",
-            quiet=Quiet("No run was started by the clock.", ("contrail.dag_run.schedule_delay_ms",)),
+            quiet=Quiet("No run was started by the clock.", ("dag_run.started",)),
         ),
         Panel(
             key="waiting-time",

@@ -209,7 +209,7 @@ _RELAY = Row(
             kind="ranking",
             by=("telemetry.stage", "telemetry.reason"),
             size=(12, 8),
-            questions=(metric("Lost", "contrail.telemetry.losses"),),
+            questions=(shared.LOST,),
             quiet=shared.NO_LOSS,
         ),
         Panel(
