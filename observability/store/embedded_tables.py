@@ -67,8 +67,9 @@ def table_of(rows: list[Any], ask: Ask) -> Table:
     count = len(ask.measures)
     if ask.bucket_s == _DAY_S:
         starts = {day: _epoch_s(day) for day in {row[0] for row in rows}}
-        rows = [(starts[row[0]], *row[1:]) for row in rows]
-    table = {(*row[:first], *map(str, row[first:width])): tuple(row[width : width + count]) for row in rows}
+        table = {(starts[row[0]], *map(str, row[1:width])): row[width : width + count] for row in rows}
+    else:
+        table = {(*row[:first], *map(str, row[first:width])): row[width : width + count] for row in rows}
     if not width and all(value in {None, 0} for value in table[()]):
         return {}
     return spread(table, ask)
