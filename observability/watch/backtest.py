@@ -86,7 +86,7 @@ def backtest(  # noqa: PLR0913 - what a replay needs
 
 
 def _order(one: Sent) -> tuple[object, ...]:
-    """By time. At one moment the end of something is told first, for what is new waits for more; then a failure."""
+    """By time. At one moment the end of something is reported first, for what is new waits for more; then a failure."""
     return (one.at, one.kind != "resolved", one.rule != RUN_FAILED, one.dag_id, one.rule, one.kind)
 
 

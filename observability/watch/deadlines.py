@@ -128,7 +128,7 @@ class Deadlines:
             tags=tuple(about["tags"]) if "tags" in about else None,
             partition_key=one.partition,
         )
-        told: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "identity": identity,
             "deadline": deadline.name,
             "occasion": one.occasion or None,
@@ -142,15 +142,15 @@ class Deadlines:
             evidence["deadline.asset"] = deadline.asset
         if deadline.parts:
             evidence["deadline.parts"] = [part.model_dump(exclude_none=True) for part in deadline.parts]
-        told["asset"] = late_assets(evidence) or None
+        facts["asset"] = late_assets(evidence) or None
         due = datetime.fromtimestamp(one.due, timezone.utc)
         if one.expected is not None:
-            told["expected"] = datetime.fromtimestamp(one.expected, timezone.utc)
-            told["chance"] = one.chance
+            facts["expected"] = datetime.fromtimestamp(one.expected, timezone.utc)
+            facts["chance"] = one.chance
         event = (
-            DeadlineApproached(due=due, severity="warning", **told)
+            DeadlineApproached(due=due, severity="warning", **facts)
             if one.state == "near"
-            else DeadlineMissed(due=due, lateness_ns=_lateness_ns(one.due, now), severity=deadline.severity, **told)
+            else DeadlineMissed(due=due, lateness_ns=_lateness_ns(one.due, now), severity=deadline.severity, **facts)
         )
         moment = min(now, one.due) if one.state != "near" else now
         return observed(event, time=moment, certainty=CERTAIN, evidence=evidence, about=about)

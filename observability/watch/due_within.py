@@ -35,14 +35,14 @@ def longer_than(  # noqa: PLR0913, PLR0917 - the rule, and what it is about
     due, last = start + limit, end if end is not None else look.now
     named = f"task {subject}" if subject else "the run"
     run_id, task_id = occasion.partition("\x1f")[0], subject or None
-    told = "" if than else f"{subject} of {run_id}" if subject else run_id
+    which = "" if than else f"{subject} of {run_id}" if subject else run_id
     if last >= due and end != due:  # one that ends in the very second in which it is due is in time
         reason = f"{named} takes longer than {than}{lasting(limit)}, it began at {iso(start)}"
         state: Literal["missed", "over"] = "missed" if end is None else "over"
-        yield Standing(state, dag_id, due, reason, run_id, task_id, end, occasion=told)
+        yield Standing(state, dag_id, due, reason, run_id, task_id, end, occasion=which)
     elif end is None and deadline.warn < 1 and look.now >= start + limit * deadline.warn:
         reason = f"{named} is not done, and is due at {iso(due)}"
-        yield Standing("near", dag_id, due, reason, run_id, task_id, occasion=told)
+        yield Standing("near", dag_id, due, reason, run_id, task_id, occasion=which)
 
 
 def lasting_shorter(look: Look, deadline: Deadline, dag_id: str, what: str, limit: float) -> Iterator[Standing]:
@@ -51,11 +51,11 @@ def lasting_shorter(look: Look, deadline: Deadline, dag_id: str, what: str, limi
         if deadline.task and not fnmatchcase(subject, deadline.task):
             continue
         run_id, task_id = occasion.partition("\x1f")[0], subject or None
-        told = f"{subject} of {run_id}" if subject else run_id
+        which = f"{subject} of {run_id}" if subject else run_id
         named = f"task {subject}" if subject else "the run"
         state: Literal["upcoming", "kept"] = "upcoming" if end is None else "kept"
         yield Standing(
-            state, dag_id, start + limit, f"{named} began at {iso(start)}", run_id, task_id, end, occasion=told
+            state, dag_id, start + limit, f"{named} began at {iso(start)}", run_id, task_id, end, occasion=which
         )
 
 

@@ -59,7 +59,7 @@ _ONCE = {"task", "run"}
 _OTHERS_FIRST_S = 30.0
 """So long a process that saw a failure itself has to emit it, before the watcher, which found it later, does."""
 _CLOCKS_AGREE_S = 60.0
-"""Hosts whose clocks differ by more than this are told apart by nobody; the doctor says so."""
+"""Nothing distinguishes what hosts saw whose clocks differ by more than this; the doctor says so."""
 _CANNOT_BE_TOLD_S = 60.0
 _BEGUN_MOST = 10_000
 """Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
@@ -151,7 +151,7 @@ class IncidentEngine:
         self._settle(connection, changed, notices, now)
 
     def _joins(self, connection: Connection, incident: Incident, now: float) -> bool:
-        """Make what is about to be told a part of what people know, if it is more of the same."""
+        """Join an incident that is about to be notified to one that people know of, if it is more of the same."""
         due = incident.notify_at is not None and incident.notify_at <= now
         if not due or incident.notified or incident.state == "suspected" or incident.kind not in RUN_KINDS:
             return False

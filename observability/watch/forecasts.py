@@ -55,8 +55,8 @@ class Forecasts:
         last = self._known.get(key)
         if last is not None and last[1] == heard and 0 <= now - last[0] < _renew_after(last[2], now):
             return last[2]
-        told, graph = self._graphs.graph_of(run.dag_id) if self._graphs else (True, None)
-        if not told:
+        is_known, graph = self._graphs.graph_of(run.dag_id) if self._graphs else (True, None)
+        if not is_known:
             return LiveForecast(run, None, "Airflow is asked for its tasks")
         model = self._model(known, run, graph)
         if model is None:

@@ -44,9 +44,9 @@ Kind: TypeAlias = Literal["opened", "update", "reminder", "escalated", "resolved
 _RANK = ("info", "warning", "error", "critical")
 _MOST_MEMBERS = 1000
 _NOT_REMINDED = {"dag"}
-"""Kinds that are told once: a DAG that is gone stays gone, and may well be meant to be."""
+"""Kinds that are notified once: a DAG that is gone stays gone, and may well be meant to be."""
 _GROWN_LEAST, _GROWN_TIMES = 3, 2
-"""An incident has grown when so many tasks failed, and so many times as many as people were told of."""
+"""An incident has grown when so many tasks failed, and so many times as many as people were notified of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +65,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """One thing that is wrong. ``notify_at`` is None once it has been told; times are seconds since 1970.
+    """One thing that is wrong. ``notify_at`` is None once people were notified; times are seconds since 1970.
 
     ``runs`` has a mark for each run that is still broken (:mod:`.grouping`), ``run_count`` counts all
     that failed so, ``last_run`` is the last of them, and ``merged_into`` the incident that it became a part of.
-    ``notified_tasks`` is how many failed tasks people were told of, ``settles_at`` when more of them are counted.
+    ``notified_tasks`` is how many failed tasks people were notified of, ``settles_at`` when more of them are counted.
     """
 
     id: str
@@ -138,7 +138,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something a person should be told; ``level`` is the step of the escalation.
+    """Something that a person should know; ``level`` is the step of the escalation.
 
     ``with_others``: it belongs into one message with the reminders of other incidents.
     """
@@ -243,7 +243,7 @@ def _confirmed(incident: Incident, fact: Fact, now: float, policy: Policy) -> In
         changed = replace(_rooted(changed, fact), state="open", notify_at=min(soon, incident.notify_at or soon))
     elif incident.kind == "stuck" and fact.kind in {"task", "run"}:
         changed = _rooted(changed, fact)
-        if not (incident.notified and fact.cause == "stuck_queued"):  # that it failed for waiting has been told
+        if not (incident.notified and fact.cause == "stuck_queued"):  # people were notified that it failed for waiting
             changed = replace(
                 changed, state="open", notified="", notify_at=soon, inhibited_by="", remind_at=None, level=0
             )
@@ -259,7 +259,7 @@ def _confirmed(incident: Incident, fact: Fact, now: float, policy: Policy) -> In
 
 
 def _tried_again(incident: Incident, fact: Fact) -> bool:
-    """A task that was told about has been run again, and failed again."""
+    """A task that people were notified of has been run again, and failed again."""
     same = (fact.task_id, fact.map_index) == (incident.task_id, incident.map_index)
     before = incident.try_number
     if fact.run_id != incident.run_id:
@@ -301,7 +301,7 @@ def ended(incident: Incident, run: Fact, now: float, policy: Policy) -> Incident
 
 
 def dismiss(incident: Incident, fact: Fact) -> Incident:
-    """The incident after a suspicion proved wrong; without another it is dismissed, and nobody was told."""
+    """The incident after a suspicion proved wrong; without another it is dismissed, and nobody was notified."""
     left = tuple(key for key in incident.unconfirmed if key != fact.key)
     if incident.state == "suspected" and not left:
         return replace(incident, state="dismissed", unconfirmed=(), notify_at=None, remind_at=None)
@@ -321,7 +321,7 @@ def recover(incident: Incident, fact: Fact, now: float) -> tuple[Incident, list[
 
 
 def resolve(incident: Incident, now: float, why: str = "") -> tuple[Incident, list[Notice]]:
-    """The incident is over; who was told of it is told so, and ``why``."""
+    """The incident is over; who was notified of it is notified again, with ``why``."""
     if not incident.live:
         return incident, []
     over = replace(incident, state="resolved", resolved_at=now, notify_at=None, remind_at=None, settles_at=None)
@@ -361,7 +361,7 @@ def noted(incident: Incident, **about: str) -> Incident:
 
 
 def postpone(incident: Incident, until: float, why: str) -> Incident:
-    """Nothing is told before ``until``: a silence, or a root that explains it."""
+    """Nobody is notified before ``until``: a silence, or a root that explains it."""
     return replace(incident, notify_at=until, inhibited_by=why)
 
 

@@ -45,7 +45,7 @@ def held(connection: Connection, rules: AlertingConfig, incident: Incident, now:
 
 
 def explanations_first(incident: Incident) -> int:
-    """The order at one moment: what explains others first, so that they are held back and not told beside it."""
+    """The order at one moment: what explains others first, so that they are held back and not notified beside it."""
     return {"deadline": 2, "overdue": 1, "stuck": 1, "dag": 1}.get(incident.kind, 0)
 
 
@@ -78,7 +78,7 @@ def _silence(connection: Connection, rules: AlertingConfig, incident: Incident, 
 
 def _root(connection: Connection, rules: AlertingConfig, incident: Incident, now: float) -> Incident | None:
     """The incident that explains this one: a live one, or the silence of a scheduler that has just come back."""
-    if incident.kind == "overdue":  # only the scheduler begins runs; if it is back and the run is not, it is told
+    if incident.kind == "overdue":  # only the scheduler begins runs; once it is back, a run that is not is notified
         silent = records.live_incidents(connection, kind="component")
         last = records.latest_incident(connection, "component:scheduler")
         just_over = last is not None and last.resolved_at is not None and now - last.resolved_at < _BACK_S
@@ -106,7 +106,7 @@ def _is_for_others(rules: AlertingConfig, late: Incident, failure: Incident, now
 
 
 def _failure_before(connection: Connection, late: Incident) -> Incident | None:
-    """The failure that people were told of, and that a missed deadline only follows from."""
+    """The failure that people were notified of, and that a missed deadline only follows from."""
     if late.run_id:
         key = f"run:{late.dag_id}:{late.run_id}"
         found = [records.whole_incident(connection, records.latest_incident(connection, key))]

@@ -184,7 +184,7 @@ class Replay:
         kind = "early_warning" if one.early else "opened"
         if one.notified in {kind, "opened"}:
             return
-        free = held_until(self._rules, one.incident, now, told=bool(one.notified))
+        free = held_until(self._rules, one.incident, now, notified=bool(one.notified))
         one.wakes = free if free > now else inf
         if free > now or self._is_explained(one.incident, now):
             return
@@ -219,7 +219,7 @@ class Replay:
 
     def _failure(self, dag_id: str, run_id: str | None, now: float) -> Failure | None:
         for one in self._failures.get(dag_id, ()):
-            if one.told_at is not None and one.told_at <= now and (one.ended is None or now < one.ended) and (
+            if one.notified_at is not None and one.notified_at <= now and (one.ended is None or now < one.ended) and (
                 run_id is None or one.runs.get(run_id, inf) <= now
             ):  # fmt: skip
                 return one

@@ -25,13 +25,13 @@ RUN_FAILED = "run failed"
 
 @dataclass(slots=True)
 class Failure:
-    """An incident of failed runs: from when until when it was open, and when people were told of it."""
+    """An incident of failed runs: from when until when it was open, and when people were notified of it."""
 
     incident: Incident
     runs: dict[str, float] = field(default_factory=dict)
     """The time at which each of its runs failed."""
     ended: float | None = None
-    told_at: float | None = None
+    notified_at: float | None = None
 
 
 def failures_of(
@@ -48,7 +48,7 @@ def failures_of(
     found: list[Failure] = []
     live: Failure | None = None
     ended = [one for one in runs if one.ended is not None and one.ended <= until]
-    # People are told of a failure a moment after it, and of a success at once: of one moment the success comes first.
+    # A failure is notified a moment after it, a success at once: of one moment the success comes first.
     for run in sorted(ended, key=lambda one: (float(one.ended or 0), one.succeeded is False)):
         end, mark = float(run.ended or 0), _mark(run, marks)
         if run.succeeded is False:
@@ -63,25 +63,25 @@ def failures_of(
             if not live.incident.runs:
                 live.ended, live = end, None
     for one in found:
-        one.told_at = _told_at(rules, one, until)
+        one.notified_at = _notified_at(rules, one, until)
     return found
 
 
 def sent_of(rules: AlertingConfig, failures: Sequence[Failure]) -> Iterator[Sent]:
     """The notifications about failures."""
     for one in failures:
-        if one.told_at is None:
+        if one.notified_at is None:
             continue
-        yield notification(rules, "opened", one.incident, one.told_at)
+        yield notification(rules, "opened", one.incident, one.notified_at)
         if one.ended is not None:
             why = f"a run succeeded {lasting(one.ended - one.incident.first_seen)} later"
             yield notification(rules, "resolved", replace(one.incident, reason=why), one.ended)
 
 
-def _told_at(rules: AlertingConfig, one: Failure, until: float) -> float | None:
+def _notified_at(rules: AlertingConfig, one: Failure, until: float) -> float | None:
     now = one.incident.first_seen
     while now <= until and (one.ended is None or now < one.ended):
-        if (wakes := held_until(rules, one.incident, now, told=False)) <= now:
+        if (wakes := held_until(rules, one.incident, now, notified=False)) <= now:
             return now
         now = wakes
     return None

@@ -167,7 +167,7 @@ def changes_of(
     found: set[float] = set()
     for dag_id in dags:
         found.update(known.all_begins(dag_id), known.all_ends(dag_id), pauses.changes(dag_id))
-        found.update(moment for one in failures.get(dag_id, ()) for moment in (one.told_at, one.ended) if moment)
+        found.update(moment for one in failures.get(dag_id, ()) for moment in (one.notified_at, one.ended) if moment)
     if deadline.task or any(part.task for part in deadline.parts):
         found.update(end for _, end in known.all_attempts(dags, "*") if end is not None)
     for uri in deadline.assets or ():

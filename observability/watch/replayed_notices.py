@@ -39,14 +39,14 @@ class Sent:
         return (round(self.at), self.kind, self.rule, self.dag_id, self.run_id, self.severity, self.channels)
 
 
-def held_until(rules: AlertingConfig, one: Incident, now: float, *, told: bool) -> float:
+def held_until(rules: AlertingConfig, one: Incident, now: float, *, notified: bool) -> float:
     """The time until which a silence of the rules, or the wait of its route, holds an incident back; else ``now``."""
     for window in rules.silences:
         begin, end = window.begins_at, window.ends_at
         lasts = (begin is None or begin <= now) and (end is None or now < end)
         if lasts and matches(window.match, one, now) is None:
             return min(now + _SILENCED_S, inf if end is None else end)
-    wait = 0.0 if told else route_wait(rules, one, now)
+    wait = 0.0 if notified else route_wait(rules, one, now)
     return max(now, one.first_seen + wait) if wait else now
 
 

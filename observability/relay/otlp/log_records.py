@@ -104,10 +104,10 @@ class LogRecords:
     def _shape_of(self, fields: dict[str, Any], file: _File) -> bytes | None:
         """The attributes and the trace of lines that say ``fields``; None where one of them is no attribute."""
         own_trace = ids.trace_in(fields)
-        told = {name: content for name, content in fields.items() if name != "trace.id"}
-        if not _PLACED.isdisjoint(told):
+        own = {name: content for name, content in fields.items() if name != "trace.id"}
+        if not _PLACED.isdisjoint(own):
             return None
-        return file.common + self._attributes.encode(ATTRIBUTE, told) + _context(own_trace or file.trace, file.span)
+        return file.common + self._attributes.encode(ATTRIBUTE, own) + _context(own_trace or file.trace, file.span)
 
     def _one(self, key: bytes, document: bytes, prefix: bytes, file: _File, refused: dict[bytes, str]) -> bytes:
         """The record of one document, read as a whole."""
@@ -129,8 +129,8 @@ class LogRecords:
         found = self._prefixes.get(prefix)
         if found is None:
             fields = orjson.loads(prefix.rstrip(b",") + b"}")
-            told = {name: one for name, one in fields.items() if name not in _PLACES}
-            found = self._attributes.encode(ATTRIBUTE, told), ids.attempt_span(fields) or b"", fields
+            own = {name: one for name, one in fields.items() if name not in _PLACES}
+            found = self._attributes.encode(ATTRIBUTE, own), ids.attempt_span(fields) or b"", fields
             if len(self._prefixes) >= _REMEMBERED_MOST:
                 self._prefixes.clear()
             self._prefixes[prefix] = found

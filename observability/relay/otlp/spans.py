@@ -32,7 +32,7 @@ _ATTEMPT_ENDS = frozenset(
 _STEP_ENDS = frozenset({"step.measured", "step.failed"})
 _BEGINS = frozenset({"task.started", "dag_run.started"})
 _SAID_TWICE = "relay+reconciler"
-"""The source of a failure that the relay of the attempt's own host has told of as ``task.killed``."""
+"""The source of a failure that the relay of the attempt's own host has reported as ``task.killed``."""
 _FROM_AFAR = "reconciler"
 """The watcher, which asks Airflow of every host: what began on another host, the relay there sends."""
 _LEFT_OUT = frozenset(
@@ -104,8 +104,8 @@ class Spans:
 
     def _trace(self, run: bytes, fields: Mapping[str, Any]) -> bytes:
         """Airflow's trace of the run, as this or an earlier event says; else one derived from DAG and run."""
-        told, known = ids.trace_in(fields), self._memory.trace(run)
-        trace = told or known or ids.derived_trace(fields)
+        given, known = ids.trace_in(fields), self._memory.trace(run)
+        trace = given or known or ids.derived_trace(fields)
         if trace != known:
             self._memory.note_run(run, trace)
         return trace
@@ -158,10 +158,10 @@ class Spans:
         """A span that ends with the event ``fields``; ``context`` has its ids and links."""
         end = ids.nanoseconds_of(fields.get("@timestamp"))
         took = fields.get("event.duration")
-        told = end - took if isinstance(took, int) and 0 <= took <= end else 0
-        start = min(found.start or told or end, end)
+        began = end - took if isinstance(took, int) and 0 <= took <= end else 0
+        start = min(found.start or began or end, end)
         about = {one: content for one, content in fields.items() if one not in _UNSAID}
-        if not (found.start or told):
+        if not (found.start or began):
             about["airflow.start_unknown"] = True
         parts = [
             context, delimited(b"\x2a", _text(name)), _INTERNAL, _times(0x39, start, 0x41, end),

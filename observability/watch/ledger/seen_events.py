@@ -1,6 +1,6 @@
 """Events that were heard already: the journal and the store give the same ones, in either order, hours apart.
 
-What is told apart by the fact itself (attempts, runs, measures) may be applied twice without harm: those are left out
+What the fact itself distinguishes (attempts, runs, measures) may be applied twice without harm: those are left out
 while they are fresh in memory. Of everything else the ids stand in the ledger, for as long as they can come again.
 """
 

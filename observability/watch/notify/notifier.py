@@ -105,7 +105,7 @@ class Notifier:
 
     @staticmethod
     def notified_tasks(connection: Connection, incident_id: str) -> int:
-        """Number of an incident's failed tasks that people were told of: it may have been counted while it was sent."""
+        """Number of failed tasks that people were notified of: it may have been counted while it was sent."""
         table = schema.outbox
         rows = connection.execute(select(table.c.message).where(table.c.incident_id == incident_id)).scalars()
         return max((int(row.get("failed") or 0) for row in rows), default=0)

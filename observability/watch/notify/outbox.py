@@ -84,7 +84,7 @@ def requeue(ledger: Ledger) -> None:
 class ChannelWorker(threading.Thread):
     """Brings out the messages of one channel until :meth:`stop`.
 
-    ``report`` is told facts about the channel itself; ``complete`` adds to a message what is known when it is sent.
+    ``report`` takes facts about the channel itself; ``complete`` adds to a message what is known when it is sent.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a worker

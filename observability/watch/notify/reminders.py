@@ -75,6 +75,6 @@ def _another_reminds(connection: Connection, rules: AlertingConfig, incident: In
 
 
 def _paused(connection: Connection) -> set[str]:
-    """The DAGs that are paused: somebody has seen to them, or Airflow has, which is told by itself."""
+    """The DAGs that are paused: somebody has seen to them, or Airflow has, which is notified by itself."""
     dags = (read_cursor(connection, "reconcile") or {}).get("dags", {})
     return {dag_id for dag_id, about in dags.items() if about.get("paused")}

@@ -81,7 +81,7 @@ class Escalation(Strict):
 
 
 class Receiver(Strict):
-    """A person or team: the channels they are told on, and who is told when these stay down."""
+    """A person or team: the channels on which they are notified, and who is notified when these stay down."""
 
     channels: list[str] = Field(min_length=1)
     fallback: str | None = Field(default=None, description="Channel used for what another could not deliver.")
@@ -101,7 +101,7 @@ class Route(Strict):
 
 
 class Window(Strict):
-    """A maintenance window or a standing silence: what matches is not told while it lasts.
+    """A maintenance window or a standing silence: nobody is notified of what matches while it lasts.
 
     A moment without a zone is in ``match.timezone``, whatever the zone of the host.
     """

@@ -42,15 +42,15 @@ class Components:
         self._look = look
         self._looked_away = False
 
-    def health(self, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
+    def health(self, answer: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         """Judge each component by its newest heartbeat."""
         self._looked_away = now - scene.health_at > self._look.thresholds().component_silent
         scene.health_at = now
         for key, name in _COMPONENTS.items():
-            yield from self._look.one(f"health of the {name}", partial(self._health_of, key, name, told, scene, now))
+            yield from self._look.one(f"health of the {name}", partial(self._health_of, key, name, answer, scene, now))
 
-    def _health_of(self, key: str, name: str, told: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
-        said = told.get(key) or {}
+    def _health_of(self, key: str, name: str, answer: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
+        said = answer.get(key) or {}
         beat = said.get(f"latest_{key}_heartbeat")
         if beat is None and said.get("status") != "unhealthy":
             return  # it never ran

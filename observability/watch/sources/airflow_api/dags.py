@@ -67,7 +67,7 @@ class Dags:
             if deleted is None and now - gone < _UNKNOWN_S:
                 listed[dag_id] = {**before[dag_id], "gone": gone}
             if deleted or dag_id in listed:
-                continue  # a person did it, who need not be told; or it is not known yet
+                continue  # a person did it, who need not be notified; or it is not known yet
             file = before[dag_id].get("file")
             event = DagVanished(identity=self._look.identity({"dag_id": dag_id}), reason="no file contains it any more")
             yield seen(self._look, event, now, {"file": file})

@@ -129,7 +129,7 @@ def with_loops(stuck: dict[str, list[Any]]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def waited_since(one: dict[str, Any], since: str, now: float) -> float:
-    """The wait of a task's row; a row without what a fact needs is told apart from one that is whole."""
+    """The wait of a task's row; a row without what a fact needs is distinguished from one that is whole."""
     for name in ("dag_id", "dag_run_id", "task_id", "map_index", "try_number", "pool"):
         one[name]
     return now - seconds(since)
