@@ -6,10 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import postgresql
+import redis_server
+
 from observability.relay.relay import Relay
 from observability.settings import load_settings
 
 _DRILLS = Path(__file__).with_name("play_drills.py")
+
+
+def not_installed():
+    """Panels that the drills leave empty here, because the server that they are about is not installed."""
+    database = () if postgresql.programs() else ("Sessions of the database", "Database: answer and oldest transaction")
+    broker = () if redis_server.PROGRAM else ("Messages waiting by queue",)
+    return {f"Contrail: platform / {title}" for title in (*database, *broker)}
 
 
 def emit_drills(home):

@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from filled import carried
+from filled import carried, not_installed
 
 from observability import catalog
 from observability.dashboard_installer.verify import verify_elasticsearch
@@ -92,7 +92,7 @@ def test_every_panel_that_the_demo_leaves_empty_is_filled_by_its_drill(demo_on_n
     quiet = titled(one for one in verdicts(demo_on_node) if one.quiet)
     filled = titled(one for one in verdicts(drills_on_node) if one.rows > 0)
 
-    assert sorted(set(quiet) - set(filled)) == []
+    assert sorted(set(quiet) - set(filled) - not_installed()) == []
 
 
 def test_every_kind_of_event_has_a_row_on_a_panel_once_it_has_happened(drills_on_node):
