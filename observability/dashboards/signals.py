@@ -150,7 +150,7 @@ def unit(question: Question) -> str:
         return "percent"
     if question.aggregate in {"count", "unique"}:
         return ""
-    if question.source == "metrics":
+    if question.source == "metrics" and not question.field:
         return metric_spec(question.metric).unit
     spec = catalog.FIELDS[question.field]
     return spec.unit or ("date" if spec.type == "date" else "text" if spec.type in {"keyword", "text"} else "")

@@ -101,7 +101,7 @@ def test_a_renamed_event_is_named_with_every_panel_that_counts_it(monkeypatch):
 
     found = " ".join(unknown_names())
 
-    assert "operations overview / Failing tasks" in found
+    assert "operations overview / Failed attempts by task" in found
     assert "rule task-failed" in found
 
 

@@ -193,7 +193,7 @@ def test_a_click_on_a_task_carries_its_dag_too(objects):
         and panel["embeddableConfig"]["attributes"]["visualizationType"] == "lnsDatatable"
     }
 
-    assert tables["Failing tasks"] == ["airflow.dag_id", DAG_TASK]
+    assert tables["Failed attempts by task"] == ["airflow.dag_id", DAG_TASK]
     assert all("airflow.task_id" not in fields for fields in tables.values())
 
 

@@ -68,8 +68,8 @@ _NOW = Row(
 
 _FAILING = Row(
     "What is failing?",
-    "Outcomes over time, then the causes, DAGs and tasks behind the red. A retried attempt is not counted as a "
-    "failed task.",
+    "Outcomes over time, then the causes, DAGs and tasks behind the red. Outcomes count a task "
+    "once, by its last attempt; the lists count each attempt that failed, also one that was retried.",
     (
         Panel(
             key="run-outcomes",
@@ -87,7 +87,7 @@ _FAILING = Row(
         ),
         Panel(
             key="failing-dags",
-            title="Failing DAGs",
+            title="Failed attempts by DAG",
             kind="ranking",
             by=("airflow.dag_id",),
             opens="dag",
@@ -106,7 +106,7 @@ _FAILING = Row(
         ),
         Panel(
             key="failing-tasks",
-            title="Failing tasks",
+            title="Failed attempts by task",
             kind="table",
             by=("airflow.dag_id", "airflow.task_id"),
             top=20,
@@ -317,7 +317,7 @@ _TELEMETRY = Row(
 OPERATIONS = Board(
     "operations",
     "Contrail: operations overview",
-    "Is everything well now, and if not, where.",
+    "Is everything well now, and if not, where?",
     (shared.ENVIRONMENT, shared.DAG_ID, shared.OWNER),
     (_NOW, _FAILING, _LATE, _AIRFLOW, _TELEMETRY),
 )
