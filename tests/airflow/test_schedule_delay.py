@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
-import pendulum
 import pytest
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable
@@ -13,7 +12,7 @@ from airflow.utils.types import DagRunType
 
 from observability.airflow.schedule_delay import schedule_delay_ns
 
-DUE = pendulum.datetime(2026, 1, 31, 2)
+DUE = datetime(2026, 1, 31, 2, tzinfo=timezone.utc)  # as Airflow's database answers
 DAY = timedelta(days=1)
 LATE = timedelta(seconds=7)
 DAILY = {
@@ -38,6 +37,13 @@ def test_a_run_by_the_clock_is_as_late_as_it_began_after_it_was_due(timetable):
     assert schedule_delay_ns(run(timetable)) == 7_000_000_000
     assert schedule_delay_ns(run(timetable, late=DAY - LATE)) == (DAY - LATE) / timedelta(microseconds=1) * 1000
     assert schedule_delay_ns(run(timetable, late=-LATE)) == 0
+
+
+@pytest.mark.parametrize("cron", ["*/2 * * * *", "0 * * * *"])
+@pytest.mark.parametrize(("late", "delay_ns"), [(LATE, 7_000_000_000), (3 * DAY, None)])
+def test_a_run_of_every_hour_or_minute_is_judged_likewise(cron, late, delay_ns):
+    often = SimpleNamespace(timetable=CronTriggerTimetable(cron, timezone="Europe/Berlin"))
+    assert schedule_delay_ns(run(late=late, dag=often)) == delay_ns
 
 
 @pytest.mark.parametrize("timetable", DAILY)
