@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pendulum
+from airflow.sdk.timezone import coerce_datetime
 from airflow.timetables.base import DataInterval, TimeRestriction
 
 from observability.contain import contained
@@ -49,7 +49,7 @@ def _following(dag_run: Any, due: datetime) -> datetime | None:
     if timetable is None:
         return None
     with contained("listener.schedule_delay"):  # a timetable may be anybody's: the run's beginning is told anyway
-        last = DataInterval(pendulum.instance(start), pendulum.instance(end))  # the database answers plain datetimes
+        last = DataInterval(coerce_datetime(start), coerce_datetime(end))  # the database answers plain datetimes
         found = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=_UNRESTRICTED)
         return None if found is None else found.run_after
     return None

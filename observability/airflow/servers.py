@@ -85,9 +85,9 @@ def _connect_arguments() -> dict[str, Any]:
 
 def _broker(connection: Connection | None) -> Credentials:
     """The URL, and options of kombu and of TLS as ``extra``."""
-    extra: dict[str, Any] = {"default_queue": _option("operators", "default_queue") or "default"}
+    options: dict[str, Any] = {"default_queue": _option("operators", "default_queue") or "default"}
     if prefix := (conf.getsection("celery_broker_transport_options") or {}).get("global_keyprefix"):
-        extra["global_keyprefix"] = str(prefix)
+        options["global_keyprefix"] = str(prefix)
     if connection is None:
         url, tls = _option("celery", "broker_url"), _celery_tls()
     else:
@@ -100,7 +100,7 @@ def _broker(connection: Connection | None) -> Credentials:
             f"Celery's broker is {scheme or 'not set'}, and only the statistics of Redis and Valkey are read;"
             " leave broker out of [relay] component_metrics"
         )
-    return Credentials(url=url, extra=extra | (tls if scheme == "rediss" else {}))
+    return Credentials(url=url, extra=options | (tls if scheme == "rediss" else {}))
 
 
 def _redis_url(connection: Connection, extra: Mapping[str, Any]) -> str:

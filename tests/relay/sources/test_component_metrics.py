@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -18,7 +20,7 @@ from observability.relay.sources.components.address import Address
 from observability.relay.sources.components.broker import BrokerReader
 from observability.relay.sources.components.cgroups import Cgroups
 from observability.relay.sources.components.postgresql import PostgresqlReader
-from observability.relay.sources.components.processes import component_of
+from observability.relay.sources.components.processes import ProcessReader, component_of
 from observability.relay.sources.components.readings import Growth, Reading, Sample
 
 
@@ -322,6 +324,22 @@ def test_a_sum_that_began_anew_counts_from_nought():
 )
 def test_a_component_is_known_by_its_command_line_or_its_title(line, component):
     assert component_of(line) == component
+
+
+TITLED = """
+import setproctitle, sys
+setproctitle.setproctitle("airflow api_server -- host:x port:1")
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_whose_title_stands_over_its_environment_is_seen():
+    """As Airflow's API server does, which is left with no word of its home."""
+    with subprocess.Popen([sys.executable, "-c", TITLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        server.stdout.readline()
+        assert server.pid in {one.pid for one in ProcessReader()._members().get("api-server", ())}
+        server.stdin.close()
 
 
 def cgroup(tmp_path, files, lines):

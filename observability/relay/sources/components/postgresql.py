@@ -60,11 +60,11 @@ class PostgresqlReader:
 
     def read(self) -> list[Sample]:
         """Read both views. Raises :class:`ServerUnavailable`."""
+        parameters = {"connect_timeout": max(2, int(self._timeout_s)), **self._address().extra}
         try:
             import psycopg2
         except ImportError as error:
             raise ServerUnavailable(f"psycopg2 cannot be imported ({error}); install psycopg2-binary") from error
-        parameters = {"connect_timeout": max(2, int(self._timeout_s)), **self._address().extra}
         began = time.monotonic()
         try:
             database, sessions = self._ask(psycopg2, parameters, began + self._timeout_s)

@@ -141,7 +141,8 @@ class ProcessReader:
 
 def component_of(arguments: Sequence[str]) -> str:
     """The component that a command line or a title is of, "" for none."""
-    words = arguments[0].split() if len(arguments) == 1 else list(arguments)
+    given = [one for one in arguments if one]  # a title is followed by what is left of the arguments' room
+    words = given[0].split() if len(given) == 1 else given
     for place, word in enumerate(words[:-1]):
         name, following = Path(word.strip("([")).name, words[place + 1].rstrip(":)]")
         if name == "airflow":
@@ -166,6 +167,8 @@ def _is_of_ours(process: psutil.Process) -> bool:
         environ = process.environ()
     except psutil.Error:
         return True
+    if not {"AIRFLOW_HOME", "HOME"} & environ.keys():
+        return True  # a title stands over it
     home = environ.get("AIRFLOW_HOME") or str(Path(environ.get("HOME", "~")) / "airflow")
     return Path(home).expanduser() == airflow_home()
 
