@@ -10,6 +10,7 @@ import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from opentelemetry._logs import SeverityNumber
@@ -206,6 +207,7 @@ def test_what_the_receiver_refuses_is_a_dead_letter_alone(otlp, receiver):
         (400, "/v1/traces", {"content_encoding": "gzip"}, gzip.compress(spans("one"))[:-9]),
         (200, "/v1/traces", {}, b""),
     ],
+    ids=count(),  # gzip writes the second: each process would name the body otherwise
 )
 def test_a_request_that_is_not_one_is_answered_so_and_counted_and_the_next_is_taken(
     tmp_path, expected, path, headers, body
