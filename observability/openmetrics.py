@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-import socket
 import threading
 import time
 from bisect import bisect_left
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from observability.bounded_server import BoundedServer
 from observability.catalog import AIRFLOW_METRICS, METRICS, MetricSpec
 from observability.contain import contained, count_loss
 from observability.dashboards.statsd_exporter import BUCKETS, prometheus_name
@@ -32,8 +32,6 @@ Tags = tuple[tuple[str, str], ...]
 """Sorted tags of a series."""
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-_MOST_CONNECTIONS, _LONGEST_S = 16, 10.0
-"""Connections at once, and seconds that each of them may take."""
 _GAUGE_TTL_S = 3600.0
 """As in the mapping for statsd_exporter: a gauge that nobody sets any more is not shown for ever."""
 _MOST_SERIES = 50_000
@@ -214,7 +212,7 @@ class MetricsServer:
         class Handler(_Handler):
             metrics = staticmethod(text)
 
-        self._server = _Server((host, port), Handler)
+        self._server = BoundedServer((host, port), Handler)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.5,), name="metrics", daemon=True)
         self._thread.start()
@@ -223,43 +221,6 @@ class MetricsServer:
         """Serve no more."""
         self._server.shutdown()
         self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    """Answers a few connections at once and closes the others: each takes a thread and a descriptor of this process."""
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(address, handler)
-        self._free = threading.Semaphore(_MOST_CONNECTIONS)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Begin a thread for it."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer it, for so long at the most, however slowly it comes."""
-        ends = threading.Timer(_LONGEST_S, _hang_up, (request,))
-        ends.daemon = True
-        ends.start()
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            ends.cancel()
-            self._free.release()
-
-    def handle_error(self, _request: Any, _client_address: Any) -> None:
-        """Say nothing of a client that went away."""
-
-
-def _hang_up(request: socket.socket) -> None:
-    with suppress(OSError):
-        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

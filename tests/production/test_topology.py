@@ -190,7 +190,7 @@ def test_the_relay_says_what_airflow_stands_on(cluster, storm):
         ("contrail.database.up", ""), ("contrail.broker.up", ""), ("contrail.queue.length", "default"),
         ("contrail.database.connections", "idle"), ("contrail.component.cpu_ms", "worker"),
         *(("contrail.component.memory_bytes", name) for name in ("scheduler", "api-server", "dag-processor", "worker")),
-        *(("contrail.component.processes", name) for name in ("relay", "watcher")),
+        *(("contrail.component.processes", name) for name in ("relay", "watcher", "task")),
     }  # fmt: skip
 
     missing = set(wanted)

@@ -27,12 +27,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otlp_receiver import OtlpReceiver, attributes, plain
 
+from observability import bounded_server
 from observability.contain import take_losses
 from observability.credentials import CredentialsError
 from observability.journal import Journal, frames
 from observability.relay.otlp.destination import destination
 from observability.relay.relay import Relay, read_status
-from observability.relay.sources.otlp import listener
 from observability.relay.sources.otlp.listener import OtlpListener
 from observability.relay.sources.otlp.records import request_in
 
@@ -230,7 +230,7 @@ def test_where_too_much_waits_a_sender_is_asked_to_come_again(tmp_path):
 
 
 def test_slow_senders_hold_up_nobody_for_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(listener, "_LONGEST_S", 1.0)
+    monkeypatch.setattr(bounded_server, "LONGEST_S", 1.0)
     head = b"POST /v1/traces HTTP/1.1\r\nContent-Type: application/x-protobuf\r\nContent-Length: 4000000\r\n\r\n"
     with listening(tmp_path) as taking:
         slow = [socket.create_connection(("127.0.0.1", taking.port)) for _ in range(3)]
@@ -247,7 +247,7 @@ def test_slow_senders_hold_up_nobody_for_long(tmp_path, monkeypatch):
 
 
 def test_more_connections_than_are_served_are_asked_to_come_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(listener, "_LONGEST_S", 30.0)
+    monkeypatch.setattr(bounded_server, "LONGEST_S", 30.0)
     with listening(tmp_path) as taking:
         idle = [socket.create_connection(("127.0.0.1", taking.port)) for _ in range(16)]
         over = time.monotonic() + 30

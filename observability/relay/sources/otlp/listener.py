@@ -6,14 +6,14 @@ bounded, and a body is unpacked within a size.
 
 from __future__ import annotations
 
-import socket
 import threading
 import zlib
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from observability.bounded_server import BoundedServer
 from observability.catalog import RECEIVED
 from observability.contain import contained, count_loss
 from observability.relay.sources.otlp.records import documents_of
@@ -30,7 +30,6 @@ _MOST_BODY = 4_194_304
 """Bytes of a request, as it comes and unpacked. SDKs send some hundred kilobytes."""
 _MOST_BODIES = 2 * _MOST_BODY
 _MOST_DIGITS = 9
-_MOST_CONNECTIONS, _LONGEST_S = 16, 10.0
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 _PACKED = {"gzip": 31, "deflate": 15}
 """Content codings, and what zlib calls them."""
@@ -63,7 +62,7 @@ class OtlpListener:
         class Handler(_Handler):
             take = staticmethod(self._take)
 
-        self._server = _Server(address, Handler)
+        self._server = BoundedServer(address, Handler, busy=_BUSY)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.2,), name="relay-otlp-in", daemon=True
@@ -167,47 +166,6 @@ def _unpacked(body: bytes, window: int) -> bytes | None:
     except zlib.error:
         return None
     return found if unpacking.eof or len(found) > _MOST_BODY else None
-
-
-class _Server(ThreadingHTTPServer):
-    """Answers some connections at once, each for so long at the most; the others are asked to come again."""
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, handler)
-        self._free = threading.Semaphore(_MOST_CONNECTIONS)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Begin a thread for it."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-            return
-        with suppress(OSError):
-            request.settimeout(0.0)  # the answer fits into a socket that is new
-            request.send(_BUSY)
-        self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer it, for so long at the most, however slowly it comes."""
-        ends = threading.Timer(_LONGEST_S, _hang_up, (request,))
-        ends.daemon = True
-        ends.start()
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            ends.cancel()
-            self._free.release()
-
-    def handle_error(self, _request: Any, _client_address: Any) -> None:
-        """Say nothing of a client that went away."""
-
-
-def _hang_up(request: socket.socket) -> None:
-    with suppress(OSError):
-        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
