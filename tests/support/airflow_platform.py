@@ -41,7 +41,14 @@ def wait_until(holds, *, within):
 
 def alive(pids):
     """The processes of ``pids`` that still run."""
-    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    return [pid for pid in pids if _runs(pid)]
+
+
+def _runs(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it may end while it is asked about
+        return False
 
 
 @dataclass
