@@ -145,10 +145,12 @@ def _complete(document: Document, spec: catalog.EventSpec) -> Document:
 
 
 class _Words(dict[str, Any]):
-    """A document seen by a message template, which cannot say a dot."""
+    """A document seen by a message template, which cannot say a dot; a cause has its label as ``cause_label``."""
 
     def __init__(self, document: Document) -> None:
         super().__init__((name.replace(".", "_"), value) for name, value in document.items())
+        cause = document.get("airflow.cause", "?")
+        self["cause_label"] = catalog.CAUSE_LABELS.get(cause, cause)
 
     def __missing__(self, name: str) -> str:
         return "?"

@@ -82,7 +82,7 @@ def test_a_failure_tells_its_cause_and_what_the_attempt_used(context, told):
     assert document["@timestamp"] == "2026-01-31T12:00:02.000000Z"
     assert document["airflow.peak_rss"] > 1_000_000
     assert document["airflow.cpu_time"] > 0
-    assert document["message"] == "Task failed for good: dependency: ConnectionError: warehouse is away"
+    assert document["message"] == "Task failed for good: a service it calls failed: ConnectionError: warehouse is away"
 
 
 def test_an_event_told_twice_in_one_process_is_recorded_once(context, told):

@@ -57,7 +57,7 @@ def test_an_event_becomes_one_document_with_all_that_its_kind_implies(told):
         "event.kind": "event",
         "event.outcome": "failure",
         "log.level": "error",
-        "message": "Task failed for good: data: 12 rows",
+        "message": "Task failed for good: bad data: 12 rows",
         "service.name": "airflow",
         "service.environment": "dev",
         "airflow.dag_id": "flights",

@@ -26,7 +26,7 @@ class MetricUse(Struct, frozen=True):
 class EventSpec(Struct, frozen=True):
     """The consequences of an event: its data stream, log line, metrics, and what it says of an incident.
 
-    ``message`` is a ``str.format_map`` template over the event's document, with ``.`` as ``_``.
+    ``message`` is a ``str.format_map`` template over the event's document, with ``.`` as ``_``, and ``cause_label``.
     ``log`` False: recorded, but no line in the task's log. ``alert`` names the incident's severity.
     """
 
@@ -119,12 +119,12 @@ EVENTS: dict[str, EventSpec] = {
         incident=IncidentUse("task", "resolved"),
     ),
     "task.failed": EventSpec(
-        "etl.event", "error", "failure", "Task failed for good: {airflow_cause}: {event_reason}",
+        "etl.event", "error", "failure", "Task failed for good: {cause_label}: {event_reason}",
         "A task failed and will not be tried again.", _FAILURE, _OUTCOME, alert="error",
         incident=IncidentUse("task", "firing", elsewhere=True),
     ),
     "task.retried": EventSpec(
-        "etl.event", "warning", "failure", "Attempt {airflow_try_number} failed and will be retried: {airflow_cause}: {event_reason}",
+        "etl.event", "warning", "failure", "Attempt {airflow_try_number} failed and will be retried: {cause_label}: {event_reason}",
         "An attempt failed; the task will be tried again.", _FAILURE, _ATTEMPT,
         incident=IncidentUse("task", "attempt"),
     ),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "history_of", "sentence"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _Id = Annotated[str, typer.Argument(help="The incident's id, or how it begins.")]
 _By = Annotated[str, typer.Option("--by", help="Who does it.")]

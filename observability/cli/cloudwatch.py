@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "generate"]
 
-app = typer.Typer(help="What an AWS account needs before the relay may send.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="What an AWS account needs before the relay may send.", no_args_is_help=True
+)
 
 
 @app.callback()

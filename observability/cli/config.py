@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "template"]
 
 app = typer.Typer(
+    add_completion=False,
     help="Show the options and their values on this host, or print a documented configuration file.",
     no_args_is_help=True,
 )

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Boards, rules and alarms, generated from the catalogue.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="Boards, rules and alarms, generated from the catalogue.", no_args_is_help=True
+)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 

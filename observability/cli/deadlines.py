@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="What is due, what may be late, what was missed, and what was kept.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="What is due, what may be late, what was missed, and what was kept.",
+)
 _STATES = ("missed", "at risk", "upcoming", "kept")
 _KEPT_SHOWN_S = 86_400.0
 _EXAMPLES = """

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "generate"]
 
-app = typer.Typer(help="Make an Elasticsearch ready for what the relay sends.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="Make an Elasticsearch ready for what the relay sends.", no_args_is_help=True
+)
 
 
 @app.callback()

@@ -15,7 +15,7 @@ from observability.watch.ledger.database import Ledger
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _EXAMPLES = """
 Examples:

@@ -18,6 +18,7 @@ from observability.settings import get_settings
 __all__ = ["app"]
 
 app = typer.Typer(
+    add_completion=False,
     invoke_without_command=True,
     help="Carry logs, events and metrics from disk to the sinks, until stopped.\n\n"
     "Examples: contrail relay · contrail relay --once · contrail relay --status · contrail relay replay",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "rules_for_people"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _Dags = Annotated[list[str] | None, typer.Option("--dag", help="Globs of DAG ids.")]

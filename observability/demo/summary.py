@@ -53,9 +53,10 @@ def summary(snapshot: Snapshot, counted: Reconciliation, *, seconds: float, look
 def show_summary(snapshot: Snapshot, counted: Reconciliation, result: dict[str, Any], console: Console) -> None:
     """Print the runs, the counts, and whether the books balance."""
     console.print(progress(snapshot))
-    table = Table(title="what was observed", title_justify="left")
-    table.add_column("what")
-    table.add_column("how many", overflow="fold")
+    console.print()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("what was observed", no_wrap=True)
+    table.add_column("", overflow="fold")
     rows = result["rows"]
     table.add_row("rows", f"{rows['in']} in = {rows['out']} out + {rows['rejected']} rejected, each with its rule")
     causes = {CAUSE_LABELS.get(cause, cause): number for cause, number in result["causes"].items()}
