@@ -18,6 +18,8 @@ _SHORTEST = 6
 """A shorter secret is not looked for in base64 and hexadecimal digits, where it would be in every other word."""
 _LONGEST_PIECE = 32
 _SHORTEST_PIECE = 5
+_ESCAPES = tuple({ord(one): f"\\u{ord(one):04x}" for one in which} for which in ("&<>\u2028\u2029", "&<>'+="))
+"""Characters that JSON within HTML spells by their number: as Go and Django do, and as .NET does."""
 _URL = bytes.maketrans(b"+/", b"-_")
 
 BREAK = re.compile(
@@ -37,13 +39,26 @@ def codes(secret: str) -> Iterator[tuple[bytes, bool]]:
     for _ in range(2):  # a line is JSON, and a message in it may hold JSON
         texts |= {json.dumps(found, ensure_ascii=False)[1:-1] for found in texts}
     texts |= {escape(secret), escape(secret, quote=False)}
+    texts |= {found.replace("/", "\\/") for found in _in_json(secret)}  # as PHP writes it
+    texts |= {found.translate(escapes) for found in _in_json(secret) for escapes in _ESCAPES}
+    texts.add(escape(secret).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))  # as Jinja writes it
     for found in texts:
         yield found.encode("utf-8", "surrogatepass"), False
     if len(raw) < _SHORTEST:
         return
     yield raw.hex().encode(), False
-    for code in _base64(raw):
-        yield code, True
+    for content in _contents(secret, raw):
+        for code in _base64(content):
+            yield code, True
+
+
+def _in_json(secret: str) -> tuple[str, ...]:
+    return json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+
+
+def _contents(secret: str, raw: bytes) -> set[bytes]:
+    """The bytes that base64 may be of: the secret, or what JSON or an address makes of it."""
+    return {raw, *(one.encode("utf-8", "surrogatepass") for one in (*_in_json(secret), quote(raw, safe="")))}
 
 
 def pieces(secret: str) -> Iterator[bytes]:

@@ -75,7 +75,7 @@ _TOKENS = (
     ("SG.", rf".={_WORD}", 40), ("xkeysib-", _WORD, 40), ("sntrys_", rf"_{_BASE64}", 30),
     ("sntryu_", _HEX, 40),
     ("shpat_", _HEX, 20), ("shpca_", _HEX, 20),
-    ("shppa_", _HEX, 20), ("shpss_", _HEX, 20), ("sgp_", rf"{_HEX}_", 26), ("sq0atp-", _WORD, 16),
+    ("shppa_", _HEX, 20), ("shpss_", _HEX, 20), ("sgp_", r"\w", 26), ("sq0atp-", _WORD, 16),
     ("sq0csp-", _WORD, 24),
     ("hvs.", _WORD, 20), ("hvb.", _WORD, 40), ("dckr_pat_", _WORD, 16), ("PRIVATE-TOKEN:", rf". {_WORD}", 12),
     ("NRAK-", "A-Z0-9", 18),
@@ -85,6 +85,22 @@ _TOKENS = (
     ("lsv2_pt_", rf"{_HEX}_", 28), ("lsv2_sk_", rf"{_HEX}_", 28), ("pcsk_", r"\w", 40), ("CCIPAT_", r"\w", 40),
     ("CLOJARS_", _HEX, 40), ("SK", _HEX, 32), ("key-", _HEX, 32), ("pubkey-", _HEX, 32), ("1//0", _WORD, 30),
     ("IQoJb3JpZ2luX2Vj", _BASE64, 20), ("FwoGZXIvYXdz", _BASE64, 20),
+    ("xoxc-", _WORD, 8), ("xoxd-", rf"+/=%{_WORD}", 12), ("xwfp-", _WORD, 8), ("mfa.", _WORD, 60),
+    ("ABSKQmVkcm9ja0FQSUtleS", _BASE64, 20), ("AKID", _ALNUM, 30), ("AQVN", _WORD, 34), ("t1.9", rf"=.{_WORD}", 60),
+    ("DO00", "A-Z0-9", 16), ("cflt", rf"{_BASE64}", 50), ("dbtc_", _WORD, 26), ("dbtu_", _WORD, 26),
+    ("dbts_", _WORD, 26), ("napi_", _ALNUM, 40), ("sb_secret_", _WORD, 22), ("vercel_blob_rw_", r"\w", 30),
+    ("vcp_", _ALNUM, 24), ("vck_", _ALNUM, 24), ("rnd_", _ALNUM, 28), ("cfut_", _ALNUM, 36), ("cfat_", _ALNUM, 36),
+    ("v1.0-", "a-f0-9-", 120), ("fm1_", _BASE64, 60), ("fm2_", _BASE64, 60), ("fo1_", _WORD, 40),
+    ("ATCTT3xFf", rf"={_WORD}", 60), ("CCIPRJ_", r"\w", 40), ("bkua_", _HEX, 30), ("AKCp", _ALNUM, 60),
+    ("cmVmdGtuO", _ALNUM, 50), ("cmVmdGtua", _ALNUM, 50), ("oy2", "a-z0-9", 40),
+    ("dckr_oat_", _WORD, 16), ("sk_org_", r"\w", 24), ("xsmtpsib-", _WORD, 40),
+    ("dG9rO", _BASE64, 50), ("secret_", _ALNUM, 40), ("lin_oauth_", _HEX, 40),
+    ("CFPAT-", _WORD, 30), ("phx_", _WORD, 34), ("tgp_v1_", _WORD, 30), ("tvly-", _WORD, 24),
+    ("nvapi-", _WORD, 40), ("wandb_v1_", r"\w", 40), ("hcaik_", "a-z0-9", 40), ("hcbik_", "a-z0-9", 40),
+    ("api_org_", "A-Za-z", 24), ("sk_", _HEX, 40), ("e2b_", _HEX, 30), ("fc-", _HEX, 32), ("csk-", "a-z0-9", 40),
+    ("polar_oat_", _ALNUM, 30), ("polar_pat_", _ALNUM, 30), ("SWMTKN-1-", "a-z0-9-", 50), ("hvr.", _WORD, 24),
+    ("glffct-", _WORD, 16), ("glimt-", _WORD, 20), ("glwt-", _WORD, 16), ("dt0s01.", rf"{_ALNUM}.", 40),
+    ("amzn1.oa2-cs.v1.", _HEX, 40), ("jina_", r"\w", 40), ("sk.eyJ", rf".{_WORD}", 24),
 )  # fmt: skip
 _ASCII64 = rb"[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][\w+/]"
 """Four digits of base64 of plain ASCII: words of a language are not made of them."""
@@ -100,13 +116,64 @@ def _token(prefix: str, alphabet: str, least: int) -> Rule:
 
 RULES: tuple[Rule, ...] = (
     *(_token(*one) for one in _TOKENS),
+    Rule(("re_",), _BODY + rb"re_[A-Za-z0-9]{8}_[A-Za-z0-9]{20,}"),
     Rule(("pat",), _BODY + rb"pat[A-Za-z0-9]{14,18}\.[a-f0-9]{40,}"),  # Airtable's: the dot tells it from a path
     # places
     Rule(("eyj",), rb"(?:(?<![\w-])|(?<=\\[nrt]))eyJ[\w-]+\.eyJ[\w-]+(?:\.[\w-]*){1,3}"),
+    Rule(("eyj",), rb"(?:(?<![\w-])|(?<=\\[nrt]))eyJ[\w-]{10,}(?:\.[\w-]{8,}){4}"),  # an encrypted one
+    Rule(("eyj",), rb"(?:(?<![\w-])|(?<=\\[nrt]))eyJhdXRocyI6[A-Za-z0-9+/=]{12,}"),  # Docker's logins
     Rule(("bearer",), rb"(?i)bearer\s{1,8}([\w.~+/=-]{6,})"),
     Rule(("sig=",), rb"(?i)(?<=[?&;])sig=([\w%+/=-]{8,})"),
     Rule(("x-amz-signature", "x-goog-signature"), rb"(?i)x-(?:amz|goog)-signature(?:=|%3d)([\w%+/=-]{8,})"),
     Rule(("signature=",), rb"(?i)signature=([a-f0-9]{32,})"),
+    Rule(("signature=",), rb"(?i)(?<=[?&])signature=([\w%+/=~-]{12,})"),
+    Rule(
+        ("azurewebsites.net/", "oauth"),
+        rb"(?i)[\w.]{5,18}[\w./-]{0,96}\?(?:[^\s\"'<>]{0,256}?&)?code=([\w%+/=.~-]{20,})",
+    ),
+    Rule(
+        ("routing_key", "integration_key"),
+        rb"\w{7,11}_key\\{0,4}[\"']?[ \t]{0,4}[=:][ \t]{0,4}\\{0,4}[\"']?([a-f0-9]{32})\b",
+    ),
+    Rule(("jsessionid=", "phpsessid="), rb"(?i:jsessionid|phpsessid)=([\w.,!-]{8,})"),
+    Rule(("session=.ej", "session=ey"), rb"(?i:session)=(\.?eJ[\w-]+\.[\w-]{4,}\.[\w-]{8,})"),
+    Rule(
+        ("_pat=", "_pat:", "_pat'", '_pat"', "_pat\\"),
+        rb"(?i)_pat\\{0,4}[\"']?[ \t]{0,4}[:=][ \t]{0,4}\\{0,4}[\"']?([\w+/=.-]{16,})",
+    ),
+    Rule(
+        ('"pass"', "'pass'", 'pass\\"'),
+        rb"(?:(?<=[\"'])|(?<!\w))\\{0,4}[\"']?pass\\{0,4}[\"'][ \t]{0,4}:[ \t]{0,4}"
+        rb"\\{0,4}[\"']([^\s\"'\\]{6,256})(?=\\{0,4}[\"'])",
+    ),
+    Rule(("pass=",), rb"(?<![\w-])pass=(?!\d+\b)([^\s\"'&,;)}\]\\]{6,})"),
+    Rule(("honeycomb-team",), rb"(?i)honeycomb-team\\{0,4}[\"']?: ?\\{0,4}[\"']?(\w{20,})"),
+    Rule(("geniekey ",), rb"(?i:geniekey) ([a-f0-9-]{16,})"),
+    Rule(("access_token$",), rb"access_token\$\w{6,10}\$\w{8,24}\$([a-f0-9]{32})"),
+    Rule(("!aq",), rb"(?<=(?<![A-Za-z0-9])00D[A-Za-z0-9]{12})!(AQ[\w.]{40,})"),
+    Rule((":aa",), rb"(?:(?<=(?<!\d)\d{9})|(?<=(?<!\d)\d{10})):(AA[\w-]{33})(?![\w-])"),
+    # those that say near their end who made them
+    Rule(("jqqj99",), rb"(?<=([A-Za-z0-9]{52}))JQQJ99"),
+    Rule(("ffffnral",), rb"(?<=([a-f0-9]{32}))FFFFNRAL"),
+    Rule(("ffffnral",), rb"(?<=([a-f0-9]{28}))FFFFNRAL"),
+    # what a password was hashed to
+    Rule(("$2a$", "$2b$", "$2y$"), rb"\$2[aby]\$\d\d\$([./A-Za-z0-9]{40,})"),
+    Rule(
+        ("$1$", "$5$", "$6$", "$y$", "$apr1$"),
+        rb"\$(?:[156y]|apr1)\$(?:rounds=\d{1,9}\$)?[./A-Za-z0-9]{1,32}\$([./A-Za-z0-9$]{20,})",
+    ),
+    Rule(("$argon2",), rb"\$argon2\w{1,2}\$v=\d{1,3}\$[\w=,]{1,48}\$([A-Za-z0-9+/]{8,}\$[A-Za-z0-9+/]{16,})"),
+    Rule(("scram-sha-",), rb"SCRAM-SHA-\d{1,3}\$\d{1,8}:([A-Za-z0-9+/=]{4,}\$[A-Za-z0-9+/=:]{24,})"),
+    Rule(
+        ("pbkdf2", "scrypt:"),
+        rb"(?:pbkdf2[:_]sha\d{1,3}|scrypt)[:$][\d:]{1,24}\$([A-Za-z0-9+/]{6,}\$[A-Za-z0-9+/=]{24,})",
+    ),
+    # an address within another, or in JSON of those that quote the slash
+    Rule(
+        ("%3a%2f%2f", "%253a%252f%252f"),
+        rb"(?i)%(?:25)?3a%(?:25)?2f%(?:25)?2f[\w.%+-]{0,128}?%(?:25)?3a((?:(?!%(?:25)?(?:2f|40))[\w.%+~!*-]){1,256})(?=%(?:25)?40)",
+    ),
+    Rule((":\\/\\/", ":\\\\/\\\\/"), rb":\\{1,4}/\\{1,4}/[^\s/:@\"'<>\\]{0,128}:([^\s/\"'<>\\]{1,256})(?=@)"),
     Rule(("hooks.slack.com/",), rb"(?i)hooks\.slack\.com/(?:services|workflows|triggers)/([\w+/=-]{8,})"),
     Rule(("/api/webhooks/",), rb"(?i)/api/(?:v\d{1,2}/)?webhooks/\d{1,24}/([\w-]{8,})"),
     Rule(("webhook.office.com/",), rb"(?i)webhook\.office\.com/([\w@/-]{8,})"),
@@ -119,7 +186,8 @@ RULES: tuple[Rule, ...] = (
     Rule(("sqlplus ",), rb"sqlplus [^\r\n]{0,64}?[\w$]{1,64}/([^\s@\"'/]{1,128})@"),
     Rule(("mysql",), rb"mysql(?:dump|admin|import|sh)?(?:\.exe)? [^\r\n]{0,96}?(?<=\s)-p([^\s\"']+)"),
     Rule(
-        ('"auth"', '"auth\\'), rb"\"auth\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"((?:" + _ASCII64 + rb"){1,64}={0,2})\\{0,8}\""
+        ('"auth"', '"auth\\'),
+        rb"\"auth\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"((?:" + _ASCII64 + rb"){1,64}(?:[\w+/]{2}==|[\w+/]{3}=)?)\\{0,8}\"",
     ),
     Rule(('"auth',), rb"\"auth\\{0,8}\"\s{0,4}:\s{0,4}\\{0,8}\"([A-Za-z0-9+/]{16,}={0,2})"),
     Rule(("login ",), rb"login\s{1,8}\S{1,256}\s{1,8}(?:account\s{1,8}\S{1,256}\s{1,8})?password\s{1,8}(\S+)", "passw"),
@@ -138,7 +206,36 @@ RULES: tuple[Rule, ...] = (
         ),
         rb"\w{2,8} login [^\r\n]{0,96}?(?<=\s)-p[ =]{1,2}[\"']?(?!-)([^\s\"']+)",
     ),
-    Rule(("curl ",), rb"(?i)curl [^\r\n]{0,96}?(?:-u|--user)[= ]{1,3}[\"']?[^\s\"':]+:([^\s\"']+)"),
+    Rule(
+        ("curl ",),
+        rb"(?i)curl [^\r\n]{0,96}?(?<=\s)(?:-[a-z]{0,8}u[= ]{0,3}|--(?:proxy-)?user[= ]{1,3})"
+        rb"[\"']?[^\s\"':]+:([^\s\"']+)",
+    ),
+    Rule(
+        ("-u'", '-u"', "-u\\"),
+        rb"-u\\{0,4}[\"'], ?\\{0,4}[\"'][^\s\"':,\\]{1,128}:([^\s\"'\\]{1,256})(?=\\{0,4}[\"'])",
+    ),
+    Rule(
+        ("http -a ", "https -a ", "http --auth", "https --auth"),
+        rb"https? (?:-a|--auth)[ =][\"']?[^\s\"':]+:([^\s\"']+)",
+    ),
+    Rule(("lftp ",), rb"lftp [^\r\n]{0,96}?(?<=\s)-u ?[\"']?[^\s\"',]+,([^\s\"']+)"),
+    Rule(("smbclient ",), rb"smbclient [^\r\n]{0,96}?(?<=\s)-U ?[\"']?[^\s\"'%]+%([^\s\"']+)"),
+    Rule(
+        ("sqlcmd ", "bcp ", "ipmitool ", "osql "),
+        rb"\w{3,8} [^\r\n]{0,96}?(?<=\s)-P ?[\"']?(?!-)([^\s\"']+)",
+    ),
+    Rule(
+        ("cqlsh ", "beeline ", "vsql ", "cbq ", "influx "),
+        rb"\w{3,8} [^\r\n]{0,128}?(?<=\s)-[pw] [\"']?(?!-)([^\s\"']+)",
+    ),
+    Rule(
+        ("rabbitmqctl ",),
+        rb"rabbitmqctl [^\r\n]{0,64}?(?:add_user|change_password|authenticate_user) \S{1,128} ([^\s\"']+)",
+    ),
+    Rule(("snmp",), rb"snmp\w{1,8} [^\r\n]{0,96}?(?<=\s)-[AX] ?([^\s\"']+(?:[^\r\n]{0,96}?\s-[AX] ?[^\s\"']+)?)"),
+    Rule(("convertto-securestring ",), rb"(?i:convertto-securestring) (?:-string )?[\"']([^\"']{1,256})"),
+    Rule(("configure set aws_secret",), rb"configure set aws_secret_access_key (\S+)"),
     Rule(
         ("basic",),
         rb"(?i:basic)\s{1,4}(?=[A-Za-z+/]{0,64}(?:[0-9=]|[a-z][A-Z]))((?:" + _ASCII64 + rb"){2,}[A-Za-z0-9+/=]{0,3})",
@@ -152,7 +249,10 @@ RULES: tuple[Rule, ...] = (
         rb"(?<=(?<![\w-])([a-f0-9]{32}))-us\d{1,2}(?![\w-])",
     ),
     Rule(("mailgun",), rb"mailgun[^\r\n]{0,128}?(?<![a-f0-9-])([a-f0-9]{32}-[a-f0-9]{8}-[a-f0-9]{8})(?![a-f0-9-])"),
-    Rule((":5432:", ":5433:", ":6432:"), rb":\d{4}:[^\s:\"']{1,64}:[^\s:\"']{1,64}:((?:\\[:\\]|[^\s:\\\"']){1,256})"),
+    Rule(
+        (*(f":543{digit}:" for digit in "23456789"), ":6432:", ":6543:"),
+        rb":\d{4}:[^\s:\"']{1,64}:[^\s:\"']{1,64}:((?:\\[:\\]|[^\s:\\\"']){1,256})",
+    ),
     Rule(("*:*:",), rb"(?<![\w:*])\*:\*:[^\s:\"']{1,64}:[^\s:\"']{1,64}:((?:\\[:\\]|[^\s:\\\"']){1,256})"),
     Rule(("connect ",), rb"(?i:connect) [\w$]{1,64}/([^\s@\"'/]{1,128})@"),
     Rule(("jdbc:oracle:",), rb"jdbc:oracle:\w{1,8}:[\w$]{1,64}/([^\s@\"'/]{1,128})@"),
@@ -180,13 +280,23 @@ RULES: tuple[Rule, ...] = (
         rb"(?i)form-data; name=\\{0,4}\"[^\"\\]{0,32}(?:passw|secret|token|pwd)[^\"\\]{0,32}\\{0,4}\""
         rb"(?:\\[rn]|\s){2,8}([^\s\\]+)",
     ),
-    Rule(("identified by",), rb"(?i)identified by\s{1,8}(?:password\s{1,8})?\\{0,4}[\"']([^\"'\\]{1,256})"),
+    Rule(
+        ("identified by", "identified with"),
+        rb"(?i)identified (?:with\s{1,8}[\w'\"]{1,64}\s{1,8})?(?:by|as)\s{1,8}"
+        rb"(?:password\s{1,8})?\\{0,4}[\"']([^\"'\\]{1,256})",
+    ),
+    Rule(("password('", 'password("'), rb"(?i)(?<![\w.])password\([\"']([^\"'\\]{1,256})(?=[\"']\))"),
+    Rule(("mhccaqee",), rb"MHcCAQEE" + _WRAPPED + rb"{20,}"),
+    Rule(
+        ("mc4caqawbqydk2vwbciei", "migagqamb", "mighageamb"),
+        rb"(?:MC4CAQAwBQYDK2VwBCIEI|MIGHAgEAMB)" + _WRAPPED + rb"{20,}",
+    ),
 )
 """Every rule; those of one literal are tried in this order."""
 
-_BOUNDED = tuple(f"{before}sk-" for before in " \"'=:/(n")
+_BEFORE = " \"'=:/(;n"
 _SPELLED = {
-    "sk-": _BOUNDED,
+    **{short: tuple(f"{before}{short}" for before in _BEFORE) for short in ("sk-", "sk_", "re_", "pass=")},
     "sk": tuple(f"sk{digit}" for digit in "0123456789abcdef"),
     "pat": ("airtable", *(f"pat{letter}" for letter in "0123456789abdefgjklmnopqsuvwxyz")),
     "mongo": ("mongo ", "mongosh ", "mongodump ", "mongorestore ", "mongoexport ", "mongoimport ", "mongo.exe"),

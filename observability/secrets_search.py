@@ -35,15 +35,23 @@ _EDGE = re.compile(rb"(?s).*[^\w.-]")
 _RUN = re.compile(rb"[\w.-]*")
 _ASSIGNED = re.compile(
     rb"(?i)(?:\\{0,8}[\"']{0,3}|&quot;|&#3[49];|%2[27])\]?[ \t]{0,16}"
-    rb"(?:=>|:=|[:=]|%3d|%3a|(?:,|\\[rn]|\s){1,32}\\{0,8}[\"']?value\\{0,8}[\"']?[ \t]{0,4}:"
-    rb"|\\{0,8}[\"'][ \t]{1,16}value[ \t]{0,4}=)"
+    rb"(?:=>|->(?=[ \t]{0,4}[^/\s])|:=|[:=]|%(?:25){0,3}3[ad]"
+    rb"|(?:,|\\[rn]|\s){1,32}\\{0,8}[\"']?value\\{0,8}[\"']?[ \t]{0,4}:"
+    rb"|(?:[ \t]{1,16}(?!value)[\w-]{1,32}=\\{0,8}[\"'][^\"'<>\\]{0,64}\\{0,8}[\"']){0,4}[ \t]{1,16}value[ \t]{0,4}="
+    rb"|[ \t]{1,8}\{[^{}\"']{0,128}?default[ \t]{0,8}=)"
     rb"[ \t]{0,16}(?:[bru]{1,2}(?=\\{0,8}[\"']))?"
 )
 _SCHEME = re.compile(
-    rb"(?i)\\{0,8}[\"']?(?:bearer|basic|digest|token|negotiate|apikey|geniekey|key|oauth|splunk)[ \t]{1,8}"
+    rb"(?i)\\{0,8}[\"']?(?:bearer|basic|bot|digest|token|negotiate|apikey|geniekey|key|oauth|splunk)[ \t]{1,8}"
 )
 _ARGUMENT = re.compile(rb"[ \t]{1,8}(?!-)|\\{0,8}[\"'],[ \t]{0,8}(?=\\{0,8}[\"'](?!-))")
-_ELEMENT = re.compile(rb"(?:\s[^<>]{0,256})?>(?=[^<]{1,4096}</)")
+_PAIR = re.compile(rb"\\{0,8}[\"'],[ \t]{0,4}[bru]{0,2}(?=\\{0,8}([\"'])[^\"'\\]{1,256}\\{0,8}\1[ \t]{0,4}\))")
+_OPENS = re.compile(rb"\([ \t]{0,4}[bru]{0,2}\\{0,8}[\"']\Z")
+"""Before and after a name in ``('name', 'value')``: a header, a call."""
+_ELEMENT = re.compile(rb"(?:\s[^<>]{0,256})?>(?:(?=[^<]{1,4096}</)|\s{0,16}<!\[CDATA\[(?=[^<]{1,4096}</))")
+_OPENS_ELEMENT = re.compile(rb"[<:]\Z")
+_ESCAPED = re.compile(rb"(?:&gt;|\\{1,8}u003e)(?=[^<&\r\n]{1,4096}(?:&lt;|\\{1,8}u003c)/)")
+_OPENS_ESCAPED = re.compile(rb"(?:&lt;|u003c)(?:\w{1,16}:)?\Z")
 _PROPERTY = re.compile(rb"(?i)</(?:name|key)>\s{0,32}<(?:value|string)>")
 """Between name and value in the configuration of Hadoop and in property lists."""
 _CALL = re.compile(rb"[\w.]{0,64}\((?:[\w-]{1,64}[ \t]{1,8}|[bru]{1,2}(?=\\{0,8}[\"']))?(?=\\{0,8}[\"'])")
@@ -56,6 +64,17 @@ _SPOKEN = re.compile(rb"[ \t]{1,8}(?=')")
 _QUOTE = re.compile(rb"\\{0,8}(?:\"{3}|'{3}|[\"'])|&quot;|&#3[49];|%2[27]")
 _VALUE = re.compile(rb"[^\s\"'&,;)}\]\\<>|]+")
 _INNER = re.compile(rb"[^<]+")
+_INNER_ESCAPED = re.compile(rb"[^<&\r\n\\]+")
+_IN_AN_ADDRESS = re.compile(rb"(?:[^\s\"'&,;)}\]\\<>|%]|%(?!(?:25){0,3}2[2367]))+")
+"""A value of an address that is a value itself: it ends at a quoted ``&``, quote or ``#``."""
+_AFTER = (
+    (_OPENS_ELEMENT, _ELEMENT, _INNER),
+    (_OPENS_ESCAPED, _ESCAPED, _INNER_ESCAPED),
+    (_OPENS, _PAIR, _VALUE),
+)
+"""The sign before a name, that between it and its value, and the value where it has no quotes."""
+_ESCAPED_BYTE = re.compile(rb"%(?:25){0,3}[0-9A-Fa-f]{2}|\\(?:u00[0-9A-Fa-f]{2}|[nrt])")
+"""A character before a name that an address or JSON spells with letters."""
 _COOKIES = re.compile(rb"[^\r\n\"'\\]+")
 _ARMOUR = re.compile(rb"(?i)-----BEGIN [A-Z0-9 ]{0,64}(?:PRIVATE KEY|PGP MESSAGE)(?: BLOCK)?-----")
 
@@ -153,6 +172,10 @@ class Search:
         before = raw[max(0, start - 64) : start]
         edge = _EDGE.match(before)
         begins = start - len(before) + (edge.end() if edge else 0)
+        if escaped := _ESCAPED_BYTE.match(raw, max(0, begins - 1), start):
+            begins = escaped.end()
+        if b"secretsmanager:" in before and raw[begins - 1 : begins] == b":":
+            return  # a resource of AWS: "secret" is its kind
         name = raw[max(begins, self.name_ends - 256) : self.name_ends]
         value = self._value_of(name, begins)
         if value and is_secret_name(name.decode("utf-8", "replace"), self.rules.keys):
@@ -162,13 +185,14 @@ class Search:
         """The start of a name's value, and its pattern where it has no quotes."""
         raw, end = self.raw, self.name_ends
         if match := _ASSIGNED.match(raw, end):
-            return match.end(), _VALUE
+            return match.end(), _IN_AN_ADDRESS if b"%" in match[0] else _VALUE
         if match := _PROPERTY.match(raw, end):
             return match.end(), _INNER
         if name.startswith(b"-") and (match := _ARGUMENT.match(raw, end)):
             return match.end(), _VALUE
-        if raw[begins - 1 : begins] in {b"<", b":"} and (match := _ELEMENT.match(raw, end)):
-            return match.end(), _INNER
+        for before, between, plain in _AFTER:
+            if (match := between.match(raw, end)) and before.search(raw[max(0, begins - 24) : begins]):
+                return match.end(), plain
         if b"passw" in name[-10:].lower() and (match := _SPOKEN.match(raw, end)):
             return match.end(), _VALUE
         return None

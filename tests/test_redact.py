@@ -17,7 +17,7 @@ from observability.contain import take_losses
 from observability.encode import to_json
 from observability.redact import MASK, add_secret, document, inert, is_clean, structlog_processor, text
 from observability.secrets_names import LITERALS
-from observability.secrets_rules import RULES
+from observability.secrets_rules import _TOKENS, RULES, _token
 from observability.settings import RedactionSettings, SettingsError, get_settings
 
 SECRET = 'hunter2!/Zürich "quoted"\\path & <more>'
@@ -492,9 +492,11 @@ def cpu_s(value):
     return time.process_time() - began
 
 
+OF_ONE_SHAPE = [literal for one in _TOKENS for literal in _token(*one).literals]
 ADVERSARIAL = sorted(
     {
-        *(literal for rule in RULES for literal in rule.literals),
+        *{literal for rule in RULES for literal in rule.literals}.difference(OF_ONE_SHAPE),
+        *OF_ONE_SHAPE[::8],
         *LITERALS,
         *(
             "-----BEGIN ",
