@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from observability.__about__ import __version__
+from observability.cli.plain_typer import PlainTyper
 from observability.errors import ContrailError
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -68,7 +69,7 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature of the parent
         if cmd_name not in COMMANDS:
             return None
-        line = typer.Typer(add_completion=False)
+        line = PlainTyper()
         line.command(cmd_name, help=COMMANDS[cmd_name][1])(_listed)
         return typer.main.get_command(line)
 
@@ -88,7 +89,7 @@ def _load(name: str) -> Any:
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"observability.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
-        function, found = found, typer.Typer(add_completion=False)
+        function, found = found, PlainTyper()
         found.command(name, context_settings=_AS_GIVEN if name in {"airflow", "tee"} else None)(function)
     command = typer.main.get_command(found)
     command.name = name

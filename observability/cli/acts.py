@@ -12,6 +12,7 @@ import typer
 
 from observability.cli.incident_document import incident_document
 from observability.cli.ledger import ledger_transaction
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.silences import rules_for_people
 from observability.cli.time_arguments import iso
 from observability.errors import ArgumentError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "history_of", "sentence"]
 
-app = typer.Typer(add_completion=False)
+app = PlainTyper()
 
 _Id = Annotated[str, typer.Argument(help="The incident's id, or how it begins.")]
 _By = Annotated[str, typer.Option("--by", help="Who does it.")]
@@ -45,19 +46,33 @@ _EMIT_HERE_S = 5.0
 
 @app.command()
 def ack(incident_id: _Id, who: _By = "", as_json: _Json = False) -> None:
-    """Take an incident: no reminders and no escalation from here."""
+    """Take an incident: no reminders and no escalation from here.
+
+    Examples:
+      contrail alerts ack 2bfcf846
+      contrail alerts ack 2bfcf846 --by ann
+    """
     _act("acknowledge", incident_id, who, as_json=as_json)
 
 
 @app.command()
 def unack(incident_id: _Id, who: _By = "", as_json: _Json = False) -> None:
-    """Give an incident back: reminders and escalation begin again."""
+    """Give an incident back: reminders and escalation begin again.
+
+    Examples:
+      contrail alerts unack 2bfcf846
+    """
     _act("unacknowledge", incident_id, who, as_json=as_json)
 
 
 @app.command()
 def assign(incident_id: _Id, to: str, who: _By = "", as_json: _Json = False) -> None:
-    """Name the person who has the incident; an empty name takes it from them."""
+    """Name the person who has the incident; an empty name takes it from them.
+
+    Examples:
+      contrail alerts assign 2bfcf846 ann
+      contrail alerts assign 2bfcf846 ''
+    """
     _act("assign", incident_id, who, value=to, as_json=as_json)
 
 
@@ -69,31 +84,55 @@ def mute(
     who: _By = "",
     as_json: _Json = False,
 ) -> None:
-    """Silence the error of an incident: until it changes, until the DAG's next success, or for a time."""
+    """Silence the error of an incident: until it changes, until the DAG's next success, or for a time.
+
+    Examples:
+      contrail alerts mute 2bfcf846                              until the error changes
+      contrail alerts mute 2bfcf846 --until success
+      contrail alerts mute 2bfcf846 --until 4h --note 'vendor is down'
+    """
     _act("silence", incident_id, who, value=until, note=note, as_json=as_json)
 
 
 @app.command()
 def resolve(incident_id: _Id, note: _Note = "", who: _By = "", as_json: _Json = False) -> None:
-    """Resolve an incident. Those who were notified of it are notified of the end."""
+    """Resolve an incident. Those who were notified of it are notified of the end.
+
+    Examples:
+      contrail alerts resolve 2bfcf846 --note 'the file was delivered by hand'
+    """
     _act("resolve", incident_id, who, note=note, as_json=as_json)
 
 
 @app.command()
 def reopen(incident_id: _Id, who: _By = "", as_json: _Json = False) -> None:
-    """Open an incident again that was resolved too early."""
+    """Open an incident again that was resolved too early.
+
+    Examples:
+      contrail alerts reopen 2bfcf846
+    """
     _act("reopen", incident_id, who, as_json=as_json)
 
 
 @app.command()
 def rerun(incident_id: _Id, who: _By = "", as_json: _Json = False) -> None:
-    """Have Airflow clear the failed tasks of the incident's run, and run them again."""
+    """Have Airflow clear the failed tasks of the incident's run, and run them again.
+
+    Examples:
+      contrail alerts rerun 2bfcf846
+    """
     _act("rerun", incident_id, who, as_json=as_json)
 
 
 @app.command()
 def mark(incident_id: _Id, verdict: Literal["useful", "noise", "none"], who: _By = "", as_json: _Json = False) -> None:
-    """Say whether it was right to notify people; contrail alerts quality counts it."""
+    """Say whether it was right to notify people; contrail alerts quality counts it.
+
+    Examples:
+      contrail alerts mark 2bfcf846 useful
+      contrail alerts mark 2bfcf846 noise
+      contrail alerts mark 2bfcf846 none                         take the mark back
+    """
     _act("unmark" if verdict == "none" else verdict, incident_id, who, as_json=as_json)
 
 
@@ -104,7 +143,12 @@ def undo(
     who: _By = "",
     as_json: _Json = False,
 ) -> None:
-    """Take back what was done about an incident; contrail alerts show numbers the acts."""
+    """Take back what was done about an incident; contrail alerts show numbers the acts.
+
+    Examples:
+      contrail alerts undo 2bfcf846                              the last act
+      contrail alerts undo 2bfcf846 3
+    """
     with ledger_transaction() as connection:
         one = _found(connection, incident_id)
         number = act or max((row.id for row in rows.of_incident(connection, one.id) if _is_open(row)), default=0)

@@ -16,7 +16,12 @@ __all__ = ["airflow"]
 
 
 def airflow(context: typer.Context) -> None:
-    """Run Airflow's own command line in the platform's environment. Example: contrail airflow dags list."""
+    """Run Airflow's own command line in the platform's environment.
+
+    Examples:
+      contrail airflow dags list
+      contrail airflow connections add warehouse --conn-type postgres
+    """
     layout = Layout(get_settings().home.absolute())
     if not layout.environment.is_file():
         raise PlatformError(f"no platform was ever started in {layout.home}; start it by: contrail up")

@@ -15,6 +15,7 @@ from observability.catalog import CAUSE_LABELS
 from observability.cli import acts, backtest, history, quality, silences
 from observability.cli.incident_document import incident_document, links
 from observability.cli.ledger import ledger_transaction
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console, table
 from observability.cli.silences import rules_for_people
 from observability.cli.time_arguments import iso, lasting, moment_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "moment_of"]
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Incidents, silences, routes and what was sent.")
+app = PlainTyper(no_args_is_help=True, help="Incidents, silences, routes and what was sent.")
 app.add_typer(silences.app)
 app.add_typer(acts.app)
 app.add_typer(quality.app)
@@ -61,7 +62,12 @@ def list_incidents(
     since: Annotated[str, typer.Option(help="Seen since: 2h, 1d or a time.")] = "7d",
     as_json: _Json = False,
 ) -> None:
-    """Show the incidents, the newest first."""
+    """Show the incidents, the newest first.
+
+    Examples:
+      contrail alerts list                                       what is open
+      contrail alerts list --all --since 2h --json
+    """
     states = () if everything else ("open", "acknowledged")
     with ledger_transaction() as connection:
         found = records.incidents(connection, since=moment_of(since, time.time()) if everything else 0.0, states=states)
@@ -79,7 +85,12 @@ def list_incidents(
 
 @app.command()
 def show(incident_id: str, as_json: _Json = False) -> None:
-    """Show one incident: its evidence, who was notified, and why a notice is held back."""
+    """Show one incident: its evidence, who was notified, and why a notice is held back.
+
+    Examples:
+      contrail alerts show 2bfcf846
+      contrail alerts show 2bfcf846 --json
+    """
     with ledger_transaction() as connection:
         one = _found(connection, incident_id)
         notifications = _sent(
@@ -105,7 +116,12 @@ def sent(
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Show each notification that a person got."""
+    """Show each notification that a person got.
+
+    Examples:
+      contrail alerts sent
+      contrail alerts sent --since 2h --all                      also what waits or was refused
+    """
     states = ("sent", "pending", "sending", "dead", "held", "merged", "suppressed") if every_state else _TELLING
     with ledger_transaction() as connection:
         found = _sent(connection, moment_of(since, time.time()), states=states)
@@ -124,7 +140,12 @@ def send_test(
     wait: Annotated[float, typer.Option(help="Seconds to wait for the delivery.")] = 30.0,
     as_json: _Json = False,
 ) -> None:
-    """Send a test through the whole path and wait until it has arrived."""
+    """Send a test through the whole path and wait until it has arrived.
+
+    Examples:
+      contrail alerts test
+      contrail alerts test --channel slack --wait 60
+    """
     settings, now = get_settings(), time.time()
     rules = rules_for_people()
     used = dict.fromkeys(name for one in rules.receivers.values() for name in one.channels)
@@ -155,7 +176,12 @@ def explain(  # noqa: PLR0913 - a command has that many options
     severity: Annotated[str, typer.Option(help="info, warning, error or critical.")] = "error",
     as_json: _Json = False,
 ) -> None:
-    """Say who would hear of a failure of this DAG, and why."""
+    """Say who would hear of a failure of this DAG, and why.
+
+    Examples:
+      contrail alerts explain flights_daily
+      contrail alerts explain flights_daily --cause oom --severity critical
+    """
     settings, now = get_settings(), time.time()
     rules = rules_for_people()
     about = {"env": settings.core.environment, **_known(dag)}
@@ -188,7 +214,12 @@ def explain(  # noqa: PLR0913 - a command has that many options
 
 @app.command()
 def check(path: Annotated[Path | None, typer.Argument(help="A rules file; else the one in force.")] = None) -> None:
-    """Check the rules; each mistake names file, line and key."""
+    """Check the rules; each mistake names file, line and key.
+
+    Examples:
+      contrail alerts check                                      the rules in force
+      contrail alerts check new-alerts.yaml
+    """
     found = RulesFile(path) if path else open_rules(get_settings())
     counted = f"{len(found.rules.routes)} routes, {len(found.rules.deadlines)} deadlines"
     typer.echo(f"{found.path or _built_in(get_settings())}: {counted}, no mistakes")
@@ -198,7 +229,11 @@ def check(path: Annotated[Path | None, typer.Argument(help="A rules file; else t
 
 @app.command("schema")
 def schema_json() -> None:
-    """Print the JSON Schema of alerts.yaml."""
+    """Print the JSON Schema of alerts.yaml.
+
+    Examples:
+      contrail alerts schema > alerts.schema.json
+    """
     typer.echo(json.dumps(json_schema(), indent=2))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console, table
 from observability.cli.time_arguments import iso, moment_of
 from observability.settings import get_settings
@@ -25,20 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = PlainTyper()
 _SHOWN = 20
-_EXAMPLES = """
-Examples:
-
-  contrail alerts backtest                              90 days under the rules in force
-
-  contrail alerts backtest new-alerts.yaml --since 30d  what would change with these rules
-
-  contrail alerts backtest --dag 'load_*' --json        for machines
-"""
 
 
-@app.command("backtest", epilog=_EXAMPLES)
+@app.command("backtest")
 def replay(
     rules: Annotated[Path | None, typer.Argument(help="A rules file; else the one in force.")] = None,
     *,
@@ -47,7 +39,13 @@ def replay(
     everything: Annotated[bool, typer.Option("--all", help="Show every notification, not the last 20.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Replay the runs of the past against a rules file: what would have been sent, to whom, and how it differs."""
+    """Replay the runs of the past against a rules file: what would have been sent, to whom, and how it differs.
+
+    Examples:
+      contrail alerts backtest                              90 days under the rules in force
+      contrail alerts backtest new-alerts.yaml --since 30d  what would change with these rules
+      contrail alerts backtest --dag 'load_*' --json        for machines
+    """
     settings, now = get_settings(), time.time()
     begin = moment_of(since, now)
     ledger = Ledger(settings.ledger_url)

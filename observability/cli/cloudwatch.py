@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from observability.cli.plain_typer import PlainTyper
 from observability.settings import get_settings, load_settings
 from observability.store.aws import iam_policy
 
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "generate"]
 
-app = typer.Typer(
-    add_completion=False, help="What an AWS account needs before the relay may send.", no_args_is_help=True
-)
+app = PlainTyper(help="What an AWS account needs before the relay may send.", no_args_is_help=True)
 
 
 @app.callback()
@@ -27,7 +26,11 @@ def group() -> None:
 
 @app.command()
 def policy() -> None:
-    """Print the IAM policy for exactly the calls that Contrail makes, for this environment."""
+    """Print the IAM policy for exactly the calls that Contrail makes, for this environment.
+
+    Examples:
+      contrail cloudwatch policy > contrail-policy.json
+    """
     typer.echo(json.dumps(iam_policy(get_settings()), indent=2))
 
 

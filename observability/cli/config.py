@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console, table
 from observability.option_types import allowed, hints_of
 from observability.renamed_options import old_variables
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "template"]
 
-app = typer.Typer(
-    add_completion=False,
+app = PlainTyper(
     help="Show the options and their values on this host, or print a documented configuration file.",
     no_args_is_help=True,
 )
@@ -36,7 +36,12 @@ _HEAD = """\
 
 @app.command()
 def show(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Print the value of each option, and where it was set."""
+    """Print the value of each option, and where it was set.
+
+    Examples:
+      contrail config show
+      contrail config show --json
+    """
     known = get_settings()
     for renamed in old_names():
         typer.echo(f"note: {renamed}; the old name still works", err=True)
@@ -56,7 +61,11 @@ def show(*, json: Annotated[bool, typer.Option("--json", help="Print one JSON ob
 def write_template(
     path: Annotated[Path | None, typer.Option("--write", help="Write it to this file instead of printing it.")] = None,
 ) -> None:
-    """Print a configuration file with all options, documented, with their defaults."""
+    """Print a configuration file with all options, documented, with their defaults.
+
+    Examples:
+      contrail config template --write contrail.toml
+    """
     if path is None:
         typer.echo(template(), nl=False)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from observability import catalog
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console
 from observability.dashboard_installer.changes import Changes, InstallError
 from observability.dashboards import build as generator
@@ -24,16 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    add_completion=False, help="Boards, rules and alarms, generated from the catalogue.", no_args_is_help=True
-)
+app = PlainTyper(help="Boards, rules and alarms, generated from the catalogue.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
 @app.command()
 def build() -> None:
-    """Write the generated files (from a checkout)."""
+    """Write the generated files (from a checkout).
+
+    Examples:
+      contrail dashboards build
+    """
     changed = generator.write()
     for path in changed:
         typer.echo(f"wrote {path}")
@@ -43,7 +46,11 @@ def build() -> None:
 
 @app.command()
 def check() -> None:
-    """Compare the generated files with what would be written now, and check that Kibana can draw them."""
+    """Compare the generated files with what would be written now, and check that Kibana can draw them.
+
+    Examples:
+      contrail dashboards check
+    """
     found = unknown_names()
     if not found:
         mapping = {name: spec.type for name, spec in (catalog.FIELDS | catalog.ALERT_DOCUMENT).items()}
@@ -65,7 +72,13 @@ def install(  # noqa: PLR0913, PLR0917 - options of a command
     overwrite: Annotated[bool, typer.Option(help="Change back what somebody changed by hand in Kibana.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Put everything into a running Kibana or CloudWatch; safe to repeat, deletes nothing, says what changed."""
+    """Put everything into a running Kibana or CloudWatch; safe to repeat, deletes nothing, says what changed.
+
+    Examples:
+      contrail dashboards install kibana
+      contrail dashboards install kibana --space data --overwrite
+      contrail dashboards install cloudwatch --page-topic arn:aws:sns:eu-west-1:123456789012:oncall
+    """
     settings = get_settings()
     if target not in {"kibana", "cloudwatch"}:
         raise typer.BadParameter(f"{target!r} is not a target; name kibana or cloudwatch")
@@ -87,6 +100,10 @@ def verify(
     """Ask every panel's question of the configured store; list the panels without data, and why that may be.
 
     Where a Kibana is named, say as well what somebody changed by hand in it.
+
+    Examples:
+      contrail dashboards verify
+      contrail dashboards verify --hours 2 --json
     """
     until = datetime.now(timezone.utc) + timedelta(minutes=1)
     settings = get_settings()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console, table
 from observability.cli.time_arguments import iso, moment_of
 from observability.errors import ArgumentError
@@ -30,22 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    add_completion=False,
+app = PlainTyper(
     no_args_is_help=True,
     help="What is due, what may be late, what was missed, and what was kept.",
 )
 _STATES = ("missed", "at risk", "upcoming", "kept")
 _KEPT_SHOWN_S = 86_400.0
-_EXAMPLES = """
-Examples:
-
-  contrail deadlines list                          everything, the most urgent first
-
-  contrail deadlines list --state missed --json    for machines
-
-  contrail deadlines list --name 'morning-*' --owner finance
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +62,7 @@ def _group() -> None:
     """Keep ``list`` a command of its own."""
 
 
-@app.command("list", epilog=_EXAMPLES)
+@app.command("list")
 def show(  # noqa: PLR0913 - the options of a command
     *,
     state: Annotated[str, typer.Option(help=f"One of {', '.join(_STATES)}.")] = "",
@@ -81,7 +72,13 @@ def show(  # noqa: PLR0913 - the options of a command
     since: Annotated[str, typer.Option(help="The time for which the share kept is counted.")] = "30d",
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """List what is due by the rules in force: missed, at risk, upcoming, and kept in the last day."""
+    """List what is due by the rules in force: missed, at risk, upcoming, and kept in the last day.
+
+    Examples:
+      contrail deadlines list                          everything, the most urgent first
+      contrail deadlines list --state missed --json    for machines
+      contrail deadlines list --name 'morning-*' --owner finance
+    """
     if state and state not in _STATES:
         raise ArgumentError(f"there is no state {state!r}; it is one of {', '.join(_STATES)}")
     settings, now = get_settings(), time.time()

@@ -65,7 +65,13 @@ def demo(
     tied: Annotated[bool, typer.Option("--tied", help="Stop when the process that started this command ends.")] = False,
     patience: Annotated[float, typer.Option(help="Seconds after which it gives up.")] = 240.0,
 ) -> None:
-    """Process real data once, observed end to end, and print what happened; exit status 1: the books do not balance."""
+    """Process real data once, observed end to end, and print what happened; exit status 1: the books do not balance.
+
+    Examples:
+      contrail demo
+      contrail demo --store elasticsearch --json
+      contrail demo --home /tmp/demo
+    """
     begun = time.monotonic()
     if tied:
         processes.die_with_parent()

@@ -28,7 +28,13 @@ def doctor(
     channels: Annotated[bool, typer.Option("--channels", help="Send a test message through every channel.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False,
 ) -> None:
-    """Check the whole chain, and say what is broken and how to fix it; exit status 1: something is."""
+    """Check the whole chain, and say what is broken and how to fix it; exit status 1: something is.
+
+    Examples:
+      contrail doctor
+      contrail doctor --channels                                 send a test message too
+      contrail doctor --json
+    """
     findings = list(_examine(channels=channels))
     broken = any(finding.state == "broken" for finding in findings)
     if as_json:

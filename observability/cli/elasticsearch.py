@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console
 from observability.settings import get_settings
 from observability.store import elasticsearch_templates as templates
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "generate"]
 
-app = typer.Typer(
-    add_completion=False, help="Make an Elasticsearch ready for what the relay sends.", no_args_is_help=True
-)
+app = PlainTyper(help="Make an Elasticsearch ready for what the relay sends.", no_args_is_help=True)
 
 
 @app.callback()
@@ -36,7 +35,12 @@ def setup(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Ask and check; change nothing.")] = False,
 ) -> None:
-    """Install templates and retention; say what the cluster cannot do."""
+    """Install templates and retention; say what the cluster cannot do.
+
+    Examples:
+      contrail elasticsearch setup --dry-run
+      contrail elasticsearch setup
+    """
     screen = console()
     settings = get_settings()
     cluster = open_cluster(settings)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.time_arguments import iso, lasting
 from observability.settings import get_settings
 from observability.watch.history_import import Progress, read_progress
@@ -15,20 +16,17 @@ from observability.watch.ledger.database import Ledger
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
-
-_EXAMPLES = """
-Examples:
-
-  contrail alerts history            what has been read, and how long the rest may take
-
-  contrail alerts history --json     the same for machines
-"""
+app = PlainTyper()
 
 
-@app.command(epilog=_EXAMPLES)
+@app.command()
 def history(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Show how much of the past the watcher has read from Airflow, so that it knows what is usual."""
+    """Show how much of the past the watcher has read from Airflow, so that it knows what is usual.
+
+    Examples:
+      contrail alerts history            what has been read, and how long the rest may take
+      contrail alerts history --json     the same for machines
+    """
     settings = get_settings()
     ledger = Ledger(settings.ledger_url)
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console, table
 from observability.cli.time_arguments import lasting, moment_of
 from observability.settings import get_settings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = PlainTyper()
 
 
 @app.command()
@@ -34,6 +35,10 @@ def quality(
 
     A proposal is a route for alerts.yaml that was replayed on the same incidents: it says how many messages it would
     have spared, and of how many incidents people would have heard later.
+
+    Examples:
+      contrail alerts quality
+      contrail alerts quality --since 7d --owner finance --json
     """
     ledger = Ledger(get_settings().ledger_url)
     try:

@@ -52,9 +52,9 @@ def logs(  # noqa: PLR0913, PLR0917 - the options of a command
     dag: Annotated[str, typer.Argument(help="DAG id; empty with --component.")] = "",
     task: Annotated[str, typer.Argument(help="Task id; empty: every task.")] = "",
     run: Run = "",
-    attempt: Annotated[int, typer.Option("--try", help="Only this attempt, from 1.")] = 0,
-    map_index: Annotated[int, typer.Option(help="Only this index of a mapped task.")] = -2,
-    iteration: Annotated[int, typer.Option(help="Only this iteration of a task loop, from 0.")] = -1,
+    attempt: Annotated[int | None, typer.Option("--try", min=1, help="Only this attempt, from 1.")] = None,
+    map_index: Annotated[int | None, typer.Option(help="Only this index of a mapped task; -1: not mapped.")] = None,
+    iteration: Annotated[int | None, typer.Option(min=0, help="Only this iteration of a task loop, from 0.")] = None,
     level: Annotated[str, typer.Option(help="Only lines of this level: debug, info, warning, error, critical.")] = "",
     component: Annotated[
         str, typer.Option(help="A component's log instead of a DAG's: scheduler, dag-processor, …")
@@ -72,9 +72,11 @@ def logs(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Task logs, oldest first.
 
-    Examples: contrail logs flights_daily · contrail logs flights_daily load --run latest --follow ·
-    contrail logs --component scheduler --since 10m --level error --json ·
-    contrail logs --grep 'disk (full|quota)' -C 3 --since 1d
+    Examples:
+      contrail logs flights_daily
+      contrail logs flights_daily load --run latest --follow
+      contrail logs --component scheduler --since 10m --level error --json
+      contrail logs --grep 'disk (full|quota)' -C 3 --since 1d
     """
     if (dag and component) or not (dag or component or grep):
         raise typer.BadParameter("name a DAG (contrail logs flights_daily) or a component (--component scheduler)")
@@ -83,8 +85,8 @@ def logs(  # noqa: PLR0913, PLR0917 - the options of a command
     where: dict[str, Any] = {"airflow.dag_id": dag} if dag else {"airflow.component": component} if component else {}
     where |= {"airflow.task_id": task} if task else {}
     where |= {"airflow.try_number": attempt} if attempt else {}
-    where |= {"airflow.map_index": map_index} if map_index > -2 else {}  # noqa: PLR2004 - the default: any
-    where |= {"airflow.iteration": iteration_labels(iteration)} if iteration >= 0 else {}
+    where |= {} if map_index is None else {"airflow.map_index": map_index}
+    where |= {} if iteration is None else {"airflow.iteration": iteration_labels(iteration)}
     where |= {"log.level": level.lower()} if level else {}
     whole = limit and not grep  # of a search the limit counts what was found
     query = Query(
@@ -143,7 +145,9 @@ def events(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Events: what happened to runs, tasks, data and alerts.
 
-    Examples: contrail events --since 1h · contrail events task.failed --dag flights_daily --json
+    Examples:
+      contrail events --since 1h
+      contrail events task.failed --dag flights_daily --json
     """
     datasets = ["etl.event", "contrail.alert", "airflow.audit"]
     where: dict[str, Any] = {}
@@ -172,7 +176,9 @@ def metrics(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Metric series, one line per interval.
 
-    Examples: contrail metrics contrail.task.outcomes --since 1d · contrail metrics --dag flights_daily --json
+    Examples:
+      contrail metrics contrail.task.outcomes --since 1d
+      contrail metrics --dag flights_daily --json
     """
     where: dict[str, Any] = ({"metric.name": name} if name else {}) | ({"airflow.dag_id": dag} if dag else {})
     query = Query("airflow.statsd", where, since=_moment(since), limit=limit or None, newest=bool(limit))

@@ -10,6 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from observability.cli.plain_typer import PlainTyper
 from observability.relay.relay import Relay, RelayError, read_status
 from observability.relay.replay import replay as replay_letters
 from observability.relay.takeover import take_over
@@ -17,11 +18,13 @@ from observability.settings import get_settings
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    add_completion=False,
+app = PlainTyper(
     invoke_without_command=True,
     help="Carry logs, events and metrics from disk to the sinks, until stopped.\n\n"
-    "Examples: contrail relay · contrail relay --once · contrail relay --status · contrail relay replay",
+    "Examples:\n"
+    "  contrail relay\n"
+    "  contrail relay --once                                      deliver what is on disk and end\n"
+    "  contrail relay --status",
 )
 
 
@@ -64,7 +67,9 @@ def replay(
 ) -> None:
     """Send dead letters again; those that are taken are removed, the others stay with their reason.
 
-    Example: contrail relay replay --sink elasticsearch
+    Examples:
+      contrail relay replay
+      contrail relay replay --sink elasticsearch
     """
     settings = get_settings()
     for name in [sink] if sink else settings.relay.sinks:

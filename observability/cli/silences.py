@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import insert, select, update
 
 from observability.cli.ledger import ledger_transaction
+from observability.cli.plain_typer import PlainTyper
 from observability.cli.time_arguments import iso, later_moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "rules_for_people"]
 
-app = typer.Typer(add_completion=False)
+app = PlainTyper()
 
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _Dags = Annotated[list[str] | None, typer.Option("--dag", help="Globs of DAG ids.")]
@@ -54,7 +55,13 @@ def silence(  # noqa: PLR0913 - a command has that many options
     comment: Annotated[str, typer.Option(help="Why.")] = "",
     as_json: _Json = False,
 ) -> None:
-    """Suppress the notifications that match until then; incidents that are still open then are notified."""
+    """Suppress the notifications that match until then; incidents that are still open then are notified.
+
+    Examples:
+      contrail alerts silence --until 2h --dag 'load_*'
+      contrail alerts silence --until 1d --owner finance --comment 'month end'
+      contrail alerts silence --from 2026-12-24T18:00 --until 2026-12-25T06:00 --tag warehouse
+    """
     now = time.time()
     match = _match({"dag": dag, "task": task, "owner": owner, "tag": tag, "cause": cause})
     begin = later_moment_of(starts, now) if starts else now
@@ -73,7 +80,12 @@ def silences(
     everything: Annotated[bool, typer.Option("--all", help="Also those that are over.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Show the silences that are in force or to come, those of ``alerts.yaml`` as well."""
+    """Show the silences that are in force or to come, those of ``alerts.yaml`` as well.
+
+    Examples:
+      contrail alerts silences
+      contrail alerts silences --all --json
+    """
     table, now = schema.silences, time.time()
     asked = select(table).order_by(table.c.starts, table.c.id)
     with ledger_transaction() as connection:
@@ -90,7 +102,11 @@ def silences(
 
 @app.command()
 def unsilence(silence_id: str, as_json: _Json = False) -> None:
-    """End a silence now; what it held back is notified within a minute."""
+    """End a silence now; what it held back is notified within a minute.
+
+    Examples:
+      contrail alerts unsilence 3
+    """
     now = time.time()
     with ledger_transaction() as connection:
         row = _found(connection, silence_id)
@@ -113,7 +129,12 @@ def edit_silence(  # noqa: PLR0913 - a command has that many options
     comment: Annotated[str | None, typer.Option(help="Another reason.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Change a silence; what is not given stays as it is."""
+    """Change a silence; what is not given stays as it is.
+
+    Examples:
+      contrail alerts edit-silence 3 --until 4h
+      contrail alerts edit-silence 3 --comment 'the vendor answers on Monday'
+    """
     now = time.time()
     with ledger_transaction() as connection:
         row = _found(connection, silence_id)

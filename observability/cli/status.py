@@ -24,7 +24,12 @@ _COLOURS = {"healthy": "green", "starting": "yellow", "unhealthy": "red", "down"
 
 
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False) -> None:
-    """Show the health of each component; exit status 0: all are healthy, 1: not all, 3: the platform is not running."""
+    """Show the health of each component; exit status 0: all are healthy, 1: not all, 3: the platform is not running.
+
+    Examples:
+      contrail status
+      contrail status --json
+    """
     settings = get_settings()
     now = health.look(Layout(settings.home.absolute()), settings)
     now = replace(now, delivery=health.look_at_delivery(settings))

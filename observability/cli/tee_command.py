@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from observability.cli.plain_typer import plain_help
 from observability.settings import get_settings
 
 __all__ = ["tee"]
@@ -18,13 +19,15 @@ __all__ = ["tee"]
 def tee(context: typer.Context) -> None:
     """Run a component, and keep a copy of what it says where the relay reads it.
 
-    ``contrail tee components/scheduler airflow scheduler``: the copy is ``components/scheduler/<host>.log`` below
-    Airflow's log folder, one file per host or container.
+    The copy is ``components/<component>/<host>.log`` below Airflow's log folder, one file per host or container.
+
+    Examples:
+      contrail tee components/scheduler airflow scheduler
     """
     folder, *command = context.args or [""]
     command = command[1:] if command[:1] == ["--"] else command
     if folder in {"", "--help"} or not command:
-        typer.echo("Usage: contrail tee components/<component> COMMAND [ARGS]...\n\n" + (tee.__doc__ or ""))
+        typer.echo(f"Usage: contrail tee components/<component> COMMAND [ARGS]...\n\n{plain_help(tee.__doc__)}")
         raise typer.Exit(0 if folder == "--help" else 2)
     host = re.sub(r"[^\w.-]", "_", socket.gethostname()) or "host"
     path = get_settings().log_folder / folder / f"{host}.log"

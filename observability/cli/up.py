@@ -51,7 +51,12 @@ def up(
     ] = 180.0,
     tied: Annotated[bool, typer.Option("--tied", help="Stop when the process that started this command ends.")] = False,
 ) -> None:
-    """Start the platform: Airflow, the relay and the watcher."""
+    """Start the platform: Airflow, the relay and the watcher.
+
+    Examples:
+      contrail up                                                until Ctrl-C
+      contrail up --port 8081 --detach
+    """
     if port is not None:
         os.environ["CONTRAIL_AIRFLOW__PORT"] = str(port)
         get_settings.cache_clear()
@@ -81,7 +86,11 @@ def up(
 
 
 def down() -> None:
-    """Stop the platform and every process of it."""
+    """Stop the platform and every process of it.
+
+    Examples:
+      contrail down
+    """
     layout = Layout(get_settings().home.absolute())
     state = read_state(layout)
     if state is None or not is_running(layout):

@@ -15,6 +15,7 @@ import structlog
 import typer
 
 from observability import metrics, redact
+from observability.cli.plain_typer import PlainTyper
 from observability.credentials import CredentialsError, resolve
 from observability.openmetrics import Exposition, MetricsServer
 from observability.settings import get_settings
@@ -35,7 +36,7 @@ __all__ = ["AirflowContacts", "app"]
 _KINDS = {"incr": "counter", "gauge": "gauge", "timing": "timer"}
 _LOOK_FOR_ROUTE_S = 300.0
 """Each look starts an Airflow, which costs seconds of a processor."""
-app = typer.Typer(add_completion=False, invoke_without_command=True)
+app = PlainTyper(invoke_without_command=True)
 
 
 class AirflowContacts:
@@ -60,7 +61,12 @@ class AirflowContacts:
 def watch(
     api: bool = typer.Option(True, help="Ask Airflow's API; without it the journal is the only source."),
 ) -> None:
-    """Find what is wrong and notify the people who own it."""
+    """Find what is wrong and notify the people who own it.
+
+    Examples:
+      contrail watch
+      contrail watch --no-api                                    only by the journal
+    """
     _log_as_json()
     settings = get_settings()
     ledger = Ledger(settings.ledger_url)

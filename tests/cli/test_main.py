@@ -11,7 +11,8 @@ import pytest
 from airflow_platform import CONTRAIL, clean_environment
 from typer.testing import CliRunner
 
-from observability.cli import COMMANDS, app
+from observability.cli import COMMANDS, _load, app
+from observability.cli.plain_typer import plain_help
 from observability.settings import get_settings
 
 HELP = """
@@ -54,6 +55,30 @@ def test_a_command_that_reads_has_the_options_that_the_platform_was_started_with
     assert "completion" not in help_of_it.output
     assert ("CONTRAIL_AIRFLOW__PORT" in os.environ) == (name in READS_A_PLATFORM)
     get_settings.cache_clear()
+
+
+def leaves(words, node):
+    """Every command below ``node`` that does something, with the words that lead to it."""
+    found = getattr(node, "commands", {})
+    if not found or getattr(node, "invoke_without_command", False):
+        yield words, node
+    for name, one in found.items():
+        yield from leaves([*words, name], one)
+
+
+def test_the_help_of_each_command_shows_how_it_is_typed():
+    known = [found for name in COMMANDS for found in leaves([name], _load(name))]
+    assert len(known) > 35
+    examples = {" ".join(words): plain_help(node.help).partition("\nExamples:\n")[2] for words, node in known}
+    assert [words for words, shown in examples.items() if f"  contrail {words}" not in shown] == []
+
+
+def test_help_shows_names_in_brackets_and_folds_neither_examples_nor_the_list():
+    assert "else [airflow] port." in CliRunner().invoke(app, ["up", "--help"]).output
+    asked = CliRunner().invoke(app, ["alerts", "backtest", "--help"], terminal_width=60).output
+    assert "  contrail alerts backtest new-alerts.yaml --since 30d  what would change with these rules\n" in asked
+    shown = CliRunner().invoke(app, ["alerts", "--help"]).output
+    assert "and why a notice is held back." in " ".join(shown.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
