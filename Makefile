@@ -98,6 +98,7 @@ contracts: $(VENV)/.ready-dev ## Check that imports go one way
 generate: $(VENV)/.ready-dev ## Write the files that follow from the catalogue and the options
 	@$(BIN)/contrail config template --write config/contrail.toml
 	$(BIN)/python -m observability.cli.generated config
+	$(BIN)/python -m observability.cli.reference docs/reference/commands.md
 	$(BIN)/contrail alerts schema > .alerts.schema.new && mv .alerts.schema.new config/alerts.schema.json
 	$(BIN)/contrail dashboards build
 	home=$$(mktemp -d) && AIRFLOW_HOME="$$home" $(BIN)/python -W ignore -m observability.airflow.ui.access docs/reference/access.md && rm -rf "$$home"

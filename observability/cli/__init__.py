@@ -18,7 +18,7 @@ from observability.__about__ import __version__
 from observability.cli.plain_typer import PlainTyper
 from observability.errors import ContrailError
 
-__all__ = ["COMMANDS", "app", "main"]
+__all__ = ["COMMANDS", "app", "load_command", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo:demo", "Process real data once, observed end to end, and print what happened."),
@@ -57,7 +57,12 @@ _NOT_OURS = {
     errno.ENOSPC: "free space on that disk",
 }
 """The errors by which the machine refuses, and the remedies: a line for the user as well."""
-_AS_GIVEN = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+_PASSED_ON: dict[str, Any] = {
+    "context_settings": {"ignore_unknown_options": True, "allow_extra_args": True},
+    "add_help_option": False,
+    "options_metavar": "[ARGS]...",
+}
+"""Options of a command that passes its arguments on to the program that it starts."""
 
 
 class _Commands(TyperGroup):
@@ -75,7 +80,7 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in COMMANDS:
-            return args[0], _load(args[0]), args[1:]
+            return args[0], load_command(args[0]), args[1:]
         return super().resolve_command(ctx, args)
 
 
@@ -83,14 +88,15 @@ def _listed() -> None:
     """Stand for a command in the help."""
 
 
-def _load(name: str) -> Any:
+def load_command(name: str) -> Any:
+    """Import the command of the table and return it, as click knows it."""
     if name in _OF_A_PLATFORM:
         _join_the_platform()
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"observability.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         function, found = found, PlainTyper()
-        found.command(name, context_settings=_AS_GIVEN if name in {"airflow", "tee"} else None)(function)
+        found.command(name, **(_PASSED_ON if name in {"airflow", "tee"} else {}))(function)
     command = typer.main.get_command(found)
     command.name = name
     return command

@@ -55,7 +55,10 @@ def _index() -> str:
         f"* [Fields](fields.md): the {len(catalog.FIELDS)} fields that documents may have\n"
         f"* [Metrics](metrics.md): the {ours} metrics of ours and the {airflows} of Airflow that we use\n"
         f"* [Alert rules and alarms](alerts.md): the {len(catalog.MONITORS)} rules for Kibana and CloudWatch\n"
-        f"* [Boards](boards.md): the {len(BOARDS)} boards and their {panels} panels\n",
+        f"* [Boards](boards.md): the {len(BOARDS)} boards and their {panels} panels\n\n"
+        "Beside the catalogue: [commands](commands.md), [exit codes](exit-codes.md), "
+        "[what a Connection means](connections.md), [chat services](chat-services.md), "
+        "[who may see what](access.md).\n",
     )
 
 

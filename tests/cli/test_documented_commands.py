@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from observability.cli import COMMANDS, _load
+from observability.cli import COMMANDS, load_command
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -31,7 +31,7 @@ def resolve(words):
     """The command that the words lead to, and the words that are left."""
     if words[0] not in COMMANDS:
         return None, words
-    node, words = _load(words[0]), words[1:]
+    node, words = load_command(words[0]), words[1:]
     while words and words[0] in getattr(node, "commands", {}):
         node, words = node.commands[words[0]], words[1:]
     return node, words

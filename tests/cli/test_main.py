@@ -11,7 +11,7 @@ import pytest
 from airflow_platform import CONTRAIL, clean_environment
 from typer.testing import CliRunner
 
-from observability.cli import COMMANDS, _load, app
+from observability.cli import COMMANDS, app, load_command
 from observability.cli.plain_typer import plain_help
 from observability.settings import get_settings
 
@@ -67,7 +67,7 @@ def leaves(words, node):
 
 
 def test_the_help_of_each_command_shows_how_it_is_typed():
-    known = [found for name in COMMANDS for found in leaves([name], _load(name))]
+    known = [found for name in COMMANDS for found in leaves([name], load_command(name))]
     assert len(known) > 35
     examples = {" ".join(words): plain_help(node.help).partition("\nExamples:\n")[2] for words, node in known}
     assert [words for words, shown in examples.items() if f"  contrail {words}" not in shown] == []
