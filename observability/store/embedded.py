@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from observability.events import list_fields
-from observability.store.embedded_tables import add_percentiles, statement, table_of
+from observability.store.embedded_tables import add_percentiles, midnight_before, statement, table_of
 from observability.store.following import Known, arriving
+from observability.store.past_days import PastDays
 from observability.store.schema import damaged, open_reader
 from observability.store.tables import merged
 from observability.store.tallies import MOST_ROWS, check_rows
@@ -52,6 +53,7 @@ _IDENTITY = {"logs": "s.identity || '-' || r.position", "events": "r.id", "metri
 _PAGE = 2000
 _REUSED = 64
 """The highest numbers may be given again, when the documents that had them were past their retention."""
+_past_days = PastDays()
 
 
 class EmbeddedStore:
@@ -136,16 +138,11 @@ class EmbeddedStore:
         for dataset in ask.datasets:
             kinds.setdefault(_table(dataset), []).append(dataset)
         for kind, datasets in kinds.items():
-            source, document, _ = _FROM[kind]
-            places = partial(_field, kind, document), partial(_holds, kind, document)
-            columns, conditions, values = statement(ask, document, *places)
-            period, limits = self._period(kind, datasets, ask.since, ask.until)
-            grouped = ", ".join(str(number + 1) for number in range(bool(ask.bucket_s) + len(ask.by)))
-            sql = f"select {columns} from {source} where {' and '.join(filter(None, (period, conditions)))}"  # noqa: S608
-            limit = f" limit {MOST_ROWS + 1}"
-            rows = self._all(sql + (f" group by {grouped}" if grouped else "") + limit, [*limits, *values])
-            check_rows(len(rows), f"{self._path} cannot answer")
-            found |= table_of(rows, ask)
+            today = midnight_before(ask) if kind == "events" else None
+            if today is not None:
+                found |= self._past(replace(ask, until=today), datasets)
+            found |= self._table(kind, datasets, ask if today is None else replace(ask, since=today))
+        check_rows(len(found), f"{self._path} cannot answer")
         return found
 
     def series(self) -> int:
@@ -168,6 +165,27 @@ class EmbeddedStore:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def _past(self, ask: Ask, datasets: list[str]) -> Table:
+        """The table of events on days that are over: counted again only where one of their events came or went."""
+        period, values = self._period("events", datasets, ask.since, ask.until)
+        sql = f"select count(*), min(r.at), max(r.seq), total(r.seq) from events r where {period}"  # noqa: S608
+        mark = self._all(sql, values)
+        question = (str(self._path), self._file, *astuple(replace(ask, where=tuple(ask.where.items()))))  # type: ignore[arg-type]
+        return _past_days.table(question, mark, lambda: self._table("events", datasets, ask))
+
+    def _table(self, kind: str, datasets: list[str], ask: Ask) -> Table:
+        """The table of the datasets that are of one kind."""
+        source, document, _ = _FROM[kind]
+        places = partial(_field, kind, document), partial(_holds, kind, document)
+        columns, conditions, values = statement(ask, document, *places)
+        period, limits = self._period(kind, datasets, ask.since, ask.until)
+        grouped = ", ".join(str(number + 1) for number in range(bool(ask.bucket_s) + len(ask.by)))
+        sql = f"select {columns} from {source} where {' and '.join(filter(None, (period, conditions)))}"  # noqa: S608
+        limit = f" limit {MOST_ROWS + 1}"
+        rows = self._all(sql + (f" group by {grouped}" if grouped else "") + limit, [*limits, *values])
+        check_rows(len(rows), f"{self._path} cannot answer")
+        return table_of(rows, ask)
 
     def _arrived(self, query: Query, after: int, upto: int) -> Iterator[tuple[str, int, Document]]:
         """Identity, number and document of what matches, in the order of arrival."""

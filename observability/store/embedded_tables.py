@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from datetime import date
+from datetime import date, datetime, time, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.store.tables import PERCENTILES, percentile, spread
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from observability.store.questions import Ask, Table
 
-__all__ = ["add_percentiles", "statement", "table_of"]
+__all__ = ["add_percentiles", "midnight_before", "statement", "table_of"]
 
 _DAY_S = 86_400
 
@@ -58,6 +58,13 @@ def statement(
         conditions.append(f"({field('airflow.dag_id')} in ({_marks(ask.dags)}){homeless})")
         values += ask.dags
     return ", ".join([*keys, *answers]), " and ".join(conditions), values
+
+
+def midnight_before(ask: Ask) -> datetime | None:
+    """The begin (UTC) of the day in which a table of whole days ends; None for another table, or one of that day."""
+    today = datetime.combine(ask.until.astimezone(timezone.utc), time(), timezone.utc)
+    is_of_days = ask.bucket_s == _DAY_S and ask.since.timestamp() % _DAY_S == 0
+    return today if is_of_days and ask.since < today else None
 
 
 def table_of(rows: list[Any], ask: Ask) -> Table:

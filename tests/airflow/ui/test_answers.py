@@ -372,10 +372,10 @@ def test_a_dag_has_fourteen_days_and_those_with_trouble_come_first(written):
     events += day("flights", "again", NOW, took_s=30)
     page = pages.days_page(written(*events))
     assert [row.dag_id for row in page.rows] == ["flights", "calm"]
-    flights = page.rows[0].days
+    flights = page.rows[0].cells
     assert len(flights) == 14
-    assert flights[-1].cell == [1, 1, 20_000, 200]
-    assert flights[-2].cell == [1, 0, 11_000, 100]
+    assert flights[-1] == (1, 1, 20_000, 200)
+    assert flights[-2] == (1, 0, 11_000, 100)
     assert [row.dag_id for row in pages.days_page(written(), text="CAL").rows] == ["calm"]
     assert [row.dag_id for row in pages.days_page(written(), state="failing").rows] == ["flights"]
     assert [row.dag_id for row in pages.days_page(written(), state="late").rows] == []
