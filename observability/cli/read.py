@@ -128,7 +128,7 @@ def _search(  # noqa: PLR0913 - the options of a command
             else:
                 yield f"{_SEPARATOR if line.is_apart else ''}{_line(line.document)}"
 
-    _print_lines([query], run, lines, flush=follow)
+    _print_lines([query], run, lines, flush=follow, none=lambda _: "No stored line matches.")
     if not found:
         raise typer.Exit(1)
 
@@ -190,29 +190,46 @@ def _show(queries: list[Query], run: str, form: Callable[[Document], str], *, fo
         for document in _following(store, asked) if follow else _merged(store, asked):
             yield orjson.dumps(document).decode() if json else form(document)
 
-    _print_lines(queries, run, lines, flush=follow)
+    _print_lines(queries, run, lines, flush=follow, none=_nothing)
 
 
 def _print_lines(
-    queries: list[Query], run: str, lines: Callable[[Store, list[Query]], Iterator[str]], *, flush: bool
+    queries: list[Query],
+    run: str,
+    lines: Callable[[Store, list[Query]], Iterator[str]],
+    *,
+    flush: bool,
+    none: Callable[[list[Query]], str],
 ) -> None:
-    """Print ``lines`` of the configured store until they end, the reader goes, or Ctrl-C."""
-    store = open_store(get_settings())
+    """Print ``lines`` of the configured store until they end, the reader goes, or Ctrl-C; say where none came."""
+    store, printed = open_store(get_settings()), 0
     try:
         if run:
             chosen = _run_id(store, queries[0], run)
             queries = [replace(query, where={**query.where, "airflow.run_id": chosen}) for query in queries]
-        for line in lines(store, queries):
+        for printed, line in enumerate(lines(store, queries), 1):  # noqa: B007 - read after the loop
             sys.stdout.write(line + "\n")
             if flush:
                 sys.stdout.flush()
         sys.stdout.flush()
+        if not printed:
+            typer.echo(none(queries), err=True)
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
         sys.stderr.close()
     finally:
         store.close()
+
+
+def _nothing(queries: list[Query]) -> str:
+    """Return the sentence that names what was asked for in vain."""
+    asked = [f"{name.rpartition('.')[2]} {_inert(str(value))}" for name, value in queries[0].where.items()]
+    since = queries[0].since
+    asked += [f"since {since.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"] if since else []
+    return (
+        f"Nothing is stored{' of ' if asked else ''}{', '.join(asked)}. What still waits to be stored: contrail status"
+    )
 
 
 def _merged(store: Store, queries: list[Query]) -> Iterable[Document]:

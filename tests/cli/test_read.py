@@ -166,3 +166,19 @@ def test_a_moment_is_a_span_or_a_date():
     assert reading._moment("") is None
     assert reading._moment("2026-01-31T12:00Z").isoformat() == "2026-01-31T12:00:00+00:00"
     assert reading._moment("90m") < reading._moment("1h")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["logs", "fligths"], "of dag_id fligths. What still waits to be stored: contrail status\n"),
+        (["logs", "flights", "lo\x1bad", "--level", "loud"], "of dag_id flights, task_id lo\ufffdad, level loud."),
+        (["events", "--dag", "d", "--since", "2026-01-31T12:00+02:00"], "of dag_id d, since 2026-01-31 10:00 UTC."),
+        (["metrics", "contrail.task.outcome"], "Nothing is stored of name contrail.task.outcome, since "),
+        (["logs", "--grep", "no such text"], "No stored line matches.\n"),
+    ],
+    ids=["a DAG misspelt", "a task and a level", "events of another DAG", "a metric misspelt", "a word"],
+)
+def test_what_was_asked_for_in_vain_is_named_on_stderr(store, asked, said):
+    found = run(*asked)
+    assert (found.stdout, said in found.stderr) == ("", True), found.stderr
