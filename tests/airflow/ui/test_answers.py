@@ -255,6 +255,34 @@ def test_a_step_stands_beside_what_it_usually_does(written):
     assert (step.usual_rows_out, step.unusual) == (100, True)
 
 
+@pytest.mark.parametrize(
+    ("before", "again", "expected"),
+    [
+        ([("load", 1, 0, 50)], [("load", 2, 0, 100)], [(50, 1), (100, 1)]),
+        ([("load", 1, 0, 50)], [], [(50, 1), (50, 1)]),
+        ([], [("load", 1, 0, 100)], [(None, None), (100, 1)]),
+        ([("extract", 1, 0, 70), ("load", 1, 0, 50)], [("load", 2, 0, 60)], [(50, 2), (60, 2)]),
+        ([("load", 1, 0, 5), ("load", 1, 1, 6)], [("load", 2, 1, 9)], [(11, 2), (14, 2)]),
+        ([("load", 1, 0, 5), ("load", 2, 0, 7)], [("load", 3, 0, 9)], [(7, 1), (9, 1)]),
+    ],
+    ids=["the same task", "nothing measured", "nothing before", "the second task", "a mapped part", "a retry before"],
+)
+def test_each_end_of_a_run_that_was_cleared_has_the_rows_that_were_written_by_then(written, before, again, expected):
+    def measured(steps, minutes):
+        for name, number, part, rows in steps:
+            who = Identity(dag_id="flights", run_id="r1", task_id=name, try_number=number, map_index=part)
+            yield StepMeasured(identity=who, time=at(minutes), step="load", rows_out=rows, rows_rejected=1)
+            minutes -= 0.1
+
+    run = Identity(dag_id="flights", run_id="r1")
+    store = written(
+        *measured(before, 9), DagRunFailed(identity=run, time=at(8), reason="boom", duration_ns=1),
+        *measured(again, 5), DagRunSucceeded(identity=run, time=at(4), duration_ns=1),
+    )  # fmt: skip
+    ends = pages.dag_page(store, "flights").runs
+    assert [(end.get("rows_out"), end.get("rows_rejected")) for end in ends] == expected
+
+
 def test_rejected_rows_are_shown_with_their_rule(written):
     store = written(
         RowsRejected(identity=task(), time=at(1), step="validate", rule="air_time_positive", rows_rejected=17)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from observability.airflow.ui.pages.attempts import final_ends
 from observability.airflow.ui.pages.incidents import open_incidents
 from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, RUNS_SHOWN, causes, deeds_of, events_of, ms
-from observability.airflow.ui.pages.steps import rows_of_runs
+from observability.airflow.ui.pages.steps import rows_at_ends
 
 if TYPE_CHECKING:
     from observability.events import Document
@@ -43,11 +43,11 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
     ended = events_of(store, {**where, "event.action": RUN_ENDED}, limit=RUNS_SHOWN)
     tasks = events_of(store, {**where, "event.action": (*ENDED, "step.measured")})
     alerts = events_of(store, where, dataset="contrail.alert")
-    rows = rows_of_runs(tasks)
     over = {document.get("airflow.run_id") for document in ended}
     begun = events_of(store, {**where, "event.action": "dag_run.started"}, limit=RUNS_SHOWN)
     newest = ended[-1]["@timestamp"] if len(ended) == RUNS_SHOWN else ""
     running = [one for one in begun if one.get("airflow.run_id") not in over and one["@timestamp"] > newest]
+    shown = [*ended, *(one | {"airflow.state": "running"} for one in running)]
     runs = [
         {
             "run_id": document.get("airflow.run_id", ""),
@@ -55,9 +55,9 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
             "state": document.get("airflow.state", ""),
             "why": document.get("event.reason", ""),
             "duration_ms": ms(document.get("event.duration")),
-            **rows.get(document.get("airflow.run_id", ""), {}),
+            **rows,
         }
-        for document in (*ended, *(one | {"airflow.state": "running"} for one in running))
+        for document, rows in zip(shown, rows_at_ends(tasks, shown), strict=True)
     ]
     durations: dict[str, list[float]] = defaultdict(list)
     ends = final_ends(tasks)

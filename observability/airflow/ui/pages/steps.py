@@ -10,12 +10,12 @@ from observability.airflow.ui.pages.reading import events_of, median, ms
 from observability.events import task_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from observability.events import Document
     from observability.store import Readable
 
-__all__ = ["Step", "rows_of_runs", "steps_beside_usual"]
+__all__ = ["Step", "rows_at_ends", "steps_beside_usual"]
 
 _USUAL_RUNS = 20
 _FAR = 2.0
@@ -54,21 +54,38 @@ class Step:
         return not 1 / _FAR <= self.rows_out / self.usual_rows_out <= _FAR
 
 
-def rows_of_runs(tasks: Iterable[Document]) -> dict[str, dict[str, int]]:
-    """By run: the rows that its last measured task wrote, and what all its steps rejected."""
-    found: dict[str, dict[str, int]] = {}
-    last: dict[str, Any] = {}
+def rows_at_ends(tasks: Iterable[Document], ends: Sequence[Document]) -> list[dict[str, int]]:
+    """The rows that the last measured task had written by each end of a run, and those that all its steps had rejected.
+
+    ``ends`` are the oldest first. A run that was cleared ends again, and a step that runs again counts by its newest
+    try. What a clock puts behind the last end of its run belongs to that; empty where nothing was measured.
+    """
+    measured: dict[Any, list[Document]] = defaultdict(list)
     for document in tasks:
-        if document["event.action"] != "step.measured":
-            continue
-        run = document.get("airflow.run_id", "")
-        rows = found.setdefault(run, {"rows_out": 0, "rows_rejected": 0})
-        if last.get(run) != document.get("airflow.task_id"):
-            last[run] = document.get("airflow.task_id")
-            rows["rows_out"] = 0
-        rows["rows_out"] += int(document.get("etl.rows_out") or 0)
-        rows["rows_rejected"] += int(document.get("etl.rows_rejected") or 0)
+        if document["event.action"] == "step.measured":
+            measured[document.get("airflow.run_id")].append(document)
+    last = {end.get("airflow.run_id"): place for place, end in enumerate(ends)}
+    found = []
+    for place, end in enumerate(ends):
+        steps = measured[end.get("airflow.run_id")]
+        if place != last[end.get("airflow.run_id")]:
+            steps = [one for one in steps if str(one["@timestamp"]) <= str(end["@timestamp"])]
+        found.append(_rows_of(steps))
     return found
+
+
+def _rows_of(measured: list[Document]) -> dict[str, int]:
+    if not measured:
+        return {}
+    newest: dict[tuple[Any, ...], int] = {}
+    for one in measured:
+        newest[_instance(one)] = max(_try(one), newest.get(_instance(one), 0))
+    kept = [one for one in measured if _try(one) == newest[_instance(one)]]
+    last = kept[-1].get("airflow.task_id")
+    return {
+        "rows_out": sum(int(one.get("etl.rows_out") or 0) for one in kept if one.get("airflow.task_id") == last),
+        "rows_rejected": sum(int(one.get("etl.rows_rejected") or 0) for one in kept),
+    }
 
 
 def steps_beside_usual(
@@ -112,6 +129,14 @@ def _step(document: Document, usual_rows: float | None = None, usual_ms: float |
 def _part_of(document: Document) -> int | None:
     index = document.get("airflow.map_index")
     return int(index) if index is not None and int(index) >= 0 else None
+
+
+def _try(document: Document) -> int:
+    return int(document.get("airflow.try_number") or 0)
+
+
+def _instance(document: Document) -> tuple[Any, ...]:
+    return document.get("airflow.task_id"), document.get("airflow.iteration"), _part_of(document)
 
 
 def _which_step(document: Document) -> tuple[Any, ...]:
