@@ -85,7 +85,7 @@ class _Platform:
     def running(self) -> Iterator[Api]:
         """Start it, and stop it at the end."""
         try:
-            self._contrail("up", "--detach", "--wait-timeout", "300")
+            self._contrail("up", "--detach", "--wait-timeout", "900")
             with Api(f"http://127.0.0.1:{self._port}", password(self._layout), patience_s=120) as api:
                 yield api
         finally:
@@ -99,7 +99,7 @@ class _Platform:
 
     def history(self) -> dict[str, Any]:
         """The history that the watcher has read, when it has read all of it."""
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while time.monotonic() < deadline:
             found: dict[str, Any] = json.loads(self._contrail("alerts", "history", "--json"))
             if found["state"] == "done":
@@ -112,14 +112,14 @@ class _Platform:
         store = open_store(load_settings(environ=self._environment()))
         try:
             actions = ("deadline.approached", "deadline.missed", "deadline.upcoming", "deadline.kept")
-            return list(store.documents(Query("etl.event", {"event.action": actions})))
+            return list(store.documents(Query("contrail.alert", {"event.action": actions})))
         finally:
             store.close()
 
     def _contrail(self, *words: str) -> str:
         command = [sys.executable, "-m", "observability.cli", *words]
         done = subprocess.run(
-            command, env=self._environment(), capture_output=True, text=True, timeout=600, check=False
+            command, env=self._environment(), capture_output=True, text=True, timeout=1000, check=False
         )
         if done.returncode and words[0] != "down":
             raise RuntimeError(f"contrail {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")

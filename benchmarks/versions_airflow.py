@@ -78,13 +78,9 @@ class Versioned:
 
     @contextmanager
     def running(self) -> Iterator[Versioned]:
-        """Start the platform, and stop it. On a busy machine a first start may take too long: it is tried twice."""
+        """Start the platform, with the patience that a busy machine needs, and stop it."""
         try:
-            try:
-                self.contrail("up", "--detach", timeout_s=300)
-            except RuntimeError:
-                self.contrail("down", timeout_s=60, check=False)
-                self.contrail("up", "--detach", timeout_s=300)
+            self.contrail("up", "--detach", "--wait-timeout", "900", timeout_s=1000)
             with Api(f"http://127.0.0.1:{self._port}", password(self.layout), patience_s=120) as self.api:
                 yield self
         finally:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date, timezone, tzinfo
+from functools import lru_cache
+from itertools import islice, takewhile
 from statistics import NormalDist, median
 from typing import TYPE_CHECKING
 
 from observability.watch.decompose import WEEKEND, calendar, level_of, take_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from observability.watch.decompose import Level, Moment, Parts
 
@@ -40,8 +42,13 @@ _CHANCE = 0.7
 """A count varies by chance where its spread is at least this share of what chance makes."""
 _TAIL, _TAIL_LEAST = math.log(1.8), 0.01
 """A difference of no more is usual where so large a share of the past differs as much, to the same side."""
-_OFTEN, _OFTEN_LEAST = 0.05, 4
-"""Any difference is usual where so many of the past differ as much."""
+_CHAIN, _CHAIN_LEAST = 1.35, 4
+"""Differences are usual where so many form a chain, in which each is at most so many times the one before."""
+_OUTER, _INNER = 0.1, 0.25
+_FAT, _FAT_FEW = 1.2, 4.0
+"""The shares of the past by which the tail of one side is measured."""
+_MORE_THAN_BEFORE = 3.0
+"""What comes in a rhythm may differ by so many standard deviations from what came before in it."""
 _HIGHEST = 709.0
 """The logarithm of the largest number that there is."""
 _DAY_OFF = 0.35
@@ -102,7 +109,7 @@ def usual_band(  # noqa: PLR0913 - the past, the moment, and what is known of th
     ordinary = [one for one in past if one.ordinary and math.isfinite(one.value)][-_MOST:]
     if len(ordinary) < least:
         return None
-    moment_of = calendar(zone, holidays)
+    moment_of = calendar(zone, frozenset(holidays))
     here = moment_of(at)
     values = [one for one in ordinary if one.value > 0]
     if _are_exceptions(values, ordinary, here, moment_of, least):
@@ -118,7 +125,7 @@ def usual_band(  # noqa: PLR0913 - the past, the moment, and what is known of th
     centre = level.now + sum(parts.effects[name].get(key, (0.0, 0))[0] for name, key in here.keys().items())
     per_day = len(ordinary) / max(1, (ordinary[-1].time - ordinary[0].time) / 86_400)
     width = deviations or _deviations(per_day)
-    below, above = _on_the_date(parts, here, level, _sides(parts, here, level, width))
+    below, above = _in_its_rhythm(parts, here, level, _sides(parts, here, level, width))
     # While a new level is young, what was usual before it stays usual.
     low, high = centre + min(0.0, level.before) - below, centre + max(0.0, level.before) + above
     why = ", ".join((f"{len(ordinary)} earlier values", *level.about, *_named(parts, here)))
@@ -156,17 +163,21 @@ def _had_some(ordinary: Sequence[Past], here: Moment, moment_of: Callable[[float
 
 def _zeros(past: Sequence[Past], here: Moment, moment_of: Callable[[float], Moment]) -> bool:
     """True when a zero is usual here: on such a weekday, on such a day of the month, or now and then on any."""
+    if all(one.value for one in past):
+        return False
     by_day: dict[int, list[bool]] = {}
     in_month = []
     for one in past:
         moment = moment_of(one.time)
         by_day.setdefault(moment.weekday, []).append(one.value == 0)
         if moment.month_end == here.month_end:
-            in_month.append(one.value == 0)
+            in_month.append((moment.weekday, one.value == 0))
     alike = by_day.get(here.weekday, [])
     most = 0.3
-    if here.month_end and len(in_month) > 2 and not any(in_month):  # noqa: PLR2004 - it never was on such a day
-        return False
+    if here.month_end and not any(zero for _, zero in in_month):
+        by_weekday = [1 - sum(by_day[day]) / len(by_day[day]) for day, _ in in_month]
+        if math.prod(by_weekday) < 0.1:  # noqa: PLR2004 - more than luck: it never was on such a day
+            return False
     if sum(alike) > max(1, most * len(alike)):
         return True
     # A weekday that is mostly zero says nothing of the others.
@@ -198,8 +209,9 @@ def _by_chance(expected: float, spread: float, width: float) -> tuple[float, flo
 def _sides(parts: Parts, here: Moment, level: Level, deviations: float) -> tuple[float, float]:
     """The usual distances below and above the centre (log)."""
     narrow = max(deviations * level.spread, _LEAST_WIDTH)
-    below = _with_tail([-one for one in level.away], narrow)
-    above = _with_tail(level.away, narrow)
+    ordered = sorted(level.away)
+    below = _with_tail([-one for one in reversed(ordered)], narrow, deviations)
+    above = _with_tail(ordered, narrow, deviations)
     alike = parts.effects["weekday"].get(here.weekday, (0.0, 0))[1]
     if alike < 2:  # noqa: PLR2004 - a weekday of which next to nothing is known
         below, above = below + 1.5, above + 0.7
@@ -216,25 +228,59 @@ def _sides(parts: Parts, here: Moment, level: Level, deviations: float) -> tuple
     return below, above
 
 
-def _on_the_date(parts: Parts, here: Moment, level: Level, sides: tuple[float, float]) -> tuple[float, float]:
-    """The same distances, wide enough for what came twice on the last three such days of a month, once a day."""
+def _in_its_rhythm(parts: Parts, here: Moment, level: Level, sides: tuple[float, float]) -> tuple[float, float]:
+    """The same distances, wide enough for what came twice on the last three days of one of its rhythms, once a day."""
     if parts.week > 7:  # noqa: PLR2004 - it runs more often than daily
         return sides
-    of_quarter = zip(parts.moments[-len(level.away) :], level.away, strict=True)
-    last = sorted([away for one, away in of_quarter if one.date == here.date][-3:])
-    if len(last) < 2:  # noqa: PLR2004
-        return sides
-    return max(sides[0], -1.2 * last[1]), max(sides[1], 1.2 * last[-2])
+    below, above = sides
+    for alike in _rhythms(here):
+        last = sorted(islice((away for one, away in _backwards(parts, level) if alike(one)), 3))
+        if len(last) > 1:
+            more = _MORE_THAN_BEFORE * level.spread
+            below, above = max(below, more - last[1]), max(above, more + last[-2])
+    return below, above
 
 
-def _with_tail(away: Sequence[float], narrow: float) -> float:
-    """The distance up to which values are usual on one side, where some of the past lie beyond ``narrow``."""
-    count = len(away)
-    beyond = sorted(one for one in away if one > narrow)
-    if len(beyond) >= max(_OFTEN_LEAST, _OFTEN * count):
-        return 1.05 * beyond[-1 - int(_OFTEN * count / 2)]
+def _rhythms(here: Moment) -> Iterator[Callable[[Moment], bool]]:
+    """The days that are like this one: its date, each second week, its weekday in the month, the end of a quarter."""
+    yield lambda one: one.date == here.date
+    yield lambda one: (here.day - one.day) % 14 == 0
+    yield lambda one: one.weekday == here.weekday and (one.date - 1) // 7 == (here.date - 1) // 7
+    if here.month_end:
+        yield lambda one: one.month_end == here.month_end and (here.month - one.month) % 3 == 0
+
+
+def _backwards(parts: Parts, level: Level) -> Iterator[tuple[Moment, float]]:
+    return zip(reversed(parts.moments), reversed(level.away), strict=True)
+
+
+def _with_tail(ordered: Sequence[float], narrow: float, deviations: float) -> float:
+    """The distance up to which values are usual above zero, where the past has more of them than normal values have."""
+    count = len(ordered)
+    usual = narrow
+    outer, inner = ordered[-1 - int(_OUTER * count)], max(0.0, ordered[-1 - int(_INNER * count)])
+    # The line through two quantiles goes on to where so few are left as ``deviations`` leave of normal values.
+    steep = (outer - inner) / (_normal(_OUTER) - _normal(_INNER))
+    reached = outer + steep * (deviations - _normal(_OUTER))
+    if reached > (_FAT + _FAT_FEW / math.sqrt(count)) * narrow:
+        usual = reached
+    beyond = list(takewhile(lambda one: one > usual, reversed(ordered)))[::-1]
+    chain = usual
+    length = 0
+    for one in beyond:
+        if one > _CHAIN * chain:
+            break
+        chain, length = one, length + 1
+    if length >= max(_CHAIN_LEAST, _TAIL_LEAST * count):
+        return 1.1 * chain
     tail = [one for one in beyond if one <= _TAIL]
-    return min(1.05 * tail[-1], _TAIL) if len(tail) >= max(2, _TAIL_LEAST * count) else narrow
+    return min(1.05 * tail[-1], _TAIL) if len(tail) >= max(2, _TAIL_LEAST * count) else usual
+
+
+@lru_cache(maxsize=16)
+def _normal(share: float) -> float:
+    """The distance above which that share of normal values lies, in standard deviations."""
+    return NormalDist().inv_cdf(1 - share)
 
 
 def _day_off(parts: Parts, here: Moment, centre: float, width: float) -> tuple[float, float] | None:

@@ -12,11 +12,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import chain
+from operator import add, sub
 from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["WEEKEND", "Level", "Moment", "Parts", "calendar", "level_of", "take_apart"]
 
@@ -45,6 +47,7 @@ class Moment:
     hour: int
     month_end: str
     date: int
+    month: int
     holiday: bool
 
     def keys(self) -> dict[str, object]:
@@ -78,23 +81,40 @@ class Level:
     before: float
     spread: float
     away: tuple[float, ...]
-    """The distances of the values of the last quarter from the level of their time."""
+    """The distances of all values from the level of their time, in order of time."""
     about: tuple[str, ...] = ()
     """Notable facts, in words."""
 
 
-def calendar(zone: tzinfo, holidays: Collection[date]) -> Callable[[float], Moment]:
+class _Calendar(dict[int, "Moment"]):
+    """The calendar of each quarter of an hour that was asked for; every zone's offset is a whole number of them today.
+
+    It forgets all when it has grown to ``most``.
+    """
+
+    most = 50_000
+
+    def __init__(self, zone: tzinfo, holidays: frozenset[date]) -> None:
+        super().__init__()
+        self._zone, self._holidays = zone, holidays
+
+    def __missing__(self, quarter: int) -> Moment:
+        if len(self) >= self.most:
+            self.clear()
+        local = datetime.fromtimestamp(quarter * 900, self._zone)
+        day = local.date()
+        made = Moment(
+            day.toordinal(), local.weekday(), local.hour, _month_end(day), day.day, day.month, day in self._holidays
+        )  # fmt: skip
+        self[quarter] = made
+        return made
+
+
+@lru_cache(maxsize=64)
+def calendar(zone: tzinfo, holidays: frozenset[date]) -> Callable[[float], Moment]:
     """The function that gives the calendar of a time (seconds since 1970) in a zone."""
-    free = frozenset(holidays)
-    return lambda time: _moment(int(time // 900), zone, free)
-
-
-@lru_cache(maxsize=20_000)
-def _moment(quarter: int, zone: tzinfo, holidays: frozenset[date]) -> Moment:
-    """The calendar of a quarter of an hour; every zone's offset is a whole number of quarters today."""
-    local = datetime.fromtimestamp(quarter * 900, zone)
-    day = local.date()
-    return Moment(day.toordinal(), local.weekday(), local.hour, _month_end(day), day.day, day in holidays)
+    known = _Calendar(zone, holidays)
+    return lambda time: known[int(time // 900)]
 
 
 def _month_end(day: date) -> str:
@@ -112,13 +132,15 @@ def take_apart(moments: list[Moment], logs: list[float]) -> Parts:
     keys: dict[str, list[object]] = {}
     if len({one.hour for one in moments}) > _HOURS:
         keys["hour"] = [one.hour for one in moments]
+    weekdays = [one.weekday for one in moments]
     keys |= {
-        "weekend": [one.weekday in WEEKEND for one in moments],
-        "weekday": [one.weekday for one in moments],
+        "weekend": [one in WEEKEND for one in weekdays],
+        "weekday": [*weekdays],
         "month": [one.month_end for one in moments],
     }
     if any(one.holiday for one in moments):
         keys["holiday"] = [one.holiday for one in moments]
+    places = {name: _places(those) for name, those in keys.items()}
     effects: dict[str, dict[object, tuple[float, int]]] = {
         name: {} for name in ("hour", "weekend", "weekday", "month", "holiday")
     }
@@ -126,52 +148,73 @@ def take_apart(moments: list[Moment], logs: list[float]) -> Parts:
     week = 7 * max(1, round(len(moments) / max(1, len({one.day for one in moments}))))
     for _ in range(2):
         trend = _trend(rest, week)
-        for name, those in keys.items():
-            rest, effects[name] = _effects(rest, trend, those, effects[name])
+        bare = list(map(sub, rest, trend))
+        for name, those in places.items():
+            effects[name] = _take_effects(bare, those, effects[name])
+        rest = list(map(add, bare, trend))
     return Parts(moments, rest, effects, week)
+
+
+def _places(keys: list[object]) -> dict[object, list[int]]:
+    """By key the places at which it stands."""
+    found: dict[object, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        found[key].append(place)
+    return found
 
 
 def _trend(rest: Sequence[float], week: int) -> list[float]:
     """The level around each value: the median of the two weeks about it, known at each half a week."""
     count, step = len(rest), max(3, week // 2)
-    known = [median(rest[max(0, at - week) : min(count, at + week + 1)]) for at in range(0, count, step)]
-    return [known[at // step] for at in range(count)]
+    known = [_middle(sorted(rest[max(0, at - week) : at + week + 1])) for at in range(0, count, step)]
+    return [level for level in known for _ in range(step)][:count]
 
 
-def _effects(
-    rest: list[float], trend: list[float], keys: list[object], before: dict[object, tuple[float, int]]
-) -> tuple[list[float], dict[object, tuple[float, int]]]:
-    """The rest without the effect of each key, and the effects, each with how many values it is learned from."""
-    if before:
-        rest = [value + before[key][0] for value, key in zip(rest, keys, strict=True)]
-    groups: dict[object, list[float]] = defaultdict(list)
-    for key, value, level in zip(keys, rest, trend, strict=True):
-        groups[key].append(value - level)
-    middles = {key: median(values) for key, values in groups.items()}
-    noise = _deviation([value - middles[key] for key, values in groups.items() for value in values])
+def _take_effects(
+    bare: list[float], places: dict[object, list[int]], before: dict[object, tuple[float, int]]
+) -> dict[object, tuple[float, int]]:
+    """The effect of each key, with how many values it is learned from. It is taken from the values, in their places.
+
+    ``before`` has the effects that were taken from them already.
+    """
+    middles: dict[object, tuple[float, list[float]]] = {}
+    for key, those in places.items():
+        values = sorted([bare[place] for place in those])
+        middle, half = _middle(values), len(values) // 2
+        above = [one - middle for one in values[half:]]
+        middles[key] = middle, sorted([*above, *[middle - one for one in values[:half]]])
+    noise = 1.4826 * _middle(sorted(chain.from_iterable(away for _, away in middles.values())))
     found: dict[object, tuple[float, int]] = {}
-    for key, values in groups.items():
-        effect, count = middles[key], len(values)
+    for key, (middle, away) in middles.items():
+        taken = before[key][0] if before else 0.0
+        effect, count = middle + taken, len(away)
         # An effect within its own error is chance, mostly: it is taken in part.
-        own = _deviation([value - effect for value in values])
-        error = 1.25 * max(noise, own) / math.sqrt(count)
+        error = 1.25 * max(noise, 1.4826 * _middle(away)) / math.sqrt(count)
         sure = count > 1 and abs(effect) > _SURE * error
         found[key] = (effect if sure else effect * 0.2, count)
-    return [value - found[key][0] for value, key in zip(rest, keys, strict=True)], found
+        if more := found[key][0] - taken:
+            for place in places[key]:
+                bare[place] -= more
+    return found
+
+
+def _middle(ordered: Sequence[float]) -> float:
+    """The median of values that are in order."""
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _deviation(values: Sequence[float]) -> float:
     """The standard deviation about zero of what is not a fault."""
-    return 1.4826 * median([abs(one) for one in values])
+    return 1.4826 * _middle(sorted(map(abs, values)))
 
 
 def level_of(parts: Parts) -> Level:
     """The level now, and how values lie about it."""
     rest, week = parts.rest, parts.week
-    trend = _trend(rest, week)
+    away = list(map(sub, rest, _trend(rest, week)))
     count = min(len(rest), 13 * week)
-    away = [one - level for one, level in zip(rest[-count:], trend[-count:], strict=True)]
-    spread = max(_LEAST_SPREAD, _deviation(away)) * (1 + 2 / count)
+    spread = max(_LEAST_SPREAD, _deviation(away[-count:])) * (1 + 2 / count)
     if count > 6 * week and (lately := _deviation(away[-3 * week :])) > _LATELY_MORE * spread:
         spread = lately
     for new in (13, 9, 6, 4):

@@ -73,7 +73,7 @@ def _usual_longest(
 
 def _typical(known: Sequence[tuple[float, float, str]], at: float, deadline: Deadline) -> float:
     """The lowest of the medians that are typical for a time: of late, on such a weekday, and in such an hour."""
-    moment_of = calendar(ZoneInfo(deadline.timezone), deadline.holidays)
+    moment_of = calendar(ZoneInfo(deadline.timezone), frozenset(deadline.holidays))
     here = moment_of(at)
     weekday: list[float] = []
     hour: list[float] = []

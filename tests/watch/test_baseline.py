@@ -233,3 +233,44 @@ def test_what_comes_at_the_end_of_each_month_alone_is_usual_there_after_the_firs
     past = [Past(at.timestamp(), 500.0 if (at + timedelta(days=1)).day == 1 else 0.0) for at in all_days]
     assert usual_band(past, datetime(2026, 3, 31, 6, tzinfo=timezone.utc).timestamp()).holds(900)
     assert not usual_band(past, after(past, 1)).holds(500)
+
+
+def rhythm(is_high, count=200, high=4000):
+    begin = datetime(2026, 1, 1, 6, tzinfo=timezone.utc)
+    moments = [begin + timedelta(days=number) for number in range(count)]
+    return [
+        Past(at.timestamp(), float(high if is_high(at) else 1000) * (1 + 0.02 * (at.toordinal() % 3))) for at in moments
+    ]
+
+
+@pytest.mark.parametrize(
+    "is_high",
+    [
+        lambda at: at.weekday() == 4 and at.toordinal() % 14 < 7,
+        lambda at: at.weekday() == 1 and 8 <= at.day <= 14,
+        lambda at: at.month % 3 == 0 and (at + timedelta(days=1)).month != at.month,
+    ],
+    ids=["every second Friday", "second Tuesdays", "ends of quarters"],
+)
+def test_what_comes_in_a_rhythm_is_usual_once_it_came_twice_and_on_other_days_it_is_not(is_high):
+    known = rhythm(is_high, 480)
+    highs = [number for number, one in enumerate(known) if one.value > 3000]
+    for number in highs[3:8]:
+        assert usual_band(known[:number], known[number].time).holds(known[number].value)
+        assert not usual_band(known[: number + 3], known[number + 3].time).holds(4000)
+
+
+def test_a_long_tail_on_one_side_is_usual_and_the_other_side_is_judged_strictly():
+    dice = Random(7)
+    past = days([1000 * min(1.0, math.exp(dice.gauss(0, 0.3))) for _ in range(200)])
+    band = usual_band(past, after(past))
+    assert band.low < 500
+    assert band.high < 1600
+
+
+def test_a_first_of_a_month_at_a_weekend_is_zero_as_weekends_are():
+    begin = datetime(2024, 1, 1, 6, tzinfo=timezone.utc)
+    moments = [begin + timedelta(days=number) for number in range(152)]  # until the end of May, no first at a weekend
+    past = [Past(at.timestamp(), 0.0 if at.weekday() > 4 else 1000.0 + at.day) for at in moments]
+    assert usual_band(past, after(past)).holds(0)
+    assert not usual_band(past, after(past, 3)).holds(0)
