@@ -51,6 +51,7 @@ _LEFT_OUT = {
     "tutorial_objectstorage": "reads from the internet",
     "tutorial_taskflow_api_virtualenv": "installs packages from the internet",
     "example_asset_with_watchers": "waits for a file that nobody writes",
+    "example_params_ui_tutorial": "asks a person for parameters",
 }
 
 
