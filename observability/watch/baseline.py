@@ -48,7 +48,7 @@ _OUTER, _INNER = 0.1, 0.25
 _FAT, _FAT_FEW = 1.2, 4.0
 """The shares of the past by which the tail of one side is measured."""
 _MORE_THAN_BEFORE = 3.0
-"""What comes in a rhythm may differ by so many standard deviations from what came before in it."""
+"""A value in a rhythm may differ by so many standard deviations from those before it in the rhythm."""
 _HIGHEST = 709.0
 """The logarithm of the largest number that there is."""
 _DAY_OFF = 0.35

@@ -12,13 +12,20 @@ from observability.watch.due_by_clock import days_of
 from observability.watch.rules.config import with_calendar
 from observability.watch.rules.deadline import Deadline
 
-ZONES = ("Europe/Berlin", "America/New_York", "Australia/Sydney")
-"""The third is southern; each changes its clock twice a year, on other days than the others."""
+ZONES = (
+    "Europe/Berlin", "America/New_York", "Australia/Sydney", "America/Santiago", "Africa/Cairo", "Australia/Lord_Howe",
+    "Asia/Kathmandu",
+)  # fmt: skip
+"""Northern and southern; Santiago and Cairo skip midnight, Lord Howe half an hour, Kathmandu is 5:45 ahead of UTC."""
 NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CHANGES = {
     "Europe/Berlin": (date(2026, 3, 29), date(2026, 10, 25)),
     "America/New_York": (date(2026, 3, 8), date(2026, 11, 1)),
     "Australia/Sydney": (date(2026, 4, 5), date(2026, 10, 4)),
+    "America/Santiago": (date(2026, 4, 4), date(2026, 9, 6)),
+    "Africa/Cairo": (date(2026, 4, 24), date(2026, 10, 29)),
+    "Australia/Lord_Howe": (date(2026, 4, 5), date(2026, 10, 4)),
+    "Asia/Kathmandu": (),
 }
 
 
@@ -36,9 +43,15 @@ def last_shown(zone, day, clock):
     shown = [moment for seen, moment in wall(zone, day) if seen == clock]
     if shown:
         return shown[-1]
-    before, moment = [(seen, moment) for seen, moment in wall(zone, day) if seen < clock][-1]
-    gone = datetime.strptime(clock, "%H:%M") - datetime.strptime(before, "%H:%M")  # noqa: DTZ007 - a difference
-    return moment + gone.total_seconds()
+    earlier = [(seen, moment) for seen, moment in wall(zone, day) if seen < clock]
+    # Where midnight is skipped, the minute before is the last one of the day before.
+    before, moment = earlier[-1] if earlier else ("", wall(zone, day - timedelta(days=1))[-1][1])
+    return moment + 60 * (minutes(clock) - (minutes(before) if earlier else -1))
+
+
+def minutes(clock):
+    hours, rest = clock.split(":")
+    return 60 * int(hours) + int(rest)
 
 
 def expected(rule, now, back=15):
@@ -99,4 +112,5 @@ def test_a_run_counts_for_the_logical_day_that_the_calendar_on_the_wall_shows(ru
 
 def test_both_changes_of_each_clock_are_in_the_data():
     for zone, days in CHANGES.items():
-        assert sorted(len(wall(zone, day)) for day in days) == [23 * 60, 25 * 60]
+        moved = 30 if zone == "Australia/Lord_Howe" else 60
+        assert sorted(len(wall(zone, day)) for day in days) == ([24 * 60 - moved, 24 * 60 + moved] if days else [])
