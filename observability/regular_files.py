@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-__all__ = ["NotRegular", "is_regular", "open_regular", "read_regular"]
+__all__ = ["NotRegular", "is_file", "is_folder", "is_regular", "open_regular", "read_regular"]
 
 _MOST_BYTES = 64 * 1024 * 1024
 
@@ -44,3 +44,20 @@ def is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
+
+
+def is_file(path: Path) -> bool:
+    """True for a file, or a link to one. False also where this user may not look, as a task with ``run_as_user``."""
+    return _kind_of(path) == stat.S_IFREG
+
+
+def is_folder(path: Path) -> bool:
+    """True for a folder, or a link to one. False also where this user may not look."""
+    return _kind_of(path) == stat.S_IFDIR
+
+
+def _kind_of(path: Path) -> int:
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError):  # a name with a zero byte
+        return 0

@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from observability import catalog, option_types
 from observability.errors import SettingsError
-from observability.regular_files import read_regular
+from observability.regular_files import is_file, is_folder, read_regular
 from observability.renamed_options import old_names_in_use, with_new_names
 from observability.settings_source import read_sections, read_toml
 
@@ -403,7 +403,7 @@ class Settings:
         if self.watch.api_url:
             return self.watch.api_url.rstrip("/")
         scheme, port = "http", str(self.airflow.port)
-        if self.airflow.port == _AIRFLOW_PORT and not (self.home / "keys").is_dir():
+        if self.airflow.port == _AIRFLOW_PORT and not is_folder(self.home / "keys"):
             scheme = "https" if _airflow_option("api", "ssl_cert") else scheme
             port = _airflow_option("api", "port") or port
         return f"{scheme}://{self.airflow.host}:{port}"
@@ -463,7 +463,7 @@ def default_home() -> Path:
     if home := os.environ.get("CONTRAIL_HOME"):
         return Path(home).expanduser()
     of_airflow, here = airflow_home() / "contrail", Path.cwd() / ".contrail"
-    if os.environ.get("AIRFLOW_HOME") or (of_airflow.is_dir() and not here.is_dir()):
+    if os.environ.get("AIRFLOW_HOME") or (is_folder(of_airflow) and not is_folder(here)):
         return of_airflow
     return here
 
@@ -504,11 +504,14 @@ def old_names() -> list[str]:
 
 
 def config_file(environ: dict[str, str] | None = None) -> Path | None:
-    """The file that the options are read from, None where there is none. Raises :class:`SettingsError`."""
+    """The file that the options are read from, None where there is none. Raises :class:`SettingsError`.
+
+    A task with ``run_as_user`` may not look into the home: then its variables alone hold.
+    """
     env = dict(os.environ) if environ is None else environ
     if named := env.get("CONTRAIL_CONFIG"):
-        if not Path(named).is_file():
+        if not is_file(Path(named)):
             raise SettingsError(f"CONTRAIL_CONFIG names {named}, which is not a file; correct or unset it")
         return Path(named)
     found = default_home() / "contrail.toml"
-    return found if found.is_file() else None
+    return found if is_file(found) else None

@@ -297,7 +297,7 @@ def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_pat
         "import os; from observability import events, metrics; from observability.settings import get_settings;"
         "from observability.emit import emit, report_losses;"
         "metrics.increment('contrail.canary.missing'); metrics.flush();"  # loads what the other user may not read
-        "get_settings(); os.setgid(65534); os.setuid(65534);"
+        "get_settings.cache_clear(); os.setgid(65534); os.setuid(65534);"  # and reads the settings as that user
         "about = events.Identity(dag_id='d', run_id='r', task_id='t', try_number=1);"
         "assert not emit(events.TaskStarted(identity=about)); report_losses(); metrics.flush()"
     )
@@ -305,7 +305,7 @@ def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_pat
         relay.bind(("127.0.0.1", 0))
         relay.settimeout(30)
         variables = {
-            "CONTRAIL_CORE__HOME": str(tmp_path / "home"),
+            "CONTRAIL_HOME": str(tmp_path / "home"),
             "CONTRAIL_STATSD__PORT": str(relay.getsockname()[1]),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }

@@ -111,7 +111,7 @@ def _journal(settings: Settings) -> str:
     if lost:
         raise Broken(
             f"tasks of another user (run_as_user) lost events: they may not write {settings.journal_directory}",
-            "leave out run_as_user, or give that user a CONTRAIL_HOME of its own and a relay that runs as it",
+            "leave out run_as_user, or set CONTRAIL_HOME='~/contrail' and run a relay as each of the users",
         )
     return "every task writes its events"
 
