@@ -2,7 +2,8 @@
 
 The relay reads a task's log file, as in an outage's backlog. The SDK is given the same lines as records, and keeps
 nothing on disk. The Collector's filelog receiver, where it is built, reads the same file. What receives reads and
-drops, in a process of its own. Spans are made of a journal with an attempt's end for each.
+drops, in a process of its own. Spans are made of a journal with an attempt's end for each. What the parts of a line's
+way cost alone stands beside the rest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import orjson
 
 from benchmarks import filelog
 from benchmarks.figure import Figure, Options, Sample, Target
+from benchmarks.line_costs import line_costs
 from benchmarks.sampling import python
 from benchmarks.task_log import MEASURE, NAME, write_task_log
 from observability.journal import frame
@@ -102,7 +104,7 @@ def run(options: Options) -> list[Figure]:
                 one = filelog.measured(collector, url, logs, lines, "none")
                 taken.setdefault(("filelog", "none"), []).append(one)
         spans = _spans(url, Path(folder), _SPANS // 50 if options.quick else _SPANS)
-    return [*_figures(taken), *spans]
+    return [*_figures(taken), *spans, *line_costs(2_000 if options.quick else 20_000)]
 
 
 def _figures(taken: dict[tuple[str, str], list[dict[str, float]]]) -> list[Figure]:
