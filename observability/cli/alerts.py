@@ -21,14 +21,16 @@ from observability.cli.silences import rules_for_people
 from observability.cli.time_arguments import iso, lasting, moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
-from observability.watch.heartbeat import trial
+from observability.watch.heartbeat import read_beat, trial
 from observability.watch.incidents import Incident, Kind, Notice
 from observability.watch.ledger import records, schema
+from observability.watch.ledger.database import read_cursor
 from observability.watch.notify.messages import Message, compose, plain
 from observability.watch.notify.notifier import enqueue
 from observability.watch.notify.render import text
 from observability.watch.rules.config import decide, json_schema
 from observability.watch.rules.first_route import named_address
+from observability.watch.rules.lint import unknown_dags
 from observability.watch.rules.loader import RulesFile, find_rules, open_rules
 
 if TYPE_CHECKING:
@@ -225,6 +227,9 @@ def check(path: Annotated[Path | None, typer.Argument(help="A rules file; else t
     typer.echo(f"{found.path or _built_in(get_settings())}: {counted}, no mistakes")
     for remark in found.remarks:
         typer.echo(f"does nothing as it is: {remark}")
+    if read_beat(get_settings().home) is not None and (dags := _scene_dags()):  # a watcher has run here
+        for place, said in unknown_dags(found.rules, dags):
+            typer.echo(f"does nothing as it is: {'.'.join(map(str, place))} {said}")
 
 
 @app.command("schema")
@@ -296,12 +301,15 @@ def _shown(one: Incident, notifications: list[dict[str, Any]]) -> str:
 
 def _known(dag_id: str) -> dict[str, Any]:
     """The owner and tags of a DAG in the ledger, as the watcher saw them last."""
-    from observability.watch.ledger.database import read_cursor
-
-    with ledger_transaction() as connection:
-        scene = read_cursor(connection, "reconcile") or {}
-    found = scene.get("dags", {}).get(dag_id, {})
+    found = _scene_dags().get(dag_id, {})
     return {name: found[name] for name in ("owner", "tags") if found.get(name)}
+
+
+def _scene_dags() -> dict[str, dict[str, Any]]:
+    """By DAG what the watcher saw of it last."""
+    with ledger_transaction() as connection:
+        found: dict[str, dict[str, Any]] = (read_cursor(connection, "reconcile") or {}).get("dags", {})
+    return found
 
 
 def _await(rows: list[int], wait: float) -> list[dict[str, Any]]:

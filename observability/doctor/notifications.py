@@ -16,8 +16,9 @@ from observability.proxies import is_loopback
 from observability.watch.errors import WatchError
 from observability.watch.heartbeat import read_beat
 from observability.watch.history_import import read_progress
-from observability.watch.ledger.database import Ledger
+from observability.watch.ledger.database import Ledger, read_cursor
 from observability.watch.rules.first_route import named_address
+from observability.watch.rules.lint import unknown_dags
 from observability.watch.rules.loader import find_rules, open_rules
 
 if TYPE_CHECKING:
@@ -48,6 +49,21 @@ def _rules(settings: Settings) -> str:
         raise Broken(str(error), f"contrail alerts check {path}") from error
     where = path or named_address(settings) or "built in"
     return f"{where}: {len(rules.channels)} channels"
+
+
+def _deadlines(settings: Settings) -> str:
+    """A deadline of a DAG that Airflow does not have is never missed and never kept."""
+    rules, ledger = open_rules(settings).rules, Ledger(settings.ledger_url)
+    try:
+        with ledger.transaction() as connection:
+            dags = (read_cursor(connection, "reconcile") or {}).get("dags", {})
+    finally:
+        ledger.close()
+    if not dags:
+        raise Off("the watcher has not yet read which DAGs there are", "contrail watch")
+    if unknown := [said for _, said in unknown_dags(rules, dags)]:
+        raise Broken(f"deadline {'; '.join(unknown)}", "contrail alerts check")
+    return f"{len(rules.deadlines)}, each of DAGs that Airflow has" if rules.deadlines else "none in the rules file"
 
 
 def _links(settings: Settings) -> str:
@@ -119,6 +135,7 @@ def _channels(_settings: Settings) -> str:
 LINKS = (
     Link("ledger", _ledger, ("home",)),
     Link("rules", _rules),
+    Link("deadlines", _deadlines, ("ledger", "rules")),
     Link("links", _links, ("rules",)),
     Link("watcher", _watcher, ("home", "ledger", "rules")),
     Link("history", _history, ("ledger",)),

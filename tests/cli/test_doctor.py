@@ -190,6 +190,7 @@ def test_of_a_whole_chain_nothing_is_broken_or_unknown(chain):
         "logs",
         "channels",
         "history",
+        "deadlines",
     }
     assert {name: state for name, state in states.items() if name not in off} == dict.fromkeys(
         [name for name in states if name not in off], "ok"

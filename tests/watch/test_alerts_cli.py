@@ -12,9 +12,12 @@ from typer.testing import CliRunner
 from watch_office import Office, failed
 
 from observability.cli.alerts import app, moment_of
+from observability.doctor.link import Broken
+from observability.doctor.notifications import LINKS
 from observability.errors import ArgumentError, RulesError
+from observability.settings import get_settings
 from observability.watch.ledger import schema
-from observability.watch.ledger.database import Ledger
+from observability.watch.ledger.database import Ledger, write_cursor
 from observability.watch.notify.outbox import ChannelWorker
 from observability.watch.rules.config import ChannelSpec
 from observability.watch.rules.in_force import keep_rules
@@ -166,6 +169,30 @@ def test_a_test_that_nobody_delivers_fails_and_says_so(office):
 
 def test_the_rules_in_force_are_checked(office):
     assert "no mistakes" in run("check")
+
+
+def test_a_deadline_of_a_dag_that_airflow_has_not_is_named_with_the_one_that_is_meant(office, home):
+    rules = """
+channels: {file: {type: file}}
+receivers: {all: {channels: [file]}}
+routes: [{receiver: all}]
+deadlines:
+  - {name: soon, dag: sales_dialy, run_finishes_within: 1h}
+  - {name: each, dag: "sales_*", run_finishes_within: 1h}
+  - {name: report, ready_by: "09:00", parts: [{dag: sales_daily}, {dag: zzz}, {asset: "s3://b/x"}]}
+"""
+    (home / "alerts.yaml").write_text(rules)
+    assert "knows no DAG" not in run("check")
+    with office.ledger.transaction(lock=True) as connection:
+        write_cursor(connection, "reconcile", {"dags": {"sales_daily": {}}})
+    (home / "watch.heartbeat").write_text(json.dumps({"pid": 1, "time": time.time()}))
+    said = run("check")
+    assert "deadlines.0.dag of soon: Airflow knows no DAG 'sales_dialy'; is 'sales_daily' meant?" in said
+    assert "deadlines.2.parts.1.dag of report: Airflow knows no DAG 'zzz'" in said
+    assert said.count("knows no DAG") == 2
+    link = next(one for one in LINKS if one.name == "deadlines")
+    with pytest.raises(Broken, match=r"sales_dialy.*zzz"):
+        link.look(get_settings())
 
 
 BROKEN = "routes: ["

@@ -6,19 +6,21 @@ beside a condition that does not look at it. A remark is about what does nothing
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from observability.watch.rules.model import CHANNEL_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from observability.watch.rules.matching import Match
     from observability.watch.rules.model import AlertingConfig
 
     Place = tuple[str | int, ...]
 
-__all__ = ["mistakes", "remarks"]
+__all__ = ["mistakes", "remarks", "unknown_dags"]
 
 _KEYS: set[str] = set().union(*CHANNEL_KEYS.values())
 
@@ -71,6 +73,19 @@ def remarks(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
             yield ("calendars", name), "no deadline here uses this calendar; one that is declared beside its DAG may"
     if rules.routes[-1].proceed:
         yield ("routes", len(rules.routes) - 1, "continue"), "there is no route after this one"
+
+
+def unknown_dags(rules: AlertingConfig, known: Collection[str]) -> Iterator[tuple[Place, str]]:
+    """The DAGs of deadlines that are none of the ``known`` ones, by name or glob: where, and which is meant perhaps."""
+    for number, deadline in enumerate(rules.deadlines):
+        named: list[tuple[Place, str | None]] = [
+            (("deadlines", number, "parts", place, "dag"), part.dag) for place, part in enumerate(deadline.parts)
+        ]
+        for place, dag in [(("deadlines", number, "dag"), deadline.dag), *named]:
+            if dag is not None and not any(fnmatchcase(one, dag) for one in known):
+                close = get_close_matches(dag, known, n=1)
+                meant = f"; is {close[0]!r} meant?" if close else ""
+                yield place, f"of {deadline.name}: Airflow knows no DAG {dag!r}{meant}"
 
 
 def _dangling(rules: AlertingConfig) -> Iterator[tuple[Place, str]]:
