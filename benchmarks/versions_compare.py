@@ -97,7 +97,8 @@ def settle(airflow: Versioned, played: Iterable[str]) -> None:
 def compare(airflow: Versioned, played: list[str]) -> tuple[list[Row], list[str]]:
     """A row for each DAG, and the messages that are about none of them."""
     events = airflow.documents("etl.event")
-    lines = Counter(one["log.file.path"] for one in airflow.documents("airflow.task") if not one.get("log.part"))
+    logged = (*airflow.documents("airflow.task"), *airflow.documents("airflow.component"))  # a callback is the latter
+    lines = Counter(one["log.file.path"] for one in logged if not one.get("log.part"))
     opened = [one for one in airflow.messages() if one["kind"] == "opened"]
     tasks = list(airflow.api.pages("/dags/~/dagRuns/~/taskInstances", "task_instances", {"order_by": "id"}))
     listed = {one["id"] for one in tasks}
