@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta, timezone
 
 import orjson
@@ -164,6 +165,22 @@ def test_a_hostile_name_is_shown_as_it_is_and_leads_to_its_own_page(store):
 
 def test_an_empty_panel_says_that_empty_is_good(store):
     assert "No deadline was missed." in page(store, "operations", "deadlines-missed")
+
+
+@pytest.mark.parametrize(("board", "panel"), [("alerts", "open-critical"), ("operations", "heartbeats")])
+def test_a_panel_of_metrics_says_that_they_need_a_relay_where_there_are_none_and_not_that_all_is_well(
+    store, tmp_path, board, panel
+):
+    assert "Metrics need <code>contrail relay</code>" in page(store, board, panel)
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
+    sink = open_sink(options)
+    metric = {"@timestamp": at(1).isoformat(), "metric.name": "pool.open_slots", "metric.value": 1}
+    sink.send(Batch("airflow.statsd", "journal", "journal", [b"m-0"], [orjson.dumps(metric)]))
+    sink.close()
+    with contextlib.closing(open_store(options)) as measured:
+        html = page(measured, board, panel)
+    assert "contrail relay" not in html
+    assert 'class="nothing"' in html
 
 
 def test_the_pages_draw_what_is_generated():

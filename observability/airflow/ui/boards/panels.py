@@ -18,6 +18,8 @@ __all__ = ["Line", "Shown", "shown"]
 Answer: TypeAlias = "dict[Key, Any]"
 """A value for each combination of fields and stretch of time."""
 
+_METRICS = "airflow.statsd"
+_ANY: dict[str, Any] = {"where": {}, "aggregate": "count"}
 _YOUNG, _MARGIN, _LEAST_HOURS = 0.5, 1.1, 0.25
 """A chart that is empty for more than half of its time begins shortly before its first value."""
 _STEPS_S = (60, 300, 600, 1800, 3600, 10_800, 21_600, 43_200, 86_400)
@@ -39,7 +41,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A panel with its answer: one of ``value``, ``rows``, ``lines`` or ``documents``; all empty: nothing to show."""
+    """A panel with its answer: one of ``value``, ``rows``, ``lines`` or ``documents``; all empty: nothing to show.
+
+    ``unmeasured``: it is about metrics, and the store has none of this time that the reader may see.
+    """
 
     panel: dict[str, Any]
     value: Any = None
@@ -48,6 +53,7 @@ class Shown:
     lines: list[Line] = field(default_factory=list)
     documents: list[dict[str, Any]] = field(default_factory=list)
     left_out: int = 0
+    unmeasured: bool = False
 
     @property
     def empty(self) -> bool:
@@ -57,7 +63,10 @@ class Shown:
 
 def shown(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     """The panel as ``view`` shows it. Raises ``StoreError``."""
-    return _DRAW[panel["kind"]](store, view, panel)
+    drawn = _DRAW[panel["kind"]](store, view, panel)
+    if drawn.empty and panel["datasets"] == [_METRICS]:
+        return replace(drawn, unmeasured=not store.table(view.ask({"datasets": [_METRICS], "alone": True}, [_ANY])))
+    return drawn
 
 
 def _number(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
