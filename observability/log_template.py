@@ -3,12 +3,15 @@
 This is the only place that knows them. A template is Jinja (``{{ ti.dag_id }}/…``) or, of old, ``{dag_id}/…``. One that
 does not tell the attempt (no run, say), tells two attempts by one name, or uses more of Jinja than names, ``default``
 and a condition on the map index, cannot be read back; ``trouble`` says why.
+
+Names of files are of anybody's making, and a person's template may have many expressions side by side: RE2 reads them,
+in time that grows as the name does. It knows no references back, so a field that stands twice is looked for twice.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,16 +31,18 @@ _TOKEN = re.compile(r"\{\{-?\s*(?P<value>.*?)\s*-?\}\}|\{%-?\s*(?P<statement>.*?
 _OLD_TOKEN = re.compile(r"\{(?P<value>\w*)\}")
 _DEFAULT = re.compile(r"\s*\|\s*default\([\w.]*\)$")
 _MAPPED = re.compile(r"if (?:ti\.)?map_index\s*(?:>=\s*0|>\s*-1|!=\s*-1)")
-_LOOP = r"(?:pass=(?P<iteration>\d{1,9}(?:\.\d{1,9})*)/)?(?:map=(?P<map>-?\d{1,9})/)?"
-_TRIGGER = r"\.trigger\.[^/]+\.log"
-_OF_A_TRIGGER = re.compile(_TRIGGER + "$", re.ASCII)
+_LOOP = rb"(?:pass=(?P<iteration>\d{1,9}(?:\.\d{1,9})*)/)?(?:map=(?P<map>-?\d{1,9})/)?"
+_TRIGGER = rb"\.trigger\.[^/]+\.log"
+_OF_A_TRIGGER = re.compile(_TRIGGER.decode() + "$", re.ASCII)
 _FIELDS = {
-    "dag_id": r"[^/]+",
-    "run_id": r".+?",
-    "task_id": r"[^/]+",
-    "map_index": r"-?\d{1,9}",
-    "try_number": r"\d{1,9}",
+    "dag_id": rb"[^/]+",
+    "run_id": rb".+?",
+    "task_id": rb"[^/]+",
+    "map_index": rb"-?\d{1,9}",
+    "try_number": rb"\d{1,9}",
 }
+_AGAIN = "_again"
+"""Ends the name of a group of a field that stood before: ``dag_id_again1``."""
 _NEEDED = ("dag_id", "run_id", "task_id", "try_number")
 _NAMES = ("load", "a_1", "b-2", "c.3", "a__b--c..d")
 _SAMPLES: tuple[dict[str, Any], ...] = tuple(
@@ -61,7 +66,7 @@ class LogTemplate:
     def __init__(self, text: str) -> None:
         self.text = text
         self._parts: list[_Part] = []
-        self._pattern: re.Pattern[str] | None = None
+        self._pattern: Any = None
         self.trouble: str | None = None
         try:
             self._parts = list(_parts(text))
@@ -74,7 +79,11 @@ class LogTemplate:
                 f"it does not hold the {' and the '.join(missing)}, so that a file does not say whose log it is"
             )
             return
-        self._pattern = re.compile(_pattern(self._parts), re.ASCII)
+        try:
+            self._pattern = self._compiled({})
+        except ValueError as error:
+            self.trouble = str(error)
+            return
         self.trouble = self._ambiguity()
         if self.trouble is not None:
             self._pattern = None
@@ -99,11 +108,10 @@ class LogTemplate:
 
     def parse(self, name: str) -> dict[str, Any] | None:
         """The attempt whose log is called ``name``, with its ``component``; None for the name of something else."""
-        match = self._pattern.fullmatch(name) if self._pattern is not None else None
-        if match is None:
+        found = self._values(name) if self._pattern is not None else None
+        if found is None:
             return None
-        found = match.groupdict()
-        index = found["map"] or found.get("map_index") or -1  # inside a loop, the index there
+        index = found.get("map") or found.get("map_index") or -1  # inside a loop, the index there
         return {
             "dag_id": found["dag_id"],
             "run_id": found["run_id"],
@@ -111,8 +119,33 @@ class LogTemplate:
             "map_index": int(index),
             "try_number": int(found["try_number"]),
             "component": "triggerer" if found["trigger"] else "task",
-            **({"iteration": found["iteration"]} if found["iteration"] else {}),
+            **({"iteration": found["iteration"]} if found.get("iteration") else {}),
         }
+
+    def _values(self, name: str) -> dict[str, str] | None:
+        """The values in ``name``; a field has one value, wherever it stands."""
+        raw = name.encode("utf-8", "surrogatepass")
+        found = _groups(self._pattern, raw)
+        twice = {key: found[key.partition(_AGAIN)[0]] for key in found if _AGAIN in key} if found else {}
+        if found and any(found[key] != value for key, value in twice.items()):
+            found = _groups(self._compiled({key.partition(_AGAIN)[0]: value for key, value in twice.items()}), raw)
+        return {key: value.decode("utf-8", "surrogatepass") for key, value in found.items()} if found else None
+
+    def _compiled(self, known: Mapping[str, bytes]) -> Any:
+        """The pattern, with what is known in place of these fields. Raises ``ValueError`` where it is too large."""
+        pattern = _pattern(self._parts, known)
+        if self.text == AIRFLOWS_OWN:
+            return re.compile(
+                pattern
+            )  # it has no expressions side by side, and RE2 takes tens of milliseconds to import
+        import re2
+
+        options = re2.Options()
+        options.log_errors, options.encoding = False, re2.Options.Encoding.LATIN1
+        try:
+            return re2.compile(pattern, options)
+        except re2.error as error:
+            raise ValueError("it is too long") from error
 
     def _rendered(self, about: Mapping[str, Any], unknown: str | None = None) -> tuple[str, bool]:
         """The name up to the first value that is not known, and whether that is all of it."""
@@ -143,8 +176,13 @@ class LogTemplate:
 @lru_cache(maxsize=64)
 def templates(configured: str = "") -> tuple[LogTemplate, ...]:
     """The configured template, if it can be read back, and Airflow's own, by which older logs may be called."""
-    every = [LogTemplate(text) for text in dict.fromkeys((configured or AIRFLOWS_OWN, AIRFLOWS_OWN))]
-    return tuple(one for one in every if one.trouble is None)
+    own = LogTemplate(configured) if configured not in {"", AIRFLOWS_OWN} else _airflows_own()
+    return tuple(one for one in dict.fromkeys((own, _airflows_own())) if one.trouble is None)
+
+
+@cache
+def _airflows_own() -> LogTemplate:
+    return LogTemplate(AIRFLOWS_OWN)
 
 
 def attempt_of(name: str, configured: str = "") -> dict[str, Any] | None:
@@ -189,30 +227,43 @@ def _name_of(value: str) -> str:
     return last if last in _FIELDS else plain
 
 
-def _pattern(parts: list[_Part]) -> str:
+def _pattern(parts: list[_Part], known: Mapping[str, bytes]) -> bytes:
     """A pattern with a group for each field, and before the last part of the path those of a task loop."""
     last = max((at for at, part in enumerate(parts) if "/" in part.text), default=-1)
-    seen: set[str] = set()
-    pattern, loop, within = "", "" if last >= 0 else "(?P<iteration>(?!))?(?P<map>(?!))?", False
+    seen: list[str] = []
+    pattern, loop, within = b"", b"", False
     for at, part in enumerate(parts):
         if part.mapped != within:
-            pattern += "(?:" if part.mapped else f")?{loop}"
-            loop, within = ("" if within else loop), part.mapped
+            pattern += b"(?:" if part.mapped else b")?" + loop
+            loop, within = (b"" if within else loop), part.mapped
         if part.name:
-            pattern += _group(part.name, seen)
+            pattern += _group(part.name, seen, known)
         elif at == last and not part.mapped:
             head, _, tail = part.text.rpartition("/")
-            pattern += f"{re.escape(head)}/{_LOOP}{re.escape(tail)}"
+            pattern += _escaped(f"{head}/") + _LOOP + _escaped(tail)
         else:
-            pattern += re.escape(part.text)
+            pattern += _escaped(part.text)
             loop = _LOOP if at == last else loop
-    return f"{pattern}{')?' if within else ''}{loop}(?P<trigger>{_TRIGGER})?"
+    return pattern + (b")?" if within else b"") + loop + b"(?P<trigger>" + _TRIGGER + b")?"
 
 
-def _group(name: str, seen: set[str]) -> str:
+def _groups(pattern: Any, raw: bytes) -> dict[str, bytes] | None:
+    """The groups of a match of all of ``raw``, b"" for one that is not there. RE2 names them by bytes."""
+    match = pattern.fullmatch(raw)
+    if match is None:
+        return None
+    return {key if isinstance(key, str) else key.decode(): value or b"" for key, value in match.groupdict().items()}
+
+
+def _group(name: str, seen: list[str], known: Mapping[str, bytes]) -> bytes:
     if name not in _FIELDS:
-        return r"[^/]*"
-    if name in seen:
-        return f"(?P={name})"
-    seen.add(name)
-    return f"(?P<{name}>{_FIELDS[name]})"
+        return b"[^/]*"
+    seen.append(name)
+    number = seen.count(name) - 1
+    content = _escaped(known[name]) if name in known else _FIELDS[name]
+    return b"(?P<%b>%b)" % (f"{name}{_AGAIN}{number}".encode() if number else name.encode(), content)
+
+
+def _escaped(text: str | bytes) -> bytes:
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return b"".join(b"\\x%02x" % byte for byte in raw)

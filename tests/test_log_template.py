@@ -1,6 +1,7 @@
 """Templates of the names of task logs: rendered as Airflow does, read back, or refused with the reason."""
 
 import re
+import time
 from types import SimpleNamespace
 
 import jinja2
@@ -21,6 +22,17 @@ ATTEMPTS = [
     for run in ("manual__2026-01-31T00:00:00+00:00", "a/b c#?%é")
     for index in (-1, 7)
 ]
+
+
+def test_no_name_takes_long_to_be_read_by_a_template_of_many_expressions():
+    template = LogTemplate("{{ a }}-" * 6 + "x/{{ ti.dag_id }}/{{ ti.run_id }}/{{ ti.task_id }}/{{ try_number }}.log")
+    assert template.trouble is None
+    took = []
+    for length in (500, 1000, 4000, 500):
+        began = time.process_time()
+        assert template.parse("-" * length + "/" * length) is None
+        took.append(time.process_time() - began)
+    assert max(took) < 0.2
 
 
 def test_airflows_own_template_is_the_one_that_it_ships():

@@ -28,6 +28,9 @@ class _Loader(yaml.SafeLoader):
     """YAML's plain values, without those that only look like numbers, dates or switches."""
 
 
+_NO_CHARACTER = re.compile(r"\\U(?!000[0-9A-Fa-f]|0010)[0-9A-Fa-f]{8}")
+
+
 def _or_text(construct: Callable[[_Loader, Any], Any]) -> Callable[[_Loader, Any], Any]:
     """The constructor of a plain value, which answers its text where there is no such number, day or switch."""
 
@@ -68,6 +71,8 @@ class RulesText:
             values = _Loader(text).get_single_data()
         except yaml.YAMLError as error:
             raise self._not_yaml(error) from error
+        except (OverflowError, ValueError) as error:  # PyYAML makes a character of whatever number stands there
+            raise self._no_character(text) from error
         if not isinstance(values, dict):
             raise RulesError(f"{source}:1: the file must be a mapping with channels, receivers and routes")
         self.values = values
@@ -88,6 +93,11 @@ class RulesText:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         return RulesError(f"{self._source}{line}: {getattr(error, 'problem', None) or error}")
+
+    def _no_character(self, text: str) -> RulesError:
+        found = _NO_CHARACTER.search(text)
+        line = f":{text.count(chr(10), 0, found.start()) + 1}" if found else ""
+        return RulesError(f"{self._source}{line}: {found[0] if found else 'an escape'} is not a character")
 
     def _refuse_depth(self, text: str) -> None:
         """Look at the text without recursion first: what builds the values has one, and Python's stack an end."""

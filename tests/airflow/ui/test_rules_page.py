@@ -134,6 +134,7 @@ def test_a_mistake_is_named_with_line_and_key(broken, reader):
         (RULES + "calendars: {days: /etc/passwd}\n", "calendar"),
         (RULES + "calendars: {days: ../alerts.yaml}\n", "calendar"),
         ("\x00", "these rules"),
+        ('a: b\nc: "\\UFFFFFFFF"\n', "these rules:2"),
     ],
 )
 def test_what_would_grow_or_read_a_file_of_the_host_is_refused(broken, reader, text, said):

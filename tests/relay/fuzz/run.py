@@ -19,6 +19,7 @@ sys.path[:0] = [str(_HERE.parent), str(_HERE.parents[2] / "support"), str(_HERE.
 with atheris.instrument_imports(include=["observability"]):
     from answer_targets import ANSWER_TARGETS, ANSWERS
     from corpus import CORPUS, TOKENS
+    from received_targets import RECEIVED_TARGETS, SENT
     from targets import TARGETS
     from written_targets import WRITTEN, WRITTEN_TARGETS
 
@@ -39,13 +40,13 @@ def main() -> None:
         sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
     seeds = folder / "corpus"
     seeds.mkdir()
-    for number, seed in enumerate((CORPUS | ANSWERS | WRITTEN)[name]):
+    for number, seed in enumerate((CORPUS | ANSWERS | SENT | WRITTEN)[name]):
         seeds.joinpath(str(number)).write_bytes(seed)
     words = folder / "words.dict"
     words.write_text("".join(f'"{escaped(token)}"\n' for token in TOKENS))
     atheris.Setup(
         [sys.argv[0], f"-dict={words}", f"-artifact_prefix={found}/", "-max_len=4096", *options, str(seeds)],
-        (TARGETS | ANSWER_TARGETS | WRITTEN_TARGETS)[name],
+        (TARGETS | ANSWER_TARGETS | RECEIVED_TARGETS | WRITTEN_TARGETS)[name],
     )
     atheris.Fuzz()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 from answer_targets import ANSWER_TARGETS, ANSWERS
 from corpus import CORPUS, TOKENS
+from received_targets import RECEIVED_TARGETS, SENT
 from targets import TARGETS
 from written_targets import WRITTEN, WRITTEN_TARGETS
 
@@ -44,6 +45,18 @@ def test_changes_of_an_answer_hold_the_laws(target):
     chance = random.Random(target)
     for _ in range(ANSWER_ROUNDS.get(target, 100)):
         ANSWER_TARGETS[target](changed(chance.choice(ANSWERS[target]), ANSWERS[target], chance))
+
+
+@pytest.mark.parametrize(("target", "seed"), [(name, seed) for name, seeds in SENT.items() for seed in seeds])
+def test_what_is_sent_or_told_holds_the_laws(target, seed):
+    RECEIVED_TARGETS[target](seed)
+
+
+@pytest.mark.parametrize("target", RECEIVED_TARGETS)
+def test_changes_of_what_is_sent_or_told_hold_the_laws(target):
+    chance = random.Random(target)
+    for _ in range(300):
+        RECEIVED_TARGETS[target](changed(chance.choice(SENT[target]), SENT[target], chance))
 
 
 @pytest.mark.parametrize(("target", "seed"), [(name, seed) for name, seeds in WRITTEN.items() for seed in seeds])

@@ -1,13 +1,15 @@
 """The liveness law: whatever is put before Contrail, what is good arrives, and a failure is told.
 
 One body holds it for every input of every fuzzer: in the log folder, the journal, the spool and on the socket, in
-Airflow's answers and in a store's, and in the file of rules. Settings are left out: they are read at the start alone.
+Airflow's answers and in a store's, at the relay's own servers, in the answers of Airflow's database and broker, and in
+the file of rules. Settings are left out: they are read at the start alone.
 A good line, a real failure of another DAG and a metric that come after the inputs are in the store, and the failure
 in the channel, within their usual time; no thread of relay or watcher repeats a failure for ever.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -15,11 +17,12 @@ import socket
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import orjson
 import pytest
 import stores
@@ -29,6 +32,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from answer_targets import ANSWERS
 from corpus import CORPUS
 from harmful_server import HarmfulServer, forwarded, harmed
+from otlp_receiver import OtlpReceiver
+from received_targets import SENT, good
 from test_fuzz import changed
 from written_targets import WRITTEN
 
@@ -36,9 +41,11 @@ from benchmarks.watched import failure
 from observability import contain
 from observability.cli.watch import AirflowContacts
 from observability.contain import take_losses
+from observability.credentials import Credentials
 from observability.errors import RulesError
 from observability.journal import Journal
 from observability.relay.relay import Relay
+from observability.relay.sources.components import servers
 from observability.settings import get_settings
 from observability.store import Query, StoreError, open_store
 from observability.watch.ledger.database import Ledger
@@ -237,9 +244,12 @@ def until(found, wanted):
 
 
 def the_law_holds(  # noqa: PLR0913 - what is put before it
-    settings, folder, seed, *, url="", dags=frozenset({"another"}), harmed_store=None, stored=None
+    settings, folder, seed, *, url="", dags=frozenset({"another"}), harmed_store=None, stored=None, also=None
 ):
-    """The one body. ``harmed_store`` answers badly until what is good has arrived everywhere else; then well."""
+    """The one body. ``harmed_store`` answers badly until what is good has arrived everywhere else; then well.
+
+    ``also`` does more to the running relay before what is good is written.
+    """
     take_losses()
     found = inputs(seed)
     if harmed_store is not None:  # each file is several requests to it, and the tests above lay down all of them
@@ -247,6 +257,8 @@ def the_law_holds(  # noqa: PLR0913 - what is put before it
     put(folder, settings, found)
     with relaying(settings) as relay, watching(settings, url) as threads:
         send(relay.statsd.port, found)
+        if also is not None:
+            also(relay)
         for data in list(refused(found["rules_file"]))[:FEW]:
             (settings.home / "alerts.yaml").write_bytes(data)
             time.sleep(2 * RULES_READ_S)
@@ -319,6 +331,91 @@ def test_what_is_good_arrives_whatever_airflow_answers(quick, logs, monkeypatch)
         assert server.asked > 5
 
 
+@contextmanager
+def answering(answers):
+    """The port of a server that answers each session with the next of ``answers`` and hangs up; and how many it had."""
+    had, rounds = [], itertools.cycle(answers)
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listening:
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    session, _ = listening.accept()
+                    with session, suppress(OSError):
+                        session.settimeout(2.0)
+                        session.recv(65_536)
+                        had.append(next(rounds))
+                        session.sendall(had[-1])
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1], had
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def hand_over(port, data):
+    """Send raw bytes as a client of a server, wait for what it says, and go away."""
+    with socket.create_connection(("127.0.0.1", port), 20) as client, suppress(OSError):
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65_536):
+            pass
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def test_what_is_good_arrives_whatever_its_servers_are_sent_and_its_readers_are_told(quick, logs, monkeypatch):
+    chance = random.Random(1)
+    sent = {
+        name: [*seeds, *(changed(chance.choice(seeds), seeds, chance) for _ in range(BATCH))]
+        for name, seeds in SENT.items()
+    }
+    ports = {"OTLP__RECEIVE_PORT": free_port(), "RELAY__METRICS_PORT": free_port()}
+
+    def attack(_relay):
+        for body in sent["otlp_bodies"]:
+            head = b"POST /v1/logs HTTP/1.1\r\ncontent-type: application/x-protobuf\r\ncontent-length: %d\r\n\r\n"
+            hand_over(ports["OTLP__RECEIVE_PORT"], head % len(body) + body)
+        for data in sent["otlp_requests"]:
+            hand_over(ports["OTLP__RECEIVE_PORT"], b"POST /v1/logs HTTP/1.1\r\n" + data)
+        for data in sent["metrics_requests"]:
+            hand_over(ports["RELAY__METRICS_PORT"], b"GET /metrics HTTP/1.1\r\n" + data)
+        body = good("logs")
+        found = httpx.post(
+            f"http://127.0.0.1:{ports['OTLP__RECEIVE_PORT']}/v1/logs",
+            content=body,
+            headers={"content-type": "application/x-protobuf"},
+            timeout=USUAL_S,
+        )
+        assert found.status_code == 200
+        until(lambda: "good" in {one.severity_text for one in receiver.logs}, True)
+        page = httpx.get(f"http://127.0.0.1:{ports['RELAY__METRICS_PORT']}/metrics", timeout=USUAL_S)
+        assert (page.status_code, page.text.endswith("# EOF\n") or "# TYPE" in page.text) == (200, True)
+        until(lambda: min(len(asked_of_broker), len(asked_of_database)) >= FEW, True)
+
+    with (
+        OtlpReceiver() as receiver,
+        answering(sent["redis_answers"]) as (broker, asked_of_broker),
+        answering(sent["postgresql_answers"]) as (database, asked_of_database),
+    ):
+        of = {
+            "broker": Credentials(url=f"redis://127.0.0.1:{broker}/0"),
+            "database": Credentials(
+                extra={"host": "127.0.0.1", "port": database, "user": "u", "dbname": "d", "sslmode": "disable"}
+            ),
+        }
+        monkeypatch.setattr(servers, "airflow_server", lambda which, _connection: of[which])
+        settings = quick(
+            RELAY__SINKS="embedded,otlp",
+            OTLP__URL=receiver.url,
+            RELAY__COMPONENT_METRICS="processes,database,broker",
+            **{name: str(port) for name, port in ports.items()},
+        )
+        the_law_holds(settings, logs.root, 0, also=attack)
+
+
 @pytest.fixture
 def whatever_it_answers(quick, logs):
     """The law for a sink and store behind a server of ours; ``address`` names the variable with its address."""
@@ -349,8 +446,8 @@ def losses(settings):
         told = store.documents(Query("etl.event", where={"event.action": "telemetry.lost"}, since=since))
         counts = {}
         for one in told:
-            if one["telemetry.stage"] == "watch.reconcile":
-                continue  # what Airflow does not answer is asked again, ever less often
+            if one["telemetry.stage"] in {"watch.reconcile", "relay.components"}:
+                continue  # what Airflow, its database or its broker does not answer is asked again
             key = one["telemetry.stage"], one["telemetry.reason"]
             counts[key] = counts.get(key, 0) + one["telemetry.count"]
     return counts

@@ -97,6 +97,7 @@ WRITTEN: dict[str, tuple[bytes, ...]] = {
         (_ROOT / "config" / "alerts.yaml").read_bytes(),
         b"routes: [{match: {day: 2026-02-30}, receiver: x}]\n",
         b"a: " + b"[" * 400,
+        b'routes:\n- {receiver: "\\UFFFFFFFF"}\n',
         b"deadlines: [{name: x, dag: '*', within: " + b"9" * 5_000 + b"}]\n",
         b"a: &a [*a]\nb: !!python/object:os.system {}\n\xff\x00",
     ),
@@ -112,6 +113,8 @@ WRITTEN: dict[str, tuple[bytes, ...]] = {
         b"{{ ti.dag_id }}{% if ti.map_index >= 0 %}{{ map_index }}{% endif %}{{{{",
         b"{{ dag_id }}/{{ run_id }}/{{ task_id }}{% if map_index >= 0 %}/{{ try_number }}{% endif %}",
         b"dag_id=d/run_id=r/task_id=t/attempt=" + b"9" * 5_000 + b".log",
+        b"{{ a }}" * 40 + b"{{ b }}-" * 40 + b"/{{ dag_id }}/{{ run_id }}/{{ task_id }}/{{ try_number }}",
+        b"{{ run_id }}_{{ run_id }}/{{ dag_id }}/{{ dag_id }}.{{ task_id }}/{{ try_number }}",
     ),
     "headers": (
         b"t=1769860800,v1=00",

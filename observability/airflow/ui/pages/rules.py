@@ -123,7 +123,7 @@ def _refuse_growth(text: str) -> None:
     """Refuse what would grow when it is read. Raises :class:`RulesError`."""
     try:
         aliases = sum(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, OverflowError, ValueError):
         return  # the reader of rules says what is wrong, with its line
     if aliases > _MOST_ALIASES:
         raise RulesError(f"{_SOURCE}: more than {_MOST_ALIASES} aliases (*name) cannot be tried here")

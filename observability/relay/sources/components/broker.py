@@ -32,6 +32,7 @@ _OF_CELERY = ("celery.pidbox", "celeryev", "reply.celery.pidbox")
 """Exchanges by which Celery speaks to its workers: they hold no tasks."""
 _SCANS, _SCAN_KEYS = 5, 1000
 _MOST_QUEUES = 200
+_MOST_DIGITS = 20
 
 
 class BrokerReader:
@@ -77,7 +78,7 @@ class BrokerReader:
         said = dict(line.partition(":")[::2] for section in sections for line in section.splitlines())
 
         def number(name: str) -> int:
-            return int(told) if (told := said.get(name, "")).isdecimal() else 0
+            return int(told) if (told := said.get(name, "")).isdecimal() and len(told) < _MOST_DIGITS else 0
 
         grown = {
             name: self._growth.of(name, number(name))

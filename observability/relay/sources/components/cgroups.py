@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Cgroups"]
 
 _ROOT = Path("/sys/fs/cgroup")
+_MOST_DIGITS = 20
 _NO_LIMIT = 1 << 60
 """cgroup v1 says 'no limit' with a number near 2**63."""
 
@@ -75,7 +78,8 @@ class Cgroups:
             base = self._root / controllers
             folder = base / place.lstrip("/")
             # a container sees its own cgroup at the root, whatever its place on the host is called
-            found += [(name, folder if folder.is_dir() else base) for name in controllers.split(",")]
+            here = folder if os.path.isdir(folder) else base  # noqa: PTH112 - it is False for a name too long, too
+            found += [(name, here) for name in controllers.split(",")]
         return found
 
 
@@ -95,10 +99,17 @@ def _number(*files: Path) -> int | None:
     """The number in the first of the files that is there; None where none says one (``max``)."""
     for file in files:
         try:
-            return int(file.read_text("ascii"))
+            return _whole(file.read_text("ascii").strip())
         except (OSError, ValueError):
             continue
     return None
+
+
+def _whole(digits: str) -> int:
+    """A number as the kernel writes it, of 64 bits. Raises ValueError for anything else."""
+    if not digits.isdecimal() or len(digits) > _MOST_DIGITS:
+        raise ValueError("not a number of 64 bits")
+    return int(digits)
 
 
 def _stated(name: str, *files: Path) -> int | None:
@@ -110,6 +121,7 @@ def _stated(name: str, *files: Path) -> int | None:
             continue
         for line in lines:
             word, _, number = line.partition(" ")
-            if word == name and number.isdigit():
-                return int(number)
+            if word == name:
+                with suppress(ValueError):
+                    return _whole(number)
     return None

@@ -68,15 +68,19 @@ class PostgresqlReader:
         began = time.monotonic()
         try:
             database, sessions = self._ask(psycopg2, parameters, began + self._timeout_s)
+            took_ms = (time.monotonic() - began) * 1000
+            return [
+                Sample("contrail.database.latency_ms", "timer", took_ms, {}),
+                *self._of_database(database),
+                *_of_sessions(sessions),
+            ]
         except psycopg2.Error as error:
             self._address.doubt()
             raise ServerUnavailable(_reason(error, parameters)) from error
-        took_ms = (time.monotonic() - began) * 1000
-        return [
-            Sample("contrail.database.latency_ms", "timer", took_ms, {}),
-            *self._of_database(database),
-            *_of_sessions(sessions),
-        ]
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ServerUnavailable(
+                f"the database's answers are not PostgreSQL's ({type(error).__name__}); check its address"
+            ) from error
 
     def _ask(self, psycopg2: Any, parameters: Mapping[str, Any], until: float) -> tuple[list[Any], list[Any]]:
         with closing(psycopg2.connect(**parameters, application_name="contrail relay", async_=1)) as connection:

@@ -23,6 +23,8 @@ _PORT = 6379
 _MOST_BYTES = 16_777_216
 _MOST_ITEMS = 100_000
 _DEEPEST = 4
+_WIDEST, _MOST_DIGITS = 1 << 63, 20
+"""Bound of a number, which has 64 bits, and its characters."""
 
 
 class Session:
@@ -84,7 +86,9 @@ class Session:
             )
         if kind == b"+":
             return rest
-        number = int(rest)
+        number = int(rest) if len(rest) <= _MOST_DIGITS else _WIDEST
+        if not -_WIDEST < number < _WIDEST:
+            raise ValueError("its answer is not Redis' protocol")
         if kind == b":":
             return number
         if number < 0:

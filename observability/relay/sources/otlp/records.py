@@ -40,6 +40,7 @@ def documents_of(signal: str, body: bytes, when: str) -> Iterator[bytes]:
         message = kind.FromString(body)
     except DecodeError as error:
         raise ValueError(f"not a request of OTLP: {error}") from error
+    message.DiscardUnknownFields()  # no mask could look into them
     for of_resource in getattr(message, resources):
         for of_scope in getattr(of_resource, scopes):
             alone = kind()
