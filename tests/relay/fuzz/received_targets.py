@@ -1,4 +1,4 @@
-"""What others send to our servers, and what servers and the kernel tell our readers, as well as forged forms and links.
+"""Fuzz targets of our servers, of our readers of other servers and of the kernel, and of forged forms and links.
 
 The laws: a server answers with a status and goes on, a reader has samples or says that its server is none, what is
 good beside the input is kept, and nothing that we did not sign is taken for ours.
@@ -122,7 +122,7 @@ class _Connection:
 
 
 def otlp_requests(data: bytes) -> None:
-    """Whatever is sent to the receiver, the answer has a status that is not our fault, and 200 says that it is kept."""
+    """An answer of the receiver has a status that is not our fault, and 200 says that it is kept."""
     taking = _Listener()
 
     class Handler(listener._Handler):
@@ -138,7 +138,7 @@ def otlp_requests(data: bytes) -> None:
 
 
 def metrics_requests(data: bytes) -> None:
-    """Whatever is sent to ``/metrics``, it has no more than the metrics for an answer."""
+    """An answer of ``/metrics`` holds the metrics, or refuses."""
 
     class Handler(openmetrics._Handler):
         metrics = staticmethod(lambda _openmetrics: b"# EOF\n")
@@ -225,7 +225,7 @@ _CGROUP = ("memory.current", "memory.max", "memory.events", "cpu.stat", "memory.
 
 
 def cgroup_files(data: bytes) -> None:
-    """Whatever stands in the kernel's files, there are samples of numbers."""
+    """The samples are numbers, whatever stands in the kernel's files."""
     place, *contents = data.split(b"\0")
     process = _FOLDER / "proc" / "7"
     process.mkdir(parents=True, exist_ok=True)
