@@ -24,7 +24,6 @@ from observability.watch.deadlines import recovered
 from observability.watch.facts import Fact, merged
 from observability.watch.grouping import (
     RUN_KINDS,
-    error_of,
     failed_members,
     is_alike,
     joined,
@@ -82,7 +81,7 @@ class IncidentEngine:
         self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self._unended = Unended()
         self._joined: set[str] = set()
-        self._notified_errors: dict[str, dict[tuple[str | None, str, str], str]] = {}
+        self._notified_errors: dict[str, dict[str, str]] = {}
         """Of each DAG, the incident that people know of each error; what it says is looked at before it is used."""
 
     def take(self, connection: Connection, facts: Iterable[Fact], now: float) -> None:
@@ -158,13 +157,9 @@ class IncidentEngine:
         notified = self._notified_errors.get(str(incident.dag_id))
         if notified is None:
             live = records.live_incidents(connection, dag_id=incident.dag_id)
-            notified = {error_of(one): one.id for one in live if one.notified == "opened"}
+            notified = {error: one.id for one in live if one.notified == "opened" for error in one.errors}
             self._notified_errors[str(incident.dag_id)] = notified
-        known = (
-            records.incident(connection, notified.get(error_of(incident), ""))
-            if error_of(incident) in notified
-            else None
-        )
+        known = records.incident(connection, notified[incident.error]) if incident.error in notified else None
         if known is None or not is_alike(incident, known):
             return False
         for one in joined(known, incident):
@@ -395,7 +390,7 @@ class IncidentEngine:
             if kind is not None:
                 self._emit(connection, incident_event(kind, changed, now), now)
         if changed.live and changed.notified == "opened" and str(changed.dag_id) in self._notified_errors:
-            self._notified_errors[str(changed.dag_id)][error_of(changed)] = changed.id
+            self._notified_errors[str(changed.dag_id)].update(dict.fromkeys(changed.errors, changed.id))
         if changed.state == "resolved" and changed.notified == "opened":
             event = incident_event(IncidentResolved, changed, now)  # it may be reopened and end again
             self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)

@@ -10,7 +10,6 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from observability.causes import normalise
 from observability.watch.runs import RunMark, repairs
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RUN_KINDS",
-    "error_of",
     "failed_members",
     "forgotten",
     "is_alike",
@@ -56,7 +54,7 @@ def is_alike(one: Incident, known: Incident) -> bool:
         return False
     if {one.kind, known.kind} - {"task", "run"}:
         return False
-    return error_of(one) == error_of(known) and _tasks(one) <= _tasks(known)
+    return one.error in known.errors and _tasks(one) <= _tasks(known)
 
 
 def joined(known: Incident, one: Incident) -> tuple[Incident, Incident]:
@@ -122,11 +120,6 @@ def _bounded(runs: dict[str, Any]) -> dict[str, Any]:
         ordinary = (name for name, mark in runs.items() if mark["kind"] != "backfill" and mark["partition"] is None)
         del runs[next(ordinary, next(iter(runs)))]
     return runs
-
-
-def error_of(one: Incident) -> tuple[str | None, str, str]:
-    """The key of a way to fail: the task, the cause, and the error without what differs each time."""
-    return one.task_id, one.cause, str(one.evidence.get("error.fingerprint") or normalise(one.reason))
 
 
 def _tasks(one: Incident) -> set[str]:

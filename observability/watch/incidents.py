@@ -11,6 +11,8 @@ import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from observability.causes import normalise
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,6 +47,8 @@ _RANK = ("info", "warning", "error", "critical")
 _MOST_MEMBERS = 1000
 _NOT_REMINDED = {"dag"}
 """Kinds that are notified once: a DAG that is gone stays gone, and may well be meant to be."""
+_MOST_NAMES = 5
+"""Errors that an incident remembers besides its own."""
 _GROWN_LEAST, _GROWN_TIMES = 3, 2
 """An incident has grown when so many tasks failed, and so many times as many as people were notified of."""
 
@@ -70,6 +74,7 @@ class Incident:
     ``runs`` has a mark for each run that is still broken (:mod:`.grouping`), ``run_count`` counts all
     that failed so, ``last_run`` is the last of them, and ``merged_into`` the incident that it became a part of.
     ``notified_tasks`` is how many failed tasks people were notified of, ``settles_at`` when more of them are counted.
+    ``known_as`` has the errors that it was notified, or held back, by before another source said more of the failure.
     """
 
     id: str
@@ -111,6 +116,18 @@ class Incident:
     merged_into: str = ""
     notified_tasks: int = 0
     settles_at: float | None = None
+    known_as: tuple[str, ...] = ()
+
+    @property
+    def error(self) -> str:
+        """The key of a way to fail: the task, the cause, and the error without what differs each time."""
+        said = self.evidence.get("error.fingerprint") or normalise(self.reason)
+        return "\x1f".join((str(self.task_id), self.cause, str(said)))
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Every key by which the next failure of this kind may be known, the present one first."""
+        return self.error, *self.known_as
 
     @property
     def live(self) -> bool:
@@ -131,9 +148,8 @@ class Incident:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Incident:
         """The incident that :meth:`as_json` made the values from."""
-        return cls(
-            **{**values, "unconfirmed": tuple(values["unconfirmed"]), "failed_tasks": tuple(values["failed_tasks"])}
-        )
+        tuples = {name: tuple(values.get(name, ())) for name in ("unconfirmed", "failed_tasks", "known_as")}
+        return cls(**{**values, **tuples})
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +302,14 @@ def refine(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incide
         changed = replace(changed, cause=fact.cause, reason=fact.reason, certainty=fact.certainty)
         if changed.state == "open" and changed.notify_at is not None:
             changed = replace(changed, notify_at=min(changed.notify_at, now + policy.group_wait_s))
-    return changed
+    return _renamed(changed, incident)
+
+
+def _renamed(incident: Incident, before: Incident) -> Incident:
+    """The incident with the error that it was notified, or held back, by: the next is first known by that again."""
+    if not (before.notified or before.inhibited_by) or incident.error in before.errors:
+        return incident
+    return replace(incident, known_as=before.errors[:_MOST_NAMES])
 
 
 def ended(incident: Incident, run: Fact, now: float, policy: Policy) -> Incident:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from observability.watch.grouping import RUN_KINDS, error_of
+from observability.watch.grouping import RUN_KINDS
 from observability.watch.ledger import schema
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ _SUCCESS = "success"
 
 def is_of_error(matchers: Mapping[str, Any], incident: Incident) -> bool:
     """True where a silence is about no error in particular, or about that of the incident."""
-    return matchers.get("error") in (None, _mark_of(incident))
+    named = matchers.get("error")
+    return named is None or not _marks_of(incident).isdisjoint([named] if isinstance(named, str) else named)
 
 
 def silence_error(  # noqa: PLR0913, PLR0917 - a silence has that many parts
@@ -41,7 +42,7 @@ def silence_error(  # noqa: PLR0913, PLR0917 - a silence has that many parts
 
     ``until`` is ``change``, ``success`` or a span; ``said`` is who did so, and why.
     """
-    matchers = {"dag": dags, "error": _mark_of(incident), "until": until, "about": incident.reason[:200]}
+    matchers = {"dag": dags, "error": sorted(_marks_of(incident)), "until": until, "about": incident.reason[:200]}
     values = {"kind": "silence", "matchers": matchers, "starts": times[0], "ends": times[1]}
     comment = said[1] or f"this error until {until}"
     made = connection.execute(insert(schema.silences).values(**values, who=said[0], comment=comment))
@@ -75,8 +76,8 @@ def _unescaped(globs: Any) -> str:
     return name
 
 
-def _mark_of(incident: Incident) -> str:
-    """The key of an error: the task, cause and fingerprint of a failure; of anything else what it is about."""
-    about = error_of(incident) if incident.kind in RUN_KINDS else (incident.kind, incident.subject, incident.cause)
-    text = "\x1f".join(str(part) for part in about)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+def _marks_of(incident: Incident) -> set[str]:
+    """The keys of an error: the task, cause and fingerprint of a failure; of anything else what it is about."""
+    about = f"{incident.kind}\x1f{incident.subject}\x1f{incident.cause}"
+    texts = incident.errors if incident.kind in RUN_KINDS else (about,)
+    return {hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for text in texts}

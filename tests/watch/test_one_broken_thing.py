@@ -11,8 +11,10 @@ from watch_office import RULES, Office, failed, run_ended
 
 from benchmarks import weekend
 from observability.watch.facts import Fact
+from observability.watch.incidents import Incident
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import Ledger
+from observability.watch.silences import silence_error
 
 HOUR = 3600
 CALM = RULES.replace("escalate: [{after: 30m, receiver: chief}]", "escalate: []")
@@ -317,3 +319,70 @@ def test_a_second_task_that_fails_later_is_counted_and_no_message_of_its_own(off
     office.see(failed(task="b", time=office.now))
     office.pass_time(600)
     assert sent(office) == {"opened": 1}
+
+
+TOOK_TOO_LONG = {"cause": "timeout", "reason": "it ran longer than its dagrun_timeout"}
+LATER_SAID = {
+    "a run's time-out, then how long it ran": (
+        lambda run, now: run_ended("firing", run=run, time=now, certainty=1, **TOOK_TOO_LONG),
+        lambda run, now: run_ended(
+            "firing", run=run, time=now, certainty=2, cause="timeout", reason=f"it ran {len(run)}41 s of 240 s"
+        ),
+    ),
+    "a process killed, then the executor's reason": (
+        lambda run, now: failed(run=run, time=now, certainty=1, cause="killed", reason="it was ended by SIGKILL"),
+        lambda run, now: failed(run=run, time=now, certainty=2, cause="oom", reason="pod was OOMKilled"),
+    ),
+    "an exception's name, then its fingerprint": (
+        lambda run, now: failed(run=run, time=now, certainty=1, reason="ValueError"),
+        lambda run, now: failed(run=run, time=now, certainty=3, evidence={"error.fingerprint": "f1"}),
+    ),
+}
+
+
+@pytest.fixture(params=LATER_SAID)
+def told(request, office):
+    """Tell of a failure, and a minute after people were notified what another source knows of it."""
+    first, later = LATER_SAID[request.param]
+
+    def tell(run, then=lambda: None):
+        office.see(first(run, office.now))
+        office.pass_time(60)
+        then()
+        office.see(later(run, office.now))
+        office.pass_time(HOUR, step=60)
+
+    return tell
+
+
+def test_a_failure_of_which_more_is_said_later_goes_on_as_one_incident(office, told):
+    for number in range(3):
+        told(f"r{number}")
+    assert [(one.run_count, one.last_run) for one in live(office)] == [(3, "r2")]
+    assert sent(office)["opened"] == 1
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["muted before", "muted after"])
+def test_a_muted_error_stays_muted_when_more_is_said_of_it(office, told, early):
+    def mute():
+        (one,) = live(office)
+        with office.ledger.transaction(lock=True) as connection:
+            silence_error(connection, one, ["load"], "change", (office.now, office.now + 20 * HOUR), ("me", ""))
+
+    told("r0", then=mute if early else lambda: None)
+    if not early:
+        mute()
+    succeeds(office, "r1")
+    assert (live(office), sent(office)["opened"]) == ([], 1)
+    told("r2")
+    assert (len(live(office)), sent(office)["opened"]) == (1, 1)
+
+
+def test_an_incident_remembers_few_names_of_its_error(office):
+    office.see(failed(certainty=1, reason="killed"))
+    office.pass_time(60)
+    for certainty in range(2, 12):
+        office.see(failed(certainty=certainty, reason=f"killed, and {'so ' * certainty}"))
+    (one,) = live(office)
+    assert len(one.errors) == 6
+    assert Incident.from_json(one.as_json()) == one
