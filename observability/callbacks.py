@@ -31,6 +31,7 @@ from observability.events import (
 from observability.first_report import claim
 from observability.from_airflow import duration_ns, identify, identify_run, in_task_process, nanoseconds
 from observability.resources import Usage, usage
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -260,7 +261,7 @@ def emit_once(event: Event) -> None:
 
 
 def _when(value: Any) -> datetime:
-    when = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    when = value if isinstance(value, datetime) else parsed(str(value))
     return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
 
 

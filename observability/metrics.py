@@ -151,7 +151,7 @@ def _begin(kind: MetricType, key: _Key, who: Identity | None) -> None:
 
 def _start() -> None:
     global _thread  # noqa: PLW0603 - one per process
-    if _thread is None:
+    if _thread is None or not _thread.is_alive():
         _thread = threading.Thread(target=_run, name="contrail-metrics", daemon=True)
         _thread.start()
 

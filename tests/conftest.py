@@ -43,6 +43,8 @@ import pytest  # noqa: E402 - the environment first
 from processes import by_length, name_process, process_of  # noqa: E402
 from programs import NEEDED, why_not  # noqa: E402
 
+from observability import redact  # noqa: E402
+
 pytest_plugins = (
     "observability.testing.fixtures",
     "airflow_platform",
@@ -50,6 +52,13 @@ pytest_plugins = (
     "moto_server",
     "postgresql",
 )
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_its_own():
+    """Forget the secrets that a test adds: they would be taken out of what the next one emits."""
+    yield
+    redact.forget_secrets()
 
 
 @pytest.fixture

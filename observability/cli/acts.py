@@ -14,9 +14,9 @@ from observability.cli.incident_document import incident_document
 from observability.cli.ledger import ledger_transaction
 from observability.cli.plain_typer import PlainTyper
 from observability.cli.silences import rules_for_people
-from observability.cli.time_arguments import iso
 from observability.errors import ArgumentError
 from observability.settings import get_settings
+from observability.timestamps import iso
 from observability.watch.acting import Asked, acting_engine, inverse, perform
 from observability.watch.acts import ACTS
 from observability.watch.ledger import acts as rows

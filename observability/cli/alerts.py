@@ -18,9 +18,10 @@ from observability.cli.ledger import ledger_transaction
 from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console, table
 from observability.cli.silences import rules_for_people
-from observability.cli.time_arguments import iso, lasting, moment_of
+from observability.cli.time_arguments import lasting, moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
+from observability.timestamps import iso
 from observability.watch.heartbeat import read_beat, trial
 from observability.watch.incidents import Incident, Kind, Notice
 from observability.watch.ledger import records, schema

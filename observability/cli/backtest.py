@@ -13,8 +13,9 @@ import typer
 
 from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console, table
-from observability.cli.time_arguments import iso, moment_of
+from observability.cli.time_arguments import moment_of
 from observability.settings import get_settings
+from observability.timestamps import iso
 from observability.watch.backtest import Backtest, Record, Sent, backtest, difference
 from observability.watch.ledger.database import Ledger, read_cursor
 from observability.watch.rules.config import load_rules

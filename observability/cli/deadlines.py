@@ -13,9 +13,10 @@ import typer
 
 from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console, table
-from observability.cli.time_arguments import iso, moment_of
+from observability.cli.time_arguments import moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
+from observability.timestamps import iso
 from observability.watch.deadlines import Deadlines
 from observability.watch.forecasts import Forecasts, clock_in
 from observability.watch.ledger.database import Ledger, read_cursor

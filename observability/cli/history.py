@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from observability.cli.plain_typer import PlainTyper
-from observability.cli.time_arguments import iso, lasting
+from observability.cli.time_arguments import lasting
 from observability.settings import get_settings
+from observability.timestamps import iso
 from observability.watch.history_import import Progress, read_progress
 from observability.watch.ledger.database import Ledger
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from observability.cli.silences import rules_for_people
-from observability.cli.time_arguments import iso
 from observability.settings import get_settings
+from observability.timestamps import iso
 from observability.watch.notify.messages import Links
 
 if TYPE_CHECKING:

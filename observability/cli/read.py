@@ -20,6 +20,7 @@ from observability.events import iteration_labels, task_name
 from observability.settings import get_settings
 from observability.store import Query, StoreError, open_store
 from observability.store.search import matcher, with_context
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -279,7 +280,7 @@ def _moment(text: str) -> datetime | None:
     if span := _SPAN.fullmatch(text):
         return datetime.now(timezone.utc) - timedelta(seconds=float(span[1]) * _SECONDS[span[2]])
     try:
-        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        when = parsed(text)
     except ValueError:
         raise typer.BadParameter(f"--since {text!r} is not a time; write 15m, 2h, 7d or 2026-01-31T12:00") from None
     return when if when.tzinfo else when.astimezone()

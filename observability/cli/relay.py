@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from datetime import datetime, timezone
+import time
 from typing import Annotated
 
 import orjson
@@ -15,6 +15,7 @@ from observability.relay.relay import Relay, RelayError, read_status
 from observability.relay.replay import replay as replay_letters
 from observability.relay.takeover import take_over
 from observability.settings import get_settings
+from observability.timestamps import iso
 
 __all__ = ["app"]
 
@@ -89,7 +90,7 @@ def _print_status() -> None:
 
 def _say(text: str) -> None:
     line = {
-        "timestamp": datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "timestamp": iso(time.time(), "microseconds"),
         "level": "info",
     }
     sys.stderr.write(orjson.dumps({**line, "event": text, "logger": "contrail.relay"}).decode() + "\n")

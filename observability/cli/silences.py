@@ -13,9 +13,10 @@ from sqlalchemy import insert, select, update
 
 from observability.cli.ledger import ledger_transaction
 from observability.cli.plain_typer import PlainTyper
-from observability.cli.time_arguments import iso, later_moment_of
+from observability.cli.time_arguments import later_moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
+from observability.timestamps import iso
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import Ledger
 from observability.watch.rules.config import Match

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import timezone
 
 from observability.errors import ArgumentError
+from observability.timestamps import parsed
 from observability.watch.durations import lasting
 from observability.watch.rules.config import parse_duration
 
-__all__ = ["iso", "lasting", "later_moment_of", "moment_of"]
+__all__ = ["lasting", "later_moment_of", "moment_of"]
 
 _LAST = 253_402_300_799.0
 """The end of the year 9999."""
@@ -27,16 +28,11 @@ def later_moment_of(text: str, now: float) -> float:
     return _possible(now + span if isinstance(span, float) else _written(text), text)
 
 
-def iso(moment: float) -> str:
-    """The moment in UTC, to the millisecond."""
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _written(text: str) -> float:
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        found = parsed(text)
     except ValueError:
         raise _no_time(text) from None
     return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from observability.doctor.link import Broken, Link, Off
 from observability.doctor.ownership import start
 from observability.store import Query, open_store
+from observability.timestamps import parsed
 from observability.watch.sources.api import AirflowApi, ApiError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _named_twice(settings: Settings) -> str:
     beats: dict[str, list[tuple[float, float, Any]]] = {}
     with closing(open_store(settings)) as store:
         for one in store.documents(Query("airflow.statsd", {"metric.name": _HEARTBEAT}, since=since)):
-            at = datetime.fromisoformat(str(one["@timestamp"]).replace("Z", "+00:00")).timestamp()
+            at = parsed(str(one["@timestamp"])).timestamp()
             length_s = float(one.get("metric.interval", 0)) / 1000
             beats.setdefault(str(one.get("host.name")), []).append((at, length_s, one.get("process.pid")))
     for host, found in sorted(beats.items()):

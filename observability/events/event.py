@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from observability.events.fields import EVENT_FIELDS
 from observability.events.identity import Document, Identity, fact_id
+from observability.timestamps import iso
 
 __all__ = ["Event", "Failure", "Finding", "Over", "moment", "own_fields", "provider_of"]
 
@@ -56,7 +57,7 @@ def moment(when: datetime | None) -> str:
     A run that is cleared begins and ends again: what tells these facts apart is their moment, so the
     discriminator of a run's begin is ``moment(start_date)``, that of its end ``moment(end_date)``.
     """
-    return when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z") if when else ""
+    return iso(when.astimezone(timezone.utc), "microseconds") if when else ""
 
 
 def provider_of(document: Document) -> str:

@@ -6,7 +6,6 @@ StatsD carries no trace. The events that feed our metrics are in the journal: a 
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +14,7 @@ from observability import catalog
 from observability.journal import frames
 from observability.openmetrics import Exemplar, Tags, family_name
 from observability.regular_files import is_regular, open_regular
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def _add(found: dict[tuple[str, Tags], Exemplar], use: catalog.MetricUse, docume
         return
     tags = {tag: str(document[name]) for tag in metric.tags if (name := catalog.TAGS[tag]) in document}
     scale = use.scale * (1e-3 if metric.type == "timer" else 1.0) if use.field else 1.0
-    when = datetime.fromisoformat(str(document["@timestamp"]).replace("Z", "+00:00")).timestamp()
+    when = parsed(str(document["@timestamp"])).timestamp()
     found[family_name(use.metric, metric.type), tuple(sorted(tags.items()))] = Exemplar(trace, value * scale, when)
 
 

@@ -21,6 +21,7 @@ from observability.store.aws import AwsUnanswered, ask, group_name, logs_client,
 from observability.store.elasticsearch_templates import ALIASES
 from observability.store.following import arriving
 from observability.store.tables import queries, tabulated
+from observability.timestamps import parsed, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +97,7 @@ class CloudWatchStore:
         sweeps = "sweep_began" in position
         since = query.since
         if not sweeps:
-            recent = datetime.fromtimestamp(float(position["newest"]), timezone.utc) - _OVERLAP
+            recent = utc(float(position["newest"])) - _OVERLAP
             since = max(filter(None, (query.since, recent)))
         from_ms, given = position.get("swept_to", (0, 0)) if sweeps else (0, 0)
         at, number = from_ms, 0
@@ -229,7 +230,7 @@ class _Following:
         self._sweeps = self._newest is None or self._began >= self._sweep_at
         if self._sweeps or self._newest is None:
             return self._query
-        recent = datetime.fromtimestamp(self._newest, timezone.utc) - _OVERLAP
+        recent = utc(self._newest) - _OVERLAP
         return replace(self._query, since=max(filter(None, (self._query.since, recent))))
 
     def given(self, found: Iterator[tuple[dict[str, Any], Document]]) -> Iterator[tuple[dict[str, Any], Document]]:
@@ -266,7 +267,7 @@ def _in_time(events: Iterator[Any]) -> Iterator[Any]:
     ends_at = time.monotonic() + _LONGEST_S
     for number, event in enumerate(events):
         if time.monotonic() > ends_at:
-            upto = datetime.fromtimestamp(event["timestamp"] / 1000, timezone.utc)
+            upto = utc(event["timestamp"] / 1000)
             raise _too_much(f"after {number} documents (up to {upto:%Y-%m-%d %H:%M}) {_LONGEST_S:.0f} s were over")
         yield event
 
@@ -371,7 +372,7 @@ def _field(document: Document, dataset: str, name: str) -> Any:
 def _when(document: Document) -> datetime | None:
     """The moment of a document, within the years that can be reckoned with."""
     try:
-        when = datetime.fromisoformat(str(document.get("@timestamp", "")).replace("Z", "+00:00"))
+        when = parsed(str(document.get("@timestamp", "")))
         when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
         return when.astimezone(timezone.utc)
     except (OverflowError, ValueError):

@@ -17,10 +17,10 @@ from observability.store.extra_keys import unpack
 from observability.store.following import Known, arriving
 from observability.store.store import StoreError
 from observability.store.tables import queries
+from observability.timestamps import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
     from observability.events import Document
     from observability.settings import Settings
@@ -307,7 +307,7 @@ def _order(query: Query) -> list[str]:
 def _filters(query: Query) -> list[Any]:
     filters = [_having(query.dataset, field, value) for field, value in query.where.items()]
     period = {"gte": query.since, "lt": query.until}
-    if limits := {sign: _iso(moment) for sign, moment in period.items() if moment is not None}:
+    if limits := {sign: iso(moment, "microseconds") for sign, moment in period.items() if moment is not None}:
         filters.append({"range": {"@timestamp": limits}})
     return filters
 
@@ -318,7 +318,3 @@ def _having(dataset: str, field: str, wanted: str | int | tuple[str | int, ...])
     if (spec := catalog.FIELDS.get(name)) is not None and spec.type == "text":
         return {"bool": {"should": [{"match_phrase": {name: value}} for value in values], "minimum_should_match": 1}}
     return {"terms": {name: values}}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}Z"

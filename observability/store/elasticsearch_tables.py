@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability import catalog
 from observability.store.elasticsearch_arrivals import moved_on
 from observability.store.tables import PERCENTILES, spread
 from observability.store.tallies import check_rows
+from observability.timestamps import utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,4 +104,4 @@ def _value(aggregate: str, field: str, leaf: dict[str, Any]) -> Any:
 
 
 def _moment(milliseconds: float) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat().replace("+00:00", "Z")
+    return utc(milliseconds / 1000).isoformat().replace("+00:00", "Z")

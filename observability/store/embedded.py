@@ -19,6 +19,7 @@ from observability.store.past_days import PastDays
 from observability.store.schema import damaged, open_reader
 from observability.store.tables import merged
 from observability.store.tallies import MOST_ROWS, check_rows
+from observability.timestamps import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,10 +241,10 @@ class EmbeddedStore:
         for moment, sign in ((query.since, ">="), (query.until, "<")):
             if moment is not None:
                 parts.append(f"r.at {sign} ?")
-                values.append(_iso(moment))
+                values.append(iso(moment, "microseconds"))
         if query.since is not None and table == "logs":
             parts.append("s.last_at >= ?")
-            values.append(_iso(query.since))
+            values.append(iso(query.since, "microseconds"))
         if after is not None:
             parts.append("r.seq > ? and r.seq <= ?")
             values.extend(after)
@@ -252,14 +253,14 @@ class EmbeddedStore:
     @staticmethod
     def _period(kind: str, datasets: list[str], since: datetime, until: datetime) -> tuple[str, list[Any]]:
         parts = ["r.at >= ?", "r.at < ?"]
-        values: list[Any] = [_iso(since), _iso(until)]
+        values: list[Any] = [iso(since, "microseconds"), iso(until, "microseconds")]
         if kind != "metrics":
             named = "s.dataset" if kind == "logs" else "r.dataset"
             parts.append(f"{named} in ({', '.join('?' * len(datasets))})")
             values += datasets
         if kind == "logs":
             parts.append("s.last_at >= ?")
-            values.append(_iso(since))
+            values.append(iso(since, "microseconds"))
         return " and ".join(parts), values
 
     def _all(self, sql: str, values: list[Any]) -> list[Any]:
@@ -322,7 +323,7 @@ def _some_source(query: Query) -> tuple[str, list[Any]]:
             values.extend(several)
     if query.since is not None:
         parts.append("last_at >= ?")
-        values.append(_iso(query.since))
+        values.append(iso(query.since, "microseconds"))
     return f"select 1 from sources where {' and '.join(parts)} limit 1", values  # noqa: S608
 
 
@@ -332,8 +333,3 @@ def _load(text: str) -> Document:
     except orjson.JSONDecodeError:
         document = json.loads(text)
     return document
-
-
-def _iso(moment: datetime) -> str:
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

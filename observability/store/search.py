@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.errors import ArgumentError
+from observability.timestamps import iso, parsed, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -133,7 +134,7 @@ def newest_matches(  # noqa: PLR0913 - the bounds of a search
             break
         found.back_to = str(page[0].get("@timestamp", ""))
         until = _after(found.back_to)
-        seen = {_key(one) for one in page if str(one.get("@timestamp", "")) <= _iso(until)}
+        seen = {_key(one) for one in page if str(one.get("@timestamp", "")) <= iso(until, "microseconds")}
         if found.matches >= most or time.monotonic() > ends or not fresh:
             found.is_whole = False
             break
@@ -209,10 +210,6 @@ def _key(document: Document) -> str:
 
 def _after(moment: str) -> datetime:
     """The first moment after one: until is exclusive, and other lines may have the same."""
-    found = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    found = parsed(moment)
     found = found if found.tzinfo else found.replace(tzinfo=timezone.utc)
-    return datetime.fromtimestamp(found.timestamp() + 0.001, timezone.utc)
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return utc(found.timestamp() + 0.001)

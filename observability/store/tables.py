@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from observability.store.questions import Ask, Key, Measures, Query, Table
 from observability.store.tallies import Tallies
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,7 +86,7 @@ def _joined(one: tuple[Any, ...], other: tuple[Any, ...], measures: Measures) ->
 def _stretch(when: str, bucket_s: int) -> Key:
     if not bucket_s:
         return ()
-    seconds = int(datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp())
+    seconds = int(parsed(when).timestamp())
     return (seconds // bucket_s * bucket_s,)
 
 

@@ -7,10 +7,10 @@ the task its next number without calling the attempt failed.
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from observability.events import Identity, TaskRetried
+from observability.timestamps import utc
 
 if TYPE_CHECKING:
     from observability.watch.facts import Fact
@@ -70,7 +70,7 @@ def _run_again(fact: Fact, until: float) -> TaskRetried:
             run_type=about.get("run_type"), tags=tuple(about["tags"]) if about.get("tags") else None,
             team=about.get("team"), trace_id=about.get("trace_id"),
         ),
-        time=datetime.fromtimestamp(until, timezone.utc),
+        time=utc(until),
         cause="lost_heartbeat",
         reason=_WHY,
         provider="watcher",

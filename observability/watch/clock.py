@@ -7,10 +7,12 @@ time. So nobody is called late an hour too early.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+from observability.timestamps import utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -78,7 +80,7 @@ def _days(  # noqa: PLR0913, PLR0917 - the rule, and from when to when
     back_to: int,
     holidays: Collection[date],
 ) -> Iterator[ClockDay]:
-    today = datetime.fromtimestamp(now, timezone.utc).astimezone(ZoneInfo(zone)).date()
+    today = utc(now).astimezone(ZoneInfo(zone)).date()
     for back in range(-1, back_to):
         day = _day(clock, zone, since, today - timedelta(days=back))
         if day.begins > now or day.date in holidays or (weekdays and _WEEKDAYS[day.date.weekday()] not in weekdays):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from observability.timestamps import utc
 from observability.watch.runs import date_of_run
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def runs_of_day(known: Known, dag_id: str, wanted: Wanted) -> list[DayRun]:
 
 
 def _local(moment: float, zone: str) -> date:
-    return datetime.fromtimestamp(moment, timezone.utc).astimezone(ZoneInfo(zone)).date()
+    return utc(moment).astimezone(ZoneInfo(zone)).date()
 
 
 def run_done(known: Known, dag_id: str, wanted: Wanted) -> float | None:

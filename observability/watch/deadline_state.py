@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from observability.watch.known import Known
     from observability.watch.pauses import Pauses
 
-__all__ = ["Look", "Standing", "iso"]
+__all__ = ["Look", "Standing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,3 @@ class Look:
             return []
         found = self.forecasts.of_dag(self.known, dag_id, self.now)
         return [one for one in found if one.forecast is not None]
-
-
-def iso(moment: float) -> str:
-    """A moment as people and documents write it, to the second."""
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")

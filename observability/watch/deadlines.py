@@ -7,13 +7,14 @@ Judged from the ledger alone, so that a restart of everything changes nothing. A
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
-from observability.watch.deadline_state import Look, Standing, iso
+from observability.timestamps import iso, utc
+from observability.watch.deadline_state import Look, Standing
 from observability.watch.declared_deadlines import beside_dag
 from observability.watch.facts import CERTAIN, Fact, late_assets, observed, seconds
 from observability.watch.forecast import WARN_AT
@@ -135,7 +136,7 @@ class Deadlines:
             "reason": one.reason,
             "provider": "deadline",
         }
-        evidence: dict[str, Any] = {"deadline.due": iso(one.due), "deadline.declared": True}
+        evidence: dict[str, Any] = {"deadline.due": iso(one.due, "seconds"), "deadline.declared": True}
         if one.occasion:
             evidence["deadline.occasion"] = one.occasion
         if deadline.asset:
@@ -143,9 +144,9 @@ class Deadlines:
         if deadline.parts:
             evidence["deadline.parts"] = [part.model_dump(exclude_none=True) for part in deadline.parts]
         facts["asset"] = late_assets(evidence) or None
-        due = datetime.fromtimestamp(one.due, timezone.utc)
+        due = utc(one.due)
         if one.expected is not None:
-            facts["expected"] = datetime.fromtimestamp(one.expected, timezone.utc)
+            facts["expected"] = utc(one.expected)
             facts["chance"] = one.chance
         event = (
             DeadlineApproached(due=due, severity="warning", **facts)

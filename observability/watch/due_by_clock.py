@@ -6,10 +6,11 @@ A day stays missed until something counts for it or for a later day. What was du
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from observability.timestamps import utc
 from observability.watch.clock import clock_days
 from observability.watch.completions import Wanted, asset_done, partitions_of, run_done, task_done, tasks_known
 from observability.watch.deadline_state import Standing
@@ -141,7 +142,7 @@ def starts_by_clock(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Sta
     What was due before anybody looked is not judged; of the day before that, the first look at Airflow tells.
     """
     zone = ZoneInfo(deadline.timezone)
-    today = datetime.fromtimestamp(look.now, timezone.utc).astimezone(zone).date()
+    today = utc(look.now).astimezone(zone).date()
     first = look.known.first_looked(f"deadline:{deadline.name}:{dag_id}", look.now)
     last = look.known.last_begin(dag_id, current=True)
     for day in (today - timedelta(days=back) for back in range(_DAYS_BACK)):

@@ -6,8 +6,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from observability.timestamps import iso
 from observability.watch.completions import partitions_of
-from observability.watch.deadline_state import Standing, iso
+from observability.watch.deadline_state import Standing
 from observability.watch.durations import lasting
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ def longer_than(  # noqa: PLR0913, PLR0917 - the rule, and what it is about
     run_id, task_id = occasion.partition("\x1f")[0], subject or None
     which = "" if than else f"{subject} of {run_id}" if subject else run_id
     if last >= due and end != due:  # one that ends in the very second in which it is due is in time
-        reason = f"{named} takes longer than {than}{lasting(limit)}, it began at {iso(start)}"
+        reason = f"{named} takes longer than {than}{lasting(limit)}, it began at {iso(start, 'seconds')}"
         state: Literal["missed", "over"] = "missed" if end is None else "over"
         yield Standing(state, dag_id, due, reason, run_id, task_id, end, occasion=which)
     elif end is None and deadline.warn < 1 and look.now >= start + limit * deadline.warn:
-        reason = f"{named} is not done, and is due at {iso(due)}"
+        reason = f"{named} is not done, and is due at {iso(due, 'seconds')}"
         yield Standing("near", dag_id, due, reason, run_id, task_id, occasion=which)
 
 
@@ -55,7 +56,14 @@ def lasting_shorter(look: Look, deadline: Deadline, dag_id: str, what: str, limi
         named = f"task {subject}" if subject else "the run"
         state: Literal["upcoming", "kept"] = "upcoming" if end is None else "kept"
         yield Standing(
-            state, dag_id, start + limit, f"{named} began at {iso(start)}", run_id, task_id, end, occasion=which
+            state,
+            dag_id,
+            start + limit,
+            f"{named} began at {iso(start, 'seconds')}",
+            run_id,
+            task_id,
+            end,
+            occasion=which,
         )
 
 
@@ -67,11 +75,11 @@ def last_within(  # noqa: PLR0913, PLR0917 - one rule for assets and successes
     since = last if last is not None else look.known.first_looked(f"deadline:{deadline.name}:{dag_id or ''}", now)
     paused = look.pauses.within(dag_id, since, now) if dag_id else 0.0
     due = since + within + paused
-    words = f"{what} since {iso(since)}" if last is not None else f"{what} that is known"
+    words = f"{what} since {iso(since, 'seconds')}" if last is not None else f"{what} that is known"
     if now >= due:
         yield Standing("missed", dag_id, due, f"{words}; {why or f'{lasting(within)} allowed'}")
     elif deadline.warn < 1 and now >= due - within * (1 - deadline.warn):
-        yield Standing("near", dag_id, due, f"{words}; it is due at {iso(due)}")
+        yield Standing("near", dag_id, due, f"{words}; it is due at {iso(due, 'seconds')}")
 
 
 def partitions_within(look: Look, deadline: Deadline, within: float) -> Iterator[Standing]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from observability import catalog
 from observability.events import Identity, provider_of, task_name
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -263,4 +263,4 @@ def _certainty(kind: str, document: Document) -> int:
 
 def seconds(timestamp: str) -> float:
     """An ISO 8601 timestamp as seconds since 1970."""
-    return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
+    return parsed(timestamp).timestamp()

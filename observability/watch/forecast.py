@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from statistics import NormalDist, fmean, median
 from typing import TYPE_CHECKING
+
+from observability.timestamps import utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -419,7 +420,7 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _weekday(moment: float) -> int:
-    return datetime.fromtimestamp(moment, timezone.utc).weekday()
+    return utc(moment).weekday()
 
 
 def _t4(part: float) -> float:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from observability.timestamps import utc
 from observability.watch.forecast import MOST_RUNS, RunModel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
 
     from observability.watch.dag_graphs import DagGraphs
     from observability.watch.forecast import Forecast
@@ -111,7 +112,7 @@ def _renew_after(known: LiveForecast, now: float) -> float:
 
 
 def _local(moment: float, zone: str) -> datetime:
-    return datetime.fromtimestamp(moment, timezone.utc).astimezone(ZoneInfo(zone))
+    return utc(moment).astimezone(ZoneInfo(zone))
 
 
 def _clock(moment: float, zone: str, day: object) -> str:

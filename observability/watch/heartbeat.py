@@ -7,7 +7,6 @@ import math
 import os
 import threading
 import time
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,6 +16,7 @@ from sqlalchemy import select
 from observability.events import ChannelBroken
 from observability.owner_only_files import make_folder, replace_file
 from observability.regular_files import read_regular
+from observability.timestamps import iso
 from observability.watch.facts import CERTAIN, observed
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import read_cursor, write_cursor
@@ -139,7 +139,7 @@ def trial(
     serial: str, environment: str, now: float, words: str = "this is a test; nothing is wrong", links: Links = NO_LINKS
 ) -> Message:
     """A notice that says that it is a test, as long as one about a killed task with the end of its log."""
-    when = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    when = iso(now, "seconds")
     return Message(
         kind="test", severity="info", title="Test: Contrail can reach you", summary=words, dedup_key=serial,
         environment=environment, time=when, details=_TRIAL_DETAILS, log=_TRIAL_LOG, pair=serial, links=links.home(),

@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from observability.timestamps import iso
 from observability.watch.facts import Fact, seconds
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import insert_new, read_cursor, write_cursor
@@ -224,9 +224,7 @@ class HistoryReader(threading.Thread):
         try:
             progress = self._import.begin(time.time())
             if not progress.is_done:
-                log.info(
-                    "reading the history from Airflow", since=_iso(progress.wanted), reached=_iso(progress.reached)
-                )
+                log.info("reading the history from Airflow", since=iso(progress.wanted), reached=iso(progress.reached))
                 progress = self._read(progress)
             if progress.is_done:
                 log.info("the history is read", runs=progress.runs, tasks=progress.tasks)
@@ -258,7 +256,7 @@ class HistoryReader(threading.Thread):
 
 def _between(since: float, until: float) -> dict[str, str]:
     """The condition of a window, both ends included: a microsecond before the next one, which is read already."""
-    return {"run_after_gte": _iso(since), "run_after_lte": _iso(until - 1e-6)}
+    return {"run_after_gte": iso(since, "microseconds"), "run_after_lte": iso(until - 1e-6, "microseconds")}
 
 
 def _run(row: dict[str, Any]) -> tuple[RunTimes, RunMark] | None:
@@ -291,7 +289,3 @@ def _measures(run: RunTimes, mark: RunMark) -> Iterator[dict[str, Any]]:
             "measure": measure, "dag_id": run.dag_id, "subject": subject, "occasion": run.run_id, "time": when,
             "value": value,
         }  # fmt: skip
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.events import Identity, TaskFailed
 from observability.runbooks import runbook_page
+from observability.timestamps import utc
 from observability.watch.facts import late_assets
 from observability.watch.notify.titles import title_of
 
@@ -41,7 +41,7 @@ def task_outcome(fact: Fact, begun: Mapping[str, Any]) -> TaskFailed:
             team=about.get("team"),
             trace_id=about.get("trace_id"),
         ),
-        time=datetime.fromtimestamp(fact.time, timezone.utc),
+        time=utc(fact.time),
         cause=fact.cause,
         reason=fact.reason,
         provider="relay+reconciler" if "relay" in fact.provider else "reconciler",
@@ -62,7 +62,7 @@ def incident_event(kind: Any, one: Incident, now: float) -> Event:
     """The event of ``kind`` about an incident as it stands now."""
     made: Event = kind(
         identity=Identity(dag_id=one.dag_id, run_id=one.run_id, task_id=one.task_id, owner=one.about.get("owner")),
-        time=datetime.fromtimestamp(now, timezone.utc),
+        time=utc(now),
         discriminator=f"{one.id}:{one.level}",
         incident_id=one.id,
         incident_key=one.key,

@@ -8,13 +8,12 @@ them fill the page.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
 from observability.events import DeadlineKept, DeadlineUpcoming, Identity
-from observability.watch.deadline_state import iso
+from observability.timestamps import iso, utc
 from observability.watch.ledger import pending_events as pending
 from observability.watch.ledger import schema
 
@@ -68,7 +67,7 @@ class Outcomes:
         if known is None or (known == UPCOMING and state != UPCOMING):
             self._write(connection, key, one.due, state, new=known is None)
             if state == KEPT:
-                done = f"done at {iso(float(one.ended or one.due))}"
+                done = f"done at {iso(float(one.ended or one.due), 'seconds')}"
                 pending.add(connection, _event(DeadlineKept, deadline, one, done), now)
         self._known[key] = state if known in {None, UPCOMING} else float(known)
         if state == UPCOMING and self._is_news(key, one, now, new=known is None):
@@ -119,10 +118,10 @@ def _event(kind: Any, deadline: Deadline, one: Standing, reason: str, at: float 
     parts = (deadline.name, one.occasion, *(() if at is None else (str(int(at)),)))
     forecast: dict[str, Any] = {}
     if at is not None and one.expected is not None:
-        forecast = {"expected": _time(one.expected), "chance": one.chance}
+        forecast = {"expected": utc(one.expected), "chance": one.chance}
     if at is not None and one.band is not None:
         names = ("likely_from", "likely_until", "earliest", "latest")
-        forecast |= dict(zip(names, map(_time, one.band), strict=True))
+        forecast |= dict(zip(names, map(utc, one.band), strict=True))
     made: Event = kind(
         identity=Identity(
             dag_id=one.dag_id,
@@ -131,20 +130,16 @@ def _event(kind: Any, deadline: Deadline, one: Standing, reason: str, at: float 
             owner=deadline.owner,
             partition_key=one.partition,
         ),
-        time=None if at is None else _time(at),
+        time=None if at is None else utc(at),
         discriminator="|".join(parts),
         deadline=deadline.name,
         occasion=one.occasion,
-        due=_time(one.due),
+        due=utc(one.due),
         reason=reason,
         asset=deadline.assets,
         **forecast,
     )
     return made
-
-
-def _time(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, timezone.utc)
 
 
 def outcomes(connection: Connection, since: float) -> list[Outcome]:

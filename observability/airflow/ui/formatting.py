@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from observability.events import base_iteration, ui_path
+from observability.timestamps import iso, parsed
 
 if TYPE_CHECKING:
     from observability.airflow.ui.pages.attempts import Attempt
@@ -156,11 +157,6 @@ def moment(text: str | None) -> str:
     return f"{text[:10]} {text[11:19]} UTC" if text else _NONE
 
 
-def iso(seconds: float) -> str:
-    """Seconds since 1970 as an ISO time, as documents have it."""
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def brief(text: str | None) -> str:
     """An ISO time as ``01-02 03:04``, of another year as its date, for a column that has little room; UTC."""
     if not text:
@@ -178,7 +174,7 @@ def ago(text: str | None) -> str:
     """The time since an ISO time, in words."""
     if not text:
         return _NONE
-    then = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    then = parsed(text)
     return duration(max(0.0, (datetime.now(timezone.utc) - then).total_seconds() * 1000)) + " ago"
 
 
@@ -232,7 +228,7 @@ def _is_mapped(index: object) -> bool:
 
 def _attempt_row(attempt: Attempt) -> dict[str, Any]:
     now = datetime.now(timezone.utc).timestamp() * 1000
-    ended = datetime.fromisoformat(attempt.ended.replace("Z", "+00:00")).timestamp() * 1000
+    ended = parsed(attempt.ended).timestamp() * 1000
     running = attempt.state == "running"
     return {
         "name": attempt.name,

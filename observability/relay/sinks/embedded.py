@@ -19,6 +19,7 @@ from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, Si
 from observability.relay.sources.files.folder_id import home_id
 from observability.store.schema import damaged, open_writer
 from observability.store.store import StoreError
+from observability.timestamps import iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,11 +98,12 @@ class EmbeddedSink(Sink):
         try:
             connection.execute("begin immediate")
             for statement in _PRUNE:
-                connection.execute(statement, (_iso(now - self._retention),))
+                connection.execute(statement, (iso(now - self._retention, "microseconds"),))
             for dataset in _EVENTS:
                 kept = timedelta(days=dataset.retention_days)
                 connection.execute(
-                    "delete from events where dataset = ? and at < ?", (dataset.dataset, _iso(now - kept))
+                    "delete from events where dataset = ? and at < ?",
+                    (dataset.dataset, iso(now - kept, "microseconds")),
                 )
             connection.execute("commit")
         except sqlite3.DatabaseError as error:
@@ -220,10 +222,6 @@ def series_of(fields: dict[str, Any]) -> tuple[str, str]:
     """Name and tags of a metric document: what makes a series."""
     tags = {key: value for key, value in fields.items() if key in _TAG_FIELDS}
     return str(fields.get("metric.name", "")), orjson.dumps(tags, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _parsed(batch: Batch, rejected: list[Rejected]) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime, timezone
+from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,6 +20,7 @@ from observability.events import Identity, TaskKilled
 from observability.exit_messages import ending_of
 from observability.relay.sinks.sink import Batch, SendResult, Sink
 from observability.relay.steps.memory import MemoryKills
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,7 @@ def death_of(document: bytes) -> TaskKilled | None:
             iteration=fields.get("airflow.iteration"),
             ti_id=str(fields["ti_id"]) if "airflow.iteration" in fields and fields.get("ti_id") else None,
         ),
-        time=datetime.fromisoformat(fields["@timestamp"].replace("Z", "+00:00")).astimezone(timezone.utc),
+        time=parsed(fields["@timestamp"]).astimezone(timezone.utc),
         cause=ending.cause,
         reason=ending.reason,
         signal=ending.signal,

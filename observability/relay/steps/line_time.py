@@ -14,6 +14,8 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from observability.timestamps import iso, utc
+
 if TYPE_CHECKING:
     from observability.relay.sources.files.tailed_file import TailedFile
 
@@ -212,7 +214,7 @@ def _level_entry(line: bytes, start: int, file: TailedFile) -> Entry | None:
 
 
 def _read_at(file: TailedFile, start: int, level: str) -> Entry:
-    changed = datetime.fromtimestamp(file.changed, timezone.utc)
+    changed = utc(file.changed)
     return Entry(_utc(changed), _ns(changed), start, level)
 
 
@@ -246,4 +248,4 @@ def _ns(when: datetime) -> int:
 
 
 def _utc(when: datetime) -> str:
-    return when.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return iso(when, "microseconds")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from observability.timestamps import utc
 from observability.watch.ledger import records, schema
 
 if TYPE_CHECKING:
@@ -44,4 +44,4 @@ def _same_error(connection: Connection, one: Incident) -> str:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return utc(seconds).strftime("%Y-%m-%d %H:%M UTC")

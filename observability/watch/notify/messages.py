@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from observability import redact
 from observability.catalog import CAUSE_LABELS
 from observability.exception_chain import Frame
+from observability.timestamps import iso, utc
 from observability.watch.durations import lasting
 from observability.watch.facts import late_assets
 from observability.watch.notify.links import Links
@@ -100,7 +101,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
         try_number=incident.try_number,
         count=incident.count,
         environment=environment,
-        time=_moment(incident.first_seen),
+        time=iso(incident.first_seen),
         details=tuple((label, _line(str(value))) for label, value in _details(incident, notice.kind) if value),
         log=() if notice.kind == "resolved" else _log(incident),
         links=links.to(incident),
@@ -185,7 +186,7 @@ def _frames(evidence: Mapping[str, Any]) -> str:
 
 
 def _shown_moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return utc(seconds).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _memory(evidence: Mapping[str, Any]) -> str | None:
@@ -219,7 +220,7 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
         assets=tuple(sorted({asset for message in messages for asset in message.assets})),
         pair=serial,
         links=links.home() if links is not None else (),
-        time=_moment(datetime.now(timezone.utc).timestamp()),
+        time=iso(datetime.now(timezone.utc)),
         incidents=tuple(
             {
                 "incident_id": m.incident_id,
@@ -240,7 +241,3 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
 
 def _number(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

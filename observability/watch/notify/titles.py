@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 from observability.catalog import CAUSE_LABELS
 from observability.events import task_name
+from observability.timestamps import parsed, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,8 +213,8 @@ def _peak(one: Incident) -> str:
 
 def _times(due: Any, now: float) -> str:
     """``due 06:00, now 06:12``, with the day where it is not today's; UTC."""
-    when = datetime.fromisoformat(str(due).replace("Z", "+00:00"))
-    here = datetime.fromtimestamp(now, timezone.utc)
+    when = parsed(str(due))
+    here = utc(now)
     same = when.astimezone(timezone.utc).date() == here.date()
     form = "%H:%M" if same else "%Y-%m-%d %H:%M"
     return f"due {when.astimezone(timezone.utc).strftime(form)}, now {here.strftime(form)} UTC"

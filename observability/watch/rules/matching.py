@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 
 from observability import catalog
+from observability.timestamps import utc
 from observability.watch.rules.values import DAYS, Clock, Days, Globs, Strict, Words, Zone
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def matches(match: Match, incident: Incident, now: float) -> str | None:
 
 
 def _outside(match: Match, now: float) -> str | None:
-    local = datetime.fromtimestamp(now, timezone.utc).astimezone(ZoneInfo(match.timezone))
+    local = utc(now).astimezone(ZoneInfo(match.timezone))
     day = local.date()
     if match.hours:
         start, end = match.hours.split("-")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from observability.timestamps import iso
 from observability.watch.facts import SEEN, Fact, seconds
 from observability.watch.sources.api import ApiError, ApiUnavailable
 
@@ -31,7 +31,7 @@ def updated_assets(api: AirflowApi, since: float | None, questions: Questions) -
             for asset in api.pages("/assets", "assets", only_active=True, order_by="id"):
                 yield from _understood(questions, asset, partial(_last_update, asset))
             return
-        after = datetime.fromtimestamp(since - _OVERLAP_S, timezone.utc).isoformat()
+        after = iso(since - _OVERLAP_S, "microseconds")
         for event in api.pages("/assets/events", "asset_events", timestamp_gte=after, order_by="timestamp"):
             yield from _understood(questions, event, partial(_updated, event, event))
     except ApiUnavailable:

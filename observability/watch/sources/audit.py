@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from observability import redact
 from observability.contain import count_loss
 from observability.errors import ApiError, LedgerUnavailable
 from observability.events import AuditRecorded, Identity
+from observability.timestamps import iso, parsed
 from observability.watch.ledger import pending_events
 from observability.watch.ledger.database import read_cursor, write_cursor
 from observability.watch.sources.isolation import ODD_ANSWERS
@@ -64,7 +65,7 @@ _CATEGORIES = (
 def recorded(row: Mapping[str, Any]) -> AuditRecorded:
     """The event of a row of the event log. Raises one of :data:`ODD_ANSWERS` where the row is none."""
     name = str(row["event"])
-    when = datetime.fromisoformat(str(row["when"]).replace("Z", "+00:00"))
+    when = parsed(str(row["when"]))
     index = row.get("map_index")
     return AuditRecorded(
         identity=Identity(
@@ -86,7 +87,7 @@ def look(api: AirflowApi, ledger: Ledger, now: float) -> int:
     with ledger.transaction() as connection:
         cursor = read_cursor(connection, _CURSOR) or {"newest": now - _FIRST_S, "known": []}
     known = {int(number): float(at) for number, at in cursor["known"]}
-    since = datetime.fromtimestamp(cursor["newest"] - _OVERLAP_S, timezone.utc).isoformat()
+    since = iso(cursor["newest"] - _OVERLAP_S, "microseconds")
     asked = {"after": since, "excluded_events": list(_NOT_DEEDS), "order_by": "when"}
     listed = islice(api.pages("/eventLogs", "event_logs", **asked), _MOST + len(known))
     fresh = {number: (row, at) for row in listed for number, at in _place(row) if number not in known}

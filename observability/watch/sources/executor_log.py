@@ -7,11 +7,12 @@ that was out of memory, and nothing for an image that cannot be pulled (provider
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from observability.credentials import CredentialsError
 from observability.store import Query, StoreError, open_store
+from observability.timestamps import utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +38,7 @@ _UNSAID = {"None", "", None}
 
 def scheduler_lines(settings: Settings, moment: float) -> list[str] | None:
     """The warnings of schedulers around a moment, from the store; None where it cannot be read."""
-    at = datetime.fromtimestamp(moment, timezone.utc)
+    at = utc(moment)
     where: dict[str, Any] = {"airflow.component": "scheduler", "log.level": "warning"}
     asked = Query("airflow.component", where, since=at - _AROUND, until=at + _AROUND, limit=_MOST, newest=True)
     try:

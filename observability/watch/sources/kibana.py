@@ -8,7 +8,6 @@ lately: then something escaped the other sources.
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from observability import catalog
 from observability.credentials import CredentialsError
 from observability.events import Identity, RuleFired, RuleRecovered
 from observability.store.cluster import ClusterError, ClusterUnreachable
+from observability.timestamps import iso
 from observability.watch.facts import SEEN, observed, seconds
 from observability.watch.ledger import records
 from observability.watch.ledger.database import read_cursor, write_cursor
@@ -79,7 +79,7 @@ class KibanaSource(threading.Thread):
         with self._lock:
             found, self._found = self._found, []
             if self._since is None:
-                self._since = read_cursor(connection, _CURSOR) or _iso(now)
+                self._since = read_cursor(connection, _CURSOR) or iso(now)
         facts = [fact for alert in found if (fact := fact_of(alert)) and not is_known(connection, alert, fact)]
         engine.take(connection, facts, now)
         if found:
@@ -173,7 +173,3 @@ def _newer_than(since: str) -> dict[str, Any]:
         "query": {"range": {"@timestamp": {"gt": since}}},
         "sort": [{"@timestamp": {"order": "asc", "unmapped_type": "date"}}],
     }
-
-
-def _iso(now: float) -> str:
-    return datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,6 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from observability.timestamps import iso
 from observability.watch.sources.airflow_api.components import Components
 from observability.watch.sources.airflow_api.dags import Dags
 from observability.watch.sources.airflow_api.look import Look
@@ -18,7 +19,6 @@ from observability.watch.sources.airflow_api.rows import (
     LOOKBACK_S,
     NONE,
     OVERLAP_S,
-    iso,
     sound,
 )
 from observability.watch.sources.airflow_api.runs import Runs

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from observability.airflow.ui.formatting import drawn
+from observability.timestamps import utc
 
 if TYPE_CHECKING:
     from observability.airflow.ui.boards.panels import Shown
@@ -85,7 +85,7 @@ def series(page: Shown) -> dict[str, Any]:
 
 def stretch(seconds: int) -> str:
     """The start of a stretch of time."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%m-%d %H:%M UTC")
+    return utc(seconds).strftime("%m-%d %H:%M UTC")
 
 
 def run_of(path: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.reading import events_of
 from observability.store.questions import Ask
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -155,5 +156,5 @@ def _by_due(found: list[Due]) -> list[Due]:
 
 
 def _when(event: Document, name: str) -> datetime:
-    found = datetime.fromisoformat(str(event.get(name) or event["@timestamp"]).replace("Z", "+00:00"))
+    found = parsed(str(event.get(name) or event["@timestamp"]))
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

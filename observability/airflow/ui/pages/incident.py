@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from observability.airflow.ui.formatting import iso
 from observability.catalog import CAUSE_LABELS
 from observability.runbooks import runbook_page
+from observability.timestamps import iso
 from observability.watch.acts import ACTS
 from observability.watch.ledger import acts, schema
 from observability.watch.notify.messages import plain

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui import ledger
-from observability.airflow.ui.formatting import iso
 from observability.errors import LedgerUnavailable
+from observability.timestamps import iso
 from observability.watch.ledger import records
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from observability.errors import ArgumentError
 from observability.store import Query
 from observability.store.search import Found, matcher, newest_matches
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from observability.store import Readable
@@ -56,7 +57,7 @@ def search_page(store: Readable, wanted: Wanted) -> SearchPage:
         return SearchPage(wanted)
     try:
         matches = matcher(wanted.text, is_text=not wanted.is_pattern, ignore_case=True)
-        until = datetime.fromisoformat(wanted.until.replace("Z", "+00:00")) if wanted.until else None
+        until = parsed(wanted.until) if wanted.until else None
     except (ArgumentError, ValueError) as error:
         return SearchPage(wanted, mistake=str(error))
     if until is not None and until.tzinfo is None:

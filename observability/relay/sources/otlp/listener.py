@@ -7,9 +7,9 @@ bounded, and a body is unpacked within a size.
 from __future__ import annotations
 
 import threading
+import time
 import zlib
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from observability.bounded_server import BoundedServer
 from observability.catalog import RECEIVED
 from observability.contain import contained, count_loss
 from observability.relay.sources.otlp.records import documents_of
+from observability.timestamps import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -103,7 +104,7 @@ class OtlpListener:
     def _stored(self, dataset: str, signal: str, body: bytes | _Answer) -> _Answer:
         if isinstance(body, _Answer):
             return body
-        now = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = iso(time.time(), "microseconds")
         try:
             with self._one_at_a_time:  # what a body becomes takes several times its size
                 for document in documents_of(signal, body, now):

@@ -21,7 +21,6 @@ import select
 import socket
 import threading
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from observability.regular_files import is_regular, open_regular
 from observability.relay.sources.statsd.series import Aggregate, Key, Series, bounded, metric_document
 from observability.relay.sources.statsd.spool import StatsdSpool
 from observability.relay.sources.statsd.stream import StatsdStream
+from observability.timestamps import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -226,7 +226,7 @@ class Statsd(threading.Thread):
         if folded := self.aggregate.folded:
             about: Key = ("contrail.telemetry.folded_series", "counter", (("stream", "airflow.statsd"),))
             _add(self.aggregate.series(about, always=True), b"%d" % folded, 1.0)
-        stamp = datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        stamp = iso(when, "microseconds")
         documents: dict[bytes, bytes] = {}
         for key, series in self.aggregate.take():
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from datetime import datetime, timezone
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import orjson
 
 from observability.owner_only_files import make_folder
 from observability.regular_files import open_regular
+from observability.timestamps import iso
 from observability.watch.notify.channels.channel import ChannelUnavailable
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class _FileChannel:
         self._path = path
 
     def send(self, message: Message, *, resent: bool) -> None:
-        written = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        written = iso(time.time(), "milliseconds")
         line = orjson.dumps({"written": written, **message.as_json()}) + b"\n"
         try:
             if resent and self._has(message.dedup_key):

@@ -16,6 +16,7 @@ from observability.events import (
     DagVanished,
     Identity,
 )
+from observability.timestamps import iso, utc
 from observability.watch.facts import CERTAIN, SEEN, Fact, observed, seconds
 from observability.watch.sources.airflow_api.components import BEATS_S
 from observability.watch.sources.airflow_api.look import seen
@@ -25,10 +26,8 @@ from observability.watch.sources.airflow_api.rows import (
     OVERLAP_S,
     about_dag,
     is_draining,
-    iso,
     longest_unasked,
     mapping,
-    to_datetime,
 )
 from observability.watch.sources.api import path_of
 
@@ -87,7 +86,12 @@ class Dags:
 
         Nobody may read in the event log about a DAG that Airflow does not know, so the log alone does not say it.
         """
-        asked = {"event": "delete_dag", "dag_id": dag_id, "after": iso(now - DAY_S), "order_by": "event_log_id"}
+        asked = {
+            "event": "delete_dag",
+            "dag_id": dag_id,
+            "after": iso(now - DAY_S),
+            "order_by": "event_log_id",
+        }
         if any(True for _ in self._look.api.pages("/eventLogs", "event_logs", **asked)):
             return True
         try:
@@ -173,7 +177,7 @@ class Dags:
         evidence = {"error.stack_trace": one["stack_trace"][-4000:], "affected": ", ".join(lost[:20])}
         event = DagImportFailed(
             identity=self._look.identity({"dag_id": lost[0]}) if lost else None,
-            time=to_datetime(seconds(one["timestamp"])),
+            time=utc(seconds(one["timestamp"])),
             reason=last,
             stack_trace=causes.bounded_trace(str(one["stack_trace"])),
             file_path=name,
@@ -202,7 +206,7 @@ class Dags:
         counted = f"{limit} runs" if limit else "too many runs"
         paused = DagAutoPaused(
             identity=self._look.identity({"dag_id": event["dag_id"]}),
-            time=to_datetime(seconds(event["when"])),
+            time=utc(seconds(event["when"])),
             reason=f"{counted} failed in a row (max_consecutive_failed_dag_runs)",
         )
         when, evidence = seconds(event["when"]), {"failed_runs": limit} if limit else {}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from observability.events import (
     Identity,
 )
+from observability.timestamps import iso
 from observability.watch.facts import SEEN, Fact, observed, seconds
 from observability.watch.sources.airflow_api.rows import (
     dag_version,
     is_about,
-    iso,
     loop_of,
     mapping,
     sound,

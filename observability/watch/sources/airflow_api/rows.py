@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from datetime import datetime, timezone
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from observability.events import (
     base_iteration,
     moment,
 )
+from observability.timestamps import parsed
 from observability.watch.facts import SEEN, Fact, seconds
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ __all__ = [
     "is_draining",
     "is_instance",
     "is_settled",
-    "iso",
-    "iso_now",
     "longest_unasked",
     "loop_of",
     "mapping",
@@ -42,7 +40,6 @@ __all__ = [
     "name_of",
     "remembered",
     "sound",
-    "to_datetime",
     "wait_in_words",
     "waited_since",
     "with_loops",
@@ -171,21 +168,6 @@ def longest_unasked(dags: dict[str, dict[str, Any]]) -> set[str]:
     return set(heapq.nsmallest(_ASKED_AGAIN, dags, key=lambda name: float(dags[name].get("asked", 0))))
 
 
-def to_datetime(moment: float) -> datetime:
-    """Return a time in seconds since 1970 as a datetime in UTC."""
-    return datetime.fromtimestamp(moment, timezone.utc)
-
-
 def moment_of(timestamp: str | None) -> str:
     """The key of one end of a run, as :func:`observability.events.moment` writes it."""
-    return moment(datetime.fromisoformat(timestamp.replace("Z", "+00:00"))) if timestamp else ""
-
-
-def iso(moment: float) -> str:
-    """Return a time in seconds since 1970 as the API takes it."""
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat()
-
-
-def iso_now() -> str:
-    """Return now, as the API takes it."""
-    return datetime.now(timezone.utc).isoformat()
+    return moment(parsed(timestamp)) if timestamp else ""

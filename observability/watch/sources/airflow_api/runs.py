@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,17 +13,15 @@ from observability.events import (
     DagRunStarted,
     DagRunSucceeded,
 )
+from observability.timestamps import iso, utc
 from observability.watch.facts import GUESSED, Fact, observed, seconds
 from observability.watch.sources.airflow_api.rows import (
     DAY_S,
     MOST_REMEMBERED,
     RUNS,
     UNEXPLAINED,
-    iso,
-    iso_now,
     moment_of,
     name_of,
-    to_datetime,
 )
 from observability.watch.sources.api import path_of
 from observability.watch.sources.diagnose import Verdict, diagnose_run
@@ -91,8 +90,8 @@ class Runs:
         lasted = int((run.get("duration") or 0) * 1e9)
         if kind is DagRunFailed:
             more = {"provider": "reconciler", "duration_ns": lasted, **more}
-        when = seconds(run["end_date"] or run["start_date"] or iso_now())
-        event = kind(identity=self._look.identity(run), time=to_datetime(when), discriminator=moment_of(end), **more)
+        when = seconds(run["end_date"] or run["start_date"] or iso(time.time()))
+        event = kind(identity=self._look.identity(run), time=utc(when), discriminator=moment_of(end), **more)
         evidence = {"event.duration": lasted} | {
             f"airflow.{name}": run[name] for name in ("logical_date", "run_after", "partition_key") if run.get(name)
         }

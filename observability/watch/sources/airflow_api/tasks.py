@@ -11,6 +11,7 @@ from observability.events import (
     TaskFailed,
     TaskRemoved,
 )
+from observability.timestamps import iso, utc
 from observability.watch.facts import GUESSED, SEEN, Fact, observed, seconds
 from observability.watch.sources.airflow_api.rows import (
     MOST_REMEMBERED,
@@ -18,12 +19,9 @@ from observability.watch.sources.airflow_api.rows import (
     UNEXPLAINED,
     is_instance,
     is_settled,
-    iso,
-    iso_now,
     loop_of,
     mapping,
     name_of,
-    to_datetime,
 )
 from observability.watch.sources.api import path_of
 from observability.watch.sources.diagnose import Verdict, diagnose_task
@@ -72,7 +70,11 @@ class Tasks:
                 yield from self._look.one(name_of(one), lambda one=one: [self._failed_task(one)])  # type: ignore[misc]
 
     def _list_tasks(self, since: float) -> list[dict[str, Any]]:
-        asked = {"updated_at_gte": iso(since), "state": ["failed", "up_for_retry", "removed"], "order_by": "id"}
+        asked = {
+            "updated_at_gte": iso(since),
+            "state": ["failed", "up_for_retry", "removed"],
+            "order_by": "id",
+        }
         return list(self._look.api.pages(TASKS, "task_instances", **asked))
 
     def _is_settled_already(self, one: dict[str, Any]) -> bool:
@@ -92,10 +94,10 @@ class Tasks:
 
     def _removed(self, one: dict[str, Any]) -> Iterator[Fact]:
         """A task that Airflow took out of its run; an instance of a mapped task that has become fewer is none."""
-        when = seconds(one["end_date"] or one["start_date"] or iso_now())
+        when = seconds(one["end_date"] or one["start_date"] or iso(time.time()))
         event = TaskRemoved(
             identity=self._look.identity(one),
-            time=to_datetime(when),
+            time=utc(when),
             reason="the DAG no longer has it, so Airflow took it out of the run, which goes on without it",
         )
         fact = observed(event, time=when, certainty=SEEN, about=self._look.about(one["dag_id"]))
@@ -144,7 +146,7 @@ class Tasks:
 
     def about(self, one: dict[str, Any], status: Any, evidence: dict[str, Any], **more: Any) -> Fact:
         """A fact about an attempt; ``dismissed`` needs no event, for it only says that another was wrong."""
-        when = seconds(one["end_date"] or one["start_date"] or iso_now())
+        when = seconds(one["end_date"] or one["start_date"] or iso(time.time()))
         about = self._look.about(one["dag_id"], operator=one.get("operator_name"))
         if status == "dismissed":
             return Fact(
@@ -154,7 +156,7 @@ class Tasks:
             )  # fmt: skip
         certainty = more.pop("certainty", GUESSED)
         found = {"cause": "platform", "reason": "", **more}
-        event = TaskFailed(identity=self._look.identity(one), time=to_datetime(when), provider="reconciler", **found)
+        event = TaskFailed(identity=self._look.identity(one), time=utc(when), provider="reconciler", **found)
         return observed(event, time=when, certainty=certainty, evidence=evidence, about=about)
 
     def _words_by_api(self, one: dict[str, Any]) -> LastWords:
