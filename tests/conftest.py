@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -68,9 +70,24 @@ def told(contrail):
 
 
 def pytest_configure(config):
-    """Keep the folders of tests in a place with a short name: the path of a socket has 107 bytes at most."""
+    """End as by Ctrl-C when asked to end, and keep the folders of tests where the path of a socket has room."""
+    end_by_interrupt()
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = str(_HOME / "t")
+
+
+def end_by_interrupt():
+    """Let SIGTERM stop the servers of this session as Ctrl-C does; a process that a test forked ends at once."""
+    session = os.getpid()
+
+    def end(number, _frame):
+        if os.getpid() == session:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
 
 
 @pytest.hookimpl(wrapper=True)

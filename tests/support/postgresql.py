@@ -85,15 +85,22 @@ def start(bin_folder):
     except subprocess.CalledProcessError as error:
         log = (folder / "log").read_text() if (folder / "log").exists() else ""
         raise RuntimeError(f"PostgreSQL did not start: {error.stderr}\n{log}") from error
-    return Server(folder, port, password), lambda: _stop(bin_folder, folder, as_user)
+    guard = _guard(bin_folder, folder, as_user)
+    return Server(folder, port, password), lambda: guard.communicate(timeout=60)
 
 
-def _stop(bin_folder, folder, as_user):
-    subprocess.run(
-        [bin_folder / "pg_ctl", "-D", folder / "data", "-m", "immediate", "-w", "stop"],
-        check=True, capture_output=True, cwd=folder, timeout=60, **as_user,
-    )  # fmt: skip
-    shutil.rmtree(folder, ignore_errors=True)
+def _guard(bin_folder, folder, as_user):
+    """A process that stops the server when its standard input ends: as we ask it to, or as we are killed."""
+    script = 'cat > /dev/null; "$0/pg_ctl" -D "$1/data" -m immediate -w stop; rm -rf "$1"'
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script, bin_folder, folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+        **as_user,
+    )
 
 
 @pytest.fixture(scope="session")
