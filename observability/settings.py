@@ -8,7 +8,6 @@ Connections, named here by their id.
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 from dataclasses import dataclass, field, fields
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from msgspec import Meta
 
 from observability import catalog, option_types
+from observability.airflow_options import airflow_home, airflow_option
 from observability.errors import SettingsError
-from observability.regular_files import is_file, is_folder, read_regular
+from observability.regular_files import is_file, is_folder
 from observability.renamed_options import old_names_in_use, with_new_names
 from observability.settings_source import read_sections, read_toml
 
@@ -404,14 +404,14 @@ class Settings:
             return self.watch.api_url.rstrip("/")
         scheme, port = "http", str(self.airflow.port)
         if self.airflow.port == _AIRFLOW_PORT and not is_folder(self.home / "keys"):
-            scheme = "https" if _airflow_option("api", "ssl_cert") else scheme
-            port = _airflow_option("api", "port") or port
+            scheme = "https" if airflow_option("api", "ssl_cert") else scheme
+            port = airflow_option("api", "port") or port
         return f"{scheme}://{self.airflow.host}:{port}"
 
     @property
     def public_url(self) -> str:
         """Address of the Airflow UI for people, without a slash at its end."""
-        named = self.core.public_url or _airflow_option("api", "base_url")
+        named = self.core.public_url or airflow_option("api", "base_url")
         return (named or f"http://{self.airflow.host}:{self.airflow.port}").rstrip("/")
 
     @property
@@ -422,40 +422,22 @@ class Settings:
     @property
     def log_filename_template(self) -> str:
         """Airflow's template of the names of task logs where its configuration here has one, else ""."""
-        return _airflow_option("logging", "log_filename_template")
+        return airflow_option("logging", "log_filename_template")
 
     @property
     def statsd_prefix(self) -> str:
         """The prefix of Airflow's metric names, without the dot; "" for nothing."""
-        return self.relay.statsd_prefix or _airflow_option("metrics", "statsd_prefix", "airflow")
+        return self.relay.statsd_prefix or airflow_option("metrics", "statsd_prefix", "airflow")
 
     @property
     def statsd_socket_path(self) -> str:
         """The Unix socket to which Airflow sends its metrics; "" for none."""
-        return self.relay.statsd_socket_path or _airflow_option("metrics", "statsd_socket_path")
+        return self.relay.statsd_socket_path or airflow_option("metrics", "statsd_socket_path")
 
     @property
     def ledger_url(self) -> str:
         """SQLAlchemy URL of the incident ledger."""
         return self.watch.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
-
-
-def _airflow_option(section: str, key: str, default: str = "") -> str:
-    """An option as Airflow has it, from its variable or its file, without importing Airflow."""
-    if (named := os.environ.get(f"AIRFLOW__{section}__{key}".upper())) is not None:
-        return named.strip()
-    file = Path(os.environ.get("AIRFLOW_CONFIG") or airflow_home() / "airflow.cfg").expanduser()
-    try:
-        found = configparser.ConfigParser(interpolation=None, strict=False)
-        found.read_string(read_regular(file).decode())
-        return found.get(section, key, fallback=default).replace("%%", "%").strip()
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        return default
-
-
-def airflow_home() -> Path:
-    """Airflow's home by Airflow's own rule."""
-    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
 
 
 def default_home() -> Path:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from observability.contain import contained, count_loss, own_fault
 from observability.relay.delivery_stats import DeliveryStats
+from observability.relay.left_alone import LeftAlone
 from observability.relay.pending_batch import PendingBatch, send_together
 from observability.relay.poison import find_poison, without
 from observability.relay.refusals import as_text, by_batch, letter_of
@@ -39,9 +40,6 @@ __all__ = ["SinkWorker"]
 _LONGEST_REST_S = 5.0
 _ERRORS = (SinkUnavailable, sqlite3.DatabaseError, OSError)
 _EVERYTHING = 1 << 61
-_SKIP_S = 30.0
-_STRIKES_MOST = 5
-"""A file whose next bytes we fail at so often is left alone until it changes."""
 _WHOLLY_REFUSED_MOST = 3
 """A batch all of whose documents fail so often is passed over, if the sink took another one meanwhile."""
 _STILL_S = 5.0
@@ -107,13 +105,11 @@ class SinkWorker(threading.Thread):
         self._aside = aside or SetAside(None, name)
         self._say = say
         self._cursors: dict[str, Cursor] = {}
-        self._skipped: dict[str, float] = {}
+        self._left_alone = LeftAlone()
         self._noted: dict[str, int] = {}
         self._met: dict[str, tuple[int, int]] = {}
-        self._strikes: Counter[tuple[str, int]] = Counter()
         self._refused: dict[bytes, tuple[int, int]] = {}
         self._delivered = 0
-        self._left_alone: dict[str, int] = {}
         self._under_way: dict[str, int] = {}
         self._checked: dict[str, int] = {}
         self._tidy_at = time.monotonic()
@@ -237,7 +233,7 @@ class SinkWorker(threading.Thread):
         """The next chunk of a file, None where there is none now; a file at which we fail holds up no other."""
         try:
             cursor = self._cursor(checkpoint, file)
-            if not self._may(file) or (cursor.offset >= file.size and self._is_the_one(file, cursor)):
+            if file in self._left_alone or (cursor.offset >= file.size and self._is_the_one(file, cursor)):
                 return None
             return self._read(checkpoint, file, cursor)
         except _ERRORS:
@@ -266,18 +262,15 @@ class SinkWorker(threading.Thread):
         """Leave files at which we failed alone for a while, and in the end until they change."""
         for file in files:
             cursor = self._cursors.get(file.identity)
-            where = file.identity, cursor.offset if cursor else 0
-            self._strikes[where] += 1
-            if self._strikes[where] == 1:
+            offset = cursor.offset if cursor else 0
+            times, last = self._left_alone.strike(file, offset)
+            if times == 1:
                 count_loss(f"relay.{self.account.sink}", f"held up by {type(error).__name__}")
                 self._say(
                     f"{self.account.sink}: fails at {file.stream.name} ({type(error).__name__}); please report it"
                 )
-            if self._strikes[where] == _STRIKES_MOST:
-                self.lost(file, file.size - where[1], f"left alone after {type(error).__name__}")
-            given_up = self._strikes[where] >= _STRIKES_MOST
-            self._left_alone[file.identity] = file.seen[1] if given_up else 0
-            self._skipped[file.identity] = time.monotonic() + _SKIP_S
+            if last:
+                self.lost(file, file.size - offset, f"left alone after {type(error).__name__}")
 
     def _pass_over(self, dataset: str, failed: list[Failed], counts: Counter[str]) -> None:
         """Count and keep aside what we failed at ourselves."""
@@ -311,7 +304,7 @@ class SinkWorker(threading.Thread):
         except FileNotFoundError:
             self._registry().suspect(file)
         except OSError as error:
-            self._skipped[file.identity] = time.monotonic() + _SKIP_S
+            self._left_alone.rest(file)
             self._say(f"cannot read {file.path}: {error.strerror}; correct its permissions; it is tried again")
         return None
 
@@ -495,12 +488,6 @@ class SinkWorker(threading.Thread):
         if not file.stream.prefix and self._met.get(file.identity) != (file.device, file.inode):
             return False
         return cursor.offset <= file.size and self._checked.get(file.identity) == file.seen[1]
-
-    def _may(self, file: TailedFile) -> bool:
-        if not self._skipped:
-            return True
-        left = self._left_alone.get(file.identity, 0)
-        return self._skipped.get(file.identity, 0.0) < time.monotonic() and (not left or left != file.seen[1])
 
     def _carries(self, file: TailedFile) -> bool:
         return self._datasets is None or file.stream.dataset in self._datasets

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from observability.airflow_options import airflow_home
 from observability.relay.sources.components.cgroups import Cgroups
 from observability.relay.sources.components.readings import Sample
-from observability.settings import airflow_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
