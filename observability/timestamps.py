@@ -8,7 +8,7 @@ from typing import Literal
 __all__ = ["Precision", "iso", "parsed", "utc"]
 
 Precision = Literal["seconds", "milliseconds", "microseconds"]
-"""How much of a second is written: a person reads milliseconds, a key or a cursor needs microseconds."""
+"""The part of a second that is written: a person reads milliseconds, a key or a cursor needs microseconds."""
 
 
 def utc(seconds: float) -> datetime:

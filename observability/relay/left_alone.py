@@ -17,7 +17,7 @@ _STRIKES_MOST = 5
 
 
 class LeftAlone:
-    """Which files one worker does not read now."""
+    """Know which files one worker does not read now."""
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
