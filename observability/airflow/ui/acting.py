@@ -7,6 +7,7 @@ Every route that writes asks Airflow for the right, checks the form's token, and
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,8 +49,12 @@ __all__ = [
     "confirm_link",
     "find_incident",
     "follow_link",
+    "to_incident",
+    "whole_id",
 ]
 
+_SHORT_ID = re.compile("[0-9a-f]{4,15}")
+_MOST_ALIKE = 100
 _NOT_FOUND = "there is no such incident, or you may not see it"
 Text = Annotated[str, Form(max_length=500)]
 Token = Annotated[str, Form(max_length=1000)]
@@ -106,6 +111,15 @@ def find_incident(actor: Actor, connection: Connection, incident_id: str) -> Inc
     if one is None or one.id != incident_id or one.state == "suspected" or not actor.sees(one):
         raise HTTPException(404, _NOT_FOUND)
     return one
+
+
+def whole_id(actor: Actor, connection: Connection, begin: str) -> str:
+    """The id of the only incident that the person may see whose id begins so, as messages shorten it; "" for none."""
+    if not _SHORT_ID.fullmatch(begin):
+        return ""
+    found = records.incidents_beginning(connection, begin, most=_MOST_ALIKE)
+    seen = [one.id for one in found if one.state != "suspected" and actor.sees(one)]
+    return seen[0] if len(seen) == 1 else ""
 
 
 def buttons(actor: Actor, one: Incident) -> list[dict[str, Any]]:
@@ -169,9 +183,14 @@ def follow_link(actor: Actor, token: str, form: str, note: str) -> RedirectRespo
     return _to_page(actor, one, number)
 
 
-def _to_page(actor: Actor, one: Incident, number: int) -> RedirectResponse:
+def to_incident(actor: Actor, incident_id: str, query: str = "") -> RedirectResponse:
+    """Lead to the page of an incident."""
     root = actor.request.scope.get("root_path", "").rstrip("/")
-    return RedirectResponse(f"{root}/incidents/{one.id}?done={number}", status_code=303)
+    return RedirectResponse(f"{root}/incidents/{incident_id}{query}", status_code=303)
+
+
+def _to_page(actor: Actor, one: Incident, number: int) -> RedirectResponse:
+    return to_incident(actor, one.id, f"?done={number}")
 
 
 def _of_link(actor: Actor, connection: Connection, token: str) -> tuple[Link, Incident]:

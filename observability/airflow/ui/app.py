@@ -221,6 +221,8 @@ def _incident(request: Request, user: User, incident_id: str, done: acting.Done 
     actor = acting.Actor.of(request, user)
     try:
         with ledger.transaction() as connection:
+            if whole := acting.whole_id(actor, connection, incident_id):
+                return acting.to_incident(actor, whole)
             one = acting.find_incident(actor, connection, incident_id)
             token = form_token(key(connection), actor.identity, one.id)
             page = pages.incident_page(connection, one, reasons=_reads_reasons(actor, one), whole=actor.reader.whole)

@@ -77,10 +77,15 @@ def incident(connection: Connection, incident_id: str) -> Incident | None:
     exact = connection.execute(select(table.c.document).where(table.c.id == incident_id)).scalar()
     if exact is not None:
         return Incident.from_json(exact)
-    found = (
-        connection.execute(select(table.c.document).where(table.c.id.like(f"{incident_id}%")).limit(2)).scalars().all()
-    )
-    return Incident.from_json(found[0]) if len(found) == 1 else None
+    found = incidents_beginning(connection, incident_id, most=2)
+    return found[0] if len(found) == 1 else None
+
+
+def incidents_beginning(connection: Connection, begin: str, *, most: int) -> list[Incident]:
+    """The incidents whose ids begin so, ``most`` of them at most."""
+    table = schema.incidents
+    asked = select(table.c.document).where(table.c.id.startswith(begin, autoescape=True)).order_by(table.c.id)
+    return [Incident.from_json(one) for one in connection.execute(asked.limit(most)).scalars()]
 
 
 def repeats(connection: Connection, ids: Collection[str]) -> dict[str, tuple[int, float]]:

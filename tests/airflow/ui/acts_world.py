@@ -116,7 +116,7 @@ def world(request, tmp_path_factory):
         dict.fromkeys(people, PASSWORD),
         dags=DAGS,
         ran=(RAN,) if request.param == "simple" else (),
-        fill={"open_dag": "why-open_dag"},
+        fill={dag: f"why-{dag}" for dag in DAGS},
         **settings,
     ) as (url, tokens):
         found = World(url, tokens, ledger, about)

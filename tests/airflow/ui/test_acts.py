@@ -114,6 +114,25 @@ def test_who_may_only_read_reads_and_acts_on_nothing(world):
     assert (world.acts(one), world.acts(other)) == ([], [])
 
 
+def test_a_short_id_leads_to_the_one_incident_that_the_reader_may_see(world):
+    one, other = world.fresh(number=0x1234567890ABCDEF), world.fresh("closed_dag", 0x1234567800000000)
+    both = not world.strangers
+    for who in (world.editor, *world.readers):
+        answer = world.ask(who, "GET", "/incidents/12345678")
+        led = (404, None) if both else (303, f"/contrail/incidents/{one.id}")
+        assert (answer.status_code, answer.headers.get("location")) == led
+        assert world.ask(who, "GET", "/incidents/123456789").headers["location"] == f"/contrail/incidents/{one.id}"
+        assert world.ask(who, "GET", "/incidents/1234567800").status_code == (303 if both else 404)
+        for short in ("123", "1234567_", "%25", "1234567890abcde%25", "1234567890ABCDE", "1234\u0665678"):
+            assert world.ask(who, "GET", f"/incidents/{short}").status_code == 404, short
+    for who in world.strangers:
+        assert world.ask(who, "GET", "/incidents/12345678").status_code == 404
+    act = f"/incidents/{one.id[:9]}/acts/acknowledge"
+    token = world.form(world.editor, f"/incidents/{one.id}")
+    assert world.ask(world.editor, "POST", act, data={"token": token}).status_code == 404
+    assert (world.acts(one), world.acts(other)) == ([], [])
+
+
 def own_form(world, who, one):
     """A token that is good for ``who``: as if a page had given it to them."""
     names = {who, *(str(number) for number in range(1, 12))}
