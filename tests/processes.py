@@ -17,7 +17,10 @@ NODES = {"store": "elasticsearch 2", "dashboards": "elasticsearch 2"}
 SPLIT = frozenset({"airflow/ui/test_rights.py", "airflow/ui/test_acts.py"})
 """Files in which each parameter starts a server of its own."""
 
-BESIDE = {"airflow/ui/test_acts_in_a_browser.py": "airflow/ui/test_acts.py"}
+BESIDE = {
+    "airflow/ui/test_acts_in_a_browser.py": "airflow/ui/test_acts.py",
+    "airflow/ui/test_attacks.py": "airflow/ui/test_acts.py",
+}
 """Files whose tests use the server of another one, which starts once for both."""
 
 LONGEST = (
@@ -29,6 +32,7 @@ LONGEST = (
     "production/test_least_privilege.py", "production/test_secrets.py", "airflow/test_preload.py",
     "watch/test_watcher.py", "airflow/ui/test_addresses.py", "dags/test_integrity.py", "watch/test_trials.py",
     "airflow/test_example_dags.py", "relay/sources/test_statsd_spool.py", "production/test_modes.py",
+    "watch/test_baseline.py",
     "watch/test_channels.py", "watch/test_apprise_services.py", "watch/test_engine.py", "watch/test_bad_answers.py",
     "relay/sources/test_statsd.py", "relay/test_relay.py", "relay/test_soak.py", "store/test_cloudwatch_memory.py",
     "relay/test_delivery_state.py", "relay/test_sink_worker_machine.py", "relay/sinks/test_cloudwatch.py",

@@ -33,7 +33,7 @@ def commands(command, name=()):
     below = getattr(command, "commands", None)
     names = list(below or ()) or (command.list_commands(None) if hasattr(command, "list_commands") else [])
     for one in names:
-        found = below[one] if below else cli._load(one)
+        found = below[one] if below else cli.load_command(one)
         yield from commands(found, (*name, one))
     if not names or getattr(command, "invoke_without_command", False):
         yield name, command

@@ -133,7 +133,7 @@ def test_a_look_asks_again_for_the_overlap_only(airflow, reconciler):
     airflow.asked.clear()
     reconciler.look(scene, NOW + 5)
     since = next(params["updated_at_gte"] for path, params in airflow.asked if path.endswith("/taskInstances"))
-    assert since == "2026-01-09T11:59:30+00:00"
+    assert since == "2026-01-09T11:59:30.000Z"
 
 
 def test_memory_of_another_version_is_read_as_far_as_it_is_known():
