@@ -49,7 +49,7 @@ NEVER = (
     f"/boards/operations?{'dag=x&' * 3_000}",
 )
 VOLATILE = re.compile(
-    r'name="(?:token|form)" value="[^"]*"|\d{4}-\d\d-\d\d[T ][\d:.]+Z?|\d+ (?:second|minute)s?|\d+ (?:ms|s|min|h)\b'
+    r'name="(?:token|form)" value="[^"]*"|\d{4}-\d\d-\d\d[T ][\d:.]+Z?|\d+ (?:second|minute)s?|[\d.]+ (?:ms|s|min|h)\b'
 )
 
 
