@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import time
 from contextlib import closing
 
 import orjson
@@ -16,6 +17,7 @@ from observability.airflow.api_server.status import read_status
 from observability.airflow.plugin import ContrailPlugin
 from observability.settings import get_settings
 from observability.store import Query, open_store
+from observability.timestamps import iso
 
 LOG = "dag_id=orders/run_id=r1/task_id=load/attempt=1.log"
 
@@ -54,7 +56,8 @@ def test_what_tasks_wrote_is_in_the_store_while_the_api_server_runs_and_the_plac
 ):
     path = tmp_path / "logs" / LOG
     path.parent.mkdir(parents=True)
-    path.write_bytes(orjson.dumps({"timestamp": "2026-01-01T00:00:00Z", "level": "info", "event": "loaded"}) + b"\n")
+    lately = iso(time.time())  # what is older than the retention is forgotten at the first look
+    path.write_bytes(orjson.dumps({"timestamp": lately, "level": "info", "event": "loaded"}) + b"\n")
 
     def arrives():
         wait_until(lambda: read_status(home).relay == "running", within=60)
