@@ -124,6 +124,8 @@ _EXIT_STATUS = re.compile(
 )
 """The words of ``subprocess.CalledProcessError``."""
 _VARIABLE = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{12,}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE)
+_SPAN = re.compile(r"(?<!\.)# (?:d|h|min|s)\b(?: # (?:h|min|s)\b)?")
+"""A span of time as :mod:`observability.durations` writes it, its numbers taken away; all become one of seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +310,7 @@ def bounded_trace(trace: str) -> str:
 
 def normalise(message: str) -> str:
     """``message`` without what differs from one occurrence to the next, on one line."""
-    return " ".join(_VARIABLE.sub("#", message[:2000]).split())
+    return " ".join(_SPAN.sub("# s", _VARIABLE.sub("#", message[:2000])).split())
 
 
 def _bounded(text: str, most: int) -> str:

@@ -145,15 +145,22 @@ def _complete(document: Document, spec: catalog.EventSpec) -> Document:
 
 
 class _Words(dict[str, Any]):
-    """A document seen by a message template, which cannot say a dot; a cause has its label as ``cause_label``."""
+    """A document seen by a message template, which cannot say a dot; a cause has its label as ``cause_label``.
+
+    A list reads as ``a, b``, an empty one as ``none``.
+    """
 
     def __init__(self, document: Document) -> None:
-        super().__init__((name.replace(".", "_"), value) for name, value in document.items())
+        super().__init__((name.replace(".", "_"), _in_words(value)) for name, value in document.items())
         cause = document.get("airflow.cause", "?")
         self["cause_label"] = catalog.CAUSE_LABELS.get(cause, cause)
 
     def __missing__(self, name: str) -> str:
         return "?"
+
+
+def _in_words(value: Any) -> Any:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else value
 
 
 def _measure(use: catalog.MetricUse, document: Document) -> None:

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowTaskTimeout
 
 from observability import causes
 from observability.catalog import CAUSES
+from observability.durations import lasting
 
 
 class OpinionatedError(Exception):
@@ -154,3 +155,8 @@ def test_a_trigger_that_left_no_traceback_is_told_all_the_same(told):
 def test_what_differs_between_occurrences_is_normalised_away():
     message = "run 0b1f4c55-07d1-4cde-a6a4-6b9e4a9a5d10 of 'flights' failed at 0x7f33 after 12.5 s\nin line 3"
     assert causes.normalise(message) == "run # of # failed at # after #.# s in line #"
+
+
+@pytest.mark.parametrize("seconds", [59, 60, 61, 3600, 3661, 90_000, 200_000])
+def test_a_span_of_any_length_is_the_same_error(seconds):
+    assert causes.normalise(f"it ran {lasting(seconds)}, of 3 parts") == "it ran # s, of # parts"

@@ -106,6 +106,14 @@ def test_changed_columns_are_told(told):
         ["rows"],
         ["carrier"],
     )
+    assert found["message"] == "Columns of flights changed (new: rows; gone: carrier)"
+
+
+def test_a_message_says_that_no_column_is_gone(told):
+    with measure("extract", table="flights") as step:
+        step.columns(["hour", "gate", "tail"], ["hour"])
+    (found,) = only(told, "schema.drifted")
+    assert found["message"] == "Columns of flights changed (new: gate, tail; gone: none)"
 
 
 NEWEST = datetime(2013, 1, 1, 7, tzinfo=timezone.utc)

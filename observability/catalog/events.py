@@ -189,7 +189,7 @@ EVENTS: dict[str, EventSpec] = {
         ("etl.step", "etl.table", "etl.rule", "etl.rows_rejected"), (MetricUse("contrail.rows.rejected", "etl.rows_rejected"),),
     ),
     "schema.drifted": EventSpec(
-        "etl.event", "warning", "unknown", "Columns of {etl_table} changed: +{etl_columns_added} -{etl_columns_removed}",
+        "etl.event", "warning", "unknown", "Columns of {etl_table} changed (new: {etl_columns_added}; gone: {etl_columns_removed})",
         "An input has other columns than it had.", ("etl.table", "etl.columns_added", "etl.columns_removed"),
         (MetricUse("contrail.schema.drifts"),), alert="warning",
         incident=IncidentUse("data", "firing"),

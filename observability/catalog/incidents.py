@@ -15,6 +15,7 @@ class IncidentKind(Struct, frozen=True):
     Observations of one kind are told apart by DAG, run, task, map index, attempt and ``subject``, the field that names
     what has no DAG id. With ``by_subject`` they are told apart by it alone, and the rest says whom it concerns.
     ``place`` is a field that tells two of one subject apart, where a document has it.
+    ``cause`` is a key of CAUSES: the cause where an event names none.
     ``runbook`` is the page of docs/runbooks/ that says what to do.
     """
 
@@ -23,18 +24,19 @@ class IncidentKind(Struct, frozen=True):
     by_subject: bool = False
     place: str = ""
     runbook: str = "task-failed"
+    cause: str = "platform"
 
 
 INCIDENT_KINDS: dict[str, IncidentKind] = {
     "task": IncidentKind("A task, by its attempt."),
     "run": IncidentKind("A DAG run.", runbook="dag-run-failed"),
-    "stuck": IncidentKind("A task or run that waits, and nothing takes it.", runbook="task-stuck"),
-    "overdue": IncidentKind("A scheduled run that has not begun.", runbook="run-overdue"),
+    "stuck": IncidentKind("A task or run that waits, and nothing takes it.", runbook="task-stuck", cause="stuck_queued"),
+    "overdue": IncidentKind("A scheduled run that has not begun.", runbook="run-overdue", cause="deadline"),
     "dag": IncidentKind("A DAG that is gone.", runbook="dag-vanished"),
     "paused": IncidentKind("A DAG that Airflow paused.", runbook="dag-auto-paused"),
-    "import": IncidentKind("A DAG file that does not parse.", "log.file.path", by_subject=True, runbook="dag-import-failed"),
-    "data": IncidentKind("An input whose columns changed.", "etl.table", runbook="schema-drifted"),
-    "deadline": IncidentKind("A deadline.", "deadline.name", runbook="deadline-missed"),
+    "import": IncidentKind("A DAG file that does not parse.", "log.file.path", by_subject=True, runbook="dag-import-failed", cause="import"),
+    "data": IncidentKind("An input whose columns changed.", "etl.table", runbook="schema-drifted", cause="data"),
+    "deadline": IncidentKind("A deadline.", "deadline.name", runbook="deadline-missed", cause="deadline"),
     "component": IncidentKind("A component of Airflow or ours.", "airflow.component", by_subject=True, place="airflow.hostname", runbook="component-silent"),
     "delivery": IncidentKind("A channel that takes no messages.", "notification.channel", by_subject=True, runbook="notification-failed"),
     "rules": IncidentKind("The file of alert rules.", "log.file.path", by_subject=True, runbook="rules-broken"),

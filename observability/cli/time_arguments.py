@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import timezone
 
+from observability.durations import lasting
 from observability.errors import ArgumentError
 from observability.timestamps import parsed
-from observability.watch.durations import lasting
 from observability.watch.rules.config import parse_duration
 
 __all__ = ["lasting", "later_moment_of", "moment_of"]

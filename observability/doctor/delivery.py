@@ -15,6 +15,7 @@ from observability.doctor import guest
 from observability.doctor.link import Broken, Link, Off
 from observability.doctor.ownership import airflow_command, is_ours, start
 from observability.doctor.silence import silent, state_of
+from observability.durations import lasting
 from observability.emit import NOT_OURS
 from observability.log_template import AIRFLOWS_OWN, LogTemplate
 from observability.relay.relay import read_status
@@ -165,7 +166,7 @@ def _lag(settings: Settings) -> str:
     lag = max((sink["lag_seconds"] for sink in _status(settings)["sinks"].values()), default=0.0)
     if lag > _LATE_S:
         raise Broken(
-            f"the oldest record on disk waits for {lag:.0f} s", "contrail relay --status; give the relay more CPU"
+            f"the oldest record on disk waits for {lasting(lag)}", "contrail relay --status; give the relay more CPU"
         )
     return f"{lag:.1f} s behind"
 

@@ -8,6 +8,7 @@ import psutil
 
 from observability.doctor.link import Broken
 from observability.doctor.ownership import start
+from observability.durations import lasting
 
 if TYPE_CHECKING:
     from observability.settings import Settings
@@ -20,7 +21,7 @@ _COMMANDS = {"relay": "contrail relay", "watcher": "contrail watch"}
 def silent(settings: Settings, name: str, pid: Any, age_s: float) -> Broken:
     """Describe the relay or the watcher that was process ``pid`` and has been silent for so long."""
     command = start(settings, _COMMANDS[name])
-    word = f"the {name} has been silent for {age_s:.0f} s"
+    word = f"the {name} has been silent for {lasting(age_s)}"
     status = state_of(pid)
     if status in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}:
         return Broken(f"{word}: process {pid} is stopped by a signal", f"kill -CONT {pid}")

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from observability.durations import lasting
 from observability.local.api import monitor_health
 from observability.local.errors import PlatformError
 from observability.local.state import PlatformState, is_running, read_state
@@ -109,7 +110,7 @@ def look_at_delivery(settings: Settings) -> Delivery | None:
     if still_s <= _SILENT_S:
         still_s = 0.0
     else:  # what it said of itself is as old as its silence
-        troubles["relay"] = f"it stands still or was killed: silent for {still_s:.0f} s"
+        troubles["relay"] = f"it stands still or was killed: silent for {lasting(still_s)}"
     return Delivery(
         sum(sink["lag_bytes"] for sink in sinks),
         max((sink["lag_seconds"] for sink in sinks), default=0.0) + still_s,
@@ -183,7 +184,7 @@ def _silence(status: dict[str, Any] | None) -> str:
     if status is None:
         return "no word from it yet"
     age = time.time() - float(status["time"])
-    return f"silent for {age:.0f} s" if age > _SILENT_S else ""
+    return f"silent for {lasting(age)}" if age > _SILENT_S else ""
 
 
 def _store(settings: Settings) -> str:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from observability.durations import lasting
 from observability.timestamps import iso
 from observability.watch.completions import partitions_of
 from observability.watch.deadline_state import Standing
-from observability.watch.durations import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -207,14 +207,15 @@ def observed(
 def _fact(document: Document, spec: catalog.EventSpec, use: catalog.IncidentUse) -> Fact:
     action = document["event.action"]
     status: Status = use.status
-    cause = str(document.get("airflow.cause") or "platform")
+    kind = catalog.INCIDENT_KINDS[use.kind]
+    cause = str(document.get("airflow.cause") or kind.cause)
     if action == "task.failed" and cause == "lost_heartbeat" and provider_of(document) not in OWN_PROVIDERS:
         status = "suspected"  # Airflow asks for this callback also while retries remain
     return Fact(
         kind=use.kind,
         status=status,
         time=seconds(document["@timestamp"]),
-        cause=cause if cause in catalog.CAUSES else "platform",
+        cause=cause if cause in catalog.CAUSES else kind.cause,
         reason=str(document.get("event.reason") or document.get("message") or ""),
         severity=_severity(document.get("incident.severity")) or spec.alert or "info",
         certainty=_certainty(use.kind, document),
@@ -228,7 +229,7 @@ def _fact(document: Document, spec: catalog.EventSpec, use: catalog.IncidentUse)
         loop_id=document.get("airflow.loop_id"),
         region_id=document.get("airflow.region_id"),
         ti_id=document.get("airflow.ti_id"),
-        subject=_subject(document, catalog.INCIDENT_KINDS[use.kind]),
+        subject=_subject(document, kind),
         evidence={name: document[name] for name in _EVIDENCE if name in document},
         about={word: _plain(document[name]) for word, name in _ABOUT.items() if name in document},
         event_id=str(document.get("event.id") or ""),

@@ -13,6 +13,7 @@ import httpx
 import structlog
 from sqlalchemy import select
 
+from observability.durations import lasting
 from observability.events import ChannelBroken
 from observability.owner_only_files import make_folder, replace_file
 from observability.regular_files import read_regular
@@ -165,7 +166,7 @@ def _missing(connection: Connection, within: float, now: float) -> list[Fact]:
     return [
         observed(
             ChannelBroken(
-                channel=channel, reason=f"the canary did not arrive within {within:.0f} s: {error or 'not sent yet'}"
+                channel=channel, reason=f"the canary did not arrive within {lasting(within)}: {error or 'not sent yet'}"
             ),
             time=now,
             certainty=CERTAIN,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from observability.catalog import CAUSE_LABELS
-from observability.watch.durations import lasting
+from observability.durations import lasting
 from observability.watch.ledger import records, schema
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from observability.watch.durations import lasting
+from observability.durations import lasting
 from observability.watch.grouping import repaired
 from observability.watch.incidents import Incident
 from observability.watch.replayed_notices import Sent, held_until, notification

@@ -13,11 +13,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
+from observability.durations import lasting
 from observability.watch.baseline import Past, usual_band
 from observability.watch.deadline_state import Standing
 from observability.watch.decompose import calendar
 from observability.watch.due_within import last_within, longer_than
-from observability.watch.durations import lasting
 from observability.watch.failure_rates import usual_failures
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pathlib import Path
 from chromium import browser
 from watch_office import Office, failed, run_ended
 
-from observability.watch.durations import lasting
+from observability.durations import lasting
 from observability.watch.facts import Fact
 from observability.watch.ledger.database import Ledger
 from observability.watch.notify import render

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from watch_office import RULES, Office, failed, run_ended
 
 from benchmarks import weekend
+from observability.durations import lasting
 from observability.watch.facts import Fact
 from observability.watch.incidents import Incident
 from observability.watch.ledger import schema
@@ -103,8 +104,8 @@ def test_a_second_task_of_a_later_run_is_told_and_one_that_people_know_is_not(of
 
 
 def test_a_reason_without_a_fingerprint_is_compared_without_its_numbers(office):
-    for run, lasted in (("r0", 3601), ("r1", 3777)):
-        reason = f"it ran {lasted} s, its dagrun_timeout is 3600 s"
+    for run, lasted in (("r0", 3601), ("r1", 3777), ("r2", 7200)):
+        reason = f"it ran {lasting(lasted)}, its dagrun_timeout is 1 h"
         office.see(run_ended("firing", run=run, time=office.now, cause="timeout", reason=reason, certainty=3))
         office.pass_time(HOUR, step=60)
     assert sent(office) == {"opened": 1}

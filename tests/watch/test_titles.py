@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from observability import catalog
+from observability.emit import emit
+from observability.events import Identity, SchemaDrifted
+from observability.watch.facts import from_document
 from observability.watch.incidents import Incident
 from observability.watch.notify.titles import _BY_KIND, title_of
 
@@ -32,8 +35,8 @@ SAID = [
      "flights_daily: load failed: LocalExecutor reports failed, Airflow had it queued: ImagePullBackOff"),
     (incident("component", subject="scheduler", dag_id=None, reason="its last heartbeat was 32 s ago"),
      "Scheduler is down: no heartbeat for 32 s"),
-    (incident("component", subject="triggerer", reason="its last heartbeat was 40 s ago; 3 deferred tasks wait for it"),
-     "Triggerer is down: no heartbeat for 40 s, 3 deferred tasks wait for it"),
+    (incident("component", subject="triggerer", reason="its last heartbeat was 2 min 40 s ago; 3 tasks wait for it"),
+     "Triggerer is down: no heartbeat for 2 min 40 s, 3 tasks wait for it"),
     (incident(task_id="load", map_index=0, failed_tasks=PARTS, reason="ValueError: part 0 fails"),
      "flights_daily: load[0] failed: ValueError: part 0 fails (30 mapped tasks)"),
     (incident(task_id="load", failed_tasks=("load", "check"), reason="ValueError: no"),
@@ -45,8 +48,8 @@ SAID = [
     (incident(task_id="load", cause="lost_heartbeat"), "flights_daily: load was lost: its worker stopped reporting"),
     (incident(task_id="load", cause="cancelled", reason="marked failed by ann"),
      "flights_daily: load was marked failed by ann"),
-    (incident("run", cause="timeout", reason="it ran 92 s, its dagrun_timeout is 60 s"),
-     "flights_daily: run took too long: it ran 92 s, its dagrun_timeout is 60 s"),
+    (incident("run", cause="timeout", reason="it ran 1 min 32 s, its dagrun_timeout is 1 min"),
+     "flights_daily: run took too long: it ran 1 min 32 s, its dagrun_timeout is 1 min"),
     (incident("paused", evidence={"failed_runs": 3}), "flights_daily was paused by Airflow after 3 failed runs"),
     (incident("deadline", evidence={"deadline.due": "2026-01-01T06:00:00Z"}),
      "flights_daily missed its deadline: due 06:00, now 06:12 UTC"),
@@ -54,8 +57,8 @@ SAID = [
      "flights_daily may miss its deadline daily: due 06:30, now 06:12 UTC"),
     (incident("deadline", reason="step load of load wrote 12 rows: at least 500 are expected"),
      "flights_daily: load wrote 12 rows, at least 500 are expected"),
-    (incident("stuck", task_id="load", reason="it has been queued for 184 s in pool default_pool"),
-     "flights_daily: load is stuck: queued for 184 s in pool default_pool"),
+    (incident("stuck", task_id="load", reason="it has been queued for 3 min 4 s in pool default_pool"),
+     "flights_daily: load is stuck: queued for 3 min 4 s in pool default_pool"),
     (incident("import", subject="dags/flights.py", reason="SyntaxError: invalid syntax"),
      "flights.py cannot be loaded: SyntaxError: invalid syntax"),
     (incident("telemetry", subject="relay", reason="3 observations lost at relay: DiskFull"),
@@ -96,3 +99,18 @@ def test_a_reason_that_is_long_ends_between_two_words():
     title = title_of(incident(kind="canary", reason=words))
     assert title.endswith("dag_run.started,…")
     assert len(title) < 180
+
+
+def test_changed_columns_are_bad_data_and_are_named(contrail):
+    emit(SchemaDrifted(identity=Identity(dag_id="load", run_id="r"), table="flights", columns_added=("gate",)))
+    fact = from_document(contrail.events("schema.drifted")[0])
+    said = incident("data", dag_id="load", cause=fact.cause, subject=fact.subject, reason=fact.reason)
+    assert (fact.cause, title_of(said, "opened", NOW)) == (
+        "data",
+        "load: columns of flights changed (new: gate; gone: none)",
+    )
+
+
+@pytest.mark.parametrize("kind", catalog.INCIDENT_KINDS)
+def test_the_cause_of_a_kind_is_one_of_the_catalogue(kind):
+    assert catalog.INCIDENT_KINDS[kind].cause in catalog.CAUSES

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from observability import redact
 from observability.catalog import CAUSE_LABELS
+from observability.durations import lasting
 from observability.exception_chain import Frame
 from observability.timestamps import iso, utc
-from observability.watch.durations import lasting
 from observability.watch.facts import late_assets
 from observability.watch.notify.links import Links
 from observability.watch.notify.message import Message

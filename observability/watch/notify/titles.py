@@ -25,7 +25,7 @@ _COMPONENTS = {
     "api-server": "API server", "dag-processor": "DAG processor", "scheduler": "Scheduler", "triggerer": "Triggerer",
     "worker": "Worker", "relay": "Relay", "watcher": "Watcher",
 }  # fmt: skip
-_BEAT = re.compile(r"its last heartbeat was (\d+) s ago")
+_BEAT = re.compile(r"its last heartbeat was ([^;]+?) ago")
 _LOST = re.compile(r"(\d+) observations lost at .+?: (.+)")
 _EXECUTOR = re.compile(
     r"Executor (\w+).* reported that the task instance <.+> finished with state (\w+), "
@@ -116,8 +116,8 @@ def _broken_file(one: Incident, _kind: str, _now: float) -> str:
 
 
 def _columns(one: Incident, _kind: str, _now: float) -> str:
-    which = _short(one.reason).rpartition(" changed: ")[2]
-    return f"{one.dag_id}: columns of {one.subject or 'an input'} changed: {which}"
+    which = _short(one.reason).rpartition(" changed ")[2]
+    return f"{one.dag_id}: columns of {one.subject or 'an input'} changed {which}"
 
 
 def _deadline(one: Incident, kind: str, now: float) -> str:
@@ -134,7 +134,7 @@ def _deadline(one: Incident, kind: str, now: float) -> str:
 
 def _component_down(one: Incident, _kind: str, _now: float) -> str:
     beat = _BEAT.match(one.reason)
-    why = f"no heartbeat for {beat[1]} s" if beat else _short(one.reason)
+    why = f"no heartbeat for {beat[1]}" if beat else _short(one.reason)
     rest = one.reason.partition("; ")[2] if beat else ""
     return f"{_component(one)} is down: {why}{f', {_short(rest)}' if rest else ''}"
 

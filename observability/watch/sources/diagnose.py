@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from observability.durations import lasting
 from observability.watch.facts import CERTAIN, GUESSED, SEEN, seconds
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def diagnose_run(
     limit = duration_s(timeout)
     lasted = run.get("duration") or 0.0
     if limit is not None and lasted >= limit:
-        return Verdict("timeout", f"it ran {lasted:.0f} s, its dagrun_timeout is {limit:.0f} s", CERTAIN)
+        return Verdict("timeout", f"it ran {lasting(lasted)}, its dagrun_timeout is {lasting(limit)}", CERTAIN)
     if blocked := [one["task_id"] for one in tasks if one["state"] == "upstream_failed"]:
         return Verdict(
             "app", f"{', '.join(blocked[:5])} could not run, though no task failed: its input is missing", SEEN

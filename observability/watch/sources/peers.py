@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from observability.durations import lasting
 from observability.events import ComponentRecovered, ComponentSilent, Identity
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, observed, seconds
@@ -99,7 +100,7 @@ def _is_alive(job: dict[str, Any], now: float, limit_s: float) -> bool:
 
 def _gone(name: str, host: str, age_s: float, others: int, now: float) -> Fact:
     rest = f"{others} other{'s are' if others > 1 else ' is'} at work"
-    reason = f"its last heartbeat was {age_s:.0f} s ago; {rest}"
+    reason = f"its last heartbeat was {lasting(age_s)} ago; {rest}"
     return observed(
         ComponentSilent(identity=Identity(component=name), hostname=host, reason=reason), time=now, certainty=CERTAIN
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from observability.durations import lasting
 from observability.events import ComponentRecovered, ComponentSilent, Identity
 from observability.store.questions import Ask
 from observability.store.store import StoreError
@@ -152,7 +153,7 @@ class RelayHosts:
                 ComponentSilent(
                     identity=Identity(component="relay"),
                     hostname=host,
-                    reason=f"nothing has arrived from it for {self._silent_s:.0f} s: it stands still, was killed or "
+                    reason=f"nothing has arrived from it for {lasting(self._silent_s)}: it stands still, was killed or "
                     "cannot deliver, or its host is gone; what is written there waits on its disk",
                 ),
                 time=now,

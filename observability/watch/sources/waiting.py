@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from observability.durations import lasting
 from observability.watch.facts import seconds
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def unanswered(detail: dict[str, Any], now: float) -> Iterator[tuple[dict[str, A
     options = ", ".join(map(str, detail.get("options") or ()))[:_SHOWN]
     who = ", ".join(str(user.get("name")) for user in detail.get("assigned_users") or () if isinstance(user, dict))
     words = f'nobody{f" of {who}" if who else ""} has answered "{subject}"' + (f" ({options})" if options else "")
-    yield one, waited, f"{words} for {waited:.0f} s"
+    yield one, waited, f"{words} for {lasting(waited)}"
 
 
 def triggered(api: AirflowApi) -> Iterator[dict[str, Any]]:
@@ -55,4 +56,4 @@ def behind_pause(
     """A queued run whose own DAG is paused, so that it never begins: as :func:`unanswered` gives a task."""
     if dags.get(str(run["dag_id"]), {}).get("paused"):
         waited = now - seconds(str(run.get("queued_at") or run["run_after"]))
-        yield run, waited, f"another DAG triggered it {waited:.0f} s ago, and it cannot begin because the DAG is paused"
+        yield run, waited, f"another DAG triggered it {lasting(waited)} ago, and its own DAG is paused"

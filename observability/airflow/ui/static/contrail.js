@@ -4,6 +4,21 @@
   const axis = (more) => ({ stroke: colour("--text-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, ...more });
   const span = (ms) => (ms == null ? "–" : ms < 1000 ? `${ms.toFixed(ms && ms < 10 ? 1 : 0)} ms` : ms < 90000 ? `${(ms / 1000).toFixed(1)} s` : ms < 5.4e6 ? `${(ms / 60000).toFixed(1)} min` : ms < 1.728e8 ? `${(ms / 3.6e6).toFixed(1)} h` : ms < 6.3e10 ? `${(ms / 8.64e7).toFixed(0)} d` : `${(ms / 3.15576e10).toFixed(1)} y`);
 
+  // An axis steps by what people count in: 30 s and 15 min rather than 50,000 and 1,000,000 ms; 64 MiB rather than 50,000,000 B.
+  const second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour, year = 365.25 * day;
+  const tens = (most) => Array.from({ length: most }, (_, power) => [1, 2, 5].map((one) => one * 10 ** power)).flat();
+  const spans = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, ...tens(3),
+    ...[1, 2, 5, 10, 15, 30].map((one) => one * second), ...[1, 2, 5, 10, 15, 30].map((one) => one * minute),
+    ...[1, 2, 3, 6, 12].map((one) => one * hour), ...[1, 2, 5, 10, 30, 60, 120].map((one) => one * day), ...tens(4).map((one) => one * year)];
+  const sizes = Array.from({ length: 50 }, (_, power) => 2 ** power);
+  const spanTick = (ms) => {
+    if (ms == null || !ms) return ms == null ? "" : "0";
+    if (ms < second || ms >= year) return span(ms).replace(".0 ", " ");
+    const parts = [["d", day], ["h", hour], ["min", minute], ["s", second]].map(([name, size]) => { const count = Math.floor(ms / size); ms -= count * size; return [count, name]; });
+    return parts.filter(([count]) => count).slice(0, 2).map((part) => part.join(" ")).join(" ");
+  };
+  const steps = { ms: { incrs: spans }, bytes: { incrs: sizes } };
+
   const drawRuns = (node) => {
     const runs = JSON.parse(node.dataset.runs);
     const order = runs.map((_, index) => index);
@@ -14,7 +29,7 @@
     new uPlot({
       width: node.clientWidth, height: 220,
       scales: { x: { time: false, range: [-0.6, Math.max(runs.length - 0.4, 6)] }, y: { range: (_, __, max) => [0, (max || 1) * 1.1] }, rows: { range: (_, __, max) => [0, (max || 1) * 1.1] } },
-      axes: [axis({ values: label, space: 100, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }), axis({ values: (_, all) => all.map(span), size: 70 }), axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })],
+      axes: [axis({ values: label, space: 100, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }), axis({ values: (_, all) => all.map(spanTick), size: 70, ...steps.ms }), axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })],
       series: [
         { label: "run", value: (_, index) => (index == null ? "" : runs[index].run_id) },
         { label: "succeeded", fill: colour("--good"), stroke: colour("--good"), paths: bars, points: { show: false }, value: shown(span) },
@@ -80,7 +95,7 @@
     new uPlot({
       width: node.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       scales: { y: logarithmic ? { distr: 3 } : { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
-      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 64, ...(logarithmic ? { splits: powers, filter: (_, all) => all } : {}) })],
+      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : unit === "ms" && !logarithmic ? spanTick(value) : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 72, ...(logarithmic ? { splits: powers, filter: (_, all) => all } : steps[unit]) })],
       series: [{ label: "UTC", value: (_, at) => (at == null ? "" : `${utc(at, 5, 16)} UTC`) }, ...order],
     }, data, node);
   };

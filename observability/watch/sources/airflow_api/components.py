@@ -6,6 +6,7 @@ import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from observability.durations import lasting
 from observability.events import (
     ComponentRecovered,
     ComponentSilent,
@@ -68,7 +69,7 @@ class Components:
         scene.beaten = [*{*scene.beaten, name}]
         scene.awaited = {other: since for other, since in scene.awaited.items() if other != name}
         if age > self._look.thresholds().component_silent:
-            yield self._silent(name, f"its last heartbeat was {age:.0f} s ago", now)
+            yield self._silent(name, f"its last heartbeat was {lasting(age)} ago", now)
             scene.silent = [*{*scene.silent, name}]
         elif name in scene.silent:
             scene.silent = [one for one in scene.silent if one != name]
@@ -93,7 +94,7 @@ class Components:
         if name in scene.beaten:
             why = "it was stopped: it has no heartbeat any more"
         elif now - since >= _STARTS_S:
-            why = f"it has not started: it had no heartbeat for {now - since:.0f} s"
+            why = f"it has not started: it had no heartbeat for {lasting(now - since)}"
         else:
             return
         yield self._silent(name, why, now)

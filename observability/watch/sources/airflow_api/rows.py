@@ -6,6 +6,7 @@ import heapq
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from observability.durations import lasting
 from observability.events import (
     base_iteration,
     moment,
@@ -159,7 +160,7 @@ def is_draining(one: dict[str, Any]) -> bool:
 
 def wait_in_words(one: dict[str, Any], waited: float, pool: str) -> str:
     """Say how long a task has waited; ``pool`` says more about its limits."""
-    said = f"it has been {one['state']} for {waited:.0f} s in pool {one['pool']}"
+    said = f"it has been {one['state']} for {lasting(waited)} in pool {one['pool']}"
     return f"{said}, {pool}" if pool else said
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from observability.durations import lasting
 from observability.events import (
     DagRunStuck,
     DagRunUnstuck,
@@ -184,7 +185,7 @@ class Stuck:
                 waiting = self._look.questions.ask(f"tasks of {name_of(run)}", ask, None)
                 told = told if waiting is None else bool(waiting)
                 if waiting:
-                    reason = f"it runs, and {', '.join(waiting[:5])} has waited {now - since:.0f} s to be scheduled"
+                    reason = f"it runs, and {', '.join(waiting[:5])} has waited {lasting(now - since)} to be scheduled"
                     yield seen(self._look, DagRunStuck(identity=self._look.identity(run), reason=reason), now)
             scene.idle[key] = [since, told]
         for key in [key for key, (_, told) in before.items() if told and key not in scene.idle]:
