@@ -18,10 +18,10 @@ from observability.relay.delivery_stats import DeliveryStats
 from observability.relay.left_alone import LeftAlone
 from observability.relay.pending_batch import PendingBatch, send_together
 from observability.relay.poison import find_poison, without
-from observability.relay.refusals import as_text, by_batch, letter_of
+from observability.relay.refusals import send_as_text
 from observability.relay.retry import error_wait, waits
 from observability.relay.set_aside import SetAside
-from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
+from observability.relay.sinks.sink import Batch, SendResult, SinkUnavailable
 from observability.relay.sources.files.registry import is_final
 from observability.relay.sources.files.tail import Chunk, Cursor, Failed, Replaced, read
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from observability.relay.checkpoint import Checkpoint
-    from observability.relay.dead_letters import DeadLetters, Letter
+    from observability.relay.dead_letters import DeadLetters
     from observability.relay.sinks.sink import Sink
     from observability.relay.sources.files.registry import FileRegistry
     from observability.relay.sources.files.tailed_file import TailedFile
@@ -364,7 +364,7 @@ class SinkWorker(threading.Thread):
         refused = [one for one in answer.rejected if one.written is None or one.written >= began]
         if history := len(answer.rejected) - len(refused):
             self._leave_out(batches[0].dataset, history, counts)
-        dead = self._mended(sink, batches, refused, counts)
+        dead = send_as_text(sink, batches, refused, counts)
         if dead and any(batch.resent for batch in batches):
             known = {letter["id"] for letter in self._dead_letters.read()}
             counts["duplicate"] += sum(letter["id"] in known for letter in dead)
@@ -385,29 +385,6 @@ class SinkWorker(threading.Thread):
                 f"{self.account.sink}: leaves out records of {dataset} from before the relay's first start, because it"
                 " takes none so old; they are counted as history"
             )
-
-    def _mended(self, sink: Sink, batches: list[Batch], rejected: list[Rejected], counts: Counter[str]) -> list[Letter]:
-        """Send what was refused for its content again as text; letters for what is refused then, too."""
-        dead: list[Letter] = []
-        for batch, some in by_batch(batches, rejected):
-            texts = {one.index: as_text(batch, one) for one in some}
-            places = [place for place, text in texts.items() if text is not None]
-            left = {one.index: one for one in some}
-            if places:
-                answer = sink.send(
-                    replace(
-                        batch,
-                        ids=[batch.ids[place] for place in places],
-                        documents=[text for text in texts.values() if text is not None],
-                    )
-                )
-                counts["stored"] += answer.stored
-                counts["duplicate"] += answer.duplicates
-                counts["dropped"] += answer.dropped
-                refused = {places[one.index] for one in answer.rejected}
-                left = {place: one for place, one in left.items() if place in refused or place not in places}
-            dead += [letter_of(batch, one) for one in left.values()]
-        return dead
 
     def _until_answered(
         self, sink: Sink, checkpoint: Checkpoint, batches: list[Batch], counts: Counter[str]
