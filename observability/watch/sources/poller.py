@@ -16,6 +16,7 @@ from observability.watch.ledger import schema
 from observability.watch.ledger.database import read_cursor, write_cursor
 from observability.watch.sources.airflow_api.scene import scene_from
 from observability.watch.sources.api import ApiError
+from observability.watch.sources.handover import Handover
 from observability.watch.withdrawals import open_runs
 
 if TYPE_CHECKING:
@@ -42,18 +43,15 @@ class ApiPoller(threading.Thread):
         super().__init__(name="reconcile", daemon=True)
         self._every_s, self._reconciler = settings.watch.reconcile_s, reconciler
         self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._input: tuple[Any, dict[str, Fact], list[OpenRun]] | None = None
-        self._output: tuple[list[Fact], dict[str, Any]] | None = None
+        self._handover: Handover[tuple[Any, dict[str, Fact], list[OpenRun]], tuple[list[Fact], dict[str, Any]]]
+        self._handover = Handover()
         self.problem = ""
         self._since = time.monotonic()
         self._heard = False
         self._told_silent: bool | None = None
         """None: a watcher before this one may have told."""
         self._tells_silent: bool | None = None
-        self._taken: tuple[list[Fact], dict[str, Any]] | None = None
-        self._prepared: tuple[Any, dict[str, Fact], list[OpenRun]] | None = None
-        self._rests, self._rested = 0, True
+        self._rested = True
 
     @property
     def dags(self) -> dict[str, dict[str, Any]]:
@@ -63,7 +61,7 @@ class ApiPoller(threading.Thread):
     @property
     def has_found(self) -> bool:
         """True if a look's findings wait to be written down."""
-        return self._output is not None
+        return self._handover.answer is not None
 
     def stop(self) -> None:
         """End after the request that is under way."""
@@ -71,41 +69,33 @@ class ApiPoller(threading.Thread):
 
     def rest(self) -> None:
         """Ask nothing until the next :meth:`settle`, and forget what was found: another watcher has the lease."""
-        with self._lock:
-            self._rests, self._rested = self._rests + 1, True
-            self._input = self._output = self._taken = self._prepared = None
-            self._told_silent = self._tells_silent = None
-            self.problem, self._heard = "", False
+        self._handover.rest()
+        self._rested = True
+        self._told_silent = self._tells_silent = None
+        self.problem, self._heard = "", False
 
     def exchange(self, connection: Connection, now: float) -> list[Fact]:
         """The findings whose cursor is written down; they are kept until :meth:`settle`."""
-        with self._lock:
-            self._taken = self._output
-        if self._taken is not None:
-            write_cursor(connection, "reconcile", self._taken[1])
-        return [*(self._taken[0] if self._taken else ()), *self._about_silence(now)]
+        taken = self._handover.take()
+        if taken is not None:
+            write_cursor(connection, "reconcile", taken[1])
+        return [*(taken[0] if taken else ()), *self._about_silence(now)]
 
     def prepare(self, connection: Connection, now: float) -> None:
         """Make ready what the next look begins with."""
-        if self._input is None:
+        if self._handover.wants_question:
             known = _known_since(connection, now)
-            self._prepared = (read_cursor(connection, "reconcile"), known, open_runs(connection, now))
+            self._handover.prepare((read_cursor(connection, "reconcile"), known, open_runs(connection, now)))
 
     def settle(self) -> None:
         """The transaction stands: forget what was found, and ask what was made ready."""
-        with self._lock:
-            if self._output is self._taken:
-                self._output = None
-            if self._prepared is not None:
-                self._input = self._prepared
-            self._taken = self._prepared = None
+        self._handover.settle()
         self._told_silent = self._tells_silent
 
     def run(self) -> None:
         """The thread."""
         while not self._over.is_set():
-            with self._lock:
-                given, self._input = (self._input, None) if self._output is None else (None, self._input)
+            given = self._handover.next_question()
             if given is None:
                 self._over.wait(_POLL_S)
                 continue
@@ -113,7 +103,7 @@ class ApiPoller(threading.Thread):
             self._over.wait(self._every_s)
 
     def _look(self, remembered: Any, known: dict[str, Fact], still_open: Sequence[OpenRun] = ()) -> None:
-        scene, rests = scene_from(remembered), self._rests
+        scene = scene_from(remembered)
         if self._rested:  # an API is silent from when it is asked, however long a standby has waited
             self._since, self._rested = time.monotonic(), False
         try:
@@ -127,9 +117,7 @@ class ApiPoller(threading.Thread):
             structlog.get_logger("contrail.watch").exception(self.problem)
             return
         self.problem, self._since, self._heard = self._reconciler.problem, time.monotonic(), True
-        with self._lock:
-            if rests == self._rests:
-                self._output = (facts, asdict(scene))
+        self._handover.put((facts, asdict(scene)))
 
     def _about_silence(self, now: float) -> list[Fact]:
         """An API server that does not answer at all is a silent component; one that answers in part is not."""

@@ -22,6 +22,7 @@ from observability.credentials import CredentialsError
 from observability.store.store import Query, StoreError
 from observability.watch.facts import CERTAIN, Fact, from_document, is_of_a_watcher
 from observability.watch.ledger.database import read_cursor, write_cursor
+from observability.watch.sources.handover import Handover
 from observability.watch.sources.relays import RelayHosts
 
 if TYPE_CHECKING:
@@ -67,21 +68,17 @@ class StoreSource(threading.Thread):
         self._relays = RelayHosts()
         self._over, self._answered = threading.Event(), threading.Event()
         self._wanted = threading.Event()
-        self._lock = threading.Lock()
-        self._input: dict[str, Position] | None = None
-        self._output: _Reading | None = None
-        self._taken: _Reading | None = None
-        self._prepared: dict[str, Position] | None = None
+        self._handover: Handover[dict[str, Position], _Reading] = Handover()
         self.problem = ""
         self._since = time.monotonic()
         self._begun = self._elsewhere = False
         self._told_silent = self._tells_silent = False
-        self._rests = 0
 
     @property
     def has_found(self) -> bool:
         """True if facts wait to be taken."""
-        return self._output is not None and bool(self._output[0])
+        answer = self._handover.answer
+        return answer is not None and bool(answer[0])
 
     @property
     def is_blind(self) -> bool:
@@ -97,24 +94,21 @@ class StoreSource(threading.Thread):
 
     def rest(self) -> None:
         """Read nothing until the next :meth:`exchange`, which begins where the watcher that has the lease came to."""
-        with self._lock:
-            self._rests += 1
-            self._input = self._output = self._taken = self._prepared = None
-            self._begun = False
-            self._answered.clear()
+        self._handover.rest()
+        self._begun = False
+        self._answered.clear()
 
     def exchange(self, connection: Connection, now: float) -> list[Fact]:
         """Facts that arrived, oldest first; how far was read is written down. They are kept until :meth:`settle`."""
         if not self._begun:
             self._begin(connection)
             self._begun = True
-        with self._lock:
-            self._taken = self._output
-        if self._taken is not None:
-            write_cursor(connection, _CURSOR, self._taken[1])
-        if self._input is None:
-            self._prepared = self._taken[1] if self._taken else read_cursor(connection, _CURSOR) or {}
-        facts = self._taken[0] if self._taken else []
+        taken = self._handover.take()
+        if taken is not None:
+            write_cursor(connection, _CURSOR, taken[1])
+        if self._handover.wants_question:
+            self._handover.prepare(taken[1] if taken else read_cursor(connection, _CURSOR) or {})
+        facts = taken[0] if taken else []
         return [*sorted(facts, key=lambda fact: fact.time), *self._about_silence(now)]
 
     def tells_news(self, connection: Connection) -> None:
@@ -125,12 +119,7 @@ class StoreSource(threading.Thread):
 
     def settle(self) -> None:
         """The transaction stands: forget what was taken, and read on."""
-        with self._lock:
-            if self._output is self._taken:
-                self._output = None
-            if self._prepared is not None:
-                self._input = self._prepared
-            self._taken = self._prepared = None
+        self._handover.settle()
         self._told_silent = self._tells_silent
         self._wanted.set()
 
@@ -139,8 +128,7 @@ class StoreSource(threading.Thread):
         while not self._over.is_set():
             self._wanted.wait()
             self._wanted.clear()
-            with self._lock:
-                given, self._input = (self._input, None) if self._output is None else (None, self._input)
+            given = self._handover.next_question()
             if given is not None:
                 self._over.wait(self._look(given))
         if self._store is not None:
@@ -149,8 +137,7 @@ class StoreSource(threading.Thread):
     def _begin(self, connection: Connection) -> None:
         """Ask for the first time, and wait a little for the answer: nothing is late that was only not read yet."""
         self._elsewhere, self._since = bool(read_cursor(connection, _ELSEWHERE)), time.monotonic()
-        with self._lock:
-            self._input = read_cursor(connection, _CURSOR) or {}
+        self._handover.ask(read_cursor(connection, _CURSOR) or {})
         if not self.is_alive() and not self._over.is_set():
             self.start()
         self._wanted.set()
@@ -158,7 +145,7 @@ class StoreSource(threading.Thread):
 
     def _look(self, given: dict[str, Position]) -> float:
         """Read once; seconds to rest."""
-        log, rests = structlog.get_logger("contrail.watch"), self._rests
+        log = structlog.get_logger("contrail.watch")
         try:
             found = self._read(given)
         except (StoreError, CredentialsError) as error:
@@ -169,17 +156,13 @@ class StoreSource(threading.Thread):
             if self.problem:
                 log.info("the store answers again")
             self.problem, self._since = "", time.monotonic()
-            with self._lock:
-                if rests == self._rests:
-                    self._output = found
+            self._handover.put(found)
             self._answered.set()
             return 0.0 if len(found[0]) >= _MOST else _POLL_S
         if not self.problem:
             log.warning("the store cannot be read; what other hosts wrote is heard later", reason=trouble)
         self.problem = trouble
-        with self._lock:
-            if rests == self._rests:
-                self._input = self._input or given
+        self._handover.put_back(given)
         self._answered.set()  # the first round waits no longer
         self._wanted.set()
         return _AGAIN_S
