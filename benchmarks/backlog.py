@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
 import tempfile
 from pathlib import Path
 
 from benchmarks.figure import Figure, Options, Sample, Target
-from benchmarks.sampling import python
-from benchmarks.task_log import MEASURE, NAME, write_task_log
+from benchmarks.task_log import NAME, measured, write_task_log
 
 _SIZES = (10_000, 100_000, 1_000_000)
 
 _OURS = """
 from observability.relay.relay import Relay
 from observability.settings import load_settings
-settings = load_settings(environ={"CONTRAIL_CORE__HOME": environment, "CONTRAIL_RELAY__LOG_FOLDER": folder})
+settings = load_settings(environ={"CONTRAIL_CORE__HOME": home, "CONTRAIL_RELAY__LOG_FOLDER": folder})
 began = begin()
 assert Relay(settings, statsd=False).run(once=True)
 end(began, lines)
 """
 _PEER = """
 import sqlite3
-store = sqlite3.connect(os.path.join(environment, "peer.db"))
+store = sqlite3.connect(os.path.join(home, "peer.db"))
 store.execute("pragma journal_mode = wal")
 store.execute("pragma synchronous = normal")
 store.execute("create table logs (id text primary key, dag_id text, run_id text, at text, document text)")
@@ -61,7 +58,7 @@ def run(options: Options) -> list[Figure]:
             write_task_log(logs / NAME, lines)
             for _ in range(1 if lines == sizes[-1] else options.rounds):
                 for name, code in _CONTENDERS.items():
-                    taken.setdefault((name, lines), []).append(_round(code, logs, lines))
+                    taken.setdefault((name, lines), []).append(measured(code, logs, lines))
     return _figures(taken, sizes)
 
 
@@ -82,18 +79,3 @@ def _figures(taken: dict[tuple[str, int], list[dict[str, float]]], sizes: tuple[
     grown = f"cost of a line at {sizes[-1]:,} lines, in multiples of that at {sizes[1]:,}"
     figures.append(Figure(grown, "x", growth("ours"), (peer, growth(peer)), (Target(at_most=1.3),)))
     return figures
-
-
-def _round(code: str, logs: Path, lines: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("CONTRAIL_", "AIRFLOW"))},
-            "AIRFLOW_HOME": home,
-            "URL": "",
-            "ENV": home,
-            "FOLDER": str(logs),
-            "NAME": NAME,
-            "LINES": str(lines),
-        }
-        found: dict[str, float] = json.loads(python(MEASURE + code, env=env, timeout_s=280).splitlines()[-1])
-        return found

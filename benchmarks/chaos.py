@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from benchmarks.elasticsearch import _setup as prepare
+from benchmarks.elasticsearch import prepare
 from benchmarks.figure import Figure, Options, Sample, Target
 from observability.local.elasticsearch_node import ElasticsearchNode
 from observability.settings import load_settings

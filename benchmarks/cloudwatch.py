@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figure import Figure, Options, Sample, Target
-from benchmarks.sampling import python
-from benchmarks.task_log import MEASURE, NAME, write_task_log
+from benchmarks.task_log import NAME, measured, write_task_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +23,7 @@ from observability.relay.relay import Relay
 from observability.relay.sinks import cloudwatch
 from observability.settings import load_settings
 settings = load_settings(environ={
-    "CONTRAIL_CORE__HOME": os.environ["HOME_OF_RUN"], "CONTRAIL_RELAY__LOG_FOLDER": folder,
+    "CONTRAIL_CORE__HOME": home, "CONTRAIL_RELAY__LOG_FOLDER": folder,
     "CONTRAIL_RELAY__SINKS": "cloudwatch", "CONTRAIL_CLOUDWATCH__CONNECTION_ID": "",
     "CONTRAIL_CLOUDWATCH__REGION": "eu-central-1", "CONTRAIL_CLOUDWATCH__ENDPOINT_URL": url,
 })
@@ -61,11 +59,22 @@ def run(options: Options) -> list[Figure]:
         write_task_log(logs / NAME, lines)
         for number in range(-1, options.rounds):
             for name, code in (("ours", _OURS), ("watchtower", _WATCHTOWER)):
-                one = _round(code, url, logs, lines)
+                one = measured(code, logs, lines, url=url, more=_variables(url, logs))
                 one["lost"] = lines - count()
                 if number >= 0:
                     taken[name].append(one)
     return _figures(taken)
+
+
+def _variables(url: str, logs: Path) -> dict[str, str]:
+    return {
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws", "extra": {"region_name": "eu-central-1"}}),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs),
+        "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "aws_default",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_ENDPOINT_URL": url,
+    }
 
 
 def _figures(taken: dict[str, list[dict[str, float]]]) -> list[Figure]:
@@ -79,31 +88,6 @@ def _figures(taken: dict[str, list[dict[str, float]]]) -> list[Figure]:
         figure("MB", Target(at_most=80.0)),
         figure("lost", Target(at_most=0.0)),
     ]
-
-
-def _round(code: str, url: str, logs: Path, lines: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("CONTRAIL_", "AIRFLOW", "AWS"))
-        }
-        env = {
-            **kept,
-            "AIRFLOW_HOME": home,
-            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws", "extra": {"region_name": "eu-central-1"}}),
-            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(logs),
-            "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "aws_default",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_ENDPOINT_URL": url,
-            "HOME_OF_RUN": home,
-            "URL": url,
-            "ENV": "bench",
-            "FOLDER": str(logs),
-            "NAME": NAME,
-            "LINES": str(lines),
-        }
-        found: dict[str, float] = json.loads(python(MEASURE + code, env=env, timeout_s=280).splitlines()[-1])
-        return found
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from contextlib import contextmanager
@@ -10,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.figure import Figure, Options, Sample, Target
-from benchmarks.sampling import python
-from benchmarks.task_log import MEASURE, NAME, write_task_log
+from benchmarks.task_log import AIRFLOW_TO_ELASTICSEARCH, NAME, measured, write_task_log
 from observability.local.elasticsearch_node import ElasticsearchNode
 
 if TYPE_CHECKING:
@@ -24,22 +22,11 @@ from pathlib import Path
 from observability.relay.relay import Relay
 from observability.settings import load_settings
 settings = load_settings(environ={
-    "CONTRAIL_CORE__HOME": os.environ["HOME_OF_RUN"], "CONTRAIL_CORE__ENVIRONMENT": environment,
+    "CONTRAIL_CORE__HOME": home, "CONTRAIL_CORE__ENVIRONMENT": environment,
     "CONTRAIL_RELAY__LOG_FOLDER": folder, "CONTRAIL_RELAY__SINKS": "elasticsearch", "CONTRAIL_ELASTICSEARCH__URL": url,
 })
 began = begin()
 assert Relay(settings, statsd=False).run(once=True)
-end(began, lines)
-"""
-_AIRFLOW = """
-from types import SimpleNamespace
-from airflow.providers.elasticsearch.log.es_task_handler import ElasticsearchRemoteLogIO
-ti = SimpleNamespace(id="x", dag_id="flights", task_id="load", run_id="r", try_number=1, map_index=-1)
-writer = ElasticsearchRemoteLogIO(
-    host=url, base_log_folder=folder, write_to_es=True, target_index=f"airflow-logs-{environment}",
-)
-began = begin()
-writer.upload(os.environ["NAME"], ti)
 end(began, lines)
 """
 _HELPERS = """
@@ -83,20 +70,20 @@ for body in bodies:
     assert reply.data == b'{"errors":false}', reply.data[:500]
 end(began, lines)
 """
-_CONTENDERS = {"ours": _OURS, "airflow": _AIRFLOW, "helpers.bulk": _HELPERS, "raw bulk": _RAW}
+_CONTENDERS = {"ours": _OURS, "airflow": AIRFLOW_TO_ELASTICSEARCH, "helpers.bulk": _HELPERS, "raw bulk": _RAW}
 
 
 def run(options: Options) -> list[Figure]:
     """Send the same file of task log lines in turns, each contender in a process of its own."""
     lines = _LINES // 20 if options.quick else _LINES
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in _CONTENDERS}
-    with _node() as url, tempfile.TemporaryDirectory() as folder:
+    with node() as url, tempfile.TemporaryDirectory() as folder:
         logs = Path(folder, "logs")
         write_task_log(logs / NAME, lines)
-        _setup(url)
+        prepare(url)
         for number in range(-1, options.rounds):
             for name, code in _CONTENDERS.items():
-                one = _round(code, url, logs, lines, f"b{os.getpid()}r{number + 1}{name[0]}")
+                one = measured(code, logs, lines, url=url, environment=f"b{os.getpid()}r{number + 1}{name[0]}")
                 if number >= 0:
                     taken[name].append(one)
     return _figures(taken)
@@ -122,15 +109,17 @@ def _figures(taken: dict[str, list[dict[str, float]]]) -> list[Figure]:
 
 
 @contextmanager
-def _node() -> Iterator[str]:
+def node() -> Iterator[str]:
+    """The address of an Elasticsearch: that of ``ES_URL``, else of a node of its own."""
     if url := os.environ.get("ES_URL"):
         yield url
     else:
-        with ElasticsearchNode() as node:
-            yield node.url
+        with ElasticsearchNode() as own:
+            yield own.url
 
 
-def _setup(url: str) -> None:
+def prepare(url: str) -> None:
+    """Install templates and retention, as ``contrail elasticsearch setup`` does."""
     from observability.credentials import Credentials
     from observability.store.cluster import Cluster
     from observability.store.elasticsearch_setup import install
@@ -138,19 +127,3 @@ def _setup(url: str) -> None:
     cluster = Cluster(Credentials(url=url))
     install(cluster)
     cluster.close()
-
-
-def _round(code: str, url: str, logs: Path, lines: int, environment: str) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("CONTRAIL_", "AIRFLOW"))},
-            "AIRFLOW_HOME": home,
-            "HOME_OF_RUN": home,
-            "URL": url,
-            "ENV": environment,
-            "FOLDER": str(logs),
-            "NAME": NAME,
-            "LINES": str(lines),
-        }
-        found: dict[str, float] = json.loads(python(MEASURE + code, env=env, timeout_s=280).splitlines()[-1])
-        return found

@@ -13,8 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.elasticsearch import _node as node
-from benchmarks.elasticsearch import _setup as prepare
+from benchmarks.elasticsearch import node, prepare
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.task_log import NAME
 from observability.settings import load_settings

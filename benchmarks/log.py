@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import structlog
 
 from benchmarks.figure import Figure, Options, Target
 from benchmarks.sampling import alternate
+from benchmarks.twelve_fields import cost_us
 from observability.writer import Logger, write_to
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def run(options: Options) -> list[Figure]:
         ours, recipe, ecs = Logger("bench"), _structlog(Path(folder, "structlog.log")), _ecs(Path(folder, "ecs.log"))
         taken = alternate(
             options.rounds,
-            ours=lambda: _cost(ours.info, calls),
-            structlog=lambda: _cost(recipe.info, calls),
-            ecs=lambda: _cost(_stdlib(ecs), calls),
+            ours=lambda: cost_us(ours.info, calls),
+            structlog=lambda: cost_us(recipe.info, calls),
+            ecs=lambda: cost_us(_stdlib(ecs), calls),
         )
     return [
         Figure(
@@ -51,28 +51,6 @@ def _stdlib(logger: logging.Logger) -> Callable[..., object]:
         logger.info(event, extra=keys)
 
     return info
-
-
-def _cost(log: Callable[..., object], calls: int) -> float:
-    """Microseconds of processor time per event; the loop stands around the call, so that nothing else is measured."""
-    began = time.process_time_ns()
-    for _ in range(calls):
-        log(
-            "rows loaded",
-            dag_id="flights_daily",
-            task_id="load",
-            run_id="scheduled__2013-01-01T00:00:00+00:00",
-            try_number=1,
-            map_index=-1,
-            rows=12345,
-            rejected=17,
-            duration_ms=123.456,
-            table="flights",
-            path="/data/2013/01/01.csv",
-            ok=True,
-            carrier="UA",
-        )
-    return (time.process_time_ns() - began) / calls / 1000
 
 
 def _structlog(path: Path) -> Any:

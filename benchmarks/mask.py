@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.sampling import alternate, cpu_us
+from benchmarks.twelve_fields import cost_us
 from observability import redact
 from observability.writer import Logger, write_to
 
@@ -54,21 +55,4 @@ def _knowing(values: list[str], log: Logger, calls: int) -> float:
     for value in values:
         redact.add_secret(value)
     redact.is_clean(b"")
-    return cpu_us(
-        lambda: log.info(
-            "rows loaded",
-            dag_id="flights_daily",
-            task_id="load",
-            run_id="scheduled__2013-01-01T00:00:00+00:00",
-            try_number=1,
-            map_index=-1,
-            rows=12345,
-            rejected=17,
-            duration_ms=123.456,
-            table="flights",
-            path="/data/2013/01/01.csv",
-            ok=True,
-            carrier="UA",
-        ),
-        calls,
-    )
+    return cost_us(log.info, calls)

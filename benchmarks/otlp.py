@@ -8,8 +8,6 @@ way cost alone stands beside the rest.
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,8 +20,7 @@ import orjson
 from benchmarks import filelog
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.line_costs import line_costs
-from benchmarks.sampling import python
-from benchmarks.task_log import MEASURE, NAME, write_task_log
+from benchmarks.task_log import NAME, measured, write_task_log
 from observability.journal import frame
 
 if TYPE_CHECKING:
@@ -54,7 +51,7 @@ _OURS = """
 from observability.relay.relay import Relay
 from observability.settings import load_settings
 settings = load_settings(environ={
-    "CONTRAIL_CORE__HOME": os.environ["HOME_OF_RUN"], "CONTRAIL_RELAY__LOG_FOLDER": folder,
+    "CONTRAIL_CORE__HOME": home, "CONTRAIL_RELAY__LOG_FOLDER": folder,
     "CONTRAIL_RELAY__SINKS": "otlp", "CONTRAIL_OTLP__URL": url, "CONTRAIL_OTLP__COMPRESSION": environment,
     "CONTRAIL_OTLP__SIGNALS": os.environ.get("SIGNALS", "logs"),
 })
@@ -97,7 +94,7 @@ def run(options: Options) -> list[Figure]:
         for number in range(-1, options.rounds):
             for compression in ("none", "gzip"):
                 for name, code in (("ours", _OURS), ("SDK", _SDK)):
-                    one = _round(code, url, logs, lines, compression)
+                    one = measured(code, logs, lines, url=url, environment=compression)
                     if number >= 0:
                         taken.setdefault((name, compression), []).append(one)
             if number >= 0 and (collector := filelog.program()) is not None:
@@ -132,11 +129,11 @@ def _spans(url: str, folder: Path, number: int) -> list[Figure]:
     with (home / "journal" / "etl.event-20260131-000.journal").open("wb") as journal:
         for one in range(number):
             journal.write(frame(orjson.dumps(_end_of_attempt(one))))
-    env = {"HOME_OF_RUN": str(home), "SIGNALS": "traces"}
+    env = {"AIRFLOW_HOME": str(home), "SIGNALS": "traces"}
     code = _OURS.replace(
         '"CONTRAIL_OTLP__COMPRESSION"', '"CONTRAIL_OTLP__SIGNALS": "traces", "CONTRAIL_OTLP__COMPRESSION"'
     )
-    found = _round(code, url, folder / "nothing", number, "gzip", env)
+    found = measured(code, folder / "nothing", number, url=url, environment="gzip", more=env)
     took, memory = Sample((number / found["docs/s"],)), Sample((found["MB"],))
     return [
         Figure(f"{number:,} spans from the journal", "s", took, targets=(Target(at_most=60.0),)),
@@ -162,26 +159,3 @@ def _receiver() -> Iterator[str]:
         assert server.stdout is not None
         yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
         server.terminate()
-
-
-def _round(  # noqa: PLR0913, PLR0917 - a process
-    code: str, url: str, logs: Path, lines: int, compression: str, more: dict[str, str] | None = None
-) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        env = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("CONTRAIL_", "AIRFLOW", "OTEL"))
-            },
-            "AIRFLOW_HOME": home,
-            "HOME_OF_RUN": home,
-            "URL": url,
-            "ENV": compression,
-            "FOLDER": str(logs),
-            "NAME": NAME,
-            "LINES": str(lines),
-            **(more or {}),
-        }
-        found: dict[str, float] = json.loads(python(MEASURE + code, env=env, timeout_s=280).splitlines()[-1])
-        return found

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.elasticsearch import _node as node
-from benchmarks.elasticsearch import _setup as prepare
+from benchmarks.elasticsearch import node, prepare
 from benchmarks.figure import Figure, Options, Sample, Target
 from observability.settings import load_settings
 from observability.store import Query, open_store

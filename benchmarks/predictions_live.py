@@ -12,8 +12,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -24,6 +22,7 @@ from random import Random
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import own_platform
 from benchmarks.figure import Figure, Options, Sample, Target
 from observability.local.api import Api
 from observability.local.keys import password
@@ -117,27 +116,14 @@ class _Platform:
             store.close()
 
     def _contrail(self, *words: str) -> str:
-        command = [sys.executable, "-m", "observability.cli", *words]
-        done = subprocess.run(
-            command, env=self._environment(), capture_output=True, text=True, timeout=1000, check=False
-        )
-        if done.returncode and words[0] != "down":
-            raise RuntimeError(f"contrail {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
-        return done.stdout
+        return own_platform.contrail(*words, env=self._environment(), timeout_s=1000, check=words[0] != "down")
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
         return {
-            **kept,
-            "CONTRAIL_HOME": str(self._layout.home),
-            "CONTRAIL_CORE__HOME": str(self._layout.home),
-            "CONTRAIL_AIRFLOW__PORT": str(self._port),
-            "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(self._folder / "dags"),
+            **own_platform.clean_environment(),
+            **own_platform.variables(self._folder, self._layout.home, port=self._port, statsd=self._statsd),
             "CONTRAIL_AIRFLOW__PARALLELISM": "4",
             "CONTRAIL_WATCH__HISTORY_DAYS": "1",
-            "CONTRAIL_RELAY__STATSD_PORT": self._statsd,
-            "CONTRAIL_STATSD__PORT": self._statsd,
-            "CONTRAIL_WATCH__RULES_FILE": str(self._folder / "rules.yaml"),
         }
 
     def _write_rules(self, limits: Mapping[str, float]) -> None:

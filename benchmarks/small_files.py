@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,11 +12,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from benchmarks.elasticsearch import _node as node
-from benchmarks.elasticsearch import _setup as prepare
+from benchmarks.elasticsearch import node, prepare
 from benchmarks.figure import Figure, Options, Sample, Target
-from benchmarks.sampling import python
-from benchmarks.task_log import MEASURE, write_task_log
+from benchmarks.task_log import AIRFLOW_TO_ELASTICSEARCH, measured, write_task_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +26,7 @@ _OURS = """
 from observability.relay.relay import Relay
 from observability.settings import load_settings
 settings = load_settings(environ={
-    "CONTRAIL_CORE__HOME": os.environ["AIRFLOW_HOME"], "CONTRAIL_CORE__ENVIRONMENT": environment,
+    "CONTRAIL_CORE__HOME": home, "CONTRAIL_CORE__ENVIRONMENT": environment,
     "CONTRAIL_RELAY__LOG_FOLDER": folder, "CONTRAIL_ELASTICSEARCH__URL": url,
     "CONTRAIL_RELAY__SINKS": "elasticsearch" if url else "embedded",
 })
@@ -37,24 +34,10 @@ began = begin()
 assert Relay(settings, statsd=False).run(once=True)
 end(began, lines)
 """
-_AIRFLOW = """
-from pathlib import Path
-from types import SimpleNamespace
-from airflow.providers.elasticsearch.log.es_task_handler import ElasticsearchRemoteLogIO
-ti = SimpleNamespace(id="x", dag_id="flights", task_id="load", run_id="r", try_number=1, map_index=-1)
-writer = ElasticsearchRemoteLogIO(
-    host=url, base_log_folder=folder, write_to_es=True, target_index=f"airflow-logs-{environment}",
-)
-names = [str(path.relative_to(folder)) for path in Path(folder).rglob("*.log")]
-began = begin()
-for name in names:
-    writer.upload(name, ti)
-end(began, lines)
-"""
 _SQLITE = """
 import sqlite3
 from pathlib import Path
-store = sqlite3.connect(os.path.join(os.environ["AIRFLOW_HOME"], "peer.db"))
+store = sqlite3.connect(os.path.join(home, "peer.db"))
 store.execute("pragma journal_mode = wal")
 store.execute("pragma synchronous = normal")
 store.execute("create table logs (id text primary key, dag_id text, run_id text, at text, document text)")
@@ -84,7 +67,7 @@ def run(options: Options) -> list[Figure]:
         if not options.quick:
             with node() as url:
                 prepare(url)
-                figures += _compare("Elasticsearch", ("airflow", _AIRFLOW), url, logs, rounds)
+                figures += _compare("Elasticsearch", ("airflow", AIRFLOW_TO_ELASTICSEARCH), url, logs, rounds)
     return figures + _idle(finished)
 
 
@@ -94,26 +77,14 @@ def _compare(store: str, peer: tuple[str, str], url: str, logs: Path, rounds: in
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for number in range(rounds):
         for name, code in contenders.items():
-            taken[name].append(_round(code, url, logs, files * _LINES, f"s{os.getpid()}r{number}{name[0]}"))
+            environment = f"s{os.getpid()}r{number}{name[0]}"
+            taken[name].append(measured(code, logs, files * _LINES, url=url, environment=environment))
 
     def figure(unit: str, *targets: Target) -> Figure:
         mine, theirs = (Sample(tuple(one[unit] for one in taken[name])) for name in contenders)
         return Figure(f"{files:,} logs of {_LINES} lines, {store}", unit, mine, (peer[0], theirs), targets)
 
     return [figure("docs/s"), figure("us"), figure("MB", Target(at_most=80.0))]
-
-
-def _round(code: str, url: str, logs: Path, lines: int, environment: str) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        env = _clean() | {
-            "AIRFLOW_HOME": home,
-            "URL": url,
-            "ENV": environment,
-            "FOLDER": str(logs),
-            "LINES": str(lines),
-        }
-        found: dict[str, float] = json.loads(python(MEASURE + code, env=env, timeout_s=280).splitlines()[-1])
-        return found
 
 
 def _idle(finished: int) -> list[Figure]:

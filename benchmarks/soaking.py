@@ -8,7 +8,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
+from benchmarks import own_platform
 from observability.local.api import Api
 from observability.local.keys import password
 from observability.local.layout import Layout, repository
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOK_S", "RESTARTED", "SILENT_S", "Soaking", "Usage", "before_midnight", "can_shift_the_clock"]
 
-_CONTRAIL = (sys.executable, "-m", "observability.cli")
 _DAGS = Path(__file__).parent / "soak_dags"
 LOOK_S, SILENT_S = 10.0, 60.0
 _RULES = f"""\
@@ -112,21 +111,13 @@ class Soaking:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of each process of the platform."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
         shifted = {"LD_PRELOAD": str(self.home / "clock.so"), "CLOCK_SHIFT_S": str(self.shift_s)}
         return {
-            **kept,
+            **own_platform.clean_environment(),
             **(shifted if self.shift_s else {}),
             "PYTHONPYCACHEPREFIX": str(self.home / "bytecode"),  # a moved clock would make the checkout's own stale
             "SOAK_EVERY_MINUTES": str(self._every),
-            "CONTRAIL_HOME": str(self.layout.home),
-            "CONTRAIL_CORE__HOME": str(self.layout.home),
-            "CONTRAIL_AIRFLOW__PORT": str(self._port),
-            "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(self.home / "dags"),
-            "CONTRAIL_AIRFLOW__PARALLELISM": "3",
-            "CONTRAIL_RELAY__STATSD_PORT": self._statsd,
-            "CONTRAIL_STATSD__PORT": self._statsd,
-            "CONTRAIL_WATCH__RULES_FILE": str(self.home / "rules.yaml"),
+            **own_platform.variables(self.home, self.layout.home, port=self._port, statsd=self._statsd),
             "CONTRAIL_STORE__RETENTION_DAYS": "1",
         }
 
@@ -143,13 +134,7 @@ class Soaking:
 
     def contrail(self, *arguments: str, timeout_s: float = 120, check: bool = True) -> str:
         """The output of a command, run by the platform's clock."""
-        done = subprocess.run(
-            [*_CONTRAIL, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout_s,
-            check=False,
-        )  # fmt: skip
-        if check and done.returncode:
-            raise RuntimeError(f"contrail {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
-        return done.stdout
+        return own_platform.contrail(*arguments, env=self.environment, timeout_s=timeout_s, check=check)
 
     def look(self) -> None:
         """Note what each component uses, and the platform's home on disk."""

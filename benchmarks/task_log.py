@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from benchmarks.sampling import python
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MEASURE", "NAME", "write_task_log"]
+__all__ = ["AIRFLOW_TO_ELASTICSEARCH", "NAME", "measured", "write_task_log"]
 
 NAME = "dag_id=flights/run_id=manual__2026-01-31T00:00:00+00:00/task_id=load/attempt=1.log"
 
-MEASURE = """
+_MEASURE = """
 import json, os, resource, time
 def begin():
     return time.perf_counter(), time.process_time()
@@ -22,8 +27,47 @@ def end(began, lines):
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"docs/s": lines / wall, "us": cpu / lines * 1e6, "MB": rss}))
 url, environment, folder, lines = os.environ["URL"], os.environ["ENV"], os.environ["FOLDER"], int(os.environ["LINES"])
+home = os.environ["AIRFLOW_HOME"]
 """
-"""The beginning of a contender's process, which calls ``begin()`` and ``end(began, lines)``; prints figures."""
+AIRFLOW_TO_ELASTICSEARCH = """
+from pathlib import Path
+from types import SimpleNamespace
+from airflow.providers.elasticsearch.log.es_task_handler import ElasticsearchRemoteLogIO
+ti = SimpleNamespace(id="x", dag_id="flights", task_id="load", run_id="r", try_number=1, map_index=-1)
+writer = ElasticsearchRemoteLogIO(
+    host=url, base_log_folder=folder, write_to_es=True, target_index=f"airflow-logs-{environment}",
+)
+names = [str(path.relative_to(folder)) for path in Path(folder).rglob("*.log")]
+began = begin()
+for name in names:
+    writer.upload(name, ti)
+end(began, lines)
+"""
+"""Airflow's own writer as a contender: it sends every log of the folder."""
+
+
+def measured(  # noqa: PLR0913 - a process
+    code: str, logs: Path, lines: int, *, url: str = "", environment: str = "bench", more: dict[str, str] | None = None
+) -> dict[str, float]:
+    """Run a contender in a process and a home of its own; its documents per second, processor time and memory.
+
+    The code finds ``url``, ``environment``, ``folder``, ``lines`` and ``home``, and calls ``begin()`` and
+    ``end(began, lines)``; ``more`` are variables of its process.
+    """
+    foreign = ("CONTRAIL_", "AIRFLOW", "AWS", "OTEL")
+    with tempfile.TemporaryDirectory() as home:
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
+            "AIRFLOW_HOME": home,
+            "URL": url,
+            "ENV": environment,
+            "FOLDER": str(logs),
+            "NAME": NAME,
+            "LINES": str(lines),
+            **(more or {}),
+        }
+        found: dict[str, float] = json.loads(python(_MEASURE + code, env=env, timeout_s=280).splitlines()[-1])
+        return found
 
 
 def write_task_log(path: Path, lines: int) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
-import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from benchmarks import own_platform
 from observability.local.api import Api
 from observability.local.keys import USER, password
 from observability.local.layout import Layout
@@ -57,17 +56,9 @@ class Versioned:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of each process of the platform."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
         return {
-            **kept,
-            "CONTRAIL_HOME": str(self.layout.home),
-            "CONTRAIL_CORE__HOME": str(self.layout.home),
-            "CONTRAIL_AIRFLOW__PORT": str(self._port),
-            "CONTRAIL_AIRFLOW__DAGS_FOLDER": str(self.home / "dags"),
-            "CONTRAIL_AIRFLOW__PARALLELISM": "3",
-            "CONTRAIL_RELAY__STATSD_PORT": self._statsd,
-            "CONTRAIL_STATSD__PORT": self._statsd,
-            "CONTRAIL_WATCH__RULES_FILE": str(self.home / "rules.yaml"),
+            **own_platform.clean_environment(),
+            **own_platform.variables(self.home, self.layout.home, port=self._port, statsd=self._statsd),
             "CONTRAIL_WATCH__RECONCILE_S": "3",
             "AIRFLOW__METRICS__DAG_TAGS_IN_METRICS": "True",
             "AIRFLOW__METRICS__STATSD_SOCKET_PATH": str(self.home / "statsd.sock"),  # Airflow 3.3 knows UDP only
@@ -88,13 +79,9 @@ class Versioned:
 
     def contrail(self, *arguments: str, timeout_s: float = 120, check: bool = True) -> str:
         """The output of a command of that environment."""
-        done = subprocess.run(
-            [self._python, "-m", "observability.cli", *arguments], env=self.environment, capture_output=True, text=True,
-            timeout=timeout_s, check=False,
-        )  # fmt: skip
-        if check and done.returncode:
-            raise RuntimeError(f"contrail {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
-        return done.stdout
+        return own_platform.contrail(
+            *arguments, env=self.environment, python=self._python, timeout_s=timeout_s, check=check
+        )
 
     def documents(self, dataset: str) -> list[dict[str, Any]]:
         """Everything that the store has of a dataset."""
