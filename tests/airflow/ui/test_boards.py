@@ -183,5 +183,22 @@ def test_a_panel_of_metrics_says_that_they_need_a_relay_where_there_are_none_and
     assert 'class="nothing"' in html
 
 
+def test_a_line_begins_where_its_gauge_begins_though_it_is_zero(tmp_path):
+    options = load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)})
+    sink = open_sink(options)
+    metric = {
+        "@timestamp": at(1).isoformat(),
+        "metric.name": "pool.queued_slots",
+        "metric.value": 0,
+        "airflow.pool": "p",
+    }
+    sink.send(Batch("airflow.statsd", "journal", "journal", [b"m-0"], [orjson.dumps(metric)]))
+    sink.close()
+    with contextlib.closing(open_store(options)) as filled:
+        drawn = shown(filled, "platform", "pools-queued", hours=24)
+    assert [value for line in drawn.lines for value in line.values if value is not None] == [0]
+    assert drawn.times[-1] - drawn.times[0] < 3 * 3600
+
+
 def test_the_pages_draw_what_is_generated():
     assert list(boards.boards()) == ["operations", "dag", "run", "data", "alerts", "logs", "audit", "platform"]

@@ -90,8 +90,14 @@ def _rows(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
 def _over_time(store: Readable, view: View, panel: dict[str, Any]) -> Shown:
     """Lines over the time shown; where only its last part holds anything, that part alone, in finer steps."""
     drawn = _lines(store, view, panel)
+    filled = 0 if panel["kind"] != "line" else None  # what _lines gives where nothing is: a gauge's zero is a value
     begun = next(
-        (time for index, time in enumerate(drawn.times) if any(line.values[index] for line in drawn.lines)), None
+        (
+            time
+            for index, time in enumerate(drawn.times)
+            if any(line.values[index] not in (filled, None) for line in drawn.lines)
+        ),
+        None,
     )
     if begun is None:
         return drawn

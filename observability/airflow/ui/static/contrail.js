@@ -17,7 +17,7 @@
     const parts = [["d", day], ["h", hour], ["min", minute], ["s", second]].map(([name, size]) => { const count = Math.floor(ms / size); ms -= count * size; return [count, name]; });
     return parts.filter(([count]) => count).slice(0, 2).map((part) => part.join(" ")).join(" ");
   };
-  const steps = { ms: { incrs: spans }, bytes: { incrs: sizes } };
+  const steps = { ms: { incrs: spans }, bytes: { incrs: sizes }, whole: { incrs: tens(15) } };
 
   const drawRuns = (node) => {
     const runs = JSON.parse(node.dataset.runs);
@@ -91,11 +91,12 @@
       const first = Math.ceil(Math.log10(least) - 1e-9), last = Math.floor(Math.log10(most) + 1e-9), step = Math.ceil((last - first + 1) / 6);
       return Array.from({ length: Math.max(0, Math.floor((last - first) / step) + 1) }, (_, index) => 10 ** (first + index * step));
     };
+    const whole = lines.every((line) => line.values.every((one) => one == null || Number.isInteger(one)));
     const logarithmic = wide && lines.every((line) => line.values.every((one) => one == null || one > 0));
     new uPlot({
       width: node.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       scales: { y: logarithmic ? { distr: 3 } : { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
-      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : unit === "ms" && !logarithmic ? spanTick(value) : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 72, ...(logarithmic ? { splits: powers, filter: (_, all) => all } : steps[unit]) })],
+      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : unit === "ms" && !logarithmic ? spanTick(value) : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 72, ...(logarithmic ? { splits: powers, filter: (_, all) => all } : steps[unit] ?? (whole ? steps.whole : {})) })],
       series: [{ label: "UTC", value: (_, at) => (at == null ? "" : `${utc(at, 5, 16)} UTC`) }, ...order],
     }, data, node);
   };
