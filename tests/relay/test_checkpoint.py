@@ -24,6 +24,16 @@ def test_a_cursor_is_found_again_after_reopening(path):
     again.close()
 
 
+def test_a_first_start_that_cannot_be_read_is_now(path):
+    checkpoint = open_checkpoint(path, "sink")
+    checkpoint._note("began", "once upon a time")
+    checkpoint.close()
+    before = time.time()
+    again = open_checkpoint(path, "sink")
+    assert before <= again.began <= time.time()
+    again.close()
+
+
 def test_what_was_about_to_be_sent_is_known_after_a_crash(path):
     checkpoint = open_checkpoint(path, "sink")
     checkpoint.save([("a.log", HERE)])

@@ -24,6 +24,8 @@ class Sink(sinks.Sink):
         self.up = threading.Event()
         self.up.set()
         self.tries, self.ids, self.resent, self.rejects = 0, [], [], ""
+        self.written = {}
+        """The moment at which a document was written, by the word that has it refused for its age."""
 
     def send(self, batch):
         self.tries += 1
@@ -34,7 +36,14 @@ class Sink(sinks.Sink):
         places = [
             place for place, found in enumerate(batch.documents) if self.rejects and self.rejects.encode() in found
         ]
-        return SendResult(len(batch.ids) - len(places), 0, [Rejected(place, "will never do") for place in places])
+        refused = [Rejected(place, "will never do") for place in places]
+        refused += [
+            Rejected(place, "too old", moment)
+            for place, found in enumerate(batch.documents)
+            for word, moment in self.written.items()
+            if word.encode() in found
+        ]
+        return SendResult(len(batch.ids) - len(refused), 0, refused)
 
     wished = None
 
@@ -53,7 +62,8 @@ def carry(logs, tmp_path):
                 return sink, open_checkpoint(tmp_path / f"{number}.db", str(number)), False
 
             letters = DeadLetters(tmp_path / "dead", str(number), 1_000_000)
-            return SinkWorker(str(number), ends, lambda: registry, letters, batch_bytes=4096, poll_s=0.01)
+            options = {"batch_bytes": 4096, "poll_s": 0.01, "say": start.said.append}
+            return SinkWorker(str(number), ends, lambda: registry, letters, **options)
 
         made = [make(number, sink) for number, sink in enumerate(sinks)]
         registry = FileRegistry([Source(logs.root, lambda name: log_stream(name, "h", "test"))], made)
@@ -62,6 +72,7 @@ def carry(logs, tmp_path):
             running.append(one)
         return registry, made
 
+    start.said = []
     yield start
     for one in running:
         one.stop()
@@ -124,6 +135,32 @@ def test_a_document_that_is_refused_for_good_is_a_dead_letter_with_its_reason(lo
     assert (letter["reason"], letter["source"], letter["dataset"]) == ("will never do", TASK, "airflow.task")
     assert worker.account.totals["airflow.task", "rejected"] == 1
     assert worker.account.totals["airflow.task", "emitted"] == 3
+
+
+def test_what_is_refused_for_its_age_is_history_if_it_is_older_than_the_first_start_and_a_dead_letter_if_not(
+    logs, carry
+):
+    sink = Sink()
+    sink.written = {"before": time.time() - 60, "after": time.time() + 60}
+    logs.write(line("before") + line("before", 1) + line("after", 2) + line("well", 3))
+    registry, [worker] = carry(sink)
+    registry.refresh()
+    wait_until(lambda: worker.account.totals["airflow.task", "stored"] == 1)
+    totals = {name: worker.account.totals["airflow.task", name] for name in ("emitted", "history", "rejected")}
+    assert totals == {"emitted": 2, "history": 2, "rejected": 1}
+    [letter] = worker._dead_letters.read()
+    assert (letter["reason"], "after" in letter["document"]) == ("too old", True)
+
+
+def test_a_worker_that_is_asked_to_end_says_nothing_of_a_fault(logs, carry):
+    sink = Sink()
+    logs.write(line("x"))
+    registry, [worker] = carry(sink)
+    registry.refresh()
+    wait_until(lambda: sink.ids)
+    worker.stop()
+    worker.join(10)
+    assert (carry.said, worker.account.trouble) == (["0: ready"], "")
 
 
 def test_what_waits_is_told_in_bytes_and_seconds(logs, carry):

@@ -4,7 +4,7 @@ from relay_lines import line
 
 from observability.journal import frame
 from observability.relay.sources.files.journal import journal_stream
-from observability.relay.sources.files.tail import Cursor, Replaced, read
+from observability.relay.sources.files.tail import Cursor, Replaced, _split, read
 from observability.relay.sources.files.tailed_file import TailedFile
 from observability.relay.steps.splice import MOST_LINE_BYTES, PIECE_BYTES
 
@@ -49,6 +49,14 @@ def test_a_half_written_last_line_waits_for_its_end(logs):
 def test_a_last_line_that_will_get_no_end_is_taken_as_it_is(logs):
     logs.write(line("first") + b"cut he")
     assert events(read(logs.tailed(), Cursor("x"), MOST, final=True)) == ["first", "cut he"]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "lines"),
+    [(b"one\ntwo\n", [b"one\n", b"two\n"]), (b"one\ncut he", [b"one\n", b"cut he"]), (b"\n", [b"\n"]), (b"", [])],
+)
+def test_what_is_read_line_by_line_keeps_every_byte(chunk, lines):
+    assert _split(chunk) == lines
 
 
 @pytest.mark.parametrize("most", [200, 1000, 4096, MOST])

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import select
 from watch_office import RULES, Office, failed, run_ended
 
-from observability.events import ChannelBroken, TaskFailed
+from observability.events import ChannelBroken, Identity, TaskFailed
 from observability.watch.facts import Fact, observed
-from observability.watch.ledger import schema
+from observability.watch.ledger import pending_events, schema
+from observability.watch.ledger.database import write_cursor
 
 
 def component(status, name="scheduler", **more):
@@ -231,6 +232,25 @@ def test_a_component_that_falls_silent_again_is_a_new_incident(office):
         office.see(component("resolved"))
         office.pass_time(5)
     assert [kind for kind, *_ in office.said()] == ["opened", "resolved", "opened", "resolved"]
+
+
+def test_a_broken_file_of_two_dags_is_the_first_ones_with_its_owner(office):
+    known = {"a": {"file": "x.py", "owner": "ada", "tags": "daily"}, "b": {"file": "x.py", "owner": "bob"}}
+    with office.ledger.transaction(lock=True) as connection:
+        write_cursor(connection, "reconcile", {"dags": known})
+    office.see(Fact(kind="import", status="firing", time=office.now, subject="x.py", cause="import", certainty=3))
+    [one] = office.incidents()
+    assert (one.dag_id, one.about) == ("a", {"owner": "ada", "tags": "daily"})
+
+
+@pytest.mark.parametrize(("provider", "left"), [("relay", ["task.failed"]), ("callback", [])])
+def test_only_who_emits_the_failure_itself_takes_the_watchers_event_back(office, provider, left):
+    about = Identity(dag_id="load", run_id="r1", task_id="t", try_number=1, map_index=-1)
+    office.see(observed(TaskFailed(identity=about, cause="platform", reason="gone"), time=office.now, certainty=0))
+    office.see(failed(status="suspected", cause="killed", certainty=2, provider=provider))
+    with office.ledger.transaction() as connection:
+        waiting = pending_events.due(connection, office.now + 3600)
+    assert [event.action for event in waiting.values() if event.action.startswith("task.")] == left
 
 
 def test_unacknowledged_incidents_escalate_and_are_repeated(office):

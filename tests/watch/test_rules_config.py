@@ -66,6 +66,23 @@ def test_a_decision_says_why():
     assert found.why[-1] == "route 5 (everybody): matches"
 
 
+def test_each_level_of_an_escalation_adds_the_next_receiver():
+    rules = parse_rules(
+        """
+channels: {file: {type: file}, log: {type: log}}
+receivers:
+  everybody: {channels: [file], escalate: [{after: 30m, receiver: chief}, {after: 60m, receiver: boss}]}
+  chief: {channels: [log]}
+  boss: {channels: [log, file]}
+routes: [{receiver: everybody}]
+""",
+        "rules",
+    )
+    heard = [decide(rules, incident(), NOON, level).receivers for level in range(4)]
+    all_of_them = ("everybody", "chief", "boss")
+    assert heard == [all_of_them[:1], all_of_them[:2], all_of_them, all_of_them]
+
+
 def test_a_route_may_raise_the_severity():
     one = incident(dag_id="ledger_day", about={"owner": "finance"})
     assert decide(parse_rules(RULES, "rules"), one, NOON).severity == "critical"
