@@ -140,7 +140,7 @@ fuzz: $(VENV)/.ready-dev ## Throw bytes at each parser, and answers at what asks
 	done <<< $$'journal_frames 2900\ndatagrams 2000\nnames_of_files 2000\nstatsd_spool 1400\ntailed_journal 750\nlog_lines 500\ntailed_log 100\nmasking 200\nelasticsearch_sink 10\nelasticsearch_store 10\ncloudwatch_sink 20\ncloudwatch_store 2\notlp_sink 10\nairflow_api 1\nairflow_health 10\nrules_file 2\nsettings_file 10\nlog_template 10\nheaders 100\nmoments 100\naddresses 100\nterminal 100\notlp_bodies 100\notlp_requests 20\nmetrics_requests 20\nredis_answers 20\npostgresql_answers 5\ncgroup_files 20\nlinks_and_forms 50\nattempt_ids 100'
 
 .PHONY: receivers
-receivers: ## Build promtool, Prometheus and an OpenTelemetry Collector for the tests that ask them (needs Go)
+receivers: ## Build the Collector, Jaeger, vlagent, promtool and Prometheus for the tests and benchmarks that ask them (needs Go)
 	@.ci/receivers
 
 .PHONY: matrix

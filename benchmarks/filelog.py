@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["measured", "program"]
+__all__ = ["built", "measured", "until_still"]
 
 _CONFIGURATION = """
 extensions: {{file_storage: {{directory: {folder}/storage, create_directory: true}}}}
@@ -44,10 +44,10 @@ _STILL_S = 3.0
 _MOST_S = 240.0
 
 
-def program() -> Path | None:
-    """The Collector that was built; None where there is none."""
+def built(name: str) -> Path | None:
+    """A program that ``make receivers`` built; None where it did not."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    found = cache / "contrail" / "go" / "otelcol"
+    found = cache / "contrail" / "go" / name
     return found if found.is_file() else None
 
 
@@ -62,7 +62,7 @@ def measured(collector: Path, url: str, logs: Path, lines: int, compression: str
             subprocess.Popen([collector, "--config", path], env=env, stderr=errors) as process,
         ):
             try:
-                used, most = _until_still(psutil.Process(process.pid))
+                used, most = until_still(psutil.Process(process.pid))
             finally:
                 process.terminate()
         if b"Rejecting data" in log.read_bytes():
@@ -70,12 +70,16 @@ def measured(collector: Path, url: str, logs: Path, lines: int, compression: str
     return {"us": used / lines * 1e6, "MB": most / 2**20}
 
 
-def _until_still(process: psutil.Process) -> tuple[float, int]:
+def until_still(process: psutil.Process) -> tuple[float, int]:
+    """Processor time in seconds and most memory in bytes, once it has had nothing to do for some seconds.
+
+    Raises TimeoutError.
+    """
     most, used, changed = 0, 0.0, time.monotonic()
     deadline = changed + _MOST_S
     while time.monotonic() - changed < _STILL_S:
         if time.monotonic() > deadline:
-            raise TimeoutError("the Collector did not become still")
+            raise TimeoutError(f"{process.name()} did not become still")
         time.sleep(0.1)
         times, most = process.cpu_times(), max(most, process.memory_info().rss)
         if times.user + times.system > used + 0.02:

@@ -1,9 +1,9 @@
 """Task logs and spans by OTLP: the relay beside OpenTelemetry's own SDK, to a receiver that reads and drops.
 
 The relay reads a task's log file, as in an outage's backlog. The SDK is given the same lines as records, and keeps
-nothing on disk. The Collector's filelog receiver, where it is built, reads the same file. What receives reads and
-drops, in a process of its own. Spans are made of a journal with an attempt's end for each. What the parts of a line's
-way cost alone stands beside the rest.
+nothing on disk. The Collector's filelog receiver and VictoriaLogs' vlagent, where they are built, read the same file.
+The receiver reads and drops, in a process of its own. Spans are made of a journal with an attempt's end for each. What
+the parts of a line's way cost alone stands beside the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from benchmarks import filelog
+from benchmarks import filelog, vlagent
 from benchmarks.figure import Figure, Options, Sample, Target
 from benchmarks.line_costs import line_costs
 from benchmarks.task_log import NAME, measured, write_task_log
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 _LINES = 200_000
 _SPANS = 1_000_000
+_PEERS = {
+    "SDK": "OpenTelemetry SDK", "filelog": "OpenTelemetry filelog",
+    "vlagent": "VictoriaLogs vlagent, by its own protocol and zstd",
+}  # fmt: skip
 _OURS_TO_SET = ("CONTRAIL_", "AIRFLOW", "OTEL")
 _RECEIVER = """
 import asyncio
@@ -97,22 +101,29 @@ def run(options: Options) -> list[Figure]:
                     one = measured(code, logs, lines, url=url, environment=compression)
                     if number >= 0:
                         taken.setdefault((name, compression), []).append(one)
-            if number >= 0 and (collector := filelog.program()) is not None:
-                one = filelog.measured(collector, url, logs, lines, "none")
-                taken.setdefault(("filelog", "none"), []).append(one)
+            for name, one in _shippers(url, logs, lines) if number >= 0 else ():
+                taken.setdefault((name, "none"), []).append(one)
         spans = _spans(url, Path(folder), _SPANS // 50 if options.quick else _SPANS)
     return [*_figures(taken), *spans, *line_costs(2_000 if options.quick else 20_000)]
+
+
+def _shippers(url: str, logs: Path, lines: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """The shippers that ``make receivers`` built, and what each took."""
+    if (collector := filelog.built("otelcol")) is not None:
+        yield "filelog", filelog.measured(collector, url, logs, lines, "none")
+    if (program := filelog.built("vlagent")) is not None:
+        yield "vlagent", vlagent.measured(program, url, logs, lines)
 
 
 def _figures(taken: dict[tuple[str, str], list[dict[str, float]]]) -> list[Figure]:
     def figure(compression: str, unit: str, *targets: Target, peer: str = "SDK") -> Figure:
         ours, theirs = (Sample(tuple(one[unit] for one in taken[name, compression])) for name in ("ours", peer))
         name = f"task log by OTLP, compression {compression}"
-        return Figure(name, unit, ours, (f"OpenTelemetry {peer}", theirs), targets)
+        return Figure(name, unit, ours, (_PEERS[peer], theirs), targets)
 
-    of_collector = [("none", "us"), ("none", "MB")] if ("filelog", "none") in taken else []
+    built = [peer for peer in ("filelog", "vlagent") if (peer, "none") in taken]
     return [
-        *(figure(*one, peer="filelog") for one in of_collector),
+        *(figure("none", unit, peer=peer) for peer in built for unit in ("us", "MB")),
         figure("none", "us", Target(at_most=2.8)),
         figure("none", "docs/s", Target(at_least=250_000)),
         figure("none", "MB", Target(at_most=80.0)),
