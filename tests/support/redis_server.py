@@ -16,18 +16,27 @@ PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 @contextmanager
-def running_redis(folder):
-    """A server that keeps nothing, until the block ends; its URL."""
+def running_redis(folder, certificate=None):
+    """A server that keeps nothing, until the block ends; its URL.
+
+    With ``certificate``, a PEM file of a key and its certificate for ``localhost``, it speaks TLS and nothing else, and
+    asks clients for one of that authority.
+    """
     password = secrets.token_hex(16)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     file = folder / "redis.conf"
-    file.write_text(f"bind 127.0.0.1\nport {port}\ndir {folder}\nsave ''\nrequirepass {password}\nmaxmemory 64mb\n")
+    ports = f"port {port}\n"
+    if certificate:
+        names = ("tls-cert-file", "tls-key-file", "tls-ca-cert-file")
+        ports = f"port 0\ntls-port {port}\n" + "".join(f"{name} {certificate}\n" for name in names)
+    file.write_text(f"bind 127.0.0.1\n{ports}dir {folder}\nsave ''\nrequirepass {password}\nmaxmemory 64mb\n")
     server = subprocess.Popen([PROGRAM, file], stdout=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]})
     try:
         _wait_for(port)
-        yield f"redis://:{password}@127.0.0.1:{port}/0"
+        where = f"rediss://:{password}@localhost" if certificate else f"redis://:{password}@127.0.0.1"
+        yield f"{where}:{port}/0"
     finally:
         server.terminate()
         server.wait(10)

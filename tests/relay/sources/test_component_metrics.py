@@ -5,8 +5,10 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import pytest
+from certificates import make_certificate
 from redis_server import PROGRAM, running_redis
 
 from observability.catalog import METRICS
@@ -121,6 +123,41 @@ def test_a_broker_that_refuses_says_so_without_the_password(tmp_path):
         with pytest.raises(ServerUnavailable, match="WRONGPASS") as refused:
             BrokerReader(Address(lambda: Credentials(url=wrong))).read()
     assert "a-wrong-word" not in str(refused.value)
+
+
+@pytest.fixture
+def pem(tmp_path):
+    """A file with a key and its certificate for ``localhost``, which is its own authority."""
+    path = tmp_path / "redis.pem"
+    path.write_bytes(b"".join(make_certificate("localhost")))
+    return path
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="not installed: redis-server; apt-get install redis-server")
+@pytest.mark.parametrize("in_the_address", [True, False], ids=["as Celery's address", "as a Connection's extra"])
+def test_a_broker_that_speaks_tls_and_asks_for_a_certificate_is_read(tmp_path, pem, in_the_address):
+    files = {"ssl_ca_certs": str(pem), "ssl_certfile": str(pem)}
+    with running_redis(tmp_path, pem) as url:
+        where = Credentials(url=f"{url}?{urlencode(files)}") if in_the_address else Credentials(url=url, extra=files)
+        found = values(BrokerReader(Address(lambda: where)).read())
+    assert (found["broker.memory_limit_bytes",], found["queue.length", "default"]) == (64 << 20, 0)
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="not installed: redis-server; apt-get install redis-server")
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ((), "certificate verify failed.*name its authority as ssl_ca_certs"),
+        (("ssl_ca_certs",), "our certificate as ssl_certfile"),
+    ],
+    ids=["an authority that nobody knows", "no certificate of ours"],
+)
+def test_a_broker_whose_tls_is_not_agreed_on_is_not_read(tmp_path, pem, files, said):
+    with running_redis(tmp_path, pem) as url:
+        where = Credentials(url=url, extra=dict.fromkeys(files, str(pem)))
+        with pytest.raises(ServerUnavailable, match=said) as refused:
+            BrokerReader(Address(lambda: where)).read()
+    assert url.split(":")[2].split("@")[0] not in str(refused.value)
 
 
 @contextmanager

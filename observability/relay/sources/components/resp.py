@@ -26,6 +26,8 @@ _DEEPEST = 4
 _WIDEST, _MOST_DIGITS = 1 << 63, 20
 """Bound of a number, which has 64 bits, and its characters."""
 
+_TLS_REMEDY = "check that it speaks TLS, and name its authority as ssl_ca_certs and our certificate as ssl_certfile"
+
 
 class Session:
     """A session at ``url`` (redis, rediss, unix or redis+socket) that lasts ``timeout_s`` at most.
@@ -129,7 +131,8 @@ class Session:
 
     def _unavailable(self, error: Exception) -> ServerUnavailable:
         reason = str(error) or type(error).__name__
-        return ServerUnavailable(f"Redis at {self._where}: {reason}; check that it runs there and answers")
+        remedy = _TLS_REMEDY if isinstance(error, ssl.SSLError) else "check that it runs there and answers"
+        return ServerUnavailable(f"Redis at {self._where}: {reason}; {remedy}")
 
 
 def _connected(scheme: str, host: str | None, port: int, path: str, timeout_s: float) -> socket.socket:
