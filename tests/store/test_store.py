@@ -212,6 +212,21 @@ def test_follow_yields_what_is_there_and_then_what_arrives(settings, store):
     assert found == [0, 1, 2, 3, 4]
 
 
+def test_a_search_that_follows_finds_what_arrives_with_the_lines_around_it(settings, store):
+    dag = f"f{uuid.uuid4().hex[:6]}"
+    fill(settings, task_log(dag, 1, 3))
+    later = threading.Timer(0.3, fill, (settings, task_log(dag, 1, 4, first=3)))
+    later.start()
+
+    lines = store.follow(Query("airflow.task", {"airflow.dag_id": dag}), poll_s=0.2)
+    searched = with_context(lines, matcher("line 4 of"), 1, 1)
+    found = [next(searched) for _ in range(3)]
+    lines.close()
+    later.join()
+
+    assert [(line.document["rows"], line.is_match) for line in found] == [(3, False), (4, True), (5, False)]
+
+
 def test_an_unknown_backend_is_refused_by_name(settings):
     other = replace(settings, store=replace(settings.store, backend="floppy"))
 
