@@ -77,10 +77,11 @@ docs: $(VENV)/.ready-dev ## Build the docs as a site in dist/site; a link that l
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: coverage
-coverage: $(VENV)/.ready-dev ## Run the tests that need no server and print their branch coverage [ARGS=tests/watch]
-	@exec $(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder \
+coverage: $(VENV)/.ready-dev ## Run the tests that need no server; branches of relay, watch and ledger have a floor [ARGS=tests/watch]
+	@$(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder \
 	  -m "not slow and not airflow and not elasticsearch and not browser and not aws" \
 	  --cov --cov-report=term:skip-covered --cov-report=json:dist/coverage.json $(ARGS)
+	$(if $(ARGS),,$(BIN)/python .ci/coverage dist/coverage.json)
 
 .PHONY: mutation
 mutation: $(VENV)/.ready-dev ## Change a sample of the core modules, one thing at a time; tests must notice [SEED=1] [SAMPLE=100]
