@@ -42,6 +42,13 @@ def test_a_letter_cut_short_by_a_crash_costs_itself_only(letters):
     assert kept(letters) == ["i-1", "i-3"]
 
 
+def test_a_file_that_a_replay_has_just_done_with_hides_no_other(letters, monkeypatch):
+    letters.write([letter(1), letter(2)])
+    there = letters.files()
+    monkeypatch.setattr(letters, "files", lambda: [there[0].with_name("elasticsearch-gone.jsonl"), *there])
+    assert letters.letters == 2
+
+
 def test_at_the_limit_debug_lines_go_first_and_are_counted(letters):
     letters.write([letter(number, "debug" if number % 2 else "info", 100) for number in range(20)])
     dropped = letters.write([letter(99, size=400)])

@@ -212,6 +212,8 @@ def test_what_can_be_saved_nowhere_is_counted(world, monkeypatch):
 
 def test_a_file_that_is_done_leaves_memory_and_spool_and_comes_back_when_it_grows(world):
     path = world.logs.write(line("a"))
+    world.registry.refresh()
+    assert len(list(world.spool.held())) == 1
     old = time.time() - 3600
     os.utime(path, (old, old))
     world.catch_up()
