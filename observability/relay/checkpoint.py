@@ -107,7 +107,7 @@ class Checkpoint:
         counts: Iterable[tuple[str, str, int]] = (),
         finished: Iterable[tuple[str, int]] = (),
     ) -> None:
-        """Commit that everything before each file's (name, cursor) is answered for.
+        """Commit that everything before each file's (name, cursor) is acknowledged.
 
         ``counts`` are (stream, result, number), ``finished`` is (identity, stamp) of files read to their end.
         """

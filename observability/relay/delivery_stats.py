@@ -39,7 +39,7 @@ class Refusals:
 
 @dataclass(slots=True)
 class DeliveryStats:
-    """The books of one sink. ``totals`` are since the first start, ``recent`` since they were last taken.
+    """The counts of one sink. ``totals`` are since the first start, ``recent`` since they were last taken.
 
     ``trouble`` is why it takes no records now, ``remark`` what it does not do although it takes them.
     """
@@ -58,7 +58,7 @@ class DeliveryStats:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, counts: list[tuple[str, str, int]]) -> None:
-        """Add (stream, result, number) to the books."""
+        """Add (stream, result, number) to the counts."""
         with self._lock:
             for stream, result, number in counts:
                 self.totals[stream, result] += number
@@ -119,7 +119,7 @@ class DeliveryStats:
         )
 
     def report(self, now: float) -> dict[str, Any]:
-        """The books as JSON."""
+        """The counts as JSON."""
         refusing = self.refusing
         streams: dict[str, dict[str, Any]] = {}
         for (stream, result), number in sorted(self.totals.items()):

@@ -246,7 +246,7 @@ class Relay:
                 return False
 
     def _left(self) -> int:
-        """Bytes not yet answered for, over all workers."""
+        """Bytes not yet acknowledged, over all workers."""
         return sum(max(0, file.size - worker.position(file)) for file in self.registry.files for worker in self.workers)
 
     def _worker(self, name: str) -> SinkWorker:

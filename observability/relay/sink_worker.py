@@ -128,14 +128,14 @@ class SinkWorker(threading.Thread):
         self.wake.set()
 
     def position(self, file: TailedFile) -> int:
-        """Up to where ``file`` is answered for; -1 while that is not known."""
+        """Up to where ``file`` is acknowledged; -1 while that is not known."""
         if not self._carries(file):
             return file.size
         cursor = self._cursors.get(file.identity)
         return -1 if cursor is None else cursor.offset
 
     def taken(self, file: TailedFile) -> int:
-        """Up to where ``file`` was read, whether or not that is answered for; -1 where nothing of it is under way."""
+        """Up to where ``file`` was read, whether or not that is acknowledged; -1 where nothing of it is under way."""
         return self._under_way.get(file.identity, -1)
 
     def recall(self, identity: str) -> Cursor | None:
@@ -321,12 +321,12 @@ class SinkWorker(threading.Thread):
                 checkpoint.sending(group.ends())
             self._send(sink, checkpoint, group.batches(), counts)
         moves = group.moves()
-        books = [(dataset, result, number) for result, number in counts.items() if number]
-        checkpoint.save([(file.stream.name, cursor) for file, cursor in moves], books, self._finished(moves))
+        added = [(dataset, result, number) for result, number in counts.items() if number]
+        checkpoint.save([(file.stream.name, cursor) for file, cursor in moves], added, self._finished(moves))
         self._cursors.update((cursor.identity, cursor) for _, cursor in moves)
         for file, _ in moves:
             self._under_way.pop(file.identity, None)
-        self.account.add(books)
+        self.account.add(added)
         self.account.remark = sink.remark
         if self.account.well():
             self._say(f"{self.account.sink}: takes records again")

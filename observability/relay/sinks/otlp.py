@@ -71,7 +71,7 @@ class _Items(NamedTuple):
 
 @dataclass(slots=True)
 class _Progress:
-    """The part of a batch that the receiver has answered for: a retry asks for the rest only."""
+    """The part of a batch that the receiver has acknowledged: a retry asks for the rest only."""
 
     taken: dict[Signal, list[Sequence[bytes]]] = field(default_factory=dict)
     refused: dict[bytes, str] = field(default_factory=dict)

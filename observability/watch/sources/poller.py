@@ -48,9 +48,9 @@ class ApiPoller(threading.Thread):
         self.problem = ""
         self._since = time.monotonic()
         self._heard = False
-        self._told_silent: bool | None = None
-        """None: a watcher before this one may have told."""
-        self._tells_silent: bool | None = None
+        self._reported_silent: bool | None = None
+        """None: a watcher before this one may have reported it."""
+        self._reports_silent: bool | None = None
         self._rested = True
 
     @property
@@ -71,7 +71,7 @@ class ApiPoller(threading.Thread):
         """Ask nothing until the next :meth:`settle`, and forget what was found: another watcher has the lease."""
         self._handover.rest()
         self._rested = True
-        self._told_silent = self._tells_silent = None
+        self._reported_silent = self._reports_silent = None
         self.problem, self._heard = "", False
 
     def exchange(self, connection: Connection, now: float) -> list[Fact]:
@@ -90,7 +90,7 @@ class ApiPoller(threading.Thread):
     def settle(self) -> None:
         """The transaction stands: forget what was found, and ask what was made ready."""
         self._handover.settle()
-        self._told_silent = self._tells_silent
+        self._reported_silent = self._reports_silent
 
     def run(self) -> None:
         """The thread."""
@@ -121,15 +121,15 @@ class ApiPoller(threading.Thread):
 
     def _about_silence(self, now: float) -> list[Fact]:
         """An API server that does not answer at all is a silent component; one that answers in part is not."""
-        self._tells_silent = self._told_silent
+        self._reports_silent = self._reported_silent
         if self.problem and time.monotonic() - self._since > _API_PATIENCE_S:
-            self._tells_silent = True
+            self._reports_silent = True
         elif self._heard and time.monotonic() - self._since <= _API_PATIENCE_S:
-            self._tells_silent = False
-        if self._tells_silent == self._told_silent:
+            self._reports_silent = False
+        if self._reports_silent == self._reported_silent:
             return []
         about = Identity(component="api-server")
-        if self._tells_silent:
+        if self._reports_silent:
             return [observed(ComponentSilent(identity=about, reason=self.problem), time=now, certainty=CERTAIN)]
         return [observed(ComponentRecovered(identity=about, reason="it answers again"), time=now)]
 
@@ -144,13 +144,13 @@ class KillConfirmer(threading.Thread):
         super().__init__(name="confirm", daemon=True)
         self._reconciler, self._report = reconciler, report
         self._over, self._handed = threading.Event(), threading.Event()
-        self._suspects: list[Fact] = []
+        self._unconfirmed: list[Fact] = []
         self._again: dict[str, tuple[float, float]] = {}
 
     @property
     def is_asking(self) -> bool:
         """True if there was something to ask when it was last handed over."""
-        return bool(self._suspects)
+        return bool(self._unconfirmed)
 
     def stop(self) -> None:
         """End after the request that is under way."""
@@ -159,11 +159,11 @@ class KillConfirmer(threading.Thread):
 
     def rest(self) -> None:
         """Ask about nothing until something is handed over again."""
-        self._suspects = []
+        self._unconfirmed = []
 
     def hand(self, unconfirmed: list[Fact], dags: dict[str, dict[str, Any]]) -> None:
         """From now on ask about these, and no others; ``dags`` is what is known of their DAGs."""
-        self._suspects, self._reconciler.dags = unconfirmed, dags
+        self._unconfirmed, self._reconciler.dags = unconfirmed, dags
         if unconfirmed:
             self._handed.set()
 
@@ -173,7 +173,7 @@ class KillConfirmer(threading.Thread):
             self._handed.wait()
             self._handed.clear()
             try:
-                for fact in self._reconciler.confirm(self._due(self._suspects, time.monotonic())):
+                for fact in self._reconciler.confirm(self._due(self._unconfirmed, time.monotonic())):
                     self._report(fact)
             except ApiError as error:  # the looker says so to people
                 structlog.get_logger("contrail.watch").info("not confirmed yet", reason=str(error))

@@ -72,7 +72,7 @@ class StoreSource(threading.Thread):
         self.problem = ""
         self._since = time.monotonic()
         self._begun = self._elsewhere = False
-        self._told_silent = self._tells_silent = False
+        self._reported_silent = self._reports_silent = False
 
     @property
     def has_found(self) -> bool:
@@ -120,7 +120,7 @@ class StoreSource(threading.Thread):
     def settle(self) -> None:
         """The transaction stands: forget what was taken, and read on."""
         self._handover.settle()
-        self._told_silent = self._tells_silent
+        self._reported_silent = self._reports_silent
         self._wanted.set()
 
     def run(self) -> None:
@@ -186,14 +186,16 @@ class StoreSource(threading.Thread):
 
     def _about_silence(self, now: float) -> list[Fact]:
         """A store that cannot be read for long is a silent component: what other hosts wrote is not known here."""
-        self._tells_silent = bool(self.problem) and (self._told_silent or time.monotonic() - self._since > _PATIENCE_S)
-        if self._tells_silent == self._told_silent:
+        self._reports_silent = bool(self.problem) and (
+            self._reported_silent or time.monotonic() - self._since > _PATIENCE_S
+        )
+        if self._reports_silent == self._reported_silent:
             return []
         known = Fact(
             kind="component", status="resolved", time=now, cause="platform", reason="it answers again",
             severity="error", certainty=CERTAIN, subject="store",
         )  # fmt: skip
-        if not self._tells_silent:
+        if not self._reports_silent:
             return [known]
         reason = f"it cannot be read, so what other hosts wrote is not heard: {self.problem}"
         return [replace(known, status="firing", reason=reason)]

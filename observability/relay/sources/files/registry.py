@@ -58,10 +58,10 @@ class Reader(Protocol):
     """The readers of the files, with a cursor in each."""
 
     def position(self, file: TailedFile) -> int:
-        """Up to where ``file`` is answered for; -1 while that is not known."""
+        """Up to where ``file`` is acknowledged; -1 while that is not known."""
 
     def taken(self, file: TailedFile) -> int:
-        """Up to where ``file`` was read, whether or not that is answered for; -1 where that is not known."""
+        """Up to where ``file`` was read, whether or not that is acknowledged; -1 where that is not known."""
 
     def recall(self, identity: str) -> Cursor | None:
         """The cursor kept for an identity, at its start where there is none; None while that is not known."""

@@ -37,7 +37,7 @@ class Replaced(Exception):  # noqa: N818 - a state of the file
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Up to where a file has been answered for.
+    """Up to where a file has been acknowledged.
 
     ``tail`` is what stands right before ``offset``. ``part`` counts the pieces already taken of a line that
     is too long for one document. What lies below ``sending`` may have been sent before. ``latest`` is the
@@ -172,12 +172,12 @@ def _lines(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: b
             out, file, chunk[:stop], cursor.offset, _entry_begun(file, cursor), cursor.part, None if whole else stop - 1
         )
         if not whole:
-            return _stretch(cursor, chunk[:taken], out, part=part) if taken else None
+            return _chunk_of(cursor, chunk[:taken], out, part=part) if taken else None
         start = min(stop + 1, len(chunk))
     elif end == 0 and len(chunk) > MOST_LINE_BYTES and not final:
         entry = entry_of(file, chunk, cursor.offset, _OnDisk(file, cursor.offset))
         taken, part = add_pieces(out, file, chunk, cursor.offset, entry, 0, len(chunk) - 1)
-        return _stretch(cursor, chunk[:taken], out, part=part)
+        return _chunk_of(cursor, chunk[:taken], out, part=part)
     elif end == 0 and not (final and chunk):
         return None
     stop = len(chunk) if final else max(end, start)
@@ -185,10 +185,10 @@ def _lines(file: TailedFile, cursor: Cursor, chunk: bytes, end: int, *, final: b
     if file.stream.dataset == _COMPONENTS:
         text = without_echo(text, file.stream.prefix)
     out.extend(splice(file, text, here, _OnDisk(file, here), out.latest))
-    return _stretch(cursor, chunk[:stop], out)
+    return _chunk_of(cursor, chunk[:stop], out)
 
 
-def _stretch(cursor: Cursor, taken: bytes, out: EncodedLines, part: int = 0) -> Chunk:
+def _chunk_of(cursor: Cursor, taken: bytes, out: EncodedLines, part: int = 0) -> Chunk:
     return Chunk(_moved(cursor, taken, part, out.latest), taken, out)
 
 
@@ -243,7 +243,7 @@ def _kept(file: TailedFile, cursor: Cursor, chunk: bytes) -> Chunk | None:
         text = without_echo(line, file.stream.prefix) if file.stream.dataset == _COMPONENTS else line
         out.extend(splice(file, text, offset, around, out.latest))
         around.seen = (around.seen + line + b"\n")[-CONTINUED_BYTES:]
-    return _stretch(cursor, chunk, out)
+    return _chunk_of(cursor, chunk, out)
 
 
 def _records(cursor: Cursor, chunk: bytes, end: int, *, final: bool) -> Chunk | None:
