@@ -36,7 +36,8 @@ _DISPUTES = (
     b"Server indicated the task shouldn't be running anymore", b"Failed to report terminal task state",
     b"(Airflow could not be informed of it, and decides",
 )  # fmt: skip
-_PUT_BACK = b"Rescheduling task during startup"
+_BEGINS = b"::group::Pre Execute"
+_WAITS_AGAIN = (b"Rescheduling task during startup", b"Pausing task as DEFERRED")
 
 Attempt = tuple[str, str, str, int, int]
 """DAG, run, task, map index, try."""
@@ -210,14 +211,16 @@ def _path_of(logs: Path, attempt: Attempt) -> Path:
 
 
 def _has_begun(log: Path) -> bool:
-    """True where the attempt's process came further than its first line, with which it asks what it is to run.
+    """True where the attempt's last process came further than its first line, with which it asks what it is to run.
 
-    One that found no DAG is put back by Airflow and has not begun: it may get its next number while it waits again.
+    An attempt has a process for each time that Airflow starts it. One that found no DAG is put back, and one that was
+    deferred waits: such an attempt may get its next number meanwhile, and has not ended under this one.
     """
     if not log.exists():
         return False
     said = log.read_bytes()
-    return said.count(b"\n") > 1 and _PUT_BACK not in said[said.rfind(b"Pre Execute") :]
+    last = said[max(0, said.rfind(_BEGINS)) :]
+    return last.count(b"\n") > 1 and not any(words in last for words in _WAITS_AGAIN)
 
 
 def _is_disputed(log: Path) -> bool:
