@@ -140,6 +140,12 @@ def _last_run(incident: Incident) -> str:
     return f"{incident.last_run}, {_shown_moment(incident.last_seen)}" if incident.run_count > 1 else ""
 
 
+def _cause(incident: Incident) -> str:
+    """The label of the cause, where the title does not say as much by itself."""
+    said = incident.kind in _OWN_STEP or incident.cause == "deadline"
+    return "" if said else CAUSE_LABELS.get(incident.cause, incident.cause)
+
+
 def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
     """The details that a person decides on, most important first; the first ones stay when a message is shortened."""
     evidence, over = incident.evidence, kind == "resolved"
@@ -147,7 +153,7 @@ def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
     step = "" if over else _OWN_STEP.get(incident.kind) or _NEXT.get(incident.cause, "")
     lasted = lasting((incident.resolved_at or incident.last_seen) - incident.first_seen)
     return [
-        ("Cause", "" if incident.kind in _OWN_STEP else CAUSE_LABELS.get(incident.cause, incident.cause)),
+        ("Cause", _cause(incident)),
         ("Since", _shown_moment(incident.first_seen)),
         ("Lasted", lasted if over else ""),
         ("Error", "" if over else error),
