@@ -89,7 +89,7 @@ HEADINGS = {
     "event.duration": "Duration",
     "event.reason": "Reason",
     "incident.title": "What happened",
-    "incident.count": "Times",
+    "incident.count": "Times by then",
     "incident.runbook": "Runbook",
     "incident.state": "State",
 }

@@ -8,6 +8,7 @@ from observability.dashboards.signals import events, metric
 
 _ITSELF = ("channel.broken", "channel.recovered", "rules.rejected", "rules.accepted", "sink.failed", "sink.recovered")
 _TOLD = ("notification.sent", "notification.failed")
+_AGAIN = ("task.failed", "dag_run.failed", "deadline.missed", *shared.STANDSTILLS)
 _NOBODY = Quiet("Nobody acknowledged an incident.", ("incident.acknowledged",))
 _NONE_OPEN = Quiet("No incident of this severity was open.", ("incident.opened",))
 _OPEN_LIMITS = {"critical": (0.5, 1.0), "error": (1.0, 3.0), "warning": (1.0, 10.0), "info": (10.0, 100.0)}
@@ -15,8 +16,8 @@ _OPEN_STILL = Quiet("No incident was resolved.", ("incident.resolved",))
 
 _INCIDENTS = Row(
     "What was wrong?",
-    "Incidents, not messages: repeats are counted in one. What was opened and is neither acknowledged nor "
-    "resolved is waiting for you.",
+    "Incidents, not messages: repeats are counted in one. A line has their number at its own time, the table What came "
+    "again all of them. What was opened and is neither acknowledged nor resolved is waiting for you.",
     (
         *(
             Panel(
@@ -115,6 +116,21 @@ _NOISE = Row(
             quiet=shared.NO_INCIDENT,
             size=(12, 10),
             questions=(events("Incidents", "incident.opened"),),
+        ),
+        Panel(
+            key="again",
+            title="What came again",
+            kind="table",
+            by=("airflow.dag_id", "event.action", "airflow.cause"),
+            top=20,
+            quiet=Quiet("Nothing failed, was late or stood still.", _AGAIN),
+            note="Each time that it happened, whether a message told of it or not. These events carry no severity: "
+            "leave that list open.",
+            size=(48, 10),
+            questions=(
+                events("Times", *_AGAIN),
+                events("Last", *_AGAIN, aggregate="max", field="@timestamp"),
+            ),
         ),
     ),
 )
