@@ -24,7 +24,7 @@ def end_as_people_do(failing: Failing, api: Api, ways: Sequence[Way]) -> None:
     settle(failing, ways)
     runs = [f"/dags/way_{way.name}/dagRuns/{failing.runs[way.name][0]}" for way in ways]
     # Airflow refuses to delete a run that goes on, and a message may be there before its run has ended
-    until(lambda: all(api.call("GET", run)["state"] == "failed" for run in runs), 60)
+    until(lambda: all(api.call("GET", run)["state"] == "failed" for run in runs), 120)
     for way in ways:
         run_id = failing.runs[way.name][0]
         run = f"/dags/way_{way.name}/dagRuns/{run_id}"

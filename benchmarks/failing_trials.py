@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import sys
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from benchmarks.failing_late import be_late
 from benchmarks.failing_people import end_as_people_do
 from benchmarks.failing_platform import alerts_of, settle, until
 from benchmarks.failing_ways import PARTS, WAYS
+from observability.errors import PlatformError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +33,10 @@ _ENDED = {"success", "failed"}
 
 
 def try_all(failing: Failing, ways: Sequence[Way] = WAYS) -> None:
-    """Make ``ways`` happen, part by part, and wait until each has been told or its patience is over."""
+    """Make ``ways`` happen, part by part, and wait until each has been told or its patience is over.
+
+    A part that Airflow refuses is named, and its ways stand as what they are by then: the others are still tried.
+    """
     tries = {
         "tasks": _tasks, "people": end_as_people_do, "files": _files, "late": be_late, "queue": _queue,
         "delivery": _delivery, "components": _components, "api": _api,
@@ -40,7 +45,10 @@ def try_all(failing: Failing, ways: Sequence[Way] = WAYS) -> None:
         until(lambda: {f"way_{way.name}" for way in WAYS if way.begins_alone} <= _dags(api), 60)
         for part in PARTS:
             if mine := [way for way in ways if way.part == part]:
-                tries[part](failing, api, mine)
+                try:
+                    tries[part](failing, api, mine)
+                except PlatformError as error:
+                    print(f"{part}: {error}", file=sys.stderr)
 
 
 def _dags(api: Api) -> set[str]:
