@@ -67,6 +67,7 @@ _CATEGORIES = {
     "session": "Log-ins",
 }
 _STATES = {"up_for_retry": "to be retried"}
+_KINDS = {"early_warning": "early warning"}
 
 LABELS: dict[str, dict[str, str]] = {
     "event.action": {
@@ -76,6 +77,7 @@ LABELS: dict[str, dict[str, str]] = {
     "airflow.cause": {name: label[:1].upper() + label[1:] for name, label in catalog.CAUSE_LABELS.items()},
     "airflow.state": _STATES,
     "event.category": _CATEGORIES,
+    "notification.kind": _KINDS,
 }
 """Field → value → what people read. A value that is not named is shown as it is."""
 

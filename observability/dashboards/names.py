@@ -92,6 +92,7 @@ HEADINGS = {
     "incident.count": "Times by then",
     "incident.runbook": "Runbook",
     "incident.state": "State",
+    "rule.id": "Rule",
 }
 
 

@@ -16,8 +16,8 @@ _OPEN_STILL = Quiet("No incident was resolved.", ("incident.resolved",))
 
 _INCIDENTS = Row(
     "What was wrong?",
-    "Incidents, not messages: repeats are counted in one. A line has their number at its own time, the table What came "
-    "again all of them. What was opened and is neither acknowledged nor resolved is waiting for you.",
+    "Incidents, not messages: repeats are counted in one. What was opened and is neither acknowledged nor "
+    "resolved is waiting for you.",
     (
         *(
             Panel(
@@ -88,7 +88,7 @@ _INCIDENTS = Row(
 
 _NOISE = Row(
     "What makes the noise?",
-    "The sources and causes that open most incidents: fix the first line, not the pager.",
+    "What opens most incidents: fix the first line, not the pager. What came again counts each time, messages or none.",
     (
         Panel(
             key="noisiest",
