@@ -120,8 +120,7 @@ _FAILING = Row(
 
 _LATE = Row(
     "What is late, and what is silent?",
-    "Deadlines that were missed or come near; what never started, is stuck, paused or gone, "
-    "and what goes on again; then each DAG's last good run: the longer ago, the nearer to the top.",
+    "Deadlines missed or near; what never began, is stuck, paused or gone; each DAG's last good run, the oldest first.",
     (
         Panel(
             key="deadlines",
@@ -152,7 +151,7 @@ _LATE = Row(
             kind="table",
             by=("airflow.dag_id", "event.action"),
             quiet=shared.NO_STANDSTILL,
-            size=(16, 10),
+            size=(20, 10),
             questions=(
                 events("Times", *shared.STANDSTILLS),
                 events("Last", *shared.STANDSTILLS, aggregate="max", field="@timestamp"),
@@ -182,7 +181,7 @@ _LATE = Row(
                 events("Good runs", "dag_run.succeeded"),
                 events("Last good run", "dag_run.succeeded", aggregate="max", field="@timestamp"),
             ),
-            size=(16, 10),
+            size=(12, 10),
         ),
     ),
 )
