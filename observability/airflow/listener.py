@@ -183,7 +183,7 @@ def _ended_from_outside(record: Any, error: str) -> TaskFailed | TaskRetried:
         identity=replace(about, owner=owner, component="api-server" if by_person else "scheduler", **loop_of(record)),
         time=record.end_date,
         cause="cancelled" if by_person else _cause_of_mismatch(record, error),
-        reason="a person set it to failed" if by_person else error or "the scheduler gave it up",
+        reason="set to failed by a person" if by_person else error or "the scheduler gave it up",
         duration_ns=duration_ns(record),
         provider="listener",
     )

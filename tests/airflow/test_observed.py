@@ -148,7 +148,7 @@ def test_a_line_is_shown_once_while_the_task_runs_and_a_person_who_ends_it_is_th
     wait_until(lambda: run.events("deadline.missed"), within=30)
     run.api.call("PATCH", f"{run.path}/taskInstances/sleeping", json={"new_state": "failed"})
     [failed] = wait_until(lambda: run.events("task.failed"), within=15)
-    assert (failed["airflow.cause"], failed["event.reason"]) == ("cancelled", "a person set it to failed")
+    assert (failed["airflow.cause"], failed["event.reason"]) == ("cancelled", "set to failed by a person")
     assert failed["airflow.component"] == "api-server"
     [missed] = run.events("deadline.missed")
     assert missed["deadline.name"] == "one second"

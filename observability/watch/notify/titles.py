@@ -63,6 +63,9 @@ def members_of(incident: Incident) -> str:
     return " ".join(parts)
 
 
+_DEEDS = ("set to ", "marked ")
+
+
 def _failed_task(one: Incident, _kind: str, _now: float) -> str:
     what, many = f"{one.dag_id}: {_task(one)}", members_of(one)
     counted = f" ({many})" if many else ""
@@ -79,13 +82,13 @@ def _failed_task(one: Incident, _kind: str, _now: float) -> str:
     if one.cause == "stuck_queued":
         return f"{what} failed: no worker took it{counted}"
     if one.cause == "cancelled":
-        return f"{what} was {_short(one.reason) or 'ended by a person'}{counted}"
+        return f"{what} {_ended(one)}{counted}"
     return f"{what} failed{_because(one)}{counted}"
 
 
 def _failed_run(one: Incident, _kind: str, _now: float) -> str:
     if one.cause == "cancelled":
-        return f"{one.dag_id}: run was {_short(one.reason) or 'ended by a person'}"
+        return f"{one.dag_id}: run {_ended(one)}"
     if one.cause == "timeout":
         return f"{one.dag_id}: run took too long: {_short(one.reason)}"
     return f"{one.dag_id}: run failed{_because(one)}"
@@ -186,6 +189,12 @@ def _task(one: Incident) -> str:
 
 def _component(one: Incident) -> str:
     return _COMPONENTS.get(one.subject, one.subject.capitalize() or "A component")
+
+
+def _ended(one: Incident) -> str:
+    """The end that a person made, where the reason says no deed with the reason behind it."""
+    reason = _short(one.reason)
+    return f"was {reason}" if reason.startswith(_DEEDS) else f"was ended by a person{reason and f': {reason}'}"
 
 
 def _because(one: Incident) -> str:
