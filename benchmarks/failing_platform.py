@@ -208,7 +208,7 @@ def settle(failing: Failing, ways: list[Way], patience_s: float | None = None) -
 
 
 def slowness() -> float:
-    """How many times as long as on a quiet machine to wait for what Airflow does, by the load of this one."""
+    """The factor by which to wait longer for what Airflow does than on a quiet machine, by the load of this one."""
     return min(_SLOWEST, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / 2))
 
 
