@@ -105,6 +105,8 @@ class RunModel:
     ) -> None:
         self._usual, self._tails, self._waits, self._graph, self.runs = usual, tails, waits, graph, runs
         self._mean, self._spread = run_level
+        self._rests = {name: math.exp(one.level) + median(tails[name]) for name, one in usual.items()}
+        self._longest_waits = {name: max(waits[name]) for name in usual}
         self._order = _from_the_end(graph, usual)[::-1]
         self._before: dict[str, list[str]] = {name: [] for name in usual}
         for name, following in graph.items():
@@ -136,16 +138,14 @@ class RunModel:
     @property
     def longest_start_s(self) -> float:
         """The time after which a run of which no task has begun is one whose tasks nobody hears of."""
-        waits = [wait for name, found in self._waits.items() if not self._before[name] for wait in found]
+        waits = [longest for name, longest in self._longest_waits.items() if not self._before[name]]
         return _SKIPPED_S + _SKIPPED * max(waits, default=0.0)
 
     def forecast(self, run: RunTimes, now: float) -> Forecast:
         """The likely ends of ``run``, seen from ``now``."""
         elapsed = now - run.begun
         live = [*self._under_way(run, elapsed), *self._ready(run, elapsed)]
-        live.sort(
-            key=lambda one: one[3] + math.exp(self._usual[one[0]].level) + median(self._tails[one[0]]), reverse=True
-        )
+        live.sort(key=lambda one: one[3] + self._rests[one[0]], reverse=True)
         live = live[:_FOLLOWED]
         factors = self._likely_factors(run, live)
         ends = [elapsed + 1.0] * _SCENARIOS
@@ -167,7 +167,7 @@ class RunModel:
         A factor with which the tasks that still run would have ended is not likely.
         """
         mean, spread = self._run_factor(run)
-        factors = [mean + spread * _t4((number + 0.5) / _SCENARIOS) for number in range(_SCENARIOS)]
+        factors = [mean + spread * part for part in _T4]
         weights = [1.0] * _SCENARIOS
         for name, _, gone, _ in live:
             if gone:
@@ -204,7 +204,7 @@ class RunModel:
                     ends.append(run.tasks[one].end or 0.0)
             else:
                 ready = max(ends, default=0.0)
-                if elapsed - ready > _SKIPPED_S + _SKIPPED * max(self._waits[name]):
+                if elapsed - ready > _SKIPPED_S + _SKIPPED * self._longest_waits[name]:
                     passed[name] = ready
                 else:
                     found.append((name, ready, None, elapsed))
@@ -429,6 +429,9 @@ def _t4(part: float) -> float:
     root = math.sqrt(4 * part * (1 - part))
     size = 2 * math.sqrt(max(0.0, math.cos(math.acos(root) / 3) / root - 1))
     return math.copysign(size, part - 0.5)
+
+
+_T4 = tuple(_t4((number + 0.5) / _SCENARIOS) for number in range(_SCENARIOS))
 
 
 def _weighed(factors: Sequence[float], weights: Sequence[float]) -> list[float]:
