@@ -7,9 +7,11 @@ Judged from the ledger alone, so that a restart of everything changes nothing. A
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace as with_fields
 from sqlalchemy import select
 
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
@@ -20,6 +22,7 @@ from observability.watch.facts import CERTAIN, Fact, late_assets, observed, seco
 from observability.watch.forecast import WARN_AT
 from observability.watch.incidents import key_of
 from observability.watch.known import LedgerKnown
+from observability.watch.ledger import pending_events as pending
 from observability.watch.ledger import records, schema
 from observability.watch.outcomes import Outcomes
 from observability.watch.pauses import Pauses
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Deadlines", "Standing", "beside_dag", "recovered"]
 
 _TO_TELL = {"near", "missed", "over"}
+_HAPPENED = "what was late has happened"
 _FIRST_S, _OVERLAP_S = 3600.0, 60.0
 """The first look takes the outcomes of what ended in the last hour; a later one those since the look before."""
 
@@ -64,7 +68,7 @@ class Deadlines:
         self._forecasts = None if blind else forecasts
         self._done = {} if done is None else done
         self._outcomes = outcomes or Outcomes()
-        self._open: set[str] = set()
+        self._open: dict[str, Incident] = {}
         self._dags, self._are_known = dags, bool(dags) if known is None else known
         declared = [*declared, *(one for dag_id, about in dags.items() for one in beside_dag(dag_id, about, calendars))]
         self._names = {one.name for one in declared}
@@ -74,19 +78,26 @@ class Deadlines:
         """Facts about deadlines that come near, are missed, or have recovered."""
         facts: list[Fact] = []
         standing: set[str] = set()
-        self._open = {one.key for one in records.live_incidents(connection, kind="deadline")}
-        for deadline, one in self.standings(connection, now):
-            self._outcomes.note(connection, deadline, one, now)
+        found = list(self.standings(connection, now))
+        live = records.live_incidents(connection, kind="deadline")
+        done = [one for one in live if (one.notified or one.inhibited_by) and _was_done(one, found)]
+        facts += [recovered(one, _HAPPENED, now) for one in done]
+        self._open = {one.key: one for one in live if one not in done}
+        for deadline, one in found:
+            newly_missed = self._outcomes.note(connection, deadline, one, now)
             if one.state not in _TO_TELL:
                 continue
             fact = self._fact(deadline, one, now)
             if one.chance is not None and one.chance < WARN_AT and key_of(fact) not in self._open:
                 continue
-            facts.append(fact)
+            open_one = self._open.get(key_of(fact))
+            facts.append(_of_its_day(fact, open_one))
+            if newly_missed and fact.event and open_one is not None and not _is_about(open_one, one.occasion):
+                pending.add(connection, with_fields(fact.event, discriminator=one.occasion), now)
             if one.state != "over":
                 standing.add(key_of(fact))
         self._outcomes.looked = now
-        return [*facts, *self._recovered(connection, standing, now)]
+        return [*facts, *self._recovered(connection, standing, {one.key for one in done}, now)]
 
     def standings(self, connection: Connection, now: float) -> Iterator[tuple[Deadline, Standing]]:
         """Each deadline with each of its states."""
@@ -98,16 +109,16 @@ class Deadlines:
             for one in standings_of(look, deadline):
                 yield deadline, one
 
-    def _recovered(self, connection: Connection, standing: set[str], now: float) -> Iterator[Fact]:
+    def _recovered(self, connection: Connection, standing: set[str], over: set[str], now: float) -> Iterator[Fact]:
         judged = {deadline.name for deadline in self._all}
         for one in records.live_incidents(connection, kind="overdue"):
             if one.dag_id and (why := self._pauses.starts_nothing(one.dag_id)):
                 yield Fact(kind="overdue", status="resolved", time=now, dag_id=one.dag_id, reason=why)
         for one in records.live_incidents(connection, kind="deadline"):
-            if one.key in standing or not (one.notified or one.inhibited_by):
+            if one.key in standing or one.key in over or not (one.notified or one.inhibited_by):
                 continue
             idle = self._pauses.starts_nothing(one.dag_id) if one.dag_id else ""
-            why = idle or "what was late has happened"
+            why = idle or _HAPPENED
             if not one.evidence.get("deadline.declared") and (done := _done(connection, one)):
                 why = done
             elif self._are_known and one.subject not in self._names and one.evidence.get("deadline.declared"):
@@ -155,6 +166,30 @@ class Deadlines:
         )
         moment = min(now, one.due) if one.state != "near" else now
         return observed(event, time=moment, certainty=CERTAIN, evidence=evidence, about=about)
+
+
+def _is_about(incident: Incident, occasion: str) -> bool:
+    return incident.evidence.get("deadline.occasion") in {None, occasion}
+
+
+def _of_its_day(fact: Fact, known: Incident | None) -> Fact:
+    """The fact, where an incident about an earlier day is open: that stays about its own day."""
+    kept = known.evidence if known is not None else {}
+    same = {name: kept[name] for name in ("deadline.due", "deadline.occasion") if name in kept}
+    return replace(fact, evidence={**fact.evidence, **same}) if same else fact
+
+
+def _was_done(incident: Incident, standings: Sequence[tuple[Deadline, Standing]]) -> bool:
+    """True if the day that an incident is about was done, or a later one, whatever is late now.
+
+    An incident begins within its day, or when that is due.
+    """
+    about = (incident.subject, incident.dag_id, incident.evidence.get("airflow.partition_key"))
+    return any(
+        one.state == "kept" and deadline.clock is not None and one.due >= incident.first_seen
+        and (deadline.name, one.dag_id, one.partition) == about
+        for deadline, one in standings
+    )  # fmt: skip
 
 
 def recovered(one: Incident, why: str, now: float) -> Fact:

@@ -1,6 +1,7 @@
 """Judge what is due by a time of day: runs, tasks, assets and partitions of a day, and the begin of a day's run.
 
-A day stays missed until something counts for it or for a later day. What was due before the first look is not judged.
+A day stays missed until something counts for it or for a later day, even where a later day is missed as well. What was
+due before the first look is not judged.
 """
 
 from __future__ import annotations
@@ -58,11 +59,12 @@ def judged_days(  # noqa: PLR0913 - the rule, what it is about, and how it was d
     dag_id: str | None = None,
     partition: str | None = None,
 ) -> Iterator[Standing]:
-    """The state of the newest day whose time has come or comes near, and that of the one before while it is open.
+    """The state of the newest day whose time has come or comes near, and of the last one that was done before it.
 
     ``done`` gives the moment at which what is due on a day was done. ``said`` says what is missing, with ``{was}``.
     """
     first = look.known.first_looked(f"deadline:{deadline.name}:{dag_id or ''}", look.now)
+    is_missed = False
     for day in days_of(deadline, look.now):
         occasion = f"{day.date}{f' {partition}' if partition else ''}"
         key = (*deadline.wants, dag_id or "", partition or "", str(day.date))
@@ -75,10 +77,13 @@ def judged_days(  # noqa: PLR0913 - the rule, what it is about, and how it was d
                 yield Standing("kept", dag_id, day.due, "", ended=ended, occasion=occasion, partition=partition)
             return
         if look.now >= day.due:
-            if first <= day.due and not (dag_id and look.pauses.covers(dag_id, day.due)):
+            if first > day.due or (dag_id and look.pauses.covers(dag_id, day.due)):
+                return
+            if not is_missed:
                 yield Standing("missed", dag_id, day.due, words.format(was="was"), occasion=occasion,
                                partition=partition)  # fmt: skip
-            return
+            is_missed = True
+            continue
         near = deadline.warn < 1 and look.now >= day.due - (day.due - day.begins) * (1 - deadline.warn)
         yield Standing("near" if near else "upcoming", dag_id, day.due, words.format(was="is"), occasion=occasion,
                        partition=partition)  # fmt: skip
@@ -145,6 +150,7 @@ def starts_by_clock(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Sta
     today = utc(look.now).astimezone(zone).date()
     first = look.known.first_looked(f"deadline:{deadline.name}:{dag_id}", look.now)
     last = look.known.last_begin(dag_id, current=True)
+    is_missed = False
     for day in (today - timedelta(days=back) for back in range(_DAYS_BACK)):
         if day in deadline.holidays or (deadline.days and DAYS[day.weekday()] not in deadline.days):
             continue
@@ -158,9 +164,12 @@ def starts_by_clock(look: Look, deadline: Deadline, dag_id: str) -> Iterator[Sta
                 yield Standing("kept", dag_id, due, "", ended=begun, occasion=str(day))
             return
         if look.now >= due:
-            if first <= due and not look.pauses.covers(dag_id, due):
+            if first > due or look.pauses.covers(dag_id, due):
+                return
+            if not is_missed:
                 yield Standing("missed", dag_id, due, words % "was", occasion=str(day))
-            return
+            is_missed = True
+            continue
         near = deadline.warn < 1 and look.now >= due - START_WARNING_S * (1 - deadline.warn)
         yield Standing("near" if near else "upcoming", dag_id, due, words % "is", occasion=str(day))
 

@@ -55,16 +55,17 @@ class Outcomes:
         self.looked: float | None = None
         """The time of the last look: a run that ended since then has an outcome that is yet to be written."""
 
-    def note(self, connection: Connection, deadline: Deadline, one: Standing, now: float) -> None:
-        """Write the state of an occasion down where it is new, and have it emitted."""
+    def note(self, connection: Connection, deadline: Deadline, one: Standing, now: float) -> bool:
+        """Write the state of an occasion down where it is new, and have it emitted; True if it is newly missed."""
         if not one.occasion:
-            return
+            return False
         if len(self._known) > _KNOWN_MOST:
             self._known.clear()
         key = (deadline.name, one.dag_id or "", one.occasion)
         state = _state_of(one)
         known = self._known[key] if key in self._known else self._read(connection, key)
-        if known is None or (known == UPCOMING and state != UPCOMING):
+        is_news = known is None or (known == UPCOMING and state != UPCOMING)
+        if is_news:
             self._write(connection, key, one.due, state, new=known is None)
             if state == KEPT:
                 done = f"done at {iso(float(one.ended or one.due), 'seconds')}"
@@ -72,6 +73,7 @@ class Outcomes:
         self._known[key] = state if known in {None, UPCOMING} else float(known)
         if state == UPCOMING and self._is_news(key, one, now, new=known is None):
             pending.add(connection, _event(DeadlineUpcoming, deadline, one, one.reason, at=now), now)
+        return is_news and state == MISSED
 
     def _is_news(self, key: tuple[str, str, str], one: Standing, now: float, *, new: bool) -> bool:
         """True for an occasion that is new, and for one whose expected end has moved."""

@@ -126,7 +126,9 @@ class Replay:
         self._known.failures = {dag_id: found.incident for dag_id, found in broken.items() if found is not None}
         look = Look(self._known, now, now, self._pauses, self._dags, self._forecasts, self._done)
         standing: set[_Key] = set()
-        for one in standings_of(look, self._deadline):
+        found = list(standings_of(look, self._deadline))
+        yield from self._close_done(found, now)
+        for one in found:
             self._note(one)
             key: _Key = (one.dag_id, one.run_id, None if one.run_id else one.partition)
             unlikely = one.chance is not None and one.chance < WARN_AT and key not in self._open
@@ -191,6 +193,14 @@ class Replay:
         one.notified = kind
         self.record.warned += one.early
         yield notification(self._rules, kind, one.incident, now)
+
+    def _close_done(self, found: Sequence[Standing], now: float) -> Iterator[Sent]:
+        """Close what is about a day that was done, or before one that was, whatever is late now."""
+        for one in found if self._deadline.clock is not None else ():
+            key: _Key = (one.dag_id, one.run_id, one.partition)
+            known = self._open.get(key) if one.state == "kept" else None
+            if known is not None and one.due >= known.incident.first_seen:
+                yield from self._close(key, now)
 
     def _close(self, key: _Key, now: float) -> Iterator[Sent]:
         one = self._open.pop(key)

@@ -338,6 +338,21 @@ def test_a_deadline_is_upcoming_at_risk_missed_or_kept(written):
     assert page.share == pytest.approx(1 / 3)
 
 
+def test_days_missed_in_a_row_are_over_when_a_later_one_is_kept(written):
+    about = {"deadline": "report", "identity": Identity(dag_id="flights"), "reason": "no run has succeeded"}
+    store = written(
+        DeadlineMissed(time=at(300), due=at(300), occasion="2026-07-01", discriminator="1", **about),
+        DeadlineMissed(time=at(200), due=at(200), occasion="2026-07-02", discriminator="2", **about),
+        DeadlineRecovered(time=at(90), due=at(300), occasion="2026-07-01", discriminator="1", **about),
+        DeadlineKept(time=at(90), due=at(80), occasion="2026-07-03", **about),
+        DeadlineMissed(time=at(20), due=at(20), occasion="2026-07-04", discriminator="4", **about),
+        dataset="contrail.alert",
+    )
+    page = pages.deadlines_page(store)
+    assert [one.event["deadline.occasion"] for one in page.missed] == ["2026-07-04"]
+    assert page.shares == [("report", 1, 4)]
+
+
 def test_a_live_run_has_a_bar_with_its_deadline_in_place(written):
     store = written(upcoming("risky", 0, due=30, **foreseen(40)), dataset="contrail.alert")
     (one,) = pages.run_page(store, "flights", "r1").due

@@ -115,7 +115,19 @@ def due_of(events: Iterable[Document]) -> list[Due]:
         one.missed = one.missed or action == _MISSED
         one.over = (one.over or action == _OVER) and action != _MISSED
         one.kept = one.kept or action == _KEPT
+    _end_earlier_days(found.values())
     return list(found.values())
+
+
+def _end_earlier_days(found: Iterable[Due]) -> None:
+    """Mark a missed day as over where a later one was kept or made up for: one incident stands for all of them."""
+    days = [one for one in found if one.event.get("deadline.occasion") not in {None, one.event.get("airflow.run_id")}]
+    ended: set[tuple[Any, ...]] = set()
+    for one in sorted(days, key=lambda one: str(one.event.get("deadline.due")), reverse=True):
+        about = tuple(one.event.get(name) for name in ("deadline.name", "airflow.dag_id", "airflow.partition_key"))
+        one.over = one.over or (one.missed and about in ended)
+        if one.over or one.kept:
+            ended.add(about)
 
 
 def bar_of(forecast: Document) -> Bar | None:
