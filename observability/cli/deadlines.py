@@ -152,10 +152,10 @@ def _print(rows: list[_Row], now: float) -> None:
     if not rows:
         screen.print("Nothing is due, and nothing was kept or missed, by the deadlines in force.")
         return
-    shown = table("state", "deadline", "DAG", "due", "expected", "kept", "why")
+    shown = table("state", "deadline", "DAG", "owner", "due", "expected", "kept", "why")
     for one in rows:
         expected = "" if one.expected is None else clock_in(one.expected, one.zone, now)
         kept = "" if one.share is None else f"{one.share:.1%} of {one.judged}"
         due = f"{clock_in(one.due, one.zone, now)} {one.zone}"
-        shown.add_row(one.state, one.name, one.dag_id, due, expected, kept, one.reason)
+        shown.add_row(one.state, one.name, one.dag_id, one.owner, due, expected, kept, one.reason)
     screen.print(shown)
