@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from observability.settings import Settings
     from observability.store import Store
 
-__all__ = ["HOSTS", "STORES", "Hosts", "Missing", "separate_hosts", "until"]
+__all__ = ["HOSTS", "STORES", "Hosts", "Missing", "postgresql_databases", "separate_hosts", "until"]
 
 _ROOT = Path(__file__).parent.parent
 _DAGS = (Path(__file__).parent / "everywhere_dags", Path(__file__).parent / "failing_dags")
@@ -234,7 +234,7 @@ def _make(home: Path, rules: str, stores: tuple[str, ...], stack: ExitStack) -> 
     (home / "watch" / "rules.yaml").write_text(rules)
     password, port = secrets.token_hex(12), any_port(socket.SOCK_STREAM)
     (home / "passwords.json").write_text(json.dumps({"admin": password}))
-    databases = stack.enter_context(_postgresql())
+    databases = stack.enter_context(postgresql_databases())
     broker = _redis(home, stack)
     environment = f"e{secrets.token_hex(4)}"
     shared = {
@@ -311,7 +311,7 @@ def _commands() -> dict[str, list[str]]:
 
 
 @contextmanager
-def _postgresql() -> Iterator[list[str]]:
+def postgresql_databases() -> Iterator[list[str]]:
     """Two databases: Airflow's and the ledger."""
     sys.path.insert(0, str(_ROOT / "tests" / "support"))
     import postgresql

@@ -1,12 +1,14 @@
 """Reading Airflow's past into the ledger: time and memory for a million task instances, beside a stand-in API.
 
 The reader runs in a process of its own, as in the watcher, with its rests: it waits after each request for as long as
-the answer took. The stand-in serves rows of Airflow's size. ``--quick`` reads 20,000.
+the answer took. The stand-in serves rows of Airflow's size. ``--quick`` reads 20,000. ``--kinds real`` reads 20,000
+runs of a real Airflow, and says what Airflow's own pages take meanwhile.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figure import Figure, Sample, Target
+from benchmarks.history_airflow import beside_airflow, p95
 
 if TYPE_CHECKING:
     from benchmarks.figure import Options
@@ -21,25 +24,31 @@ if TYPE_CHECKING:
 __all__ = ["read_past", "run"]
 
 _TASKS, _DAYS = 20, 90
+_REAL = "real"
 _READER = """
 import json, os, resource, sys, time
 from observability.watch.history_import import HistoryImport
 from observability.watch.ledger.database import Ledger
 from observability.watch.sources.api import AirflowApi
 
-os.environ["CONTRAIL_API_TOKEN"] = "none"
-url, path, days = sys.argv[1:]
-ledger, rested = Ledger(f"sqlite:///{path}"), []
+os.environ.setdefault("CONTRAIL_API_TOKEN", "none")
+url, path, days, gate, most_s = sys.argv[1:]
+ledger, rested, held = Ledger(f"sqlite:///{path}"), [], []
 def rest(seconds):
     rested.append(seconds)
     time.sleep(seconds)
+    while os.path.exists(gate):
+        held.append(-time.monotonic())
+        time.sleep(0.02)
+        held.append(time.monotonic())
 reader = HistoryImport(AirflowApi(url), ledger, int(days), rest)
 began = time.monotonic()
 progress = reader.begin(time.time())
-while not progress.is_done:
+while not progress.is_done and time.monotonic() - began - sum(held) < float(most_s):
     progress = reader.step(progress)
 print(json.dumps({
-    "seconds": time.monotonic() - began, "rested_s": sum(rested), "runs": progress.runs, "tasks": progress.tasks,
+    "seconds": time.monotonic() - began - sum(held), "rested_s": sum(rested),
+    "runs": progress.runs, "tasks": progress.tasks,
     "requests": progress.requests, "left_out": progress.left_out,
     "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     "cpu_s": time.process_time(),
@@ -50,6 +59,8 @@ print(json.dumps({
 
 def run(options: Options) -> list[Figure]:
     """Seconds, megabytes of the process and of the ledger; each row must have been read."""
+    if _REAL in options.only:
+        return _beside_airflow(options)
     runs = 1_000 if options.quick else 50_000
     found = read_past(runs)
     complete = found["runs"] == runs and found["tasks"] == runs * _TASKS
@@ -63,13 +74,32 @@ def run(options: Options) -> list[Figure]:
     ]
 
 
+def _beside_airflow(options: Options) -> list[Figure]:
+    """The same of a real Airflow, and the answers that its UI waits for, without the reader and during it."""
+    runs = 1_000 if options.quick else 20_000
+    found = beside_airflow(runs, 2 if options.quick else 3 * options.rounds, _READER)
+    notes = {name: found[name] for name in ("tasks", "requests", "rested_s", "cpu_s", "left_out", "disk_mb")}
+    during, without = found["during"], found["without"]
+    counts = {"answers": len(during), "answers without": len(without)}
+    middle = [statistics.median(taken) for taken in (during, without)]
+    slow = [p95(taken) for taken in (during, without)]
+    return [
+        Figure(f"read {found['runs']:,} runs of a real Airflow", "s", Sample((found["seconds"],)), notes=notes),
+        Figure("memory of the whole process", "MB", Sample((found["rss_mb"],)), targets=(Target(at_most=200),)),
+        Figure("every run is there", "1 if so", Sample((float(found["runs"] == runs),)), targets=(Target(at_least=1),)),
+        Figure("answers of Airflow's UI, median", "ms", Sample((middle[0],)), ("without", Sample((middle[1],)))),
+        Figure("answers of Airflow's UI, p95", "ms", Sample((slow[0],)), ("without", Sample((slow[1],))), notes=counts),
+    ]
+
+
 def read_past(runs: int) -> dict[str, Any]:
     """The reader's figures for reading so many runs of twenty tasks, in 89 days."""
     serve = [sys.executable, "-m", "benchmarks.past_api", str(runs), str(_TASKS), str((_DAYS - 1) * 86_400)]
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = str(server.stdout.readline()).strip() if server.stdout else ""
-            read = [sys.executable, "-c", _READER, url, str(Path(folder, "ledger.db")), str(_DAYS)]
+            ledger, gate = (str(Path(folder, name)) for name in ("ledger.db", "no gate"))
+            read = [sys.executable, "-c", _READER, url, ledger, str(_DAYS), gate, "inf"]
             done = subprocess.run(read, capture_output=True, text=True, check=True)
             found: dict[str, Any] = json.loads(done.stdout)
             return found
