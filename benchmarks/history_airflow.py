@@ -54,7 +54,7 @@ _ASKED = (
     "/api/v2/dags/past_07/dagRuns?limit=50&order_by=-run_after",
     "/api/v2/dags/~/dagRuns/~/taskInstances?limit=50&order_by=-start_date",
 )
-"""What Airflow's UI asks for its first page, its list of DAGs, a DAG's grid, all runs and all task instances."""
+"""The questions of Airflow's UI for its first page, its list of DAGs, a DAG's grid, all runs and all task instances."""
 
 
 def beside_airflow(runs: int, turns: int, reader: str) -> dict[str, Any]:

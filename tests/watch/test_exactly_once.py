@@ -25,7 +25,7 @@ def wall(day, clock, zone):
 
 
 def expected(good, looks, zone):
-    """What is said at each look, by a count of the days by hand; ``good`` holds the begin and end of each good run."""
+    """The words of each look, by a count of the days by hand; ``good`` holds the begin and end of each good run."""
     said, about = [], None
 
     def is_done(day, now):
