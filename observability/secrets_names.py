@@ -10,15 +10,15 @@ __all__ = ["LITERALS", "NAME_FILTER", "is_secret_name"]
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SECRET = re.compile(
-    r"(?:.*passw(?:or[dt]|d)(?!less).*|passphrase|passcode|.*pwd|.*secrets?|secret(?:key|token|access|value).*|.*token"
+    r"(?:(?!(?:ht|ch|k)passwd).*passw(?:or[dt]|d)(?!less).*|passphrase|passcode|.*pwd|.*secrets?|secret(?:key|token|access|value).*|.*token"
     r"|.*authorization|.*credentials?|creds|.*cookies?|keyfile|pw"
     r"|(?:db|user|my|pg|ftp|sftp|smtp|ssh|sudo|root|admin|become|store|key|keystore|truststore)pass"
     r"|kennwort|motdepasse|contrasena|senha|wachtwoord|passord|adgangskode|losenord|salasana|haslo|heslo"
-    r"|.*(?:api|access|private|secret|account|shared|signing|encryption|master|storage|fernet|auth)key)"
+    r"|.*(?:api|access|private|secret|account|shared|signing|encryption|master|storage|fernet|auth|preshared)key)"
 )
 _KEYS = frozenset(
     {"api", "access", "private", "secret", "account", "shared", "signing", "encryption", "master", "storage", "fernet"}
-    | {"auth", "ssh", "license", "webhook", "hmac", "app"}
+    | {"auth", "ssh", "license", "webhook", "hmac", "app", "application", "subscription", "functions", "preshared", "aes"}
 )
 """A word before ``key`` that makes it a secret."""
 _OWNERS = frozenset(
@@ -63,6 +63,9 @@ _PLACES = frozenset(
 )
 """A word before ``token`` that makes it a place in a list, or a piece of text."""
 
+_NAMED = frozenset({"existing", "pull"})
+"""A word before ``secret`` that says that the value is the name of one of Kubernetes'."""
+
 _OF_OTHER_LANGUAGES = (
     *("kennwort", "motdepasse", "mot_de_passe", "mot-de-passe", "senha", "wachtwoord", "passord", "adgangskode"),
     *("salasana", "haslo", "heslo"),
@@ -81,7 +84,7 @@ NAME_FILTER = (
     *("keyfile", "_pass", "dbpass", "userpass", "mypass", "pgpass", "ftppass", "smtppass", "sshpass", "rootpass"),
     *("adminpass", "sudopass", "_key", "-key", ".key", "api key", "access key", "private key", "apikey", "accesskey"),
     *("privatekey", "accountkey", "sharedkey", "signingkey", "encryptionkey", "masterkey", "storagekey", "fernetkey"),
-    *("authkey", "sshkey", "licensekey", "webhookkey", "storepass", "keypass", "-pass"),
+    *("authkey", "presharedkey", "sshkey", "licensekey", "webhookkey", "storepass", "keypass", "-pass"),
     *("_pw", "-pw", "pw_", "pw=", "pw:", "pw'", 'pw"', "pw\\", "pw ", "pw%"),
     *(*_OF_OTHER_LANGUAGES, "contrase", "senord"),
 )
@@ -111,7 +114,7 @@ def _says(words: list[str], place: int) -> bool:
         return before in _OWNERS and not after
     if after in _ABOUT or (after == "key" and word in _KEYS) or _SECRET.fullmatch(after):
         return False  # the next word decides
-    if word == "token" and before in _PLACES:
+    if (word == "token" and before in _PLACES) or (before in _NAMED and word in {"secret", "secrets"}):
         return False
     if word == "mot":
         return words[place : place + 3] == ["mot", "de", "passe"]

@@ -135,7 +135,7 @@ RULES: tuple[Rule, ...] = (
         ("routing_key", "integration_key"),
         rb"\w{7,11}_key\\{0,4}[\"']?[ \t]{0,4}[=:][ \t]{0,4}\\{0,4}[\"']?([a-f0-9]{32})\b",
     ),
-    Rule(("jsessionid=", "phpsessid="), rb"(?i:jsessionid|phpsessid)=([\w.,!-]{8,})"),
+    Rule(("sessionid=", "phpsessid=", "connect.sid="), rb"(?i:sessionid|phpsessid|connect\.sid)=([\w.,!%-]{8,})"),
     Rule(("session=.ej", "session=ey"), rb"(?i:session)=(\.?eJ[\w-]+\.[\w-]{4,}\.[\w-]{8,})"),
     Rule(
         ("_pat=", "_pat:", "_pat'", '_pat"', "_pat\\"),
@@ -228,6 +228,45 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("cqlsh ", "beeline ", "vsql ", "cbq ", "influx "),
         rb"\w{3,8} [^\r\n]{0,128}?(?<=\s)-[pw] [\"']?(?!-)([^\s\"']+)",
+    ),
+    Rule(("curl ",), rb"(?i)curl [^\r\n]{0,96}?(?<=\s)(?:-b|--cookie)[= ]{1,3}[\"']?([^\s\"'=]+=[^\"'\r\n]+)"),
+    Rule(("zip ",), rb"zip [^\r\n]{0,96}?(?<=\s)-P ?[\"']?(?!-)([^\s\"']+)"),
+    Rule(("7z ", "7za ", "7zr "), rb"7z[ar]? [^\r\n]{0,96}?(?<=\s)-p([^\s\"']+)"),
+    Rule(("openssl enc ",), rb"openssl enc [^\r\n]{0,96}?(?<=\s)-k [\"']?([^\s\"']+)"),
+    Rule(("htpasswd -",), rb"htpasswd -\w{0,4}b\w{0,4} (?:\S{1,128} )?\S{1,128} ([^\s\"']+)(?![^\s\"'])(?! \S)"),
+    Rule(("net use ",), rb"(?i:net use) [^\r\n]{0,96}?(?<=\s)(?![/\\])(\S{1,128})(?= [^\r\n]{0,8}/user:)"),
+    Rule(("/pass:",), rb"(?i:/pass:)[\"']?([^\s\"']+)"),
+    Rule(("etcdctl ",), rb"etcdctl [^\r\n]{0,96}?--user[= ][^\s:\"']{1,64}:([^\s\"']+)"),
+    Rule(("ngrok ",), rb"ngrok (?:config )?(?:add-)?authtoken (\S+)"),
+    Rule(
+        ("vault login ",), rb"vault login (?:-\S{1,64} ){0,4}(?![-\w]{0,32}[=:]|with\b|to\b|as\b|failed\b)([\w.-]{8,})"
+    ),
+    Rule((" user ",), rb"(?i) user [\w\\\"]{1,64} using [\"']?([^\s\"']+)[\"']?(?=\s{0,4}(?:\Z|[\"';\r\n\\]))"),
+    Rule((".logon ",), rb"(?i)\.logon [\w./:-]{0,128}/?[\w.-]{1,64},([^\s\"';]+)"),
+    Rule(
+        ("mc alias set ", "mc config host add "),
+        rb"mc (?:alias set|config host add) \S{1,64} \S{1,256} \S{1,128} ([^\s\"']+)",
+    ),
+    Rule(
+        ("basicauth(", "auth=(", ".login("),
+        rb"[\w.]{4,9}=?\([ubr]?\\{0,4}[\"'][^\"'\\]{1,128}\\{0,4}[\"'], ?[ubr]?\\{0,4}[\"']([^\"'\\]{1,256})",
+    ),
+    Rule(("netloc='", 'netloc="', 'netloc\\"'), rb"netloc=\\{0,4}[\"'][^\s:\"'@\\]{0,128}:([^\s\"']{1,256})(?=@)"),
+    Rule(
+        ("/hooks/", "/hook/", "/webhooks/incoming/", "/with/key/", "/webhook/send?key="),
+        rb"/(?:hooks?/|webhooks/incoming/|with/key/|webhook/send\?key=)((?=[\w-]{0,64}\d)[\w-]{20,})(?![\w./-])",
+    ),
+    Rule((".make.com/",), rb"\.make\.com/([a-z0-9]{24,})"),
+    Rule(("response=",), rb"response=\\{0,4}\"([a-f0-9]{32,64})\\{0,4}\""),
+    Rule(("x-jfrog-art-api",), rb"(?i)x-jfrog-art-api\\{0,4}[\"']?[:,] ?\\{0,4}[\"']?([\w.=-]{12,})"),
+    Rule(
+        ("identified by ",),
+        rb"(?i)identified by ([^\s\"';\\]+)(?=\s{0,4}(?:;|account|default|temporary|profile|quota|replace|container))",
+    ),
+    Rule(("bindpw ",), rb"bindpw\s{1,8}([^\s\"']+)"),
+    Rule(
+        ('"d":', '"k":', '"d\\', '"k\\'),
+        rb"\"[dk]\\{0,4}\": ?\\{0,4}\"((?=[\w-]{0,64}[A-Z])(?=[\w-]{0,64}\d)[\w-]{22,})\\{0,4}\"",  # a JWK
     ),
     Rule(
         ("rabbitmqctl ",),

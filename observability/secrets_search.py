@@ -29,38 +29,71 @@ _MOST_S = 2.0
 """Processor time after which the rest of a text is masked unread: none has been seen to take a tenth of it."""
 _WINDOW = 262_144
 """Bytes that are scanned at once, so that a text of many finds takes no memory."""
-_KEEP = re.compile(rb"(?i)(?:[\[{(]+|null|none|nil|true|false|undefined|\*+|\.{3}|<[\w -]{1,32}>)\Z")
-"""Values that say that there is none."""
+_KEEP = re.compile(
+    rb"(?i)(?:[\[{(]+|null|none|nil|true|false|undefined|\*+|\.{3}|<[\w -]{1,32}>|yes|no|eof|required|missing|empty"
+    rb"|[\W_]{1,2}|\$\{[\w.:-]{1,64}\}?|%\(\w{1,64}(?:\)s)?|\{\{[^{}]{1,128}\}\}|[\[(]*\{[\w-]{1,32}:|[\[(]-?\d+)\Z"
+)
+"""Values that say that there is none, or where it is: a variable, a template, the beginning of a structure."""
 _EDGE = re.compile(rb"(?s).*[^\w.-]")
 _RUN = re.compile(rb"[\w.-]*")
 _ASSIGNED = re.compile(
-    rb"(?i)(?:\\{0,8}[\"']{0,3}|&quot;|&#3[49];|%2[27])\]?[ \t]{0,16}"
-    rb"(?:=>|->(?=[ \t]{0,4}[^/\s])|:=|[:=]|%(?:25){0,3}3[ad]"
-    rb"|(?:,|\\[rn]|\s){1,32}\\{0,8}[\"']?value\\{0,8}[\"']?[ \t]{0,4}:"
+    rb"(?i)(?:\\{0,8}[\"']{0,3}|&quot;|&#3[49];|%2[27])(?:\]|%(?:25)?5d|[ \t]is(?=:))?[ \t]{0,16}"
+    rb"(?:[:=]>?[ \t]{0,4}\{[^{}]{0,128}?[\"']value\\{0,8}[\"'][ \t]{0,4}[:=]>?"
+    rb"|=>|->(?=[ \t]{0,4}[^/\s])|:=|==?|:|%(?:25){0,3}3[ad]"
+    rb"|(?:, ?\\{0,4}[\"']?(?!value)\w{1,24}\\{0,4}[\"']?[:=] ?\\{0,4}[\"']?[\w. -]{0,32}\\{0,4}[\"']?){0,3}"
+    rb"(?:,|\\[rn]|\s){1,32}\\{0,8}[\"']?value\\{0,8}[\"']?[ \t]{0,4}[:=]"
     rb"|(?:[ \t]{1,16}(?!value)[\w-]{1,32}=\\{0,8}[\"'][^\"'<>\\]{0,64}\\{0,8}[\"']){0,4}[ \t]{1,16}value[ \t]{0,4}="
     rb"|[ \t]{1,8}\{[^{}\"']{0,128}?default[ \t]{0,8}=)"
-    rb"[ \t]{0,16}(?:[bru]{1,2}(?=\\{0,8}[\"']))?"
+    rb"[ \t]{0,16}(?:[bnru]{1,2}(?=\\{0,8}[\"']))?"
 )
 _SCHEME = re.compile(
-    rb"(?i)\\{0,8}[\"']?(?:bearer|basic|bot|digest|token|negotiate|apikey|geniekey|key|oauth|splunk)[ \t]{1,8}"
+    rb"(?i)\[?\\{0,8}[\"']?(?:bearer|basic|bot|digest|token|negotiate|apikey|geniekey|key|oauth|splunk|ntlm|hawk|dpop)"
+    rb"[ \t]{1,8}"
 )
 _ARGUMENT = re.compile(rb"[ \t]{1,8}(?!-)|\\{0,8}[\"'],[ \t]{0,8}(?=\\{0,8}[\"'](?!-))")
 _PAIR = re.compile(rb"\\{0,8}[\"'],[ \t]{0,4}[bru]{0,2}(?=\\{0,8}([\"'])[^\"'\\]{1,256}\\{0,8}\1[ \t]{0,4}\))")
-_OPENS = re.compile(rb"\([ \t]{0,4}[bru]{0,2}\\{0,8}[\"']\Z")
-"""Before and after a name in ``('name', 'value')``: a header, a call."""
+_OPENS = re.compile(rb"\((?:[ \t]{0,4}\\{0,8}[\"'][\w.-]{1,48}\\{0,8}[\"'],)?[ \t]{0,4}[bru]{0,2}\\{0,8}[\"']\Z")
+"""Before and after a name in ``('name', 'value')``: a header, a call, a call with a section before the name."""
+_OPENS_ATTRIBUTE = re.compile(rb"(?i)[\s](?:name|key|id)[ \t]?=[ \t]?\\{0,8}[\"']\Z")
+_ATTRIBUTE = re.compile(rb"\\{0,8}[\"'][^<>]{0,64}>(?=[^<]{1,4096}</)")
+"""Before and after a name in ``<entry key="name">value</entry>``."""
+_OPENS_KEYWORD = re.compile(rb"[\s{\[(]:\Z")
+_KEYWORD = re.compile(rb"[ \t]{1,4}(?=\\{0,8}\")")
+"""Before and after a name in ``:name "value"``."""
+_OPENS_TUPLE = re.compile(rb"\{\Z")
+_TUPLE = re.compile(rb",[ \t]{0,4}(?:<<)?(?=\\{0,8}\")")
+"""Before and after a name in ``{name,"value"}``."""
+_CELL = re.compile(
+    rb"(?:[ \t]{0,64}[|\xe2][\x94\x82\x83]{0,2}[ \t]{1,64}|\t[ \t]{0,64}|[ ]{2,64}|\\t)"
+    rb"(?=[^\s|\\\"]{1,256}[ \t]{0,64}(?:[|\xe2][\x94\x82\x83]{0,2})?[ \t]{0,8}(?:[\r\n\"]|\\[rn]|\Z))"
+    rb"(?!(?i:string|text|n?varchar2?|n?char|character|int(?:eger)?|bigint|bool(?:ean)?|bytea?s?|binary|object|uuid)\b)"
+)
+_OPENS_LINE = re.compile(rb"(?:\A|[\r\n]|\\n)[ \t|\xe2\x94\x82\x83]{0,16}\Z")
+"""Before and after a name in a table of two columns: its line says no more than it, and a word that is no type."""
 _ELEMENT = re.compile(rb"(?:\s[^<>]{0,256})?>(?:(?=[^<]{1,4096}</)|\s{0,16}<!\[CDATA\[(?=[^<]{1,4096}</))")
 _OPENS_ELEMENT = re.compile(rb"[<:]\Z")
 _ESCAPED = re.compile(rb"(?:&gt;|\\{1,8}u003e)(?=[^<&\r\n]{1,4096}(?:&lt;|\\{1,8}u003c)/)")
 _OPENS_ESCAPED = re.compile(rb"(?:&lt;|u003c)(?:\w{1,16}:)?\Z")
 _PROPERTY = re.compile(rb"(?i)</(?:name|key)>\s{0,32}<(?:value|string)>")
 """Between name and value in the configuration of Hadoop and in property lists."""
-_CALL = re.compile(rb"[\w.]{0,64}\((?:[\w-]{1,64}[ \t]{1,8}|[bru]{1,2}(?=\\{0,8}[\"']))?(?=\\{0,8}[\"'])")
+_CALL = re.compile(
+    rb"(?:\s|\\n){0,16}string\(\d{1,5}\) (?=\\{0,8}\")"
+    rb"|(?:[\w.]{0,64}[\[(]){1,4}(?:[\w-]{1,64}[ \t]{1,8}|[bru]{1,2}(?=\\{0,8}[\"']))?(?=\\{0,8}[\"'])"
+)
 _BRACES = re.compile(rb"\{((?:[^{}\"'\r\n]|\}\}){1,256})\}(?=[;\"'\s]|\Z)")
 _BLOCK = re.compile(
     rb"[|>][+-]?\d?[ \t]{0,8}(?:\r?\n|\\n)([ \t]{1,64})([^\r\n\\]{1,4096}(?:(?:\r?\n|\\n)\1[^\r\n\\]{1,4096}){0,64})"
 )
 """A text on lines of its own in YAML: those that are indented as the first."""
 _SPOKEN = re.compile(rb"[ \t]{1,8}(?=')")
+_SHOUTED = re.compile(rb"[A-Z_]{5,64}\Z")
+"""A name as SQL writes its words, which a quoted value follows."""
+_SET = re.compile(
+    rb"(?:\A|[\s\"';]|\\n)(?:ENV|setx|setenv|set(?: -{1,2}[a-z]{1,9}){1,3}|variables (?:set|--set|-s))[ \t]{1,4}"
+    rb"[\"']?\Z"
+)
+_BLANK = re.compile(rb"[\"']?[ \t]{1,64}")
+"""Before and after a name that a shell, a Dockerfile or Airflow's command line gives a value."""
 _QUOTE = re.compile(rb"\\{0,8}(?:\"{3}|'{3}|[\"'])|&quot;|&#3[49];|%2[27]")
 _VALUE = re.compile(rb"[^\s\"'&,;)}\]\\<>|]+")
 _INNER = re.compile(rb"[^<]+")
@@ -71,6 +104,11 @@ _AFTER = (
     (_OPENS_ELEMENT, _ELEMENT, _INNER),
     (_OPENS_ESCAPED, _ESCAPED, _INNER_ESCAPED),
     (_OPENS, _PAIR, _VALUE),
+    (_OPENS_ATTRIBUTE, _ATTRIBUTE, _INNER),
+    (_OPENS_KEYWORD, _KEYWORD, _VALUE),
+    (_OPENS_TUPLE, _TUPLE, _VALUE),
+    (_SET, _BLANK, _VALUE),
+    (_OPENS_LINE, _CELL, _VALUE),
 )
 """The sign before a name, that between it and its value, and the value where it has no quotes."""
 _ESCAPED_BYTE = re.compile(rb"%(?:25){0,3}[0-9A-Fa-f]{2}|\\(?:u00[0-9A-Fa-f]{2}|[nrt])")
@@ -191,9 +229,9 @@ class Search:
         if name.startswith(b"-") and (match := _ARGUMENT.match(raw, end)):
             return match.end(), _VALUE
         for before, between, plain in _AFTER:
-            if (match := between.match(raw, end)) and before.search(raw[max(0, begins - 24) : begins]):
+            if (match := between.match(raw, end)) and before.search(raw[max(0, begins - 80) : begins]):
                 return match.end(), plain
-        if b"passw" in name[-10:].lower() and (match := _SPOKEN.match(raw, end)):
+        if (match := _SPOKEN.match(raw, end)) and (b"passw" in name[-10:].lower() or _SHOUTED.match(name)):
             return match.end(), _VALUE
         return None
 
