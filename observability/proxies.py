@@ -57,7 +57,7 @@ def spare_loopback() -> None:
     """Add this machine to ``NO_PROXY`` of the process, for libraries that read the environment themselves."""
     if not any(_named(f"{scheme}_proxy") for scheme in ("http", "https", "all")):
         return
-    entries = [entry.strip() for entry in _named("no_proxy").split(",") if entry.strip()]
+    entries = _entries(_named("no_proxy"))
     missing = [host for host in _SPARED if host not in entries]
     if missing and "*" not in entries:
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join((*entries, *missing))
@@ -71,7 +71,12 @@ def _named(variable: str) -> str:
 
 def _is_spared(host: str, port: int | None, entries: str) -> bool:
     bare = host.strip("[]").rstrip(".").lower()
-    return any(_covers(entry.strip().lower(), bare, port) for entry in entries.split(",") if entry.strip())
+    return any(_covers(entry.lower(), bare, port) for entry in _entries(entries))
+
+
+def _entries(listed: str) -> list[str]:
+    """The entries of ``NO_PROXY``, which commas or blanks divide."""
+    return listed.replace(",", " ").split()
 
 
 def _covers(entry: str, host: str, port: int | None) -> bool:

@@ -71,6 +71,10 @@ def test_this_machine_lies_behind_no_proxy(environment, host):
         ("example.com:8443", "example.com", False),
         ("example.com:443", "example.com", True),
         ("a.b, example.com", "example.com", True),
+        ("a.b example.com", "example.com", True),
+        ("a.b\texample.com:443\n10.0.0.0/8", "example.com", True),
+        ("a.b 10.0.0.0/8", "10.1.2.3", True),
+        ("a.b 10.0.0.0/8", "11.1.2.3", False),
         (" , ,", "example.com", False),
     ],
 )
@@ -93,6 +97,13 @@ def test_libraries_that_read_the_environment_themselves_spare_this_machine_too(e
     environment.setenv("no_proxy", "example.com")
     spare_loopback()
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "example.com,localhost,127.0.0.1,::1"
+
+
+def test_what_blanks_divide_is_divided_by_commas_for_libraries_that_know_no_others(environment):
+    environment.setenv("HTTPS_PROXY", PROXY)
+    environment.setenv("NO_PROXY", "a.b  example.com")
+    spare_loopback()
+    assert os.environ["no_proxy"] == "a.b,example.com,localhost,127.0.0.1,::1"
 
 
 def test_without_a_proxy_the_environment_stays_as_it_is():
