@@ -51,6 +51,14 @@ def test_a_name_that_fits_no_template_looks_like_a_log_all_the_same(name):
     assert looks_like_a_log(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["components/scheduler.log.2.gz", "scheduler/x.log-20260131.xz", f"{ATTEMPT}/attempt=1.log.zst"]
+)
+def test_a_log_that_a_rotation_packed_is_neither_carried_nor_missed(name):
+    assert log_stream(name, "h", "test") is None
+    assert not looks_like_a_log(name)
+
+
 def test_bytes_that_are_no_utf8_are_spelled_out_and_told_apart():
     names = [f"dag_id={byte}/run_id=r/task_id=t/attempt=1.log" for byte in ("\udcff", "\udcfe")]
     assert [fields(name)["airflow.dag_id"] for name in names] == ["\\xff", "\\xfe"]

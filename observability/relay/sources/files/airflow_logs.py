@@ -120,11 +120,15 @@ def _prefix(fields: dict[str, Any], name: str, host: str, environment: str) -> b
 
 NOT_CARRIED = frozenset(f"components/{name}.log" for name in ("console", "migration", "platform"))
 """Logs of starting and stopping the platform: they are written also when no relay runs."""
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip")
 
 
 def looks_like_a_log(name: str) -> bool:
-    """Tell whether a file of the log folder is one of Airflow's by the look of its name."""
+    """Tell whether a file of the log folder is one of Airflow's by the look of its name.
+
+    One that a rotation has packed is not: it was carried under its former name.
+    """
     base = name.rpartition("/")[2]
-    if name in NOT_CARRIED:
+    if name in NOT_CARRIED or base.endswith(_PACKED):
         return False
     return base.endswith(".log") or ".log." in base or name.startswith(("dag_id=", "executor_callbacks/"))
