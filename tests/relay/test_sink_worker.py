@@ -223,16 +223,20 @@ def test_many_small_files_are_sent_and_noted_together(logs, carry, tmp_path):
     for name in names(60):
         logs.write(line("x") * 2, name)
     registry, [worker] = carry(sink)
+    nothing = FileRegistry([], [worker])
+    worker._registry = lambda: nothing  # until all files are known, so that one round meets all of them
     worker.tried.wait(10)
 
-    def arrived():
-        registry.refresh()  # a file whose cursor is not known yet is left to the next look
-        return len(sink.ids) >= 120
+    def all_are_known():
+        registry.refresh()
+        return len(registry.files) == 60
 
-    wait_until(arrived)
-    assert sum(sink.groups) <= 60
+    wait_until(all_are_known)
+    worker._registry = lambda: registry
+    wait_until(lambda: len(sink.ids) >= 120)
+    size = len(line("x") * 2)
+    assert sink.groups == [-(-4096 // size)] * (60 // -(-4096 // size)) + [60 % -(-4096 // size)]
     assert sink.tries == 60
-    assert len(sink.groups) <= 8  # 60 files of 130 bytes, 4096 bytes a request, two rounds at most
     assert len(set(sink.ids)) == 120
     wait_until(lambda: worker.idle_since >= registry.round)
     kept = open_checkpoint(tmp_path / "0.db", "0")
