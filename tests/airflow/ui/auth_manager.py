@@ -22,7 +22,7 @@ LISTED: dict[str, tuple[str, ...] | None] = {
 }
 """The DAGs that each reader of :mod:`test_rights` may read; None: every DAG, and the views of the installation."""
 EDITORS = {"editor": "open_dag"}
-"""Under FAB: who may also edit a DAG and its task instances."""
+"""Who may also edit a DAG and its task instances."""
 BARE_RUNS = ("bare_runs_of_one",)
 """Those who may read runs, and no task of them."""
 ONLY_RUNS = ("runs_of_one", "runs_of_all", *BARE_RUNS)
@@ -43,7 +43,11 @@ class OneDagAuthManager(SimpleAuthManager):
 class ListingAuthManager(SimpleAuthManager):
     """The readers of ``LISTED``; to the question without a DAG it says, as Keycloak's does, who may list at all."""
 
-    def is_authorized_dag(self, *, method, user, access_entity=None, details=None):  # noqa: ARG002 - Airflow's signature
+    def is_authorized_dag(self, *, method, user, access_entity=None, details=None):
+        if user.username in EDITORS:
+            return method in {"GET", "PUT"} and (details is None or details.id in {None, EDITORS[user.username]})
+        if method != "GET":
+            return False
         if access_entity is DagAccessEntity.TASK_LOGS and user.username in ONLY_RUNS:
             return False
         if access_entity is DagAccessEntity.TASK_INSTANCE and user.username in BARE_RUNS:
@@ -54,13 +58,13 @@ class ListingAuthManager(SimpleAuthManager):
         return bool(listed) if details is None or not details.id else details.id in listed
 
     def is_authorized_view(self, *, access_view, user):  # noqa: ARG002 - Airflow's signature
-        return LISTED[user.username] is None
+        return user.username in LISTED and LISTED[user.username] is None
 
     def is_authorized_pool(self, *, method, user, details=None):  # noqa: ARG002 - Airflow's signature
-        return LISTED[user.username] is None
+        return user.username in LISTED and LISTED[user.username] is None
 
     def is_authorized_asset(self, *, method, user, details=None):  # noqa: ARG002 - Airflow's signature
-        return LISTED[user.username] is None and user.username not in NO_ASSETS
+        return user.username in LISTED and LISTED[user.username] is None and user.username not in NO_ASSETS
 
 
 ASKED = (

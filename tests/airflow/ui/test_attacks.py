@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from acts_world import WORLDS
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.parametrize("world", WORLDS, indirect=True)]
 
 THEIRS, NOBODYS = "closed_dag", "cl0sed_dag"
 NAMED = (
