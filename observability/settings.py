@@ -456,15 +456,22 @@ def sections() -> dict[str, type[Any]]:
     return {part.name: hints[part.name] for part in fields(Settings)}
 
 
+_ANOTHER_USER = "_AIRFLOW__REEXECUTED_PROCESS"
+"""Airflow sets it for a task with ``run_as_user``, which may not read a file that is its owner's only."""
+
+
 def load_settings(path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
     """Read the options from ``path`` (or where they usually are) and ``environ``.
 
     Raises :class:`SettingsError` naming, for each fault, the file or variable, the option and what is allowed.
+    For a task of another user, who may not read the file, the variables alone hold.
     """
     env = dict(os.environ) if environ is None else environ
     source = path or config_file(env)
     given, unreadable = read_toml(source) if source else ({}, "")
-    if unreadable:
+    if unreadable and source and env.get(_ANOTHER_USER) == "1" and not os.access(source, os.R_OK):
+        given = {"core": {"home": env.get("CONTRAIL_HOME") or str(source.parent)}}
+    elif unreadable:
         raise SettingsError(unreadable)
     known = sections()
     chosen, faults = read_sections(known, *with_new_names(given, env), str(source))

@@ -289,10 +289,17 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(take_losses()))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_path):
-    """As with ``run_as_user``: the home is its owner's only."""
-    (tmp_path / "home" / "journal").mkdir(parents=True, mode=0o700)
-    (tmp_path / "home").chmod(0o700)
+@pytest.mark.parametrize("where", ["in a home of its owner's only", "in a home for all", "elsewhere"])
+def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_path, where):
+    """As with ``run_as_user``: the settings are their owner's only, and so may be the home."""
+    home = tmp_path / "home"
+    (home / "journal").mkdir(parents=True, mode=0o700)
+    home.chmod(0o700 if "owner" in where else 0o755)
+    for folder in (tmp_path, tmp_path.parent):
+        folder.chmod(0o711)
+    file = (tmp_path if where == "elsewhere" else home) / "contrail.toml"
+    file.write_text("[core]\n" + (f'home = "{home}"\n' if where == "elsewhere" else ""))
+    file.chmod(0o600)
     program = (
         "import os; from observability import events, metrics; from observability.settings import get_settings;"
         "from observability.emit import emit, report_losses;"
@@ -305,7 +312,8 @@ def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_pat
         relay.bind(("127.0.0.1", 0))
         relay.settimeout(30)
         variables = {
-            "CONTRAIL_HOME": str(tmp_path / "home"),
+            "_AIRFLOW__REEXECUTED_PROCESS": "1",
+            **({"CONTRAIL_CONFIG": str(file)} if where == "elsewhere" else {"CONTRAIL_HOME": str(home)}),
             "CONTRAIL_STATSD__PORT": str(relay.getsockname()[1]),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
