@@ -18,7 +18,8 @@ _SECRET = re.compile(
 )
 _KEYS = frozenset(
     {"api", "access", "private", "secret", "account", "shared", "signing", "encryption", "master", "storage", "fernet"}
-    | {"auth", "ssh", "license", "webhook", "hmac", "app", "application", "subscription", "functions", "preshared", "aes"}
+    | {"auth", "ssh", "license", "webhook", "hmac", "aes", "app", "application", "subscription", "functions"}
+    | {"preshared"}
 )
 """A word before ``key`` that makes it a secret."""
 _OWNERS = frozenset(

@@ -1,4 +1,4 @@
-"""Places of secrets in code, shells, tables, configurations and addresses, and what stands in such a place harmlessly."""
+"""Places of secrets in code, shells, tables, configurations and addresses, and what stands there harmlessly."""
 
 from __future__ import annotations
 
