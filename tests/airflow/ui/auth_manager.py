@@ -22,7 +22,7 @@ LISTED: dict[str, tuple[str, ...] | None] = {
 }
 """The DAGs that each reader of :mod:`test_rights` may read; None: every DAG, and the views of the installation."""
 EDITORS = {"editor": "open_dag"}
-"""Who may also edit a DAG and its task instances."""
+"""People who may also edit a DAG and its task instances."""
 BARE_RUNS = ("bare_runs_of_one",)
 """Those who may read runs, and no task of them."""
 ONLY_RUNS = ("runs_of_one", "runs_of_all", *BARE_RUNS)
