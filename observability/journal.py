@@ -8,6 +8,7 @@ file opened with ``O_APPEND``: writers in any number of processes need no lock, 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "Journal", "JournalError", "frame", "frames"]
 
 _START = re.compile(rb"[0-9a-f]{8} \{")
+_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _HEADER = 9
 """Bytes before the document: eight hex digits and a space."""
 
@@ -64,6 +66,8 @@ class Journal:
             if self._fsync:
                 os.fsync(file.descriptor)
         except OSError as error:
+            if error.errno not in _OF_SPACE:
+                self._let_go(dataset)
             what = (
                 f"cannot write event to {self.directory / name}: {error.strerror}; free disk space or make it writable"
             )
@@ -83,6 +87,12 @@ class Journal:
             _, file = self._open.popitem()
             if file.status() is not None:
                 os.close(file.descriptor)
+
+    def _let_go(self, dataset: str) -> None:
+        """Close a file that fails: when its file system is back, it may be another one."""
+        file = self._open.pop(dataset, None)
+        if file and file.status() is not None:
+            os.close(file.descriptor)
 
     def _file(self, dataset: str) -> _File:
         day = time.strftime("%Y%m%d", time.gmtime())

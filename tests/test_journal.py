@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import shutil
@@ -122,6 +123,21 @@ def test_a_folder_that_is_gone_is_made_again(tmp_path):
 def test_a_folder_that_cannot_be_made_is_an_error():
     with pytest.raises(JournalError, match=r"cannot write event to /proc/none/etl\.event"):
         Journal(Path("/proc/none")).append("etl.event", b"{}")
+
+
+def test_a_file_system_that_breaks_and_comes_back_as_another_is_written_to(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "journal")
+    journal.append("etl.event", b'{"n":1}')
+    (tmp_path / "journal").rename(tmp_path / "broken")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            os, "write", lambda *_args: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only file system"))
+        )
+        with pytest.raises(JournalError, match="Read-only file system; free disk space or make it writable"):
+            journal.append("etl.event", b'{"n":2}')
+    journal.append("etl.event", b'{"n":3}')
+    journal.close()
+    assert (read(tmp_path / "broken"), read(tmp_path / "journal")) == ([b'{"n":1}'], [b'{"n":3}'])
 
 
 def test_a_descriptor_that_was_closed_and_reused_is_never_written_to(tmp_path):

@@ -5,9 +5,12 @@ What was reported is kept on disk, so that a relay that is started again reports
 
 from __future__ import annotations
 
+import os
 import socket
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -29,6 +32,9 @@ _QUIET_S = 600.0
 """Dead letters that have not grown for so long are no incident any more; they stay until they are replayed."""
 
 
+_MOST_UNTOLD = 100
+
+
 class SinkAlarms:
     """Emits ``sink.failed`` and ``sink.recovered`` for the accounts of one relay."""
 
@@ -39,6 +45,7 @@ class SinkAlarms:
         self._firing: dict[str, float] = _read(path)
         self._refused: dict[str, int] = {}
         self._grew: dict[str, float] = {}
+        self._untold: deque[SinkFailed | SinkRecovered] = deque(maxlen=_MOST_UNTOLD)
 
     def look(self, accounts: Iterable[DeliveryStats], now: float) -> None:
         """Report what has begun and what is over."""
@@ -52,6 +59,7 @@ class SinkAlarms:
             over = not account.trouble and not why
             self._report(account.sink, stage, why, over, "it takes records again", now)
             self._look_at_dead_letters(account, letters, now)
+        self._tell()
 
     def _look_at_dead_letters(self, account: DeliveryStats, stage: str, now: float) -> None:
         grown = account.refused - self._refused.get(account.sink, 0)
@@ -69,16 +77,28 @@ class SinkAlarms:
     def _report(  # noqa: PLR0913, PLR0917 - one statement with its parts
         self, sink: str, stage: str, why: str, over: bool, said: str, now: float, lost: int = 0
     ) -> None:
+        about: dict[str, Any] = {"stage": stage, "sink": sink, "discriminator": f"{stage}:{now}"}
+        when = datetime.fromtimestamp(now, timezone.utc)
         if why and stage not in self._firing:
-            emit(SinkFailed(stage=stage, sink=sink, reason=why, lost=lost or None, discriminator=f"{stage}:{now}"))
             self._firing[stage] = now
+            self._untold.append(SinkFailed(reason=why, lost=lost or None, time=when, **about))
         elif over and stage in self._firing:
-            lasted = max(0, int((now - self._firing[stage]) * 1e9))
-            emit(SinkRecovered(stage=stage, sink=sink, reason=said, duration_ns=lasted, discriminator=f"{stage}:{now}"))
-            del self._firing[stage]
-        else:
+            lasted = max(0, int((now - self._firing.pop(stage)) * 1e9))
+            self._untold.append(SinkRecovered(reason=said, duration_ns=lasted, time=when, **about))
+
+    def _tell(self) -> None:
+        """Emit what was found, once the disk takes it: a full one is what often ails a sink."""
+        if not self._untold or not _takes_a_record(self._path.parent):
             return
+        for event in self._untold:
+            emit(event)
+        self._untold.clear()
         replace_file(self._path, orjson.dumps(self._firing))
+
+
+def _takes_a_record(folder: Path) -> bool:
+    found = os.statvfs(folder)
+    return found.f_bavail > 0 and not found.f_flag & os.ST_RDONLY
 
 
 def _read(path: Path) -> dict[str, float]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime
+from types import SimpleNamespace
+
 import pytest
 
 from observability.relay.alarms import SinkAlarms
@@ -37,6 +41,27 @@ def test_a_sink_that_is_away_for_a_while_is_reported_once_and_when_it_is_over(to
     restarted.look([account], began + 101)
     assert actions(told) == [down, ("sink.recovered", "it takes records again")]
     assert told()[0]["telemetry.stage"] == told()[1]["telemetry.stage"]
+
+
+@pytest.mark.parametrize("found", [(0, 0), (9, os.ST_RDONLY)], ids=["full", "read-only"])
+def test_what_a_disk_does_not_take_is_reported_when_it_does_with_its_own_time(
+    told, account, alarms, monkeypatch, found
+):
+    account.ill("its disk is full")
+    began = account.trouble_since
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=found[0], f_flag=found[1]))
+    alarms.look([account], began + 30)
+    account.well()
+    alarms.look([account], began + 40)
+    assert told() == []
+    monkeypatch.undo()
+    alarms.look([account], began + 50)
+    assert actions(told) == [
+        ("sink.failed", "it takes no records: its disk is full"),
+        ("sink.recovered", "it takes records again"),
+    ]
+    failed, recovered = (datetime.fromisoformat(one["@timestamp"]).timestamp() for one in told())
+    assert (round(failed - began), round(recovered - began)) == (30, 40)
 
 
 def test_a_stream_that_is_refused_altogether_is_reported_at_once(told, account, alarms):
