@@ -16,7 +16,7 @@ from observability.store.elasticsearch_templates import MARK
 if TYPE_CHECKING:
     from observability.store.cluster import Cluster
 
-__all__ = ["Stream", "Template", "other_templates", "overlap", "streams"]
+__all__ = ["Stream", "Template", "other_templates", "overlap", "streams", "taken_names"]
 
 _OURS, _MANAGER = "contrail-", MARK["managed_by"]
 
@@ -60,6 +60,19 @@ def streams(cluster: Cluster, pattern: str) -> list[Stream]:
     """The data streams of a pattern."""
     known = cluster.ask("GET", f"/_resolve/index/{pattern}").get("data_streams", [])
     return [_stream(cluster, one["name"], one["backing_indices"]) for one in known]
+
+
+def taken_names(cluster: Cluster, pattern: str) -> dict[str, str]:
+    """The names of a pattern that are no data stream, and where a document that is sent there goes.
+
+    Elasticsearch takes a document by the name of an alias as well, and puts it into the index behind it.
+    """
+    found = cluster.ask("GET", f"/_resolve/index/{pattern}")
+    taken = {one["name"]: "an index" for one in found.get("indices", [])}
+    for one in found.get("aliases", []):
+        behind = one["indices"] if isinstance(one["indices"], list) else [one["indices"]]
+        taken[one["name"]] = f"an alias of {', '.join(behind)}"
+    return taken
 
 
 @lru_cache(maxsize=4096)

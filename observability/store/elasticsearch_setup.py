@@ -16,7 +16,7 @@ from observability.errors import OldestServer
 from observability.store import elasticsearch_templates as templates
 from observability.store import opensearch
 from observability.store.cluster import ClusterError
-from observability.store.elasticsearch_neighbours import other_templates, streams
+from observability.store.elasticsearch_neighbours import other_templates, streams, taken_names
 
 if TYPE_CHECKING:
     from observability.store.cluster import Cluster
@@ -77,6 +77,8 @@ def install(cluster: Cluster, *, dry_run: bool = False, environment: str = "", p
             wanted = ""
         for stream in streams(cluster, dataset.stream("*", prefix)):
             _bring_up_to_date(cluster, stream, wanted, dataset.stream(environment, prefix), report, dry_run=dry_run)
+        for taken, what in taken_names(cluster, dataset.stream("*", prefix)).items():
+            _name_what_is_taken(taken, what, dataset.stream(environment, prefix), report)
     _look_around(others, found, report)
     return report
 
@@ -96,6 +98,17 @@ def _look_around(others: list[Template], ours: list[tuple[str, int, str]], repor
             )
         elif any("airflow" in pattern for pattern in one.patterns):
             report.left_alone[about] = f"somebody else's ({who}); its streams stay as they are"
+
+
+def _name_what_is_taken(name: str, what: str, mine: str, report: Report) -> None:
+    """Name an index or an alias of somebody else's that is called like a stream of ours."""
+    if name == mine:
+        report.in_the_way[name] = (
+            f"it is {what}, not of ours, and documents would go in there; set another [core] environment,"
+            " or call that otherwise, then run setup again"
+        )
+    else:
+        report.left_alone[name] = f"it is {what}, not of ours; it stays as it is"
 
 
 def _bring_up_to_date(  # noqa: PLR0913 - each a fact of its own

@@ -239,6 +239,21 @@ def test_the_integration_of_elastic_keeps_its_streams(cluster, foreign, name):
 
 
 @pytest.mark.elasticsearch
+def test_an_index_or_alias_that_is_called_like_a_stream_of_ours_is_named(cluster, name):
+    index, alias = f"acme-{name}", f"logs-etl.event-{name}"
+    cluster.ask("PUT", f"/{index}", {"aliases": {alias: {"is_write_index": True}}})
+    try:
+        for dry_run in (True, False):
+            report = install(cluster, dry_run=dry_run, environment=name)
+            assert list(report.in_the_way) == [alias]
+            assert f"an alias of {index}, not of ours" in report.in_the_way[alias]
+        beside = install(cluster, environment="setupother")
+        assert (alias in beside.left_alone, beside.in_the_way) == (True, {})
+    finally:
+        cluster.send("DELETE", f"/{index}")
+
+
+@pytest.mark.elasticsearch
 def test_a_set_up_that_was_cut_off_is_finished_by_the_next(cluster, name):
     stream = f"logs-etl.event-{name}"
     old = templates.index_templates()["contrail-etl.event"]
