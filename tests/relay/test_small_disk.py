@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import sqlite3
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from otlp_receiver import OtlpReceiver
@@ -106,6 +110,72 @@ def test_a_checkpoint_that_cannot_be_used_now_is_kept_under_either_name(settings
         assert checkpoint.cursor("0123456789abcdef").offset == 700
         checkpoint.close()
     assert sorted(one.name for one in settings.home.iterdir()) == ["sink.db", "taken.db"]
+
+
+@pytest.fixture
+def broken(settings, tmp_path):
+    """The home of the relay on an ext4 of its own: break it, which makes it read-only, and repair it."""
+    settings.home.mkdir(parents=True)
+    images = [tmp_path / "first.img", tmp_path / "second.img"]
+    with images[0].open("wb") as image:
+        image.truncate(48 << 20)
+
+    def mount(image):
+        done = subprocess.run(
+            ["mount", "-o", "loop,errors=remount-ro", str(image), str(settings.home)], check=False, capture_output=True
+        )
+        return done.returncode == 0
+
+    def breaks():
+        subprocess.run(["sync", "-f", str(settings.home)], check=True)
+        used = subprocess.run(["losetup", "-j", str(images[0])], check=True, capture_output=True, text=True).stdout
+        device = used.partition(":")[0].rpartition("/")[2]
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("as a disk that fails")
+
+    def mended():
+        shutil.copyfile(*images)  # the first one is still held by who has files of it open
+        subprocess.run(["e2fsck", "-fy", str(images[1])], check=False, capture_output=True)
+        assert mount(images[1])
+
+    if os.geteuid() != 0 or not shutil.which("mkfs.ext4"):
+        pytest.skip("only root may mount a small file system here")
+    subprocess.run(["mkfs.ext4", "-q", "-b", "4096", str(images[0])], check=True)
+    if not mount(images[0]):
+        pytest.skip("no loop device here")
+    yield breaks, mended
+    while subprocess.run(["umount", "-l", str(settings.home)], check=False, capture_output=True).returncode == 0:
+        pass
+
+
+@pytest.mark.slow
+def test_a_file_system_that_turns_read_only_and_is_repaired_stops_no_relay(settings, logs, broken, tmp_path):
+    breaks, mended = broken
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    said = tmp_path / "said"
+    with said.open("wb") as heard:
+        relay = subprocess.Popen([sys.executable, "-m", "observability.cli", "relay"], env=environ, stderr=heard)
+        try:
+            logs.write(line("early") * 100)
+            await_(lambda: rows(settings) == 100)
+            breaks()
+            logs.write(line("late") * 100)
+            await_(lambda: b"make it writable" in said.read_bytes())
+            mended()
+            await_(lambda: rows(settings) == 200)
+            logs.write(line("after") * 100)
+            await_(lambda: rows(settings) == 300)
+            assert relay.poll() is None
+        finally:
+            relay.terminate()
+            relay.wait(60)
+    assert set(stored(settings.store_path)) == expected(logs.root)
+
+
+def rows(settings):
+    """The number of lines in the store; 0 where there is none yet."""
+    with contextlib.suppress(sqlite3.Error):
+        return len(stored(settings.store_path))
+    return 0
 
 
 def full(folder):
