@@ -241,7 +241,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("vault login ",), rb"vault login (?:-\S{1,64} ){0,4}(?![-\w]{0,32}[=:]|with\b|to\b|as\b|failed\b)([\w.-]{8,})"
     ),
-    Rule((" user ",), rb"(?i) user [\w\\\"]{1,64} using [\"']?([^\s\"']+)[\"']?(?=\s{0,4}(?:\Z|[\"';\r\n\\]))"),
+    Rule(
+        ("connect to ",),
+        rb"(?i)connect to \S{1,64} user \S{1,64} using [\"']?([^\s\"']+)[\"']?(?=\s{0,4}(?:\Z|[\"';\r\n\\]))",
+    ),
     Rule((".logon ",), rb"(?i)\.logon [\w./:-]{0,128}/?[\w.-]{1,64},([^\s\"';]+)"),
     Rule(
         ("mc alias set ", "mc config host add "),
