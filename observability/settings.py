@@ -22,7 +22,7 @@ from observability.airflow_options import airflow_home, airflow_option
 from observability.errors import SettingsError
 from observability.regular_files import is_file, is_folder
 from observability.renamed_options import old_names_in_use, with_new_names
-from observability.settings_source import read_sections, read_toml
+from observability.settings_source import ANOTHER_USER, read_sections, read_toml
 
 if TYPE_CHECKING:
     from observability.settings_source import Check
@@ -456,10 +456,6 @@ def sections() -> dict[str, type[Any]]:
     return {part.name: hints[part.name] for part in fields(Settings)}
 
 
-_ANOTHER_USER = "_AIRFLOW__REEXECUTED_PROCESS"
-"""Airflow sets it for a task with ``run_as_user``, which may not read a file that is its owner's only."""
-
-
 def load_settings(path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
     """Read the options from ``path`` (or where they usually are) and ``environ``.
 
@@ -469,7 +465,7 @@ def load_settings(path: Path | None = None, environ: dict[str, str] | None = Non
     env = dict(os.environ) if environ is None else environ
     source = path or config_file(env)
     given, unreadable = read_toml(source) if source else ({}, "")
-    if unreadable and source and env.get(_ANOTHER_USER) == "1" and not os.access(source, os.R_OK):
+    if unreadable and source and env.get(ANOTHER_USER) == "1" and not os.access(source, os.R_OK):
         given = {"core": {"home": env.get("CONTRAIL_HOME") or str(source.parent)}}
     elif unreadable:
         raise SettingsError(unreadable)
@@ -495,11 +491,11 @@ def old_names() -> list[str]:
 def config_file(environ: dict[str, str] | None = None) -> Path | None:
     """The file that the options are read from, None where there is none. Raises :class:`SettingsError`.
 
-    A task with ``run_as_user`` may not look into the home: then its variables alone hold.
+    A task with ``run_as_user`` may not look into the home, or see the file: then its variables alone hold.
     """
     env = dict(os.environ) if environ is None else environ
     if named := env.get("CONTRAIL_CONFIG"):
-        if not is_file(Path(named)):
+        if not is_file(Path(named)) and env.get(ANOTHER_USER) != "1":
             raise SettingsError(f"CONTRAIL_CONFIG names {named}, which is not a file; correct or unset it")
         return Path(named)
     found = default_home() / "contrail.toml"

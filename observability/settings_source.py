@@ -21,8 +21,10 @@ from observability.regular_files import read_regular
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["read_sections", "read_toml"]
+__all__ = ["ANOTHER_USER", "read_sections", "read_toml"]
 
+ANOTHER_USER = "_AIRFLOW__REEXECUTED_PROCESS"
+"""Airflow sets it for a task with ``run_as_user``, which may not read a file that is its owner's only."""
 _YES_AND_NO = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _LONGEST_SHOWN = 100
 Check: TypeAlias = Callable[[str], object]

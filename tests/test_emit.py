@@ -289,16 +289,19 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(take_losses()))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("where", ["in a home of its owner's only", "in a home for all", "elsewhere"])
+@pytest.mark.parametrize(
+    "where", ["in a home of its owner's only", "in a home for all", "elsewhere", "elsewhere, in a closed folder"]
+)
 def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_path, where):
     """As with ``run_as_user``: the settings are their owner's only, and so may be the home."""
     home = tmp_path / "home"
     (home / "journal").mkdir(parents=True, mode=0o700)
     home.chmod(0o700 if "owner" in where else 0o755)
-    for folder in (tmp_path, tmp_path.parent):
-        folder.chmod(0o711)
-    file = (tmp_path if where == "elsewhere" else home) / "contrail.toml"
-    file.write_text("[core]\n" + (f'home = "{home}"\n' if where == "elsewhere" else ""))
+    tmp_path.parent.chmod(0o711)
+    tmp_path.chmod(0o700 if "closed" in where else 0o711)
+    elsewhere = where.startswith("elsewhere")
+    file = (tmp_path if elsewhere else home) / "contrail.toml"
+    file.write_text("[core]\n" + (f'home = "{home}"\n' if elsewhere else ""))
     file.chmod(0o600)
     program = (
         "import os; from observability import events, metrics; from observability.settings import get_settings;"
@@ -313,7 +316,7 @@ def test_what_a_task_of_another_user_cannot_write_is_counted_by_a_metric(tmp_pat
         relay.settimeout(30)
         variables = {
             "_AIRFLOW__REEXECUTED_PROCESS": "1",
-            **({"CONTRAIL_CONFIG": str(file)} if where == "elsewhere" else {"CONTRAIL_HOME": str(home)}),
+            **({"CONTRAIL_CONFIG": str(file)} if elsewhere else {"CONTRAIL_HOME": str(home)}),
             "CONTRAIL_STATSD__PORT": str(relay.getsockname()[1]),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import deque
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +19,19 @@ from observability.owner_only_files import replace_file
 from observability.regular_files import NotRegular, read_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from observability.relay.delivery_stats import DeliveryStats
+
+    Report = SinkFailed | SinkRecovered
 
 __all__ = ["SinkAlarms"]
 
 _PATIENCE_S = 30.0
 _QUIET_S = 600.0
 """Dead letters that have not grown for so long are no incident any more; they stay until they are replayed."""
-
-
-_MOST_UNTOLD = 100
+_MOST_WAITING = 100
 
 
 class SinkAlarms:
@@ -45,10 +44,14 @@ class SinkAlarms:
         self._firing: dict[str, float] = _read(path)
         self._refused: dict[str, int] = {}
         self._grew: dict[str, float] = {}
-        self._untold: deque[SinkFailed | SinkRecovered] = deque(maxlen=_MOST_UNTOLD)
+        self._waiting: list[Report] = []
 
     def look(self, accounts: Iterable[DeliveryStats], now: float) -> None:
         """Report what has begun and what is over."""
+        reports = [*self._waiting, *self._found(accounts, now)]
+        self._waiting = [] if self._emit(reports) else reports[-_MOST_WAITING:]
+
+    def _found(self, accounts: Iterable[DeliveryStats], now: float) -> Iterator[Report]:
         for account in accounts:
             stage = f"{account.sink} of {self._host}"
             letters = f"{stage}: dead letters"
@@ -57,11 +60,14 @@ class SinkAlarms:
             if account.trouble and now - account.trouble_since >= self._patience_s:
                 why = f"it takes no records: {account.trouble}"
             over = not account.trouble and not why
-            self._report(account.sink, stage, why, over, "it takes records again", now)
-            self._look_at_dead_letters(account, letters, now)
-        self._tell()
+            for report in (
+                self._report(account.sink, stage, why, over, "it takes records again", now),
+                self._look_at_dead_letters(account, letters, now),
+            ):
+                if report is not None:
+                    yield report
 
-    def _look_at_dead_letters(self, account: DeliveryStats, stage: str, now: float) -> None:
+    def _look_at_dead_letters(self, account: DeliveryStats, stage: str, now: float) -> Report | None:
         grown = account.refused - self._refused.get(account.sink, 0)
         if grown > 0:
             self._refused[account.sink] = account.refused
@@ -72,28 +78,31 @@ class SinkAlarms:
         quiet = now - self._grew.setdefault(account.sink, now) >= self._quiet_s
         over = not why and not account.refusing and (quiet or account.dead_letters == 0)
         said = "they were sent again" if account.dead_letters == 0 else "no more documents are refused"
-        self._report(account.sink, stage, why, over, said, now, grown)
+        return self._report(account.sink, stage, why, over, said, now, grown)
 
     def _report(  # noqa: PLR0913, PLR0917 - one statement with its parts
         self, sink: str, stage: str, why: str, over: bool, said: str, now: float, lost: int = 0
-    ) -> None:
+    ) -> Report | None:
         about: dict[str, Any] = {"stage": stage, "sink": sink, "discriminator": f"{stage}:{now}"}
         when = datetime.fromtimestamp(now, timezone.utc)
         if why and stage not in self._firing:
             self._firing[stage] = now
-            self._untold.append(SinkFailed(reason=why, lost=lost or None, time=when, **about))
-        elif over and stage in self._firing:
+            return SinkFailed(reason=why, lost=lost or None, time=when, **about)
+        if over and stage in self._firing:
             lasted = max(0, int((now - self._firing.pop(stage)) * 1e9))
-            self._untold.append(SinkRecovered(reason=said, duration_ns=lasted, time=when, **about))
+            return SinkRecovered(reason=said, duration_ns=lasted, time=when, **about)
+        return None
 
-    def _tell(self) -> None:
-        """Emit what was found, once the disk takes it: a full one is what often ails a sink."""
-        if not self._untold or not _takes_a_record(self._path.parent):
-            return
-        for event in self._untold:
-            emit(event)
-        self._untold.clear()
+    def _emit(self, reports: list[Report]) -> bool:
+        """Emit the reports if the disk takes a record: a full one is what often ails a sink. False: they wait."""
+        if not reports:
+            return True
+        if not _takes_a_record(self._path.parent):
+            return False
+        for report in reports:
+            emit(report)
         replace_file(self._path, orjson.dumps(self._firing))
+        return True
 
 
 def _takes_a_record(folder: Path) -> bool:

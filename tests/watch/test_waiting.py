@@ -85,7 +85,7 @@ def test_a_question_without_an_answer_is_told_after_a_while(airflow, look):
     facts = look()
     told = [(fact.task_id, fact.status, fact.severity) for fact in facts]
     assert told == [(name, "firing", "warning") for name in ("approves", "asked_of_ann", "on_airflow_3_1")]
-    assert facts[0].reason == 'nobody has answered "shall we?" (Approve, Reject) for 700 s'
+    assert facts[0].reason == 'nobody has answered "shall we?" (Approve, Reject) for 11 min 40 s'
     assert facts[1].reason.startswith("nobody of ann has answered")
 
 
