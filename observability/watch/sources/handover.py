@@ -25,6 +25,7 @@ class Handover(Generic[Question, Answer]):
         self._taken: Answer | None = None
         self._prepared: Question | None = None
         self._rests = self._begun_after = 0
+        self._is_asked = False
 
     @property
     def answer(self) -> Answer | None:
@@ -33,8 +34,12 @@ class Handover(Generic[Question, Answer]):
 
     @property
     def wants_question(self) -> bool:
-        """True if no question waits for the thread."""
-        return self._question is None
+        """True if a question made ready now knows the last answer: none waits, none is asked, no answer is left.
+
+        One that was made ready while the thread still looks would begin where that look began, and find it all again.
+        """
+        with self._lock:
+            return self._question is None and not self._is_asked and self._answer is self._taken
 
     def prepare(self, question: Question) -> None:
         """Ask this when the transaction stands."""
@@ -60,6 +65,7 @@ class Handover(Generic[Question, Answer]):
         with self._lock:
             self._rests += 1
             self._question = self._answer = self._taken = self._prepared = None
+            self._is_asked = False
 
     def ask(self, question: Question) -> None:
         """Ask at once, outside a transaction."""
@@ -72,17 +78,23 @@ class Handover(Generic[Question, Answer]):
             if self._answer is not None:
                 return None
             question, self._question = self._question, None
-            self._begun_after = self._rests
+            self._begun_after, self._is_asked = self._rests, question is not None
             return question
 
     def put(self, answer: Answer) -> None:
         """Give the answer to the question that was last taken; one from before a rest is dropped."""
         with self._lock:
             if self._begun_after == self._rests:
-                self._answer = answer
+                self._answer, self._is_asked = answer, False
+
+    def give_up(self) -> None:
+        """There is no answer to the question that was last taken: another may be made ready."""
+        with self._lock:
+            if self._begun_after == self._rests:
+                self._is_asked = False
 
     def put_back(self, question: Question) -> None:
         """The question could not be answered: ask it again, unless there is a newer one or there was a rest."""
         with self._lock:
-            if self._begun_after == self._rests and self._question is None:
-                self._question = question
+            if self._begun_after == self._rests:
+                self._question, self._is_asked = self._question or question, False

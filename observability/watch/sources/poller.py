@@ -111,10 +111,12 @@ class ApiPoller(threading.Thread):
         except ApiError as error:
             self.problem = str(error)
             structlog.get_logger("contrail.watch").warning("Airflow's API did not answer", reason=str(error))
+            self._handover.give_up()
             return
         except Exception as error:  # noqa: BLE001 - an answer of a kind that we do not know must not end the thread
             self.problem = f"Airflow's API was not understood: {type(error).__name__}: {error}"
             structlog.get_logger("contrail.watch").exception(self.problem)
+            self._handover.give_up()
             return
         self.problem, self._since, self._heard = self._reconciler.problem, time.monotonic(), True
         self._handover.put((facts, asdict(scene)))
