@@ -30,8 +30,9 @@ _HOME.chmod(0o711)  # Elasticsearch and PostgreSQL have users of their own
 os.environ["TMPDIR"], tempfile.tempdir = str(_HOME), None
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
-for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "CONTRAIL_"))]:
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "CONTRAIL_", "PYTHONDONTWRITEBYTECODE"))]:
     del os.environ[_name]
+sys.dont_write_bytecode = False  # each process of an Airflow would compile it for 4 s
 os.environ.update(
     AIRFLOW_HOME=str(_HOME / "airflow"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
@@ -44,6 +45,7 @@ os.environ.update(
 import pytest  # noqa: E402 - the environment first
 from processes import by_length, name_process, process_of  # noqa: E402
 from programs import NEEDED, why_not  # noqa: E402
+from rewriting import rewrite_once  # noqa: E402
 
 from observability import redact  # noqa: E402
 
@@ -72,8 +74,12 @@ def told(contrail):
 def pytest_configure(config):
     """End as by Ctrl-C when asked to end, and keep the folders of tests where the path of a socket has room."""
     end_by_interrupt()
-    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        return
+    if config.option.basetemp is None:
         config.option.basetemp = str(_HOME / "t")
+    if getattr(config.option, "numprocesses", None):
+        rewrite_once(config)
 
 
 def end_by_interrupt():
