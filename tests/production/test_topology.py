@@ -14,7 +14,7 @@ from cluster import ROOT, Cluster, missing_programs, wait_until
 pytestmark = [pytest.mark.airflow, pytest.mark.elasticsearch, pytest.mark.timeout(1800)]
 
 LINES = 5
-INSTANCES = int(os.environ.get("CONTRAIL_TOPOLOGY_INSTANCES", "40"))
+INSTANCES = int(os.environ.get("CONTRAIL_TOPOLOGY_INSTANCES", "16"))
 PATIENCE = 240 + 3 * INSTANCES
 """Seconds that the storm may take on a machine that is busy with other things, too."""
 STORM = f"""

@@ -7,7 +7,7 @@ import time
 
 import httpx
 import pytest
-from api_server import api_server
+from api_server import RAN, api_server
 from auth_manager import PASSWORD
 from itsdangerous import URLSafeTimedSerializer
 
@@ -17,8 +17,6 @@ from observability.watch.ledger import records
 from observability.watch.ledger.database import Ledger
 
 DAGS = ("open_dag", "closed_dag")
-RAN = "orders"
-"""A DAG that has run in the world of the simple auth manager: its task ``load`` failed, ``publish`` waits for it."""
 WORLDS = {
     "simple": {
         "manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from acts_world import RAN
+from api_server import RAN
 from chromium import PATIENCE_S, holding, on_a_phone, wait_for
 from itsdangerous import URLSafeTimedSerializer
 from selenium.webdriver.common.by import By
