@@ -29,6 +29,7 @@ from observability.watch.grouping import (
     joined,
     marked,
     repaired,
+    succeeded,
     task_recovered,
 )
 from observability.watch.incident_events import incident_event, task_outcome
@@ -69,12 +70,13 @@ _TAKEN_AS_MEANT = {"dag": "nobody: it was gone for a day, and is taken as meant 
 class IncidentEngine:
     """Applies facts and time to the incidents; writes down the events that tell the rest of Contrail about it.
 
-    They are emitted when the transaction stands, ``emit_after_s`` after it at the earliest.
+    They are emitted when the transaction stands, ``emit_after_s`` after it at the earliest. A run that had failed and
+    succeeds makes good ``deeds_s`` later, when Airflow's event log has been read for who cleared it.
     """
 
-    def __init__(self, notifier: Notifier, *, emit_after_s: float = 0.0) -> None:
+    def __init__(self, notifier: Notifier, *, emit_after_s: float = 0.0, deeds_s: float = 0.0) -> None:
         self.notifier = notifier
-        self._emit_after_s = emit_after_s
+        self._emit_after_s, self._deeds_s = emit_after_s, deeds_s
         self._events: list[Event] = []
         self.suspicious = True
         """True if there may be something to ask Airflow about; a engine before this one may have left some."""
@@ -137,6 +139,11 @@ class IncidentEngine:
             incident = records.incident(connection, incident.id) or incident
             if incident.due is None or incident.due > now:
                 return
+        if incident.good_at is not None and incident.good_at <= now:
+            success, waited = RunMark.from_json(incident.success), replace(incident, success={}, good_at=None)
+            records.save_incident(connection, waited)
+            self._make_good(connection, waited, success, incident.success["ended"], now)
+            return
         if because := held(connection, self.notifier.rules, incident, now):
             records.save_incident(connection, _put_off(incident, *because, now))
             return
@@ -358,11 +365,20 @@ class IncidentEngine:
             if one.kind == "overdue" and one.first_seen <= fact.time - lasted:
                 self._settle(connection, *incidents.resolve(one, now, why), now)
             elif one.kind in RUN_KINDS:
-                left, deed = repaired(one, success, fact.time), one.runs.get(run_id, {}).get("cleared")
-                if not left.runs:
-                    self._settle(connection, *incidents.resolve(left, now, f"{why} after {deed}" if deed else why), now)
-                elif left.runs != one.runs:
-                    records.save_incident(connection, left)
+                mark = one.runs.get(run_id, {})
+                if self._deeds_s and one.notified and mark and not mark.get("cleared"):
+                    records.save_incident(connection, succeeded(one, success, fact.time, now + self._deeds_s))
+                else:
+                    self._make_good(connection, one, success, fact.time, now)
+
+    def _make_good(self, connection: Connection, one: Incident, success: RunMark, at: float, now: float) -> None:
+        """Take the runs from an incident that a success, which ended at ``at``, makes good; without any it is over."""
+        left, deed = repaired(one, success, at), one.runs.get(success.run_id, {}).get("cleared")
+        why = f"run {success.run_id} succeeded"
+        if not left.runs:
+            self._settle(connection, *incidents.resolve(left, now, f"{why} after {deed}" if deed else why), now)
+        elif left != one:
+            records.save_incident(connection, left)
 
     def _note(self, connection: Connection, fact: Fact, now: float) -> None:
         if fact.kind == "run":

@@ -24,6 +24,7 @@ __all__ = [
     "joined",
     "marked",
     "repaired",
+    "succeeded",
     "task_recovered",
 ]
 
@@ -45,7 +46,11 @@ def marked(incident: Incident, fact: Fact, begun: float) -> Incident:
         mark["failed_tasks"] = list(dict.fromkeys([*mark["failed_tasks"], fact.member]))
         mark["try"] = max(mark["try"] or 0, fact.try_number or 0) or None
     mark["failed"] = max(mark["failed"], fact.time)
-    return replace(incident, runs=_bounded({**incident.runs, fact.run_id: mark}))
+    changed = replace(incident, runs=_bounded({**incident.runs, fact.run_id: mark}))
+    success = incident.success
+    if success.get("run_id") == fact.run_id and fact.time > success["ended"]:  # it has failed again since
+        return replace(changed, success={}, good_at=None)
+    return changed
 
 
 def is_alike(one: Incident, known: Incident) -> bool:
@@ -78,6 +83,11 @@ def repaired(incident: Incident, success: RunMark, at: float) -> Incident:
         if not _is_repaired(mark, success, at) or (run_id == success.run_id and mark.get("failed_tasks"))
     }
     return replace(incident, runs=left)
+
+
+def succeeded(incident: Incident, success: RunMark, at: float, until: float) -> Incident:
+    """The incident that a success, which ended at ``at``, makes good at ``until``, unless its run fails again."""
+    return replace(incident, success={**success.as_json(), "ended": at}, good_at=until)
 
 
 def forgotten(incident: Incident, run_id: str) -> Incident:

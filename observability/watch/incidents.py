@@ -75,6 +75,7 @@ class Incident:
     that failed so, ``last_run`` is the last of them, and ``merged_into`` the incident that it became a part of.
     ``notified_tasks`` is how many failed tasks people were notified of, ``settles_at`` when more of them are counted.
     ``known_as`` has the errors that it was notified, or held back, by before another source said more of the failure.
+    ``success`` is the mark of a run that makes some of ``runs`` good from ``good_at`` on.
     """
 
     id: str
@@ -117,6 +118,8 @@ class Incident:
     notified_tasks: int = 0
     settles_at: float | None = None
     known_as: tuple[str, ...] = ()
+    success: Mapping[str, Any] = field(default_factory=dict)
+    good_at: float | None = None
 
     @property
     def error(self) -> str:
@@ -137,7 +140,7 @@ class Incident:
     @property
     def due(self) -> float | None:
         """The time at which it next changes by itself."""
-        waits = (self.notify_at, self.remind_at, self.settles_at)
+        waits = (self.notify_at, self.remind_at, self.settles_at, self.good_at)
         moments = [moment for moment in waits if moment is not None]
         return min(moments) if moments and self.live else None
 
@@ -348,6 +351,7 @@ def resolve(incident: Incident, now: float, why: str = "") -> tuple[Incident, li
     if not incident.live:
         return incident, []
     over = replace(incident, state="resolved", resolved_at=now, notify_at=None, remind_at=None, settles_at=None)
+    over = replace(over, success={}, good_at=None)
     over = replace(over, evidence={**over.evidence, "resolved_by": why}) if why else over
     return over, [Notice("resolved", over)] if incident.notified else []
 

@@ -69,9 +69,11 @@ _REST = 4.0
 """A look at the deadlines that takes a second is followed by this many of everything else."""
 _KEEP_S = 90 * 86_400.0
 _JUMP_S = 10.0
+_READ_S = 1.0
+"""An incident's end waits so much longer than the time between two readings of Airflow's event log."""
 _LOOKBACK_S = 300.0
-_CONTEXT_S = 3.0
 """A watcher that is new to an Airflow tells of what happened this long before it came."""
+_CONTEXT_S = 3.0
 
 
 class Watcher:
@@ -388,7 +390,8 @@ class Watcher:
 
     def _adopt_rules(self) -> None:
         rules = self._rules.rules
-        self._engine = IncidentEngine(Notifier(rules, Links.of(self._settings, rules), self._settings.core.environment))
+        notifier = Notifier(rules, Links.of(self._settings, rules), self._settings.core.environment)
+        self._engine = IncidentEngine(notifier, deeds_s=self._settings.watch.reconcile_s + _READ_S)
 
     def _hire(self) -> None:
         self._has_other_workers = False

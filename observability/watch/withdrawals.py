@@ -74,7 +74,9 @@ def cleared(connection: Connection, fact: Fact, now: float, policy: Policy) -> I
         if one.notified and mark is not None and not mark.get("cleared") and one.run_id == fact.run_id:
             runs = {**one.runs, str(fact.run_id): {**mark, "cleared": fact.reason}}
             inhibited_by = f"{fact.reason}, and is not done"
-            yield replace(one, runs=runs, inhibited_by=inhibited_by, remind_at=now + policy.remind_every_s)
+            good_at = None if one.good_at is None else now  # nothing else is waited for
+            remind_at = now + policy.remind_every_s
+            yield replace(one, runs=runs, inhibited_by=inhibited_by, remind_at=remind_at, good_at=good_at)
 
 
 def _live(connection: Connection, fact: Fact) -> list[Incident]:

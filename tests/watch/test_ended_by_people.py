@@ -13,6 +13,7 @@ from watch_office import RULES, Office, failed, run_ended
 
 from observability.events import ComponentSilent, DeadlineMissed, Identity, TaskFailed, TaskRetried
 from observability.watch.deadlines import Deadlines
+from observability.watch.engine import IncidentEngine
 from observability.watch.facts import Fact, from_document, observed
 from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import Ledger, write_cursor
@@ -201,6 +202,74 @@ def test_what_was_cleared_waits_for_its_outcome_and_says_who_cleared_it(bureau, 
     bureau.see(failed(status="resolved", try_number=2, time=bureau.now))
     bureau.see(run_ended("resolved", time=bureau.now))
     assert bureau.told()[1:] == [("resolved", "run r1 succeeded after t was cleared by ann")]
+
+
+def succeed(bureau, run="r1"):
+    bureau.see(failed(run=run, status="resolved", try_number=2, time=bureau.now))
+    bureau.see(run_ended("resolved", run=run, time=bureau.now))
+
+
+@pytest.mark.parametrize("row", ["names the run", "has it in its body", "is about another run", "there is none"])
+@pytest.mark.parametrize("seen", ["before it is read", "after it is read"])
+def test_a_cleared_run_that_succeeds_at_once_says_who_cleared_it(bureau, airflow, row, seen):
+    """``seen``: the watcher hears of the end before, or after, its next reading of Airflow's event log."""
+    bureau.engine = IncidentEngine(bureau.engine.notifier, deeds_s=6)
+    fail(bureau)
+    bureau.look()
+    body = '{"dag_run_id": "r1", "only_failed": true}' if row == "has it in its body" else '{"dag_run_id": "r2"}'
+    run = {"names the run": "r1", "is about another run": "r2"}.get(row)
+    if row != "there is none":
+        airflow.deed("post_clear_task_instances", run, body)
+    airflow.tasks, airflow.runs = {"t": ("success", 2)}, {"r1": "success"}
+    if seen == "after it is read":
+        bureau.look(slow=False)
+        succeed(bureau)
+    else:
+        succeed(bureau)
+        assert bureau.told() == [("opened", "")]
+        bureau.pass_time(2)
+        bureau.look(slow=False)
+    is_known = row in {"names the run", "has it in its body"}
+    assert len(bureau.told()) == 1 + is_known, "what is known is said at once"
+    bureau.pass_time(6)
+    did = "t was" if seen == "after it is read" else "it was"
+    words = f"run r1 succeeded after {did} cleared by ann" if is_known else "run r1 succeeded"
+    assert bureau.told() == [("opened", ""), ("resolved", words)]
+    bureau.pass_time(9 * HOUR, step=60)
+    assert len(bureau.told()) == 2
+
+
+@pytest.mark.parametrize("again", ["r1", "r2"])
+def test_a_failure_while_the_end_waits_for_who_cleared_it_is_not_lost(bureau, airflow, again):
+    bureau.engine = IncidentEngine(bureau.engine.notifier, deeds_s=6)
+    fail(bureau)
+    succeed(bureau)
+    bureau.pass_time(1)
+    fail(bureau, again)
+    bureau.pass_time(20)
+    left = [run for one in bureau.incidents() if one.live for run in one.runs]
+    assert left == [again]
+    succeed(bureau, again)
+    bureau.pass_time(10)
+    assert not any(one.live for one in bureau.incidents())
+    assert bureau.told()[-1] == ("resolved", f"run {again} succeeded")
+
+
+@pytest.mark.parametrize("ended_by", ["a person", "another run", "a restart"])
+def test_an_end_that_waits_comes_once(bureau, airflow, ended_by):
+    bureau.engine = IncidentEngine(bureau.engine.notifier, deeds_s=6)
+    fail(bureau)
+    succeed(bureau)
+    if ended_by == "a person":
+        with bureau.ledger.transaction(lock=True) as connection:
+            bureau.engine.resolve(connection, records.incidents(connection)[0], bureau.now, "it is well")
+    elif ended_by == "another run":
+        bureau.see(run_ended("resolved", run="r2", time=bureau.now + 1))
+    else:
+        bureau.engine = IncidentEngine(bureau.engine.notifier)
+    bureau.pass_time(9 * HOUR, step=60)
+    words = {"a person": "it is well", "another run": "run r2 succeeded"}.get(ended_by, "run r1 succeeded")
+    assert bureau.told() == [("opened", ""), ("resolved", words)]
 
 
 @pytest.mark.parametrize("later", ["it fails again", "nothing becomes of it"])

@@ -7,6 +7,7 @@ leaves no trace there (the database), each run that is still open in the ledger 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -107,6 +108,8 @@ def _look(api: AirflowApi, one: OpenRun, deeds: list[dict[str, Any]], now: float
         yield _fact(one, "withdrawn", now, f"run {one.run_id} was set to success{_by(set_by, 'set', 'changed')}")
     elif one.members:
         yield from _members(api, path, one, deeds, now)
+    elif by := _by((deed for deed in deeds if _names(deed, one)), "cleared"):  # it ran again before it was looked at
+        yield _fact(one, "cleared", now, f"it was cleared{by}")
 
 
 def _members(api: AirflowApi, path: str, one: OpenRun, deeds: list[dict[str, Any]], now: float) -> Iterator[Fact]:
@@ -123,14 +126,15 @@ def _members(api: AirflowApi, path: str, one: OpenRun, deeds: list[dict[str, Any
 
 
 def _verdict(task: dict[str, Any] | None, one: OpenRun, deeds: list[dict[str, Any]]) -> tuple[Status, str] | None:
-    """The state now of a task that is known as failed, in words; None: it ran again, and tells of itself."""
+    """The state now of a task that is known as failed, in words; None: it ran again by itself, and tells of itself."""
     if task is None:
         return "withdrawn", f"was deleted{_by(deeds, 'deleted', 'changed')}"
     state, again = task.get("state"), int(task.get("try_number") or 0) > one.tries > 0
+    if state == "success" and again:
+        by = _by(deeds, "cleared")
+        return ("cleared", f"was cleared{by}") if by else None
     if state in {"success", "skipped"}:
-        return (
-            None if again and state == "success" else ("withdrawn", f"was set to {state}{_by(deeds, 'set', 'changed')}")
-        )
+        return "withdrawn", f"was set to {state}{_by(deeds, 'set', 'changed')}"
     if state == "removed":
         return "withdrawn", "was taken out of the run by Airflow: the DAG no longer has it"
     if state == "upstream_failed":
@@ -174,6 +178,20 @@ def _by(deeds: Iterable[dict[str, Any]], *kinds: str) -> str:
 def _sets_run(deed: dict[str, Any]) -> bool:
     """Tell whether a person set a run to success: a note that is written on it is logged under the same name."""
     return deed.get("event") in {"patch_dag_run", "bulk_dag_runs"} and '"success"' in str(deed.get("extra"))
+
+
+def _names(deed: dict[str, Any], one: OpenRun) -> bool:
+    """Tell whether a deed is surely about a run; the row of clearing has it in the body of the request alone."""
+    return one.run_id in (deed.get("run_id"), _body(deed).get("dag_run_id"))
+
+
+def _body(deed: dict[str, Any]) -> dict[str, Any]:
+    """The body of the request that Airflow logged, as far as it is one."""
+    try:
+        body = json.loads(str(deed.get("extra")))
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _concerns(deed: dict[str, Any], one: OpenRun) -> bool:
