@@ -11,14 +11,21 @@ from observability.dashboards.names import object_id
 from observability.dashboards.panels import Panel, same_conditions, signals_of, source_of
 from observability.dashboards.signals import Signal, conditions, measure
 
-__all__ = ["lens"]
+__all__ = ["heading_px", "lens"]
 
 _SERIES = {"line": "line", "area": "area_stacked", "bars": "bar_stacked"}
 _WIDTHS = {"date": 150, "number": 130}
 """Pixels of a table's column: the words get what is left."""
 _MANY, _NARROW = 4, 104
 """From so many numbers on, each gets so many pixels."""
+_LETTER_PX, _ARROW_PX, _ARROWS_PX = 8, 40, 64
+"""Pixels of a bold letter, of a heading's margins and menu, and of those with the arrow of what is sorted by."""
 _DAG_AND_TASK = {"airflow.dag_id", "airflow.task_id"}
+
+
+def heading_px(words: str, beside: int) -> int:
+    """The pixels of a column whose heading is not cut: ``words``, and ``beside`` for the signs next to them."""
+    return _LETTER_PX * len(words) + beside
 
 
 def lens(panel: Panel) -> dict[str, Any]:
@@ -206,7 +213,9 @@ def _table(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
     for entry in shown:
         column = columns[entry["columnId"]]
         if not column["isBucketed"]:
-            entry["width"] = narrow if column["dataType"] == "number" else _WIDTHS["date"]
+            least = narrow if column["dataType"] == "number" else _WIDTHS["date"]
+            beside = _ARROWS_PX if entry["columnId"] == f"q{panel.sort}" else _ARROW_PX
+            entry["width"] = max(least, heading_px(column["label"], beside))
             if panel.limits and entry["columnId"] == f"q{panel.sort}":
                 entry |= {"colorMode": "cell", "palette": steps(panel.limits, tiles=True)}
     state = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from observability import catalog
 from observability.dashboards.boards import BOARDS, SAVED
 from observability.dashboards.kibana import alerts
-from observability.dashboards.kibana.charts import lens
+from observability.dashboards.kibana.charts import heading_px, lens
 from observability.dashboards.kibana.columns import kql
 from observability.dashboards.kibana.runtime import LOG_PAGE, runtime_fields
 from observability.dashboards.labels import LABELS
@@ -45,6 +45,8 @@ _WIDTHS = {
     **alerts.WIDTHS,
 }
 """Pixels of a search's columns; what people read takes the rest."""
+_SIGNS_PX = 66
+"""Pixels of the sign of a column's type, its menu and the margins."""
 _BY_TIME_OR_BAR = {"line", "area", "bars", "ranking"}
 """Charts on which a click was seen to open the drill-downs."""
 
@@ -172,11 +174,16 @@ def _search(saved: Saved) -> SavedObject:
         "timeRestore": False,
         "isTextBasedQuery": False,
         "rowHeight": 2,
-        "grid": {"columns": {one: {"width": _WIDTHS.get(one, 140)} for one in columns if one not in _WORDY}},
+        "grid": {"columns": {one: {"width": _width(saved, one)} for one in columns if one not in _WORDY}},
         "kibanaSavedObjectMeta": {"searchSourceJSON": json.dumps(source)},
     }
     references = [{"name": index, "type": "index-pattern", "id": object_id(saved.source)}]
     return _object("search", saved.key, attributes, references)
+
+
+def _width(saved: Saved, field: str) -> int:
+    labels = alerts.HEADINGS if saved.source == alerts.SOURCE else HEADINGS
+    return max(_WIDTHS.get(field, 140), heading_px(labels.get(field, field), _SIGNS_PX))
 
 
 def _dashboard(board: Board) -> SavedObject:

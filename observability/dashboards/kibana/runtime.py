@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["DAG_TASK", "LOG_PAGE", "RUNTIME_HEADINGS", "runtime_fields"]
+__all__ = ["DAG_TASK", "LOG_PAGE", "runtime_fields"]
 
 LOG_PAGE = "airflow.log_page"
 DAG_TASK = "airflow.dag_task"
 
-RUNTIME_HEADINGS = {LOG_PAGE: "Page", DAG_TASK: "Task"}
 
 _ESCAPED = (
     ("%", "%25"),
