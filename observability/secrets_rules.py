@@ -235,6 +235,16 @@ RULES: tuple[Rule, ...] = (
     Rule(("openssl enc ",), rb"openssl enc [^\r\n]{0,96}?(?<=\s)-k [\"']?([^\s\"']+)"),
     Rule(("htpasswd -",), rb"htpasswd -\w{0,4}b\w{0,4} (?:\S{1,128} )?\S{1,128} ([^\s\"']+)(?![^\s\"'])(?! \S)"),
     Rule(("net use ",), rb"(?i:net use) [^\r\n]{0,96}?(?<=\s)(?![/\\])(\S{1,128})(?= [^\r\n]{0,8}/user:)"),
+    Rule(("echo ", "printf "), rb"\w{4,6} [\"']?[\w.$-]{1,64}:([^\s\"'|]{1,128})[\"']? ?\|[^\r\n|]{0,32}chpasswd"),
+    Rule(('"md5', "'md5"), rb"[\"']md5([a-f0-9]{32})[\"']"),  # PostgreSQL's and PgBouncer's: as good as the password
+    Rule(
+        ("connect(", "create_engine(", "makedsn("),
+        rb"\w{7,13}\([\w=]{0,8}[ubr]?\\{0,4}[\"'][\w$#]{1,30}/([^\s\"'@/\\]{1,128})(?=@)",
+    ),
+    Rule(
+        ("set password for ",),
+        rb"(?i)set password for [^\s=]{1,128} {0,4}= {0,4}(?:password\( ?)?\\{0,4}[\"']([^\"'\\]{1,256})",
+    ),
     Rule(("/pass:",), rb"(?i:/pass:)[\"']?([^\s\"']+)"),
     Rule(("etcdctl ",), rb"etcdctl [^\r\n]{0,96}?--user[= ][^\s:\"']{1,64}:([^\s\"']+)"),
     Rule(("ngrok ",), rb"ngrok (?:config )?(?:add-)?authtoken (\S+)"),

@@ -67,6 +67,12 @@ openssl enc -d -aes-256-cbc -k hunter2 -in x
 htpasswd -b /etc/htpasswd ann hunter2
 htpasswd -nbB ann hunter2
 net use Z: \\h\s hunter2 /user:ann
+echo 'ann:hunter2' | chpasswd
+printf ann:hunter2 | sudo chpasswd -e
+cx_Oracle.connect("scott/hunter2@//dbhost:1521/ORCL")
+oracledb.connect(dsn='scott/hunter2@ORCL')
+SET PASSWORD FOR 'x'@'%' = 'hunter2'
+set password for ann = PASSWORD("hunter2")
 cmdkey /add:h /user:ann /pass:hunter2
 etcdctl --endpoints=h --user=root:hunter2 get x
 ngrok config add-authtoken hunter2
@@ -140,6 +146,11 @@ zip(a, b)
 openssl enc -aes-256-cbc -kfile x
 htpasswd -c /etc/htpasswd ann
 net use Z: \\h\s
+echo ann:done | tee out.log
+chpasswd is in /usr/sbin
+"md5": "6b8e4b9d8ae6b0b3a4ae2c6a3b0a1b8c"
+session.connect("host/path")
+set password for ann
 etcdctl --user root get x
 ngrok started
 vault login failed
@@ -187,6 +198,12 @@ def test_a_secret_in_this_place_is_masked(line):
 @pytest.mark.parametrize("line", HARMLESS)
 def test_what_stands_in_such_a_place_harmlessly_stays(line):
     assert text(_written(line)) == _written(line)
+
+
+def test_a_hash_that_logs_in_as_well_as_the_password_does_is_masked():
+    shown = '"ann" "md56b8e4b9d8ae6b0b3a4ae2c6a3b0a1b8c"'
+    assert text(shown) == '"ann" "md5***"'
+    assert not is_clean(to_json({"event": shown}))
 
 
 def test_the_answer_to_a_digest_is_masked():
