@@ -173,6 +173,38 @@ def test_no_number_is_rounded_to_thousands(objects):
     assert {one["params"]["compact"] for one in formats} == {False}
 
 
+def test_no_column_is_too_narrow_for_its_heading(objects):
+    """A real Kibana cut *Exit code* at 100 pixels, *Try* at 60, and *Failed attempts* at 130."""
+    labels = {
+        view["id"]: {name: one["customLabel"] for name, one in json.loads(view["attributes"]["fieldAttrs"]).items()}
+        for view in objects
+        if view["type"] == "index-pattern"
+    }
+    searches = [item for item in objects if item["type"] == "search"]
+    widths = {
+        labels[item["references"][0]["id"]].get(field, field): column["width"]
+        for item in searches
+        for field, column in item["attributes"]["grid"]["columns"].items()
+    }
+    assert (widths["Exit code"], widths["Try"]) > (120, 80)
+    assert [name for name, width in widths.items() if width < 8 * len(name) + 60] == []
+    tables = [
+        panel["embeddableConfig"]["attributes"]["state"]
+        for item in objects
+        if item["type"] == "dashboard"
+        for panel in json.loads(item["attributes"]["panelsJSON"])
+        if panel["embeddableConfig"].get("attributes", {}).get("visualizationType") == "lnsDatatable"
+    ]
+    shown = {
+        state["datasourceStates"]["formBased"]["layers"]["main"]["columns"][one["columnId"]]["label"]: one["width"]
+        for state in tables
+        for one in state["visualization"]["columns"]
+        if "width" in one
+    }
+    assert shown["Failed attempts"] > 160
+    assert [name for name, width in shown.items() if width < 8 * len(name) + 30] == []
+
+
 def test_a_click_carries_only_what_the_board_that_it_opens_has_a_list_of(monkeypatch):
     panel = next(panel for board in BOARDS for panel in board.panels if panel.key == "failing-dags")
     changed = replace(panel, by=("airflow.dag_id", "airflow.cause"))
