@@ -9,7 +9,7 @@ from observability.emit import emit
 from observability.events import Identity, SchemaDrifted
 from observability.watch.facts import from_document
 from observability.watch.incidents import Incident
-from observability.watch.notify.titles import _BY_KIND, title_of
+from observability.watch.notify.titles import _BY_KIND, title_of, title_says
 
 NOW = 1_767_247_920.0  # 2026-01-01 06:12:00 UTC
 
@@ -72,6 +72,24 @@ SAID = [
 @pytest.mark.parametrize(("one", "said"), SAID, ids=[said for _, said in SAID])
 def test_a_title_is_a_sentence(one, said):
     assert title_of(one) == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "says"),
+    [
+        ("component", "its last heartbeat was 32 s ago", True),
+        ("component", "its last heartbeat was 2 min 40 s ago; 3 tasks wait for it", True),
+        ("stuck", "it has been queued for 3 min 4 s in pool default_pool", True),
+        ("telemetry", "3 observations lost at relay: DiskFull", True),
+        ("task", "ValueError: no such table: orders", True),
+        ("task", f"ValueError: {'long ' * 60}and its end", False),
+        ("task", MISMATCH, False),
+        ("task", "", True),
+        ("run", "it ran 1 min 32 s, its dagrun_timeout is 1 min", True),
+    ],
+)
+def test_what_a_title_has_all_of_need_not_be_said_below_it(kind, reason, says):
+    assert title_says(title_of(incident(kind, subject="relay", task_id="load", reason=reason)), reason) is says
 
 
 def test_every_kind_of_incident_has_a_title_of_its_own():

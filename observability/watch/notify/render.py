@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from observability.catalog import CAUSE_LABELS
 from observability.watch.notify.size_limits import code_units, fitted_whole, shorten
+from observability.watch.notify.titles import title_says
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,8 +149,7 @@ def members(message: Message) -> list[str]:
 
 def _summary(message: Message) -> list[str]:
     """The reason, where the title does not say it already."""
-    said = message.summary.rstrip(".…")
-    return [message.summary] if said and said not in message.title else []
+    return [] if title_says(message.title, message.summary) else [message.summary]
 
 
 def is_web(address: str) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from observability.watch.incidents import Incident
 
-__all__ = ["members_of", "subject_of", "title_of"]
+__all__ = ["members_of", "subject_of", "title_of", "title_says"]
 
 _PREFIX = {
     "reminder": "Still open: ", "escalated": "Not acknowledged: ", "resolved": "Resolved: ", "test": "Test: ",
@@ -34,6 +34,7 @@ _EXECUTOR = re.compile(
 )
 """The scheduler writes this for a task whose process ended without a word (airflow.jobs.scheduler_job_runner)."""
 _REASON_MOST = 140
+_EMPTY = frozenset({"ago", "been", "has", "it", "its", "last", "observations", "the", "was"})
 _ROWS = re.compile(r"step (.+) of (.+) wrote (\d+) rows: (.+)", re.DOTALL)
 
 
@@ -42,6 +43,11 @@ def title_of(incident: Incident, kind: str = "opened", now: float | None = None)
     say = _BY_KIND.get(incident.kind, _other)
     moment = incident.last_seen if now is None else now
     return f"{_PREFIX.get(kind, '')}{say(incident, kind, moment)}".rstrip(": ")
+
+
+def title_says(title: str, reason: str) -> bool:
+    """Tell whether a title has all that a reason says: each of its words, but those that carry nothing."""
+    return _words(reason) - _EMPTY <= _words(title)
 
 
 def subject_of(incident: Incident) -> str:
@@ -61,6 +67,10 @@ def members_of(incident: Incident) -> str:
     parts = [f"{len(mapped)} mapped tasks"] if len(mapped) > 1 else []
     parts += [f"and {others} other task{'s' if others > 1 else ''}"] if others > 0 else []
     return " ".join(parts)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[\w'-]+", text.casefold()))
 
 
 _DEEDS = ("set to ", "marked ")

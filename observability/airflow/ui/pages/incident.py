@@ -13,7 +13,7 @@ from observability.timestamps import iso
 from observability.watch.acts import ACTS
 from observability.watch.ledger import acts, schema
 from observability.watch.notify.messages import plain
-from observability.watch.notify.titles import subject_of, title_of
+from observability.watch.notify.titles import subject_of, title_of, title_says
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -63,10 +63,11 @@ def incident_page(connection: Connection, one: Incident, *, reasons: bool, whole
         evidence = {name: value for name, value in evidence.items() if name != "affected"}
         explained = one.inhibited_by.startswith("explained by incident")
         one = replace(one, inhibited_by="it is explained by another incident") if explained else one
+    title = incident_title(one, reasons=reasons)
     return IncidentPage(
         incident=one,
-        title=incident_title(one, reasons=reasons),
-        reason=plain(one.reason, 2000) if reasons else "",
+        title=title,
+        reason=plain(one.reason, 2000) if reasons and not title_says(title, one.reason) else "",
         runbook=str(evidence.get("incident.runbook") or runbook_page(one.kind, one.cause)),
         facts=[(label, plain(value)) for label, value in _facts(one, evidence) if value],
         traceback=str(evidence.get("error.stack_trace") or ""),

@@ -9,6 +9,7 @@ from observability.airflow.ui.pages.incident import Step
 from observability.airflow.ui.pages.reading import events_of, first
 from observability.catalog import CAUSE_LABELS
 from observability.watch.notify.messages import plain
+from observability.watch.notify.titles import title_says
 
 if TYPE_CHECKING:
     from observability.events import Document
@@ -28,11 +29,12 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class ReportedIncident:
-    """The last account of an incident, and the moments that were reported of it."""
+    """The last account of an incident, its reason where the title lacks it, and the moments that were reported."""
 
     id: str
     title: str
     state: str
+    reason: str
     last: Document
     history: list[Step]
 
@@ -48,7 +50,9 @@ def reported_incident(store: Readable, incident_id: str) -> ReportedIncident | N
     about = last.get("airflow.dag_id") or "incident"
     title = first(reversed(said), "incident.title") or ": ".join(filter(None, (about, CAUSE_LABELS.get(cause, cause))))
     state = last.get("incident.state") or _STATES.get(last["event.action"], "open")
-    return ReportedIncident(incident_id, plain(title), state, last, [_step(one) for one in found])
+    reason = str(last.get("event.reason") or "")
+    reason = "" if title_says(title, reason) else reason
+    return ReportedIncident(incident_id, plain(title), state, reason, last, [_step(one) for one in found])
 
 
 def _step(document: Document) -> Step:
