@@ -20,6 +20,7 @@ SPLIT = frozenset({"airflow/ui/test_rights.py", "airflow/ui/test_acts.py"})
 BESIDE = {
     "airflow/ui/test_acts_in_a_browser.py": "airflow/ui/test_acts.py",
     "airflow/ui/test_attacks.py": "airflow/ui/test_acts.py",
+    "airflow/ui/test_live_pages.py": "airflow/ui/test_acts.py",
 }
 """Files whose tests use the server of another one, which starts once for both."""
 

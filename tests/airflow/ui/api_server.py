@@ -156,7 +156,7 @@ def _send_line(sink, dataset, about, text):
 
 def _login(url, name, word, process):
     patience = Retrying(
-        retry=retry_if_exception_type(httpx.TransportError), stop=stop_after_delay(120), wait=wait_fixed(0.2)
+        retry=retry_if_exception_type(httpx.TransportError), stop=stop_after_delay(300), wait=wait_fixed(0.2)
     )
     for attempt in patience:
         with attempt:

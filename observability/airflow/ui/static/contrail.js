@@ -13,7 +13,7 @@
   const sizes = Array.from({ length: 50 }, (_, power) => 2 ** power);
   const spanTick = (ms) => {
     if (ms == null || !ms) return ms == null ? "" : "0";
-    if (ms < second || ms >= year) return span(ms).replace(".0 ", " ");
+    if (ms < minute || ms >= year) return span(ms).replace(".0 ", " ");
     const parts = [["d", day], ["h", hour], ["min", minute], ["s", second]].map(([name, size]) => { const count = Math.floor(ms / size); ms -= count * size; return [count, name]; });
     return parts.filter(([count]) => count).slice(0, 2).map((part) => part.join(" ")).join(" ");
   };
@@ -160,25 +160,45 @@
   const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => { near.unobserve(entry.target); fill(entry.target); }), { rootMargin: "400px" });
   document.querySelectorAll("[data-panel]").forEach((panel) => near.observe(panel));
 
-  // A part of a page that changes is asked for again, unless somebody reads or writes in it at this moment.
-  const busy = (part) => document.hidden || part.querySelector("details[open], :hover > form") || part.contains(document.activeElement) || String(getSelection());
-  const renew = async (part) => {
-    if (busy(part)) return;
+  // Parts of a page that change are asked for again, but not one in which somebody reads or writes at this moment.
+  const live = [...document.querySelectorAll("[data-live]")], was = new WeakMap();
+  const opened = (one) => one.open && !one.hasAttribute("data-opened");
+  const filled = (field) => (field.matches("select") ? field.selectedIndex > 0 && !field.options[field.selectedIndex].defaultSelected : field.type !== "hidden" && field.value !== field.defaultValue);
+  const busy = (part) => [...part.querySelectorAll("details")].some(opened) || [...part.querySelectorAll("input, select, textarea")].some(filled) || part.querySelector(":hover > form") || part.contains(document.activeElement) || String(getSelection());
+  const put = (part, page) => {
+    const fresh = page.getElementById(part.id);
+    if (!fresh || busy(part)) return;
+    part.dataset.live = fresh.dataset.live; // what has ended is asked less often
+    if (was.get(part) === fresh.innerHTML) return;
+    was.set(part, fresh.innerHTML);
+    const closed = [...part.querySelectorAll("details")].map((one) => !one.open);
+    part.className = fresh.className;
+    part.replaceChildren(...fresh.childNodes);
+    part.querySelectorAll("details").forEach((one, at) => { if (closed[at]) one.open = false; });
+    head(part);
+    strips(part);
+    part.querySelectorAll(".chart").forEach(drawOne);
+  };
+  const stale = document.getElementById("stale");
+  const renew = async () => {
+    if (document.hidden || live.every(busy)) return;
     try {
       const response = await fetch(location.href, { headers: { accept: "text/html" } });
-      if (!response.ok) return;
-      const page = new DOMParser().parseFromString(await response.text(), "text/html"), fresh = page.getElementById(part.id);
-      if (!fresh || busy(part)) return;
-      const same = fresh.innerHTML === part.dataset.was;
-      part.dataset.was = fresh.innerHTML;
-      if (same) return;
-      part.replaceChildren(...fresh.childNodes);
-      head(part);
-      strips(part);
-      part.querySelectorAll(".chart").forEach(drawOne);
-    } catch { /* the next round asks again */ }
+      if (response.status === 401) { location.reload(); return; }
+      if (!response.ok) throw new Error(response.statusText);
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      live.forEach((part) => put(part, page));
+      stale.dataset.since = new Date().toTimeString().slice(0, 5);
+      stale.hidden = true;
+    } catch {
+      stale.textContent = `Airflow does not answer: this is from ${stale.dataset.since}. It is asked again.`;
+      stale.hidden = false;
+    }
   };
-  document.querySelectorAll("[data-live]").forEach((part) => setInterval(renew, 1000 * part.dataset.live, part));
+  const again = () => setTimeout(async () => { await renew(); again(); }, 1000 * Math.min(...live.map((part) => part.dataset.live)));
+  stale.dataset.since = new Date().toTimeString().slice(0, 5);
+  if (live.length) again();
+  addEventListener("visibilitychange", () => { if (live.length) renew(); });
 
   // Keys: / searches, j and k go from one thing to the next, Enter opens it, g and a letter goes to a page, ? says so.
   const rows = () => [...document.querySelectorAll("main .incidents > li, main .rows tbody tr, main ul > li, main .path li")].map((row) => row.querySelector("a[href]")).filter((link) => link?.offsetParent);
