@@ -14,7 +14,8 @@ from observability.cli.plain_typer import PlainTyper
 from observability.cli.printing import console
 from observability.dashboard_installer.changes import Changes, InstallError
 from observability.dashboards import build as generator
-from observability.dashboards.kibana.objects import saved_objects
+from observability.dashboards import opensearch
+from observability.dashboards.kibana.objects import ndjson, saved_objects
 from observability.dashboards.kibana.validate import faults
 from observability.dashboards.names import Names
 from observability.dashboards.usage import unknown_names
@@ -89,6 +90,23 @@ def install(  # noqa: PLR0913, PLR0917 - options of a command
         else _into_cloudwatch(settings, page_topic, detail_topic)
     )
     _show_changes(changes, as_json=as_json)
+
+
+@app.command()
+def export(
+    target: Annotated[str, typer.Argument(help="kibana or opensearch")],
+) -> None:
+    """Print the saved objects, with the addresses and names of the settings, for an import by hand.
+
+    For OpenSearch Dashboards these are index patterns and saved searches: it cannot draw the boards.
+
+    Examples:
+      contrail dashboards export opensearch > contrail.ndjson
+    """
+    exported = {"kibana": saved_objects, "opensearch": opensearch.saved_objects}
+    if target not in exported:
+        raise typer.BadParameter(f"{target!r} is not a target; name kibana or opensearch")
+    typer.echo(ndjson(exported[target](names_of(get_settings()))), nl=False)
 
 
 @app.command()

@@ -147,7 +147,7 @@ def _check_version(kibana: Kibana) -> None:
     if version < _FIRST_KIBANA:
         raise InstallError(
             f"this is OpenSearch Dashboards {number}: it has no Lens, with which our boards are drawn; use the pages in"
-            " Airflow, or the Grafana dashboards (docs/stores.md)"
+            " Airflow, or the Grafana dashboards, and import what contrail dashboards export opensearch prints"
         )
     if version < _OLDEST:
         raise InstallError(f"Kibana is {number}; the boards need 8.12 or newer")

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from observability.dashboards import embedded, reference
+from observability.dashboards import embedded, opensearch, reference
 from observability.dashboards.cloudwatch.template import template
 from observability.dashboards.kibana.objects import ndjson, saved_objects
 from observability.dashboards.kibana.rules import connectors, rules
@@ -28,6 +28,7 @@ def generated() -> dict[str, str]:
     names = Names()
     files = {
         "dashboards/generated/kibana/saved-objects.ndjson": ndjson(saved_objects(names)),
+        "dashboards/generated/opensearch/saved-objects.ndjson": ndjson(opensearch.saved_objects(names)),
         "dashboards/generated/kibana/rules.json": _json({"connectors": connectors(names), "rules": rules(names)}),
         "dashboards/generated/cloudwatch/template.json": _json(template()),
         "dashboards/generated/embedded/boards.json": _json(embedded.boards()),

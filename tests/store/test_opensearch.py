@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filled import carried, emit_drills
 from opensearch_node import OpenSearchNode
 
 from observability.credentials import Credentials
+from observability.dashboards.kibana.kql import to_query
+from observability.dashboards.names import Names
+from observability.dashboards.opensearch import saved_objects
 from observability.errors import ClusterError, OldestServer
 from observability.store import opensearch
 from observability.store.cluster import Cluster
@@ -57,6 +62,28 @@ def test_setup_says_what_it_left_out_and_a_second_one_changes_nothing(node):
     assert (again.installed, again.rolled_over) == ([], [])
     assert sorted(again.unchanged) == sorted(first.installed)
     cluster.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_each_saved_search_for_its_dashboards_finds_what_the_product_emitted(node, tmp_path):
+    install(cluster := Cluster(Credentials(url=node.url)))
+    emit_drills(tmp_path / "drills")
+    where = {"CONTRAIL_RELAY__SINKS": "elasticsearch", "CONTRAIL_ELASTICSEARCH__URL": node.url}
+    carried(tmp_path / "drills", tmp_path / "carried", where)
+    cluster.send("POST", "/_refresh")
+    views, found = {}, {}
+    for one in saved_objects(Names()):
+        attributes = one["attributes"]
+        if one["type"] == "index-pattern":
+            views[one["id"]] = attributes["title"]
+            continue
+        query = json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"])["query"]["query"]
+        body = {"query": to_query(query), "sort": [{name: order} for name, order in attributes["sort"]]}
+        answer = cluster.ask("POST", f"/{views[one['references'][0]['id']]}/_search", body)
+        found[attributes["title"]] = answer["hits"]["total"]["value"]
+    cluster.close()
+    assert [title for title, number in found.items() if not number] == []
 
 
 def test_the_templates_have_no_word_that_opensearch_does_not_know():
