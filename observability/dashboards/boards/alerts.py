@@ -88,7 +88,8 @@ _INCIDENTS = Row(
 
 _NOISE = Row(
     "What makes the noise?",
-    "What opens most incidents: fix the first line, not the pager. What came again counts each time, messages or none.",
+    "What opens most incidents: fix the first line, not the pager. How often it came counts each time, also one that "
+    "no message told of.",
     (
         Panel(
             key="noisiest",
@@ -119,7 +120,7 @@ _NOISE = Row(
         ),
         Panel(
             key="again",
-            title="What came again",
+            title="How often it came",
             kind="table",
             by=("airflow.dag_id", "event.action", "airflow.cause"),
             top=20,
