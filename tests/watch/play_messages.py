@@ -2,7 +2,7 @@
 
 The engine makes the messages from facts, and the channels' own renderers their forms. Only Slack's frame is drawn here.
 
-    PYTHONPATH=tests:tests/support:tests/watch python tests/watch/play_messages.py docs
+    PYTHONPATH=tests/support:tests/watch python tests/watch/play_messages.py docs
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ def main(docs):
         office.engine.notifier = Notifier(
             parse_rules(RULES, "rules"), Links(airflow="https://airflow.example.com"), "prod"
         )
-        parts = ["# Ten messages, as they look", "",
-                 "*Made by `PYTHONPATH=tests:tests/support:tests/watch python tests/watch/play_messages.py docs`, from facts.*",
+        played = "PYTHONPATH=tests/support:tests/watch python tests/watch/play_messages.py docs"
+        parts = ["# Ten messages, as they look", "", f"*Made by `{played}`, from facts.*",
                  "*The Slack pictures are our own drawing of the blocks that are sent.*", ""]  # fmt: skip
         for number, (title, message) in enumerate(play(office), 1):
             name = f"message-{number:02}"
