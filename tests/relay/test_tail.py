@@ -89,6 +89,16 @@ def test_a_line_without_end_is_handed_on_in_pieces_of_flat_size(logs):
     assert [orjson.loads(document).get("log.part") for document in documents] == [None, *range(whole)]
 
 
+@pytest.mark.parametrize("before", [b"", line("x")])
+def test_each_piece_of_a_long_line_has_the_time_and_level_of_its_beginning(logs, before):
+    logs.write(before + line("z" * 2 * MOST_LINE_BYTES, 7, level="error"))
+    _, _, documents = everything(logs.tailed(), MOST)
+    pieces = [one for one in map(orjson.loads, documents) if "log.part" in one]
+    assert [one["log.part"] for one in pieces] == list(range(len(pieces)))
+    assert {(one["@timestamp"], one["level"]) for one in pieces} == {("2026-01-31T12:00:07.000000Z", "error")}
+    assert "".join(one["event"] for one in pieces).count("z") == 2 * MOST_LINE_BYTES
+
+
 def test_another_file_under_the_name_is_noticed(logs):
     path = logs.write(line("old") * 3)
     file = logs.tailed()

@@ -48,6 +48,7 @@ _SECOND = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.")
 _LEVEL = re.compile(
     r"\[(debug|info|warning|error|critical) *\]|\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]"
     r"|[} ](DEBUG|INFO|WARNING|ERROR|CRITICAL) - |\b(DEBUG|INFO|WARNING|ERROR|CRITICAL):"
+    r'|^\{"timestamp":"[^"]*","level":"(debug|info|warning|error|critical)"'
 )
 _NEW_ENTRY = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|\[(?:debug|info|warning|error|critical) *\]")
 _FIRST_BYTES = b" \t\r\x0b\x0c[{\x1b0123456789DIWEC"
@@ -196,7 +197,7 @@ def after(latest: int, entry: Entry) -> int:
 
 
 def level_of(line: bytes) -> str | None:
-    """The level that a line of text names, None where it names none."""
+    """The level that a line of text names, or one of Airflow's that is torn or too long; None where it names none."""
     found = _LEVEL.search(ANSI.sub("", line[:_HEAD_BYTES].decode("utf-8", "replace")))
     return next(filter(None, found.groups())).lower() if found else None
 
