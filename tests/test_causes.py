@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import traceback
@@ -90,6 +91,7 @@ def test_the_fingerprint_ignores_values_and_keeps_the_place():
     elsewhere = raised(lambda: fail(ValueError("row 17 of 'a'")))
     prints = [causes.describe(error).fingerprint for error in (first, second, elsewhere)]
     assert prints[0] == prints[1] != prints[2]
+    assert [one for one in prints if not re.fullmatch("[0-9a-f]{16}", one)] == []
 
 
 def test_the_frame_is_the_last_of_the_users_own():

@@ -3,7 +3,9 @@ import time
 
 import pytest
 
+from observability.relay import checkpoint as checkpoints
 from observability.relay.checkpoint import adopt_checkpoint, open_checkpoint
+from observability.relay.sinks.sink import SinkUnavailable
 from observability.relay.sources.files.tail import Cursor
 
 HERE = Cursor("0123456789abcdef", 700, b"tail", 0, 0)
@@ -43,6 +45,18 @@ def test_what_was_about_to_be_sent_is_known_after_a_crash(path):
     assert again.cursor(HERE.identity).sending == 900
     checkpoint.close()
     again.close()
+
+
+def test_a_checkpoint_that_cannot_be_made_leaves_no_half_of_itself(path, monkeypatch):
+    class Full(checkpoints.Checkpoint):
+        def __init__(self, connection, sink, **more):
+            super().__init__(connection, sink, **more)
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(checkpoints, "Checkpoint", Full)
+    with pytest.raises(SinkUnavailable, match="disk is full; free space"):
+        open_checkpoint(path, "sink")
+    assert list(path.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 4096, 5000])

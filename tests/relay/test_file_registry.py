@@ -106,6 +106,13 @@ def test_what_is_no_log_and_what_is_a_link_is_left_alone(world):
     assert world.comes_to(1)
 
 
+def test_of_many_logs_that_fit_no_place_twenty_are_named_and_all_are_counted(world):
+    for number in range(25):
+        world.logs.write(line("a"), f"elsewhere/{number:02}.log")
+    world.registry.refresh()
+    assert (len(world.registry.unknown), world.registry.unknown_files) == (20, 25)
+
+
 @pytest.mark.parametrize("first", [line("first"), BANNER])
 def test_rotation_by_renaming_loses_and_doubles_nothing(world, first):
     for rotation in range(20):

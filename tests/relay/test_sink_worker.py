@@ -176,6 +176,8 @@ def test_what_waits_is_told_in_bytes_and_seconds(logs, carry):
     backlog = Backlog(worker)
     backlog.measure(registry.files, time.time())
     assert worker.account.report(time.time())["lag_bytes"] == 0
+    [file] = registry.files
+    assert (worker.position(file), worker.taken(file)) == (file.size, -1)
     logs.write(b"half a line")
     registry.refresh()
     backlog.measure(registry.files, time.time())

@@ -344,6 +344,20 @@ def test_a_fault_that_a_channel_does_not_know_is_a_failed_attempt_and_the_worker
     worker.join()
 
 
+def test_a_worker_rests_when_there_is_nothing_left_to_send_and_not_before(office, hook, monkeypatch):
+    worker, sent_before = office.worker(), []
+
+    class Rest(threading.Event):
+        def wait(self, _seconds):
+            sent_before.append(len(hook.requests))
+            worker.stop()
+
+    monkeypatch.setattr(worker, "_wake", Rest())
+    office.put(message(1), message(2), message(3))
+    worker.run()
+    assert sent_before == [3]
+
+
 def test_a_connection_that_airflow_denies_is_asked_for_again(office):
     worker = office.worker(url="connection:later")
     office.put(message())

@@ -484,9 +484,9 @@ def test_a_run_that_goes_on_though_none_of_its_tasks_does_is_told_until_one_does
     older, newer = {**RUN, "state": "running", "end_date": None}, {**RUN, "state": "running", "dag_run_id": "r2"}
     airflow.runs, airflow.tasks, scene = [older, newer], [{**TASK, "state": None}], Scene()
     assert ("stuck", "firing", "stuck_queued") not in told(reconciler.look(scene, NOW))
-    assert ("stuck", "firing", "stuck_queued") not in told(reconciler.look(scene, NOW + 170))
+    assert ("stuck", "firing", "stuck_queued") not in told(reconciler.look(scene, NOW + 160))
     scene = scene_from({**vars(scene)})
-    found = [fact for fact in reconciler.look(scene, NOW + 190) if fact.kind == "stuck"]
+    found = [fact for fact in reconciler.look(scene, NOW + 180) if fact.kind == "stuck"]
     assert [(fact.run_id, fact.task_id, fact.status) for fact in found] == [("r1", None, "firing")]
     airflow.tasks = [{**TASK, "state": "up_for_reschedule"}]
     found = [fact for fact in reconciler.look(scene, NOW + 210) if fact.kind == "stuck"]
