@@ -27,7 +27,7 @@ BESIDE = {
 LONGEST = (
     "postgresql_server", "elasticsearch 1", "demo", "test_redact.py",  # four processes begin with these
     "elasticsearch_node", "airflow/ui/test_rights.py fab", "elasticsearch 2", "platform",
-    "airflow/ui/test_rights.py keycloak", "airflow/ui/test_rights.py narrow", "airflow/ui/test_rights.py simple",
+    "airflow/ui/test_rights.py keycloak", "airflow/ui/test_rights.py simple",
     "airflow/ui/test_acts.py fab", "airflow/ui/test_acts.py simple", "airflow/ui/test_access.py",
     "airflow/ui/test_rights_unknown.py", "dags/test_canary_rounds.py", "watch/test_store_source.py",
     "production/test_least_privilege.py", "production/test_secrets.py", "airflow/test_preload.py",

@@ -58,7 +58,8 @@ def leaks(secret, shown):
     raw = secret.encode()
     forms = {secret, quote(secret, safe=""), raw.hex(), json.dumps(secret)[1:-1], repr(raw)[2:-1]}
     cores = {base64.b64encode(b"\0" * n + raw)[4:-4].decode() for n in range(3)}
-    return [form for form in forms | cores if len(form) > 3 and form.lower() in shown.lower()]
+    shown = shown.lower()
+    return [form for form in forms | cores if len(form) > 3 and form.lower() in shown]
 
 
 @pytest.mark.parametrize("encoding", encodings(SECRET))
@@ -531,7 +532,8 @@ def test_the_time_for_a_text_grows_as_its_length_whatever_it_holds(piece):
     add_secret("hunter2")
     add_secret("correct horse battery")
     short, long = piece * (40_000 // len(piece)), piece * (160_000 // len(piece))
-    took = cpu_s(long)
+    if (took := cpu_s(long)) < 0.05:
+        return
     limit = min(max(8 * cpu_s(short), 0.05), 0.5)
     assert took < limit or min(cpu_s(long) for _ in range(3)) < limit  # a busy machine makes CPU time longer too
 

@@ -183,9 +183,9 @@ def test_what_people_add_stays_and_what_is_ours_follows_the_original(tmp_path):
     ("name", "found", "refused"),
     [
         ("relay", "elasticsearch_default", "airflow_api"),
-        ("watcher", "airflow_api", "warehouse"),
+        pytest.param("watcher", "airflow_api", "warehouse", marks=pytest.mark.slow),
         ("worker", "warehouse", "airflow_api"),
-        ("kibana-setup", "kibana_setup", "elasticsearch_setup"),
+        pytest.param("kibana-setup", "kibana_setup", "elasticsearch_setup", marks=pytest.mark.slow),
     ],
 )
 def test_airflow_finds_the_connections_of_a_service_and_no_others(name, found, refused, keys, tmp_path):
