@@ -27,16 +27,17 @@ Known = dict[str, dict[str, dict[str, Any]]]
 def run(options: Options) -> list[Figure]:
     """Run the DAGs of the chosen groups on the chosen versions, and print a table of DAGs and versions.
 
-    ``options.only`` names groups (loops, features, beside, examples) and versions (3.3, 3.4). With ``options.results``
-    (a file) the rows that are found are added to those that it holds.
+    ``options.only`` names groups (loops, features, beside, examples), versions (3.3, 3.4) and globs of DAGs.
+    With ``options.results`` (a file) the rows that are found are added to those that it holds.
     """
     known: Known = json.loads(options.results.read_text()) if options.results and options.results.exists() else {}
     versions = [one for one in VERSIONS if one in options.only] or list(VERSIONS[1:] if options.quick else VERSIONS)
     groups = [one for one in GROUPS if one in options.only] or list(GROUPS)
+    globs = tuple(one for one in options.only if one not in {*VERSIONS, *GROUPS})
     unasked: list[str] = []
     for version in versions:
         for group in groups:
-            rows, others = _try(version, group, quick=options.quick)
+            rows, others = _try(version, group, globs, quick=options.quick)
             unasked += others
             for row in rows:
                 known.setdefault(row.dag_id, {})[version] = row.document()
@@ -46,7 +47,7 @@ def run(options: Options) -> list[Figure]:
     return _figures(known, unasked)
 
 
-def _try(version: str, group: str, *, quick: bool) -> tuple[list[Row], list[str]]:
+def _try(version: str, group: str, globs: tuple[str, ...], *, quick: bool) -> tuple[list[Row], list[str]]:
     """The rows of a group's DAGs on one version, and the faults that are about none of them."""
     chosen = GROUPS[group]
     if version not in chosen.versions:
@@ -55,7 +56,7 @@ def _try(version: str, group: str, *, quick: bool) -> tuple[list[Row], list[str]
         tempfile.TemporaryDirectory(prefix="versions-") as folder,
         Versioned(Path(folder), python_of(version), chosen.files, examples=chosen.examples).running() as airflow,
     ):
-        played = play(airflow, chosen, quick=quick)
+        played = play(airflow, chosen, quick=quick, only=globs)
         settle(airflow, played)
         return compare(airflow, played)
 
