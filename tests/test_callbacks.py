@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
+import pendulum
 import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
@@ -146,12 +147,11 @@ def test_a_minimal_context_of_a_run_is_enough(told):
     assert told()[0]["airflow.cause"] == "upstream"
 
 
-def test_a_missed_deadline_says_by_how_much(told):
+@pytest.mark.parametrize("given", [datetime.isoformat, pendulum.instance], ids=["text", "as Airflow 3.4 hands it over"])
+def test_a_missed_deadline_says_by_how_much(told, given):
     run = {"dag_id": "flights", "dag_run_id": "r1", "run_type": "manual", "logical_date": None, "state": "running"}
     due = datetime.now(timezone.utc) - timedelta(minutes=1)
-    callbacks.on_deadline(
-        {"dag_run": run, "deadline": {"id": "d1", "deadline_time": due.isoformat()}}, name="daily report"
-    )
+    callbacks.on_deadline({"dag_run": run, "deadline": {"id": "d1", "deadline_time": given(due)}}, name="daily report")
     [document] = told()
     assert document["event.action"] == "deadline.missed"
     assert document["deadline.name"] == "daily report"

@@ -9,6 +9,7 @@ import subprocess
 import traceback
 
 import pytest
+from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowTaskTimeout
@@ -51,6 +52,8 @@ def fail(error, cause=None):
         (json.JSONDecodeError("no", "", 0), "data"),
         (MemoryError(), "oom"),
         (OpinionatedError(), "data"),
+        (HITLTimeoutError("nobody answered"), "timeout"),
+        (HITLRejectException("a person said no"), "cancelled"),
     ],
 )
 def test_the_type_of_an_exception_tells_its_cause(error, cause):
