@@ -19,6 +19,7 @@ from observability.events import Identity, TaskFailed
 from observability.journal import Journal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["Watched", "failure"]
@@ -33,24 +34,29 @@ routes: [{{receiver: everybody}}]
 
 @dataclass
 class Watched:
-    """A watcher below ``home`` that may be killed and started again; ``storm`` is the rate that makes digests."""
+    """A watcher below ``home`` that may be killed and started again; ``storm`` is the rate that makes digests.
+
+    ``rules`` are others than those that notify of each failure, ``more`` further variables of its process.
+    """
 
     home: Path
     storm: int = 1_000_000
+    rules: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     kills: int = 0
     journal: Journal = field(init=False)
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        (self.home / "alerts.yaml").write_text(_RULES.format(storm=self.storm))
+        (self.home / "alerts.yaml").write_text(self.rules or _RULES.format(storm=self.storm))
         (self.home / "journal").mkdir(exist_ok=True)
         self.journal = Journal(self.home / "journal")
 
     def start(self) -> None:
         """Start it, and wait for its first heartbeat."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CONTRAIL_")}
-        environment = {**kept, "CONTRAIL_HOME": str(self.home), "CONTRAIL_STATSD__ENABLED": "false"}
+        environment = {**kept, "CONTRAIL_HOME": str(self.home), "CONTRAIL_STATSD__ENABLED": "false", **self.more}
         command = [sys.executable, "-m", "observability.cli.watch", "--no-api"]
         with (self.home / "watcher.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

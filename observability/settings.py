@@ -323,6 +323,10 @@ class WatchSettings:
     history_days: option_types.Days = option(
         90, "Days before the first start of which runs are read from Airflow's API; 0: none."
     )
+    record: str = option(
+        "",
+        "Folder in which the watcher records what it was told and what it sent, for `contrail alerts replay`; empty: none.",
+    )
     metrics_host: option_types.FilledText = option(
         "127.0.0.1", "Address that the watcher's /metrics (Prometheus) binds."
     )

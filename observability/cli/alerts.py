@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import func, select
 
 from observability.catalog import CAUSE_LABELS
-from observability.cli import acts, backtest, history, quality, silences
+from observability.cli import acts, backtest, history, quality, replay, silences
 from observability.cli.incident_document import incident_document, links
 from observability.cli.ledger import ledger_transaction
 from observability.cli.plain_typer import PlainTyper
@@ -47,6 +47,7 @@ app.add_typer(acts.app)
 app.add_typer(quality.app)
 app.add_typer(history.app)
 app.add_typer(backtest.app)
+app.add_typer(replay.app)
 
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _TELLING = ("sent",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 
     from observability.watch.sources.api import AirflowApi
 
-__all__ = ["DagGraphs"]
+__all__ = ["DagGraphs", "Graphs"]
 
 _AGAIN_S = 3600.0
 """A graph is asked for again after this, because a DAG may have changed."""
 _POLL_S = 0.5
+
+
+class Graphs(Protocol):
+    """Tells which tasks of a DAG follow which."""
+
+    def graph_of(self, dag_id: str) -> tuple[bool, Mapping[str, set[str]] | None]:
+        """True with the graph if it is known, None for one that cannot be told; False while it is asked for."""
+        ...
 
 
 class DagGraphs(threading.Thread):

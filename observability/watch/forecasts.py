@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
-    from observability.watch.dag_graphs import DagGraphs
+    from observability.watch.dag_graphs import Graphs
     from observability.watch.forecast import Forecast
     from observability.watch.known import Known
     from observability.watch.run_times import RunTimes
@@ -40,7 +40,7 @@ class LiveForecast:
 class Forecasts:
     """Forecasts by run. ``graphs`` asks Airflow for the tasks of a DAG; without it they are inferred from its runs."""
 
-    def __init__(self, graphs: DagGraphs | None = None) -> None:
+    def __init__(self, graphs: Graphs | None = None) -> None:
         self._graphs = graphs
         self._models: OrderedDict[tuple[str, str], RunModel | None] = OrderedDict()
         self._known: dict[tuple[str, str], tuple[float, int, LiveForecast]] = {}

@@ -27,6 +27,7 @@ from observability.watch.notify.messages import Links, Message
 from observability.watch.notify.notifier import enqueue
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy.engine import Connection
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from observability.watch.notify.notifier import Notifier
     from observability.watch.rules.config import AlertingConfig
 
-__all__ = ["Proof", "read_beat", "trial"]
+__all__ = ["Proof", "read_beat", "send_canary", "trial"]
 
 _BEAT_S, _CALL_S = 1.0, 10.0
 NO_LINKS = Links()
@@ -70,10 +71,12 @@ class Proof:
         make_folder(self._path.parent)
         replace_file(self._path, json.dumps(said).encode())
 
-    def round(self, connection: Connection, notifier: Notifier, now: float) -> list[Fact]:
-        """Send the canary and call the switch when it is time; facts about a canary that did not arrive."""
-        self._call(notifier.rules)
-        proof = notifier.rules.proof
+    def round(
+        self, connection: Connection, rules: AlertingConfig, now: float, send: Callable[[Connection, float], None]
+    ) -> list[Fact]:
+        """Have the canary sent and call the switch when it is time; facts about a canary that did not arrive."""
+        self._call(rules)
+        proof = rules.proof
         if not proof.canary_every:
             return []
         last = read_cursor(connection, "canary")
@@ -81,14 +84,7 @@ class Proof:
             write_cursor(connection, "canary", now)
             return []
         if now - last >= proof.canary_every:
-            receiver = proof.canary_receiver or next(iter(notifier.rules.receivers))
-            for channel in notifier.rules.receivers[receiver].channels:
-                enqueue(
-                    connection,
-                    channel,
-                    trial(f"canary:{now:.0f}", notifier.environment, now, links=notifier.links),
-                    now,
-                )
+            send(connection, now)
             write_cursor(connection, "canary", now)
         return _missing(connection, proof.canary_within, now)
 
@@ -126,6 +122,15 @@ class Proof:
         elif self._trouble and not trouble:
             log.info("the dead man's switch is reached again")
         self._trouble = trouble
+
+
+def send_canary(connection: Connection, notifier: Notifier, now: float) -> None:
+    """Queue the canary for each channel of its receiver."""
+    proof = notifier.rules.proof
+    receiver = proof.canary_receiver or next(iter(notifier.rules.receivers))
+    said = trial(f"canary:{now:.0f}", notifier.environment, now, links=notifier.links)
+    for channel in notifier.rules.receivers[receiver].channels:
+        enqueue(connection, channel, said, now)
 
 
 def _expect_success(client: httpx.Client, url: httpx.URL) -> None:

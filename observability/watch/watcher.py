@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from observability.contain import count_loss
 from observability.emit import emit
 from observability.events import RulesAccepted, RulesRejected
 from observability.store import open_store
 from observability.store.cluster import open_cluster
 from observability.watch import gauges
 from observability.watch.dag_graphs import DagGraphs
-from observability.watch.deadlines import Deadlines
-from observability.watch.engine import IncidentEngine
+from observability.watch.decisions import Decisions
 from observability.watch.facts import observed
-from observability.watch.forecasts import Forecasts
 from observability.watch.heartbeat import Proof
 from observability.watch.history_import import AS_GUEST, HistoryReader
 from observability.watch.ledger import acts, pending_events, records
@@ -28,10 +25,9 @@ from observability.watch.ledger.database import LedgerUnavailable, read_cursor, 
 from observability.watch.ledger.lease import Lease
 from observability.watch.ledger.seen_events import SeenEvents
 from observability.watch.notify.messages import Links
-from observability.watch.notify.notifier import Notifier
 from observability.watch.notify.outbox import ChannelWorker, fallback_for, requeue
 from observability.watch.notify.task_context import TaskContext
-from observability.watch.outcomes import Outcomes
+from observability.watch.recording import open_recording
 from observability.watch.rules.in_force import keep_rules
 from observability.watch.sources.audit import AuditReader
 from observability.watch.sources.executor_log import scheduler_lines
@@ -42,15 +38,17 @@ from observability.watch.sources.reconcile import Reconciler
 from observability.watch.sources.store import LATEST_S, StoreSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from sqlalchemy.engine import Connection
 
     from observability.settings import Settings
+    from observability.watch.engine import IncidentEngine
     from observability.watch.facts import Fact
     from observability.watch.ledger.database import Ledger
     from observability.watch.notify.channels.channel import Contacts
+    from observability.watch.notify.message import Message
     from observability.watch.rules.loader import RulesFile
     from observability.watch.sources.api import AirflowApi
 
@@ -63,8 +61,6 @@ _LEDGER_WAIT_S = 1.0
 _RULES_S = 2.0
 _GAUGES_S = 5.0
 _HOUR_S = 3600.0
-_DONE_MOST = 100_000
-"""Days of deadlines that are known to be done, and are not asked about again."""
 _REST = 4.0
 """A look at the deadlines that takes a second is followed by this many of everything else."""
 _KEEP_S = 90 * 86_400.0
@@ -103,7 +99,8 @@ class Watcher:
         self._history: HistoryReader | None = None
         self._audit: AuditReader | None = None
         self._graphs = DagGraphs(api.another()) if api else None
-        self._forecasts = Forecasts(self._graphs)
+        self._record = open_recording(settings.watch.record)
+        self._decisions = Decisions(self._graphs, is_recorded=self._record is not None)
         index = settings.watch.kibana_alerts
         self._kibana = KibanaSource(lambda: open_cluster(settings), index) if index else None
         self._store = StoreSource(lambda: open_store(settings))
@@ -111,12 +108,9 @@ class Watcher:
         self._over = threading.Event()
         self._workers: dict[str, ChannelWorker] = {}
         self._active = False
-        self._careful = False
         self._clock = _Clock()
         self._next: dict[str, float] = {}
         self._deadlines_took_s = 0.0
-        self._done: dict[tuple[str, ...], float] = {}
-        self._outcomes = Outcomes()
         self._reported: list[Fact] = []
         self._seen: dict[str, int] | None = None
         self._due_at: float | None = None
@@ -144,7 +138,7 @@ class Watcher:
                     wait = _LEDGER_WAIT_S
                 except Exception:  # noqa: BLE001 - one fact that we cannot bear must not silence all others
                     self._log.exception("a round failed; the next one takes each fact by itself")
-                    self._careful, wait = True, _LEDGER_WAIT_S
+                    self._decisions.careful, wait = True, _LEDGER_WAIT_S
                 self._over.wait(wait)
         finally:
             self._step_down()
@@ -153,6 +147,7 @@ class Watcher:
         """One round of the active watcher: read, decide, write, in one transaction; whether there is more to read."""
         self._reported += _drain(self._reports)
         self._heard.unsettle()
+        self._decisions.begin()
         with self._ledger.transaction(lock=True) as connection:
             has_lease = self._lease.keep(connection)
             if has_lease:
@@ -162,7 +157,9 @@ class Watcher:
             self._stand_by()
             return False
         self._reported.clear()
-        self._careful = False
+        if self._record is not None:
+            self._record.round(now, self._decisions)
+        self._decisions.careful = False
         self._clock.settle(now, time.monotonic())
         if self._looker:
             self._looker.settle()
@@ -182,11 +179,11 @@ class Watcher:
         """Apply what was read and what is due, in the transaction of a round; whether there is more to read."""
         jump = self._clock.jump(now, time.monotonic())
         if jump:
-            records.shift(connection, jump)
+            self._decisions.shift(connection, jump)
             self._log.warning("the clock has jumped; what waits for a time waits as long as before", seconds=jump)
         more = self._read(connection, now)
         silent = self._api.silent_s(time.monotonic()) if self._api else float("inf")
-        self._engine.elapse(connection, now, airflow_silent_s=silent, careful=self._careful)
+        self._decisions.elapse(connection, now, silent)
         self._regular(connection, now)
         self._due_at = records.next_due(connection)
         return more
@@ -224,6 +221,8 @@ class Watcher:
     def _step_up(self) -> None:
         self._active = True
         requeue(self._ledger)
+        if self._record is not None:
+            self._record.begin(self._ledger, asks_airflow=self._api is not None)
         self._hire()
         for source in self._sources():
             if not source.is_alive():
@@ -248,6 +247,8 @@ class Watcher:
     def _stand_by(self) -> None:
         """Leave to the new holder of the lease what only one may do: send messages, and write what readers find."""
         self._active = False
+        if self._record is not None:
+            self._record.pause()
         self._log.warning("another watcher has the lease; this one stands by")
         self._dismiss()
         for reader in (self._history, self._audit):
@@ -279,23 +280,25 @@ class Watcher:
             since = now - _LOOKBACK_S
             write_cursor(connection, "since", since)
         facts = self._heard.fresh(connection, facts, now)
-        self._take(connection, [fact for fact in facts if fact.time >= since], now)
+        self._decisions.take(connection, [fact for fact in facts if fact.time >= since], now)
         gauges.delay(facts, now)
         write_cursor(connection, "journal", cursor)
         self._seen = cursor
-        self._take(connection, self._reported, now)
+        self._decisions.take(connection, self._reported, now)
         arrived = self._heard.fresh(connection, self._store.exchange(connection, now), now)
         if any(fact.event_id for fact in arrived):
             self._store.tells_news(connection)
-        self._take(connection, [fact for fact in arrived if fact.time >= since], now)
+        self._decisions.take(connection, [fact for fact in arrived if fact.time >= since], now)
         if self._looker:
-            self._take(connection, self._looker.exchange(connection, now), now)
+            found = self._looker.exchange(connection, now)
+            self._decisions.know(self._looker.dags)
+            self._decisions.take(connection, found, now)
             self._looker.prepare(connection, now)
         if self._looker and self._confirmer and (self._engine.suspicious or self._confirmer.is_asking):
             self._engine.suspicious = False
             self._confirmer.hand(records.unconfirmed(connection, now), self._looker.dags)
         if self._kibana:
-            self._kibana.exchange(connection, self._engine, now)
+            self._kibana.exchange(connection, self._decisions, now)
         return more
 
     def _reconciler(self, api: AirflowApi) -> Reconciler:
@@ -309,51 +312,32 @@ class Watcher:
         """Those that look in a thread of their own from the beginning; the store's begins with the first round."""
         return [one for one in (self._looker, self._confirmer, self._kibana) if one is not None]
 
-    def _take(self, connection: Connection, facts: list[Fact], now: float) -> None:
-        """Apply facts; after a round that failed, each by itself, and without those that cannot be applied."""
-        if not self._careful:
-            self._engine.take(connection, facts, now)
-            return
-        for fact in facts:
-            try:
-                with connection.begin_nested():
-                    self._engine.take(connection, [fact], now)
-            except Exception as error:  # noqa: BLE001 - it is counted, and the others go on
-                self._log.exception("a fact was left out", kind=fact.kind, status=fact.status, dag_id=fact.dag_id)
-                count_loss("watch.engine", type(error).__name__)
-
     def _regular(self, connection: Connection, now: float) -> None:
         if self._due("rules", now, _RULES_S):
             self._look_at_rules(connection, now)
         if self._due("deadlines", now, max(1.0, _REST * self._deadlines_took_s)):
             self._check_deadlines(connection, now)
-        self._engine.take(connection, self._proof.round(connection, self._engine.notifier, now), now)
+        trouble = self._proof.round(connection, self._rules.rules, now, self._decisions.send_canary)
+        self._decisions.take(connection, trouble, now)
         if self._due("gauges", now, _GAUGES_S):
             gauges.open_incidents(connection)
             gauges.heartbeat("watcher", 0.0)
             if self._api and self._api.answered is not None:
                 gauges.heartbeat("api-server", self._api.silent_s(time.monotonic()))
         if self._due("quiet", now, _HOUR_S):
-            self._engine.quiet(connection, now)
+            self._decisions.quiet(connection, now)
             records.forget(connection, now - _KEEP_S)
             acts.forget(connection, now - _KEEP_S)
             self._heard.forget(connection, now - LATEST_S - _HOUR_S)
 
     def _check_deadlines(self, connection: Connection, now: float) -> None:
-        began = time.monotonic()
-        if len(self._done) > _DONE_MOST:
-            self._done.clear()
         dags, known = self._looker.dags if self._looker else {}, False
         if self._looker and not dags:  # it has not looked yet; a watcher before this one has
             before = read_cursor(connection, "reconcile") or {}
             dags, known = before.get("dags", {}), bool(before.get("slow_at"))
-        deadlines = Deadlines(
-            self._rules.rules.deadlines, dags, blind=self._store.is_blind, known=known or bool(dags),
-            forecasts=self._forecasts, done=self._done, outcomes=self._outcomes,
-            calendars=self._rules.rules.days_off,
+        self._deadlines_took_s = self._decisions.check(
+            connection, now, dags, blind=self._store.is_blind, known=known
         )  # fmt: skip
-        self._engine.take(connection, deadlines.check(connection, now), now)
-        self._deadlines_took_s = time.monotonic() - began
 
     def _due(self, what: str, now: float, every_s: float) -> bool:
         due = self._next.get(what, 0.0)
@@ -386,12 +370,19 @@ class Watcher:
         )
         fact = observed(event, time=now)
         self._log.warning(fact.reason) if problem else self._log.info("rules read", path=str(self._rules.path))
-        self._engine.take(connection, [fact], now)
+        self._decisions.take(connection, [fact], now)
 
     def _adopt_rules(self) -> None:
         rules = self._rules.rules
-        notifier = Notifier(rules, Links.of(self._settings, rules), self._settings.core.environment)
-        self._engine = IncidentEngine(notifier, deeds_s=self._settings.watch.reconcile_s + _READ_S)
+        settings = self._settings
+        self._decisions.adopt(
+            rules, Links.of(settings, rules), settings.core.environment,
+            text=self._rules.text, deeds_s=settings.watch.reconcile_s + _READ_S,
+        )  # fmt: skip
+
+    @property
+    def _engine(self) -> IncidentEngine:
+        return self._decisions.engine
 
     def _hire(self) -> None:
         self._has_other_workers = False
@@ -399,9 +390,13 @@ class Watcher:
         for name, spec in rules.channels.items():
             self._workers[name] = ChannelWorker(
                 name, spec, self._ledger, self._contacts, self._settings.home,
-                fallback=fallback_for(rules, name), report=self._reports.put, emit=emit, complete=self._context,
+                fallback=fallback_for(rules, name), report=self._reports.put, emit=emit, complete=self._complete(name),
             )  # fmt: skip
             self._workers[name].start()
+
+    def _complete(self, channel: str) -> Callable[[Message], Message]:
+        """Return what completes a message for a channel; with a record, it is written down."""
+        return self._context if self._record is None else partial(self._record.handed, channel, self._context)
 
     def _dismiss(self) -> None:
         for worker in self._workers.values():

@@ -175,7 +175,7 @@ def test_whatever_says_that_an_asset_is_late_names_it_for_the_right_to_it(ledger
     assert {"deadline.missed", "incident.opened"} <= {one["action"] for one in said}
     assert {tuple(one["event"].get("asset") or ()) for one in said} == {("s3://b/k",)}
     assert {message.assets for message in office.messages()} == {("s3://b/k",)}
-    assert digest(office.messages(), "1", "test").assets == ("s3://b/k",)
+    assert digest(office.messages(), "1", "test", 0.0).assets == ("s3://b/k",)
 
 
 def test_there_must_be_a_successful_run_now_and_then(ledger):

@@ -250,7 +250,7 @@ def test_a_runbook_that_the_fact_names_wins():
 def test_a_digest_of_several_kinds_counts_them_and_lists_each():
     reminded = message(replace(TASK, dag_id="b"), "reminder")
     said = digest(
-        [message(), message(replace(TASK, id="2", severity="critical", cause="app")), reminded], "s", "prod", LINKS
+        [message(), message(replace(TASK, id="2", severity="critical", cause="app")), reminded], "s", "prod", 0.0, LINKS
     )
     assert (said.title, said.summary) == ("3 notices about 2 DAGs in one", "2 opened, 1 reminder: b, flights")
     assert (said.kind, said.severity, said.cause, said.count, said.dag_id) == ("digest", "critical", "app", 9, None)
@@ -264,7 +264,7 @@ def test_a_digest_of_several_kinds_counts_them_and_lists_each():
 
 def test_a_digest_of_reminders_alone_says_what_is_still_open():
     reminded = message(TASK, "reminder")
-    said = digest([reminded], "s", "prod")
+    said = digest([reminded], "s", "prod", 0.0)
     assert (said.title, said.summary, said.links) == ("Still open: 1 incident", "Not repaired:", ())
     assert said.incidents[0]["title"] == reminded.title.removeprefix("Still open: ")
     assert said.dag_id == "flights"
@@ -272,7 +272,7 @@ def test_a_digest_of_reminders_alone_says_what_is_still_open():
 
 @pytest.mark.parametrize(("number", "tail"), [(20, "d19"), (21, "d19 and 1 more")])
 def test_a_digest_names_twenty_dags(number, tail):
-    said = digest([message(replace(TASK, dag_id=f"d{n:02}")) for n in range(number)], "s", "prod")
+    said = digest([message(replace(TASK, dag_id=f"d{n:02}")) for n in range(number)], "s", "prod", 0.0)
     assert said.summary.endswith(tail)
 
 

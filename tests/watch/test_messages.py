@@ -117,7 +117,7 @@ def test_a_topic_gets_a_subject_that_it_takes_and_a_pager_one_line_each(text):
 
 @pytest.mark.parametrize("text", NASTY)
 def test_a_digest_is_as_safe_as_what_it_is_made_of(text):
-    said = digest([message(text), message(text)], "serial", "dev")
+    said = digest([message(text), message(text)], "serial", "dev", 0.0)
     shown = render.text(said)
     assert len(shown.splitlines()) == 5  # severity and title, summary, nothing, and a line for each notice
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", shown)
@@ -177,7 +177,10 @@ def test_a_message_survives_being_written_down():
 
 def test_a_digest_lists_what_it_stands_for_in_every_form():
     said = digest(
-        [compose(Notice("opened", incident(f"dag{number}")), LINKS, "dev") for number in range(60)], "serial", "dev"
+        [compose(Notice("opened", incident(f"dag{number}")), LINKS, "dev") for number in range(60)],
+        "serial",
+        "dev",
+        0.0,
     )
     for shown in (render.text(said), render.html(said), render.markdown(said), json.dumps(render.slack(said))):
         assert "dag0: dag0 failed" in shown
@@ -187,7 +190,7 @@ def test_a_digest_lists_what_it_stands_for_in_every_form():
 
 def test_a_digest_names_dags_kinds_and_the_worst_severity():
     many = [compose(Notice("opened", incident(f"dag{number}")), LINKS, "dev") for number in range(30)]
-    said = digest(many, "serial", "dev")
+    said = digest(many, "serial", "dev", 0.0)
     assert (said.title, said.dag_id) == ("30 notices about 30 DAGs in one", None)
     assert "and 10 more" in said.summary
     assert len(said.incidents) == 30
@@ -195,7 +198,7 @@ def test_a_digest_names_dags_kinds_and_the_worst_severity():
 
 def test_a_digest_about_one_dag_says_which():
     one = compose(Notice("opened", incident("dag1")), LINKS, "dev")
-    said = digest([one, one], "serial", "dev")
+    said = digest([one, one], "serial", "dev", 0.0)
     assert (said.title, said.dag_id) == ("2 notices about 1 DAG in one", "dag1")
 
 
@@ -275,5 +278,5 @@ def test_a_mapped_task_is_named_by_its_index_also_the_first(index, said, path):
 
 @pytest.mark.parametrize("order", [("warning", "critical", "error"), ("critical", "error"), ("error", "warning")])
 def test_a_digest_is_as_severe_as_the_worst_in_it(order):
-    found = digest([replace(message(), severity=one) for one in order], "k", "dev", LINKS)
+    found = digest([replace(message(), severity=one) for one in order], "k", "dev", 0.0, LINKS)
     assert found.severity == min(order, key=["critical", "error", "warning"].index)

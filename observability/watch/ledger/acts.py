@@ -73,6 +73,11 @@ def key(connection: Connection) -> str:
     return str(found)
 
 
+def forget_key(connection: Connection) -> None:
+    """Delete the key that signs links, from a copy of a ledger."""
+    connection.execute(delete(schema.meta).where(schema.meta.c.name == _KEY))
+
+
 def use_link(connection: Connection, link: str, who: str, now: float) -> bool:
     """Use up a link; False where it was used before. The database itself lets no two use one."""
     if used_by(connection, link) is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from observability.events import Event
 
-__all__ = ["add", "delete_recorded", "drop", "due", "emit_all"]
+__all__ = ["add", "delete_recorded", "drop", "due", "emit_all", "from_json", "to_json"]
 
 _KINDS = by_action()
 _MOST = 500
@@ -34,8 +34,7 @@ def add(connection: Connection, event: Event, at: float, *, fact: str = "") -> N
     """Have ``event`` emitted at ``at`` (seconds since 1970), once; ``fact`` is the key of what it is about."""
     table = schema.events
     connection.execute(delete(table).where(table.c.id == event.id))
-    document = {"action": event.action, "event": clean(msgspec.to_builtins(event))}
-    connection.execute(insert(table).values(id=event.id, fact=fact or None, due=at, document=document))
+    connection.execute(insert(table).values(id=event.id, fact=fact or None, due=at, document=to_json(event)))
 
 
 def drop(connection: Connection, fact: str) -> None:
@@ -47,7 +46,7 @@ def due(connection: Connection, now: float) -> dict[str, Event]:
     """The events whose time has come, by their ids, in the order in which they were due."""
     table = schema.events
     asked = select(table.c.id, table.c.document).where(table.c.due <= now).order_by(table.c.due).limit(_MOST)
-    return {row[0]: _event(row[1]) for row in connection.execute(asked)}
+    return {row[0]: from_json(row[1]) for row in connection.execute(asked)}
 
 
 def emit_all(transaction: Callable[[], AbstractContextManager[Connection]], events: dict[str, Event]) -> None:
@@ -65,6 +64,12 @@ def delete_recorded(connection: Connection, names: list[str]) -> None:
     connection.execute(delete(schema.events).where(schema.events.c.id.in_(names)))
 
 
-def _event(row: dict[str, Any]) -> Event:
+def to_json(event: Event) -> dict[str, Any]:
+    """An event as JSON values."""
+    return {"action": event.action, "event": clean(msgspec.to_builtins(event))}
+
+
+def from_json(row: dict[str, Any]) -> Event:
+    """The event that :func:`to_json` made the values from."""
     made: Event = msgspec.convert(row["event"], type=_KINDS[row["action"]])
     return made

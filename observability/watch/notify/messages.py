@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +201,9 @@ def _memory(evidence: Mapping[str, Any]) -> str | None:
     return f"{peak / 2**20:.0f} MiB" + (f" of {limit / 2**20:.0f} MiB" if limit else "")
 
 
-def digest(messages: Sequence[Message], serial: str, environment: str, links: Links | None = None) -> Message:
+def digest(
+    messages: Sequence[Message], serial: str, environment: str, now: float, links: Links | None = None
+) -> Message:
     """One message for many that would have come too fast."""
     dags = sorted({message.dag_id or message.title for message in messages})
     kinds = {kind: sum(message.kind == kind for message in messages) for kind in sorted({m.kind for m in messages})}
@@ -226,7 +227,7 @@ def digest(messages: Sequence[Message], serial: str, environment: str, links: Li
         assets=tuple(sorted({asset for message in messages for asset in message.assets})),
         pair=serial,
         links=links.home() if links is not None else (),
-        time=iso(datetime.now(timezone.utc)),
+        time=iso(now),
         incidents=tuple(
             {
                 "incident_id": m.incident_id,

@@ -129,6 +129,7 @@ class Notifier:
             [Message.from_json(row[1]) for row in rows],
             f"digest:{rows[0][0]}-{rows[-1][0]}",
             self.environment,
+            now,
             self.links,
         )
         made = enqueue(connection, channel, said, now, fact_time=min(row[2] or now for row in rows))

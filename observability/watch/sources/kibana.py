@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from observability.events import Event
     from observability.store.cluster import Cluster
-    from observability.watch.engine import IncidentEngine
+    from observability.watch.decisions import Decisions
     from observability.watch.facts import Fact
     from observability.watch.incidents import Incident
 
@@ -74,14 +74,14 @@ class KibanaSource(threading.Thread):
         with self._lock:
             self._since, self._found = None, []
 
-    def exchange(self, connection: Connection, engine: IncidentEngine, now: float) -> None:
+    def exchange(self, connection: Connection, decisions: Decisions, now: float) -> None:
         """Write down what was read; on first use, say from when on to read."""
         with self._lock:
             found, self._found = self._found, []
             if self._since is None:
                 self._since = read_cursor(connection, _CURSOR) or iso(now)
         facts = [fact for alert in found if (fact := fact_of(alert)) and not is_known(connection, alert, fact)]
-        engine.take(connection, facts, now)
+        decisions.take(connection, facts, now)
         if found:
             write_cursor(connection, _CURSOR, found[-1]["@timestamp"])
 
