@@ -43,8 +43,19 @@ def node():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_sink_store_and_relay_do_there_what_they_do_with_elasticsearch(node):
-    files = [str(TESTS / file) for file in FILES]
-    command = [sys.executable, "-m", "pytest", "-m", "elasticsearch and not slow", "-k", OWN_NODE, *files]
+    pass_there(node, "elasticsearch and not slow", OWN_NODE, FILES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_kills_of_the_relay_lose_and_double_nothing_there(node):
+    pass_there(node, "elasticsearch and slow", "killed_relays", ["relay/test_relay_on_elasticsearch.py"])
+
+
+def pass_there(node, marks, names, files):
+    """Run tests of the suite against the OpenSearch."""
+    files = [str(TESTS / file) for file in files]
+    command = [sys.executable, "-m", "pytest", "-m", marks, "-k", names, *files]
     env = {**os.environ, "ES_URL": node.url}
     done = subprocess.run(command, env=env, cwd=TESTS.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:]

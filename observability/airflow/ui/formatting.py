@@ -13,9 +13,12 @@ from observability.events import base_iteration, ui_path
 from observability.timestamps import iso, parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from observability.airflow.ui.pages.attempts import Attempt
+    from observability.airflow.ui.pages.critical_path import Wait
     from observability.airflow.ui.pages.search import SearchPage
-    from observability.events import Region
+    from observability.events import Document, Region
 
 __all__ = ["FILTERS", "Links", "ago", "drawn", "duration", "moment", "number", "plain", "size", "web"]
 
@@ -239,12 +242,26 @@ def _attempt_row(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _attempt_rows(attempts: list[Attempt]) -> list[dict[str, Any]]:
-    """A row for each attempt; the many of a mapped task share a row."""
+def _attempt_rows(attempts: list[Attempt], waits: Sequence[Wait | None] = ()) -> list[dict[str, Any]]:
+    """A row for each attempt, with what it waited for; the many of a mapped task share a row."""
     rows = [_attempt_row(attempt) for attempt in attempts]
+    for row, wait in zip(rows, waits, strict=False):
+        if wait is not None:
+            row.update(since=wait.since * 1000, why=wait.why)
     if len(rows) <= _ROWS:
         return rows
     return [row | {"name": attempt.task_id} for row, attempt in zip(rows, attempts, strict=True)]
+
+
+def _deed_rows(deeds: list[Document]) -> list[dict[str, Any]]:
+    """When each deed was done, and by whom: marks on a time line."""
+    return [
+        {
+            "at": parsed(one["@timestamp"]).timestamp() * 1000,
+            "what": f"{one.get('user.name') or 'somebody'}: {one.get('airflow.audit_event')}",
+        }
+        for one in deeds
+    ]
 
 
 def _data(value: Any) -> str:
@@ -260,6 +277,7 @@ FILTERS = {
     "ago": ago,
     "data": _data,
     "attempt_rows": _attempt_rows,
+    "deed_rows": _deed_rows,
     "brief": brief,
     "clock": clock,
     "plain": plain,

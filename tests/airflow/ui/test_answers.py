@@ -103,6 +103,43 @@ def test_a_run_that_failed_says_why_on_the_page_of_its_dag(written):
     assert [run["why"] for run in pages.dag_page(store, "flights").runs] == ["all tasks deadlocked"]
 
 
+def test_the_chart_of_a_dag_says_what_changed_between_two_runs(written):
+    def ended(number, minutes, **more):
+        return DagRunSucceeded(identity=Identity(dag_id="flights", run_id=f"r{number}", **more), time=at(minutes))
+
+    def deed(name, minutes, category, run=None):
+        return AuditRecorded(
+            identity=Identity(dag_id="flights", run_id=run), time=at(minutes), discriminator=name, user_name="ann",
+            audit_event=name, category=(category,),
+        )  # fmt: skip
+
+    written(deed("patch_dag", 25, "configuration"), deed("clear", 15, "process", "r2"), dataset="airflow.audit")
+    store = written(
+        ended(1, 30, dag_version=1, bundle_version="abc"), ended(2, 20, dag_version=1, bundle_version="abc"),
+        ended(3, 10, dag_version=2, bundle_version="def"), ended(4, 5),
+    )  # fmt: skip
+    changed = [run["changed"] for run in pages.dag_page(store, "flights").runs]
+    assert changed == [[], ["ann: patch_dag"], ["version 2", "bundle def"], []]
+
+
+def test_a_run_shows_the_lines_that_warn_or_its_last_ones(written, tmp_path):
+    def line(run, number, level):
+        about = {"airflow.dag_id": "flights", "airflow.run_id": run, "airflow.task_id": "load", "level": level}
+        moment = at(10 - number).isoformat().replace("+00:00", "Z")
+        return orjson.dumps({**about, "@timestamp": moment, "offset": number, "event": f"line {number}"})
+
+    store = written(DagRunStarted(identity=Identity(dag_id="flights", run_id="bad"), time=at(12)))
+    sink = open_sink(load_settings(environ={"CONTRAIL_CORE__HOME": str(tmp_path)}))
+    for run, levels in (("bad", ("info", "warning", "info", "error")), ("well", ("info", "info"))):
+        documents = [line(run, number, level) for number, level in enumerate(levels)]
+        ids = [f"{run}-{number}".encode() for number in range(len(levels))]
+        sink.send(Batch("airflow.task", f"{run}.log", f"{run}.log", ids, documents))
+    sink.close()
+    assert [one["event"] for one in pages.run_page(store, "flights", "bad").lines] == ["line 1", "line 3"]
+    assert [one["event"] for one in pages.run_page(store, "flights", "well").lines] == ["line 0", "line 1"]
+    assert pages.run_page(store, "flights", "none").lines == []
+
+
 def test_a_task_that_succeeded_since_is_not_failing_now(written):
     store = written(failure(task(), 5), TaskSucceeded(identity=task("r2"), time=at(1)))
     assert pages.overview(store, lambda _: True).broken == []

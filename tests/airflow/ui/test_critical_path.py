@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from observability.airflow.ui.pages.attempts import Attempt
-from observability.airflow.ui.pages.critical_path import critical_path
+from observability.airflow.ui.pages.critical_path import critical_path, waits_of
 
 ZERO = datetime(2026, 1, 1, tzinfo=timezone.utc)
 GRAPH = {"extract": frozenset({"load"}), "aside": frozenset(), "load": frozenset({"report"}), "report": frozenset()}
@@ -54,6 +54,29 @@ def test_of_a_mapped_task_it_is_the_slowest_part():
 @pytest.mark.parametrize("attempts", [[], [attempt("load", 0, 1, state="running")]])
 def test_of_what_has_not_ended_there_is_none(attempts):
     assert critical_path(attempts, GRAPH) == []
+
+
+def test_each_attempt_shows_what_it_waited_for_and_since_when():
+    run = [
+        attempt("extract", 3, 5),
+        attempt("load", 7, 9, 1, "up_for_retry"),
+        attempt("load", 69, 70, 2),
+        attempt("report", 70, 72, state="running"),
+    ]
+    found = waits_of(run, GRAPH, ZERO.isoformat())
+    assert [one and (one.since - ZERO.timestamp(), one.why) for one in found] == [
+        (0, "the scheduler and a slot"), (5, "the scheduler and a slot"), (9, "its retry"), None
+    ]  # fmt: skip
+
+
+def test_what_the_graph_does_not_know_has_waited_for_its_retry_only():
+    run = [attempt("extract", 3, 5), attempt("load", 7, 9, 1, "up_for_retry"), attempt("load", 69, 70, 2)]
+    assert [one and one.why for one in waits_of(run, {}, ZERO.isoformat())] == [None, None, "its retry"]
+
+
+def test_the_waits_of_very_many_attempts_are_left_out():
+    run = [attempt("extract", 3, 5, index=number) for number in range(101)]
+    assert waits_of(run, GRAPH, ZERO.isoformat()) == [None] * 101
 
 
 def test_times_that_stand_still_or_go_back_end_the_chain():

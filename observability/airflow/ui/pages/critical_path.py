@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from observability.airflow.ui.pages.attempts import Attempt
 
-__all__ = ["Leg", "critical_path"]
+__all__ = ["Leg", "Wait", "critical_path", "waits_of"]
 
+_WAITS_MOST = 100
+"""The attempts of a run up to which each wait is looked for: it is compared with all others."""
 _SLACK_S = 0.5
 """A task may begin so much before the end of the one above it: two processes wrote the times."""
 
@@ -26,6 +28,14 @@ class Leg:
     attempt: Attempt
     waited_ms: float
     took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The time before an attempt in which nothing kept it but what it waited for; ``since`` in s since 1970."""
+
+    since: float
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,32 @@ def critical_path(attempts: list[Attempt], downstream: Mapping[str, frozenset[st
     return [
         Leg(one.attempt, wait * 1000, (one.ended - one.began) * 1000) for one, wait in zip(chain, waits, strict=True)
     ]
+
+
+def waits_of(
+    attempts: list[Attempt], downstream: Mapping[str, frozenset[str]], run_began: str | None
+) -> list[Wait | None]:
+    """The wait before each attempt: since the try before it, the last task above it, or the begin of the run.
+
+    None where the graph does not know the task, and for all where there are too many.
+    """
+    if len(attempts) > _WAITS_MOST:
+        return [None] * len(attempts)
+    above = _above(downstream)
+    spans = sorted((_span(one) for one in attempts), key=lambda one: one.ended)
+    begin = seconds(run_began) if run_began else None
+    return [_wait(_span(one), spans, above, begin) for one in attempts]
+
+
+def _wait(one: _Span, spans: list[_Span], above: Mapping[str, set[str]], begin: float | None) -> Wait | None:
+    known = above.get(one.attempt.task_id)
+    before = _before(one, spans, above)
+    if before is not None and before.instance == one.instance:
+        return Wait(before.ended, "its retry")
+    if known is None:
+        return None
+    since = before.ended if before is not None else None if known else begin
+    return None if since is None or since >= one.began else Wait(since, "the scheduler and a slot")
 
 
 def _span(attempt: Attempt) -> _Span:

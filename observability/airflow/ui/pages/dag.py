@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["DagPage", "dag_page"]
 
 _DEEDS_MOST = 20
+_VERSIONS = {"airflow.dag_version": "version", "airflow.bundle_version": "bundle"}
+"""The versions that a run is of, and what they are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
     begun = events_of(store, {**where, "event.action": "dag_run.started"}, limit=RUNS_SHOWN)
     newest = ended[-1]["@timestamp"] if len(ended) == RUNS_SHOWN else ""
     running = [one for one in begun if one.get("airflow.run_id") not in over and one["@timestamp"] > newest]
+    deeds = deeds_of(store, where, _DEEDS_MOST)
     shown = [*ended, *(one | {"airflow.state": "running"} for one in running)]
     runs = [
         {
@@ -55,9 +58,12 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
             "state": document.get("airflow.state", ""),
             "why": document.get("event.reason", ""),
             "duration_ms": ms(document.get("event.duration")),
+            "changed": changed,
             **rows,
         }
-        for document, rows in zip(shown, rows_at_ends(tasks, shown), strict=True)
+        for document, rows, changed in zip(
+            shown, rows_at_ends(tasks, shown), _changed_before(shown, deeds), strict=True
+        )
     ]
     durations: dict[str, list[float]] = defaultdict(list)
     ends = final_ends(tasks)
@@ -75,5 +81,24 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
         deadlines=[document for document in alerts if document["event.action"].startswith("deadline.")][-10:],
         owners=sorted({document["airflow.owner"] for document in tasks if document.get("airflow.owner")}),
         usual_ms=statistics.median(good) if good else None,
-        deeds=deeds_of(store, where, _DEEDS_MOST)[::-1],
+        deeds=deeds[::-1],
     )
+
+
+def _changed_before(runs: list[Document], deeds: list[Document]) -> list[list[str]]:
+    """The changes since the run before, of each run: another version of the DAG or its bundle, a setting by people."""
+    settings = [one for one in deeds if "configuration" in (one.get("event.category") or ())]
+    found: list[list[str]] = []
+    earlier: Document | None = None
+    for run in runs:
+        changes: list[str] = []
+        if earlier is not None:
+            for name, word in _VERSIONS.items():
+                if run.get(name) is not None and earlier.get(name) is not None and run[name] != earlier[name]:
+                    changes.append(f"{word} {run[name]}")
+            between = [one for one in settings if earlier["@timestamp"] < one["@timestamp"] <= run["@timestamp"]]
+            acts = (f"{one.get('user.name') or 'somebody'}: {one.get('airflow.audit_event')}" for one in between)
+            changes += dict.fromkeys(acts)
+        found.append(changes)
+        earlier = run
+    return found

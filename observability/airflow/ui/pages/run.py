@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.attempts import Attempt, attempts_in, running_in
 from observability.airflow.ui.pages.compared import Comparison, compared_with_last_good
-from observability.airflow.ui.pages.critical_path import Leg, critical_path
+from observability.airflow.ui.pages.critical_path import Leg, Wait, critical_path, waits_of
 from observability.airflow.ui.pages.deadlines import Due, due_of
 from observability.airflow.ui.pages.incidents import open_incidents
 from observability.airflow.ui.pages.reading import RUN_ENDED, deeds_of, events_of, first
 from observability.airflow.ui.pages.steps import Step, steps_beside_usual
+from observability.store import Query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["RunPage", "run_page"]
 
 _DEEDS_MOST = 100
+_LINES_MOST = 20
+_BAD = ("warning", "error", "critical")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,10 @@ class RunPage:
     path: list[Leg] = field(default_factory=list)
     """The critical path."""
     compared: Comparison | None = None
+    waits: list[Wait | None] = field(default_factory=list)
+    """The wait before each of ``attempts``, where it is known."""
+    lines: list[Document] = field(default_factory=list)
+    """The newest lines of its logs, oldest first: those that warn or tell of an error, where there are any."""
 
 
 def run_page(
@@ -54,12 +61,15 @@ def run_page(
     events = events_of(store, where)
     alerts = events_of(store, where, dataset="contrail.alert")
     ended = attempts_in(events)
+    downstream = downstream or {}
     outcomes = [document for document in events if document["event.action"] in RUN_ENDED]
+    attempts = [*ended, *([] if outcomes else running_in(events))]
+    began = next((one["@timestamp"] for one in events if one["event.action"] == "dag_run.started"), None)
     return RunPage(
         dag_id=dag_id,
         run_id=run_id,
         outcome=outcomes[-1] if outcomes else None,
-        attempts=[*ended, *([] if outcomes else running_in(events))],
+        attempts=attempts,
         steps=steps_beside_usual(store, events, {"airflow.dag_id": dag_id}, run_id),
         rejected=[document for document in events if document["event.action"] == "rows.rejected"],
         incidents=open_incidents(alerts, resolved=True),
@@ -67,9 +77,16 @@ def run_page(
         trace_id=first(events, "trace.id"),
         due=_deadlines(alerts),
         deeds=deeds_of(store, where, _DEEDS_MOST),
-        path=critical_path(ended, downstream or {}),
+        path=critical_path(ended, downstream),
         compared=compared_with_last_good(store, dag_id, run_id, events),
+        waits=waits_of(attempts, downstream, began),
+        lines=_lines(store, where),
     )
+
+
+def _lines(store: Readable, where: dict[str, Any]) -> list[Document]:
+    bad = list(store.documents(Query("airflow.task", {**where, "level": _BAD}, limit=_LINES_MOST, newest=True)))
+    return bad or list(store.documents(Query("airflow.task", where, limit=_LINES_MOST, newest=True)))
 
 
 def _deadlines(alerts: list[Document]) -> list[Due]:

@@ -26,12 +26,26 @@
     const bars = uPlot.paths.bars({ size: [0.7, 40] });
     const shown = (write) => (chart, value, at) => write(value ?? chart.data[at].findLast((one) => one != null));
     const label = (_, values) => values.map((index) => (Number.isInteger(index) && runs[index] ? runs[index].ended.slice(5, 16).replace("T", " ") : ""));
+    // A dashed line before a run says that something changed since the one before: a version, or a setting by a person.
+    const changes = (chart) => runs.forEach((run, index) => {
+      if (!run.changed.length) return;
+      const { ctx, bbox } = chart, x = Math.round(chart.valToPos(index - 0.5, "x", true));
+      if (x < bbox.left || x > bbox.left + bbox.width) return;
+      ctx.save();
+      ctx.strokeStyle = ctx.fillStyle = colour("--c3");
+      ctx.lineWidth = devicePixelRatio;
+      ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
+      ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
+      ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+      if (x < bbox.left + bbox.width * 0.8) ctx.fillText(run.changed[0].slice(0, 24), x + 4 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
+      ctx.restore();
+    });
     new uPlot({
-      width: node.clientWidth, height: 220,
-      scales: { x: { time: false, range: [-0.6, Math.max(runs.length - 0.4, 6)] }, y: { range: (_, __, max) => [0, (max || 1) * 1.1] }, rows: { range: (_, __, max) => [0, (max || 1) * 1.1] } },
+      width: node.clientWidth, height: 220, hooks: { draw: [changes] },
+      scales: { x: { time: false, range: [-0.6, Math.max(runs.length - 0.4, 6)] }, y: { range: (_, __, max) => [0, (max || 1) * (runs.some((run) => run.changed.length) ? 1.25 : 1.1)] }, rows: { range: (_, __, max) => [0, (max || 1) * 1.1] } },
       axes: [axis({ values: label, space: 100, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }), axis({ values: (_, all) => all.map(spanTick), size: 70, ...steps.ms }), axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })],
       series: [
-        { label: "run", value: (_, index) => (index == null ? "" : runs[index].run_id) },
+        { label: "run", value: (_, index) => (index == null ? "" : [runs[index].run_id, ...runs[index].changed].join(" · ")) },
         { label: "succeeded", fill: colour("--good"), stroke: colour("--good"), paths: bars, points: { show: false }, value: shown(span) },
         { label: "failed", fill: colour("--bad"), stroke: colour("--bad"), paths: bars, points: { show: false }, value: shown(span) },
         { label: "rows out", scale: "rows", value: shown((rows) => rows?.toLocaleString("en") ?? "–"), stroke: colour("--accent"), width: 2, spanGaps: true, points: { show: runs.length < 3 } },
@@ -40,8 +54,8 @@
   };
 
   const drawAttempts = (node) => {
-    const attempts = JSON.parse(node.dataset.attempts);
-    const first = Math.min(...attempts.map((a) => a.start));
+    const attempts = JSON.parse(node.dataset.attempts), deeds = JSON.parse(node.dataset.deeds ?? "[]");
+    const first = Math.min(...attempts.map((a) => a.since ?? a.start));
     const last = Math.max(...attempts.map((a) => a.end), first + 1);
     const names = [...new Set(attempts.map((a) => a.name))];
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -51,6 +65,7 @@
       if (text) element.textContent = text;
       return svg.appendChild(element);
     };
+    const say = (element, text) => { element.appendChild(document.createElementNS(svg.namespaceURI, "title")).textContent = text; };
     const width = node.clientWidth, label = Math.min(220, width * 0.4), row = 24;
     svg.setAttribute("width", width);
     svg.setAttribute("height", names.length * row + 4);
@@ -58,10 +73,12 @@
     names.forEach((name, index) => make("text", { x: 0, y: index * row + 16, class: "name" }, name));
     for (const attempt of attempts) {
       const y = names.indexOf(attempt.name) * row + 5;
+      if (attempt.since < attempt.start) say(make("rect", { x: at(attempt.since), y: y + 4, width: at(attempt.start) - at(attempt.since), height: row - 18, class: "waited" }), `${attempt.name}, try ${attempt.try}: waited ${span(attempt.start - attempt.since)} for ${attempt.why}`);
       const bar = make("rect", { x: at(attempt.start), y, width: Math.max(3, at(attempt.end) - at(attempt.start)), height: row - 10, rx: 2, class: attempt.state });
-      bar.appendChild(document.createElementNS(svg.namespaceURI, "title")).textContent = `${attempt.name}, try ${attempt.try}: ${attempt.state}, ${span(attempt.end - attempt.start)}`;
+      say(bar, `${attempt.name}, try ${attempt.try}: ${attempt.state}, ${span(attempt.end - attempt.start)}`);
       if (attempts.length <= 60) make("text", { x: at(attempt.end) + 6, y: y + 11, class: "took" }, span(attempt.end - attempt.start));
     }
+    for (const deed of deeds.filter((one) => one.at >= first && one.at <= last)) say(make("rect", { x: at(deed.at) - 1, y: 0, width: 2, height: names.length * row, class: "deed" }), `${new Date(deed.at).toISOString().slice(11, 19)} UTC, ${deed.what}`);
     node.replaceChildren(svg);
   };
 
