@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figure import Figure, Options, Sample, Target
+from benchmarks.line_costs import put_costs
 from benchmarks.task_log import NAME, measured, write_task_log
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(options: Options) -> list[Figure]:
                 one["lost"] = lines - count()
                 if number >= 0:
                     taken[name].append(one)
-    return _figures(taken)
+    return [*_figures(taken), *put_costs(2_000 if options.quick else 20_000)]
 
 
 def _variables(url: str, logs: Path) -> dict[str, str]:

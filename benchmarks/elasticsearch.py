@@ -99,8 +99,8 @@ def _figures(taken: dict[str, list[dict[str, float]]]) -> list[Figure]:
     return [
         figure("docs/s", "airflow", Target(ratio_at_least=2.5)),
         figure("docs/s", "helpers.bulk"),
-        figure("docs/s", "raw bulk", Target(ratio_at_least=0.85)),
-        figure("us", "airflow", Target(at_most=5.0)),
+        figure("docs/s", "raw bulk", Target(ratio_at_least=0.90)),
+        figure("us", "airflow", Target(at_most=3.0)),
         figure("us", "helpers.bulk"),
         figure("us", "raw bulk"),
         figure("MB", "airflow", Target(at_most=80.0)),

@@ -7,6 +7,7 @@ Python, over the same log. They say what bounds a shipper that is written in Pyt
 from __future__ import annotations
 
 import gzip
+import hashlib
 import socket
 import tempfile
 import threading
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
@@ -25,11 +29,13 @@ from benchmarks.task_log import NAME, write_task_log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["line_costs"]
+__all__ = ["line_costs", "put_costs"]
 
 _LINES = 20_000
 _ROUNDS = 7
 _READ = 1 << 20
+_EVENTS = 2_000
+"""So many of these lines fill a request of a megabyte."""
 _MORE = (b"1", b"2", b"3", b"4", b"5", b"6", b"7")
 
 
@@ -41,6 +47,36 @@ def line_costs(lines: int = _LINES) -> list[Figure]:
         parts = _parts(path)
         found = {name: [_us(part, lines) for _ in range(_ROUNDS)] for name, part in parts.items()}
     return [Figure(f"of a line, alone: {name}", "us", Sample(tuple(taken))) for name, taken in found.items()]
+
+
+def put_costs(lines: int = _LINES) -> list[Figure]:
+    """Processor time a line of what a request of PutLogEvents cannot do without, in microseconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "logs", NAME)
+        write_task_log(path, lines)
+        documents = path.read_bytes().splitlines()
+    places = range(0, lines, _EVENTS)
+    events = [
+        [{"timestamp": 1, "message": one.decode()} for one in documents[start : start + _EVENTS]] for start in places
+    ]
+    bodies = [orjson.dumps({"logGroupName": "g", "logStreamName": "s", "logEvents": some}) for some in events]
+    parts = {
+        "an event of each line": lambda: [{"timestamp": 1, "message": one.decode()} for one in documents],
+        "the body, by orjson": lambda: [orjson.dumps({"logEvents": some}) for some in events],
+        "SHA-256 of the body": lambda: [hashlib.sha256(body).hexdigest() for body in bodies],
+        "signed by botocore, SHA-256 included": lambda: [_signed(body) for body in bodies],
+        "sendall of the body": lambda: _send(b"".join(bodies)),
+    }
+    found = {name: [_us(part, lines) for _ in range(_ROUNDS)] for name, part in parts.items()}
+    return [
+        Figure(f"of a line in a request, alone: {name}", "us", Sample(tuple(taken))) for name, taken in found.items()
+    ]
+
+
+def _signed(body: bytes) -> AWSRequest:
+    request = AWSRequest("POST", "https://logs.eu-central-1.amazonaws.com/", data=body)
+    SigV4Auth(Credentials("testing", "testing"), "logs", "eu-central-1").add_auth(request)
+    return request
 
 
 def _parts(path: Path) -> dict[str, Callable[[], object]]:

@@ -40,7 +40,7 @@ def run(options: Options) -> list[Figure]:
             "us",
             taken["ours"],
             peer=("structlog with orjson", taken["structlog"]),
-            targets=(Target(at_most=3.0, ratio_at_most=0.55),),
+            targets=(Target(at_most=2.5, ratio_at_most=0.55),),
         ),
         Figure("one event of 12 fields", "us", taken["ours"], peer=("stdlib with ecs-logging", taken["ecs"])),
     ]

@@ -83,7 +83,7 @@ def _by_lines(airflow: Airflow, instances: list[dict[str, Any]]) -> list[float]:
 
 def _figures(how: str, taken: dict[str, list[list[float]]]) -> list[Figure]:
     return [
-        _figure(f"added to the median, {how}", taken, statistics.median, Target(at_most=3.0)),
+        _figure(f"added to the median, {how}", taken, statistics.median, Target(at_most=2.0)),
         _figure(f"added to the 95th percentile, {how}", taken, _p95, Target(at_most=10.0)),
     ]
 
