@@ -254,7 +254,7 @@ def _attempt_rows(attempts: list[Attempt], waits: Sequence[Wait | None] = ()) ->
 
 
 def _deed_rows(deeds: list[Document]) -> list[dict[str, Any]]:
-    """When each deed was done, and by whom: marks on a time line."""
+    """Moment and words of each deed, for marks on a time line."""
     return [
         {
             "at": parsed(one["@timestamp"]).timestamp() * 1000,
