@@ -33,6 +33,11 @@ _DEEDS = {
 }  # fmt: skip
 _IN_TURN = 10
 """Runs that are asked about at each slow look without a deed: a hundred take two and a half minutes."""
+_UNSIGNED_S = 15.0
+"""So long an end of which no deed is known waits for Airflow's event log to say who it was.
+
+Nobody may read in it about a DAG that Airflow does not know: after a deletion, when the DAG's file is parsed again.
+"""
 _DEEDS_MOST = 500
 _ASKED_EACH = 5
 _SLASH = "/"
@@ -52,6 +57,11 @@ class OpenRun:
     members: tuple[str, ...] = ()
     tries: int = 0
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """DAG and run."""
+        return self.dag_id, self.run_id
+
 
 @dataclass
 class UserActions:
@@ -60,6 +70,7 @@ class UserActions:
     api: AirflowApi
     questions: Questions
     _asked: dict[tuple[str, str], int] = field(default_factory=dict)
+    _unsigned: dict[tuple[str, str], float] = field(default_factory=dict)
     _turn: int = 0
 
     def did(self, known: Sequence[OpenRun], *, after: str, now: float, in_turn: bool) -> Iterator[Fact]:
@@ -71,18 +82,25 @@ class UserActions:
         none: list[Fact] = []
         unread: list[dict[str, Any]] = []
         deeds = self.questions.ask("deeds of people", lambda: list(itertools.islice(listed, _DEEDS_MOST)), unread)
+        self._unsigned = {one.key: since for one in known if (since := self._unsigned.get(one.key)) is not None}
+        waited = [one for one in known if now - self._unsigned.get(one.key, now) >= _UNSIGNED_S][:_IN_TURN]
         touched = [one for one in known if any(_concerns(deed, one) for deed in deeds)]
-        for one in dict.fromkeys((*touched, *(self._next(known) if in_turn else ()))):
+        for one in dict.fromkeys((*touched, *waited, *(self._next(known) if in_turn else ()))):
             mine = [deed for deed in deeds if _concerns(deed, one)]
             ask = partial(_facts, self.api, one, mine, now)
-            yield from self.questions.ask(f"what became of {one.dag_id} {one.run_id}".rstrip(), ask, none)
+            found = self.questions.ask(f"what became of {one.dag_id} {one.run_id}".rstrip(), ask, none)
+            is_signed = all(" by " in fact.reason for fact in found)
+            if not is_signed and now - self._unsigned.setdefault(one.key, now) < _UNSIGNED_S:
+                continue
+            self._unsigned.pop(one.key, None)
+            yield from found
 
     def _next(self, known: Sequence[OpenRun]) -> list[OpenRun]:
         """Those that were asked about longest ago."""
         self._turn += 1
-        self._asked = {key: turn for one in known if (turn := self._asked.get(key := (one.dag_id, one.run_id)))}
-        chosen = sorted(known, key=lambda one: self._asked.get((one.dag_id, one.run_id), 0))[:_IN_TURN]
-        self._asked |= {(one.dag_id, one.run_id): self._turn for one in chosen}
+        self._asked = {one.key: turn for one in known if (turn := self._asked.get(one.key))}
+        chosen = sorted(known, key=lambda one: self._asked.get(one.key, 0))[:_IN_TURN]
+        self._asked |= {one.key: self._turn for one in chosen}
         return chosen
 
 
