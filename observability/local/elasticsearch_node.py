@@ -313,7 +313,8 @@ def _free_port() -> int:
 
 
 def _guard(command: list[str]) -> None:
-    """Run ``command`` until it ends, or until standard input is closed by the parent or by its death."""
+    """Run ``command`` until it ends, a signal comes, or the parent closes standard input, as its death does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     user = "nobody" if os.geteuid() == 0 else None
     node = subprocess.Popen(  # noqa: S603 - the command of start()
         command,
@@ -323,15 +324,17 @@ def _guard(command: list[str]) -> None:
         user=user,
         extra_groups=[] if user else None,
     )
-    sys.stdout.write(f"{node.pid}\n")
-    sys.stdout.flush()
-    while node.poll() is None and not select.select([sys.stdin], [], [], 0.5)[0]:
-        pass
-    node.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        node.wait(_STOP_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(node.pid, signal.SIGKILL)
+    try:
+        sys.stdout.write(f"{node.pid}\n")
+        sys.stdout.flush()
+        while node.poll() is None and not select.select([sys.stdin], [], [], 0.5)[0]:
+            pass
+    finally:
+        node.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            node.wait(_STOP_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(node.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from airflow_platform import CONTRAIL, alive, clean_environment, wait_until
 
+from observability.local import elasticsearch_node
 from observability.local.ports import any_port
 
 STUB = Path(__file__).with_name("stub_platform.py")
@@ -101,6 +102,19 @@ def test_what_is_tied_to_a_parent_ends_with_it(tmp_path):
     parent.kill()
     parent.wait()
     wait_until(lambda: not alive(pids), within=STOP_S)
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "the parent closes its input"])
+def test_an_elasticsearch_ends_with_what_guards_it(end):
+    command = [sys.executable, "-I", elasticsearch_node.__file__, "/bin/sleep", "600"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guard:
+        node = int(guard.stdout.readline())
+        if end == "SIGTERM":
+            guard.terminate()
+        else:
+            guard.stdin.close()
+        guard.wait(STOP_S)
+    assert alive([node]) == []
 
 
 def _pid(home, name):
