@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -97,10 +98,26 @@ def end_by_interrupt():
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the garbage collector away while tests are collected: they live as long as the session."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+SERVERS = {"elasticsearch_url": "elasticsearch", "elasticsearch_node": "elasticsearch", "moto_url": "aws"}
+"""Fixture → the mark of each test that asks for it."""
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config, items):
-    """Skip what needs a program that is not installed, and share the tests out among several processes."""
+    """Mark what needs a server, skip what needs a program that is not there, and share out among several processes."""
     reasons = {mark: why_not(mark) for mark in NEEDED}
     for item in items:
+        for mark in {SERVERS[name] for name in SERVERS.keys() & item.fixturenames}:
+            item.add_marker(mark)
         for mark, reason in reasons.items():
             if reason and item.get_closest_marker(mark) is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from stores import EVERY_STORE
 
 from observability.relay.relay import Relay
 from observability.settings import load_settings
@@ -23,13 +24,7 @@ def line(seconds, event):
     return json.dumps({"timestamp": stamp, "level": "info", "event": event}, separators=(",", ":")) + "\n"
 
 
-@pytest.fixture(
-    params=[
-        "embedded",
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-        pytest.param("cloudwatch", marks=pytest.mark.aws),
-    ]
-)
+@pytest.fixture(params=EVERY_STORE)
 def settings(request, tmp_path, monkeypatch):
     environ = {
         "CONTRAIL_CORE__HOME": str(tmp_path / "home"),

@@ -22,6 +22,9 @@ def elasticsearch_url():
     if shutil.which("mvn") is None:
         warnings.warn("NO ELASTICSEARCH: neither ES_URL nor mvn; the tests against it are skipped", stacklevel=1)
         pytest.skip("neither ES_URL nor mvn is there to run a real Elasticsearch")
+    test = os.environ["PYTEST_CURRENT_TEST"].removesuffix(" (setup)")
+    if "PYTEST_XDIST_WORKER" in os.environ and test.endswith(".py"):
+        pytest.fail(f"a node for one file: mark the parameters of {test} with pytest.mark.elasticsearch")
     with ElasticsearchNode() as node:
         yield node.url
 

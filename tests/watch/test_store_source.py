@@ -11,6 +11,7 @@ from importlib import import_module
 
 import pytest
 from sqlalchemy import func, select
+from stores import EVERY_STORE
 
 from observability.contain import take_losses
 from observability.events import DagRunFailed, Identity, SchemaDrifted, TaskKilled, TaskStarted
@@ -99,7 +100,7 @@ class Looking:
         self.ledger.close()
 
 
-@pytest.fixture(params=["embedded", "elasticsearch", "cloudwatch"])
+@pytest.fixture(params=EVERY_STORE)
 def shared(request, tmp_path):
     environ = {
         "CONTRAIL_CORE__ENVIRONMENT": f"h{uuid.uuid4().hex[:10]}",
