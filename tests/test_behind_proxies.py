@@ -14,7 +14,7 @@ from observability.credentials import Credentials
 from observability.dashboard_installer.kibana import Kibana
 from observability.store.aws import aws_client
 from observability.store.cluster import Cluster
-from observability.watch.heartbeat import Proof
+from observability.watch.heartbeat import Heartbeat
 from observability.watch.notify.channels.channel import open_channel
 from observability.watch.notify.messages import Message
 from observability.watch.rules.config import ChannelSpec, parse_rules
@@ -139,7 +139,7 @@ def heartbeat(host):
         f"proof: {{heartbeat_url: 'variable:x', heartbeat_allow: ['{host.partition(':')[0]}']}}",
         "x",
     )
-    proof = Proof.__new__(Proof)
+    proof = Heartbeat.__new__(Heartbeat)
     proof._contacts, proof._trouble = Nobody(f"https://{host}/beat"), ""
     proof._ping(rules.proof.heartbeat_url, rules.proof.heartbeat_allow)
 

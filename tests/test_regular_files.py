@@ -19,7 +19,7 @@ from observability.relay.exemplars import _documents as read_exemplars
 from observability.relay.relay import read_status as read_relay
 from observability.relay.sources.statsd.spool import _read as read_datagrams
 from observability.settings import load_settings
-from observability.watch.heartbeat import read_beat
+from observability.watch.heartbeat import read_heartbeat
 from observability.watch.notify.channels.file import _FileChannel
 from observability.watch.rules.loader import RulesFile, _content
 from observability.watch.sources.journal import JournalSource
@@ -28,7 +28,7 @@ from observability.watch.sources.logs import records_of
 JOURNAL = "etl.event-0.journal"
 READERS = {
     "the end of a task's log": ("attempt=1.log", records_of),
-    "the watcher's heartbeat": ("watch.heartbeat", lambda path: read_beat(path.parent)),
+    "the watcher's heartbeat": ("watch.heartbeat", lambda path: read_heartbeat(path.parent)),
     "the API server's status": ("api-server.json", lambda path: read_api_server(path.parent)),
     "the relay's status": ("relay.status.json", lambda path: read_relay(path.parent)),
     "the relay's alarms": ("alarms.json", alarms._read),

@@ -22,7 +22,7 @@ from observability.cli.time_arguments import lasting, moment_of
 from observability.errors import ArgumentError
 from observability.settings import get_settings
 from observability.timestamps import iso
-from observability.watch.heartbeat import read_beat, trial
+from observability.watch.heartbeat import canary_message, read_heartbeat
 from observability.watch.incidents import Incident, Kind, Notice
 from observability.watch.ledger import records, schema
 from observability.watch.ledger.database import read_cursor
@@ -157,7 +157,7 @@ def send_test(
     if channel and channel not in rules.channels:
         raise ArgumentError(f"no channel is called {channel!r}; known are {', '.join(rules.channels)}")
     with ledger_transaction() as connection:
-        message = trial(f"test:{now:.3f}", settings.core.environment, now, f"{getpass.getuser()} sent a test")
+        message = canary_message(f"test:{now:.3f}", settings.core.environment, now, f"{getpass.getuser()} sent a test")
         rows = [enqueue(connection, name, message, now) for name in names]
     results = _await(rows, wait)
     if as_json:
@@ -229,7 +229,7 @@ def check(path: Annotated[Path | None, typer.Argument(help="A rules file; else t
     typer.echo(f"{found.path or _built_in(get_settings())}: {counted}, no mistakes")
     for remark in found.remarks:
         typer.echo(f"does nothing as it is: {remark}")
-    if read_beat(get_settings().home) is not None and (dags := _scene_dags()):  # a watcher has run here
+    if read_heartbeat(get_settings().home) is not None and (dags := _scene_dags()):  # a watcher has run here
         for place, said in unknown_dags(found.rules, dags):
             typer.echo(f"does nothing as it is: {'.'.join(map(str, place))} {said}")
 

@@ -14,7 +14,7 @@ from observability.doctor.ownership import start
 from observability.doctor.silence import silent
 from observability.proxies import is_loopback
 from observability.watch.errors import WatchError
-from observability.watch.heartbeat import read_beat
+from observability.watch.heartbeat import read_heartbeat
 from observability.watch.history_import import read_progress
 from observability.watch.ledger.database import Ledger, read_cursor
 from observability.watch.rules.first_route import named_address
@@ -81,7 +81,7 @@ def _links(settings: Settings) -> str:
 
 
 def _watcher(settings: Settings) -> str:
-    heartbeat = read_beat(settings.home)
+    heartbeat = read_heartbeat(settings.home)
     if heartbeat is None:
         found = guest.missing(settings, "watcher")
         raise found or Broken("no watcher has run", start(settings, "contrail watch"))

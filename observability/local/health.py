@@ -12,7 +12,7 @@ from observability.local.errors import PlatformError
 from observability.local.state import PlatformState, is_running, read_state
 from observability.relay.relay import read_status
 from observability.store import Query, StoreError, open_store
-from observability.watch.heartbeat import read_beat
+from observability.watch.heartbeat import read_heartbeat
 
 if TYPE_CHECKING:
     from observability.local.layout import Layout
@@ -163,7 +163,7 @@ def _airflow(settings: Settings) -> dict[str, tuple[bool | None, str]]:
 
 
 def _ours(settings: Settings) -> dict[str, tuple[bool | None, str]]:
-    return {"relay": _relay(read_status(settings.home)), "watcher": _watcher(read_beat(settings.home))}
+    return {"relay": _relay(read_status(settings.home)), "watcher": _watcher(read_heartbeat(settings.home))}
 
 
 def _watcher(status: dict[str, Any] | None) -> tuple[bool | None, str]:

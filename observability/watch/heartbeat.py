@@ -37,21 +37,23 @@ if TYPE_CHECKING:
     from observability.watch.notify.notifier import Notifier
     from observability.watch.rules.config import AlertingConfig
 
-__all__ = ["Proof", "read_beat", "send_canary", "trial"]
+__all__ = ["Heartbeat", "canary_message", "read_heartbeat", "send_canary"]
 
 _BEAT_S, _CALL_S = 1.0, 10.0
 NO_LINKS = Links()
-_TRIAL_DETAILS = (
+_CANARY_DETAILS = (
     ("Cause", "none, this is a test"),
     ("Error", "a real message names the error here, with as much of its text as a line of this length holds " * 5),
     ("At", "a real message names the place in the code here; " * 11),
     ("Next step", "Nothing is to be done."),
 )
-_TRIAL_LOG = tuple(f"00:00:{line:02d} {'a real message has the end of the log here; ' * 7}"[:300] for line in range(12))
+_CANARY_LOG = tuple(
+    f"00:00:{line:02d} {'a real message has the end of the log here; ' * 7}"[:300] for line in range(12)
+)
 
 
-class Proof:
-    """The watcher's own proofs of life."""
+class Heartbeat:
+    """The watcher's own proofs of life: the file, the canary, and the dead man's switch, by the key ``proof``."""
 
     def __init__(self, home: Path, contacts: Contacts) -> None:
         self._path = home / "watch.heartbeat"
@@ -128,7 +130,7 @@ def send_canary(connection: Connection, notifier: Notifier, now: float) -> None:
     """Queue the canary for each channel of its receiver."""
     proof = notifier.rules.proof
     receiver = proof.canary_receiver or next(iter(notifier.rules.receivers))
-    said = trial(f"canary:{now:.0f}", notifier.environment, now, links=notifier.links)
+    said = canary_message(f"canary:{now:.0f}", notifier.environment, now, links=notifier.links)
     for channel in notifier.rules.receivers[receiver].channels:
         enqueue(connection, channel, said, now)
 
@@ -141,18 +143,18 @@ def _expect_success(client: httpx.Client, url: httpx.URL) -> None:
         raise ChannelUnavailable(f"{url.host} answered {status}")
 
 
-def trial(
+def canary_message(
     serial: str, environment: str, now: float, words: str = "this is a test; nothing is wrong", links: Links = NO_LINKS
 ) -> Message:
     """A notice that says that it is a test, as long as one about a killed task with the end of its log."""
     when = iso(now, "seconds")
     return Message(
         kind="test", severity="info", title="Test: Contrail can reach you", summary=words, dedup_key=serial,
-        environment=environment, time=when, details=_TRIAL_DETAILS, log=_TRIAL_LOG, pair=serial, links=links.home(),
+        environment=environment, time=when, details=_CANARY_DETAILS, log=_CANARY_LOG, pair=serial, links=links.home(),
     )  # fmt: skip
 
 
-def read_beat(home: Path) -> dict[str, object] | None:
+def read_heartbeat(home: Path) -> dict[str, object] | None:
     """The watcher's last status, with ``age_s``; None if it never ran."""
     try:
         said: dict[str, object] = json.loads(read_regular(home / "watch.heartbeat"))

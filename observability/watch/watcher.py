@@ -18,7 +18,7 @@ from observability.watch import gauges
 from observability.watch.dag_graphs import DagGraphs
 from observability.watch.decisions import Decisions
 from observability.watch.facts import observed
-from observability.watch.heartbeat import Proof
+from observability.watch.heartbeat import Heartbeat
 from observability.watch.history_import import AS_GUEST, HistoryReader
 from observability.watch.ledger import acts, pending_events, records
 from observability.watch.ledger.database import LedgerUnavailable, read_cursor, write_cursor
@@ -121,7 +121,7 @@ class Watcher:
         self._has_other_workers = False
         """True from when changed rules are taken until the workers are those of their channels."""
         self._adopt_rules()
-        self._proof = Proof(settings.home, contacts)
+        self._heartbeat = Heartbeat(settings.home, contacts)
 
     def stop(self) -> None:
         """End after the step that is under way; may be called from a signal handler."""
@@ -191,10 +191,10 @@ class Watcher:
     def _turn(self) -> float:
         if not self._active:
             if not self._lease.acquire(time.monotonic()):
-                self._proof.beat(active=False, detail="standing by")
+                self._heartbeat.beat(active=False, detail="standing by")
                 return _STANDBY_S
             self._step_up()
-        self._proof.beat(active=True, detail=self._trouble())
+        self._heartbeat.beat(active=True, detail=self._trouble())
         if not self._has_work(time.time()):
             return _POLL_S
         self._stepped_at = time.monotonic()
@@ -265,7 +265,7 @@ class Watcher:
                 reader.stop()
         for source in (*self._sources(), self._store):
             source.stop()
-        self._proof.close()
+        self._heartbeat.close()
         self._context.close()
         if self._active:
             try:
@@ -317,7 +317,7 @@ class Watcher:
             self._look_at_rules(connection, now)
         if self._due("deadlines", now, max(1.0, _REST * self._deadlines_took_s)):
             self._check_deadlines(connection, now)
-        trouble = self._proof.round(connection, self._rules.rules, now, self._decisions.send_canary)
+        trouble = self._heartbeat.round(connection, self._rules.rules, now, self._decisions.send_canary)
         self._decisions.take(connection, trouble, now)
         if self._due("gauges", now, _GAUGES_S):
             gauges.open_incidents(connection)

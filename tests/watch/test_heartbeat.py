@@ -14,7 +14,7 @@ from watch_office import RULES
 
 from benchmarks.watched import Watched, failure
 from observability import redact
-from observability.watch.heartbeat import Proof
+from observability.watch.heartbeat import Heartbeat
 from observability.watch.notify.messages import Links
 from observability.watch.notify.notifier import Notifier
 from observability.watch.rules.config import parse_rules
@@ -92,8 +92,8 @@ class Nobody:
 
 
 @pytest.fixture
-def proof(tmp_path, ledger):
-    made = Proof(tmp_path, Nobody())
+def heartbeat(tmp_path, ledger):
+    made = Heartbeat(tmp_path, Nobody())
 
     def round_(who):
         with ledger.transaction() as connection:
@@ -106,38 +106,38 @@ def proof(tmp_path, ledger):
     made.close()
 
 
-def test_it_is_called_each_time_it_is_due_and_not_before(proof, switch):
-    proof.go(notifier(every="1h"))
-    proof.close()
-    proof.go(notifier(every="1h"))
-    proof.close()
+def test_it_is_called_each_time_it_is_due_and_not_before(heartbeat, switch):
+    heartbeat.go(notifier(every="1h"))
+    heartbeat.close()
+    heartbeat.go(notifier(every="1h"))
+    heartbeat.close()
     assert switch.paths == ["/ping/s3cret-token-of-mine"]
-    proof.go(notifier(every="0s"))
-    proof.close()
+    heartbeat.go(notifier(every="0s"))
+    heartbeat.close()
     assert len(switch.paths) == 2
 
 
-def test_a_switch_that_hangs_holds_up_no_round_and_is_called_once(proof, switch):
+def test_a_switch_that_hangs_holds_up_no_round_and_is_called_once(heartbeat, switch):
     switch.gate.clear()
-    proof.go(notifier())
+    heartbeat.go(notifier())
     switch.wait_for(1)
     for _ in range(5):
-        assert proof.go(notifier()) < 5
+        assert heartbeat.go(notifier()) < 5
     switch.gate.set()
     for thread in [one for one in threading.enumerate() if one.name == "heartbeat"]:
         thread.join()
     assert len(switch.paths) == 1
 
 
-def test_a_switch_that_fails_is_called_on_and_said_once_until_it_is_well_again(proof, switch, said):
+def test_a_switch_that_fails_is_called_on_and_said_once_until_it_is_well_again(heartbeat, switch, said):
     switch.status = 500
     for _ in range(3):
-        proof.go(notifier())
-        proof.close()
+        heartbeat.go(notifier())
+        heartbeat.close()
     switch.status = 200
     for _ in range(2):
-        proof.go(notifier())
-        proof.close()
+        heartbeat.go(notifier())
+        heartbeat.close()
     assert len(switch.paths) == 5
     assert [line["event"] for line in said] == [
         "the dead man's switch is not reached",
@@ -156,19 +156,19 @@ def test_a_switch_that_fails_is_called_on_and_said_once_until_it_is_well_again(p
     ],
 )
 def test_it_is_no_way_to_private_addresses(  # noqa: PLR0913, PLR0917 - fixtures
-    proof, switch, said, monkeypatch, url, allow
+    heartbeat, switch, said, monkeypatch, url, allow
 ):
     if url is not None:
         monkeypatch.setenv("SWITCH", url)
-    proof.go(notifier(allow=allow))
-    proof.close()
+    heartbeat.go(notifier(allow=allow))
+    heartbeat.close()
     assert switch.paths == []
     assert [line["reason"].partition(":")[0] for line in said] == ["ChannelRefused"]
 
 
-def test_an_address_that_is_not_known_yet_is_asked_for_again(proof, switch, said):
-    proof.go(notifier(where="variable:switch"))
-    proof.close()
+def test_an_address_that_is_not_known_yet_is_asked_for_again(heartbeat, switch, said):
+    heartbeat.go(notifier(where="variable:switch"))
+    heartbeat.close()
     assert said[0]["reason"].startswith("ChannelUnavailable: variable:switch")
 
 

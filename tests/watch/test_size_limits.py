@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from observability.watch.heartbeat import trial
+from observability.watch.heartbeat import canary_message
 from observability.watch.notify import render
 from observability.watch.notify.channels import apprise as channels
 from observability.watch.notify.channels import sns
@@ -208,4 +208,4 @@ def test_chat_services_take_any_message_in_their_own_units(message, url):
 
 
 def test_the_test_message_is_as_long_as_one_about_a_killed_task():
-    assert len(render.text(trial("s", "prod", 0.0))) >= 4_800
+    assert len(render.text(canary_message("s", "prod", 0.0))) >= 4_800

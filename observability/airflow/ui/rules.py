@@ -14,7 +14,7 @@ from observability.airflow.ui.forms import check_form, form_token
 from observability.airflow.ui.pages.rules import LONGEST
 from observability.settings import get_settings
 from observability.watch.facts import late_assets
-from observability.watch.heartbeat import read_beat
+from observability.watch.heartbeat import read_heartbeat
 from observability.watch.ledger.acts import key
 from observability.watch.quality import quality
 from observability.watch.rules.first_route import named_address
@@ -81,7 +81,7 @@ def quality_page(actor: Actor) -> dict[str, Any]:
 def setup_page() -> dict[str, Any]:
     """Tell who delivers and who watches on this host, and why nobody does."""
     settings = get_settings()
-    here, beat = read_status(settings.home), read_beat(settings.home)
+    here, beat = read_status(settings.home), read_heartbeat(settings.home)
     watches = beat is not None and float(str(beat["age_s"])) < _FRESH_S
     return {
         "on": settings.airflow.in_api_server, "here": here, "fresh": here.is_fresh, "home": str(settings.home),

@@ -28,7 +28,11 @@ __all__ = [
 
 
 _CHOOSING = frozenset({"otlp"})
-"""Sinks whose module says by ``datasets`` what they take."""
+"""Sinks whose module says by ``datasets`` what they take.
+
+They are named here because this is asked before a sink's module is loaded: one that cannot be loaded costs its own
+worker, not the relay.
+"""
 _COUNTS = ("stored", "duplicates", "dropped")
 
 
