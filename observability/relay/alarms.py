@@ -35,7 +35,7 @@ _MOST_WAITING = 100
 
 
 class SinkAlarms:
-    """Emits ``sink.failed`` and ``sink.recovered`` for the accounts of one relay."""
+    """Emits ``sink.failed`` and ``sink.recovered`` for the sinks of one relay."""
 
     def __init__(self, path: Path, *, patience_s: float = _PATIENCE_S, quiet_s: float = _QUIET_S) -> None:
         self._path = path
@@ -46,39 +46,39 @@ class SinkAlarms:
         self._grew: dict[str, float] = {}
         self._waiting: list[Report] = []
 
-    def look(self, accounts: Iterable[DeliveryStats], now: float) -> None:
+    def look(self, sinks: Iterable[DeliveryStats], now: float) -> None:
         """Report what has begun and what is over."""
-        reports = [*self._waiting, *self._found(accounts, now)]
+        reports = [*self._waiting, *self._found(sinks, now)]
         self._waiting = [] if self._emit(reports) else reports[-_MOST_WAITING:]
 
-    def _found(self, accounts: Iterable[DeliveryStats], now: float) -> Iterator[Report]:
-        for account in accounts:
-            stage = f"{account.sink} of {self._host}"
+    def _found(self, sinks: Iterable[DeliveryStats], now: float) -> Iterator[Report]:
+        for stats in sinks:
+            stage = f"{stats.sink} of {self._host}"
             letters = f"{stage}: dead letters"
             # one fault is one report: a stream whose first refusals are reported is not reported again at the hundredth
-            why = "" if letters in self._firing else account.refusing
-            if account.trouble and now - account.trouble_since >= self._patience_s:
-                why = f"it takes no records: {account.trouble}"
-            over = not account.trouble and not why
+            why = "" if letters in self._firing else stats.refusing
+            if stats.trouble and now - stats.trouble_since >= self._patience_s:
+                why = f"it takes no records: {stats.trouble}"
+            over = not stats.trouble and not why
             for report in (
-                self._report(account.sink, stage, why, over, "it takes records again", now),
-                self._look_at_dead_letters(account, letters, now),
+                self._report(stats.sink, stage, why, over, "it takes records again", now),
+                self._look_at_dead_letters(stats, letters, now),
             ):
                 if report is not None:
                     yield report
 
-    def _look_at_dead_letters(self, account: DeliveryStats, stage: str, now: float) -> Report | None:
-        grown = account.refused - self._refused.get(account.sink, 0)
+    def _look_at_dead_letters(self, stats: DeliveryStats, stage: str, now: float) -> Report | None:
+        grown = stats.refused - self._refused.get(stats.sink, 0)
         if grown > 0:
-            self._refused[account.sink] = account.refused
-            self._grew[account.sink] = now
-        why = f"{grown} documents were refused for good; the last: {account.last_refusal}" if grown > 0 else ""
-        if account.refusing:  # reported of the sink itself already
+            self._refused[stats.sink] = stats.refused
+            self._grew[stats.sink] = now
+        why = f"{grown} documents were refused for good; the last: {stats.last_refusal}" if grown > 0 else ""
+        if stats.refusing:  # reported of the sink itself already
             why = ""
-        quiet = now - self._grew.setdefault(account.sink, now) >= self._quiet_s
-        over = not why and not account.refusing and (quiet or account.dead_letters == 0)
-        said = "they were sent again" if account.dead_letters == 0 else "no more documents are refused"
-        return self._report(account.sink, stage, why, over, said, now, grown)
+        quiet = now - self._grew.setdefault(stats.sink, now) >= self._quiet_s
+        over = not why and not stats.refusing and (quiet or stats.dead_letters == 0)
+        said = "they were sent again" if stats.dead_letters == 0 else "no more documents are refused"
+        return self._report(stats.sink, stage, why, over, said, now, grown)
 
     def _report(  # noqa: PLR0913, PLR0917 - one statement with its parts
         self, sink: str, stage: str, why: str, over: bool, said: str, now: float, lost: int = 0

@@ -31,7 +31,7 @@ class Backlog:
         self._recalled: dict[str, int] = {}
 
     def measure(self, files: Iterable[TailedFile], now: float) -> None:
-        """Count what waits by dataset, into the account of the worker."""
+        """Count what waits by dataset, into the statistics of the worker."""
         waiting: dict[str, Waiting] = {}
         marks: dict[str, deque[tuple[int, float]]] = {}
         recalled: dict[str, int] = {}
@@ -45,7 +45,7 @@ class Backlog:
             waits.bytes += file.size - position
             waits.since = mine[0][1] if waits.since is None else min(waits.since, mine[0][1])
         self._marks, self._recalled = marks, recalled
-        self._worker.account.waiting = waiting
+        self._worker.stats.waiting = waiting
 
     def _position(self, file: TailedFile, recalled: dict[str, int]) -> int:
         """Up to where the file is acknowledged; a worker that has not come to it yet is asked for its checkpoint."""
@@ -54,7 +54,7 @@ class Backlog:
             return position
         if (known := self._recalled.get(file.identity)) is None:
             cursor = self._worker.recall(file.identity)
-            if cursor is None:  # the checkpoint itself cannot be opened: nothing is known, and the account says why
+            if cursor is None:  # the checkpoint itself cannot be opened: nothing is known, and the statistics say why
                 return file.size
             known = cursor.offset
         recalled[file.identity] = known

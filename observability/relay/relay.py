@@ -217,7 +217,7 @@ class Relay:
                 self._write_status(state="running")
                 report_losses()
                 if self._alarms:
-                    self._alarms.look([worker.account for worker in self.workers[:-1]], time.time())
+                    self._alarms.look([worker.stats for worker in self.workers[:-1]], time.time())
 
     def _drain(self, patience_s: float, limit_s: float, *, steady: bool) -> bool:
         limit = time.monotonic() + limit_s
@@ -334,11 +334,11 @@ class Relay:
             return None
         from observability.relay.sources.otlp.listener import OtlpListener
 
-        account = next(worker.account for worker in self.workers if worker.account.sink == "otlp")
+        stats = next(worker.stats for worker in self.workers if worker.stats.sink == "otlp")
         journal = Journal(self.settings.journal_directory, max_file_bytes=self.settings.journal.max_file_bytes)
 
         def is_full() -> bool:
-            waiting = sum(waits.bytes for stream, waits in account.waiting.items() if stream in RECEIVED)
+            waiting = sum(waits.bytes for stream, waits in stats.waiting.items() if stream in RECEIVED)
             return waiting >= options.receive_limit_bytes
 
         try:
@@ -366,14 +366,14 @@ class Relay:
             ("contrail.relay.up", "gauge", 0 if self._stopping.is_set() else 1, {"env": env}),
         ]
         for worker in self.workers[:-1]:
-            sink = {"sink": worker.account.sink, "env": env}
-            out.append(("contrail.relay.dead_letters", "gauge", worker.account.dead_letters, sink))
-            for (stream, result), number in worker.account.take_recent().items():
+            sink = {"sink": worker.stats.sink, "env": env}
+            out.append(("contrail.relay.dead_letters", "gauge", worker.stats.dead_letters, sink))
+            for (stream, result), number in worker.stats.take_recent().items():
                 out.append(("contrail.relay.records", "counter", number, {**sink, "stream": stream, "result": result}))
-            unavailable_s = now - worker.account.trouble_since if worker.account.trouble else 0.0
-            received = RECEIVED if self.otlp and worker.account.sink == "otlp" else ()
+            unavailable_s = now - worker.stats.trouble_since if worker.stats.trouble else 0.0
+            received = RECEIVED if self.otlp and worker.stats.sink == "otlp" else ()
             for stream in (*DATASETS, *received):  # also what does not wait: nought is news, a missing series is none
-                waits = worker.account.waiting.get(stream, Waiting())
+                waits = worker.stats.waiting.get(stream, Waiting())
                 out.append(("contrail.relay.lag_bytes", "gauge", waits.bytes, {**sink, "stream": stream}))
                 age_s = max(waits.age_s(now), unavailable_s if waits.bytes else 0.0)
                 out.append(("contrail.relay.lag_ms", "gauge", age_s * 1000, {**sink, "stream": stream}))
@@ -407,8 +407,8 @@ class Relay:
             "statsd": _statsd_report(self.statsd),
             "otlp_in": self.otlp.report() if self.otlp else {"state": "off"},
             "component_metrics": {reading.reads: reading.report() for reading in self._readings},
-            "sinks": {worker.account.sink: worker.account.report(now) for worker in self.workers[:-1]},
-            "killed_tasks": self.workers[-1].account.report(now),
+            "sinks": {worker.stats.sink: worker.stats.report(now) for worker in self.workers[:-1]},
+            "killed_tasks": self.workers[-1].stats.report(now),
         }
         with contextlib.suppress(OSError):
             replace_file(self.home / "relay.status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))

@@ -92,7 +92,7 @@ class SinkWorker(threading.Thread):
         rest: float = 0.0,
     ) -> None:
         super().__init__(name=f"relay-{name}", daemon=True)
-        self.account = DeliveryStats(name)
+        self.stats = DeliveryStats(name)
         self.wake = threading.Event()
         self._open_ends = open_ends
         self._registry = registry
@@ -145,30 +145,30 @@ class SinkWorker(threading.Thread):
 
     def lost(self, file: TailedFile, number: int, reason: str) -> None:
         """Count ``number`` bytes that can no longer be read."""
-        count_loss(f"relay.{self.account.sink}", f"bytes {reason}", number)
-        self.account.add([(file.stream.dataset, "dropped", 1)])
-        self._say(f"{self.account.sink}: {number} bytes of {file.stream.name} are lost: {reason}")
+        count_loss(f"relay.{self.stats.sink}", f"bytes {reason}", number)
+        self.stats.add([(file.stream.dataset, "dropped", 1)])
+        self._say(f"{self.stats.sink}: {number} bytes of {file.stream.name} are lost: {reason}")
 
     def dropped(self, file: TailedFile, number: int, reason: str) -> None:
         """Count ``number`` records of ``file`` that were given up."""
         if number and self._carries(file):
-            self.account.add([(file.stream.dataset, "dropped", number)])
-            self._say(f"{self.account.sink}: {number} {reason} of {file.stream.name} are given up")
+            self.stats.add([(file.stream.dataset, "dropped", number)])
+            self._say(f"{self.stats.sink}: {number} {reason} of {file.stream.name} are given up")
 
     def count_dead_letters(self) -> None:
         """Take over how many there are on disk: a replay in another process may have sent some."""
-        self.account.dead_letters = self._dead_letters.letters
+        self.stats.dead_letters = self._dead_letters.letters
 
     def run(self) -> None:
         """Carry until stopped; what goes wrong is waited out, never fatal."""
         intervals = waits()
         while not self._stopping.is_set():
             well = False
-            with contained(f"relay.{self.account.sink}"):
+            with contained(f"relay.{self.stats.sink}"):
                 self._run_until_trouble()
                 well = True
-            if not well and self.account.ill("it fails by a fault of ours; see the log of the relay"):
-                self._say(f"{self.account.sink}: fails by a fault of ours, will go on trying; please report it")
+            if not well and self.stats.ill("it fails by a fault of ours; see the log of the relay"):
+                self._say(f"{self.stats.sink}: fails by a fault of ours, will go on trying; please report it")
             self._pause(next(intervals))
 
     def _run_until_trouble(self) -> None:
@@ -186,8 +186,8 @@ class SinkWorker(threading.Thread):
             self.finished = array("q", sorted(checkpoint.finished()))
             self.tried.set()
             for (stream, result), number in checkpoint.counts().items():
-                self.account.totals[stream, result] = number
-            self._say(f"{self.account.sink}: ready")
+                self.stats.totals[stream, result] = number
+            self._say(f"{self.stats.sink}: ready")
             while not self._stopping.is_set():
                 looked, began = self._registry().round, time.monotonic()
                 if not self._round(sink, checkpoint, atomic=atomic):
@@ -239,7 +239,7 @@ class SinkWorker(threading.Thread):
         except _ERRORS:
             raise
         except Exception as error:
-            if not own_fault(f"relay.{self.account.sink}", error):
+            if not own_fault(f"relay.{self.stats.sink}", error):
                 raise
             self._strike([file], error)
             return None
@@ -251,7 +251,7 @@ class SinkWorker(threading.Thread):
         except _ERRORS:
             raise
         except Exception as error:
-            if not own_fault(f"relay.{self.account.sink}", error):
+            if not own_fault(f"relay.{self.stats.sink}", error):
                 raise
             checkpoint.undo()
             for file, _, _ in group.taken:
@@ -265,10 +265,8 @@ class SinkWorker(threading.Thread):
             offset = cursor.offset if cursor else 0
             times, last = self._left_alone.strike(file, offset)
             if times == 1:
-                count_loss(f"relay.{self.account.sink}", f"held up by {type(error).__name__}")
-                self._say(
-                    f"{self.account.sink}: fails at {file.stream.name} ({type(error).__name__}); please report it"
-                )
+                count_loss(f"relay.{self.stats.sink}", f"held up by {type(error).__name__}")
+                self._say(f"{self.stats.sink}: fails at {file.stream.name} ({type(error).__name__}); please report it")
             if last:
                 self.lost(file, file.size - offset, f"left alone after {type(error).__name__}")
 
@@ -280,9 +278,9 @@ class SinkWorker(threading.Thread):
         counts["dropped"] += len(failed)
         self._aside.write(failed)
         for error, number in Counter(type(one.error).__name__ for one in failed).items():
-            count_loss(f"relay.{self.account.sink}", f"passed over at {error}", number)
+            count_loss(f"relay.{self.stats.sink}", f"passed over at {error}", number)
         self._say(
-            f"{self.account.sink}: passed over {len(failed)} records of {dataset} at which it fails; see set-aside/"
+            f"{self.stats.sink}: passed over {len(failed)} records of {dataset} at which it fails; see set-aside/"
         )
 
     def _tidy(self, sink: Sink, checkpoint: Checkpoint) -> None:
@@ -315,7 +313,7 @@ class SinkWorker(threading.Thread):
         dataset = group.taken[0][0].stream.dataset
         self._pass_over(dataset, [one for _, _, chunk in group.taken for one in chunk.failed], counts)
         if damaged:
-            count_loss(f"relay.{self.account.sink}", "damaged journal record", damaged)
+            count_loss(f"relay.{self.stats.sink}", "damaged journal record", damaged)
         if emitted:
             if not atomic:
                 checkpoint.sending(group.ends())
@@ -326,10 +324,10 @@ class SinkWorker(threading.Thread):
         self._cursors.update((cursor.identity, cursor) for _, cursor in moves)
         for file, _ in moves:
             self._under_way.pop(file.identity, None)
-        self.account.add(added)
-        self.account.remark = sink.remark
-        if self.account.well():
-            self._say(f"{self.account.sink}: takes records again")
+        self.stats.add(added)
+        self.stats.remark = sink.remark
+        if self.stats.well():
+            self._say(f"{self.stats.sink}: takes records again")
 
     def _finished(self, moves: list[tuple[TailedFile, Cursor]]) -> list[tuple[str, int]]:
         """The files that are now read to their end, as far as the registry has seen them."""
@@ -373,16 +371,16 @@ class SinkWorker(threading.Thread):
             counts["rejected"] += len(dead)
             counts["dropped"] += self._dead_letters.write(dead)
         taken, why = counts["stored"] + counts["duplicate"], dead[-1]["reason"] if dead else ""
-        if batches and (news := self.account.judged(batches[0].dataset, taken, len(dead), why)):
-            self._say(f"{self.account.sink}: {news}")
+        if batches and (news := self.stats.judged(batches[0].dataset, taken, len(dead), why)):
+            self._say(f"{self.stats.sink}: {news}")
 
     def _leave_out(self, dataset: str, number: int, counts: Counter[str]) -> None:
         """Count records from before the first start that the service does not take for their age: not a loss."""
         counts["emitted"] -= number
         counts["history"] += number
-        if not self.account.totals[dataset, "history"]:
+        if not self.stats.totals[dataset, "history"]:
             self._say(
-                f"{self.account.sink}: leaves out records of {dataset} from before the relay's first start, because it"
+                f"{self.stats.sink}: leaves out records of {dataset} from before the relay's first start, because it"
                 " takes none so old; they are counted as history"
             )
 
@@ -406,7 +404,7 @@ class SinkWorker(threading.Thread):
             except _ERRORS:
                 raise
             except Exception as error:
-                if not own_fault(f"relay.{self.account.sink}", error):
+                if not own_fault(f"relay.{self.stats.sink}", error):
                     raise
                 checkpoint.undo()
                 batches = self._without_poison(sink, checkpoint, batches, error, counts)
@@ -474,8 +472,8 @@ class SinkWorker(threading.Thread):
         why = str(error)
         if isinstance(error, sqlite3.DatabaseError):
             why = f"its checkpoint cannot be written: {why}; free space on the disk of the home, or make it writable"
-        if self.account.ill(why):
-            self._say(f"{self.account.sink}: does not take records, will go on trying: {why}")
+        if self.stats.ill(why):
+            self._say(f"{self.stats.sink}: does not take records, will go on trying: {why}")
 
     def _pause(self, seconds: float) -> None:
         self._stopping.wait(seconds)

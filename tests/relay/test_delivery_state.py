@@ -162,17 +162,17 @@ def test_after_a_replay_the_dead_letters_count_no_longer(settings, logs, relay):
 
 
 def test_a_hundred_refusals_in_a_row_are_the_sinks_trouble_until_it_takes_a_document():
-    account = DeliveryStats("one")
-    assert account.judged("etl.event", 0, 99, "illegal") == ""
-    assert account.report(0.0)["state"] == "ok"
-    assert account.judged("etl.event", 0, 1, "illegal") == (
+    stats = DeliveryStats("one")
+    assert stats.judged("etl.event", 0, 99, "illegal") == ""
+    assert stats.report(0.0)["state"] == "ok"
+    assert stats.judged("etl.event", 0, 1, "illegal") == (
         "each of the last 100 documents of etl.event was refused: illegal"
     )
-    account.judged("airflow.task", 1000, 0, "")
-    told = account.report(0.0)
+    stats.judged("airflow.task", 1000, 0, "")
+    told = stats.report(0.0)
     assert (told["state"], told["trouble"]) == (
         "refusing",
         "each of the last 100 documents of etl.event was refused: illegal",
     )
-    assert account.judged("etl.event", 1, 7, "illegal") == "etl.event is taken again"
-    assert account.report(0.0)["state"] == "ok"
+    assert stats.judged("etl.event", 1, 7, "illegal") == "etl.event is taken again"
+    assert stats.report(0.0)["state"] == "ok"

@@ -62,7 +62,7 @@ def test_at_the_limit_debug_lines_go_first_and_the_rest_keeps_its_place(settings
     first.bounds.enforce(now=True)
     assert first.bounds.held_bytes < 1000
     assert take_losses() == {("relay.spool", "debug lines dropped at the disk limit"): 50}
-    assert first.workers[0].account.totals["airflow.task", "dropped"] == 50
+    assert first.workers[0].stats.totals["airflow.task", "dropped"] == 50
     first._lock.close()
     relay().run(once=True)
     start = 1769860800000000000

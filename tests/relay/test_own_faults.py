@@ -66,9 +66,9 @@ def test_a_line_at_which_the_parser_fails_costs_that_line_and_no_other(settings,
     [aside] = set_aside(settings)
     assert (aside["file"], aside["offset"], aside["error"]) == (TASK, len(line("before")), "RecursionError")
     assert base64.b64decode(aside["content"]) == poison
-    totals = relay.workers[0].account.totals
+    totals = relay.workers[0].stats.totals
     assert (totals["airflow.task", "emitted"], totals["airflow.task", "dropped"]) == (4, 1)
-    assert carry(settings).workers[0].account.totals == totals
+    assert carry(settings).workers[0].stats.totals == totals
 
 
 @pytest.mark.parametrize("poisons", [(3,), (0, 1, 5), tuple(range(9))], ids=str)
@@ -89,7 +89,7 @@ def test_a_document_at_which_a_sink_fails_costs_that_document_and_no_other(
     relay = carry(settings)
     assert stored(settings) == [name for name in names if name.startswith("good")]
     assert sorted(map(text_of, set_aside(settings))) == sorted(name for name in names if name.startswith("poison"))
-    assert relay.workers[0].account.totals["airflow.task", "dropped"] == len(poisons)
+    assert relay.workers[0].stats.totals["airflow.task", "dropped"] == len(poisons)
 
 
 def text_of(aside):

@@ -198,7 +198,7 @@ def test_a_locked_database_is_waited_out(settings, logs):
     relay = Relay(settings, statsd=False)
     runner = threading.Thread(target=relay.run, kwargs={"once": True})
     runner.start()
-    wait_until(lambda: "locked" in relay.workers[0].account.trouble)
+    wait_until(lambda: "locked" in relay.workers[0].stats.trouble)
     holder.execute("commit")
     holder.close()
     runner.join(20)

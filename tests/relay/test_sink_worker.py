@@ -102,13 +102,13 @@ def test_after_an_outage_all_comes_in_order_and_is_marked_as_resent(logs, carry)
     logs.write(line("x") * 100)
     registry, [worker] = carry(sink)
     registry.refresh()
-    wait_until(lambda: worker.account.trouble == "down")
+    wait_until(lambda: worker.stats.trouble == "down")
     sink.up.set()
     wait_until(lambda: len(sink.ids) == 100)
     assert sink.ids == sorted(sink.ids, key=lambda found: int(found.rpartition(b"-")[2]))
     assert sink.resent[0]
     assert not any(sink.resent[1:])
-    wait_until(lambda: worker.account.trouble == "")
+    wait_until(lambda: worker.stats.trouble == "")
 
 
 def test_the_service_says_how_long_to_wait_and_the_relay_is_patient_but_quick_to_return():
@@ -130,11 +130,11 @@ def test_a_document_that_is_refused_for_good_is_a_dead_letter_with_its_reason(lo
     logs.write(line("before") + line("poison", 1) + line("after", 2))
     registry, [worker] = carry(sink)
     registry.refresh()
-    wait_until(lambda: worker.account.totals["airflow.task", "stored"] == 2)
+    wait_until(lambda: worker.stats.totals["airflow.task", "stored"] == 2)
     [letter] = worker._dead_letters.read()
     assert (letter["reason"], letter["source"], letter["dataset"]) == ("will never do", TASK, "airflow.task")
-    assert worker.account.totals["airflow.task", "rejected"] == 1
-    assert worker.account.totals["airflow.task", "emitted"] == 3
+    assert worker.stats.totals["airflow.task", "rejected"] == 1
+    assert worker.stats.totals["airflow.task", "emitted"] == 3
 
 
 def test_what_is_refused_for_its_age_is_history_if_it_is_older_than_the_first_start_and_a_dead_letter_if_not(
@@ -145,8 +145,8 @@ def test_what_is_refused_for_its_age_is_history_if_it_is_older_than_the_first_st
     logs.write(line("before") + line("before", 1) + line("after", 2) + line("well", 3))
     registry, [worker] = carry(sink)
     registry.refresh()
-    wait_until(lambda: worker.account.totals["airflow.task", "stored"] == 1)
-    totals = {name: worker.account.totals["airflow.task", name] for name in ("emitted", "history", "rejected")}
+    wait_until(lambda: worker.stats.totals["airflow.task", "stored"] == 1)
+    totals = {name: worker.stats.totals["airflow.task", name] for name in ("emitted", "history", "rejected")}
     assert totals == {"emitted": 2, "history": 2, "rejected": 1}
     [letter] = worker._dead_letters.read()
     assert (letter["reason"], "after" in letter["document"]) == ("too old", True)
@@ -160,7 +160,7 @@ def test_a_worker_that_is_asked_to_end_says_nothing_of_a_fault(logs, carry):
     wait_until(lambda: sink.ids)
     worker.stop()
     worker.join(10)
-    assert (carry.said, worker.account.trouble) == (["0: ready"], "")
+    assert (carry.said, worker.stats.trouble) == (["0: ready"], "")
 
 
 def test_what_waits_is_told_in_bytes_and_seconds(logs, carry):
@@ -170,19 +170,19 @@ def test_what_waits_is_told_in_bytes_and_seconds(logs, carry):
     registry, [worker] = carry(sink)
     registry.refresh()
     sink.up.set()
-    wait_until(lambda: worker.account.totals["airflow.task", "stored"] == 10)
+    wait_until(lambda: worker.stats.totals["airflow.task", "stored"] == 10)
     registry.refresh()
     wait_until(lambda: worker.idle_since >= registry.round)
     backlog = Backlog(worker)
     backlog.measure(registry.files, time.time())
-    assert worker.account.report(time.time())["lag_bytes"] == 0
+    assert worker.stats.report(time.time())["lag_bytes"] == 0
     [file] = registry.files
     assert (worker.position(file), worker.taken(file)) == (file.size, -1)
     logs.write(b"half a line")
     registry.refresh()
     backlog.measure(registry.files, time.time())
-    assert worker.account.report(time.time())["lag_bytes"] == 11
-    assert worker.account.report(time.time() + 60)["lag_seconds"] >= 59
+    assert worker.stats.report(time.time())["lag_bytes"] == 11
+    assert worker.stats.report(time.time() + 60)["lag_seconds"] >= 59
 
 
 def test_a_file_that_cannot_be_read_is_said_and_stops_no_other(logs, carry, monkeypatch):
@@ -254,7 +254,7 @@ def test_a_refusal_among_many_files_is_about_the_right_document(logs, carry):
         logs.write(line("before") + line("poison " + name if "r4" in name else "well", 1) + line("after", 2), name)
     registry, [worker] = carry(sink)
     registry.refresh()
-    wait_until(lambda: worker.account.totals["airflow.task", "stored"] == 26)
+    wait_until(lambda: worker.stats.totals["airflow.task", "stored"] == 26)
     [letter] = worker._dead_letters.read()
     assert letter["source"] == names(9)[4]
     assert "poison" in letter["document"]
@@ -267,7 +267,7 @@ def test_many_files_that_met_an_outage_are_all_marked_as_resent(logs, carry):
         logs.write(line("x"), name)
     registry, [worker] = carry(sink)
     registry.refresh()
-    wait_until(lambda: worker.account.trouble == "down")
+    wait_until(lambda: worker.stats.trouble == "down")
     sink.up.set()
     wait_until(lambda: len(sink.ids) == 12)
     assert sink.resent[0]

@@ -44,9 +44,9 @@ def test_a_full_file_system_loses_nothing_that_is_on_disk_and_counts_what_is_not
     runner = threading.Thread(target=relay.run, daemon=True)
     runner.start()
     deadline = time.monotonic() + 30
-    while not relay.workers[0].account.trouble and time.monotonic() < deadline:
+    while not relay.workers[0].stats.trouble and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert "full" in relay.workers[0].account.trouble
+    assert "full" in relay.workers[0].stats.trouble
     small("64m")
     while relay._left() and time.monotonic() < deadline + 60:
         time.sleep(0.05)
@@ -75,7 +75,7 @@ def test_a_relay_that_starts_on_a_full_disk_knows_later_what_it_had_sent_and_say
         relay = Relay(settings, statsd=False)
         runner = threading.Thread(target=relay.run, daemon=True)
         runner.start()
-        await_(lambda: all(worker.account.trouble for worker in relay.workers))
+        await_(lambda: all(worker.stats.trouble for worker in relay.workers))
         count_loss("emit", "JournalError", 3)
         assert len(receiver.logs) == 100
         (settings.home / "filler").unlink()

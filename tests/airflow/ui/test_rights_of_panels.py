@@ -63,7 +63,7 @@ def store(tmp_path_factory):
 
 
 def shown(store, rights, board, panel, filters=None):
-    """What a panel says to a reader, as text."""
+    """The answer of a panel to a reader, as text."""
     view = boards.View.of(boards.find_board(board), None, filters or {})
     return repr(boards.shown(ReadableStore(store, rights), view, boards.find_panel(view.board, panel)))
 

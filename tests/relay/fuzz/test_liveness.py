@@ -269,7 +269,7 @@ def the_law_holds(  # noqa: PLR0913 - what is put before it
             until(lambda: harmed_store.asked >= HARMED, True)
             harmed_store.harms = lambda _path: False
             until(lambda: arrived(settings), ARRIVED)
-        until(lambda: [worker.account.trouble for worker in relay.workers], [""] * len(relay.workers))
+        until(lambda: [worker.stats.trouble for worker in relay.workers], [""] * len(relay.workers))
         assert all(thread.is_alive() for thread in (*relay.workers, relay.statsd, *threads))
         settled = losses(stored or settings)
         time.sleep(3 * 1.5)  # three times the longest pause between two tries

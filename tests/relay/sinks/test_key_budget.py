@@ -45,7 +45,7 @@ def carry(elasticsearch_url, tmp_path, logs):
             cluster.send("POST", f"/*-{environment}/_refresh")
             with closing(open_store(settings)) as store:
                 found = list(store.documents(Query("airflow.task", where={"log.file.path": TASK})))
-            return relay.workers[0].account, found
+            return relay.workers[0].stats, found
 
         def hits(field, value):
             body = {"query": {"term": {field: value}}}
@@ -62,9 +62,9 @@ def carry(elasticsearch_url, tmp_path, logs):
 def test_three_thousand_distinct_keys_neither_stall_the_sink_nor_get_lost(carry):
     carry(line("first", rows=1))
     before, began = carry.mapped(), time.monotonic()
-    account, found = carry(b"".join(line(f"n{number}", 1, **{f"key{number}": number}) for number in range(3_000)))
+    stats, found = carry(b"".join(line(f"n{number}", 1, **{f"key{number}": number}) for number in range(3_000)))
     took = time.monotonic() - began
-    assert account.dead_letters == 0
+    assert stats.dead_letters == 0
     assert {name: one[name] for one in found for name in one if name.startswith("key")} == {
         f"key{number}": number for number in range(3_000)
     }
@@ -78,8 +78,8 @@ def test_keys_that_can_be_no_field_cost_nothing(carry, where):
     keys = {key: f"value {number}" for number, key in enumerate(ODD)}
     if where != "top":
         keys = {"data": keys if where == "nested" else [keys]}
-    account, found = carry(line("before") + line("odd", 1, **keys) + line("after", 2))
-    assert account.dead_letters == 0
+    stats, found = carry(line("before") + line("odd", 1, **keys) + line("after", 2))
+    assert stats.dead_letters == 0
     assert [one["event"] for one in found] == ["before", "odd", "after"]
     given = {**keys}
     if where == "top":
@@ -95,8 +95,8 @@ def test_one_line_of_three_thousand_keys_and_one_with_a_thousand_levels_arrive(c
         + b"}\n"
     )
     wide = {f"wide{number}": {"x": number} for number in range(3_000)}
-    account, found = carry(line("wide", **wide) + deep + line("after", 9))
-    assert account.dead_letters == 0
+    stats, found = carry(line("wide", **wide) + deep + line("after", 9))
+    assert stats.dead_letters == 0
     assert found[0].items() >= wide.items()
     assert len(found) == 3
 
