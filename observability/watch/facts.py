@@ -163,6 +163,7 @@ _EVIDENCE = (
     "deadline.due",
     "airflow.logical_date",
     "airflow.partition_key",
+    "airflow.dag_version",
     "telemetry.count",
 )
 

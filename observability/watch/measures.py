@@ -39,6 +39,8 @@ def note_begin(connection: Connection, fact: Fact) -> None:
     records.record(connection, "started", dag_id, "", run_id, fact.time, value)
     for measure, subject, value in marks_of(mark):
         records.record(connection, measure, dag_id, subject, run_id, fact.time, value)
+    if (version := fact.evidence.get("airflow.dag_version")) is not None:
+        records.record(connection, "dag_version", dag_id, "", run_id, fact.time, float(version))
 
 
 def _is_timed(rules: AlertingConfig, fact: Fact) -> bool:

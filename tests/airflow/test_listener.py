@@ -116,6 +116,14 @@ def test_a_run_tells_its_beginning_and_its_end(told):
     assert {document["trace.id"] for document in told()} == {TRACE}
 
 
+def test_the_events_of_a_run_name_the_version_of_its_dag_and_of_its_bundle(told):
+    hook = get_listener_manager().hook
+    about = {"created_dag_version": SimpleNamespace(version_number=7), "bundle_version": "9f1c2d"}
+    hook.on_dag_run_running(dag_run=run(**about), msg="started")
+    hook.on_dag_run_failed(dag_run=run(**about), msg="task_failure")
+    assert [(one["airflow.dag_version"], one["airflow.bundle_version"]) for one in told()] == [(7, "9f1c2d")] * 2
+
+
 def test_an_updated_asset_is_told_with_the_task_that_did_it(told):
     event = AssetEvent(
         asset=Asset(name="flights", uri="file:///flights"), extra={}, source_dag_id="flights", source_task_id="load",

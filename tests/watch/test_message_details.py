@@ -6,8 +6,10 @@ from dataclasses import replace
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from watch_office import failed
 
 from observability.settings import load_settings
+from observability.watch.facts import Fact
 from observability.watch.incidents import Incident, Notice
 from observability.watch.notify.messages import Links, compose, digest, named, plain
 from observability.watch.rules.loader import RulesFile
@@ -281,3 +283,28 @@ def test_text_is_one_line_of_bounded_length_and_a_name_stays_as_it_is():
     assert len(plain("x" * 600)) == 500
     assert named("secret") == "secret"
     assert named("a b\nc") == "a b c"
+
+
+def test_a_message_says_the_version_of_its_dag_and_whether_it_is_the_first_failure_of_it(office):
+    begin = office.now
+    for number, (run, version) in enumerate([("r0", 6), ("r1", 7), ("r2", 7), ("r3", 7)]):
+        office.now = begin + 600 * number
+        evidence = {"airflow.dag_version": version}
+        office.see(Fact(kind="run", status="noted", time=office.now, dag_id="load", run_id=run, evidence=evidence))
+        if run in {"r0", "r2", "r3"}:
+            office.see(failed(run=run, time=office.now, task=f"t{number}"))
+            office.pass_time(10)
+    said = [dict(one.details).get("DAG version") for one in office.messages() if one.kind == "opened"]
+    assert said == [
+        "6, since 1970-01-12 13:46 UTC, in 1 run; its first failure",
+        "7, since 1970-01-12 13:56 UTC, in 2 runs; its first failure",
+        "7, since 1970-01-12 13:56 UTC, in 3 runs; 1 incident before this one",
+    ]
+
+
+def test_a_dag_that_never_changed_has_no_version_worth_a_line(office):
+    evidence = {"airflow.dag_version": 1}
+    office.see(Fact(kind="run", status="noted", time=office.now, dag_id="load", run_id="r1", evidence=evidence))
+    office.see(failed(time=office.now))
+    office.pass_time(10)
+    assert "DAG version" not in dict(office.messages()[0].details)

@@ -166,6 +166,7 @@ def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
         ("Resolved by", evidence.get("resolved_by") if over else ""),
         ("Same error", "" if over else evidence.get("same_error")),
         ("Last success", "" if over else evidence.get("last_success")),
+        ("DAG version", "" if over else evidence.get("dag_version")),
         ("Next step", step),
         ("Failed tasks", str(len(incident.failed_tasks)) if len(incident.failed_tasks) > 1 else ""),
         ("Run", incident.run_id),
