@@ -26,6 +26,7 @@ _LOG = re.compile(
     r"dag_id=(?P<dag>[^/]+)/run_id=(?P<run>.+?)/task_id=(?P<task>[^/]+)/(?:map_index=(?P<mapped>\d+)/)?"
     r"(?:pass=(?P<iteration>\d+)[\d.]*/)?(?:map=(?P<inside>\d+)/)?attempt=(?P<number>\d+)\.log"
 )
+_CALLBACKS = ("executor_callbacks", "triggerer_callbacks")
 _PAGE_ROW = re.compile(
     r"<tr><td><a href=\"[^\"]*\">(?P<name>[^<]*)</a></td>\s*<td class=\"num\">(?P<number>\d+)</td>"
     r"<td><span class=\"state (?P<state>\w+)\">"
@@ -162,7 +163,7 @@ def _attempt_of(task: dict[str, Any]) -> Attempt:
 def _lines(logs: Path, dag_id: str, stored: Counter[str]) -> tuple[Counter[str], Counter[str]]:
     """The lines of each file, task logs and those of their triggers, as written and as stored."""
     written: Counter[str] = Counter()
-    callbacks = (logs / "executor_callbacks" / dag_id).rglob("*")
+    callbacks = (one for folder in _CALLBACKS for one in (logs / folder / dag_id).rglob("*"))
     for log in (*(logs / f"dag_id={dag_id}").rglob("*.log"), *(one for one in callbacks if one.is_file())):
         written[str(log.relative_to(logs))] = sum(1 for line in log.read_bytes().splitlines() if line.strip())
     mine = {path.removeprefix(f"{logs}/"): number for path, number in stored.items()}
@@ -170,7 +171,7 @@ def _lines(logs: Path, dag_id: str, stored: Counter[str]) -> tuple[Counter[str],
         {
             path: number
             for path, number in mine.items()
-            if path.split("/")[int(path.startswith("executor_callbacks/"))] in {dag_id, f"dag_id={dag_id}"}
+            if path.split("/")[int(path.startswith(_CALLBACKS))] in {dag_id, f"dag_id={dag_id}"}
         }
     )
 

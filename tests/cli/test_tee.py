@@ -57,12 +57,14 @@ def test_the_relay_knows_the_copy_as_the_components_log(component):
     )
 
 
-def test_what_a_deadlines_callback_says_on_a_worker_is_a_workers_log_about_that_run():
-    name = "executor_callbacks/late/manual__2026-11-27T03:01:33+00:00/01a21af3-7ca9-720f-a3d5-5c9ed5ecede5"
+@pytest.mark.parametrize(("runner", "end"), [("worker", ""), ("triggerer", "/callback.log")])
+def test_what_a_deadlines_callback_says_is_the_log_of_what_runs_it_about_that_run(runner, end):
+    folder = {"worker": "executor_callbacks", "triggerer": "triggerer_callbacks"}[runner]
+    name = f"{folder}/late/manual__2026-11-27T03:01:33+00:00/01a21af3-7ca9-720f-a3d5-5c9ed5ecede5{end}"
     stream = log_stream(name, "host", "test")
     assert stream.dataset == "airflow.component"
     assert json.loads(stream.prefix[:-1] + b"}") == {
-        "airflow.component": "worker", "airflow.dag_id": "late", "airflow.run_id": "manual__2026-11-27T03:01:33+00:00",
+        "airflow.component": runner, "airflow.dag_id": "late", "airflow.run_id": "manual__2026-11-27T03:01:33+00:00",
         "host.name": "host", "service.name": "airflow", "service.environment": "test", "log.file.path": name,
     }  # fmt: skip
 

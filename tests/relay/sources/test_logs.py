@@ -44,6 +44,7 @@ def test_iterations_are_files_and_groups_of_their_own():
         f"{ATTEMPT}/step=1/attempt=1.log",
         f"{ATTEMPT}/pass=x/attempt=1.log",
         "executor_callbacks/d/r/some.txt",
+        "triggerer_callbacks/d/r/some.log",
     ],
 )
 def test_a_name_that_fits_no_template_looks_like_a_log_all_the_same(name):

@@ -3,7 +3,8 @@
 Task logs are called by Airflow's ``log_filename_template`` (:mod:`observability.log_template`). Component logs are
 ``components/<component>.log``, ``dag_processor/<date>/<bundle>/<file>.log``, and the same below folders
 called ``scheduler``, ``triggerer``, ``api_server``, ``worker``. What a deadline's callback says on a worker is in
-``executor_callbacks/<dag>/<run>/<id>``.
+``executor_callbacks/<dag>/<run>/<id>``, and in a triggerer (Airflow 3.4) in
+``triggerer_callbacks/<dag>/<run>/<id>/callback.log``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_CARRIED", "log_stream", "looks_like_a_log", "printable", "relay_stream"]
 
-_CALLBACK = re.compile(r"executor_callbacks/(?P<dag_id>[^/]+)/(?P<run_id>.+)/[0-9a-f-]{36}")
+_CALLBACKS = {
+    "worker": re.compile(r"executor_callbacks/(?P<dag_id>[^/]+)/(?P<run_id>.+)/[0-9a-f-]{36}"),
+    "triggerer": re.compile(r"triggerer_callbacks/(?P<dag_id>[^/]+)/(?P<run_id>.+)/[0-9a-f-]{36}/callback\.log"),
+}
+"""The logs of callbacks, by the component that runs them."""
 _COMPONENT = re.compile(r"(?:(?:.*/)?components/)?(?P<component>[a-z_-]+)(?:\.log|/.+\.log)")
 
 
@@ -48,8 +53,9 @@ def log_stream(name: str, host: str, environment: str, template: str = "") -> St
             group += f"/pass={about['iteration']}"
         return Stream(name, "airflow.task", group, _prefix(_attempt_fields(about), name, host, environment))
     component, fields = _component_of(name), {}
-    if (callback := _CALLBACK.fullmatch(name)) is not None:
-        component, fields = "worker", {f"airflow.{key}": value for key, value in callback.groupdict().items()}
+    for runner, pattern in _CALLBACKS.items():
+        if (callback := pattern.fullmatch(name)) is not None:
+            component, fields = runner, {f"airflow.{key}": value for key, value in callback.groupdict().items()}
     if component is not None:
         fields = {"airflow.component": component, **fields}
         return Stream(name, "airflow.component", f"{component}@{host}/{name}", _prefix(fields, name, host, environment))
