@@ -131,6 +131,9 @@ def merged(known: Fact, new: Fact) -> Fact:
     stands = known.status if known.status == "firing" else new.status
     provider = known.provider if new.provider in known.provider.split("+") else f"{known.provider}+{new.provider}"
     values = surer.as_json() | {"status": stands, "evidence": evidence, "about": about, "provider": provider}
+    values["region_id"] = (
+        surer.region_id or other.region_id
+    )  # a log's path does not say it, and Airflow's page asks for it
     return Fact(**(values | {"time": min(known.time, new.time)}), event=new.event)
 
 

@@ -51,7 +51,7 @@ class Outcomes:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, str], float] = {}
-        self._foreseen: dict[tuple[str, str, str], tuple[float, float]] = {}
+        self._foreseen: dict[tuple[str, str, str], tuple[float, float, str]] = {}
         self.looked: float | None = None
         """The time of the last look: a run that ended since then has an outcome that is yet to be written."""
 
@@ -76,15 +76,16 @@ class Outcomes:
         return is_news and state == MISSED
 
     def _is_news(self, key: tuple[str, str, str], one: Standing, now: float, *, new: bool) -> bool:
-        """True for an occasion that is new, and for one whose expected end has moved."""
+        """True for an occasion that is new, for one that is at risk now, and for one whose expected end has moved."""
         if one.expected is None:
             return new
         before = self._foreseen.get(key)
-        if before is not None and now - before[0] < _FEWEST_S:
-            return False
-        if before is not None and abs(one.expected - before[1]) < _MOVED * max(_FEWEST_S, one.expected - now):
-            return False
-        self._foreseen[key] = (now, one.expected)
+        if before is not None and before[2] == one.state:
+            if now - before[0] < _FEWEST_S:
+                return False
+            if abs(one.expected - before[1]) < _MOVED * max(_FEWEST_S, one.expected - now):
+                return False
+        self._foreseen[key] = (now, one.expected, one.state)
         if len(self._foreseen) > _KNOWN_MOST:
             self._foreseen.clear()
         return True

@@ -13,7 +13,7 @@ from observability.watch.deadlines import Deadlines
 from observability.watch.facts import Fact
 from observability.watch.forecast import LEAST_RUNS, WARN_AT, RunModel, inferred_graph
 from observability.watch.forecasts import Forecasts, in_words
-from observability.watch.ledger import schema
+from observability.watch.ledger import pending_events, schema
 from observability.watch.rules.config import Deadline
 from observability.watch.run_times import RunTimes, earlier_runs, save_runs
 
@@ -160,6 +160,11 @@ def test_a_run_that_hangs_is_warned_of_before_it_is_late_once_and_then_missed_an
     document = event.document()
     assert document["deadline.chance"] >= WARN_AT
     assert document["deadline.expected"] > document["deadline.due"]
+    with ledger.transaction() as connection:
+        shown = [
+            one for one in pending_events.due(connection, office.now).values() if one.action == "deadline.upcoming"
+        ]
+    assert shown[-1].document()["deadline.chance"] >= WARN_AT  # the page has it when people do
     office.restart()
     office.pass_time(20 * MINUTE, 120)
     assert office.kinds() == ["early_warning", "opened"]

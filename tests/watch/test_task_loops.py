@@ -203,6 +203,15 @@ def test_a_killed_iteration_is_asked_about_by_its_region_and_confirmed(ask):
     assert (params["region_id"], params["region_index"]) == (KILLED["region_id"], "1")
 
 
+def test_the_message_of_a_killed_iteration_leads_to_its_page_in_airflow(ask, office):
+    suspect = from_document(death(KILLED).document())
+    office.see(suspect)
+    office.see(*ask(Airflow()).confirm([suspect]))
+    office.pass_time(60)
+    [message] = [one for one in office.messages() if one.kind == "opened"]
+    assert any(f"region_id={KILLED['region_id']}&region_index=1" in link for _, link in message.links)
+
+
 def test_a_killed_iteration_that_is_tried_again_has_not_failed(ask):
     suspect = from_document(death(KILLED).document())
     rest = [one for one in ROWS if one is not KILLED]

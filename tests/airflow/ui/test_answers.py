@@ -399,6 +399,18 @@ def test_a_live_run_has_a_bar_with_its_deadline_in_place(written):
     assert bar.expected - bar.due == pytest.approx(10 / 50 * 97, abs=1.0)
 
 
+@pytest.mark.parametrize(("expected", "is_shown"), [(5, True), (-5, False)])
+def test_of_a_missed_deadline_a_forecast_that_proved_wrong_is_not_shown(written, expected, is_shown):
+    about = {"identity": Identity(dag_id="flights", run_id="r1"), "occasion": "2026-07-01", "reason": "late"}
+    store = written(
+        upcoming("risky", 30, due=-10, **foreseen(expected)),
+        DeadlineMissed(deadline="risky", time=at(10), due=at(10), discriminator="l", **about),
+        dataset="contrail.alert",
+    )
+    (one,) = pages.run_page(store, "flights", "r1").due
+    assert (one.state, one.foreseen is not None) == ("missed", is_shown)
+
+
 def test_without_a_forecast_there_is_no_bar(written):
     store = written(upcoming("plain", 1, due=30), dataset="contrail.alert")
     (one,) = pages.deadlines_page(store).upcoming

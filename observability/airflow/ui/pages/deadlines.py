@@ -57,6 +57,15 @@ class Due:
         return "kept" if self.kept else "approached" if self.near else "upcoming"
 
     @property
+    def foreseen(self) -> Document | None:
+        """The forecast; None where there is none, or where it has proved wrong."""
+        if self.forecast is None or (
+            self.missed and _when(self.forecast, "deadline.expected") < datetime.now(timezone.utc)
+        ):
+            return None
+        return self.forecast
+
+    @property
     def bar(self) -> Bar | None:
         """The forecast as a picture; None where the end cannot be foreseen."""
         return bar_of(self.forecast) if self.forecast else None
