@@ -80,12 +80,20 @@ def default_args(**more: Any) -> dict[str, Any]:
 
 
 def on_execute(context: Mapping[str, Any]) -> None:
-    """Tell that an attempt began; one that resumes after a deferral or a reschedule began before."""
+    """Tell that an attempt began; one that resumes after a deferral or a sensor's reschedule began before.
+
+    Another one that was rescheduled may not have begun: Airflow puts a task back whose DAG it could not load.
+    """
     with contained(_STAGE):
         ti = context["ti"]
         begun = getattr(ti, "_ti_context_from_server", None)
-        if not (getattr(begun, "next_method", None) or getattr(begun, "task_reschedule_count", None)):
-            emit(TaskStarted(identity=identify(context), time=getattr(ti, "start_date", None)))
+        if getattr(begun, "next_method", None):
+            return
+        event = TaskStarted(identity=identify(context), time=getattr(ti, "start_date", None))
+        if not getattr(begun, "task_reschedule_count", None):
+            emit(event)
+        elif not getattr(getattr(ti, "task", None), "reschedule", False):
+            emit_once(event)
 
 
 def on_success(context: Mapping[str, Any]) -> None:

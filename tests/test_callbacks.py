@@ -95,8 +95,16 @@ def test_an_event_told_twice_in_one_process_is_recorded_once(context, told):
 @pytest.mark.parametrize("begun", [{"next_method": "execute_complete"}, {"task_reschedule_count": 1}])
 def test_an_attempt_that_resumes_did_not_begin_again(begun, context, told):
     context["ti"]._ti_context_from_server = SimpleNamespace(**begun)
+    context["ti"].task.reschedule = True
     callbacks.on_execute(context)
     assert told() == []
+
+
+def test_an_attempt_that_airflow_put_back_before_it_began_begins_once(context, told):
+    context["ti"]._ti_context_from_server = SimpleNamespace(task_reschedule_count=2)
+    callbacks.on_execute(context)
+    callbacks.on_execute(context)  # its task raised a reschedule of its own
+    assert [document["event.action"] for document in told()] == ["task.started"]
 
 
 def test_a_worker_that_was_given_up_is_no_error_of_the_application(context, told):
