@@ -300,7 +300,8 @@ def refine(incident: Incident, fact: Fact, now: float, policy: Policy) -> Incide
         if fact.certainty < changed.certainty
         else {**changed.evidence, **fact.evidence}
     )
-    changed = replace(changed, evidence=evidence, about={**fact.about, **changed.about})
+    about, region = {**fact.about, **changed.about}, changed.region_id or fact.region_id
+    changed = replace(changed, evidence=evidence, about=about, region_id=region)
     if fact.certainty > changed.certainty:
         changed = replace(changed, cause=fact.cause, reason=fact.reason, certainty=fact.certainty)
         if changed.state == "open" and changed.notify_at is not None:

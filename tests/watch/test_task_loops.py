@@ -203,9 +203,12 @@ def test_a_killed_iteration_is_asked_about_by_its_region_and_confirmed(ask):
     assert (params["region_id"], params["region_index"]) == (KILLED["region_id"], "1")
 
 
-def test_the_message_of_a_killed_iteration_leads_to_its_page_in_airflow(ask, office):
+@pytest.mark.parametrize("run_has_ended", [False, True])
+def test_the_message_of_a_killed_iteration_leads_to_its_page_in_airflow(ask, office, run_has_ended):
     suspect = from_document(death(KILLED).document())
     office.see(suspect)
+    if run_has_ended:
+        office.see(run_ended("firing", dag="loop_killed", run=KILLED["dag_run_id"], time=time.time()))
     office.see(*ask(Airflow()).confirm([suspect]))
     office.pass_time(60)
     [message] = [one for one in office.messages() if one.kind == "opened"]
