@@ -36,7 +36,11 @@ __all__ = ["Verdict", "verify_cloudwatch", "verify_elasticsearch", "verify_store
 
 _SENDERS = (
     ("contrail.relay.", "the relay sends it: is it running (contrail status)?"),
-    ("contrail.component.", "the watcher sends it: is it running (contrail status)?"),
+    ("contrail.component.heartbeat", "the watcher sends it: is it running (contrail status)?"),
+    ("contrail.component.", "the relay sends it where [relay] component_metrics asks for it"),
+    ("contrail.database.", "the relay sends it where [relay] component_metrics asks for it"),
+    ("contrail.broker.", "the relay sends it where [relay] component_metrics asks for it"),
+    ("contrail.queue.", "the relay sends it where [relay] component_metrics asks for it"),
     ("contrail.incident.", "the watcher sends it: is it running (contrail status)?"),
     ("contrail.watcher.", "the watcher sends it: is it running (contrail status)?"),
     ("contrail.notification.", "the watcher sends it when it has notified somebody"),

@@ -19,7 +19,9 @@ def not_installed():
     """Panels that the drills leave empty here, because the server that they are about is not installed."""
     database = () if postgresql.programs() else ("Sessions of the database", "Database: answer and oldest transaction")
     broker = () if redis_server.PROGRAM else ("Messages waiting by queue",)
-    return {f"Contrail: platform / {title}" for title in (*database, *broker)}
+    counted = any(Path("/sys/fs/cgroup", name).is_file() for name in ("memory.current", "memory/memory.usage_in_bytes"))
+    cgroups = () if counted else ("Memory of cgroups", "Killed by the kernel for memory", "Held back by a CPU limit")
+    return {f"Contrail: platform / {title}" for title in (*database, *broker, *cgroups)}
 
 
 def emit_drills(home):

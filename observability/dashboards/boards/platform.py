@@ -251,9 +251,9 @@ _RELAY = Row(
 _UNREAD = "Read only where [relay] component_metrics names it."
 _SERVERS = Row(
     "Does Airflow have what it stands on?",
-    "Processor and memory of each component, the database, and the queues of Celery. Empty unless the option "
-    "[relay] component_metrics asks for it. Sessions near the limit, a transaction open for minutes, or a queue that "
-    "grows: look there first.",
+    "Processor and memory of each component and its cgroup, the database, and the queues of Celery. Empty unless "
+    "the option [relay] component_metrics asks for it. Sessions near the limit, a transaction open for minutes, or a "
+    "queue that grows: look there first.",
     (
         Panel(
             key="cpu",
@@ -272,6 +272,33 @@ _SERVERS = Row(
             size=(16, 10),
             questions=(metric("Resident", "contrail.component.memory_bytes"),),
             quiet=Quiet(_UNREAD, ("contrail.component.memory_bytes",)),
+        ),
+        Panel(
+            key="cgroup-memory",
+            title="Memory of cgroups",
+            kind="line",
+            by=("airflow.component",),
+            note="What the kernel counts for the cgroup of a component, against its limit. One that several components "
+            "share is no line here.",
+            size=(16, 10),
+            questions=(metric("Used", "contrail.component.cgroup_memory_bytes"),),
+            quiet=Quiet(_UNREAD, ("contrail.component.cgroup_memory_bytes",)),
+        ),
+        Panel(
+            key="cgroup-kills",
+            title="Killed by the kernel for memory",
+            kind="line",
+            size=(16, 10),
+            questions=(metric("Processes", "contrail.component.oom_kills"),),
+            quiet=Quiet(_UNREAD, ("contrail.component.oom_kills",)),
+        ),
+        Panel(
+            key="cgroup-throttled",
+            title="Held back by a CPU limit",
+            kind="line",
+            size=(16, 10),
+            questions=(metric("Time", "contrail.component.throttled_ms"),),
+            quiet=Quiet(_UNREAD, ("contrail.component.throttled_ms",)),
         ),
         Panel(
             key="queues",
