@@ -248,7 +248,7 @@ def test_the_doctor_finds_the_whole_chain_well(existing):
     found = wait_until(settled, 60, "metrics of Airflow's own")
     assert [link for link in found.values() if link["state"] in {"broken", "unknown"}] == []
     not_set_up = {name for name, link in found.items() if link["state"] == "off"}
-    assert not_set_up == {"secrets", "templates", "boards", "channels"}
+    assert not_set_up == {"secrets", "component-metrics", "templates", "boards", "channels"}
 
 
 @slow
