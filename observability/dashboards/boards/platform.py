@@ -251,9 +251,8 @@ _RELAY = Row(
 _UNREAD = "Read only where [relay] component_metrics names it."
 _SERVERS = Row(
     "Does Airflow have what it stands on?",
-    "Processor and memory of each component and its cgroup, the database, and the queues of Celery. Empty unless "
-    "the option [relay] component_metrics asks for it. Sessions near the limit, a transaction open for minutes, or a "
-    "queue that grows: look there first.",
+    "Components, their cgroups, the database and queues, where [relay] component_metrics asks for them. Look first "
+    "where sessions near their limit or a queue grows.",
     (
         Panel(
             key="cpu",

@@ -14,18 +14,16 @@ from observability.dashboards.signals import Signal, conditions, measure
 __all__ = ["heading_px", "lens"]
 
 _SERIES = {"line": "line", "area": "area_stacked", "bars": "bar_stacked"}
-_WIDTHS = {"date": 150, "number": 130}
-"""Pixels of a table's column: the words get what is left."""
-_MANY, _NARROW = 4, 104
-"""From so many numbers on, each gets so many pixels."""
-_LETTER_PX, _ARROW_PX, _ARROWS_PX = 8, 40, 64
+_WIDTHS = {"date": 150, "number": 104}
+"""The least pixels of a table's column: the words get what is left."""
+_LETTER_PX, _ARROW_PX, _ARROWS_PX = 7.5, 38, 60
 """Pixels of a bold letter, of a heading's margins and menu, and of those with the arrow of what is sorted by."""
 _DAG_AND_TASK = {"airflow.dag_id", "airflow.task_id"}
 
 
 def heading_px(words: str, beside: int) -> int:
     """The pixels of a column whose heading is not cut: ``words``, and ``beside`` for the signs next to them."""
-    return _LETTER_PX * len(words) + beside
+    return round(_LETTER_PX * len(words)) + beside
 
 
 def lens(panel: Panel) -> dict[str, Any]:
@@ -209,11 +207,10 @@ def _limit() -> dict[str, Any]:
 def _table(panel: Panel) -> tuple[dict[str, Any], str, dict[str, Any]]:
     columns = _splits(panel) | _answers(panel)
     shown: list[dict[str, Any]] = [{"columnId": name} for name in (*_splits(panel), *_shown(panel))]
-    narrow = _WIDTHS["number"] if len(_shown(panel)) < _MANY else _NARROW
     for entry in shown:
         column = columns[entry["columnId"]]
         if not column["isBucketed"]:
-            least = narrow if column["dataType"] == "number" else _WIDTHS["date"]
+            least = _WIDTHS["number" if column["dataType"] == "number" else "date"]
             beside = _ARROWS_PX if entry["columnId"] == f"q{panel.sort}" else _ARROW_PX
             entry["width"] = max(least, heading_px(column["label"], beside))
             if panel.limits and entry["columnId"] == f"q{panel.sort}":
