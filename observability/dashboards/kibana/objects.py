@@ -41,11 +41,10 @@ _WIDTHS = {
     "process.exit_code": 100,
     "airflow.log_page": 130,
     "airflow.run_path": 130,
-    "airflow.dag_id": 170,
     **alerts.WIDTHS,
 }
 """Pixels of a search's columns; what people read takes the rest."""
-_SIGNS_PX = 66
+_SIGNS_PX = 58
 """Pixels of the sign of a column's type, its menu and the margins."""
 _BY_TIME_OR_BAR = {"line", "area", "bars", "ranking"}
 """Charts on which a click was seen to open the drill-downs."""
