@@ -55,11 +55,18 @@ class Reply:
 class Cluster:
     """One cluster, one pool of kept-alive connections; safe across threads.
 
-    ``compat_with`` asks a newer server to speak an older version (``es_compat_with``); 0: as it is.
+    ``compat_with`` asks a newer server to speak an older version (``es_compat_with``); 0: as it is. ``opaque_id`` is
+    the ``X-Opaque-Id`` by which the server's list of tasks and its slow logs tell whose request it is.
     """
 
     def __init__(
-        self, credentials: Credentials, *, timeout_s: float = 30.0, compat_with: int = 0, compress: bool = False
+        self,
+        credentials: Credentials,
+        *,
+        timeout_s: float = 30.0,
+        compat_with: int = 0,
+        compress: bool = False,
+        opaque_id: str = "",
     ) -> None:
         self.url = credentials.url.rstrip("/")
         self._prefix = urllib3.util.parse_url(self.url).path or ""
@@ -68,6 +75,9 @@ class Cluster:
         older = f"application/vnd.elasticsearch+%s; compatible-with={compat_with}"
         self._media = older if compat_with else "application/%s"
         self._headers = credentials.headers() | {"Accept": self._media % "json"}
+        self.opaque_id = opaque_id
+        if opaque_id:
+            self._headers |= {"X-Opaque-Id": opaque_id}
         timeout = urllib3.Timeout(connect=min(5.0, timeout_s), read=timeout_s)
         self._whole_s = _PATIENCE * timeout_s
         options: dict[str, Any] = {"timeout": timeout, "retries": False, "maxsize": 4, "block": True}
@@ -117,13 +127,14 @@ class Cluster:
             self._pool.close()
 
 
-def open_cluster(settings: Settings) -> Cluster:
+def open_cluster(settings: Settings, *, opaque_id: str = "") -> Cluster:
     """The cluster of ``[elasticsearch]``: its ``url``, else its Airflow Connection. Raises ``CredentialsError``."""
     options = settings.elasticsearch
     credentials = Credentials(url=options.url) if options.url else resolve(options.connection_id)
     return Cluster(
-        credentials, timeout_s=options.request_timeout_s, compat_with=options.compat_with, compress=options.compress
-    )
+        credentials, timeout_s=options.request_timeout_s, compat_with=options.compat_with, compress=options.compress,
+        opaque_id=opaque_id,
+    )  # fmt: skip
 
 
 def _through_a_proxy(url: str, given: str, options: dict[str, Any]) -> urllib3.ProxyManager | None:

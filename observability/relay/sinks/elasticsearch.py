@@ -2,13 +2,16 @@
 
 The id makes a resend harmless within one backing index only: after a rollover a data stream takes the
 same id again. So what may have been stored before (``Batch.resent``) is looked up across the whole
-stream first. What a reply has settled is remembered until the batch is through, so that a partial
-failure costs the documents it names and nothing else. A user's key that has the name of an alias of
-ours moves to ``labels.<key>`` (ECS: custom keys) rather than costing its line.
+stream first, when the server carries out no earlier request of this relay any more. What a reply has
+settled is remembered until the batch is through, so that a partial failure costs the documents it names
+and nothing else. A user's key that has the name of an alias of ours moves to ``labels.<key>`` (ECS:
+custom keys) rather than costing its line.
 """
 
 from __future__ import annotations
 
+import hashlib
+import socket
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +41,8 @@ _ERROR = "items.*.error"
 _BULK = f"_bulk?filter_path=errors,items.*.status,{_ERROR}.type,{_ERROR}.reason,{_ERROR}.caused_by.reason"
 _WHERE_IT_IS = "ignore_unavailable=true&allow_no_indices=true"
 _FOUND = f"_search?{_WHERE_IT_IS}&filter_path=hits.hits._id,_shards.failed,timed_out"
+_BULKS = "/_tasks?actions=indices:data/write/bulk*&filter_path=nodes.*.tasks.*.headers"
+_EARLIER_PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _PAUSES_S = (0.2,)
 """A reply that refused some documents for now is followed up this often at once; then the relay's own backoff."""
 _LOOKUP = 5_000
@@ -218,12 +223,34 @@ class ElasticsearchSink(Sink):
             self._failures.clear()
         todo = [index for index, key in enumerate(batch.ids) if key not in self._settled]
         if batch.resent and todo:
+            self._await_earlier()
             self._post(f"/{stream}/_refresh?{_WHERE_IT_IS}", b"", "json")
             for start in range(0, len(todo), _LOOKUP):
                 for key in self._stored(stream, [batch.ids[index] for index in todo[start : start + _LOOKUP]]):
                     self._settled[key] = _DUPLICATE
             todo = [index for index in todo if batch.ids[index] not in self._settled]
         return todo
+
+    def _await_earlier(self) -> None:
+        """Wait until the server carries out no bulk request of ours any more.
+
+        One that a killed relay sent may outlive it. Its documents are found only when they are in the index; sent again
+        before that, after a rollover, they would be there twice. A server that does not list its tasks is not waited
+        for: Elastic Cloud Serverless, or a key without the cluster privilege ``monitor``.
+        """
+        cluster = self._cluster
+        if cluster is None or not cluster.opaque_id:
+            return
+        for pause in (*_EARLIER_PAUSES_S, None):
+            try:
+                reply = cluster.send("GET", _BULKS)
+            except ClusterUnreachable as error:
+                raise SinkUnavailable(str(error)) from error
+            if reply.status != 200 or cluster.opaque_id.encode() not in reply.body:  # noqa: PLR2004 - HTTP
+                return
+            if pause is not None:
+                self._sleep(pause)
+        raise SinkUnavailable(f"{self._url} still carries out an earlier request of this relay")
 
     def _stored(self, stream: str, ids: list[bytes]) -> list[bytes]:
         query = {
@@ -255,12 +282,19 @@ class ElasticsearchSink(Sink):
 
 def open_sink(settings: Settings) -> ElasticsearchSink:
     """The sink of ``[elasticsearch]``."""
+    opaque_id = _opaque_id(settings)
     return ElasticsearchSink(
-        lambda: open_cluster(settings),
+        lambda: open_cluster(settings, opaque_id=opaque_id),
         settings.core.environment,
         prefix=settings.elasticsearch.index_prefix,
         mapped_keys=settings.elasticsearch.mapped_keys,
     )
+
+
+def _opaque_id(settings: Settings) -> str:
+    """The same for a relay that is started again, another for each host and home."""
+    whose = f"{socket.gethostname()}\x1f{settings.home}"
+    return f"contrail-{hashlib.blake2b(whose.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
 
 
 def _body(batch: Batch, todo: Sequence[int], relabelled: dict[bytes, bytes]) -> bytes:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
 from fault_proxy import FAULTS, FaultProxy
 
 from observability.credentials import Credentials
+from observability.relay.sinks import elasticsearch
 from observability.relay.sinks.elasticsearch import ElasticsearchSink
 from observability.relay.sinks.sink import Batch, SendResult, SinkUnavailable
 from observability.store.cluster import Cluster, Reply
@@ -124,6 +128,31 @@ def test_a_resend_across_a_rollover_doubles_nothing(sink, cluster, environment):
     assert stored(cluster, environment) == lines(0, 150).ids
 
 
+def test_what_a_killed_relay_sent_and_the_server_still_stores_is_not_doubled(cluster, environment):
+    """The client goes as soon as its request is out; a rollover comes before the server has carried it out."""
+    batch = lines(0, 20_000)
+    stream, whose = f"logs-airflow.task-{environment}", f"contrail-{environment}"
+    first = connected(cluster.url, environment)
+    first.send(lines(20_000, 20_001))
+    first.close()
+    at = urlsplit(cluster.url)
+    connection = HTTPConnection(at.hostname, at.port)
+    headers = {"content-type": "application/x-ndjson", "x-opaque-id": whose}
+    connection.request("POST", f"/{stream}/_bulk", elasticsearch._body(batch, range(20_000), {}), headers)
+    connection.close()
+    until = time.monotonic() + 30
+    while whose.encode() not in cluster.send("GET", "/_tasks?actions=indices:data/write/bulk*&detailed").body:
+        assert time.monotonic() < until
+    cluster.ask("POST", f"/{stream}/_rollover")
+
+    sink = ElasticsearchSink(lambda: Cluster(Credentials(url=cluster.url), opaque_id=whose), environment)
+    answer = deliver(sink, resent(batch))
+    sink.close()
+
+    assert answer.stored + answer.duplicates == 20_000
+    assert stored(cluster, environment) == [*batch.ids, b"f1-20000"]
+
+
 def test_a_document_that_cannot_be_mapped_costs_that_document_only(sink, cluster, environment):
     batch = lines(0, 5000)
     batch.documents[700] = b'{"@timestamp":"yesterday","event":"x","offset":700}'
@@ -189,6 +218,7 @@ class Stumbling:
     """A cluster that fails on one document every time, and takes the others."""
 
     url = "http://stumbling"
+    opaque_id = ""
 
     def send(self, _method, path, body=None, **_):
         if "_bulk" not in path:

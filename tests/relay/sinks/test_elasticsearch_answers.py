@@ -18,6 +18,7 @@ class Script:
     """A cluster that gives its answers in order, and keeps what it was asked."""
 
     url = "http://es"
+    opaque_id = ""
 
     def __init__(self, *answers):
         self.answers, self.asked, self.closed = list(answers), [], 0
@@ -71,6 +72,31 @@ def test_the_template_is_asked_for_once():
     sink = sink_of(script)
     assert [sink.send(batch(1)), sink.send(batch(1))] == [SendResult(1), SendResult(1)]
     assert [method for method, *_ in script.asked] == ["GET", "POST", "POST"]
+
+
+LISTED = (200, {"nodes": {"n1": {"tasks": {"n1:7": {"headers": {"X-Opaque-Id": "contrail-0a1b"}}}}}})
+OF_OTHERS = (200, {"nodes": {"n1": {"tasks": {"n1:8": {"headers": {"X-Opaque-Id": "contrail-ffff"}}}}}})
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [[(200, {})], [OF_OTHERS], [LISTED, LISTED, (200, {})], [(403, {"error": "no"})], [(410, {"error": "gone"})]],
+    ids=["none", "of others", "two of ours", "forbidden", "serverless"],
+)
+def test_what_may_have_been_stored_is_looked_up_when_no_earlier_request_is_carried_out(tasks):
+    script = Script(TEMPLATE, *tasks, (200, {}), (200, {"hits": {"hits": [{"_id": "id1"}]}}), bulk(201))
+    script.opaque_id = "contrail-0a1b"
+    assert sink_of(script).send(batch(2, resent=True)) == SendResult(1, 1)
+    asked = [path.rpartition("/")[2] for _, path, _, _ in script.asked[1:]]
+    assert asked == [*["_tasks"] * len(tasks), "_refresh", "_search", "_bulk"]
+
+
+def test_a_server_that_does_not_end_an_earlier_request_gets_nothing_twice():
+    script = Script(TEMPLATE, *[LISTED] * 6)
+    script.opaque_id = "contrail-0a1b"
+    with pytest.raises(SinkUnavailable, match="still carries out an earlier request"):
+        sink_of(script).send(batch(1, resent=True))
+    assert {path.rpartition("/")[2] for _, path, _, _ in script.asked[1:]} == {"_tasks"}
 
 
 def test_without_its_template_nothing_is_written_and_the_remedy_is_named():
