@@ -21,7 +21,15 @@ from observability.settings import get_settings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/reference/exit-codes.md"
 STEERING = {"AnswerTooLong", "AuditError", "Broken", "KqlError", "NotRegular", "Off", "Replaced", "UnknownName"}
-WITHOUT_SETTINGS = {"alerts schema", "config template", "dashboards build", "dashboards check", "tee", "airflow"}
+WITHOUT_SETTINGS = {
+    "alerts replay",
+    "alerts schema",
+    "config template",
+    "dashboards build",
+    "dashboards check",
+    "tee",
+    "airflow",
+}
 
 
 def tree(kind=ContrailError):
@@ -45,7 +53,8 @@ COMMANDS = {" ".join(name): command for name, command in commands(typer.main.get
 def arguments_of(name, folder):
     """Return the arguments that the command cannot do without."""
     taken = {
-        "dashboards install": ["kibana"], "logs": ["flights_daily"], "alerts silence": ["--until", "2h"],
+        "dashboards install": ["kibana"], "dashboards export": ["kibana"],
+        "logs": ["flights_daily"], "alerts silence": ["--until", "2h"],
         "alerts edit-silence": ["1", "--until", "2h"], "alerts mark": ["1", "useful"], "demo": ["--home", str(folder)],
     }  # fmt: skip
     needed = [one for one in COMMANDS[name].params if one.required and name not in taken]

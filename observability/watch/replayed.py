@@ -149,34 +149,34 @@ class _Player:
             "check": self._check,
         }
         by_themselves = {"quiet": decisions.quiet, "canary": decisions.send_canary}
-        for name, given in sorted(entry["steps"], key=lambda step: step[0] != "graph"):  # known before it is asked for
+        for name, heard in sorted(entry["steps"], key=lambda step: step[0] != "graph"):  # known before it is asked for
             if name in hear:
-                hear[name](given)
+                hear[name](heard)
             elif name in by_themselves:
                 by_themselves[name](connection, now)
             elif name == "dags":
-                self._dags = given
-                write_cursor(connection, "reconcile", {"dags": given})
+                self._dags = heard
+                write_cursor(connection, "reconcile", {"dags": heard})
             else:
-                make[name](connection, given)
+                make[name](connection, heard)
 
-    def _take(self, connection: Connection, given: list[dict[str, Any]]) -> None:
-        self._decisions.take(connection, [_fact(one) for one in given], self._now)
+    def _take(self, connection: Connection, heard: list[dict[str, Any]]) -> None:
+        self._decisions.take(connection, [_fact(one) for one in heard], self._now)
 
-    def _elapse(self, connection: Connection, given: float | None) -> None:
-        self._decisions.elapse(connection, self._now, inf if given is None else given)
+    def _elapse(self, connection: Connection, heard: float | None) -> None:
+        self._decisions.elapse(connection, self._now, inf if heard is None else heard)
 
-    def _check(self, connection: Connection, given: Mapping[str, bool]) -> None:
-        self._decisions.check(connection, self._now, self._dags, **given)
+    def _check(self, connection: Connection, heard: Mapping[str, bool]) -> None:
+        self._decisions.check(connection, self._now, self._dags, **heard)
 
-    def _know_graph(self, given: tuple[str, dict[str, list[str]] | None]) -> None:
-        dag_id, graph = given
+    def _know_graph(self, heard: tuple[str, dict[str, list[str]] | None]) -> None:
+        dag_id, graph = heard
         self._graphs.known[dag_id] = None if graph is None else {task: set(after) for task, after in graph.items()}
 
-    def _adopt(self, given: Mapping[str, Any]) -> None:
-        kept = {name: frozenset(map(date.fromisoformat, days)) for name, days in given["calendars"].items()}
-        rules = self._rules or read_rules(given["text"], "the rules of the record", None, kept)[0]
-        self._decisions.adopt(rules, Links(**given["links"]), given["environment"], deeds_s=given["deeds_s"])
+    def _adopt(self, heard: Mapping[str, Any]) -> None:
+        kept = {name: frozenset(map(date.fromisoformat, days)) for name, days in heard["calendars"].items()}
+        rules = self._rules or read_rules(heard["text"], "the rules of the record", None, kept)[0]
+        self._decisions.adopt(rules, Links(**heard["links"]), heard["environment"], deeds_s=heard["deeds_s"])
 
     def _hand(self, entry: Mapping[str, Any]) -> None:
         """Give the message what it gained on its way, and mark it as sent."""
@@ -222,6 +222,6 @@ class _Graphs:
         return dag_id in self.known, self.known.get(dag_id)
 
 
-def _fact(given: dict[str, Any]) -> Fact:
-    event = given.pop("event")
-    return Fact(**given, event=event and pending_events.from_json(event))
+def _fact(heard: dict[str, Any]) -> Fact:
+    event = heard.pop("event")
+    return Fact(**heard, event=event and pending_events.from_json(event))

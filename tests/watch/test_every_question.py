@@ -128,6 +128,9 @@ class Airflow:
             return {"pools": [{**pool, "name": "bad_pool"}, {**pool, "name": "default_pool"}]}
         if path == "/eventLogs" and params.get("event") == "paused":
             return {"event_logs": rows(event_log_id=lambda name: DAGS.index(name) + 1, when=ago(20), event="paused")}
+        if path == "/eventLogs" and "delete_task_instance" in params.get_list("included_events"):
+            number = {"event_log_id": lambda name: DAGS.index(name) + 1, "run_id": "set", "owner": "ann"}
+            return {"event_logs": rows(**number, when=ago(20), event="delete_task_instance")}
         return {"event_logs": []} if path == "/eventLogs" else None
 
 

@@ -156,7 +156,7 @@ def _verdict(task: dict[str, Any] | None, one: OpenRun, deeds: list[dict[str, An
     if state == "removed":
         return "withdrawn", "was taken out of the run by Airflow: the DAG no longer has it"
     if state == "upstream_failed":
-        return "withdrawn", "did not run again, for a task before it failed"
+        return "withdrawn", "was not run again by Airflow: a task before it failed"
     return "cleared", f"was cleared{_by(deeds, 'cleared', 'changed')}"
 
 
