@@ -16,12 +16,16 @@ _DRILLS = Path(__file__).with_name("play_drills.py")
 
 
 def not_installed():
-    """Panels that the drills leave empty here, because the server that they are about is not installed."""
+    """Panels that the drills leave empty here: the server that they are about is not installed, or no kernel does it.
+
+    No drill has a component killed or held back by its cgroup: that takes the right to make one with a limit.
+    """
     database = () if postgresql.programs() else ("Sessions of the database", "Database: answer and oldest transaction")
     broker = () if redis_server.PROGRAM else ("Messages waiting by queue",)
     counted = any(Path("/sys/fs/cgroup", name).is_file() for name in ("memory.current", "memory/memory.usage_in_bytes"))
-    cgroups = () if counted else ("Memory of cgroups", "Killed by the kernel for memory", "Held back by a CPU limit")
-    return {f"Contrail: platform / {title}" for title in (*database, *broker, *cgroups)}
+    cgroups = ("Killed by the kernel for memory", "Held back by a CPU limit")
+    memory = () if counted else ("Memory of cgroups",)
+    return {f"Contrail: platform / {title}" for title in (*database, *broker, *memory, *cgroups)}
 
 
 def emit_drills(home):
