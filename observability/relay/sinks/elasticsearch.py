@@ -146,9 +146,7 @@ class ElasticsearchSink(Sink):
 
     def _post(self, path: str, body: bytes | None, media: str = "x-ndjson", method: str = "POST") -> Reply:
         try:
-            if self._cluster is None:
-                self._cluster = self._connect()
-            reply = self._cluster.send(method, path, body, media=media)
+            reply = self._connected().send(method, path, body, media=media)
         except (ClusterUnreachable, CredentialsError) as error:
             raise SinkUnavailable(str(error)) from error
         if reply.status in {200, *_OUR_FAULT} or (method == "GET" and reply.status in {403, 404}):
@@ -157,6 +155,11 @@ class ElasticsearchSink(Sink):
         if reply.status in {401, 403}:
             self.close()  # the Connection may have been corrected by the next time
         raise refusal
+
+    def _connected(self) -> Cluster:
+        if self._cluster is None:
+            self._cluster = self._connect()
+        return self._cluster
 
     def _create(self, stream: str, batch: Batch, todo: Sequence[int]) -> str | None:
         """Send these documents; what the reply settles is remembered. Returns why some are still open, if so."""
@@ -238,13 +241,13 @@ class ElasticsearchSink(Sink):
         before that, after a rollover, they would be there twice. A server that does not list its tasks is not waited
         for: Elastic Cloud Serverless, or a key without the cluster privilege ``monitor``.
         """
-        cluster = self._cluster
-        if cluster is None or not cluster.opaque_id:
-            return
         for pause in (*_EARLIER_PAUSES_S, None):
             try:
+                cluster = self._connected()
+                if not cluster.opaque_id:
+                    return
                 reply = cluster.send("GET", _BULKS)
-            except ClusterUnreachable as error:
+            except (ClusterUnreachable, CredentialsError) as error:
                 raise SinkUnavailable(str(error)) from error
             if reply.status != 200 or cluster.opaque_id.encode() not in reply.body:  # noqa: PLR2004 - HTTP
                 return

@@ -91,6 +91,21 @@ def test_what_may_have_been_stored_is_looked_up_when_no_earlier_request_is_carri
     assert asked == [*["_tasks"] * len(tasks), "_refresh", "_search", "_bulk"]
 
 
+def test_an_earlier_request_is_waited_for_over_a_connection_that_was_closed_as_well():
+    script = Script(TEMPLATE, bulk(201), LISTED, (200, {}), (200, {}), (200, {"hits": {"hits": [{"_id": "id0"}]}}))
+    script.opaque_id = "contrail-0a1b"
+    sink = sink_of(script)
+    sink.send(batch(1))
+    sink.close()
+    assert sink.send(batch(1, resent=True)) == SendResult(0, 1)
+    assert [path.rpartition("/")[2] for _, path, _, _ in script.asked[2:]] == [
+        "_tasks",
+        "_tasks",
+        "_refresh",
+        "_search",
+    ]
+
+
 def test_a_server_that_does_not_end_an_earlier_request_gets_nothing_twice():
     script = Script(TEMPLATE, *[LISTED] * 6)
     script.opaque_id = "contrail-0a1b"
