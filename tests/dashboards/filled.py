@@ -22,10 +22,24 @@ def not_installed():
     """
     database = () if postgresql.programs() else ("Sessions of the database", "Database: answer and oldest transaction")
     broker = () if redis_server.PROGRAM else ("Messages waiting by queue",)
-    counted = any(Path("/sys/fs/cgroup", name).is_file() for name in ("memory.current", "memory/memory.usage_in_bytes"))
     cgroups = ("Killed by the kernel for memory", "Held back by a CPU limit")
-    memory = () if counted else ("Memory of cgroups",)
+    memory = () if _has_a_cgroup_of_its_own() else ("Memory of cgroups",)
     return {f"Contrail: platform / {title}" for title in (*database, *broker, *memory, *cgroups)}
+
+
+def _has_a_cgroup_of_its_own():
+    """True if the kernel counts our memory apart from the rest of the host's; in the host's own cgroup it does not."""
+    root = Path("/sys/fs/cgroup")
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    places = {name: place.lstrip("/") for line in lines for name, _, place in [line.partition(":")[2].partition(":")]}
+    if (root / "cgroup.controllers").is_file():
+        return any((folder / "memory.current").is_file() for folder in (root / places[""], root))
+    base = root / "memory"
+    folder = base / places.get("memory", "")
+    if folder.is_dir() and folder != base:
+        return True
+    limit = base / "memory.limit_in_bytes"
+    return limit.is_file() and int(limit.read_text()) < 1 << 60
 
 
 def emit_drills(home):

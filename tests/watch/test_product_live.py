@@ -124,4 +124,4 @@ def test_an_asset_that_is_a_part_of_a_product_is_warned_of_missed_and_recovered_
     assert all("s3://reports/today" in str(one) for one in told)
     assert "load is late" not in str(told)
     assert {one["assets"][0] for one in told} == {"s3://reports/today"}
-    assert not (settings.home / "everybody.jsonl").exists()
+    assert office.said("everybody", 0) == []
