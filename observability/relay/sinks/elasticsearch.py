@@ -10,8 +10,6 @@ custom keys) rather than costing its line.
 
 from __future__ import annotations
 
-import hashlib
-import socket
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +19,7 @@ import orjson
 from observability import catalog
 from observability.credentials import CredentialsError
 from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable
+from observability.relay.sources.files.folder_id import home_id
 from observability.relay.steps.key_budget import KeyBudget
 from observability.store.cluster import RELAY_PRIVILEGES, Cluster, ClusterUnreachable, Reply, open_cluster
 from observability.store.elasticsearch_templates import ALIASES
@@ -285,19 +284,13 @@ class ElasticsearchSink(Sink):
 
 def open_sink(settings: Settings) -> ElasticsearchSink:
     """The sink of ``[elasticsearch]``."""
-    opaque_id = _opaque_id(settings)
+    opaque_id = f"contrail-{home_id(settings.home)}"  # that of a relay before this one, in a pod of another name too
     return ElasticsearchSink(
         lambda: open_cluster(settings, opaque_id=opaque_id),
         settings.core.environment,
         prefix=settings.elasticsearch.index_prefix,
         mapped_keys=settings.elasticsearch.mapped_keys,
     )
-
-
-def _opaque_id(settings: Settings) -> str:
-    """The same for a relay that is started again, another for each host and home."""
-    whose = f"{socket.gethostname()}\x1f{settings.home}"
-    return f"contrail-{hashlib.blake2b(whose.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
 
 
 def _body(batch: Batch, todo: Sequence[int], relabelled: dict[bytes, bytes]) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from observability.relay.sinks.elasticsearch import ElasticsearchSink
+from observability.relay.sinks.elasticsearch import ElasticsearchSink, open_sink
 from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
+from observability.settings import load_settings
 from observability.store.cluster import ClusterUnreachable, Reply
 
 TEMPLATE = (200, {"index_templates": [{"name": "contrail"}]})
@@ -112,6 +113,22 @@ def test_a_server_that_does_not_end_an_earlier_request_gets_nothing_twice():
     with pytest.raises(SinkUnavailable, match="still carries out an earlier request"):
         sink_of(script).send(batch(1, resent=True))
     assert {path.rpartition("/")[2] for _, path, _, _ in script.asked[1:]} == {"_tasks"}
+
+
+def test_a_relay_in_a_pod_made_anew_knows_the_requests_of_the_one_before_it(tmp_path, monkeypatch):
+    def whose(home, host):
+        monkeypatch.setattr("socket.gethostname", lambda: host)
+        environ = {"CONTRAIL_CORE__HOME": str(tmp_path / home), "CONTRAIL_ELASTICSEARCH__URL": "http://127.0.0.1:1"}
+        sink = open_sink(load_settings(environ=environ))
+        try:
+            return sink._connected().opaque_id
+        finally:
+            sink.close()
+
+    before = whose("volume", "relay-7d4f9-x2x8q")
+    assert whose("volume", "relay-7d4f9-m5k1z") == before
+    assert whose("of another", "relay-7d4f9-x2x8q") != before
+    assert before.startswith("contrail-")
 
 
 def test_without_its_template_nothing_is_written_and_the_remedy_is_named():
