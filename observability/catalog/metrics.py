@@ -10,12 +10,13 @@ __all__ = ["AIRFLOW_METRICS", "DIMENSIONS", "METRICS", "TAGS", "MetricSpec"]
 
 
 class MetricSpec(Struct, frozen=True):
-    """A metric of ours: StatsD type, unit, meaning, and the tags it may carry."""
+    """A metric: StatsD type, unit, meaning, the tags it may carry, and the first Airflow that sends it (empty: each)."""
 
     type: MetricType
     unit: str
     description: str
     tags: tuple[str, ...]
+    since: str = ""
 
 
 TAGS: dict[str, str] = {
@@ -47,6 +48,7 @@ TAGS: dict[str, str] = {
     "run_type": "airflow.run_type",
     "operator_name": "airflow.operator",
     "bundle_name": "airflow.bundle",
+    "exception_class": "error.type",
     "file_name": "airflow.dag_file",
     "hostname": "host.name",
 }
@@ -163,6 +165,11 @@ AIRFLOW_METRICS: dict[str, MetricSpec] = {
     "scheduler.tasks.starving": MetricSpec("gauge", "tasks", "Tasks without an open slot in their pool.", ("env",)),
     "scheduler.tasks.executable": MetricSpec("gauge", "tasks", "Tasks ready to be queued.", ("env",)),
     "scheduler.dagruns.running": MetricSpec("gauge", "runs", "Runs that are running.", ("env",)),
+    "scheduler.dagruns.queued": MetricSpec("gauge", "runs", "Runs that wait to begin.", ("env",), "3.4"),
+    "scheduler.loop_exceptions": MetricSpec("counter", "errors", "Errors that ended the scheduler's loop.", ("exception_class", "env"), "3.4"),
+    "scheduler.executor_events.failed": MetricSpec("counter", "errors", "Errors over what the executor said of its tasks.", ("exception_class", "env"), "3.4"),
+    "scheduler.zombies.detected": MetricSpec("counter", "attempts", "Attempts whose heartbeat stopped.", ("env",), "3.4"),
+    "deadline_alerts.deadline_creation_failed": MetricSpec("counter", "deadlines", "Deadlines of runs that could not be made, so that nobody will hear of them.", ("dag_id", "env"), "3.4"),
     "executor.open_slots": MetricSpec("gauge", "slots", "Open slots of the executor.", ("env",)),
     "executor.queued_tasks": MetricSpec("gauge", "tasks", "Tasks queued on the executor.", ("env",)),
     "executor.running_tasks": MetricSpec("gauge", "tasks", "Tasks running on the executor.", ("env",)),
@@ -171,15 +178,18 @@ AIRFLOW_METRICS: dict[str, MetricSpec] = {
     "pool.queued_slots": MetricSpec("gauge", "slots", "Slots of a pool taken by queued tasks.", ("pool_name", "env")),
     "triggers.running": MetricSpec("gauge", "triggers", "Triggers running on a triggerer.", ("hostname", "env")),
     "triggerer.capacity_left": MetricSpec("gauge", "triggers", "Triggers that a triggerer could still take.", ("hostname", "env")),
+    "triggerer.trigger_queue_delay": MetricSpec("timer", "ms", "Time a trigger waited in a triggerer to be started.", ("env",), "3.4"),
     "dag_processing.total_parse_time": MetricSpec("gauge", "s", "Time to parse all DAG files once.", ("env",)),
     # Airflow's registry says milliseconds; its dag processor sends seconds.
     "dag_processing.last_duration": MetricSpec("timer", "s", "Time to parse one DAG file.", ("bundle_name", "file_name", "env")),
     "dag_processing.import_errors": MetricSpec("gauge", "files", "DAG files with an import error.", ("env",)),
     "dag_processing.file_path_queue_size": MetricSpec("gauge", "files", "DAG files waiting to be parsed.", ("env",)),
+    "dag.serialization.version_created": MetricSpec("counter", "versions", "New versions of a DAG.", ("dag_id", "bundle_name", "env"), "3.4"),
     "dagbag_size": MetricSpec("gauge", "DAGs", "DAGs found by the last scan.", ("env",)),
     "dagrun.first_task_scheduling_delay": MetricSpec("timer", "ms", "From when a run was due to its first task's start.", _DAG_RUN),
     "dagrun.first_task_start_delay": MetricSpec("timer", "ms", "From a run's queueing to its first task's start.", _DAG_RUN),
     "task.scheduled_duration": MetricSpec("timer", "ms", "Time a task waited to be queued.", _TRIED),
+    "task.queued_duration": MetricSpec("timer", "ms", "Time a queued task waited for its process.", _TRIED, "3.4"),
 }
 """Airflow's own metrics that our boards and rules use, named as its registry names them."""
 
@@ -226,6 +236,7 @@ _BY = {
     "pool.running_slots": ("pool_name",),
     "pool.queued_slots": ("pool_name",),
     "dag_processing.last_duration": ("file_name",),
+    "dag.serialization.version_created": ("dag_id",),
 }
 DIMENSIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     name: (("env",), *(("env", tag) for tag in _BY.get(name, ()))) for name in (*METRICS, *AIRFLOW_METRICS)

@@ -123,7 +123,7 @@ def _metric_table(metrics: dict[str, MetricSpec]) -> str:
             f"`{name}`",
             spec.type,
             spec.unit,
-            spec.description,
+            spec.description + (f" From Airflow {spec.since} on." if spec.since else ""),
             _names(spec.tags),
             _names(sent.get(name, [])),
             "; ".join(f"{{{', '.join(one)}}}" for one in catalog.DIMENSIONS.get(name, ())),

@@ -11,11 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 from cluster import wait_until
 from existing import SERVERS, Existing, install, interpreter
 from test_packaging import run
 
 from benchmarks.airflows import PRE_RELEASES
+from observability.catalog import AIRFLOW_METRICS
 from observability.doctor.scheduling import TRIED
 from observability.journal import frames
 
@@ -32,6 +34,9 @@ AS_OF = {"3.2": "2026-06-05"}
 """The day from which an Airflow's dependencies are taken: 3.2.2 itself does not run with today's. Needs uv."""
 TRACED_BY_DEFAULT = {"3.2", "3.3", "3.4"}
 """An Airflow 3.1 gives a run a trace id only where OpenTelemetry is on."""
+SENT_BY_EACH_RUN = {"3.4": {"scheduler.dagruns.queued", "task.queued_duration", "dag.serialization.version_created"}}
+"""Those of an Airflow's new metrics that come without an error or a trigger."""
+REGISTRY = "lib/python*/site-packages/airflow/_shared/observability/metrics/metrics_template.yaml"
 OF_THE_WATCHER = ("incident.", "notification.")
 DAG = """
 from airflow.sdk import dag, task
@@ -129,11 +134,16 @@ pytestmark = pytest.mark.timeout(900)
 slow = pytest.mark.slow
 
 
+def documents(existing):
+    """Every event and metric on the disk."""
+    files = sorted((existing.home / "journal").glob("*.journal"))
+    return [json.loads(frame.document) for file in files for frame in frames(file.read_bytes()) if frame.document]
+
+
 def events(existing):
     """Every event on the disk, in the order of its time."""
-    files = sorted((existing.home / "journal").glob("*.journal"))
-    found = [json.loads(frame.document) for file in files for frame in frames(file.read_bytes()) if frame.document]
-    return sorted((event for event in found if "event.action" in event), key=lambda event: event["@timestamp"])
+    found = (document for document in documents(existing) if "event.action" in document)
+    return sorted(found, key=lambda event: event["@timestamp"])
 
 
 def log_of(existing, task_id):
@@ -236,6 +246,20 @@ def test_a_log_whose_file_is_gone_is_read_back_from_the_store(existing):
     told = [line for line in after if line["event"] == "it worked"]
     assert [(line["answer"], line["level"]) for line in told] == [(42, "info")]
     assert texts(after) == texts(before)
+
+
+@slow
+def test_the_metrics_that_came_with_an_airflow_are_in_its_registry_and_received(existing):
+    ours = {name: spec.type for name, spec in AIRFLOW_METRICS.items() if spec.since == existing.airflow}
+    if not ours:
+        pytest.skip(f"Airflow {existing.airflow} brought no metric that the boards show")
+    (registry,) = (existing.folder / "venv").glob(REGISTRY)
+    told = {metric["name"]: metric["type"] for metric in yaml.safe_load(registry.read_text("utf-8"))["metrics"]}
+    assert {name: told.get(name) for name in ours} == ours
+    wait_until(
+        lambda: SENT_BY_EACH_RUN[existing.airflow] <= {one.get("metric.name") for one in documents(existing)},
+        90, "the new metrics that each run sends",
+    )  # fmt: skip
 
 
 @slow

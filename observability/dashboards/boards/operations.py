@@ -255,11 +255,13 @@ _AIRFLOW = Row(
         Panel(
             key="waiting-time",
             title="Waiting to be queued, and to start",
+            note="From queued to started is told by Airflow from 3.4 on.",
             kind="line",
             alone=True,
             size=(16, 10),
             questions=(
                 metric("Task, p95", "task.scheduled_duration"),
+                metric("Queued task, p95", "task.queued_duration"),
                 metric("Run's first task, p95", "dagrun.first_task_start_delay"),
             ),
         ),

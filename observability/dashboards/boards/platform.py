@@ -8,6 +8,7 @@ from observability.dashboards.boards import shared
 from observability.dashboards.panels import Board, Panel, Quiet, Row
 from observability.dashboards.signals import events, metric
 
+_FROM_3_4 = "Airflow counts this from 3.4 on."
 _BROKEN = ("dag.import_failed", "dag.import_repaired")
 
 _PARSING = Row(
@@ -19,26 +20,36 @@ _PARSING = Row(
             title="Parse time by file",
             kind="line",
             by=("airflow.dag_file",),
-            size=(16, 10),
+            size=(12, 10),
             questions=(metric("p95", "dag_processing.last_duration"),),
         ),
         Panel(
             key="total-parse",
             title="Time to parse all files",
             kind="line",
-            size=(16, 10),
+            size=(12, 10),
             questions=(metric("Total", "dag_processing.total_parse_time"),),
         ),
         Panel(
             key="import-errors",
             title="Import errors and queue",
             kind="line",
-            size=(16, 10),
+            size=(12, 10),
             questions=(
                 metric("Import errors", "dag_processing.import_errors"),
                 metric("Waiting", "dag_processing.file_path_queue_size"),
                 metric("DAGs", "dagbag_size"),
             ),
+        ),
+        Panel(
+            key="versions",
+            title="New versions by DAG",
+            kind="line",
+            by=("airflow.dag_id",),
+            size=(12, 10),
+            note="A DAG that gets one again and again is made from something that changes, such as the time.",
+            questions=(metric("Versions", "dag.serialization.version_created"),),
+            quiet=Quiet(f"No DAG changed. {_FROM_3_4}", ("dag.serialization.version_created",)),
         ),
         Panel(
             key="broken",
@@ -55,6 +66,12 @@ _PARSING = Row(
     ),
 )
 
+_FAILURES = {
+    "Loop ended": "scheduler.loop_exceptions",
+    "Executor's events": "scheduler.executor_events.failed",
+    "Heartbeats lost": "scheduler.zombies.detected",
+    "Deadlines not made": "deadline_alerts.deadline_creation_failed",
+}
 _SCHEDULER = Row(
     "Does the scheduler keep up?",
     "A loop of more than a few seconds, no open slot, or starving tasks: work waits for the scheduler or the executor.",
@@ -90,6 +107,7 @@ _SCHEDULER = Row(
                 metric("Executable", "scheduler.tasks.executable"),
                 metric("Starving", "scheduler.tasks.starving"),
                 metric("Runs", "scheduler.dagruns.running"),
+                metric("Runs queued", "scheduler.dagruns.queued"),
             ),
         ),
         Panel(
@@ -127,6 +145,24 @@ _SCHEDULER = Row(
             wide_range=True,
             note="On a logarithmic axis: a DAG that catches up is late by years.",
             questions=(metric("p95", "dagrun.first_task_scheduling_delay"),),
+        ),
+        Panel(
+            key="trigger-delay",
+            title="Triggers: waiting to be started",
+            kind="line",
+            size=(16, 10),
+            note="More than a second: the triggerer has too many triggers, or one of them blocks its loop.",
+            questions=(metric("p95", "triggerer.trigger_queue_delay"),),
+            quiet=Quiet(f"No trigger began. {_FROM_3_4}", ("triggerer.trigger_queue_delay",)),
+        ),
+        Panel(
+            key="scheduler-errors",
+            title="What the scheduler could not do",
+            kind="line",
+            size=(16, 10),
+            note="An ended loop is a scheduler that stopped; a deadline that was not made is watched by nobody.",
+            questions=tuple(metric(label, name) for label, name in _FAILURES.items()),
+            quiet=Quiet(f"The scheduler met no error. {_FROM_3_4}", tuple(_FAILURES.values())),
         ),
         Panel(
             key="silent",

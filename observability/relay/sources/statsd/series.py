@@ -37,7 +37,7 @@ _UNBOUNDED_TAGS = frozenset({"run_id", "ti_id", "map_index", "try_number", "job_
 """Tags that would make a series for each run; they are left out."""
 _OF_AIRFLOW = frozenset(
     {"dag_id", "task_id", "run_type", "team_name", "pool_name", "queue", "operator", "operator_name", "state",
-     "bundle_name", "file_name", "hostname"}
+     "bundle_name", "file_name", "hostname", "exception_class"}
 )  # fmt: skip
 """Tags that Airflow's own metrics have, beside those of a DAG."""
 _ALL = frozenset(TAGS)
