@@ -85,15 +85,24 @@ def on_execute(context: Mapping[str, Any]) -> None:
     Another one that was rescheduled may not have begun: Airflow puts a task back whose DAG it could not load.
     """
     with contained(_STAGE):
-        ti = context["ti"]
-        begun = getattr(ti, "_ti_context_from_server", None)
-        if getattr(begun, "next_method", None):
-            return
-        event = TaskStarted(identity=identify(context), time=getattr(ti, "start_date", None))
-        if not getattr(begun, "task_reschedule_count", None):
-            emit(event)
-        elif not getattr(getattr(ti, "task", None), "reschedule", False):
-            emit_once(event)
+        _emit_start(context)
+
+
+def _emit_start(context: Mapping[str, Any]) -> None:
+    """Emit the start of an attempt, once.
+
+    It also comes with a bad end: Airflow renders templates, checks assets and runs ``pre_execute`` before it calls
+    ``on_execute``, and an attempt that ends there has begun all the same.
+    """
+    ti = context["ti"]
+    begun = getattr(ti, "_ti_context_from_server", None)
+    if getattr(begun, "next_method", None):
+        return
+    event = TaskStarted(identity=identify(context), time=getattr(ti, "start_date", None))
+    if not getattr(begun, "task_reschedule_count", None):
+        emit(event)
+    elif not getattr(getattr(ti, "task", None), "reschedule", False):
+        emit_once(event)
 
 
 def on_success(context: Mapping[str, Any]) -> None:
@@ -128,6 +137,7 @@ def on_retry(context: Mapping[str, Any]) -> None:
 def on_skipped(context: Mapping[str, Any]) -> None:
     """Tell that a task skipped itself."""
     with contained(_STAGE):
+        _emit_start(context)
         ti = context["ti"]
         emit(
             TaskSkipped(identity=identify(context), time=getattr(ti, "end_date", None), duration_ns=duration_ns(ti)),
@@ -188,6 +198,7 @@ def _emit_failure(kind: type[TaskFailed | TaskRetried], context: Mapping[str, An
     if not in_task_process(context):
         emit_once(_given_up(kind, context))
         return
+    _emit_start(context)
     error = context.get("exception")
     failure = causes.describe(error) if isinstance(error, BaseException) else _without_exception(context)
     if isinstance(error, BaseException) and causes.is_airflow_away(error):

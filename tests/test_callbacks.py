@@ -75,8 +75,9 @@ def test_every_event_of_an_attempt_says_who_it_is(context, told):
 
 def test_a_failure_tells_its_cause_and_what_the_attempt_used(context, told):
     context["exception"] = ConnectionError("warehouse is away")
+    callbacks.on_execute(context)
     callbacks.on_failure(context)
-    [document] = told()
+    _, document = told()
     assert document["airflow.cause"] == "dependency"
     assert document["event.reason"] == "ConnectionError: warehouse is away"
     assert document["event.duration"] == 2_000_000_000
@@ -84,6 +85,21 @@ def test_a_failure_tells_its_cause_and_what_the_attempt_used(context, told):
     assert document["airflow.peak_rss"] > 1_000_000
     assert document["airflow.cpu_time"] > 0
     assert document["message"] == "Task failed for good: a service it calls failed: ConnectionError: warehouse is away"
+
+
+@pytest.mark.parametrize(
+    ("waits", "cause", "reason"),
+    [
+        (True, "upstream", "the run of DAG child that it triggered and waited for failed"),
+        (False, "app", "it could not trigger DAG child: there is a run of that date or id"),
+    ],
+    ids=["waited", "refused"],
+)
+def test_a_task_that_triggers_a_dag_fails_without_an_exception_and_says_which(waits, cause, reason, context, told):
+    context["task"].trigger_dag_id, context["task"].wait_for_completion = "child", waits
+    callbacks.on_failure(context)
+    _, failed = told()
+    assert (failed["airflow.cause"], failed["event.reason"]) == (cause, reason)
 
 
 def test_an_event_told_twice_in_one_process_is_recorded_once(context, told):
@@ -98,6 +114,21 @@ def test_an_attempt_that_resumes_did_not_begin_again(begun, context, told):
     context["ti"].task.reschedule = True
     callbacks.on_execute(context)
     assert told() == []
+
+
+@pytest.mark.parametrize("callback", [callbacks.on_failure, callbacks.on_retry, callbacks.on_skipped])
+def test_an_attempt_that_ended_before_airflow_called_it_has_begun(callback, context, told):
+    """Airflow renders its templates before that, and runs its pre_execute."""
+    callback(context)
+    start, end = told()
+    assert (start["event.action"], start["@timestamp"]) == ("task.started", "2026-01-31T12:00:00.000000Z")
+    assert end["event.action"] in {"task.failed", "task.retried", "task.skipped"}
+
+
+def test_an_attempt_that_ended_before_it_was_called_again_did_not_begin_again(context, told):
+    context["ti"]._ti_context_from_server = SimpleNamespace(next_method="execute_complete")
+    callbacks.on_failure(context)
+    assert [document["event.action"] for document in told()] == ["task.failed"]
 
 
 def test_an_attempt_that_airflow_put_back_before_it_began_begins_once(context, told):
@@ -193,6 +224,6 @@ def test_a_failure_that_airflow_could_not_be_told_of_is_not_final(how, status, k
         wrapper.__cause__ = error
         error = wrapper
     callbacks.on_failure({**context, "exception": error})
-    [event] = told()
+    _, event = told()
     assert event["event.action"] == kind
     assert ("Airflow could not be informed" in event["event.reason"]) == (kind == "task.retried")
