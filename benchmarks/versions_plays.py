@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.versions_airflow import until
@@ -44,17 +45,18 @@ GROUPS = {
     "examples": Group(examples=True, quick=("example_bash_operator", "refine_estimate")),
 }
 _STARTED_BY_OTHERS = {
-    "f_trigger_child", "f_asset_consumer", "f_partition_consumer", "partition_consumer", "example_trigger_target_dag",
+    "f_trigger_child", "f_asset_consumer", "f_partition_consumer", "partition_consumer", "example_asset_with_watchers",
 }  # fmt: skip
+_CONF = {
+    "example_trigger_target_dag": {"message": "from the trial"},
+    "example_params_ui_tutorial": {"required_field": "what a person says"},
+}
+_WATCHED = Path("/tmp/region-flags/us.flag")  # as the example names it
 _LEFT_OUT = {
     "example_kubernetes_executor": "needs Kubernetes",
     "example_local_kubernetes_executor": "needs Kubernetes",
     "example_external_task_marker_parent": "waits for a run of another day",
     "example_external_task_marker_child": "waits for a run of another day",
-    "tutorial_objectstorage": "reads from the internet",
-    "tutorial_taskflow_api_virtualenv": "installs packages from the internet",
-    "example_asset_with_watchers": "waits for a file that nobody writes",
-    "example_params_ui_tutorial": "asks a person for parameters",
 }
 
 
@@ -114,7 +116,7 @@ def _start(airflow: Versioned, dag_id: str) -> None:
         asked = {"dag_id": dag_id, "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-05T00:00:00Z"}
         airflow.api.call("POST", "/backfills", json={**asked, "max_active_runs": 2, "reprocess_behavior": "none"})
         return
-    airflow.api.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}})
+    airflow.api.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": _CONF.get(dag_id, {})})
 
 
 def _instances(airflow: Versioned, dag_id: str) -> list[dict[str, Any]]:
@@ -175,6 +177,13 @@ def _drain(airflow: Versioned) -> None:
     until(lambda: airflow.api.call("GET", path)["is_paused"], _PATIENCE_S, "the pause of drained")
 
 
+def _write_watched_file(airflow: Versioned) -> None:
+    """Write the file that a watcher of the example waits for, and wait for the run that it begins."""
+    _WATCHED.parent.mkdir(exist_ok=True)
+    _WATCHED.touch()
+    until(lambda: _ended(airflow, "example_asset_with_watchers"), _PATIENCE_S, f"the run that {_WATCHED} begins")
+
+
 def _nobody(_airflow: Versioned) -> None:
     """Nothing is done by a person."""
 
@@ -183,4 +192,5 @@ _PEOPLE: dict[str, Callable[[Any], None]] = {
     "f_hitl": _answer("f_hitl", asks="yes", approves="Approve"),
     "loop_forked": _fork,
     "drained": _drain,
+    "example_asset_with_watchers": _write_watched_file,
 }
