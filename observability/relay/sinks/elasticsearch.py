@@ -39,7 +39,9 @@ _ALIAS = "Cannot write to a field alias"
 _ERROR = "items.*.error"
 _BULK = f"_bulk?filter_path=errors,items.*.status,{_ERROR}.type,{_ERROR}.reason,{_ERROR}.caused_by.reason"
 _WHERE_IT_IS = "ignore_unavailable=true&allow_no_indices=true"
-_FOUND = f"_search?{_WHERE_IT_IS}&filter_path=hits.hits._id,_shards.failed,timed_out"
+_FOUND = f"_search?{_WHERE_IT_IS}&allow_partial_search_results=false&filter_path=hits.hits._id,_shards.failed,timed_out"
+"""Without ``false`` a shard that no node has just now is passed over, and is neither failed nor successful."""
+_REFRESH = f"_refresh?{_WHERE_IT_IS}&filter_path=_shards.failed"
 _BULKS = "/_tasks?actions=indices:data/write/bulk*&filter_path=nodes.*.tasks.*.headers"
 _EARLIER_PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _PAUSES_S = (0.2,)
@@ -226,7 +228,7 @@ class ElasticsearchSink(Sink):
         todo = [index for index, key in enumerate(batch.ids) if key not in self._settled]
         if batch.resent and todo:
             self._await_earlier()
-            self._post(f"/{stream}/_refresh?{_WHERE_IT_IS}", b"", "json")
+            self._make_searchable(stream)
             for start in range(0, len(todo), _LOOKUP):
                 for key in self._stored(stream, [batch.ids[index] for index in todo[start : start + _LOOKUP]]):
                     self._settled[key] = _DUPLICATE
@@ -253,6 +255,16 @@ class ElasticsearchSink(Sink):
             if pause is not None:
                 self._sleep(pause)
         raise SinkUnavailable(f"{self._url} still carries out an earlier request of this relay")
+
+    def _make_searchable(self, stream: str) -> None:
+        """Refresh the stream; what a shard did not refresh would be taken for missing, and sent again."""
+        reply = self._post(f"/{stream}/{_REFRESH}", b"", "json")
+        try:
+            is_whole = reply.status == 200 and not _json(reply).get("_shards", {}).get("failed")  # noqa: PLR2004 - HTTP
+        except _MISSHAPEN as error:
+            raise _misshapen(reply) from error
+        if not is_whole:
+            raise SinkUnavailable(f"{self._url} could not refresh all of {stream}: {_reason(reply)}")
 
     def _stored(self, stream: str, ids: list[bytes]) -> list[bytes]:
         query = {

@@ -22,10 +22,12 @@ class Script:
     opaque_id = ""
 
     def __init__(self, *answers):
-        self.answers, self.asked, self.closed = list(answers), [], 0
+        self.answers, self.asked, self.closed, self.queries = list(answers), [], 0, []
 
     def send(self, method, path, body=None, *, media="json"):
-        self.asked.append((method, path.partition("?")[0], body, media))
+        path, _, query = path.partition("?")
+        self.asked.append((method, path, body, media))
+        self.queries.append(query)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -175,6 +177,7 @@ def test_what_may_have_been_stored_is_looked_up_first():
     paths = [path for _, path, *_ in script.asked[1:]]
     assert paths == [f"/logs-etl.event-prod/{one}" for one in ("_refresh", "_search", "_bulk")]
     assert orjson.loads(script.asked[2][2])["query"] == {"ids": {"values": ["id0", "id1", "id2"]}}
+    assert "allow_partial_search_results=false" in script.queries[2]  # a shard that nobody has would be passed over
     assert script.ids() == [["id0", "id2"]]
 
 
@@ -184,6 +187,16 @@ def test_a_lookup_that_did_not_see_everything_proves_nothing(found):
     with pytest.raises(SinkUnavailable, match="could not say"):
         sink_of(script).send(batch(1, resent=True))
     assert script.ids() == []
+
+
+@pytest.mark.parametrize(
+    "refreshed", [(200, {"_shards": {"failed": 1}}), (400, {"error": "no"}), (200, ["not", "ours"])]
+)
+def test_what_could_not_be_made_searchable_is_not_looked_up(refreshed):
+    script = Script(TEMPLATE, refreshed)
+    with pytest.raises(SinkUnavailable):
+        sink_of(script).send(batch(1, resent=True))
+    assert [path.rpartition("/")[2] for _, path, *_ in script.asked[1:]] == ["_refresh"]
 
 
 @pytest.mark.parametrize(
