@@ -154,7 +154,7 @@ class ElasticsearchStore:
             composite = {"size": _MOST_VALUES, "sources": [{name: source} for name, source in sources.items()]}
             composite |= {"after": after} if after else {}
             body = {"size": 0, "aggs": {"series": {"composite": composite}}, **more}
-            return self._ask("POST", f"/{self._stream('airflow.statsd')}/_search?{_WHERE_IT_IS}", body)
+            return self._ask("POST", f"/{self._stream('airflow.statsd')}/_search?{_WHOLE}&{_WHERE_IT_IS}", body)
 
         if not self._is_opensearch:
             try:

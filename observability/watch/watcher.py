@@ -163,6 +163,8 @@ class Watcher:
         self._clock.settle(now, time.monotonic())
         if self._looker:
             self._looker.settle()
+        if self._kibana:
+            self._kibana.settle()
         self._store.settle()
         self._heard.settle()
         if events:

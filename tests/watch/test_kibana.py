@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 from watch_office import failed
@@ -14,6 +16,7 @@ from observability.dashboards.kibana.rules import rules
 from observability.dashboards.names import Names
 from observability.store.cluster import Cluster
 from observability.watch.facts import Fact
+from observability.watch.sources import kibana
 from observability.watch.sources.kibana import KibanaSource, fact_of
 
 NOW = 1_000_000.0
@@ -33,6 +36,7 @@ def tell(office, *alerts):
     source._found = list(alerts)
     with office.ledger.transaction(lock=True) as connection:
         source.exchange(connection, office.engine, office.now)
+    source.settle()
 
 
 def test_an_alert_that_no_source_saw_becomes_an_incident_and_its_end_resolves_it(office):
@@ -75,29 +79,138 @@ def test_a_document_that_no_rule_of_ours_wrote_is_no_fact():
     assert fact_of({"@timestamp": STAMP, "rule": "theirs"}) is None
 
 
-@pytest.mark.elasticsearch
-def test_documents_are_read_from_the_index_once_and_in_order(office, elasticsearch_url):
-    index = f"contrail-kibana-alerts-{uuid.uuid4().hex[:8]}"
-
-    def connect():
-        return Cluster(Credentials(url=elasticsearch_url))
-
-    source = KibanaSource(connect, index)
-    with office.ledger.transaction(lock=True) as connection:
-        source.exchange(connection, office.engine, NOW - 60)
-    source.read()  # there is no index yet
-    cluster = connect()
-    for about in ("one", "two"):
-        cluster.ask("POST", f"/{index}/_doc?refresh=true", alert(about=about))
+@pytest.fixture
+def index(elasticsearch_url):
+    """An index of this test's own, of which nothing is there yet."""
+    cluster = Cluster(Credentials(url=elasticsearch_url))
+    name = f"contrail-kibana-alerts-{uuid.uuid4().hex[:8]}"
+    yield cluster, name
+    cluster.send("DELETE", f"/{name}")
     cluster.close()
 
-    source.read()
-    source.read()
-    with office.ledger.transaction(lock=True) as connection:
-        source.exchange(connection, office.engine, office.now)
-    office.pass_time(60)
 
-    assert sorted(dag for _, dag, *_ in office.said()) == ["one", "two"]
+def source_of(index):
+    cluster, name = index
+    return KibanaSource(lambda: Cluster(Credentials(url=cluster.url)), name)
+
+
+def write(index, *alerts):
+    cluster, name = index
+    for one in alerts:
+        cluster.ask("POST", f"/{name}/_doc?refresh=true", one)
+
+
+def take(source, office, *, now=None, stands=True):
+    """A round in which the source is asked; one that does not stand is rolled back."""
+    with suppress(ZeroDivisionError), office.ledger.transaction(lock=True) as connection:
+        source.exchange(connection, office.engine, now or office.now)
+        1 / stands  # the ledger goes away
+    if stands:
+        source.settle()
+
+
+def later(seconds, about):
+    stamp = datetime.fromtimestamp(NOW + seconds, timezone.utc).isoformat(timespec="milliseconds")
+    return alert(about=about) | {"@timestamp": stamp.replace("+00:00", "Z")}
+
+
+def dags_of(office):
+    office.pass_time(60)
+    return sorted(dag for _, dag, *_ in office.said())
+
+
+@pytest.mark.elasticsearch
+def test_documents_are_read_from_the_index_once_and_in_order(office, index):
+    source = source_of(index)
+    take(source, office, now=NOW - 60)
+    source.read()  # there is no index yet
+    write(index, alert(about="one"), alert(about="two"))
+    source.read()
+    source.read()
+    take(source, office)
+    assert dags_of(office) == ["one", "two"]
+
+
+@pytest.mark.elasticsearch
+def test_an_alert_that_is_written_after_a_later_one_was_read_is_told(office, index):
+    """Kibana dates an alert by the start of its rule's run, and rules run beside each other."""
+    source = source_of(index)
+    take(source, office, now=NOW - 60)
+    write(index, later(20, "quick"))
+    source.read()
+    take(source, office)
+    write(index, later(5, "slow"), later(20, "of the same moment"))
+    for _ in range(3):
+        source.read()
+        take(source, office)
+    assert dags_of(office) == ["of the same moment", "quick", "slow"]
+
+
+@pytest.mark.elasticsearch
+def test_what_a_round_read_that_did_not_stand_is_told_by_the_next(office, index):
+    source = source_of(index)
+    take(source, office, now=NOW - 60)
+    write(index, alert(about="one"))
+    source.read()
+    take(source, office, stands=False)
+    write(index, alert(about="two"))
+    source.read()
+    take(source, office)
+    assert dags_of(office) == ["one", "two"]
+
+
+@pytest.mark.elasticsearch
+def test_the_next_watcher_goes_on_where_the_one_before_it_ended(office, index):
+    source = source_of(index)
+    take(source, office, now=NOW - 60)
+    write(index, later(5, "one"))
+    source.read()
+    take(source, office)
+    office.pass_time(1200)
+    successor = source_of(index)
+    take(successor, office)
+    write(index, later(3, "two"))
+    successor.read()
+    take(successor, office)
+    assert dags_of(office) == ["one", "two"]
+
+
+@pytest.mark.elasticsearch
+def test_more_alerts_than_one_answer_holds_are_all_read(office, index, monkeypatch):
+    monkeypatch.setattr(kibana, "_MOST", 3)
+    source = source_of(index)
+    take(source, office, now=NOW - 60)
+    write(index, *[later(number, f"dag{number}") for number in range(8)])
+    for _ in range(6):
+        source.read()
+        take(source, office)
+    assert dags_of(office) == [f"dag{number}" for number in range(8)]
+
+
+@pytest.mark.elasticsearch
+def test_documents_of_others_in_the_index_stop_nothing(office, index):
+    source = source_of(index)
+    take(source, office, now=NOW - 60)
+    write(index, {"@timestamp": STAMP}, {"rule": "task-failed"}, {"@timestamp": STAMP, "rule": ["task-failed"]})
+    write(index, alert(about="one"))
+    source.read()
+    take(source, office)
+    assert dags_of(office) == ["one"]
+
+
+def test_an_answer_of_another_shape_does_not_end_the_thread(monkeypatch):
+    answers = [{"hits": None}, {}, [], {"hits": {"hits": [{}]}}, {"hits": {"hits": [{"_id": "1", "_source": alert()}]}}]
+
+    def ask(*_):
+        if len(answers) == 1:
+            source.stop()
+        return answers.pop(0)
+
+    source = KibanaSource(lambda: SimpleNamespace(ask=ask, close=lambda: None), "i")
+    source._place = kibana._Place(STAMP)
+    monkeypatch.setattr(kibana, "_POLL_S", 0.0)
+    source.run()
+    assert source._found == [alert()]
 
 
 SUBJECTS = {"component": "relay of a-host", "sink": "elasticsearch of a-host"}

@@ -3,11 +3,15 @@
 Free Kibana can tell only an index; ARCHITECTURE.md ("Kibana's rules") has the shape of its documents. A rule looks at
 the same events as the watcher, so an alert counts only where no incident about the same thing was seen
 lately: then something escaped the other sources.
+
+Kibana dates an alert by the start of its rule's run and writes it at the end, so alerts arrive out of order. Each look
+reads the last minutes again, and leaves out what it has read before, by id.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -37,7 +41,10 @@ __all__ = ["KibanaSource", "fact_of", "is_known"]
 
 _CURSOR = "kibana"
 _POLL_S = 10.0
-_MOST = 500
+_MOST = 10_000
+"""So many documents Elasticsearch gives in one answer."""
+_LATE_S = 600.0
+"""An alert may be written so long after its date: a rule's run that takes long, and an action that is tried again."""
 _SLACK_S = 180.0
 """A rule runs once a minute; it may tell so long after its window."""
 _KINDS = {
@@ -48,6 +55,7 @@ _KINDS = {
 """The kind of incident that a rule watches, where its event does not say it."""
 _SUBJECTS = {"scheduler-heartbeat-absent": "scheduler"}
 """The subject of a rule that groups by nothing and watches one of several."""
+_WHOLE = "ignore_unavailable=true&allow_no_indices=true&allow_partial_search_results=false"
 _OF_THE_READER = "watcher-silent"
 _BY_SUBJECT = frozenset({"component", "sink"})
 """Kinds of which one being wrong says nothing of another."""
@@ -62,8 +70,9 @@ class KibanaSource(threading.Thread):
         super().__init__(name="kibana", daemon=True)
         self._connect, self._index = connect, name
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._since: str | None = None
+        self._place: _Place | None = None
         self._found: list[Alert] = []
+        self._taken = 0
 
     def stop(self) -> None:
         """End after the request that is under way."""
@@ -72,18 +81,25 @@ class KibanaSource(threading.Thread):
     def rest(self) -> None:
         """Read nothing until the next :meth:`exchange`, which begins where the watcher that has the lease came to."""
         with self._lock:
-            self._since, self._found = None, []
+            self._place, self._found, self._taken = None, [], 0
 
     def exchange(self, connection: Connection, decisions: Decisions, now: float) -> None:
         """Write down what was read; on first use, say from when on to read."""
         with self._lock:
-            found, self._found = self._found, []
-            if self._since is None:
-                self._since = read_cursor(connection, _CURSOR) or iso(now)
+            if self._place is None:
+                self._place = _Place.of(read_cursor(connection, _CURSOR) or iso(now))
+            place, found = self._place, list(self._found)
+        self._taken = len(found)
         facts = [fact for alert in found if (fact := fact_of(alert)) and not is_known(connection, alert, fact)]
         decisions.take(connection, facts, now)
         if found:
-            write_cursor(connection, _CURSOR, found[-1]["@timestamp"])
+            write_cursor(connection, _CURSOR, {"since": place.since, "read": place.read})
+
+    def settle(self) -> None:
+        """The transaction of :meth:`exchange` stands: what it took is not given again."""
+        with self._lock:
+            del self._found[: self._taken]
+            self._taken = 0
 
     def run(self) -> None:
         """The thread."""
@@ -93,25 +109,56 @@ class KibanaSource(threading.Thread):
                 self.read()
             except (ClusterError, ClusterUnreachable, CredentialsError) as error:
                 log.warning("Kibana's alert index cannot be read", index=self._index, reason=str(error))
+            except Exception:
+                log.exception("Kibana's alert index gave an answer that cannot be read", index=self._index)
 
     def read(self) -> None:
-        """Read what is newer than the cursor. Raises :class:`ClusterError` or :class:`ClusterUnreachable`."""
+        """Read what was not read before. Raises :class:`ClusterError` or :class:`ClusterUnreachable`."""
         with self._lock:
-            since = self._since
-        if since is None:
+            place = self._place
+        if place is None:
             return
         cluster = self._connect()
         try:
-            path = f"/{quote(self._index)}/_search?ignore_unavailable=true&allow_no_indices=true"
-            hits = cluster.ask("POST", path, _newer_than(since))["hits"]["hits"]
+            answer = cluster.ask("POST", f"/{quote(self._index)}/_search?{_WHOLE}", _from(place.since))
         finally:
             cluster.close()
+        hits = [hit for hit in answer["hits"]["hits"] if _date(hit["_source"])]
         with self._lock:
-            if self._since != since:  # it rests, or has since begun anew
+            if self._place is not place:  # it rests, or has since begun anew
                 return
-            self._found += [hit["_source"] for hit in hits]
-            if hits:
-                self._since = hits[-1]["_source"]["@timestamp"]
+            self._found += [hit["_source"] for hit in hits if hit["_id"] not in place.read]
+            self._place = place.after(hits)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The date from which the next look reads, and the alerts from there on that were read before: id → date."""
+
+    since: str
+    read: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, cursor: str | dict[str, Any]) -> _Place:
+        """The place as the ledger keeps it; a watcher of version 0.1 kept the date of the last alert alone."""
+        return cls(cursor) if isinstance(cursor, str) else cls(cursor["since"], cursor["read"])
+
+    def after(self, hits: list[dict[str, Any]]) -> _Place:
+        """The place after an answer. One that is full goes on from its last alert: there are more behind it."""
+        if not hits:
+            return self
+        dates = {str(hit["_id"]): _date(hit["_source"]) for hit in hits}
+        last = dates[str(hits[-1]["_id"])]
+        since = last if len(hits) >= _MOST else max(seconds(self.since), last - _LATE_S)
+        return _Place(iso(since), {key: date for key, date in (self.read | dates).items() if date >= since})
+
+
+def _date(alert: Alert) -> float:
+    """The date of an alert; 0 for a document that has none, which somebody else wrote."""
+    try:
+        return seconds(alert["@timestamp"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return 0.0
 
 
 def fact_of(alert: Alert) -> Fact | None:
@@ -167,9 +214,9 @@ def _kind(key: str, rule: catalog.AlertRule) -> str:
     return _KINDS.get(key) or (use.kind if use else "")
 
 
-def _newer_than(since: str) -> dict[str, Any]:
+def _from(since: str) -> dict[str, Any]:
     return {
         "size": _MOST,
-        "query": {"range": {"@timestamp": {"gt": since}}},
+        "query": {"range": {"@timestamp": {"gte": since}}},
         "sort": [{"@timestamp": {"order": "asc", "unmapped_type": "date"}}],
     }
