@@ -267,5 +267,13 @@ def _after_fork() -> None:
     _disconnect()
 
 
+def _leave() -> None:
+    """Send the rest at the end of the process, and close the socket unless the thread is sending."""
+    flush()
+    if _sending.acquire(blocking=False):
+        _disconnect()
+        _sending.release()
+
+
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(flush)
+atexit.register(_leave)

@@ -48,7 +48,7 @@ from processes import by_length, name_process, process_of  # noqa: E402
 from programs import NEEDED, why_not  # noqa: E402
 from rewriting import rewrite_once  # noqa: E402
 
-from observability import redact  # noqa: E402
+from observability import contain, redact  # noqa: E402
 
 pytest_plugins = (
     "observability.testing.fixtures",
@@ -60,8 +60,12 @@ pytest_plugins = (
 
 
 @pytest.fixture(autouse=True)
-def secrets_of_its_own():
-    """Forget the secrets that a test adds: they would be taken out of what the next one emits."""
+def nothing_of_the_test_before():
+    """Forget what a test leaves in the process: its losses would travel with the next one's first event.
+
+    The secrets that it adds would be taken out of what the next one emits.
+    """
+    contain.take_losses()
     yield
     redact.forget_secrets()
 
@@ -99,11 +103,12 @@ def end_by_interrupt():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Keep the garbage collector away while tests are collected: they live as long as the session."""
+    """Keep the garbage collector away from the collected tests, which live as long as the session."""
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 

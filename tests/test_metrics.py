@@ -1,5 +1,7 @@
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -194,6 +196,12 @@ def test_a_fork_does_not_send_what_its_parent_measured(wire):
         os._exit(0)
     os.waitpid(child, 0)
     assert sorted(wire()) == ["my.child,env=test:1|c", "my.parent,env=test:1|c"]
+
+
+def test_a_process_that_ends_sends_the_rest_and_leaves_no_socket_open(wire):
+    program = "from observability import metrics; metrics.increment('my.rows')"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, check=True, text=True)
+    assert (done.stderr, wire()) == ("", ["my.rows,env=test:1|c"])
 
 
 def test_the_background_thread_sends_without_a_flush_and_ends_when_idle(wire, monkeypatch):

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from observability import measure, metrics
+from observability.contain import count_loss, take_losses
 from observability.emit import emit
 from observability.events import Identity, StepMeasured, TaskSkipped
 from observability.settings import get_settings
@@ -30,6 +31,14 @@ def test_a_fact_of_one_block_may_happen_again_in_the_next():
         with capture() as seen:
             emit(event)
         assert len(seen.events()) == 1
+
+
+def test_what_was_lost_before_a_block_is_reported_after_it():
+    count_loss("relay", "full", 3)
+    with capture() as seen:
+        emit(TaskSkipped(identity=Identity(dag_id="d", task_id="t", run_id="r")))
+    assert [event["event.action"] for event in seen.events()] == ["task.skipped"]
+    assert take_losses() == {("relay", "full"): 3}
 
 
 def test_a_block_leaves_the_settings_as_they_were():

@@ -27,7 +27,6 @@ def lines(tmp_path, monkeypatch):
     write_to(path, level="debug")
     yield lambda: [orjson.loads(line) for line in path.read_bytes().splitlines() if line]
     os.close(writer._Target.descriptor)
-    take_losses()
 
 
 class Refusing:
@@ -178,7 +177,6 @@ def test_a_closed_descriptor_is_opened_again(lines):
 
 
 def test_a_full_disk_costs_the_line_and_is_counted(lines, monkeypatch):
-    take_losses()
     kept = writer._Target.descriptor
     full = os.open("/dev/full", os.O_WRONLY)
     monkeypatch.setattr(writer._Target, "descriptor", full)

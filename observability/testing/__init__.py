@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from observability import metrics
+from observability.contain import count_loss, take_losses
 from observability.journal import frames
 from observability.settings import get_settings
 
@@ -98,7 +99,8 @@ def capture() -> Iterator[Captured]:
             "CONTRAIL_STATSD__HOST": "127.0.0.1",
             "CONTRAIL_STATSD__PORT": str(receiver.getsockname()[1]),
         }
-        metrics.flush()  # what was measured before belongs elsewhere
+        metrics.flush()  # what was measured or lost before belongs elsewhere
+        lost = take_losses()
         before = {name: os.environ.get(name) for name in wanted}
         _set(wanted)
         captured = Captured(Path(folder), receiver)
@@ -107,6 +109,8 @@ def capture() -> Iterator[Captured]:
         finally:
             captured.close()
             _set(before)
+            for (stage, reason), number in lost.items():
+                count_loss(stage, reason, number)
 
 
 def _set(variables: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ import pytest
 from airflow_answers import dag, run, task
 from tenacity import Retrying, stop_after_attempt
 
-from observability.contain import take_losses
 from observability.watch.facts import Fact
 from observability.watch.notify.messages import Message
 from observability.watch.notify.task_context import TaskContext
@@ -190,8 +189,6 @@ def said(fact):
 def account(monkeypatch):
     monkeypatch.setenv("CONTRAIL_API_TOKEN", "secret-token")
     monkeypatch.delenv("AIRFLOW__CORE__PARALLELISM", raising=False)
-    yield
-    take_losses()
 
 
 @pytest.fixture(scope="module")

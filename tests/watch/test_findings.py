@@ -10,7 +10,6 @@ import pytest
 from watch_office import Office, failed
 
 from observability import catalog, events
-from observability.contain import take_losses
 from observability.events import (
     ChannelBroken,
     ChannelRecovered,
@@ -53,7 +52,6 @@ SCHEDULER = Identity(component="scheduler")
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CONTRAIL_CORE__HOME", str(tmp_path))
     monkeypatch.setattr(emit, "_seen", OrderedDict())
-    take_losses()  # those of a test before this one travel with the next event
     for cached in (get_settings, emit.journal):
         cached.cache_clear()
     yield tmp_path

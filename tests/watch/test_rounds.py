@@ -98,7 +98,6 @@ def test_a_fact_that_cannot_be_borne_is_left_out_and_counted_and_the_others_are_
         return real(incident, *more, **named)
 
     monkeypatch.setattr(incidents, what, poisoned)
-    contain.take_losses()
     journal = Journal(settings.journal_directory)
     for dag_id in ("before", "poison", "after"):
         journal.append("etl.event", orjson.dumps(failure(dag_id, "r1")))
@@ -175,7 +174,6 @@ def test_a_worker_whose_channel_is_gone_can_write_to_the_ledger_while_it_ends(se
 def test_a_record_that_says_nothing_we_know_is_counted_and_the_next_is_read(settings, broken):
     from observability.watch.sources.journal import JournalSource
 
-    contain.take_losses()
     journal, source = Journal(settings.journal_directory), JournalSource(settings.journal_directory)
     cursor = source.read(None)[1]
     for more in (broken, {"airflow.dag_id": "a\x00b"}):

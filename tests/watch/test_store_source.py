@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import func, select
 from stores import EVERY_STORE
 
-from observability.contain import take_losses
 from observability.events import DagRunFailed, Identity, SchemaDrifted, TaskKilled, TaskStarted
 from observability.relay.relay import Relay
 from observability.settings import get_settings, load_settings
@@ -123,7 +122,6 @@ def shared(request, tmp_path):
 @pytest.fixture
 def hosts(shared, tmp_path, monkeypatch):
     made = {}
-    take_losses()  # those of an earlier test in this process would travel with the first event of this one
 
     def host(name):
         if shared["CONTRAIL_STORE__BACKEND"] == "embedded" and name != "watcher":

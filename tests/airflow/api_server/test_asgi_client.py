@@ -181,7 +181,6 @@ def test_a_server_that_is_late_is_asked_nothing():
 
 
 def test_a_question_that_we_hold_back_ourselves_is_no_lost_observation():
-    contain.take_losses()
     asked, go = Questions(), threading.Event()
     app = FastAPI()
     app.get("/api/v2/slow")(lambda: go.wait(30))
