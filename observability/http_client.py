@@ -6,9 +6,12 @@ come from a file of rules, have a client of their own (:mod:`~observability.watc
 
 from __future__ import annotations
 
+import os
 import time
 import zlib
+from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping
 
-__all__ = ["SOCKS_REMEDY", "http_client", "whole_answer"]
+__all__ = ["SOCKS_REMEDY", "http_client", "usual_trust", "whole_answer"]
 
 SOCKS_REMEDY = "a SOCKS proxy needs one more package: pip install 'httpx[socks]'"
 
@@ -45,11 +48,33 @@ def http_client(
         base_url=base_url,
         timeout=timeout_s,
         headers={"Accept-Encoding": "gzip", **(headers or {})},
-        verify=httpx.create_ssl_context() if trusted is None else trusted,
+        verify=usual_trust() if trusted is None else trusted,
         proxy=None if broken else found,
         transport=_Unreachable() if broken else None,
         trust_env=False,
     )
+
+
+def usual_trust() -> ssl.SSLContext:
+    """The TLS context of a client that is told nothing else: the authorities of ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``.
+
+    Without those, the ones that certifi ships. Clients share it, because it takes 30 ms to make; a file that changes is
+    read again by the next client.
+    """
+    named = tuple(os.environ.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    return _trust(named, tuple(_changed_at(path) for path in named))
+
+
+@lru_cache(maxsize=1)
+def _trust(_named: tuple[str, ...], _changed: tuple[int, ...]) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _changed_at(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns if path else 0
+    except OSError:
+        return 0
 
 
 def whole_answer(

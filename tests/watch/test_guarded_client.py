@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import shutil
 import socket
 
+import certifi
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observability.http_client import usual_trust
 from observability.watch.notify.channels.address_policy import may_use
 from observability.watch.notify.channels.channel import ChannelError, ChannelRefused
 from observability.watch.notify.channels.guarded_client import check_url, checked_addresses, guarded_client
@@ -52,6 +56,16 @@ def test_a_name_that_no_public_host_has_is_refused_before_a_proxy_is_asked_for_i
     with pytest.raises(ChannelRefused, match="not public"):
         check_url(f"https://{host}/")
     check_url(f"https://{host}/", [host])
+
+
+def test_clients_share_their_trust_until_the_file_of_authorities_changes(tmp_path, monkeypatch):
+    authorities = tmp_path / "authorities.pem"
+    shutil.copy(certifi.where(), authorities)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+    first = usual_trust()
+    assert usual_trust() is first
+    os.utime(authorities, ns=(1, 1))
+    assert usual_trust() is not first
 
 
 @pytest.mark.parametrize("url", ["https://xn--/", "https://example.com:0/"])

@@ -17,7 +17,7 @@ import httpcore
 import httpx
 
 from observability import redact
-from observability.http_client import SOCKS_REMEDY
+from observability.http_client import SOCKS_REMEDY, usual_trust
 from observability.proxies import proxy_for
 from observability.watch.notify.channels.address_policy import check_host, check_url, checked_addresses
 from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable
@@ -37,8 +37,7 @@ def guarded_client(
     A request may take ``timeout_s`` in all, also when the answer comes byte by byte. ``proxy`` stands in place of what
     the environment names.
     """
-    trusted = httpx.create_ssl_context() if verify is None else verify  # SSL_CERT_FILE names an own authority
-    transport = _GuardedTransport(allow, timeout_s, trusted, proxy)
+    transport = _GuardedTransport(allow, timeout_s, usual_trust() if verify is None else verify, proxy)
     headers = {"Accept-Encoding": "identity"}  # what is said of a refusal is short, or nothing that we read
     return httpx.Client(
         transport=transport, headers=headers, timeout=timeout_s, follow_redirects=False, trust_env=False
