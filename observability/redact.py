@@ -128,8 +128,9 @@ def add_secret(value: str) -> None:
 def forget_secrets() -> None:
     """Forget every value that :func:`add_secret` was given."""
     with _lock:
-        _secrets.clear()
-        _forget_rules()
+        if _secrets:
+            _secrets.clear()
+            _forget_rules()
 
 
 def is_clean(line: bytes) -> bool:

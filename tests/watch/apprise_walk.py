@@ -21,6 +21,7 @@ import apprise
 import requests
 from apprise.manager_plugins import NotificationManager
 
+from observability import redact
 from observability.watch.notify.channels import apprise as channel
 from observability.watch.notify.channels.channel import ChannelError
 from observability.watch.notify.messages import Message
@@ -234,7 +235,8 @@ def outcome(service, home):
 
 
 def open_service(service, home):
-    """The channel with this service's address."""
+    """The channel with this service's address; the secrets of the services before it would be looked for as well."""
+    redact.forget_secrets()
     with mock.patch.dict("os.environ", THE_URL=service.url):
         return channel.open_channel("chat", SimpleNamespace(url="env:THE_URL", allow=[], timeout=2.0), None, home)
 

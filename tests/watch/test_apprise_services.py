@@ -17,6 +17,7 @@ from apprise_walk import MESSAGE, open_service, outcome, outside, page, services
 from sqlalchemy import select
 from webhook_server import Receiver
 
+from observability import redact
 from observability.watch.ledger import schema
 from observability.watch.notify.channels.apprise import OWN_HOST, open_channel
 from observability.watch.notify.channels.audit import Audit, AuditError, audited
@@ -88,6 +89,7 @@ def test_no_part_of_a_secret_is_written_down(  # noqa: PLR0913, PLR0917 - fixtur
 
 def written_of(service, answer, ledger, home, monkeypatch, number):  # noqa: PLR0913, PLR0917 - the parts of a worker
     """All that a worker writes of one message that is not taken: outbox, events, facts."""
+    redact.forget_secrets()
     monkeypatch.setenv("THE_URL", service.url)
     spec = ChannelSpec.model_validate({"type": "apprise", "url": "env:THE_URL", "timeout": 2})
     written, channel = [], f"chat{number}"
