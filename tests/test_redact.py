@@ -464,6 +464,13 @@ def test_what_stands_next_to_a_secret_in_looks_stays(harmless):
     assert text(harmless) == harmless
 
 
+@pytest.mark.parametrize(("before", "left"), [("", ""), ("xxx", "eHh")])
+def test_base64_of_a_secret_that_ends_a_text_is_masked_to_its_end(before, left):
+    add_secret("s3cr3t-ab")
+    code = base64.b64encode(f"{before}s3cr3t-ab".encode()).decode()
+    assert text(f"token {code}") == f"token {left}{MASK}"
+
+
 @pytest.mark.parametrize("secret", ["hunter2/very secret", "Sup3rSecretPassw0rd", "Zürich 4711"])
 @pytest.mark.parametrize("before", range(40, 58, 3))
 @pytest.mark.parametrize("gap", ["\n", "\r\n", "\\n", "\n    "])

@@ -42,6 +42,16 @@ def test_a_letter_cut_short_by_a_crash_costs_itself_only(letters):
     assert kept(letters) == ["i-1", "i-3"]
 
 
+def test_a_file_that_became_shorter_is_counted_anew(letters):
+    letters.write([letter(1), letter(2), letter(3)])
+    assert letters.letters == 3
+    [path] = letters.files()
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert letters.letters == 1
+    letters.write([letter(4)])
+    assert letters.letters == 2
+
+
 def test_a_file_that_a_replay_has_just_done_with_hides_no_other(letters, monkeypatch):
     letters.write([letter(1), letter(2)])
     there = letters.files()

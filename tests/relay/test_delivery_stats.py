@@ -12,6 +12,16 @@ def test_what_waits_is_said_in_tenths_of_a_second_for_each_stream_and_the_oldest
     assert (report["lag_bytes"], report["lag_seconds"]) == (711, 50.3)
 
 
+def test_a_report_says_the_trouble_and_its_beginning_until_it_is_over():
+    stats = DeliveryStats("elasticsearch")
+    parts = ("state", "trouble", "trouble_since")
+    assert [stats.report(0.0)[part] for part in parts] == ["ok", "", None]
+    stats.ill("down")
+    assert [stats.report(0.0)[part] for part in parts] == ["unavailable", "down", stats.trouble_since]
+    assert stats.well()
+    assert [stats.report(0.0)[part] for part in parts] == ["ok", "", None]
+
+
 def test_a_sink_in_trouble_waits_at_least_as_long_as_it_takes_nothing():
     stats = DeliveryStats("elasticsearch")
     stats.ill("down")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -414,7 +415,22 @@ def test_no_more_messages_than_the_rate_allows(office, hook):
     office.put(*(message(number) for number in range(5)))
     now = time.time()
     assert [worker.step(now) for _ in range(5)] == [True, True, True, False, False]
-    assert worker.step(now + 61)
+    assert not worker.step(now + 59)
+    assert worker.step(now + 60)
+
+
+def test_the_end_of_an_incident_waits_for_what_was_said_before_it_and_for_nothing_else(office, hook):
+    hook.answers = [(503, {})]
+    worker = office.worker()
+    office.put(message(1), replace(message(2), kind="resolved"), replace(message(3), incident_id="j", kind="resolved"))
+    now = time.time()
+    while worker.step(now):
+        hook.answers = []
+    assert [state for _, state in office.states()] == ["pending", "pending", "sent"]
+    while worker.step(now + 3600):
+        pass
+    keys = [headers["Idempotency-Key"] for headers, _ in hook.requests]
+    assert keys == ["key3", "key1", "key2"]  # that it was refused before is not counted here
 
 
 def test_what_a_dead_watcher_was_sending_is_sent_again_with_the_same_key(office, hook):

@@ -316,6 +316,19 @@ def test_a_dag_that_is_gone_a_file_that_is_broken_and_both_back(airflow, reconci
     ]
 
 
+def test_a_broken_file_of_several_dags_names_all_and_has_the_owner_of_the_first(airflow, reconciler):
+    scene = Scene()
+    airflow.dags = [
+        {**DAG, "relative_fileloc": "load.py"},
+        {**DAG, "dag_id": "report", "owners": ["bob"], "relative_fileloc": "load.py"},
+        {**DAG, "dag_id": "other", "relative_fileloc": "other.py"},
+    ]
+    reconciler.look(scene, NOW)
+    airflow.errors = [{"filename": "load.py", "stack_trace": "SyntaxError: no", "timestamp": "2026-01-09T12:00:00Z"}]
+    (broken,) = reconciler.look(scene, NOW + 20)
+    assert (broken.dag_id, broken.about["owner"], broken.evidence["affected"]) == ("load", "ann", "load, report")
+
+
 def test_a_dag_that_is_gone_waits_for_the_answer_whether_a_person_deleted_it_and_not_for_ever(airflow, reconciler):
     scene = Scene()
     reconciler.look(scene, NOW)

@@ -131,6 +131,16 @@ def test_a_mistake_names_file_line_and_key(broken, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(("wrong", "last"), [(3, "6: key2"), (100, "103: key99"), (104, " and 4 more mistakes")])
+def test_a_hundred_mistakes_are_said_and_the_number_of_the_others(wrong, last):
+    good = ["channels: {file: {type: file}}", "receivers: {all: {channels: [file]}}", "routes: [{receiver: all}]"]
+    with pytest.raises(RulesError) as caught:
+        parse_rules("\n".join([*good, *(f"key{number}: 1" for number in range(wrong))]), "a.yaml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == min(wrong, 101)
+    assert lines[-1].startswith(f"a.yaml:{last}")
+
+
 def test_yaml_that_would_run_code_is_refused():
     with pytest.raises(RulesError):
         parse_rules("channels: !!python/object/apply:os.system ['true']", "a.yaml")
