@@ -48,7 +48,7 @@ from processes import by_length, name_process, process_of  # noqa: E402
 from programs import NEEDED, why_not  # noqa: E402
 from rewriting import rewrite_once  # noqa: E402
 
-from observability import contain, redact  # noqa: E402
+from observability import contain, metrics, redact  # noqa: E402
 
 pytest_plugins = (
     "observability.testing.fixtures",
@@ -63,11 +63,17 @@ pytest_plugins = (
 def nothing_of_the_test_before():
     """Forget what a test leaves in the process: its losses would travel with the next one's first event.
 
-    The secrets that it adds would be taken out of what the next one emits.
+    The secrets that it adds would be taken out of what the next one emits. The thread of its metrics would read the
+    settings while the next one changes them, and might leave those of before in the cache.
     """
     contain.take_losses()
     yield
     redact.forget_secrets()
+    if (sender := metrics._thread) is not None:
+        metrics._take()
+        metrics._wake.set()
+        sender.join(10)
+        metrics._wake.clear()
 
 
 @pytest.fixture

@@ -47,11 +47,6 @@ def wire(monkeypatch):
 
 
 def _forget():
-    metrics._take()
-    if (sender := metrics._thread) is not None:  # it would send the next test's metrics in two parts
-        metrics._wake.set()
-        sender.join(10)
-    metrics._wake.clear()
     get_settings.cache_clear()
     metrics._disconnect()
     take_losses()
