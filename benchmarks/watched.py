@@ -61,7 +61,7 @@ class Watched:
         with (self.home / "watcher.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
-    def wait_until_watching(self, within_s: float = 30.0) -> None:
+    def wait_until_watching(self, within_s: float = 120.0) -> None:
         """Return when it is active."""
         until = time.monotonic() + within_s
         while not self._is_active():
