@@ -15,6 +15,7 @@ from observability.relay.sinks import sink as sinks
 from observability.relay.sinks.sink import Rejected, SendResult, SinkUnavailable, joined
 from observability.relay.sources.files.airflow_logs import log_stream
 from observability.relay.sources.files.registry import FileRegistry, Source
+from observability.relay.sources.files.tail import Cursor
 
 
 class Sink(sinks.Sink):
@@ -244,6 +245,19 @@ def test_many_small_files_are_sent_and_noted_together(logs, carry, tmp_path):
     kept = open_checkpoint(tmp_path / "0.db", "0")
     assert [kept.cursor(file.identity).offset for file in registry.files] == [file.size for file in registry.files]
     assert sorted(kept.finished()) == sorted(file.seen[1] for file in registry.files)
+    kept.close()
+
+
+@pytest.mark.parametrize(("still_s", "noted"), [(4.5, []), (5.5, [7])])
+def test_the_end_of_a_file_that_was_still_for_five_seconds_is_noted(logs, tmp_path, monkeypatch, still_s, noted):
+    logs.write(line("x"))
+    file, kept = logs.tailed(), open_checkpoint(tmp_path / "0.db", "0")
+    file.seen = file.size, 7
+    worker = SinkWorker("0", lambda: None, lambda: None, None, batch_bytes=4096, poll_s=1.0)
+    worker._cursors[file.identity] = Cursor(file.identity, file.size)
+    monkeypatch.setattr(workers.time, "time", lambda: file.changed + still_s)
+    worker._note_finished(kept, [file])
+    assert [*kept.finished()] == noted
     kept.close()
 
 

@@ -142,6 +142,14 @@ def test_the_supervisors_words_after_the_retry_do_not_reopen_it(office):
     assert office.said() == []
 
 
+def test_the_supervisors_words_after_the_success_do_not_reopen_it(office):
+    office.see(failed(status="suspected", cause="killed", certainty=2))
+    office.see(failed(status="resolved", certainty=0))
+    office.see(failed(status="suspected", cause="killed", certainty=2))
+    office.pass_time(600, airflow_silent_s=600, step=30)
+    assert office.said() == []
+
+
 def test_a_failed_run_is_folded_into_the_task_that_explains_it(office):
     office.see(run_ended("firing"))
     office.pass_time(2)
