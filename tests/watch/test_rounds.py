@@ -290,7 +290,10 @@ class Slow:
             source._answered.set()
             self.look = lambda: source._look({})
         else:
-            hit = {"_source": {"rule": "task-failed", "alert": "load", "@timestamp": "2026-01-01T00:00:00.000Z"}}
+            hit = {
+                "_id": "1",
+                "_source": {"rule": "task-failed", "alert": "load", "@timestamp": "2026-01-01T00:00:00.000Z"},
+            }
             cluster = SimpleNamespace(ask=lambda *_: self.answer({"hits": {"hits": [hit]}}), close=lambda: None)
             source = KibanaSource(lambda: cluster, "alerts")
             self.look = source.read
@@ -334,7 +337,7 @@ def test_a_source_of_a_watcher_that_lost_its_lease_brings_nothing_old_back(setti
     with ledger.transaction() as connection:
         assert read_cursor(connection, cursor) == theirs
     if name == "kibana":
-        assert slow.source._since == theirs
+        assert slow.source._place.since == theirs
 
 
 def test_a_watcher_that_stands_by_rests_every_source(settings, ledger, monkeypatch):
