@@ -66,7 +66,7 @@ _REST = 4.0
 _KEEP_S = 90 * 86_400.0
 _JUMP_S = 10.0
 _READ_S = 1.0
-"""An incident's end waits so much longer than the time between two readings of Airflow's event log."""
+"""An incident's end waits so much longer than the time between two readings of Airflow's event log, where it is read."""
 _LOOKBACK_S = 300.0
 """A watcher that is new to an Airflow tells of what happened this long before it came."""
 _CONTEXT_S = 3.0
@@ -377,10 +377,10 @@ class Watcher:
     def _adopt_rules(self) -> None:
         rules = self._rules.rules
         settings = self._settings
+        deeds_s = settings.watch.reconcile_s + _READ_S if self._api else 0.0
         self._decisions.adopt(
-            rules, Links.of(settings, rules), settings.core.environment,
-            text=self._rules.text, deeds_s=settings.watch.reconcile_s + _READ_S,
-        )  # fmt: skip
+            rules, Links.of(settings, rules), settings.core.environment, text=self._rules.text, deeds_s=deeds_s
+        )
 
     @property
     def _engine(self) -> IncidentEngine:

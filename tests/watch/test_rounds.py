@@ -13,7 +13,7 @@ import orjson
 import pytest
 from airflow_platform import wait_until
 from sqlalchemy import select, update
-from watch_office import failed
+from watch_office import failed, run_ended
 
 from benchmarks.watched import failure
 from observability import contain
@@ -349,6 +349,25 @@ def test_a_watcher_that_stands_by_rests_every_source(settings, ledger, monkeypat
         monkeypatch.setattr(kind, "rest", lambda one: rested.append(type(one)))
     watcher._stand_by()
     assert {*rested} == {ApiPoller, KillConfirmer, KibanaSource, StoreSource}
+
+
+@pytest.mark.parametrize("api", [None, AirflowApi("http://127.0.0.1:9")], ids=["alone", "beside Airflow"])
+def test_an_end_waits_for_who_cleared_a_run_only_where_airflows_event_log_is_read(settings, ledger, api):
+    watcher, now = Watcher(settings, ledger, RulesFile(None), None, api=api), 1_000_000.0
+
+    def hear(*facts):
+        with ledger.transaction(lock=True) as connection:
+            watcher._decisions.take(connection, facts, now)
+            watcher._decisions.elapse(connection, now, 0.0)
+            return [one.state for one in records.incidents(connection)]
+
+    now += 60 * len(hear(failed(time=now), run_ended("firing", time=now)))
+    assert hear() == ["open"]
+    now += 60
+    ends = hear(failed(status="resolved", try_number=2, time=now), run_ended("resolved", time=now))
+    assert ends == ["open" if api else "resolved"]
+    now += settings.watch.reconcile_s + 60
+    assert hear() == ["resolved"]
 
 
 class Asked:
