@@ -13,6 +13,7 @@ from observability.local.state import PlatformState, is_running, read_state
 from observability.relay.relay import read_status
 from observability.store import Query, StoreError, open_store
 from observability.watch.heartbeat import read_heartbeat
+from observability.watch.sources.starting import STARTS_S
 
 if TYPE_CHECKING:
     from observability.local.layout import Layout
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["ComponentHealth", "Delivery", "Health", "look", "look_at_delivery"]
 
 _SILENT_S = 15.0
-_START_S = 60.0
-"""The seconds that a component may be without a sign of life after its start."""
 _AIRFLOW_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 
 
@@ -138,7 +137,7 @@ def _component(name: str, state: PlatformState, answer: tuple[bool | None, str])
         word = "starting" if state.phase == "migrating" else "down"
         return ComponentHealth(name, word, part.last_exit, None, part.restarts)
     up_s = round(time.time() - part.since, 1)
-    word = "healthy" if well else "starting" if well is None and up_s < _START_S else "unhealthy"
+    word = "healthy" if well else "starting" if well is None and up_s < STARTS_S else "unhealthy"
     return ComponentHealth(name, word, detail, part.pid, part.restarts, up_s)
 
 

@@ -66,7 +66,7 @@ _REST = 4.0
 _KEEP_S = 90 * 86_400.0
 _JUMP_S = 10.0
 _READ_S = 1.0
-"""An incident's end waits so much longer than the time between two readings of Airflow's event log, where it is read."""
+"""An incident's end waits so much longer than the time between two readings of Airflow's event log (if it is read)."""
 _LOOKBACK_S = 300.0
 """A watcher that is new to an Airflow tells of what happened this long before it came."""
 _CONTEXT_S = 3.0

@@ -29,9 +29,9 @@ class Jobs:
     def end(self, host, state, kind="SchedulerJob"):
         self.rows[kind, host] = state, self.rows[kind, host][1]
 
-    def look(self, after=0.0):
+    def look(self, after=0.0, *, looked_away=False):
         self.now += after
-        found = silent_peers(self, self.known, self.now, 60.0)
+        found = silent_peers(self, self.known, self.now, 60.0, looked_away=looked_away)
         return [(fact.status, fact.subject, fact.reason) for fact in found]
 
     @staticmethod
@@ -98,6 +98,26 @@ def test_fewer_after_a_scale_down_are_enough_to_take_a_place(airflow):
 def test_when_all_are_silent_the_health_says_so_and_one_that_stays_silent_is_reported_after(airflow):
     assert airflow.look(after=61) == []
     assert go_on(airflow, 0, "a") == [GONE]
+
+
+def test_peers_that_start_one_after_another_after_a_stop_of_all_are_not_silent_until_one_takes_too_long(airflow):
+    airflow.now += 3600
+    airflow.beat("a")
+    assert airflow.look(looked_away=True) == []
+    for _ in range(19):
+        assert go_on(airflow, 15, "a") == []
+    why = "its last heartbeat was 1 h 5 min ago; 1 other is at work"
+    assert go_on(airflow, 15, "a") == [("firing", "scheduler of b", why)]
+    assert go_on(airflow, 15, "a", "b") == [("resolved", "scheduler of b", "it has a heartbeat again")]
+    assert go_on(airflow, 61, "a") == [GONE]
+
+
+def test_one_that_is_known_to_be_silent_stays_so_while_nobody_looks(airflow):
+    assert go_on(airflow, 61, "a") == [GONE]
+    airflow.now += 3600
+    airflow.beat("a")
+    assert airflow.look(looked_away=True) == []
+    assert go_on(airflow, 15, "a", "b") == [("resolved", "scheduler of b", "it has a heartbeat again")]
 
 
 def test_each_kind_is_judged_by_its_own_peers(airflow):

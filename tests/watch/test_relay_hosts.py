@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 from airflow_platform import clean_environment, wait_until
@@ -72,6 +73,19 @@ def hosts(tmp_path, monkeypatch):
     made.close()
 
 
+def knows(judge, store, known, *hosts):
+    """Look until each of these has said something since the first look: what stood there may be of an earlier life."""
+    first = None
+
+    def look():
+        nonlocal first
+        assert judge.look(store, known) == []
+        first = first or dict(known["hosts"])
+        return all(known["hosts"].get(host, 0.0) > first.get(host, 0.0) for host in hosts)
+
+    wait_until(look, within=60)
+
+
 def look_until(judge, store, known, *expected):
     """The facts of looks, until those that are expected have come."""
     found = []
@@ -89,7 +103,7 @@ def test_a_relay_that_is_held_is_silent_until_it_goes_on_and_one_that_was_told_t
         hosts.start(host)
     hosts.heard("one", "two", "three")
     judge, known = RelayHosts(every_s=0, silent_s=5), {}
-    assert judge.look(hosts.store, known) == []
+    knows(judge, hosts.store, known, "one", "two", "three")
     hosts.send("one", signal.SIGSTOP)
     hosts.send("three", signal.SIGTERM)
     assert hosts.running["three"].wait(30) == 0
@@ -105,7 +119,7 @@ def test_a_host_whose_clock_is_put_back_is_not_silent(hosts):
         hosts.start(host, ahead_s)
     hosts.heard("one", "two")
     judge, known = RelayHosts(every_s=0, silent_s=2), {}
-    judge.look(hosts.store, known)
+    knows(judge, hosts.store, known, "one", "two")
     newest = known["hosts"]["one"]
     assert newest > time.time() + 60
     hosts.send("one", signal.SIGKILL)
@@ -138,20 +152,37 @@ def test_a_host_whose_clock_is_wrong_by_hours_is_known_and_its_silence_is_a_find
     look_until(judge, hosts.store, known, ("resolved", "relay of one"))
 
 
-def test_hosts_that_fall_silent_together_are_one_finding_which_a_new_watcher_remembers(hosts):
+def test_hosts_that_fall_silent_together_are_one_finding_which_a_new_watcher_remembers(hosts, monkeypatch):
+    passed, monotonic = 0.0, time.monotonic
+    monkeypatch.setattr(relays, "time", SimpleNamespace(time=time.time, monotonic=lambda: monotonic() + passed))
     for host in ("one", "two"):
         hosts.start(host)
     hosts.heard("one", "two")
     judge, known = RelayHosts(every_s=0, silent_s=3), {}
-    judge.look(hosts.store, known)
+    knows(judge, hosts.store, known, "one", "two")
     for host in ("one", "two"):
         hosts.send(host, signal.SIGKILL)
         hosts.running[host].wait(30)
+    assert judge.look(hosts.store, known) == []  # their last words
+    passed += 4
     look_until(judge, hosts.store, known, ("firing", f"relay of {EVERY_HOST}"))
     heir = RelayHosts(every_s=0, silent_s=3)
-    time.sleep(0.1)
+    assert [heir.look(hosts.store, known) for _ in range(5)] == [[]] * 5  # nothing came, so nothing is back
     hosts.start("one")
-    look_until(heir, hosts.store, known, ("resolved", f"relay of {EVERY_HOST}"))
+    look_until(heir, hosts.store, known, ("firing", "relay of two"), ("resolved", f"relay of {EVERY_HOST}"))
+
+
+def test_relays_of_an_earlier_life_have_time_to_start(hosts):
+    hosts.start("one")
+    hosts.heard("one")
+    knows(RelayHosts(every_s=0), hosts.store, known := {}, "one")
+    hosts.send("one", signal.SIGKILL)
+    hosts.running["one"].wait(30)
+    heir, began = RelayHosts(every_s=0, silent_s=0.5, starts_s=2), time.monotonic()
+    look_until(heir, hosts.store, known, ("firing", "relay of one"))
+    assert time.monotonic() - began >= 2  # not what it takes for one that was heard
+    hosts.start("one")
+    look_until(heir, hosts.store, known, ("resolved", "relay of one"))
 
 
 def test_a_silent_relay_is_an_incident_of_its_host(office):

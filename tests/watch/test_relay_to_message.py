@@ -32,7 +32,8 @@ _WATCH = """
 import runpy, sys
 from observability.watch.sources import relays
 relays._BUCKET_S = 1
-relays.RelayHosts.__init__.__kwdefaults__ |= {"every_s": 0.2, "silent_s": float(sys.argv.pop())}
+silent_s = float(sys.argv.pop())
+relays.RelayHosts.__init__.__kwdefaults__ |= {"every_s": 0.2, "silent_s": silent_s, "starts_s": silent_s}
 runpy.run_module("observability.cli", run_name="__main__")
 """
 _RULES = "channels: {file: {type: file}}\nreceivers: {all: {channels: [file]}}\nroutes: [{receiver: all}]\n"

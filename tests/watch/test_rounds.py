@@ -26,7 +26,7 @@ from observability.watch.notify.outbox import ChannelWorker
 from observability.watch.rules.in_force import usable_rules
 from observability.watch.rules.loader import RulesFile
 from observability.watch.rules.text import RulesError
-from observability.watch.sources.api import AirflowApi, ApiUnavailable
+from observability.watch.sources.api import AirflowApi, ApiError, ApiUnavailable
 from observability.watch.sources.kibana import KibanaSource
 from observability.watch.sources.poller import ApiPoller, KillConfirmer
 from observability.watch.sources.reconcile import Reconciler
@@ -263,6 +263,36 @@ def test_an_answer_that_is_not_understood_for_long_is_told_like_a_silent_api_unt
     looker._look(None, {})
     assert told(looker, ledger) == [("api-server", "resolved")]
     assert told(looker, ledger) == []
+
+
+def answer(looker, monkeypatch, error=None):
+    def look(*_):
+        if error is not None:
+            raise error
+        return []
+
+    monkeypatch.setattr(looker._reconciler, "look", look)
+    looker._look(None, {})
+
+
+def test_an_api_server_that_starts_beside_the_watcher_is_not_down_until_it_takes_too_long(looker, ledger, monkeypatch):
+    answer(looker, monkeypatch, ApiUnavailable("it does not answer"))
+    for waited, news in ((299, []), (2, [("api-server", "firing")])):
+        looker._since -= waited
+        assert told(looker, ledger) == news
+    answer(looker, monkeypatch)
+    assert told(looker, ledger) == [("api-server", "resolved")]
+    answer(looker, monkeypatch, ApiUnavailable("it does not answer any more"))
+    for waited, news in ((89, []), (2, [("api-server", "firing")])):
+        looker._since -= waited
+        assert told(looker, ledger) == news
+
+
+def test_an_api_server_that_refuses_does_not_start(looker, ledger, monkeypatch):
+    answer(looker, monkeypatch, ApiError("it answered 401"))
+    for waited, news in ((89, []), (2, [("api-server", "firing")])):
+        looker._since -= waited
+        assert told(looker, ledger) == news
 
 
 def test_what_was_found_is_kept_until_it_is_written_down(looker, ledger, monkeypatch):

@@ -317,6 +317,33 @@ def test_a_store_that_cannot_be_read_is_said_and_so_is_its_return(hosts, looking
     assert states() == ["resolved"]
 
 
+def test_a_store_that_was_never_read_may_be_starting_and_has_more_time(ledger, monkeypatch):
+    monkeypatch.setattr(store_source, "_FIRST_S", 0.0)
+    monkeypatch.setattr(store_source.StoreSource, "start", lambda _: None)  # the looks are made by hand
+
+    def away(*_):
+        raise StoreError("it is away")
+
+    source = store_source.StoreSource(away)
+
+    def news(waited):
+        source._since -= waited
+        with ledger.transaction() as connection:
+            found = [(fact.subject, fact.status) for fact in source.exchange(connection, time.time())]
+        source.settle()
+        return found
+
+    assert news(0) == []
+    source._look({})
+    assert [news(299), news(2), news(60)] == [[], [("store", "firing")], []]
+    monkeypatch.setattr(source, "_read", lambda _: ([], {}))
+    source._look({})
+    assert news(0) == [("store", "resolved")]
+    monkeypatch.setattr(source, "_read", away)
+    source._look({})
+    assert [news(89), news(2)] == [[], [("store", "firing")]]
+
+
 def test_the_ledger_forgets_what_can_no_longer_come_again(hosts, looking):
     look = looking(hosts("watcher"))
     hosts("worker").report(*(drifted(number) for number in range(5)))

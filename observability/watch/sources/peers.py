@@ -13,6 +13,7 @@ from observability.durations import lasting
 from observability.events import ComponentRecovered, ComponentSilent, Identity
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, observed, seconds
+from observability.watch.sources.starting import STARTS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +29,14 @@ _ENDED = "success"
 """The state of a job that was told to end: a scale-down or a roll-out is no fault."""
 
 
-def silent_peers(api: AirflowApi, known: dict[str, Any], now: float, limit_s: float) -> Iterator[Fact]:
+def silent_peers(
+    api: AirflowApi, known: dict[str, Any], now: float, limit_s: float, *, looked_away: bool = False
+) -> Iterator[Fact]:
     """Findings about each component that is silent for ``limit_s`` while another of its kind is not, or is back.
 
     ``known`` is changed: by component and host, how many of the kind were at work when it last was, which are
     silent, and the oldest heartbeat of these by component. One that takes the place of another (a new pod) ends the
-    finding about that.
+    finding about that. Where the watcher ``looked_away``, all of Airflow may be starting, one after another.
     """
     listed = (api.get("/jobs", limit=_NEWEST, order_by="-latest_heartbeat") or {}).get("jobs", [])
     jobs = _newest_of_each(listed)
@@ -41,8 +44,12 @@ def silent_peers(api: AirflowApi, known: dict[str, Any], now: float, limit_s: fl
     at_work = Counter(key.partition("|")[0] for key in alive)
     with_it: dict[str, int] = known.setdefault("with_it", {})
     silent: list[str] = known.setdefault("silent", [])
+    awaited: dict[str, float] = known.setdefault("awaited", {})
     for key in alive:
         with_it[key] = at_work[key.partition("|")[0]]
+        awaited.pop(key, None)
+    if looked_away:
+        awaited |= {key: awaited.get(key, now) for key in with_it if key not in alive and key not in silent}
     for key in [key for key in with_it if key not in alive]:
         name, _, host = key.partition("|")
         if not at_work[name]:
@@ -51,10 +58,11 @@ def silent_peers(api: AirflowApi, known: dict[str, Any], now: float, limit_s: fl
         is_replaced = at_work[name] >= with_it[key]
         if job is None or job["state"] == _ENDED or is_replaced:
             del with_it[key]
+            awaited.pop(key, None)
             if key in silent:
                 silent.remove(key)
                 yield _back(name, host, "another has taken its place" if is_replaced else "it was ended", now)
-        elif key not in silent:
+        elif key not in silent and now - awaited.get(key, 0.0) >= STARTS_S:
             silent.append(key)
             yield _gone(name, host, now - seconds(job["latest_heartbeat"]), at_work[name], now)
     for key in [key for key in silent if key in alive]:

@@ -15,8 +15,9 @@ from observability.watch.facts import CERTAIN, Fact, observed
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import read_cursor, write_cursor
 from observability.watch.sources.airflow_api.scene import scene_from
-from observability.watch.sources.api import ApiError
+from observability.watch.sources.api import ApiError, ApiUnavailable
 from observability.watch.sources.handover import Handover
+from observability.watch.sources.starting import STARTS_S
 from observability.watch.withdrawals import open_runs
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ApiPoller(threading.Thread):
         self._handover = Handover()
         self.problem = ""
         self._since = time.monotonic()
-        self._heard = False
+        self._heard = self._may_be_starting = False
         self._reported_silent: bool | None = None
         """None: a watcher before this one may have reported it."""
         self._reports_silent: bool | None = None
@@ -109,7 +110,7 @@ class ApiPoller(threading.Thread):
         try:
             facts = self._reconciler.look(scene, time.time(), known.get, still_open)
         except ApiError as error:
-            self.problem = str(error)
+            self.problem, self._may_be_starting = str(error), isinstance(error, ApiUnavailable) and not self._heard
             structlog.get_logger("contrail.watch").warning("Airflow's API did not answer", reason=str(error))
             self._handover.give_up()
             return
@@ -124,7 +125,8 @@ class ApiPoller(threading.Thread):
     def _about_silence(self, now: float) -> list[Fact]:
         """An API server that does not answer at all is a silent component; one that answers in part is not."""
         self._reports_silent = self._reported_silent
-        if self.problem and time.monotonic() - self._since > _API_PATIENCE_S:
+        patience_s = STARTS_S if self._may_be_starting else _API_PATIENCE_S
+        if self.problem and time.monotonic() - self._since > patience_s:
             self._reports_silent = True
         elif self._heard and time.monotonic() - self._since <= _API_PATIENCE_S:
             self._reports_silent = False

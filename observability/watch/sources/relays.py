@@ -20,6 +20,7 @@ from observability.store.questions import Ask
 from observability.store.store import StoreError
 from observability.watch import gauges
 from observability.watch.facts import CERTAIN, observed
+from observability.watch.sources.starting import STARTS_S
 
 if TYPE_CHECKING:
     from observability.store.store import Store
@@ -74,13 +75,24 @@ class RelayHosts:
     """Judges the relays of all hosts; what it must remember is in the mapping that :meth:`look` gets and changes."""
 
     def __init__(
-        self, *, every_s: float = _EVERY_S, silent_s: float = _SILENT_S, far_every_s: float = _FAR_EVERY_S
+        self,
+        *,
+        every_s: float = _EVERY_S,
+        silent_s: float = _SILENT_S,
+        far_every_s: float = _FAR_EVERY_S,
+        starts_s: float = STARTS_S,
     ) -> None:
         self._every_s, self._silent_s, self._far_every_s = every_s, silent_s, far_every_s
+        self._starts_s = starts_s
         self._looked: float | None = None
+        self._has_looked = False
         self._trouble = ""
         self._moved: dict[str, float] = {}
         """By host: when something new was last seen of it, by the clock of this process."""
+        self._awaited: dict[str, float] = {}
+        """By host: since when this process waits for the first sign of it, or the first after a gap."""
+        self._heard: set[str] = set()
+        """The hosts of which this process has seen anything new."""
         self._counted: dict[str, dict[float, float]] = {}
         """By host: how many there were of each stretch of time; more of an old one come of a clock put back."""
         self._far_looked: float | None = None
@@ -100,19 +112,23 @@ class RelayHosts:
             return []
         self._say("")
         hosts: dict[str, float] = known.setdefault("hosts", {})
+        is_first, self._has_looked = not self._has_looked, True
         for host, words in found.items():
             (newest, ended), has_more = _last(words), _has_more(self._counted, host, words)
             if ended:
                 hosts.pop(host, None)
+            elif is_first:  # it may have said so in an earlier life
+                hosts[host] = max(newest, hosts.get(host, 0.0))
             elif newest > hosts.get(host, 0.0) or has_more:
-                hosts[host], self._moved[host] = newest, now
+                self._note(hosts, host, newest, now)
         self._look_far(store, hosts, set(found), now)
         for host in [one for one, newest in hosts.items() if time.time() - newest > _FORGOTTEN_S]:
             del hosts[host]
-        ages = {host: now - self._moved.setdefault(host, now) for host in hosts}
-        if ages:
-            gauges.heartbeat("relay", max(ages.values()))
-        silent = {host for host, age in ages.items() if age >= self._silent_s}
+        reported = set(known.get("silent", []))
+        before = set(hosts) if EVERY_HOST in reported else reported
+        silent = {host for host in hosts if self._is_silent(host, now, before)}
+        if hosts:
+            gauges.heartbeat("relay", max(now - self._moved.get(host, self._awaited.get(host, now)) for host in hosts))
         if len(silent) > 1 and len(silent) == len(hosts):
             silent = {EVERY_HOST}
         return self._changes(known, silent)
@@ -135,7 +151,19 @@ class RelayHosts:
             if ended:
                 hosts.pop(host, None)
             else:
-                hosts[host], self._moved[host] = newest, now
+                self._note(hosts, host, newest, now)
+
+    def _note(self, hosts: dict[str, float], host: str, newest: float, now: float) -> None:
+        """Remember that something new arrived of a host."""
+        hosts[host], self._moved[host] = newest, now
+        self._heard.add(host)
+
+    def _is_silent(self, host: str, now: float, before: set[str]) -> bool:
+        """True if nothing came of a host for too long; one that was silent before is so until something comes."""
+        if host in self._moved:
+            return now - self._moved[host] >= self._silent_s
+        waited = now - self._awaited.setdefault(host, now)
+        return host in before or waited >= (self._silent_s if host in self._heard else self._starts_s)
 
     def _say(self, trouble: str) -> None:
         """Log when the relays can no longer be judged, and when they can again; not at each look."""
@@ -144,6 +172,7 @@ class RelayHosts:
         self._trouble = trouble
         if trouble:  # what comes after a gap says nothing about the time before
             self._moved.clear()
+            self._awaited.clear()
 
     def _changes(self, known: dict[str, Any], silent: set[str]) -> list[Fact]:
         before, now = set(known.get("silent", [])), time.time()

@@ -24,6 +24,7 @@ from observability.watch.facts import CERTAIN, Fact, from_document, is_of_a_watc
 from observability.watch.ledger.database import read_cursor, write_cursor
 from observability.watch.sources.handover import Handover
 from observability.watch.sources.relays import RelayHosts
+from observability.watch.sources.starting import STARTS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,7 @@ class StoreSource(threading.Thread):
         self._handover: Handover[dict[str, Position], _Reading] = Handover()
         self.problem = ""
         self._since = time.monotonic()
-        self._begun = self._elsewhere = False
+        self._begun = self._elsewhere = self._heard = False
         self._reported_silent = self._reports_silent = False
 
     @property
@@ -155,7 +156,7 @@ class StoreSource(threading.Thread):
         else:
             if self.problem:
                 log.info("the store answers again")
-            self.problem, self._since = "", time.monotonic()
+            self.problem, self._since, self._heard = "", time.monotonic(), True
             self._handover.put(found)
             self._answered.set()
             return 0.0 if len(found[0]) >= _MOST else _POLL_S
@@ -186,8 +187,9 @@ class StoreSource(threading.Thread):
 
     def _about_silence(self, now: float) -> list[Fact]:
         """A store that cannot be read for long is a silent component: what other hosts wrote is not known here."""
+        patience_s = _PATIENCE_S if self._heard else STARTS_S
         self._reports_silent = bool(self.problem) and (
-            self._reported_silent or time.monotonic() - self._since > _PATIENCE_S
+            self._reported_silent or time.monotonic() - self._since > patience_s
         )
         if self._reports_silent == self._reported_silent:
             return []

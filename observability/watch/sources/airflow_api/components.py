@@ -18,6 +18,7 @@ from observability.watch.sources.airflow_api.rows import (
     TASKS,
 )
 from observability.watch.sources.peers import silent_peers
+from observability.watch.sources.starting import STARTS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,6 @@ __all__ = ["BEATS_S", "Components"]
 
 BEATS_S = 15.0
 """A scheduler's heartbeat is written every five seconds: one that is older may be its last."""
-_STARTS_S = 120.0
-"""A component of an Airflow that comes up may take so long to its first heartbeat: the API server may start first."""
 _COMPONENTS = {"scheduler": "scheduler", "triggerer": "triggerer", "dag_processor": "dag-processor"}
 
 
@@ -85,7 +84,7 @@ class Components:
             return False
         if self._looked_away and name not in scene.awaited:
             scene.awaited = {**scene.awaited, name: now}
-        return now - scene.awaited.get(name, 0.0) < _STARTS_S
+        return now - scene.awaited.get(name, 0.0) < STARTS_S
 
     def _without_a_heartbeat(self, name: str, scene: Scene, now: float) -> Iterator[Fact]:
         """Airflow 3.4 forgets the heartbeat of a component that was stopped; one that has yet to start has none."""
@@ -93,7 +92,7 @@ class Components:
         scene.awaited = {**scene.awaited, name: min(since, now)}
         if name in scene.beaten:
             why = "it was stopped: it has no heartbeat any more"
-        elif now - since >= _STARTS_S:
+        elif now - since >= STARTS_S:
             why = f"it has not started: it had no heartbeat for {lasting(now - since)}"
         else:
             return
@@ -103,7 +102,8 @@ class Components:
     def peers(self, scene: Scene, now: float) -> Iterator[Fact]:
         """Judge each of several schedulers, triggerers or dag processors, by Airflow's jobs."""
         known = copy.deepcopy(scene.peers)
-        yield from silent_peers(self._look.api, known, now, self._look.thresholds().component_silent)
+        limit_s = self._look.thresholds().component_silent
+        yield from silent_peers(self._look.api, known, now, limit_s, looked_away=self._looked_away)
         scene.peers = known
 
     def _silent(self, name: str, reason: str, now: float) -> Fact:
