@@ -41,11 +41,14 @@ def rest(seconds):
         held.append(-time.monotonic())
         time.sleep(0.02)
         held.append(time.monotonic())
+def say(words):
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {words}\\n")
 reader = HistoryImport(AirflowApi(url), ledger, int(days), rest)
 began = time.monotonic()
 progress = reader.begin(time.time())
 while not progress.is_done and time.monotonic() - began - sum(held) < float(most_s):
     progress = reader.step(progress)
+    say(f"read {progress.runs:,} runs, {progress.tasks:,} tasks; {progress.share:.0%} of the time")
 print(json.dumps({
     "seconds": time.monotonic() - began - sum(held), "rested_s": sum(rested),
     "runs": progress.runs, "tasks": progress.tasks,
@@ -77,7 +80,8 @@ def run(options: Options) -> list[Figure]:
 def _beside_airflow(options: Options) -> list[Figure]:
     """The same of a real Airflow, and the answers that its UI waits for, without the reader and during it."""
     runs = 1_000 if options.quick else 20_000
-    found = beside_airflow(runs, 2 if options.quick else 3 * options.rounds, _READER)
+    turns, turn_s = (2, 5.0) if options.quick else (3 * options.rounds, 15.0)
+    found = beside_airflow(runs, turns, turn_s, _READER)
     notes = {name: found[name] for name in ("tasks", "requests", "rested_s", "cpu_s", "left_out", "disk_mb")}
     during, without = found["during"], found["without"]
     counts = {"answers": len(during), "answers without": len(without)}

@@ -1,7 +1,8 @@
 """Reading the past of a real Airflow with thousands of runs: what its own pages take meanwhile, and without.
 
-The Airflow runs on PostgreSQL. Its DAGs are parsed by its own DAG processor; the past is written by its own ORM
+The Airflow runs on PostgreSQL. Its DAGs are parsed by its own DAG processor; the past is written into its own tables
 (:mod:`benchmarks.history_fill`). The reader and a pause of it take turns while the questions of Airflow's UI are asked.
+How far it is stands on stderr.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["beside_airflow", "p95"]
 
 _DAGS, _TASKS = 20, 5
-_READY_S, _TURN_S, _WARM_UP = 300.0, 15.0, 3
+_READY_S, _WARM_UP = 300.0, 3
 _MOST_S = 1800.0
 """The reader ends then, however far it has come; pauses do not count."""
 _DAG = f"""
@@ -57,8 +58,9 @@ _ASKED = (
 """The questions of Airflow's UI for its first page, its list of DAGs, a DAG's grid, all runs and all task instances."""
 
 
-def beside_airflow(runs: int, turns: int, reader: str) -> dict[str, Any]:
+def beside_airflow(runs: int, turns: int, turn_s: float, reader: str) -> dict[str, Any]:
     """The reader's figures, and ``without`` and ``during``: the milliseconds of each answer of Airflow's UI."""
+    _say("PostgreSQL and Airflow start")
     with tempfile.TemporaryDirectory(prefix="history-") as folder, postgresql_databases() as databases:
         home, dags = Path(folder, "airflow"), Path(folder, "dags")
         dags.mkdir()
@@ -71,6 +73,7 @@ def beside_airflow(runs: int, turns: int, reader: str) -> dict[str, Any]:
             url = str(airflow._http.base_url).removesuffix("/api/v2/")  # noqa: SLF001
             with httpx.Client(base_url=url, timeout=60) as http:
                 _await_dags(http)
+                _say(f"Airflow has its {_DAGS} DAGs")
                 _fill(home, more, runs)
                 gate = Path(folder, "held")
                 gate.touch()
@@ -80,8 +83,9 @@ def beside_airflow(runs: int, turns: int, reader: str) -> dict[str, Any]:
                 environment = os.environ | {"CONTRAIL_API_TOKEN": token}
                 with subprocess.Popen(read, stdout=subprocess.PIPE, text=True, env=environment) as process:
                     try:
-                        asked = _in_turns(http, gate, process, turns)
+                        asked = _in_turns(http, gate, process, turns, turn_s)
                         gate.unlink(missing_ok=True)
+                        _say("the turns are over; the reader reads to the end")
                         found: dict[str, Any] = json.loads(process.communicate()[0])
                     finally:
                         process.kill()
@@ -109,25 +113,29 @@ def _fill(home: Path, more: dict[str, str], runs: int) -> None:
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
-def _in_turns(http: httpx.Client, gate: Path, process: subprocess.Popen[str], turns: int) -> dict[str, list[float]]:
+def _in_turns(
+    http: httpx.Client, gate: Path, process: subprocess.Popen[str], turns: int, turn_s: float
+) -> dict[str, list[float]]:
     """Ask what the UI asks while the reader is held and while it reads; the turns end when it has read everything."""
     taken: dict[str, list[float]] = {"without": [], "during": []}
     for path in _ASKED * _WARM_UP:
         http.get(path).raise_for_status()
-    for _ in range(turns):
+    for turn in range(turns):
         gate.touch()
         time.sleep(1)  # the answer that is under way
-        taken["without"] += _asking(http, None)
+        taken["without"] += _asking(http, None, turn_s)
         gate.unlink()
-        taken["during"] += _asking(http, process)
+        taken["during"] += _asking(http, process, turn_s)
+        middle = {name: f"{statistics.median(values or [0]):.0f} ms" for name, values in taken.items()}
+        _say(f"turn {turn + 1} of {turns}: answers so far {middle}")
         if process.poll() is not None:
             break
     return taken
 
 
-def _asking(http: httpx.Client, process: subprocess.Popen[str] | None) -> Iterator[float]:
+def _asking(http: httpx.Client, process: subprocess.Popen[str] | None, turn_s: float) -> Iterator[float]:
     """The milliseconds of each answer, for the length of a turn or until the reader is done."""
-    until = time.monotonic() + _TURN_S
+    until = time.monotonic() + turn_s
     while time.monotonic() < until:
         for path in _ASKED:
             began = time.perf_counter()
@@ -136,6 +144,11 @@ def _asking(http: httpx.Client, process: subprocess.Popen[str] | None) -> Iterat
             if process is not None and process.poll() is not None:
                 return
             yield took
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {words}\n")
+    sys.stderr.flush()
 
 
 def p95(values: list[float]) -> float:
