@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from observability.watch.facts import Fact
     from observability.watch.notify.message import Message
 
-__all__ = ["FOUND", "LEDGER", "Recording", "entries", "last_message", "open_recording"]
+__all__ = ["FOUND", "LEDGER", "Recording", "entries", "newest_message", "open_recording"]
 
 FOUND = ("title", "count", "failed", "details", "log")
 """The fields that a message gains on its way, from the log folder and from Airflow."""
@@ -59,7 +59,7 @@ class Recording:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._file = os.open(self.folder / _ROUNDS, flags, 0o600)
             with ledger.transaction() as connection:
-                last = last_message(connection)
+                last = newest_message(connection)
         except (OSError, LedgerError) as error:
             self._give_up(error)
         else:
@@ -125,9 +125,12 @@ def entries(folder: Path) -> Iterator[dict[str, Any]]:
         raise ArgumentError(said) from error
 
 
-def last_message(connection: Connection) -> int:
-    """The number of the last message that was queued."""
-    return connection.execute(select(func.max(schema.outbox.c.id))).scalar() or 0
+def newest_message(connection: Connection) -> str:
+    """The key of the message that was queued last, wherever it went; "" where there is none."""
+    table = schema.outbox
+    queued = select(table.c.dedup_key).group_by(table.c.dedup_key)
+    last = queued.order_by(func.min(table.c.created).desc(), table.c.dedup_key.desc()).limit(1)
+    return connection.execute(last).scalar() or ""
 
 
 def _plain(name: str, given: Any) -> Any:

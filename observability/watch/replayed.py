@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from observability.watch.decisions import Decisions
 from observability.watch.facts import Fact
@@ -20,7 +20,7 @@ from observability.watch.ledger.database import Ledger, write_cursor
 from observability.watch.notify.message import Message
 from observability.watch.notify.messages import Links
 from observability.watch.notify.notifier import enqueue
-from observability.watch.recording import LEDGER, entries, last_message
+from observability.watch.recording import LEDGER, entries, newest_message
 from observability.watch.rules.config import read_rules
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Player:
 
     def play(self, folder: Path) -> Replayed:
         with self._ledger.transaction() as connection:
-            self._first = last_message(connection)
+            self._first = connection.execute(select(func.max(schema.outbox.c.id))).scalar() or 0
         for entry in entries(folder):
             if "round" in entry:
                 self._now = entry["round"]
@@ -133,7 +133,7 @@ class _Player:
             self._watcher, self._graphs = entry["watcher"], _Graphs()
             self._decisions = Decisions(self._graphs if entry["asks_airflow"] else None)
         with self._ledger.transaction() as connection:
-            if self._rules is None and last_message(connection) != entry["last_message"]:
+            if self._rules is None and newest_message(connection) != entry["last_message"]:
                 self._gaps.append(
                     "messages were queued that are not in this record: a watcher ran without it for a time"
                 )

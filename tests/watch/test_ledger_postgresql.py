@@ -7,10 +7,11 @@ import time
 
 import pytest
 from sqlalchemy import func, insert, select
-from watch_office import Office, failed, run_ended
+from watch_office import RULES, Office, failed, run_ended
 
 from observability.watch.ledger import schema
 from observability.watch.ledger.database import Ledger, read_cursor, write_cursor
+from observability.watch.recording import newest_message
 
 pytest_plugins = ("postgresql",)
 
@@ -30,6 +31,32 @@ def test_incidents_open_and_resolve_and_messages_are_queued_once(url):
     office.see(run_ended("resolved", run="r2", time=office.now + 60))
     assert [kind for kind, *_ in office.said()] == ["opened", "resolved"]
     office.ledger.close()
+
+
+def test_messages_and_digests_are_the_same_in_each_database(url, ledger):
+    """A transaction that failed leaves a gap in the numbers of PostgreSQL's rows, and none in SQLite's."""
+
+    def fail(connection):
+        row = {"dedup_key": "k", "channel": "file", "state": "sent", "kind": "test", "created": 0.0, "message": {}}
+        connection.execute(insert(schema.outbox).values(**row, attempts=0))
+        raise ZeroDivisionError
+
+    def said(ledger):
+        office = Office(ledger, f"timing: {{storm_messages: 2, flap_messages: 2}}\n{RULES}")
+        for number in range(6):
+            with pytest.raises(ZeroDivisionError), ledger.transaction(lock=True) as connection:
+                fail(connection)
+            office.see(failed(dag=f"d{number}"))
+            office.pass_time(1)
+        office.pass_time(60)
+        messages = [one.as_json() for one in office.messages()]
+        with ledger.transaction() as connection:
+            return messages, newest_message(connection)
+
+    messages, newest = said(Ledger(url))
+    assert (messages, newest) == said(ledger)
+    assert [one["kind"] for one in messages].count("digest") == 1
+    assert newest == next(one["dedup_key"] for one in messages if one["kind"] == "digest")
 
 
 def test_two_writers_never_open_the_same_incident_twice(url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
@@ -123,15 +124,10 @@ class Notifier:
         table = schema.outbox
         mine = (table.c.channel == channel, table.c.state == "held")
         rows = connection.execute(
-            select(table.c.id, table.c.message, table.c.fact_time).where(*mine).order_by(table.c.id)
+            select(table.c.dedup_key, table.c.message, table.c.fact_time).where(*mine).order_by(table.c.id)
         ).all()
-        said = digest(
-            [Message.from_json(row[1]) for row in rows],
-            f"digest:{rows[0][0]}-{rows[-1][0]}",
-            self.environment,
-            now,
-            self.links,
-        )
+        messages = [Message.from_json(row[1]) for row in rows]
+        said = digest(messages, _serial([row[0] for row in rows]), self.environment, now, self.links)
         made = enqueue(connection, channel, said, now, fact_time=min(row[2] or now for row in rows))
         connection.execute(update(table).where(*mine).values(state="merged", merged_into=made))
 
@@ -181,6 +177,11 @@ def enqueue(  # noqa: PLR0913 - a row has that many columns
     }
     made = connection.execute(insert(table).values(**values)).inserted_primary_key
     return int(made[0]) if made else 0
+
+
+def _serial(keys: list[str]) -> str:
+    """The key of a digest, by those for which it stands: numbers of rows differ from database to database."""
+    return f"digest:{blake2b(chr(0).join(keys).encode('utf-8', 'replace'), digest_size=12).hexdigest()}"
 
 
 def _as_many(connection: Connection, number: int, *where: Any) -> bool:
