@@ -17,6 +17,7 @@ from observability.watch.ledger import acts as rows
 from observability.watch.ledger import records
 from observability.watch.notify.messages import Links
 from observability.watch.notify.notifier import Notifier
+from observability.watch.rerun import run_of
 from observability.watch.rules.config import parse_duration
 from observability.watch.silences import LONGEST_S, end_silence, silence_error
 
@@ -144,6 +145,11 @@ def _mark(_engine: IncidentEngine, connection: Connection, one: Incident, asked:
     return ""
 
 
+def _rerun(engine: IncidentEngine, connection: Connection, one: Incident, asked: Asked, now: float) -> str:
+    engine.rerun(connection, one, run_of(one), asked.who, now)
+    return asked.value
+
+
 def _in_airflow(_engine: IncidentEngine, _connection: Connection, _one: Incident, asked: Asked, _now: float) -> str:
     """Nothing in the ledger: Airflow has done it, and its tasks will say how that goes."""
     return asked.value
@@ -151,6 +157,6 @@ def _in_airflow(_engine: IncidentEngine, _connection: Connection, _one: Incident
 
 _DEEDS: dict[str, Callable[[IncidentEngine, Connection, Incident, Asked, float], str]] = {
     "acknowledge": _acknowledge, "unacknowledge": _unacknowledge, "assign": _assign, "silence": _silence,
-    "unsilence": _unsilence, "resolve": _resolve, "reopen": _reopen, "rerun": _in_airflow, "stop": _in_airflow,
+    "unsilence": _unsilence, "resolve": _resolve, "reopen": _reopen, "rerun": _rerun, "stop": _in_airflow,
     "useful": _mark, "noise": _mark, "unmark": _mark,
 }  # fmt: skip

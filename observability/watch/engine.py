@@ -42,7 +42,7 @@ from observability.watch.rules.config import policy_for
 from observability.watch.run_times import note_times
 from observability.watch.runs import RunMark, is_current
 from observability.watch.silences import end_at_success
-from observability.watch.withdrawals import cleared, withdrawn
+from observability.watch.withdrawals import cleared, cleared_run, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -207,6 +207,11 @@ class IncidentEngine:
             event = incident_event(IncidentAcknowledged, changed, now)  # it may be given back and taken again
             self._emit(connection, with_fields(event, discriminator=f"{changed.id}:{now:.3f}"), now)
         return changed
+
+    def rerun(self, connection: Connection, incident: Incident, run_id: str, who: str, now: float) -> None:
+        """A person had a run of the incident run again; Airflow's event log need not be read for who it was."""
+        policy = policy_for(self.notifier.rules, incident, now)
+        records.save_incident(connection, cleared_run(incident, run_id, f"it was cleared by {who}", now, policy))
 
     def resolve(self, connection: Connection, incident: Incident, now: float, why: str = "") -> Incident:
         """A person says that it is over, and ``why``."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from observability.watch.facts import Fact
     from observability.watch.incidents import Incident, Policy
 
-__all__ = ["cleared", "open_runs", "withdrawn"]
+__all__ = ["cleared", "cleared_run", "open_runs", "withdrawn"]
 
 _OPEN_S = 30 * 86_400.0
 _MOST = 5000
@@ -70,13 +70,20 @@ def _outlives_its_run(one: Incident) -> bool:
 def cleared(connection: Connection, fact: Fact, now: float, policy: Policy) -> Iterator[Incident]:
     """The incidents of a failure that was cleared: whoever did so knows of it, so that they wait for the outcome."""
     for one in _live(connection, fact):
-        mark = one.runs.get(str(fact.run_id))
-        if one.notified and mark is not None and not mark.get("cleared") and one.run_id == fact.run_id:
-            runs = {**one.runs, str(fact.run_id): {**mark, "cleared": fact.reason}}
-            inhibited_by = f"{fact.reason}, and is not done"
-            good_at = None if one.good_at is None else now  # nothing else is waited for
-            remind_at = now + policy.remind_every_s
-            yield replace(one, runs=runs, inhibited_by=inhibited_by, remind_at=remind_at, good_at=good_at)
+        changed = cleared_run(one, str(fact.run_id), fact.reason, now, policy)
+        if changed is not one:
+            yield changed
+
+
+def cleared_run(one: Incident, run_id: str, deed: str, now: float, policy: Policy) -> Incident:
+    """The incident after a person cleared its run; the same one where that says nothing new of it."""
+    mark = one.runs.get(run_id)
+    if not one.notified or mark is None or mark.get("cleared") or one.run_id != run_id:
+        return one
+    runs = {**one.runs, run_id: {**mark, "cleared": deed}}
+    good_at = None if one.good_at is None else now  # nothing else is waited for
+    remind_at, inhibited_by = now + policy.remind_every_s, f"{deed}, and is not done"
+    return replace(one, runs=runs, inhibited_by=inhibited_by, remind_at=remind_at, good_at=good_at)
 
 
 def _live(connection: Connection, fact: Fact) -> list[Incident]:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from watch_office import RULES, Office, failed, run_ended
 
 from observability.events import ComponentSilent, DeadlineMissed, Identity, TaskFailed, TaskRetried
+from observability.watch.acting import Asked, perform
 from observability.watch.deadlines import Deadlines
 from observability.watch.engine import IncidentEngine
 from observability.watch.facts import Fact, from_document, observed
@@ -246,6 +247,20 @@ def test_a_cleared_run_that_succeeds_at_once_says_who_cleared_it(bureau, airflow
     assert bureau.told() == [("opened", ""), ("resolved", words)]
     bureau.pass_time(9 * HOUR, step=60)
     assert len(bureau.told()) == 2
+
+
+def test_a_run_that_was_cleared_from_its_incident_is_over_with_its_success(bureau, airflow):
+    bureau.engine = IncidentEngine(bureau.engine.notifier, deeds_s=6)
+    fail(bureau)
+    with bureau.ledger.transaction(lock=True) as connection:
+        (one,) = records.incidents(connection)
+        perform(bureau.engine, connection, one, Asked(act="rerun", who="bob", source="page", value="t"), bureau.now)
+    bureau.pass_time(9 * HOUR, step=60)
+    assert bureau.told() == [("opened", "")]  # bob knows: nobody is reminded
+    airflow.deed("post_clear_task_instances")
+    bureau.look(slow=False)
+    succeed(bureau)
+    assert bureau.told() == [("opened", ""), ("resolved", "run r1 succeeded after it was cleared by bob")]
 
 
 @pytest.mark.parametrize("again", ["r1", "r2"])
