@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["beside_airflow", "p95"]
 
-_DAGS, _TASKS = 20, 5
+_DAGS, _TASKS = 20, 2
 _READY_S, _WARM_UP = 300.0, 3
 _MOST_S = 1800.0
 """The reader ends then, however far it has come; pauses do not count."""
