@@ -94,7 +94,7 @@ class Watcher:
         self._pace = AS_GUEST if stands_in else None
         self._journal = JournalSource(settings.journal_directory)
         self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
-        self._looker = ApiPoller(settings, self._reconciler(api)) if api else None
+        self._looker = ApiPoller(settings, self._reconciler(api), within=stands_in) if api else None
         self._confirmer = KillConfirmer(self._reconciler(api), self._reports.put) if api else None
         self._history: HistoryReader | None = None
         self._audit: AuditReader | None = None

@@ -288,6 +288,18 @@ def test_an_api_server_that_starts_beside_the_watcher_is_not_down_until_it_takes
         assert told(looker, ledger) == news
 
 
+def test_from_within_an_api_server_it_is_never_called_silent_but_its_return_is_told(looker, ledger, monkeypatch):
+    looker._within = True
+    answer(looker, monkeypatch, ApiUnavailable("it has not answered for 32 s"))
+    looker._since -= 3600
+    assert told(looker, ledger) == []
+    answer(looker, monkeypatch)
+    assert told(looker, ledger) == [("api-server", "resolved")]  # a watcher of its own may have told of it before
+    answer(looker, monkeypatch, ApiUnavailable("it has not answered for 32 s"))
+    looker._since -= 3600
+    assert told(looker, ledger) == []
+
+
 def test_an_api_server_that_refuses_does_not_start(looker, ledger, monkeypatch):
     answer(looker, monkeypatch, ApiError("it answered 401"))
     for waited, news in ((89, []), (2, [("api-server", "firing")])):

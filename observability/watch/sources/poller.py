@@ -38,10 +38,14 @@ _API_PATIENCE_S = 90.0
 
 
 class ApiPoller(threading.Thread):
-    """Looks at everything, again and again; its findings wait to be written down."""
+    """Looks at everything, again and again; its findings wait to be written down.
 
-    def __init__(self, settings: Settings, reconciler: Reconciler) -> None:
+    ``within`` the API server it does not call that silent: a busy one leaves its own questions for last.
+    """
+
+    def __init__(self, settings: Settings, reconciler: Reconciler, *, within: bool = False) -> None:
         super().__init__(name="reconcile", daemon=True)
+        self._within = within
         self._every_s, self._reconciler = settings.watch.reconcile_s, reconciler
         self._over = threading.Event()
         self._handover: Handover[tuple[Any, dict[str, Fact], list[OpenRun]], tuple[list[Fact], dict[str, Any]]]
@@ -116,6 +120,7 @@ class ApiPoller(threading.Thread):
             return
         except Exception as error:  # noqa: BLE001 - an answer of a kind that we do not know must not end the thread
             self.problem = f"Airflow's API was not understood: {type(error).__name__}: {error}"
+            self._may_be_starting = False
             structlog.get_logger("contrail.watch").exception(self.problem)
             self._handover.give_up()
             return
@@ -126,7 +131,7 @@ class ApiPoller(threading.Thread):
         """An API server that does not answer at all is a silent component; one that answers in part is not."""
         self._reports_silent = self._reported_silent
         patience_s = STARTS_S if self._may_be_starting else _API_PATIENCE_S
-        if self.problem and time.monotonic() - self._since > patience_s:
+        if self.problem and not self._within and time.monotonic() - self._since > patience_s:
             self._reports_silent = True
         elif self._heard and time.monotonic() - self._since <= _API_PATIENCE_S:
             self._reports_silent = False
