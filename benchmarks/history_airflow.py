@@ -58,8 +58,11 @@ _ASKED = (
 """The questions of Airflow's UI for its first page, its list of DAGs, a DAG's grid, all runs and all task instances."""
 
 
-def beside_airflow(runs: int, turns: int, turn_s: float, reader: str) -> dict[str, Any]:
-    """The reader's figures, and ``without`` and ``during``: the milliseconds of each answer of Airflow's UI."""
+def beside_airflow(runs: int, turns: int, turn_s: float, reader: str, *, to_the_end: bool) -> dict[str, Any]:
+    """The reader's figures, and ``without`` and ``during``: the milliseconds of each answer of Airflow's UI.
+
+    Unless it reads ``to_the_end``, the reader is done with the last turn.
+    """
     _say("PostgreSQL and Airflow start")
     with tempfile.TemporaryDirectory(prefix="history-") as folder, postgresql_databases() as databases:
         home, dags = Path(folder, "airflow"), Path(folder, "dags")
@@ -84,8 +87,10 @@ def beside_airflow(runs: int, turns: int, turn_s: float, reader: str) -> dict[st
                 with subprocess.Popen(read, stdout=subprocess.PIPE, text=True, env=environment) as process:
                     try:
                         asked = _in_turns(http, gate, process, turns, turn_s)
+                        if not to_the_end:
+                            gate.with_name(f"{gate.name}.end").touch()
                         gate.unlink(missing_ok=True)
-                        _say("the turns are over; the reader reads to the end")
+                        _say(f"the turns are over; the reader {'reads to the end' if to_the_end else 'ends'}")
                         found: dict[str, Any] = json.loads(process.communicate()[0])
                     finally:
                         process.kill()
