@@ -18,7 +18,9 @@ from benchmarks.sampling import wall_ms
 from observability.airflow.ui import boards, pages
 from observability.airflow.ui.app import render
 from observability.events import (
+    AuditRecorded,
     DagRunFailed,
+    DagRunStarted,
     DagRunSucceeded,
     DeadlineKept,
     DeadlineUpcoming,
@@ -27,6 +29,8 @@ from observability.events import (
     NotificationSent,
     StepMeasured,
     TaskFailed,
+    TaskRetried,
+    TaskStarted,
     TaskSucceeded,
 )
 from observability.relay.sinks import Batch
@@ -35,7 +39,7 @@ from observability.settings import load_settings
 from observability.store import Store, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from observability.events import Event
 
@@ -44,8 +48,10 @@ _DAYS = 14
 """Days of deadlines that the store holds of each DAG."""
 _BATCH = 5_000
 _ASKED = 40
-_LONG = 500
-"""Lines of one log."""
+_LONG, _WARNS_EVERY = 500, 25
+"""Lines of one log, and every so many of them warns."""
+_FAILS_EVERY, _TASKS_BEFORE, _DEEDS = 50, 10, 5
+"""One run of so many fails, after so many tasks that were tried twice each; people did so much about it."""
 
 
 def run(options: Options) -> list[Figure]:
@@ -59,6 +65,8 @@ def run(options: Options) -> list[Figure]:
             raise RuntimeError(f"{stored} of {lines} log lines were stored")
         for batch in _batches("etl.event", _events(runs)):
             sink.send(batch)
+        for batch in _batches("airflow.audit", _deeds(runs)):
+            sink.send(batch)
         for batch in _batches("contrail.alert", _alerts(runs)):
             sink.send(batch)
         sink.close()
@@ -70,7 +78,7 @@ def run(options: Options) -> list[Figure]:
 
 def _pages(store: Store, runs: int) -> dict[str, Callable[[int], str]]:
     def about(number: int) -> tuple[str, str]:
-        picked = (number * 7919) % runs // 50 * 50
+        picked = (number * 7919) % runs // _FAILS_EVERY * _FAILS_EVERY
         return f"dag_{picked % _DAGS}", f"r{picked}"
 
     def panels(key: str) -> Callable[[int], str]:
@@ -118,10 +126,9 @@ def _events(runs: int) -> Iterator[tuple[bytes, bytes]]:
         when = now - timedelta(minutes=runs - number)
         about: dict[str, Any] = {"dag_id": f"dag_{number % _DAGS}", "run_id": f"r{number}"}
         load = Identity(**about, task_id="load", try_number=1, map_index=-1, owner="data")
-        failed = number % 50 == 0
-        ended: list[Event] = [
-            StepMeasured(identity=load, time=when, step="load", rows_in=900, rows_out=880, rows_rejected=20)
-        ]
+        failed = number % _FAILS_EVERY == 0
+        ended: list[Event] = _before(about, when) if failed else []
+        ended += [StepMeasured(identity=load, time=when, step="load", rows_in=900, rows_out=880, rows_rejected=20)]
         if failed:
             ended.append(
                 TaskFailed(identity=load, time=when, cause="app", reason="boom", fingerprint="f00d", duration_ns=9)
@@ -130,9 +137,44 @@ def _events(runs: int) -> Iterator[tuple[bytes, bytes]]:
         else:
             ended.append(TaskSucceeded(identity=load, time=when, duration_ns=4_000_000_000))
             ended.append(DagRunSucceeded(identity=Identity(**about), time=when, duration_ns=5_000_000_000))
-        for event in ended:
-            document = event.document()
-            yield document["event.id"].encode(), orjson.dumps(document)
+        yield from _documents(ended)
+
+
+def _documents(events: Iterable[Event]) -> Iterator[tuple[bytes, bytes]]:
+    for event in events:
+        document = event.document()
+        yield document["event.id"].encode(), orjson.dumps(document)
+
+
+def _before(about: dict[str, Any], end: datetime) -> list[Event]:
+    """The begin of a run, and its tasks that failed once and succeeded then, one after another."""
+    at = end - timedelta(seconds=60 * _TASKS_BEFORE)
+    found: list[Event] = [DagRunStarted(identity=Identity(**about), time=at)]
+    for number in range(_TASKS_BEFORE):
+        first, again = (Identity(**about, task_id=f"t{number}", try_number=one, map_index=-1) for one in (1, 2))
+        minute = [at + timedelta(seconds=60 * number + second) for second in (5, 15, 40, 55)]
+        found += [
+            TaskStarted(identity=first, time=minute[0]),
+            TaskRetried(identity=first, time=minute[1], cause="app", reason="boom", fingerprint="f00d", duration_ns=9),
+            TaskStarted(identity=again, time=minute[2]),
+            TaskSucceeded(identity=again, time=minute[3], duration_ns=15_000_000_000),
+        ]
+    return found
+
+
+def _deeds(runs: int) -> Iterator[tuple[bytes, bytes]]:
+    """Rows of Airflow's event log about each run that failed."""
+    now = datetime.now(timezone.utc)
+    for number in range(0, runs, _FAILS_EVERY):
+        about = Identity(dag_id=f"dag_{number % _DAGS}", run_id=f"r{number}")
+        when = now - timedelta(minutes=runs - number)
+        yield from _documents(
+            AuditRecorded(
+                identity=about, time=when + timedelta(seconds=deed), user_name="ann", discriminator=f"{number}:{deed}",
+                audit_event="post_clear_task_instances",
+            )
+            for deed in range(_DEEDS)
+        )  # fmt: skip
 
 
 def _alerts(runs: int) -> Iterator[tuple[bytes, bytes]]:
@@ -150,16 +192,14 @@ def _alerts(runs: int) -> Iterator[tuple[bytes, bytes]]:
             found.append(DeadlineUpcoming(**about, time=when, reason="due soon"))
             if day:
                 found.append(DeadlineKept(**about, time=when + timedelta(minutes=20), reason="it was done in time"))
-    for number in range(0, runs, 50):
+    for number in range(0, runs, _FAILS_EVERY):
         when = now - timedelta(minutes=runs - number)
         who = Identity(dag_id=f"dag_{number % _DAGS}", run_id=f"r{number}", task_id="load")
         incident: dict[str, Any] = {"incident_id": f"{number:016x}", "incident_key": f"run:r{number}", "reason": "boom"}
         more = {"severity": "error", "incident_state": "open", "incident_title": "load failed", "count": 1}
         found.append(IncidentOpened(identity=who, time=when, **incident, **more))
         found.append(NotificationSent(identity=who, time=when, channel="slack", kind="opened", **incident))
-    for event in found:
-        document = event.document()
-        yield document["event.id"].encode(), orjson.dumps(document)
+    yield from _documents(found)
 
 
 def _logs(lines: int, runs: int) -> Iterator[Batch]:
@@ -173,9 +213,14 @@ def _logs(lines: int, runs: int) -> Iterator[Batch]:
             f'"airflow.try_number":1,"airflow.map_index":-1,"airflow.component":"task","log.file.path":"{name}",'
         ).encode()
         documents = [
-            prefix + b'"offset":%d,"@timestamp":"%b","level":"info","event":"line %d of a log that says what a task '
+            prefix + b'"offset":%d,"@timestamp":"%b","level":"%b","event":"line %d of a log that says what a task '
             b'usually says","logger":"task"}'
-            % (place, (began + timedelta(milliseconds=100 * place)).isoformat().replace("+00:00", "Z").encode(), place)
+            % (
+                place,
+                (began + timedelta(milliseconds=100 * place)).isoformat().replace("+00:00", "Z").encode(),
+                b"info" if place % _WARNS_EVERY else b"warning",
+                place,
+            )
             for place in range(_LONG)
         ]
         ids = [f"{number:016x}-{100 * place}".encode() for place in range(_LONG)]
