@@ -279,6 +279,28 @@ def test_an_attempt_that_runs_is_shown_until_its_run_is_over(written):
     assert [one["state"] for one in pages.dag_page(over, "flights").runs] == ["failed"]
 
 
+def test_a_run_that_ended_and_was_cleared_runs_again(written):
+    run, again = Identity(dag_id="flights", run_id="r2"), task("r2", number=2)
+    lost = TaskStarted(identity=task("r2", "lost"), time=at(7))
+    begun = [DagRunStarted(identity=run, time=at(8)), lost, failure(task("r2"), 6)]
+    store = written(*begun, DagRunFailed(identity=run, time=at(5), reason="a task of it failed"))
+    assert pages.run_page(store, "flights", "r2").outcome["airflow.state"] == "failed"
+
+    store = written(DagRunStarted(identity=run, time=at(4), discriminator="again"))
+    assert pages.run_page(store, "flights", "r2").outcome is None
+    store = written(TaskStarted(identity=again, time=at(3)))
+    page = pages.run_page(store, "flights", "r2")
+    assert [(one.task_id, one.try_number, one.state) for one in page.attempts] == [
+        ("load", 1, "failed"), ("load", 2, "running"),
+    ]  # fmt: skip
+    assert pages.task_page(store, "flights", "load", "r2").attempts[-1].state == "running"
+    assert [one["state"] for one in pages.dag_page(store, "flights").runs] == ["failed", "running"]
+
+    store = written(TaskSucceeded(identity=again, time=at(2)), DagRunSucceeded(identity=run, time=at(1)))
+    page = pages.run_page(store, "flights", "r2")
+    assert (page.outcome["airflow.state"], page.attempts[-1].state) == ("success", "success")
+
+
 def test_a_task_says_how_often_the_same_error_was_seen_before(written):
     store = written(failure(task("r0"), 500), failure(task("r1"), 5))
     page = pages.task_page(store, "flights", "load", "r1")

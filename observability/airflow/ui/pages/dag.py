@@ -45,10 +45,10 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
     ended = events_of(store, {**where, "event.action": RUN_ENDED}, limit=RUNS_SHOWN)
     tasks = events_of(store, {**where, "event.action": (*ENDED, "step.measured")})
     alerts = events_of(store, where, dataset="contrail.alert")
-    over = {document.get("airflow.run_id") for document in ended}
+    over = {document.get("airflow.run_id"): document["@timestamp"] for document in ended}
     begun = events_of(store, {**where, "event.action": "dag_run.started"}, limit=RUNS_SHOWN)
     newest = ended[-1]["@timestamp"] if len(ended) == RUNS_SHOWN else ""
-    running = [one for one in begun if one.get("airflow.run_id") not in over and one["@timestamp"] > newest]
+    running = [one for one in begun if one["@timestamp"] > max(newest, over.get(one.get("airflow.run_id"), ""))]
     deeds = deeds_of(store, where, _DEEDS_MOST)
     shown = [*ended, *(one | {"airflow.state": "running"} for one in running)]
     runs = [

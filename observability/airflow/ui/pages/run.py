@@ -62,13 +62,17 @@ def run_page(
     alerts = events_of(store, where, dataset="contrail.alert")
     ended = attempts_in(events)
     downstream = downstream or {}
-    outcomes = [document for document in events if document["event.action"] in RUN_ENDED]
-    attempts = [*ended, *([] if outcomes else running_in(events))]
-    began = next((one["@timestamp"] for one in events if one["event.action"] == "dag_run.started"), None)
+    outcome = next((one for one in reversed(events) if one["event.action"] in RUN_ENDED), None)
+    over = outcome["@timestamp"] if outcome else ""
+    running = [one for one in running_in(events) if one.ended > over]  # of an earlier one the end was lost
+    attempts = [*ended, *running]
+    begins = [one["@timestamp"] for one in events if one["event.action"] == "dag_run.started"]
+    if running or (begins and begins[-1] > over):
+        outcome = None  # a person had it run again
     return RunPage(
         dag_id=dag_id,
         run_id=run_id,
-        outcome=outcomes[-1] if outcomes else None,
+        outcome=outcome,
         attempts=attempts,
         steps=steps_beside_usual(store, events, {"airflow.dag_id": dag_id}, run_id),
         rejected=[document for document in events if document["event.action"] == "rows.rejected"],
@@ -79,7 +83,7 @@ def run_page(
         deeds=deeds_of(store, where, _DEEDS_MOST),
         path=critical_path(ended, downstream),
         compared=compared_with_last_good(store, dag_id, run_id, events),
-        waits=waits_of(attempts, downstream, began),
+        waits=waits_of(attempts, downstream, begins[0] if begins else None),
         lines=_lines(store, where),
     )
 

@@ -97,11 +97,12 @@ def _verdict(attempts: list[Attempt]) -> Attempt | None:
 
 
 def _running(store: Readable, events: list[Document], where: dict[str, Any], run_id: str) -> list[Attempt]:
-    """The attempts that run, unless their run is over: then the end of one was lost."""
+    """The attempts that run; of one that began before its run was over the end was lost."""
     if not (found := running_in(events)):
         return []
     run = {"airflow.dag_id": where["airflow.dag_id"], "airflow.run_id": run_id, "event.action": RUN_ENDED}
-    return [] if events_of(store, run, limit=1) else found
+    over = next((one["@timestamp"] for one in events_of(store, run, limit=1)), "")
+    return [one for one in found if one.ended > over]
 
 
 def _same_error(store: Readable, dag_id: str, verdict: Attempt | None, run_id: str | None) -> list[Document]:

@@ -76,7 +76,9 @@
       if (attempt.since < attempt.start) say(make("rect", { x: at(attempt.since), y: y + 4, width: at(attempt.start) - at(attempt.since), height: row - 18, class: "waited" }), `${attempt.name}, try ${attempt.try}: waited ${span(attempt.start - attempt.since)} for ${attempt.why}`);
       const bar = make("rect", { x: at(attempt.start), y, width: Math.max(3, at(attempt.end) - at(attempt.start)), height: row - 10, rx: 2, class: attempt.state });
       say(bar, `${attempt.name}, try ${attempt.try}: ${attempt.state}, ${span(attempt.end - attempt.start)}`);
-      if (attempts.length <= 60) make("text", { x: at(attempt.end) + 6, y: y + 11, class: "took" }, span(attempt.end - attempt.start));
+      const took = span(attempt.end - attempt.start), later = attempts.filter((one) => one.name === attempt.name && one.start > attempt.start);
+      const room = Math.min(...later.map((one) => at(Math.min(one.since ?? one.start, one.start)))) - at(attempt.end);
+      if (attempts.length <= 60 && room > 8 * took.length + 12) make("text", { x: at(attempt.end) + 6, y: y + 11, class: "took" }, took);
     }
     for (const deed of deeds.filter((one) => one.at >= first && one.at <= last)) say(make("rect", { x: at(deed.at) - 1, y: 0, width: 2, height: names.length * row, class: "deed" }), `${new Date(deed.at).toISOString().slice(11, 19)} UTC, ${deed.what}`);
     node.replaceChildren(svg);
