@@ -71,11 +71,12 @@ class Row:
 
 @dataclass
 class _Attempt:
-    """An attempt whose process ran: its log, and how Airflow says that it ended."""
+    """An attempt whose process ran: its log, how Airflow says that it ended, and whether it knows of its start."""
 
     key: Attempt
     log: Path
     state: str
+    started: bool
 
 
 def settle(airflow: Versioned, played: Iterable[str]) -> None:
@@ -138,11 +139,12 @@ def _said(one: Any) -> str:
 def _attempts(logs: Path, dag_id: str, tasks: list[dict[str, Any]]) -> list[_Attempt]:
     """The attempts that began, by the lines of their process; their states by the API.
 
-    A last try has the state of its task instance; a try before it was tried again.
+    A last try has the state of its task instance; a try before it was tried again. One that does not reach Airflow's
+    API when it begins has no start there.
     """
-    states: dict[Attempt, list[str]] = {}
+    states: dict[Attempt, list[tuple[str, bool]]] = {}
     for one in tasks:
-        states.setdefault(_attempt_of(one), []).append(str(one["state"]))
+        states.setdefault(_attempt_of(one), []).append((str(one["state"]), bool(one["start_date"])))
     found = []
     for log in sorted((logs / f"dag_id={dag_id}").rglob("attempt=*.log")):
         match = _LOG.fullmatch(str(log.relative_to(logs)))
@@ -150,8 +152,8 @@ def _attempts(logs: Path, dag_id: str, tasks: list[dict[str, Any]]) -> list[_Att
             continue
         index = match["inside"] or match["mapped"] or "-1"
         key = (match["run"], match["task"], int(index), match["iteration"] or "", int(match["number"]))
-        left = states.get(key) or ["up_for_retry"]
-        found.append(_Attempt(key, log, left.pop(0)))
+        left = states.get(key) or [("up_for_retry", True)]
+        found.append(_Attempt(key, log, *left.pop(0)))
     return found
 
 
@@ -182,7 +184,7 @@ def _events(
     """The begin and end of each attempt and run; ``task.killed`` may stand beside the end that Airflow decided."""
     expected: Counter[Any] = Counter()
     for one in attempts:
-        expected[("task.started", *one.key)] += 1
+        expected[("task.started", *one.key)] += one.started
         if one.state in _ENDS:
             expected[(one.state, *one.key)] += 1
     for run in runs:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["GROUPS", "Group", "play"]
 
 _PATIENCE_S = 420.0
-_PARSED_S = 40.0
-"""A file takes Airflow's processor less than this on a busy machine."""
+_ALL_PARSED = "dag_processing.total_parse_time"
+"""Airflow's processor sends it when it has been through all files."""
 _AT_ONCE = 8
 _LIVE = ("queued", "running")
 
@@ -51,7 +51,10 @@ _CONF = {
     "example_trigger_target_dag": {"message": "from the trial"},
     "example_params_ui_tutorial": {"required_field": "what a person says"},
 }
-_WATCHED = Path("/tmp/region-flags/us.flag")  # as the example names it
+_DATED = {"example_branch_dop_operator_v3"}
+"""It reads the logical date of its run, and each run of the next minutes depends on the one before."""
+_WATCHED = tuple(map(Path, ("/tmp/test", "/tmp/region-flags/us.flag", "/tmp/region-flags/eu.flag")))
+"""As the example names them. It says that one is enough, but its schedule asks for all three."""
 _LEFT_OUT = {
     "example_kubernetes_executor": "needs Kubernetes",
     "example_local_kubernetes_executor": "needs Kubernetes",
@@ -78,23 +81,21 @@ def play(airflow: Versioned, group: Group, *, quick: bool, only: tuple[str, ...]
         _start(airflow, dag_id)
     for dag_id in chosen:
         _PEOPLE.get(dag_id, _nobody)(airflow)
-    until(lambda: not _live(airflow), _PATIENCE_S, f"the end of {_live(airflow)}")
+    until(lambda: _at_rest(airflow, chosen), _PATIENCE_S, f"the end of {_live(airflow)}")
     return chosen
 
 
 def _parsed(airflow: Versioned) -> list[str]:
-    """Every DAG, once no other one has come for a while. Raises RuntimeError for a file that does not parse."""
-    found: list[str] = []
-    since = time.monotonic()
-    while not found or time.monotonic() - since < _PARSED_S:
-        if (names := _names(airflow)) != found:
-            found, since = names, time.monotonic()
-        if broken := list(airflow.api.pages("/importErrors", "import_errors")):
-            raise RuntimeError(f"{broken[0]['filename']} does not parse: {broken[0]['stack_trace']}")
-        if not found and time.monotonic() - since > _PATIENCE_S:
-            raise RuntimeError("no DAG was parsed")
-        time.sleep(2)
+    """Every DAG, once all files were parsed. Raises RuntimeError for a file that does not parse."""
+    until(lambda: _sent(airflow, _ALL_PARSED), _PATIENCE_S, "the first parse of all DAG files")
+    if broken := list(airflow.api.pages("/importErrors", "import_errors")):
+        raise RuntimeError(f"{broken[0]['filename']} does not parse: {broken[0]['stack_trace']}")
+    found: list[str] = until(lambda: _names(airflow), _PATIENCE_S, "a DAG")
     return found
+
+
+def _sent(airflow: Versioned, metric: str) -> bool:
+    return any(one.get("metric.name") == metric for one in airflow.documents("airflow.statsd"))
 
 
 def _names(airflow: Versioned) -> list[str]:
@@ -109,6 +110,15 @@ def _live(airflow: Versioned) -> list[str]:
     return [run["dag_id"] for run in found]
 
 
+def _at_rest(airflow: Versioned, chosen: list[str]) -> bool:
+    """True once no run is live. A DAG that the clock starts is paused between two runs: some begin each minute."""
+    live = set(_live(airflow))
+    clocked = {run["dag_id"] for run in airflow.api.pages("/dags/~/dagRuns", "dag_runs", {"run_type": ["scheduled"]})}
+    for dag_id in clocked.intersection(chosen) - live:
+        airflow.api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+    return not live
+
+
 def _start(airflow: Versioned, dag_id: str) -> None:
     if dag_id in _STARTED_BY_OTHERS or dag_id == "drained":
         return
@@ -116,7 +126,8 @@ def _start(airflow: Versioned, dag_id: str) -> None:
         asked = {"dag_id": dag_id, "from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-05T00:00:00Z"}
         airflow.api.call("POST", "/backfills", json={**asked, "max_active_runs": 2, "reprocess_behavior": "none"})
         return
-    airflow.api.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": _CONF.get(dag_id, {})})
+    date = datetime.now(timezone.utc).isoformat() if dag_id in _DATED else None
+    airflow.api.call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": date, "conf": _CONF.get(dag_id, {})})
 
 
 def _instances(airflow: Versioned, dag_id: str) -> list[dict[str, Any]]:
@@ -177,11 +188,17 @@ def _drain(airflow: Versioned) -> None:
     until(lambda: airflow.api.call("GET", path)["is_paused"], _PATIENCE_S, "the pause of drained")
 
 
-def _write_watched_file(airflow: Versioned) -> None:
-    """Write the file that a watcher of the example waits for, and wait for the run that it begins."""
-    _WATCHED.parent.mkdir(exist_ok=True)
-    _WATCHED.touch()
-    until(lambda: _ended(airflow, "example_asset_with_watchers"), _PATIENCE_S, f"the run that {_WATCHED} begins")
+def _write_watched_files(airflow: Versioned) -> None:
+    """Write the files that the watchers of an example wait for, and wait for the run that they begin.
+
+    Airflow watches for a DAG that is not paused from its next parse on, which is asked for.
+    """
+    dag = airflow.api.call("GET", "/dags/example_asset_with_watchers")
+    airflow.api.call("PUT", f"/parseDagFile/{dag['file_token']}")
+    for path in _WATCHED:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    until(lambda: _ended(airflow, dag["dag_id"]), _PATIENCE_S, "the run that begins when three files are there")
 
 
 def _nobody(_airflow: Versioned) -> None:
@@ -192,5 +209,5 @@ _PEOPLE: dict[str, Callable[[Any], None]] = {
     "f_hitl": _answer("f_hitl", asks="yes", approves="Approve"),
     "loop_forked": _fork,
     "drained": _drain,
-    "example_asset_with_watchers": _write_watched_file,
+    "example_asset_with_watchers": _write_watched_files,
 }
