@@ -133,7 +133,7 @@ def test_an_event_of_a_kind_with_a_line_is_logged(told):
 
 def test_a_probe_is_recorded_but_neither_measured_nor_logged(told, sent):
     lines = []
-    emit(CanaryVerified(sequence=1, probe=1), log=lines.append)
+    assert emit(CanaryVerified(sequence=1, probe=1), log=lines.append) is True
     assert (len(told()), sent, lines) == (1, [], [])
 
 

@@ -248,6 +248,21 @@ def test_many_small_files_are_sent_and_noted_together(logs, carry, tmp_path):
     kept.close()
 
 
+def test_a_round_ends_with_the_fifty_first_old_file_once_its_second_is_over(logs, monkeypatch):
+    logs.write(line("x"))
+    file = logs.tailed()
+    monkeypatch.setattr(workers.time, "time", lambda: file.changed + 61)
+    past = workers._Past()
+    assert [past.has_had_its_turn(file) for _ in range(60)] == [False] * 60  # its second is not over
+    past = workers._Past()
+    past._until = 0.0
+    assert [past.has_had_its_turn(file) for _ in range(52)] == [False] * 50 + [True] * 2
+    monkeypatch.setattr(workers.time, "time", lambda: file.changed + 59)
+    past = workers._Past()
+    past._until = 0.0
+    assert [past.has_had_its_turn(file) for _ in range(60)] == [False] * 60
+
+
 @pytest.mark.parametrize(("still_s", "noted"), [(4.5, []), (5.5, [7])])
 def test_the_end_of_a_file_that_was_still_for_five_seconds_is_noted(logs, tmp_path, monkeypatch, still_s, noted):
     logs.write(line("x"))
