@@ -139,14 +139,14 @@ class Services:
 
     # Kibana
 
-    def alerts(self, newer_than):
+    def alerts(self, since):
         """The document that the action of Kibana's rule has written, as its own template has it."""
         body = next(one for one in rules(Names()).values() if "relay-lag" in one["tags"])
         template = next(one for one in body["actions"] if "documents" in one["params"])["params"]["documents"][0]
         group = {WRONG: "query matched", OVER: "recovered"}.get(self.act)
         filled = {"alert": "elasticsearch", "group": group, "value": "6.5 min", "kibana_rule_id": "r"}
         alert = {**template, **filled, "@timestamp": self._since[:-4] + "Z"}
-        return [{"_source": alert}] if group and alert["@timestamp"] > newer_than else []
+        return [{"_id": group, "_source": alert}] if group and alert["@timestamp"] >= since else []
 
 
 class _Server(ThreadingHTTPServer):
@@ -172,8 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path.startswith("/api/v2"):
             self._send(*self.services.answer(url.path.removeprefix("/api/v2"), parse_qs(url.query)))
         elif url.path == f"/{ALERT_INDEX}/_search":
-            newer_than = json.loads(body)["query"]["range"]["@timestamp"]["gt"]
-            self._send(200, {"hits": {"hits": self.services.alerts(newer_than)}})
+            since = json.loads(body)["query"]["range"]["@timestamp"]["gte"]
+            self._send(200, {"hits": {"hits": self.services.alerts(since)}})
         elif url.path == "/chat":
             self._send(503 if self.services.act == WRONG else 200, {})
         else:

@@ -242,11 +242,11 @@ def test_a_scheduler_that_has_yet_to_start_is_not_silent_until_it_takes_too_long
     scene = Scene()
     assert told(reconciler.look(scene, NOW)) == []
     scene = scene_from({**vars(scene)})
-    assert told(reconciler.look(scene, NOW + 299)) == []
-    [fact] = [fact for fact in reconciler.look(scene, NOW + 300) if fact.subject == "scheduler"]
-    assert (fact.status, fact.reason) == ("firing", "it has not started: it had no heartbeat for 5 min")
-    airflow.beats["scheduler"], airflow.unhealthy = "2026-01-09T12:05:05Z", []
-    after = [fact for fact in reconciler.look(scene, NOW + 305) if fact.subject == "scheduler"]
+    assert told(reconciler.look(scene, NOW + 179)) == []
+    [fact] = [fact for fact in reconciler.look(scene, NOW + 180) if fact.subject == "scheduler"]
+    assert (fact.status, fact.reason) == ("firing", "it has not started: it had no heartbeat for 3 min")
+    airflow.beats["scheduler"], airflow.unhealthy = "2026-01-09T12:03:05Z", []
+    after = [fact for fact in reconciler.look(scene, NOW + 185) if fact.subject == "scheduler"]
     assert told(after) == [("component", "resolved", "platform")]
 
 
@@ -258,13 +258,13 @@ def test_a_heartbeat_of_before_a_stop_of_everything_is_not_silence_until_the_sta
     scene = Scene(health_at=looked_before)
     assert told(reconciler.look(scene, NOW)) == []
     scene = scene_from({**vars(scene)})
-    assert told(reconciler.look(scene, NOW + 299)) == []
-    [fact] = [fact for fact in reconciler.look(scene, NOW + 300) if fact.subject == "scheduler"]
-    assert (fact.status, fact.reason) == ("firing", "its last heartbeat was 7 min ago")
-    airflow.beats["scheduler"] = "2026-01-09T12:05:04Z"
-    assert told(reconciler.look(scene, NOW + 305)) == [("component", "resolved", "platform")]
-    assert told(reconciler.look(scene, NOW + 320)) == []
-    assert "scheduler" in {fact.subject for fact in reconciler.look(scene, NOW + 337)}
+    assert told(reconciler.look(scene, NOW + 179)) == []
+    [fact] = [fact for fact in reconciler.look(scene, NOW + 180) if fact.subject == "scheduler"]
+    assert (fact.status, fact.reason) == ("firing", "its last heartbeat was 5 min ago")
+    airflow.beats["scheduler"] = "2026-01-09T12:03:04Z"
+    assert told(reconciler.look(scene, NOW + 185)) == [("component", "resolved", "platform")]
+    assert told(reconciler.look(scene, NOW + 200)) == []
+    assert "scheduler" in {fact.subject for fact in reconciler.look(scene, NOW + 217)}
 
 
 def test_a_component_that_was_stopped_is_silent_at_once(airflow, reconciler):

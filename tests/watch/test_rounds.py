@@ -277,7 +277,7 @@ def answer(looker, monkeypatch, error=None):
 
 def test_an_api_server_that_starts_beside_the_watcher_is_not_down_until_it_takes_too_long(looker, ledger, monkeypatch):
     answer(looker, monkeypatch, ApiUnavailable("it does not answer"))
-    for waited, news in ((299, []), (2, [("api-server", "firing")])):
+    for waited, news in ((179, []), (2, [("api-server", "firing")])):
         looker._since -= waited
         assert told(looker, ledger) == news
     answer(looker, monkeypatch)

@@ -335,7 +335,7 @@ def test_a_store_that_was_never_read_may_be_starting_and_has_more_time(ledger, m
 
     assert news(0) == []
     source._look({})
-    assert [news(299), news(2), news(60)] == [[], [("store", "firing")], []]
+    assert [news(179), news(2), news(60)] == [[], [("store", "firing")], []]
     monkeypatch.setattr(source, "_read", lambda _: ([], {}))
     source._look({})
     assert news(0) == [("store", "resolved")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["STARTS_S"]
 
-STARTS_S = 300.0
+STARTS_S = 180.0
 """Seconds that each source has to its first sign of life, from the start of a watcher that has not heard of it.
 
 On a busy machine Airflow's API server needs minutes. What was heard has the shorter time of its source.
