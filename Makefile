@@ -58,9 +58,9 @@ status: $(VENV)/.ready ## Show the health of each component
 # --- the house ---------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(VENV)/.ready-dev ## Set up what the tests need, and run the whole suite [ARGS="-k relay"] [JOBS=5] [ORDER=7]
+test: $(VENV)/.ready-dev ## Set up what the tests need, and run the whole suite [ARGS="-k relay"] [JOBS=4] [ORDER=7]
 	@PYTHON=$(PYTHON) .ci/tools test
-	exec $(BIN)/python -m pytest -n $(or $(JOBS),5) --dist loadgroup --no-loadscope-reorder -m "not slow" \
+	exec $(BIN)/python -m pytest -n $(or $(JOBS),4) --dist loadgroup --no-loadscope-reorder -m "not slow" \
 	  $(if $(ORDER),-p randomly --randomly-seed $(ORDER)) $(ARGS)
 
 .PHONY: lint

@@ -25,27 +25,23 @@ BESIDE = {
 """Files whose tests use the server of another one, which starts once for both."""
 
 LONGEST = (
-    "postgresql_server", "elasticsearch 1", "demo",  # they fill both cores; the next ones wait more than they work
-    "watch/test_store_source.py", "relay/test_delivery_state.py", "watch/test_relay_hosts.py", "relay/test_soak.py",
+    "postgresql_server", "elasticsearch 1", "demo", "test_redact.py",  # four processes begin with these
     "elasticsearch_node", "airflow/ui/test_rights.py fab", "elasticsearch 2", "platform",
     "airflow/ui/test_rights.py keycloak", "airflow/ui/test_rights.py simple",
     "airflow/ui/test_acts.py fab", "airflow/ui/test_acts.py simple", "airflow/ui/test_access.py",
-    "airflow/ui/test_rights_unknown.py", "dags/test_canary_rounds.py", "production/test_modes.py",
-    "local/test_no_orphans.py", "production/test_least_privilege.py", "production/test_secrets.py",
-    "airflow/test_preload.py", "watch/test_watcher.py", "airflow/ui/test_addresses.py", "dags/test_integrity.py",
-    "watch/test_trials.py", "airflow/test_example_dags.py", "relay/fuzz/test_liveness.py",
-    "dashboards/test_drills.py", "dashboards/test_install_kibana.py", "store/test_cloudwatch_memory.py",
-    "relay/sources/test_statsd_spool.py", "watch/test_deadlines.py", "watch/test_one_broken_thing.py",
-    "watch/test_ended_by_people.py", "test_redact.py", "watch/test_backtest_as_live.py", "watch/test_engine.py",
-    "watch/test_baseline.py", "watch/test_channels.py", "watch/test_apprise_services.py", "watch/test_bad_answers.py",
-    "watch/test_not_meant_to_run.py", "watch/test_heartbeat.py", "relay/sources/test_statsd.py", "relay/test_relay.py",
-    "relay/test_sink_worker_machine.py", "relay/sinks/test_cloudwatch.py", "benchmarks/test_framework.py",
-    "cli/test_doctor.py",
+    "airflow/ui/test_rights_unknown.py", "dags/test_canary_rounds.py", "watch/test_store_source.py",
+    "production/test_least_privilege.py", "production/test_secrets.py", "airflow/test_preload.py",
+    "watch/test_watcher.py", "airflow/ui/test_addresses.py", "dags/test_integrity.py", "watch/test_trials.py",
+    "airflow/test_example_dags.py", "relay/sources/test_statsd_spool.py", "production/test_modes.py",
+    "watch/test_baseline.py",
+    "watch/test_channels.py", "watch/test_apprise_services.py", "watch/test_engine.py", "watch/test_bad_answers.py",
+    "relay/sources/test_statsd.py", "relay/test_relay.py", "relay/test_soak.py", "store/test_cloudwatch_memory.py",
+    "relay/test_delivery_state.py", "relay/test_sink_worker_machine.py", "relay/sinks/test_cloudwatch.py",
+    "benchmarks/test_framework.py", "cli/test_doctor.py", "dashboards/test_install_kibana.py",
 )  # fmt: skip
-"""Groups of more than ten seconds, in the order in which they begin: one that began last would keep a process busy.
+"""Groups of more than ten seconds, the longest first: one that began last would keep a single process busy.
 
-Two of the first five start an Airflow, and no more: three that start at once on two cores starve each other. Groups
-that wait begin beside them, and those that only compute come last, where they fill both cores.
+Two of the first four start an Airflow, and no more: three that start at once on two cores starve each other.
 """
 
 _TESTS = Path(__file__).parent

@@ -138,7 +138,7 @@ def scene():
     known = {f"{name}{more}": {"paused": more == "_paused"} for name in DAGS for more in ("", "_paused")}
     gone = {f"gone_{name}": {"file": "x.py", "paused": False} for name in DAGS}
     return Scene(
-        since=NOW - 60, slow_at=NOW - 60,
+        since=NOW - 60, slow_at=NOW - 60, health_at=NOW - 5,
         dags={name: {"next": [ago(900), NOW - 900], **about} for name, about in (known | gone).items()},
         idle={f"{name}\x1fidle": [NOW - 900, False] for name in DAGS},
         peers={"with_it": {f"triggerer|{name}": 9 for name in DAGS}, "silent": []},

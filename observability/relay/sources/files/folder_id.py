@@ -30,7 +30,8 @@ def folder_id(folder: Path, home: Path) -> str:
     """
     copy = home / "log-folder-id"
     kept = _read(copy)
-    found = _read(folder / FILE) or _first(folder / FILE, kept or secrets.token_hex(4))
+    # Whoever reads the folder reads this: the relay of another user, too.
+    found = _read(folder / FILE) or _first(folder / FILE, kept or secrets.token_hex(4), mode=0o644)
     if found != kept:
         with contextlib.suppress(OSError):
             make_folder(home)
@@ -41,17 +42,16 @@ def folder_id(folder: Path, home: Path) -> str:
 def home_id(home: Path) -> str:
     """The id of a relay's home (8 hex digits), kept in it."""
     make_folder(home)
-    return _read(home / FILE) or _first(home / FILE, secrets.token_hex(4))
+    return _read(home / FILE) or _first(home / FILE, secrets.token_hex(4), mode=0o600)
 
 
-def _first(path: Path, value: str) -> str:
+def _first(path: Path, value: str, *, mode: int) -> str:
     """``value`` written to ``path``, or what another relay wrote there before us."""
     fresh = path.with_name(f"{FILE}.{secrets.token_hex(4)}")
     try:
-        # Whoever reads the folder reads this: the relay of another user, too.
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "w") as file:
-            os.fchmod(descriptor, 0o644)
+            os.fchmod(descriptor, mode)
             file.write(value)
         with contextlib.suppress(FileExistsError):
             os.link(fresh, path)
