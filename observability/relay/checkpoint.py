@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from observability.errors import SinkUnavailable
 from observability.owner_only_files import make_file, make_folder
 from observability.relay.sources.files.tail import Cursor
+from observability.write_ahead import write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -329,7 +330,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     make_file(path)
     connection = sqlite3.connect(path, timeout=5, check_same_thread=False)
     try:
-        connection.execute("pragma journal_mode = wal")
+        write_ahead(connection)
         connection.execute("pragma synchronous = normal")
     except sqlite3.DatabaseError:
         connection.close()

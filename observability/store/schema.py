@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from observability.owner_only_files import make_file, make_folder
 from observability.store.store import StoreError
+from observability.write_ahead import write_ahead
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ def open_writer(path: Path, *, patience_s: float = 2.0) -> sqlite3.Connection:
     make_file(path)
     try:
         connection = sqlite3.connect(path, timeout=patience_s, check_same_thread=False, isolation_level=None)
-        connection.execute("pragma journal_mode = wal")
+        write_ahead(connection)
         connection.execute("pragma synchronous = normal")
         connection.execute("pragma journal_size_limit = 67108864")
         _migrate(connection, path)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from observability.contain import count_loss
 from observability.owner_only_files import make_file, make_folder
+from observability.write_ahead import write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +71,7 @@ class OpenSpans:
         make_file(path)
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            self._database.execute("PRAGMA journal_mode=WAL")
+            write_ahead(self._database)
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.executescript(_SCHEMA)
         except sqlite3.Error:

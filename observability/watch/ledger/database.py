@@ -18,6 +18,7 @@ from observability.errors import LedgerError, LedgerUnavailable
 from observability.owner_only_files import make_file, make_folder
 from observability.watch.ledger import schema
 from observability.watch.ledger.migrations import migrate
+from observability.write_ahead import write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -132,7 +133,7 @@ def _make_private(path: Path) -> None:
 
 def _sqlite_connected(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver would begin a transaction of its own, too late to lock
-    connection.execute("PRAGMA journal_mode=WAL")
+    write_ahead(connection)
     connection.execute("PRAGMA synchronous=NORMAL")  # with WAL, safe against a killed process
 
 
