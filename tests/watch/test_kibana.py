@@ -188,6 +188,20 @@ def test_more_alerts_than_one_answer_holds_are_all_read(office, index, monkeypat
 
 
 @pytest.mark.elasticsearch
+def test_an_alert_of_a_clock_far_ahead_hides_none_of_those_after_it(office, index):
+    source = source_of(index)
+    take(source, office, now=NOW - 60)
+    write(index, alert(about="ahead") | {"@timestamp": "9999-01-01T00:00:00.000Z"})
+    source.read()
+    take(source, office)
+    stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    write(index, alert(about="now") | {"@timestamp": stamp})
+    for _ in range(2):
+        source.read()
+    assert [one["alert"] for one in source._found] == ["now"]
+
+
+@pytest.mark.elasticsearch
 def test_documents_of_others_in_the_index_stop_nothing(office, index):
     source = source_of(index)
     take(source, office, now=NOW - 60)

@@ -11,6 +11,7 @@ reads the last minutes again, and leaves out what it has read before, by id.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -128,7 +129,7 @@ class KibanaSource(threading.Thread):
             if self._place is not place:  # it rests, or has since begun anew
                 return
             self._found += [hit["_source"] for hit in hits if hit["_id"] not in place.read]
-            self._place = place.after(hits)
+            self._place = place.after(hits, time.time())
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,17 @@ class _Place:
         """The place as the ledger keeps it; a watcher of version 0.1 kept the date of the last alert alone."""
         return cls(cursor) if isinstance(cursor, str) else cls(cursor["since"], cursor["read"])
 
-    def after(self, hits: list[dict[str, Any]]) -> _Place:
-        """The place after an answer. One that is full goes on from its last alert: there are more behind it."""
+    def after(self, hits: list[dict[str, Any]], now: float) -> _Place:
+        """The place after an answer. One that is full goes on from its last alert: there are more behind it.
+
+        A date that is yet to come, by a clock that is wrong, moves the place no further than ``now``.
+        """
         if not hits:
             return self
         dates = {str(hit["_id"]): _date(hit["_source"]) for hit in hits}
         last = dates[str(hits[-1]["_id"])]
-        since = last if len(hits) >= _MOST else max(seconds(self.since), last - _LATE_S)
+        reached = min(last, now)
+        since = reached if len(hits) >= _MOST else max(seconds(self.since), reached - _LATE_S)
         return _Place(iso(since), {key: date for key, date in (self.read | dates).items() if date >= since})
 
 
