@@ -99,7 +99,7 @@ METRICS: dict[str, MetricSpec] = {
     "contrail.component.cpu_ms": MetricSpec("counter", "ms", "Processor time of a component's processes.", ("component", "env")),
     "contrail.component.memory_bytes": MetricSpec("gauge", "bytes", "Resident memory of a component's processes; what they share counts in each.", ("component", "env")),
     "contrail.component.open_files": MetricSpec("gauge", "descriptors", "Open descriptors of a component's processes.", ("component", "env")),
-    "contrail.component.cgroup_memory_bytes": MetricSpec("gauge", "bytes", "Memory of a component's cgroup; without component where several share it.", ("component", "env")),
+    "contrail.component.cgroup_memory_bytes": MetricSpec("gauge", "bytes", "Memory of a component's cgroup; of component `shared` where several are in one.", ("component", "env")),
     "contrail.component.memory_limit_bytes": MetricSpec("gauge", "bytes", "Memory limit of a component's cgroup, where it has one.", ("component", "env")),
     "contrail.component.oom_kills": MetricSpec("counter", "kills", "Processes of a component's cgroup that the kernel killed for memory.", ("component", "env")),
     "contrail.component.throttled_ms": MetricSpec("counter", "ms", "Time for which a component's cgroup was denied the processor.", ("component", "env")),

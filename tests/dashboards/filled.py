@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from observability import catalog
 from observability.dashboards.boards import BOARDS
 from observability.dashboards.panels import signals_of
 from observability.relay.relay import Relay
+from observability.relay.sources.components.cgroups import Cgroups
 from observability.settings import load_settings
 
 _DRILLS = Path(__file__).with_name("play_drills.py")
@@ -49,17 +51,8 @@ def _of_a_later_airflow():
 
 def _has_a_cgroup_of_its_own():
     """True if the kernel counts our memory apart from the rest of the host's; in the host's own cgroup it does not."""
-    root = Path("/sys/fs/cgroup")
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    places = {name: place.lstrip("/") for line in lines for name, _, place in [line.partition(":")[2].partition(":")]}
-    if (root / "cgroup.controllers").is_file():
-        return any((folder / "memory.current").is_file() for folder in (root / places[""], root))
-    base = root / "memory"
-    folder = base / places.get("memory", "")
-    if folder.is_dir() and folder != base:
-        return True
-    limit = base / "memory.limit_in_bytes"
-    return limit.is_file() and int(limit.read_text()) < 1 << 60
+    samples = Cgroups().read({"relay": [os.getpid()]})
+    return any(sample.metric == "contrail.component.cgroup_memory_bytes" for sample in samples)
 
 
 def emit_drills(home):

@@ -313,8 +313,7 @@ _SERVERS = Row(
             title="Memory of cgroups",
             kind="line",
             by=("airflow.component",),
-            note="What the kernel counts for the cgroup of a component, against its limit. One that several components "
-            "share is no line here.",
+            note="What the kernel counts for the cgroup of a component. One of several components is called shared.",
             size=(16, 10),
             questions=(metric("Used", "contrail.component.cgroup_memory_bytes"),),
             quiet=Quiet(_UNREAD, ("contrail.component.cgroup_memory_bytes",)),

@@ -410,11 +410,18 @@ def test_a_cgroup_says_its_limit_its_kills_and_its_throttling(tmp_path):
     }
 
 
-def test_a_cgroup_that_two_components_share_is_of_neither(tmp_path):
+def test_a_cgroup_that_two_components_are_in_is_shared(tmp_path):
     read = cgroup(tmp_path, {"a/memory.current": "600\n"}, {7: "0::/a\n", 8: "0::/a\n"})
-    assert read.read({"scheduler": [7], "relay": [8]}) == [
-        Sample("contrail.component.cgroup_memory_bytes", "gauge", 600, {})
-    ]
+    assert values(read.read({"scheduler": [7], "relay": [8]})) == {("component.cgroup_memory_bytes", "shared"): 600}
+
+
+def test_memory_is_counted_by_the_nearest_cgroup_that_counts_it(tmp_path):
+    files = {"memory.current": "900\n", "pod/memory.current": "600\n", "pod/init/cgroup.procs": "7\n", "b/x": ""}
+    read = cgroup(tmp_path, files, {7: "0::/pod/init\n", 8: "0::/b\n"})
+    assert values(read.read({"scheduler": [7], "relay": [8]})) == {
+        ("component.cgroup_memory_bytes", "scheduler"): 600,
+        ("component.cgroup_memory_bytes", "relay"): 900,
+    }
 
 
 @pytest.mark.parametrize("place", ["/docker/0123", "/"])

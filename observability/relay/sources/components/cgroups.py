@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Cgroups"]
 
 _ROOT = Path("/sys/fs/cgroup")
+_SHARED = "shared"
+"""Stands for a component where several run in one cgroup."""
 _MOST_DIGITS = 20
 _NO_LIMIT = 1 << 60
 """cgroup v1 says 'no limit' with a number near 2**63."""
@@ -29,14 +31,14 @@ class Cgroups:
         self._growth = Growth()
 
     def read(self, members: Mapping[str, Sequence[int]]) -> list[Sample]:
-        """Read the cgroups of each component's processes; what several components share is said of none of them."""
+        """Read the cgroups of each component's processes; one of several components is ``shared``."""
         of_memory: defaultdict[Path, set[str]] = defaultdict(set)
         of_processor: defaultdict[Path, set[str]] = defaultdict(set)
         for component, pids in members.items():
             for pid in pids:
                 for controller, folder in self._folders(pid):
                     if controller in {"", "memory"}:
-                        of_memory[folder].add(component)
+                        of_memory[self._counting(folder)].add(component)
                     if controller in {"", "cpu"}:
                         of_processor[folder].add(component)
         found: list[Sample] = []
@@ -47,6 +49,15 @@ class Cgroups:
                 grown = self._growth.of((folder, "throttled"), throttled_ms)
                 found.append(Sample("contrail.component.throttled_ms", "counter", grown, _about(components)))
         return found
+
+    def _counting(self, folder: Path) -> Path:
+        """The nearest cgroup, itself or above, whose memory version 2 counts; itself where none or version 1 does."""
+        for one in (folder, *folder.parents):
+            if (one / "memory.current").is_file():
+                return one
+            if one == self._root:
+                break
+        return folder
 
     def _of_memory(self, folder: Path, about: dict[str, str]) -> list[Sample]:
         found = []
@@ -84,7 +95,7 @@ class Cgroups:
 
 
 def _about(components: set[str]) -> dict[str, str]:
-    return {"component": next(iter(components))} if len(components) == 1 else {}
+    return {"component": next(iter(components)) if len(components) == 1 else _SHARED}
 
 
 def _throttled_ms(folder: Path) -> float | None:
