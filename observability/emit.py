@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from observability import catalog, identity, metrics, redact
 from observability.contain import contained, count_loss, take_losses
 from observability.encode import to_json
-from observability.events import TelemetryLost, fact_id
+from observability.events import TelemetryLost, deed_of, fact_id
 from observability.journal import Journal
 from observability.settings import get_settings
 
@@ -145,8 +145,9 @@ def _complete(document: Document, spec: catalog.EventSpec) -> Document:
 
 
 class _Words(dict[str, Any]):
-    """A document seen by a message template, which cannot say a dot; a cause has its label as ``cause_label``.
+    """A document seen by a message template, which cannot say a dot.
 
+    A cause has its label as ``cause_label``, a row of Airflow's event log its words as ``deed``.
     A list reads as ``a, b``, an empty one as ``none``.
     """
 
@@ -154,6 +155,8 @@ class _Words(dict[str, Any]):
         super().__init__((name.replace(".", "_"), _in_words(value)) for name, value in document.items())
         cause = document.get("airflow.cause", "?")
         self["cause_label"] = catalog.CAUSE_LABELS.get(cause, cause)
+        if "airflow.audit_event" in document:
+            self["deed"] = deed_of(document)
 
     def __missing__(self, name: str) -> str:
         return "?"

@@ -134,7 +134,7 @@ def test_an_event_refers_to_declared_fields_metrics_and_datasets(action):
 def test_a_message_says_only_what_the_event_or_its_identity_knows(action):
     spec = catalog.EVENTS[action]
     about = [name for name in catalog.FIELDS if name.startswith("airflow.")]
-    known = {name.replace(".", "_"): "x" for name in (*spec.fields, *about)} | {"cause_label": "x"}
+    known = {name.replace(".", "_"): "x" for name in (*spec.fields, *about)} | {"cause_label": "x", "deed": "x"}
     assert spec.message.format_map(known)
 
 

@@ -7,6 +7,7 @@ Imports nothing of ours.
 
 from __future__ import annotations
 
+from observability.catalog.audit_events import AUDIT_EVENTS
 from observability.catalog.datasets import DATASETS, RECEIVED, Dataset
 from observability.catalog.events import EVENTS, EventSpec, MetricUse
 from observability.catalog.fields import FIELDS, FieldSpec
@@ -29,6 +30,7 @@ __all__ = [
     "AIRFLOW_METRICS",
     "ALERT_DOCUMENT",
     "ALERT_INDEX",
+    "AUDIT_EVENTS",
     "CAUSES",
     "CAUSE_LABELS",
     "COMPONENTS",

@@ -336,7 +336,7 @@ EVENTS: dict[str, EventSpec] = {
         (MetricUse("contrail.incident.resolved"), MetricUse("contrail.incident.time_to_resolve_ms", "incident.age", 1e-6)), log=False,
     ),
     "audit.recorded": EventSpec(
-        "airflow.audit", "info", "unknown", "{user_name}: {airflow_audit_event}",
+        "airflow.audit", "info", "unknown", "{user_name} {deed}",
         "A person, or a program in their name, did something that stands in Airflow's event log.",
         ("user.name", "airflow.audit_event", "airflow.audit_extra", "event.category", "event.type"),
         (MetricUse("contrail.audit.recorded"),), log=False,

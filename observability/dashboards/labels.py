@@ -76,6 +76,7 @@ LABELS: dict[str, dict[str, str]] = {
     },
     "airflow.cause": {name: label[:1].upper() + label[1:] for name, label in catalog.CAUSE_LABELS.items()},
     "airflow.state": _STATES,
+    "airflow.audit_event": {name: words[:1].upper() + words[1:] for name, words in catalog.AUDIT_EVENTS.items()},
     "event.category": _CATEGORIES,
     "notification.kind": _KINDS,
 }

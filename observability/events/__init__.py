@@ -16,6 +16,7 @@ from observability.events.alerting import *
 from observability.events.dags import *
 from observability.events.data import *
 from observability.events.deadlines import *
+from observability.events.deeds import deed_of
 from observability.events.event import Event, moment, provider_of
 from observability.events.fields import EVENT_FIELDS
 from observability.events.identity import (
@@ -39,6 +40,7 @@ __all__ = [
     "Region",
     "base_iteration",
     "by_action",
+    "deed_of",
     "fact_id",
     "iteration_labels",
     "list_fields",

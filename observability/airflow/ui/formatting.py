@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from observability.events import base_iteration, ui_path
+from observability.events import base_iteration, deed_of, ui_path
 from observability.timestamps import iso, parsed
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def _deed_rows(deeds: list[Document]) -> list[dict[str, Any]]:
     return [
         {
             "at": parsed(one["@timestamp"]).timestamp() * 1000,
-            "what": f"{one.get('user.name') or 'somebody'}: {one.get('airflow.audit_event')}",
+            "what": f"{one.get('user.name') or 'somebody'} {deed_of(one)}",
         }
         for one in deeds
     ]
@@ -278,6 +278,7 @@ FILTERS = {
     "data": _data,
     "attempt_rows": _attempt_rows,
     "deed_rows": _deed_rows,
+    "deed": deed_of,
     "brief": brief,
     "clock": clock,
     "plain": plain,

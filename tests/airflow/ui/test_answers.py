@@ -119,7 +119,7 @@ def test_the_chart_of_a_dag_says_what_changed_between_two_runs(written):
         ended(3, 10, dag_version=2, bundle_version="def"), ended(4, 5),
     )  # fmt: skip
     changed = [run["changed"] for run in pages.dag_page(store, "flights").runs]
-    assert changed == [[], ["ann: patch_dag"], ["version 2", "bundle def"], []]
+    assert changed == [[], ["ann paused or unpaused the DAG"], ["version 2", "bundle def"], []]
 
 
 def test_a_run_shows_the_lines_that_warn_or_its_last_ones(written, tmp_path):

@@ -11,6 +11,7 @@ from observability.airflow.ui.pages.attempts import final_ends
 from observability.airflow.ui.pages.incidents import open_incidents
 from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, RUNS_SHOWN, causes, deeds_of, events_of, ms
 from observability.airflow.ui.pages.steps import rows_at_ends
+from observability.events import deed_of
 
 if TYPE_CHECKING:
     from observability.events import Document
@@ -97,7 +98,7 @@ def _changed_before(runs: list[Document], deeds: list[Document]) -> list[list[st
                 if run.get(name) is not None and earlier.get(name) is not None and run[name] != earlier[name]:
                     changes.append(f"{word} {run[name]}")
             between = [one for one in settings if earlier["@timestamp"] < one["@timestamp"] <= run["@timestamp"]]
-            acts = (f"{one.get('user.name') or 'somebody'}: {one.get('airflow.audit_event')}" for one in between)
+            acts = (f"{one.get('user.name') or 'somebody'} {deed_of(one)}" for one in between)
             changes += dict.fromkeys(acts)
         found.append(changes)
         earlier = run

@@ -1,0 +1,52 @@
+"""The words for what a person did, from a row of Airflow's event log."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from observability.catalog import AUDIT_EVENTS
+
+if TYPE_CHECKING:
+    from observability.events.identity import Document
+
+__all__ = ["deed_of"]
+
+_SET = {
+    "patch_dag_run": "the run",
+    "patch_task_instance": "the task",
+    "patch_task_group_instances": "the task group",
+}
+_PAUSED = {"patch_dag": "the DAG", "patch_dags": "several DAGs"}
+
+
+def deed_of(document: Document) -> str:
+    """Say what the person did, such as ``set the task to success``, by a document of ``audit.recorded``.
+
+    What was written beside the row makes it exact; a reader who may not see that is told the deed in general.
+    """
+    name = str(document.get("airflow.audit_event") or "")
+    return _exact(name, _body(document)) or AUDIT_EVENTS.get(name) or _spelled(name)
+
+
+def _exact(name: str, body: dict[str, Any]) -> str:
+    if name in _PAUSED and (paused := str(body.get("is_paused")).lower()) in {"true", "false"}:
+        return f"{'paused' if paused == 'true' else 'unpaused'} {_PAUSED[name]}"
+    if name not in _SET:
+        return ""
+    if state := body.get("new_state") or body.get("state"):
+        return f"set {_SET[name]} to {state}"
+    return f"wrote a note on {_SET[name]}" if "note" in body else ""
+
+
+def _body(document: Document) -> dict[str, Any]:
+    try:
+        body = json.loads(str(document.get("airflow.audit_extra")))
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _spelled(name: str) -> str:
+    words = name.replace("_", " ")
+    return f"ran a command: {words.removeprefix('cli ')}" if name.startswith("cli_") else words

@@ -1,0 +1,68 @@
+"""A row of Airflow's event log reads in the words of people; Airflow's own name of it stays beside them."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from observability import catalog
+from observability.dashboards.labels import LABELS
+from observability.emit import emit
+from observability.events import deed_of
+from observability.watch.acts import ACTS
+from observability.watch.sources.audit import recorded
+
+AIRFLOW = Path(find_spec("airflow").origin).parent
+
+
+def logged():
+    """The names under which the routes of the installed Airflow write into its event log: those of their functions."""
+    for path in (AIRFLOW / "api_fastapi").rglob("*.py"):
+        for one in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(one, ast.FunctionDef) and "action_logging()" in ast.unparse(one).partition("def ")[0]:
+                yield one.name
+
+
+def entry(event, extra=None):
+    """The event that the product makes of a row of Airflow's event log."""
+    return recorded({"event_log_id": 1, "event": event, "when": "2026-01-02T03:04:05Z", "owner": "ann", "extra": extra})
+
+
+def test_every_route_that_airflow_logs_and_every_act_of_ours_has_words():
+    names = set(logged())
+    assert len(names) > 40
+    assert [name for name in sorted(names) if name not in catalog.AUDIT_EVENTS] == []
+    assert [name for name in ACTS if f"contrail.{name}" not in catalog.AUDIT_EVENTS] == []
+
+
+@pytest.mark.parametrize(
+    ("event", "extra", "expected"),
+    [
+        ("post_clear_task_instances", '{"dry_run": false, "method": "POST"}', "cleared tasks"),
+        ("patch_dag", '{"is_paused": true, "method": "PATCH"}', "paused the DAG"),
+        ("patch_dags", '{"is_paused": "False"}', "unpaused several DAGs"),
+        ("patch_dag", None, "paused or unpaused the DAG"),
+        ("patch_dag", "[1, 2]", "paused or unpaused the DAG"),
+        ("patch_task_instance", '{"new_state": "success", "note": "x"}', "set the task to success"),
+        ("patch_dag_run", '{"note": "seen", "method": "PATCH"}', "wrote a note on the run"),
+        ("patch_dag_run", '{"state": "fai', "set the state or the note of the run"),
+        ("cli_dag_trigger", None, "triggered a run on the command line"),
+        ("cli_something_new", None, "ran a command: something new"),
+        ("a_route_of_a_later_airflow", None, "a route of a later airflow"),
+        ("state of a plugin", '{"new_state": "lost"}', "state of a plugin"),
+    ],
+)
+def test_a_deed_reads_in_the_words_of_people_and_an_unknown_one_stays_readable(event, extra, expected):
+    assert deed_of(entry(event, extra).document()) == expected
+
+
+def test_the_message_of_the_event_says_it_and_the_boards_have_the_words(told):
+    emit(entry("patch_task_instance", '{"new_state": "failed"}'))
+    (document,) = told()
+    assert (document["message"], document["airflow.audit_event"]) == (
+        "ann set the task to failed", "patch_task_instance",
+    )  # fmt: skip
+    assert LABELS["airflow.audit_event"]["trigger_dag_run"] == "Triggered a run"
