@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -35,6 +36,7 @@ _NO_RIGHTS = (
     "Airflow's auth manager did not answer who you are, or what you may read. Until it does, nothing is shown."
     " Runs and alerts are not affected."
 )
+_NO_PAGE = "No page has this address. The names at the top lead to those that there are."
 _UNAUTHORIZED = 401
 _REFUSALS = {
     401: "Log in to Airflow first",
@@ -89,8 +91,10 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == _UNAUTHORIZED and request.method == "GET" and path.startswith(("/incidents/", "/links/")):
         login = f"{root.removesuffix('/contrail')}/auth/login?{urlencode({'next': f'{root}{path}'})}"
         return RedirectResponse(login, status_code=303)
-    title = _REFUSALS.get(error.status_code, "This does not work")
-    return html_page(request, "unavailable.html", status=error.status_code, title=title, why=error.detail, then="")
+    title, why = _REFUSALS.get(error.status_code, "This does not work"), error.detail
+    if why == HTTPStatus.NOT_FOUND.phrase:  # the router's own word
+        title, why = "There is no such page", _NO_PAGE
+    return html_page(request, "unavailable.html", status=error.status_code, title=title, why=why, then="")
 
 
 async def _rights_are_unknown(request: Request, error: Exception) -> Response:

@@ -383,6 +383,8 @@ def test_a_deadline_is_upcoming_at_risk_missed_or_kept(written):
         DeadlineMissed(deadline="late", time=at(20), due=at(20), discriminator="l", **about),
         DeadlineMissed(deadline="done late", time=at(90), due=at(90), discriminator="d", **about),
         DeadlineRecovered(deadline="done late", time=at(10), due=at(90), discriminator="d", **about),
+        DeadlineMissed(deadline="long ago", time=at(2990), due=at(2990), discriminator="g", **about),
+        DeadlineRecovered(deadline="long ago", time=at(2980), due=at(2990), discriminator="g", **about),
         upcoming("kept", 50, due=-10), DeadlineKept(deadline="kept", time=at(40), due=at(10), **about),
         upcoming("forgotten", 500, due=-100),
         dataset="contrail.alert",
@@ -390,11 +392,13 @@ def test_a_deadline_is_upcoming_at_risk_missed_or_kept(written):
     page = pages.deadlines_page(store)
     names = {
         state: [one.event["deadline.name"] for one in getattr(page, state)]
-        for state in ("missed", "near", "upcoming", "kept")
+        for state in ("missed", "near", "upcoming", "kept", "late")
     }
-    assert names == {"missed": ["late"], "near": ["risky"], "upcoming": ["later"], "kept": ["kept"]}
-    assert sorted(page.shares) == [("done late", 0, 1), ("kept", 1, 1), ("late", 0, 1)]
-    assert page.share == pytest.approx(1 / 3)
+    assert names == {
+        "missed": ["late"], "near": ["risky"], "upcoming": ["later"], "kept": ["kept"], "late": ["done late"],
+    }  # fmt: skip
+    assert sorted(page.shares) == [("done late", 0, 1), ("kept", 1, 1), ("late", 0, 1), ("long ago", 0, 1)]
+    assert page.share == pytest.approx(1 / 4)
 
 
 def test_days_missed_in_a_row_are_over_when_a_later_one_is_kept(written):

@@ -23,7 +23,7 @@ _DUE, _NEAR, _MISSED = "deadline.upcoming", "deadline.approached", "deadline.mis
 _OVER, _KEPT = "deadline.recovered", "deadline.kept"
 _SHARE = timedelta(days=30)
 _LATELY = timedelta(days=2)
-_KEPT_SHOWN = timedelta(days=1)
+_LAST_DAY = timedelta(days=1)
 _EVENTS_MOST = 20_000
 _SHOWN_MOST = 500
 
@@ -73,12 +73,16 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinesPage:
-    """Deadlines by state. ``shares``: (name, kept, judged) of each in the last 30 days, the worst first."""
+    """Deadlines by state: ``missed`` are not done yet, ``kept`` and ``late`` were due in the last day.
+
+    ``shares``: (name, kept, judged) of each in the last 30 days, the worst first.
+    """
 
     missed: list[Due]
     near: list[Due]
     upcoming: list[Due]
     kept: list[Due]
+    late: list[Due]
     shares: list[tuple[str, int, int]] = field(default_factory=list)
 
     @property
@@ -99,12 +103,12 @@ def deadlines_page(store: Readable) -> DeadlinesPage:
     by_state: dict[str, list[Due]] = {}
     for one in found:
         by_state.setdefault(one.state, []).append(one)
-    kept = [one for one in by_state.get("kept", []) if _when(one.event, "deadline.due") >= now - _KEPT_SHOWN]
     return DeadlinesPage(
         missed=_by_due(by_state.get("missed", [])),
         near=[one for one in _by_due(by_state.get("approached", [])) if _when(one.event, "deadline.due") > now],
         upcoming=[one for one in _by_due(by_state.get("upcoming", [])) if _when(one.event, "deadline.due") > now],
-        kept=_by_due(kept)[::-1],
+        kept=_of_last_day(by_state.get("kept", []), now),
+        late=_of_last_day(by_state.get("recovered", []), now),
         shares=_shares(store, now),
     )
 
@@ -170,6 +174,11 @@ def _shares(store: Readable, now: datetime) -> list[tuple[str, int, int]]:
         one[0] += int(count) if action == _KEPT else 0
         one[1] += int(count)
     return sorted(((name, kept, judged) for name, (kept, judged) in counted.items()), key=lambda one: one[1] / one[2])
+
+
+def _of_last_day(found: list[Due], now: datetime) -> list[Due]:
+    """Those that were due in the last day, the newest first."""
+    return _by_due([one for one in found if _when(one.event, "deadline.due") >= now - _LAST_DAY])[::-1]
 
 
 def _by_due(found: list[Due]) -> list[Due]:

@@ -105,17 +105,21 @@
     const order = stacked ? [...series].reverse() : series;
     const data = [times, ...order.map((one) => heights[one.index])];
     if (limit.length) { order.push({ label: "limit", stroke: colour("--warn"), dash: [6, 4], width: 2, points: { show: false }, value: () => limit[1] }); data.push(times.map(() => limit[0])); }
-    // A DAG that catches up is late by years: on an axis of powers of ten the others can still be read.
+    // A DAG that catches up is late by years: on an axis of powers of ten, or of a second, a minute, an hour, the others can still be read.
     const powers = (_, __, least, most) => {
       const first = Math.ceil(Math.log10(least) - 1e-9), last = Math.floor(Math.log10(most) + 1e-9), step = Math.ceil((last - first + 1) / 6);
       return Array.from({ length: Math.max(0, Math.floor((last - first) / step) + 1) }, (_, index) => 10 ** (first + index * step));
+    };
+    const spansBetween = (_, __, least, most) => {
+      const within = [0.001, 0.01, 0.1, 1, 10, 100, second, 10 * second, minute, 10 * minute, hour, 10 * hour, day, 10 * day, 100 * day, ...tens(4).map((one) => one * year)].filter((one) => least <= one && one <= most);
+      return within.filter((_, index) => index % Math.ceil(within.length / 6) === 0);
     };
     const whole = lines.every((line) => line.values.every((one) => one == null || Number.isInteger(one)));
     const logarithmic = wide && lines.every((line) => line.values.every((one) => one == null || one > 0));
     new uPlot({
       width: node.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
       scales: { y: logarithmic ? { distr: 3 } : { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.08] } },
-      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : unit === "ms" && !logarithmic ? spanTick(value) : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 72, ...(logarithmic ? { splits: powers, filter: (_, all) => all } : steps[unit] ?? (whole ? steps.whole : {})) })],
+      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ values: (_, all) => all.map((value) => value == null ? "" : unit === "ms" ? spanTick(value) : (Number.isInteger(value) || written[unit] ? show(value) : value.toFixed(1))), size: 72, ...(logarithmic ? { splits: unit === "ms" ? spansBetween : powers, filter: (_, all) => all } : steps[unit] ?? (whole ? steps.whole : {})) })],
       series: [{ label: "UTC", value: (_, at) => (at == null ? "" : `${utc(at, 5, 16)} UTC`) }, ...order],
     }, data, node);
   };
