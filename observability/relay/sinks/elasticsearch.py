@@ -18,8 +18,8 @@ import orjson
 
 from observability import catalog
 from observability.credentials import CredentialsError
+from observability.relay.folder_id import home_id
 from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable
-from observability.relay.sources.files.folder_id import home_id
 from observability.relay.steps.key_budget import KeyBudget
 from observability.store.cluster import RELAY_PRIVILEGES, Cluster, ClusterUnreachable, Reply, open_cluster
 from observability.store.elasticsearch_templates import ALIASES

@@ -15,8 +15,8 @@ import orjson
 
 from observability.catalog import DATASETS, TAGS
 from observability.relay.checkpoint import Checkpoint
+from observability.relay.folder_id import home_id
 from observability.relay.sinks.sink import Batch, Rejected, SendResult, Sink, SinkUnavailable, joined
-from observability.relay.sources.files.folder_id import home_id
 from observability.store.schema import damaged, open_writer
 from observability.store.store import StoreError
 from observability.timestamps import iso

@@ -19,8 +19,8 @@ import orjson
 
 from observability.catalog import COMPONENTS
 from observability.log_template import attempt_of
+from observability.relay.folder_id import folder_id
 from observability.relay.sources.files.fingerprint import original_name
-from observability.relay.sources.files.folder_id import folder_id
 from observability.relay.sources.files.tailed_file import Stream
 
 if TYPE_CHECKING:

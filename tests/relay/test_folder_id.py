@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from relay_lines import TASK, line
 
+from observability.relay.folder_id import FILE, folder_id
 from observability.relay.relay import Relay
-from observability.relay.sources.files.folder_id import FILE, folder_id
 
 BANNER = b"  ____________       _____________\n[2026-11-27T08:00:00.000+0000] {x.py:1} INFO - started\n"
 SCHEDULER = "components/scheduler.log"
