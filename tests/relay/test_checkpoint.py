@@ -73,6 +73,16 @@ def test_a_truncated_checkpoint_is_put_aside_and_all_is_sent_as_resent(path, kee
     again.close()
 
 
+def test_what_a_damaged_checkpoint_leaves_beside_it_goes_as_it_is_put_aside(path):
+    path.parent.mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"{path.name}{suffix}").write_bytes(b"x" * 9000)
+    open_checkpoint(path, "sink").close()
+    aside = [one for one in path.parent.iterdir() if ".damaged-" in one.name]
+    assert [one.read_bytes() for one in aside] == [b"x" * 9000]
+    assert all(b"x" * 9 not in one.read_bytes() for one in path.parent.iterdir() if one not in aside)
+
+
 @pytest.mark.parametrize("keep", [None, 0, "no database", 100, 4096, 5000])
 def test_a_checkpoint_under_an_old_name_is_taken_over_or_where_it_is_damaged_put_aside(path, keep):
     old = path.with_name("old.db")
