@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace as with_fields
 from sqlalchemy import select
 
+from observability.durations import lasting
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
 from observability.timestamps import iso, utc
 from observability.watch.deadline_state import Look, Standing
@@ -42,6 +43,8 @@ __all__ = ["Deadlines", "Standing", "beside_dag", "recovered"]
 
 _TO_TELL = {"near", "missed", "over"}
 _HAPPENED = "what was late has happened"
+_OF_RUNS = {"run_finishes_within", "task_finishes_within", "slower_than_usual"}
+"""Conditions about the time that a run or a task takes: its end is no recovery where it failed."""
 _FIRST_S, _OVERLAP_S = 3600.0, 60.0
 """The first look takes the outcomes of what ended in the last hour; a later one those since the look before."""
 
@@ -110,22 +113,32 @@ class Deadlines:
                 yield deadline, one
 
     def _recovered(self, connection: Connection, standing: set[str], over: set[str], now: float) -> Iterator[Fact]:
-        judged = {deadline.name for deadline in self._all}
         for one in records.live_incidents(connection, kind="overdue"):
             if one.dag_id and (why := self._pauses.starts_nothing(one.dag_id)):
                 yield Fact(kind="overdue", status="resolved", time=now, dag_id=one.dag_id, reason=why)
         for one in records.live_incidents(connection, kind="deadline"):
             if one.key in standing or one.key in over or not (one.notified or one.inhibited_by):
                 continue
-            idle = self._pauses.starts_nothing(one.dag_id) if one.dag_id else ""
-            why = idle or _HAPPENED
-            if not one.evidence.get("deadline.declared") and (done := _done(connection, one)):
-                why = done
-            elif self._are_known and one.subject not in self._names and one.evidence.get("deadline.declared"):
-                why = "it is declared no longer"
-            elif one.subject not in judged and "no longer has" not in idle:
-                continue
-            yield recovered(one, why, now)
+            if why := self._end_of(connection, one):
+                yield recovered(one, why, now)
+
+    def _end_of(self, connection: Connection, one: Incident) -> str:
+        """The reason why an incident is over that stands no longer; empty where it is not, or nobody here judges it."""
+        idle = self._pauses.starts_nothing(one.dag_id) if one.dag_id else ""
+        is_declared = one.evidence.get("deadline.declared")
+        if not is_declared and (done := _done(connection, one)):
+            return done
+        if is_declared and self._are_known and one.subject not in self._names:
+            return "it is declared no longer"
+        conditions = {deadline.condition for deadline in self._all if deadline.name == one.subject}
+        if not conditions and "no longer has" not in idle:
+            return ""
+        failed = "" if idle or not conditions & _OF_RUNS else _failed(connection, one)
+        if not failed:
+            return idle or _HAPPENED
+        if not (done := _done(connection, one)) and one.reason != failed:
+            records.save_incident(connection, replace(one, reason=failed))
+        return done
 
     def _fact(self, deadline: Deadline, one: Standing, now: float) -> Fact:
         known = self._dags.get(one.dag_id or "", {})
@@ -230,6 +243,23 @@ def _done(connection: Connection, one: Incident) -> str:
     if ended is not None and later is not None and later > max(due, ended):
         return f"run {one.run_id} has ended, and a later run succeeded"
     return ""
+
+
+def _failed(connection: Connection, one: Incident) -> str:
+    """The failure by which a run, or a task in one that goes on, has ended since it was called late; else empty."""
+    if not (one.dag_id and one.run_id) or records.first_time(connection, "success", one.dag_id, one.run_id):
+        return ""
+    ended = records.first_time(connection, "ended", one.dag_id, one.run_id)
+    named = f"run {one.run_id}"
+    if ended is None and one.task_id:
+        named = f"task {one.task_id} of {named}"
+        last = records.last_end(connection, one.dag_id, one.run_id, one.task_id)
+        ended = last[0] if last is not None and not last[1] else None
+    if ended is None:
+        return ""
+    due = seconds(one.evidence["deadline.due"]) if "deadline.due" in one.evidence else one.first_seen
+    when = f"{lasting(ended - due)} after it was due" if ended > due else "before it was due"
+    return f"{named} failed {when}"
 
 
 def _is_told_by_events(deadline: Deadline) -> bool:

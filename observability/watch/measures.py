@@ -27,9 +27,9 @@ def note_end(connection: Connection, rules: AlertingConfig, fact: Fact) -> None:
         if lasted := float(fact.evidence.get("event.duration") or 0) / 1e9:  # it began while nobody looked
             note_begin(connection, replace(fact, time=fact.time - lasted))
     elif fact.kind == "task" and _is_timed(rules, fact):
-        records.record(
-            connection, "task_ended", str(fact.dag_id), str(fact.task_id), _attempt_key(fact), fact.time, fact.time
-        )
+        good = fact.time if fact.status in {"resolved", "dismissed"} else 0.0
+        dag_id, task_id = str(fact.dag_id), str(fact.task_id)
+        records.record(connection, "task_ended", dag_id, task_id, _attempt_key(fact), fact.time, good)
 
 
 def note_begin(connection: Connection, fact: Fact) -> None:

@@ -243,6 +243,17 @@ def first_time(connection: Connection, measure: str, dag_id: str, occasion: str)
     return connection.execute(select(func.min(table.c.time)).where(*where)).scalar()
 
 
+def last_end(connection: Connection, dag_id: str, run_id: str, task_id: str) -> tuple[float, bool] | None:
+    """The end of the last attempt of a task in a run, of those that are timed, and True if it succeeded."""
+    table = schema.history
+    where = (table.c.measure == "task_ended", table.c.dag_id == dag_id, table.c.subject == task_id)
+    asked = select(table.c.time, table.c.value).where(
+        *where, table.c.occasion.startswith(f"{run_id}\x1f", autoescape=True)
+    )
+    row = connection.execute(asked.order_by(table.c.time.desc()).limit(1)).first()
+    return None if row is None else (float(row[0]), row[1] > 0)
+
+
 def forget(connection: Connection, before: float) -> None:
     """Delete what is older, of live incidents nothing."""
     table = schema.incidents
