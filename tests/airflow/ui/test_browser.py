@@ -135,6 +135,16 @@ def test_every_panel_of_a_board_is_filled_and_the_browser_has_nothing_to_say(bro
     assert said == []
 
 
+def test_a_row_whose_panels_all_say_the_same_says_it_once(browser, site):
+    browser.get(f"{site[0]}/contrail/boards/platform?hours=24")
+    filled(browser)
+    why = "Read only where [relay] component_metrics names it."
+    rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, ".row") if why in row.text]
+    assert [row.count(why) for row in rows] == [1]
+    assert "Processor time by component, Memory by component" in rows[0]
+    assert len([panel for panel in browser.find_elements(By.CSS_SELECTOR, ".panels") if not panel.is_displayed()]) == 1
+
+
 def test_the_boards_that_are_drawn_have_a_panel_of_each_kind():
     kinds = {
         key: {panel["kind"] for row in board["rows"] for panel in row["panels"]}

@@ -179,6 +179,18 @@
       answer.className = "answer nothing short";
     }
     panel.setAttribute("aria-busy", "false");
+    fold(panel.closest(".row"));
+  };
+  // A row whose panels all say the same, which is why they are empty, says it once.
+  const fold = (row) => {
+    const panels = [...row.querySelectorAll("[data-panel]")];
+    const said = panels.map((panel) => panel.getAttribute("aria-busy") === "false" && panel.querySelector(".answer > .nothing:only-child")?.textContent);
+    if (panels.length < 2 || !said[0] || said.some((one) => one !== said[0])) return;
+    const line = document.createElement("p");
+    line.className = "nothing";
+    line.textContent = `${panels.map((panel) => panel.querySelector("h3").textContent).join(", ")}: ${said[0]}`;
+    row.querySelector(".panels").hidden = true;
+    row.append(line);
   };
   const near = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => { near.unobserve(entry.target); fill(entry.target); }), { rootMargin: "400px" });
   document.querySelectorAll("[data-panel]").forEach((panel) => near.observe(panel));
