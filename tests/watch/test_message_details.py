@@ -230,6 +230,7 @@ def test_the_links_that_the_settings_allow_for(env, region, tmp_path):
             "CONTRAIL_CORE__PUBLIC_URL": "http://a/",
             "CONTRAIL_CORE__KIBANA_URL": "http://k/",
             "CONTRAIL_CORE__RUNBOOK_URL": "https://r",
+            "CONTRAIL_WATCH__ACT_LINK_HOURS": "1",
             **env,
         }
     )

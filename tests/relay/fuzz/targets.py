@@ -130,7 +130,7 @@ def datagrams(data: bytes) -> None:
 
 def _statsd() -> Statsd:
     if not hasattr(_statsd, "made"):
-        _statsd.made = Statsd(Journal(_FOLDER / "journal"), "127.0.0.1", 0)
+        _statsd.made = Statsd(Journal(_FOLDER / "journal"), "127.0.0.1", 0, interval_s=60)
     return _statsd.made
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from observability import contain
 from observability.contain import take_losses
 from observability.journal import Journal, frames
-from observability.relay.sources.statsd import series
+from observability.relay.sources.statsd import listener, series
 from observability.relay.sources.statsd.listener import Statsd, StatsdUnavailable
 from observability.settings import load_settings
 
@@ -65,6 +65,7 @@ def samples(statsd, tmp_path):
         (rb"x,t=a\,b\ c\=d,dag_id=d:2|c", {"airflow.dag_id": "d", "metric.tags": {"t": "a,b c=d"}}),
         ("x:1|c|#team:größe".encode(), {"airflow.team": "größe"}),
         (b"x:5|g\nx:-3|g", {"metric.value": 2.0}),
+        (b"x:5|g\nx:-3|g|@1", {"metric.value": 2.0}),
         (b"x:5|g|#dag_id:d\nx:-3|g|#dag_id:d", {"metric.value": -3.0}),
         (b"x:-3|g|c:ci-abc", {"metric.value": -3.0}),
         (b"x,dag_id=d:5|g\nx,dag_id=d:-3|g", {"metric.value": 2.0}),
@@ -185,7 +186,7 @@ def test_a_datagram_of_sixty_four_kilobytes_is_read_whole(statsd, tmp_path):
 
 
 def test_it_listens_on_ipv6(tmp_path):
-    statsd = Statsd(Journal(tmp_path), "::1", 0)
+    statsd = Statsd(Journal(tmp_path), "::1", 0, interval_s=60)
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
         client.sendto(b"x:1|c", ("::1", statsd.port))
     assert statsd._receive() == 1
@@ -213,7 +214,7 @@ def test_no_datagram_does_harm(datagram):
             assert dataset == "airflow.statsd"
             assert b"\n" not in document
 
-    statsd = Statsd(Sink(), "127.0.0.1", 0)
+    statsd = Statsd(Sink(), "127.0.0.1", 0, interval_s=60)
     try:
         statsd.take(datagram)
         statsd.flush()
@@ -263,11 +264,94 @@ def test_a_copy_goes_to_another_server(tmp_path):
     ):
         other.bind(("127.0.0.1", 0))
         other.settimeout(5)
-        statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, forward=f"127.0.0.1:{other.getsockname()[1]}")
+        statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=60, forward=f"127.0.0.1:{other.getsockname()[1]}")
         statsd.start()
         client.sendto(b"x:1|c", ("127.0.0.1", statsd.port))
         assert other.recv(100) == b"x:1|c"
         statsd.stop()
+
+
+def test_what_the_other_server_does_not_take_is_counted_and_the_rest_goes_to_it(tmp_path):
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        gone.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{gone.getsockname()[1]}"
+        gone.close()
+        statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=60, forward=address)
+        for _ in range(4):  # the kernel says of every other one that nobody took the one before
+            client.sendto(b"x:1|c", ("127.0.0.1", statsd.port))
+        assert (statsd._receive(), statsd.unforwarded, statsd.received) == (4, 2, 4)
+        statsd.close()
+
+
+def test_what_was_received_before_a_kill_is_recovered_and_not_received(statsd, monkeypatch):
+    statsd.take(b"x:1|c\nunreadable\n_sc|check|0")
+    seen = []
+    monkeypatch.setattr(statsd.spool, "orphans", lambda: seen.append(statsd.received) or [])
+    statsd.stop()
+    statsd.run()
+    assert seen == [0]
+    assert (statsd.recovered, statsd.received, statsd.garbage, statsd.ignored) == (3, 0, 0, 0)
+
+
+def test_the_relays_own_numbers_are_one_sample_each_of_the_interval(tmp_path):
+    own = [("contrail.relay.records", "counter", 5.0, {"sink": "s"}), ("contrail.relay.rss_bytes", "gauge", 7.0, {})]
+    statsd = Statsd(Journal(tmp_path), "127.0.0.1", 0, interval_s=60, own=lambda: own)
+    found = {name: (one["metric.value"], one["metric.count"]) for (name, _), one in samples(statsd, tmp_path).items()}
+    assert found == {"contrail.relay.records": (5.0, 1), "contrail.relay.rss_bytes": (7.0, 1)}
+    statsd.close()
+
+
+@pytest.mark.parametrize(("number", "size", "taken"), [(3, 99, 3), (9, 10, 2), (9, 11, 3)])
+def test_a_round_reads_so_many_datagrams_or_bytes_and_leaves_the_rest_for_the_next(
+    statsd, monkeypatch, number, size, taken
+):
+    monkeypatch.setattr(listener, "_ROUND", number)
+    monkeypatch.setattr(listener, "_MOST_ROUND_BYTES", size)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(4):
+            client.sendto(b"x:1|c", ("127.0.0.1", statsd.port))
+    assert (statsd._receive(), statsd.received) == (taken, taken)
+
+
+def test_names_are_remembered_with_their_bytes_and_forgotten_together(statsd, monkeypatch):
+    def take(line):
+        statsd.take(line)
+        return len(statsd._shapes), statsd._shapes_bytes
+
+    each = 3 * len(b"nameA" + b"c|#t:1") + 700
+    assert [take(b"nameA:1|c|#t:1"), take(b"nameA:2|c|#t:1"), take(b"nameB:1|c|#t:1")] == [
+        (1, each), (1, each), (2, 2 * each),
+    ]  # fmt: skip
+    monkeypatch.setattr(listener, "_MOST_SHAPES_BYTES", 3 * each)
+    assert [take(b"nameC:1|c|#t:1"), take(b"nameD:1|c|#t:1")] == [(3, 3 * each), (1, 0)]
+
+
+def test_intervals_follow_the_clock_also_after_a_halt_and_the_end_waits_a_second_at_most(statsd, monkeypatch):
+    clock = [100.0]
+    halts = iter([45.0, 45.0, 45.0, 130.0, 20.0, 50.0])
+    flushed, last = [], []
+
+    def wait():
+        clock[0] += next(halts, 0.0)
+        if len(flushed) == 4:
+            statsd._stopping.set()
+        return False
+
+    def receive():
+        last.append(clock[0])
+        clock[0] += 0.3
+        return len(last) < 50  # a sender that never ends
+
+    monkeypatch.setattr(listener.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(statsd, "_await", wait)
+    monkeypatch.setattr(statsd, "_receive", receive)
+    monkeypatch.setattr(statsd, "flush", lambda: flushed.append(clock[0] - 100))
+    statsd.run()
+    assert [round(one) for one in flushed[:-1]] == [90, 135, 265, 335]
+    assert len(last) == 4
 
 
 def test_what_came_in_the_last_moment_is_written_at_the_end(tmp_path):
@@ -295,7 +379,7 @@ def test_the_interval_ends_by_the_clock_also_under_load(tmp_path):
 
 def test_a_taken_port_is_named_with_the_remedy(statsd, tmp_path):
     with pytest.raises(StatsdUnavailable, match=rf"127\.0\.0\.1:{statsd.port} .*set \[relay\] statsd_port"):
-        Statsd(Journal(tmp_path), "127.0.0.1", statsd.port)
+        Statsd(Journal(tmp_path), "127.0.0.1", statsd.port, interval_s=60)
 
 
 def test_a_full_disk_costs_the_interval_and_is_counted(statsd):
@@ -358,7 +442,7 @@ def test_an_interval_that_cannot_be_recovered_is_set_aside_and_those_behind_it_a
     monkeypatch.setattr(contain, "raises_again", lambda: False)
     spool, journal = tmp_path / "spool", tmp_path / "journal"
     for datagram in (b"bad:1|c", b"later:1|c"):
-        killed = Statsd(Journal(journal), "127.0.0.1", 0, spool=spool)
+        killed = Statsd(Journal(journal), "127.0.0.1", 0, interval_s=60, spool=spool)
         killed._begin()
         killed.spool.keep(datagram)
         killed.close()
@@ -371,7 +455,7 @@ def test_an_interval_that_cannot_be_recovered_is_set_aside_and_those_behind_it_a
 
     monkeypatch.setattr(Statsd, "take", failing)
     for _ in range(2):
-        statsd = Statsd(Journal(journal), "127.0.0.1", 0, spool=spool)
+        statsd = Statsd(Journal(journal), "127.0.0.1", 0, interval_s=60, spool=spool)
         statsd._recover()
         statsd.close()
     assert b'"metric.name":"later"' in b"".join(path.read_bytes() for path in journal.glob("*.journal"))

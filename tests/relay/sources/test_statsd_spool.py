@@ -54,7 +54,9 @@ def listen(tmp_path):
     made = []
 
     def make(**options):
-        statsd = Statsd(Journal(tmp_path / "journal"), "127.0.0.1", 0, spool=tmp_path / "statsd", **options)
+        statsd = Statsd(
+            Journal(tmp_path / "journal"), "127.0.0.1", 0, spool=tmp_path / "statsd", **{"interval_s": 60, **options}
+        )
         made.append(statsd)
         return statsd
 
@@ -288,7 +290,7 @@ def test_nothing_is_left_of_an_interval_whose_series_are_written(listen, tmp_pat
 
 def test_without_space_for_the_spool_metrics_are_taken_all_the_same_and_it_is_said(tmp_path):
     (tmp_path / "statsd").write_text("a file where the folder should be")
-    statsd = Statsd(Journal(tmp_path / "journal"), "127.0.0.1", 0, spool=tmp_path / "statsd")
+    statsd = Statsd(Journal(tmp_path / "journal"), "127.0.0.1", 0, spool=tmp_path / "statsd", interval_s=60)
     statsd._begin()
     receive(statsd, b"x:1|c")
     statsd.flush()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import re
 import select
@@ -87,7 +86,7 @@ class Statsd(threading.Thread):
         port: int,
         *,
         spool: Path | None = None,
-        interval_s: float = 10.0,
+        interval_s: float,
         budget: int = 2000,
         prefix: str = "airflow",
         forward: str = "",
@@ -143,7 +142,7 @@ class Statsd(threading.Thread):
                 now = time.monotonic()
                 if now - began >= self._interval_s:
                     self.flush()
-                    began += self._interval_s * math.floor((now - began) / self._interval_s)
+                    began = now - (now - began) % self._interval_s
                 elif self.spool.size > _MOST_SPOOL_BYTES:
                     self.flush(now - began)
                     began = now
@@ -295,15 +294,15 @@ class Statsd(threading.Thread):
         return found
 
     def _line(self, line: bytes) -> None:
-        head, colon, rest = line.partition(b":")
-        value, bar, kind = rest.partition(b"|")
+        head, _, rest = line.partition(b":")
+        value, _, kind = rest.partition(b"|")
         if b"," in head:  # Influx: a tag's value may hold a colon
-            before, bar, kind = line.partition(b"|")
-            head, colon, value = before.rpartition(b":")
+            before, _, kind = line.partition(b"|")
+            head, _, value = before.rpartition(b":")
         self._lines += 1
         shape = self._shapes.get((head, kind))
         if shape is None:
-            shape = self._shape(head, kind) if colon and bar else None
+            shape = self._shape(head, kind)
             if shape is None:
                 self._refuse(line)
                 return
@@ -317,8 +316,6 @@ class Statsd(threading.Thread):
 
     def _several(self, series: Series, values: bytes, weight: float, *, steps: bool) -> bool:
         parts = values.split(b":")
-        if len(parts) == 1:
-            return False
         try:
             for part in parts:
                 _number(part)
