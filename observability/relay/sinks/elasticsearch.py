@@ -117,13 +117,13 @@ class ElasticsearchSink(Sink):
 
     def send_all(self, batches: Sequence[Batch]) -> SendResult:
         """Create the documents of all batches by one request."""
-        if len(batches) == 1:
-            return self.send(batches[0])
+        first, *others = batches
+        if not others:
+            return self.send(first)
         ids = [key for batch in batches for key in batch.ids]
         documents = [document for batch in batches for document in batch.documents]
         resent = any(batch.resent for batch in batches)
         lines = b"\n".join(batch.lines for batch in batches) if all(batch.lines for batch in batches) else b""
-        first = batches[0]
         return self.send(Batch(first.dataset, first.source, first.group, ids, documents, resent, lines=lines))
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class ElasticsearchSink(Sink):
 
     @property
     def _url(self) -> str:
-        return self._cluster.url if self._cluster else "Elasticsearch"
+        return self._connected().url
 
     def _post(self, path: str, body: bytes | None, media: str = "x-ndjson", method: str = "POST") -> Reply:
         try:
@@ -179,10 +179,10 @@ class ElasticsearchSink(Sink):
         """Halve what was too much, or holds one poisoned document, until the document stands alone."""
         if not _about_a_document(reply):
             raise _unavailable(self._url, reply)
-        if len(todo) == 1:
-            self._settled[batch.ids[todo[0]]] = f"HTTP {reply.status}: {_reason(reply)}"
-            return None
         middle = len(todo) // 2
+        if not middle:
+            self._settled.update((batch.ids[alone], f"HTTP {reply.status}: {_reason(reply)}") for alone in todo)
+            return None
         first = self._create(stream, batch, todo[:middle])
         return self._create(stream, batch, todo[middle:]) or first
 

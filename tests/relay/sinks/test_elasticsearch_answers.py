@@ -5,6 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from observability.credentials import CredentialsError
+from observability.relay.sinks import elasticsearch
 from observability.relay.sinks.elasticsearch import ElasticsearchSink, open_sink
 from observability.relay.sinks.sink import Batch, Rejected, SendResult, SinkUnavailable
 from observability.settings import load_settings
@@ -32,7 +34,8 @@ class Script:
         if isinstance(answer, Exception):
             raise answer
         status, document, *headers = answer
-        return Reply(status, headers[0] if headers else {}, orjson.dumps(document))
+        body = document if isinstance(document, bytes) else orjson.dumps(document)
+        return Reply(status, headers[0] if headers else {}, body)
 
     def ids(self):
         """The ids of each bulk request, in order."""
@@ -58,8 +61,14 @@ def batch(number, **more):
     return Batch("etl.event", "a.journal", "a", ids, [b'{"n":%d}' % one for one in range(number)], **more)
 
 
-def sink_of(script):
-    return ElasticsearchSink(lambda: script, "prod", sleep=lambda _: None)
+def sink_of(script, **options):
+    return ElasticsearchSink(lambda: script, "prod", **{"sleep": lambda _: None, **options})
+
+
+def sent(script):
+    """The documents of each bulk request, in order."""
+    bodies = [body for _, path, body, _ in script.asked if path.endswith("_bulk")]
+    return [[orjson.loads(line) for line in body.splitlines()[1::2]] for body in bodies]
 
 
 def test_a_batch_is_one_request_of_creates_into_its_stream():
@@ -112,8 +121,10 @@ def test_an_earlier_request_is_waited_for_over_a_connection_that_was_closed_as_w
 def test_a_server_that_does_not_end_an_earlier_request_gets_nothing_twice():
     script = Script(TEMPLATE, *[LISTED] * 6)
     script.opaque_id = "contrail-0a1b"
-    with pytest.raises(SinkUnavailable, match="still carries out an earlier request"):
-        sink_of(script).send(batch(1, resent=True))
+    slept = []
+    with pytest.raises(SinkUnavailable, match=r"^http://es still carries out an earlier request of this relay$"):
+        sink_of(script, sleep=slept.append).send(batch(1, resent=True))
+    assert slept == [0.1, 0.2, 0.5, 1.0, 2.0]
     assert {path.rpartition("/")[2] for _, path, _, _ in script.asked[1:]} == {"_tasks"}
 
 
@@ -135,7 +146,7 @@ def test_a_relay_in_a_pod_made_anew_knows_the_requests_of_the_one_before_it(tmp_
 
 def test_without_its_template_nothing_is_written_and_the_remedy_is_named():
     script = Script((404, {}))
-    with pytest.raises(SinkUnavailable, match="contrail elasticsearch setup"):
+    with pytest.raises(SinkUnavailable, match=r"^http://es has no template .*contrail elasticsearch setup"):
         sink_of(script).send(batch(1))
     assert script.ids() == []
 
@@ -148,8 +159,10 @@ def test_each_document_counts_by_its_own_answer():
 
 def test_only_what_was_refused_for_now_is_sent_again():
     script = Script(TEMPLATE, bulk(201, (429, {"type": "busy", "reason": "full"}), 201), bulk(201))
-    assert sink_of(script).send(batch(3)) == SendResult(3)
+    slept = []
+    assert sink_of(script, sleep=slept.append).send(batch(3)) == SendResult(3)
     assert script.ids() == [["id0", "id1", "id2"], ["id1"]]
+    assert slept == [0.2]
 
 
 @pytest.mark.parametrize("item", [(429, {"type": "busy"}), (503, {"type": "away"}), (400, BLOCKED)])
@@ -176,7 +189,10 @@ def test_what_may_have_been_stored_is_looked_up_first():
     assert sink_of(script).send(batch(3, resent=True)) == SendResult(2, 1)
     paths = [path for _, path, *_ in script.asked[1:]]
     assert paths == [f"/logs-etl.event-prod/{one}" for one in ("_refresh", "_search", "_bulk")]
-    assert orjson.loads(script.asked[2][2])["query"] == {"ids": {"values": ["id0", "id1", "id2"]}}
+    assert orjson.loads(script.asked[2][2]) == {
+        "size": 3, "_source": False, "track_total_hits": False, "sort": ["_doc"],
+        "query": {"ids": {"values": ["id0", "id1", "id2"]}},
+    }  # fmt: skip
     assert "allow_partial_search_results=false" in script.queries[2]  # a shard that nobody has would be passed over
     assert script.ids() == [["id0", "id2"]]
 
@@ -209,8 +225,9 @@ def test_a_refusal_of_the_whole_request_says_what_to_do(status, says, closed):
     assert (refused.value.retry_after_s, script.closed) == (7.0, closed)
 
 
-def test_an_answer_that_is_short_of_an_item_settles_nothing():
-    script = Script(TEMPLATE, (200, {"errors": True, "items": [{}]}))
+@pytest.mark.parametrize("errors", [True, False])
+def test_an_answer_that_is_short_of_an_item_settles_nothing(errors):
+    script = Script(TEMPLATE, (200, {"errors": errors, "items": [{"create": {"status": 201}}]}))
     with pytest.raises(SinkUnavailable, match="1 of 2"):
         sink_of(script).send(batch(2))
 
@@ -286,3 +303,88 @@ def test_a_key_with_the_name_of_an_alias_is_moved_once_and_then_it_is_the_docume
     ]
     stays = Script(TEMPLATE, bulk(alias), bulk(alias))
     assert [one.index for one in sink_of(stays).send(document).rejected] == [0]
+
+
+@pytest.mark.parametrize("failed", [ClusterUnreachable("no route"), CredentialsError("no such connection")])
+def test_whoever_cannot_be_asked_for_earlier_requests_is_unavailable_in_its_own_words(failed):
+    script = Script(TEMPLATE, failed)
+    script.opaque_id = "contrail-0a1b"
+    with pytest.raises(SinkUnavailable, match=f"^{failed}$"):
+        sink_of(script).send(batch(1, resent=True))
+    assert script.ids() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"hits": {"hits": ["id0"]}}, "another shape than its own"),
+        ({"hits": {"hits": [{"no": "id"}]}}, "another shape than its own"),
+        (["id0"], "another shape than its own"),
+        (b"<html>", "unreadable answer"),
+    ],
+)
+def test_a_lookup_whose_answer_is_not_elasticsearchs_own_says_nothing_of_the_documents(answer, says):
+    script = Script(TEMPLATE, (200, {}), (200, answer))
+    with pytest.raises(SinkUnavailable, match=says):
+        sink_of(script).send(batch(1, resent=True))
+    assert script.ids() == []
+
+
+def test_a_refusal_that_is_not_elasticsearchs_own_is_about_no_document():
+    script = Script(TEMPLATE, (400, b"<html>bad gateway</html>"))
+    with pytest.raises(SinkUnavailable, match=r"^http://es answered 400: <html>bad gateway</html>$"):
+        sink_of(script).send(batch(2))
+    assert script.ids() == [["id0", "id1"]]
+
+
+def test_a_document_that_cannot_be_taken_apart_is_refused_with_its_alias_at_once():
+    alias = (400, {"type": "illegal_argument_exception", "reason": "Cannot write to a field alias [message]."})
+    script = Script(TEMPLATE, bulk(alias))
+    torn = Batch("etl.event", "a", "a", [b"id0"], [b'{"message":'])
+    reason = "illegal_argument_exception: Cannot write to a field alias [message]."
+    assert sink_of(script).send(torn) == SendResult(0, 0, [Rejected(0, reason)])
+
+
+def test_one_small_file_is_sent_as_it_is():
+    script = Script(TEMPLATE, bulk(201, 201))
+    assert sink_of(script).send_all([batch(2)]) == SendResult(2)
+    assert script.ids() == [["id0", "id1"]]
+
+
+def lines(dataset, number, document, text=b""):
+    return Batch(dataset, f"{number}.log", "a", [b"id%d" % number], [document], lines=text)
+
+
+@pytest.mark.parametrize(("dataset", "where"), [("airflow.task", "airflow.extra"), ("etl.event", "mine")])
+def test_keys_beyond_the_budget_leave_log_lines_only_and_of_small_files_in_all_of_them(dataset, where):
+    script = Script(TEMPLATE, bulk(201, 201))
+    small = [lines(dataset, 0, b'{"event":"m"}', b'{"event":"m"}'), lines(dataset, 1, b'{"event":"m","mine":1}')]
+    assert sink_of(script, mapped_keys=0).send_all(small) == SendResult(2)
+    assert [set(one) for one in sent(script)[0]] == [{"event"}, {"event", where}]
+
+
+@pytest.mark.parametrize(("number", "failing", "given_up"), [(1, 1, 0), (3, 2, 0), (200, 2, 2), (200, 3, 0)])
+def test_only_few_documents_among_many_that_were_taken_are_given_up(number, failing, given_up):
+    fails = (500, {"type": "null_pointer_exception", "reason": "ours"})
+    taken = [201] * (number - failing)
+    script = Script(TEMPLATE, bulk(*taken, *[fails] * failing), *[bulk(*[fails] * failing)] * 69)
+    sink, found, tries = sink_of(script), None, 0
+    while found is None and tries < 35:
+        tries += 1
+        try:
+            found = sink.send(batch(number))
+        except SinkUnavailable:
+            continue
+    assert (found is not None, len(found.rejected) if found else 0) == (given_up > 0, given_up)
+
+
+@pytest.mark.parametrize(("most", "again"), [(1, ["id0", "id1", "id2"]), (2, ["id2"])])
+def test_what_was_settled_of_batches_that_never_came_again_is_forgotten_above_a_bound(monkeypatch, most, again):
+    monkeypatch.setattr(elasticsearch, "_SETTLED_MOST", most)
+    busy = (429, {"type": "busy"})
+    script = Script(TEMPLATE, bulk(201, 201, busy), bulk(busy), bulk(*[201] * len(again)))
+    sink = sink_of(script)
+    with pytest.raises(SinkUnavailable):
+        sink.send(batch(3))
+    assert sink.send(batch(3)) == SendResult(3)
+    assert script.ids() == [["id0", "id1", "id2"], ["id2"], again]
