@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from observability.catalog import AUDIT_EVENTS
@@ -10,7 +11,7 @@ from observability.catalog import AUDIT_EVENTS
 if TYPE_CHECKING:
     from observability.events.identity import Document
 
-__all__ = ["deed_of"]
+__all__ = ["Setting", "deed_of", "setting_of"]
 
 _SET = {
     "patch_dag_run": "the run",
@@ -27,6 +28,35 @@ def deed_of(document: Document) -> str:
     """
     name = str(document.get("airflow.audit_event") or "")
     return _exact(name, _body(document)) or AUDIT_EVENTS.get(name) or _spelled(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A state to which a person set a task: of one map index, or of each (None)."""
+
+    task_id: str
+    map_index: int | None
+    state: str
+    who: str
+    time: str
+
+
+def setting_of(document: Document) -> Setting | None:
+    """Return the state that a person set, by a document of ``audit.recorded``.
+
+    None for another deed, and where the reader may not see what was written beside it.
+    """
+    body = _body(document)
+    if document.get("airflow.audit_event") != "patch_task_instance" or not body.get("new_state"):
+        return None
+    index = str(body.get("map_index", ""))
+    return Setting(
+        task_id=str(document.get("airflow.task_id")),
+        map_index=int(index) if index.lstrip("-").isdecimal() and int(index) >= 0 else None,
+        state=str(body["new_state"]),
+        who=str(document.get("user.name") or "a person"),
+        time=str(document["@timestamp"]),
+    )
 
 
 def _exact(name: str, body: dict[str, Any]) -> str:
