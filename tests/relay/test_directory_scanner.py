@@ -185,3 +185,53 @@ def test_so_many_folders_that_no_order_is_kept_are_all_seen(tmp_path, monkeypatc
     folder = DirectoryScanner(tmp_path)
     assert seen(folder) == sorted(paths)
     assert folder.sweeps == 1
+
+
+def test_each_folder_is_known_by_its_depth_whether_it_was_there_or_came(tmp_path, clock):
+    write(tmp_path, "dag_id=a/run_id=r/task_id=t/attempt=1.log")
+    folder = DirectoryScanner(tmp_path)
+    seen(folder)
+    write(tmp_path, "dag_id=b/run_id=r/task_id=t/attempt=1.log")
+    clock.pass_s(2.0)
+    seen(folder, has_room=lambda: False)
+    depths = {path: len(Path(path).relative_to(tmp_path).parts) for path in folder._hot}
+    assert len(depths) == 7
+    assert {path: hot.depth for path, hot in folder._hot.items()} == depths
+
+
+def test_a_folder_that_goes_during_a_sweep_ends_neither_it_nor_what_it_finds(tmp_path, monkeypatch):
+    paths = [write(tmp_path, f"dag_id={name}/run_id=r/task_id=t/attempt=1.log", 600) for name in "abc"]
+    real = folders._listing
+    monkeypatch.setattr(folders, "_listing", lambda path: None if path.endswith("dag_id=b") else real(path))
+    folder = DirectoryScanner(tmp_path)
+    assert seen(folder) == [paths[0], paths[2]]
+    assert folder.sweeps == 1
+
+
+def test_of_a_folder_that_seems_unchanged_the_files_that_are_there_are_shown(tmp_path, clock):
+    paths = [Path(write(tmp_path, f"dag_id=a/run_id=r/task_id=t/attempt={number}.log", 60)) for number in (1, 2)]
+    folder = DirectoryScanner(tmp_path)
+    seen(folder)
+    before = paths[0].parent.stat()
+    paths[0].unlink()
+    os.utime(paths[0].parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+    folder.wake()
+    assert seen(folder, has_room=lambda: False) == [str(paths[1])]
+
+
+def test_a_sweep_is_begun_anew_unless_that_was_done_too_often(tmp_path, clock):
+    write(tmp_path, "dag_id=a/run_id=r/task_id=t/attempt=1.log", 40 * DAY)
+    folder = DirectoryScanner(tmp_path)
+    assert len(seen(folder)) == 1
+    assert folder.sweep_soon() is True
+    assert (len(seen(folder)), folder.sweeps) == (1, 2)
+    folder._credit = -folders._MOST_DEBT_S
+    assert folder.sweep_soon() is False
+    assert (seen(folder), folder.sweeps) == ([], 2)
+
+
+def test_a_folder_that_is_not_there_has_no_change(tmp_path):
+    assert folders._changed_ns(str(tmp_path / "gone")) is None
+    assert folders._changed_ns(str(tmp_path)) == tmp_path.stat().st_mtime_ns
+    assert folders._stat(str(tmp_path / "gone")) is None
+    assert seen(DirectoryScanner(tmp_path / "gone")) == []

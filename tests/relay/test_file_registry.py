@@ -6,7 +6,11 @@ from array import array
 import pytest
 from relay_lines import TASK, line
 
+from observability import contain
+from observability.contain import take_losses
+from observability.relay.sources.files import registry as registry_module
 from observability.relay.sources.files.airflow_logs import log_stream
+from observability.relay.sources.files.fingerprint import identify
 from observability.relay.sources.files.registry import FileRegistry, Source
 from observability.relay.sources.files.spool import Spool
 from observability.relay.sources.files.tail import Cursor, Replaced, read
@@ -352,3 +356,141 @@ def test_a_file_is_gone_when_neither_its_name_nor_its_content_is_here(world):
     assert not world.registry.is_gone(file.identity, TASK)  # it is still held
     world.registry.discard(file)
     assert world.registry.is_gone(file.identity, TASK)
+
+
+def write_old(world, name, seconds):
+    path = world.logs.write(line(name), f"dag_id=d/run_id={name}/task_id=t/attempt=1.log")
+    os.utime(path, (time.time() - seconds,) * 2)
+    return path
+
+
+@pytest.mark.parametrize(("number", "kept"), [(1, 1), (2, 0), (3, 0)])
+def test_what_is_read_is_let_go_after_a_minute_and_sooner_where_there_are_half_as_many_as_there_may_be(
+    world, monkeypatch, number, kept
+):
+    monkeypatch.setattr(registry_module, "_MOST_ACTIVE", 4)
+    for one in range(number):
+        write_old(world, str(one), 30)
+    world.catch_up()
+    world.registry.refresh()
+    assert len(world.registry.files) == kept
+
+
+def test_each_file_that_is_being_written_gets_a_second_name(world):
+    for name in ("a", "b", "c"):
+        write_old(world, name, 0)
+        world.registry.wake()
+        world.registry.refresh()
+    assert len(list(world.spool.held())) == 3
+
+
+def test_a_file_is_gone_while_only_its_second_name_is_there_also_for_the_next_process(world):
+    def gone():
+        world.registry.wake()
+        world.registry.refresh()
+        return [(file.gone, file.spooled is not None) for file in world.registry.files]
+
+    path = world.logs.write(line("a"))
+    assert gone() == [(False, True)]
+    world.restart()
+    assert gone() == [(False, True)]
+    kept = path.with_name("kept")
+    path.rename(kept)
+    kept.unlink()
+    assert gone() == [(True, True)]
+    world.restart()
+    assert gone() == [(True, True)]
+    [file] = world.registry.files
+    os.link(file.spooled, path)
+    assert gone() == [(False, True)]
+
+
+def history(world, tmp_path, days=30):
+    stream = lambda name: log_stream(name, "h", "test")  # noqa: E731 - as a source takes it
+    world.registry = FileRegistry(
+        [Source(world.logs.root, stream, Spool(tmp_path / "spool"))], [world.reader], history_s=days * 86_400
+    )
+    return world.registry
+
+
+def test_history_is_left_out_unless_a_reader_has_begun_it(world, tmp_path):
+    begun, old, fresh = (write_old(world, name, age * 86_400) for name, age in (("a", 40), ("b", 40), ("c", 20)))
+    world.reader.cursors[tailed_identity(begun)] = Cursor(tailed_identity(begun), 5, line("a")[:5])
+    registry = history(world, tmp_path)
+    assert registry.refresh()
+    assert {file.path for file in registry.files} == {begun, fresh}
+    assert not registry.is_done(old.stat())
+    assert {file.path for file in history(world, tmp_path, 50).files} == set()
+
+
+def tailed_identity(path):
+    name = f"dag_id=d/{path.parent.parent.name}/task_id=t/attempt=1.log"
+    return identify(name, path.read_bytes().splitlines()[0])
+
+
+def test_history_of_which_a_reader_does_not_know_its_place_yet_is_looked_at_again(world, tmp_path, monkeypatch):
+    path = write_old(world, "a", 40 * 86_400)
+    registry = history(world, tmp_path)
+    monkeypatch.setattr(world.reader, "recall", lambda _identity: None)
+    assert [registry.refresh(), registry.files] == [False, ()]
+    monkeypatch.setattr(world.reader, "recall", lambda identity: Cursor(identity, 5, line("a")[:5]))
+    registry.refresh()
+    assert [file.path for file in registry.files] == [path]
+
+
+def test_what_is_missing_is_lost_when_two_sweeps_and_ten_seconds_have_not_found_a_copy(world, monkeypatch):
+    monkeypatch.setattr("os.link", _refuse)
+    clock = [time.monotonic()]
+    monkeypatch.setattr(registry_module.time, "monotonic", lambda: clock[0])
+    gone = [write_old(world, name, 0) for name in ("a", "b")]
+    world.registry.refresh()
+    for path in gone:
+        path.unlink()
+    unknown = tailed_identity_of("a")
+    recall = world.reader.recall
+    monkeypatch.setattr(world.reader, "recall", lambda one: None if one == unknown else recall(one))
+    lost = []
+    for passed in (0, 5, 4, 2, 0):
+        clock[0] += passed
+        world.sweep()
+        lost.append(world.reader.lost_bytes)
+    assert lost == [0, 0, 0, len(line("b")), len(line("b"))]
+    monkeypatch.setattr(world.reader, "recall", lambda one: Cursor(one, 3) if one == unknown else recall(one))
+    world.sweep()
+    assert world.reader.lost_bytes == len(line("b")) + len(line("a")) - 3
+
+
+def tailed_identity_of(name):
+    return identify(f"dag_id=d/run_id={name}/task_id=t/attempt=1.log", line(name).splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    ("still", "gone", "final"),
+    [(5, False, False), (5, True, False), (15, True, True), (15, False, False), (601, False, True)],
+)
+def test_a_last_line_without_end_is_taken_as_it_is_after_ten_minutes_or_ten_seconds_after_its_file_went(
+    world, still, gone, final
+):
+    world.logs.write(line("a"))
+    world.registry.refresh()
+    [file] = world.registry.files
+    file.gone, file.changed = gone, time.time() - still
+    assert registry_module.is_final(file) is final
+
+
+def test_a_file_at_which_we_fail_ourselves_is_named_and_counted_once(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(contain, "raises_again", lambda: False)
+
+    def stream_of(name):
+        if "run_id=bad" in name:
+            raise ValueError("ours")
+        return log_stream(name, "h", "test")
+
+    bad, _good = write_old(world, "bad", 0), write_old(world, "good", 0)
+    take_losses()
+    world.registry = FileRegistry([Source(world.logs.root, stream_of, Spool(tmp_path / "spool"))], [world.reader])
+    for _ in range(2):
+        world.sweep()
+    assert len(world.registry.files) == 1
+    assert world.registry.unreadable == {str(bad): "Contrail fails at it (ValueError); please report it"}
+    assert take_losses() == {("relay.registry", "file passed over at ValueError"): 1}

@@ -392,12 +392,13 @@ class FileRegistry:
         for identity, missing in list(self._missing.items()):
             if time.monotonic() < missing.deadline or done < missing.sweeps:
                 continue
-            read = [self._read_to(reader, missing.file) for reader in self._readers]
-            if None in read:
+            ends = {reader: self._read_to(reader, missing.file) for reader in self._readers}
+            read = {reader: end for reader, end in ends.items() if end is not None}
+            if read.keys() != ends.keys():
                 continue
             del self._missing[identity]
-            for reader, end in zip(self._readers, read, strict=True):
-                if end is not None and end < missing.file.size:
+            for reader, end in read.items():
+                if end < missing.file.size:
                     reader.lost(missing.file, missing.file.size - end, "deleted or truncated before it was sent")
 
     @staticmethod
