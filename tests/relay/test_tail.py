@@ -3,6 +3,7 @@ import pytest
 from relay_lines import line
 
 from observability.journal import frame
+from observability.relay.sources.files import tail
 from observability.relay.sources.files.journal import journal_stream
 from observability.relay.sources.files.tail import Cursor, Replaced, _split, read
 from observability.relay.sources.files.tailed_file import TailedFile
@@ -132,3 +133,46 @@ def test_a_journal_record_larger_than_a_batch_is_read_whole(tmp_path):
     big = b'{"event.id":"0123456789abcdef","a":"' + b"x" * 500_000 + b'"}'
     file = journal(tmp_path, frame(big))
     assert read(file, Cursor("x"), MOST).spliced.documents == [big]
+
+
+RECORD = frame(b'{"event.id":"0123456789abcdef"}')
+
+
+def test_a_torn_last_record_waits_and_is_damaged_once_its_file_will_not_grow(tmp_path):
+    file = journal(tmp_path, RECORD + b"0000beef {cut")
+    whole = read(file, Cursor("x"), MOST)
+    assert (whole.cursor.offset, whole.damaged, len(whole.spliced.ids)) == (len(RECORD), 0, 1)
+    assert read(file, whole.cursor, MOST) is None
+    torn = read(file, whole.cursor, MOST, final=True)
+    assert (torn.cursor.offset, torn.damaged, torn.spliced.ids) == (file.size, 1, [])
+    assert read(file, torn.cursor, MOST, final=True) is None
+
+
+def test_a_record_without_end_is_damaged_once_it_is_longer_than_any_and_what_follows_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(tail, "_MOST_RECORD_BYTES", 2000)
+    assert read(journal(tmp_path, b"x" * 1999), Cursor("x"), 1500) is None
+    file = journal(tmp_path, b"x" * 2500 + b"\n" + RECORD)
+    first = read(file, Cursor("x"), 1500)
+    assert (first.cursor.offset, first.damaged, first.spliced.ids) == (2000, 1, [])
+    second = read(file, first.cursor, 1500)
+    assert (second.cursor.offset, second.damaged, second.spliced.ids) == (file.size, 1, [b"0123456789abcdef"])
+
+
+def test_the_end_of_a_long_line_is_its_last_piece_and_the_line_behind_it_begins_anew(logs):
+    text = "é" + "z" * (MOST_LINE_BYTES + PIECE_BYTES) + "end"
+    logs.write(line("x") + line(text) + line("after"))
+    _, ids, documents = everything(logs.tailed(), MOST)
+    found = [orjson.loads(document) for document in documents]
+    assert "".join(one["event"] for one in found[1:-1]) == line(text).decode().rstrip("\n")
+    assert [one.get("log.part") for one in found] == [None, *range(len(found) - 2), None]
+    assert [found[0]["event"], found[-1]["event"]] == ["x", "after"]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_long_line_that_will_get_no_end_is_handed_on_to_its_last_byte(logs):
+    logs.write(line("x") + b"z" * (MOST_LINE_BYTES + 100))
+    cursor, _, documents = everything(logs.tailed(), MOST)
+    last = read(logs.tailed(), cursor, MOST, final=True)
+    said = [orjson.loads(one)["event"] for one in [*documents[1:], *last.spliced.documents]]
+    assert "".join(said) == "z" * (MOST_LINE_BYTES + 100)
+    assert read(logs.tailed(), last.cursor, MOST, final=True) is None

@@ -23,8 +23,9 @@ from observability.events import ChannelBroken
 from observability.journal import frames
 from observability.watch.engine import IncidentEngine
 from observability.watch.facts import observed
-from observability.watch.ledger import schema
-from observability.watch.ledger.database import Ledger
+from observability.watch.ledger import pending_events, schema
+from observability.watch.ledger.database import Ledger, LedgerUnavailable
+from observability.watch.notify import outbox
 from observability.watch.notify.channels.channel import ChannelRefused, ChannelUnavailable, Contact
 from observability.watch.notify.channels.webhook import retry_after, sign, verify
 from observability.watch.notify.messages import Links, Message
@@ -570,3 +571,113 @@ def sent_by(home):
         if frame.document
     ]
     return [one["airflow.dag_id"] for one in documents if one.get("event.action") == "notification.sent"]
+
+
+class Recorder:
+    """A channel that keeps what it was asked to send, and fails as it is told."""
+
+    def __init__(self, *failures):
+        self.failures, self.sent = list(failures), []
+
+    def send(self, message, *, resent):
+        self.sent.append((message.dedup_key, resent))
+        if self.failures:
+            raise self.failures.pop(0)
+
+    def close(self):
+        """Nothing is held open."""
+
+
+def test_a_message_is_said_to_be_resent_from_its_second_attempt_on(office, monkeypatch):
+    channel = Recorder(ChannelUnavailable("busy"))
+    monkeypatch.setattr(outbox, "open_channel", lambda *_: channel)
+    worker = office.worker()
+    office.put(message())
+    now = time.time()
+    assert [worker.step(now), worker.step(now + 60), worker.step(now + 60)] == [True, True, False]
+    assert channel.sent == [("key1", False), ("key1", True)]
+    assert office.rows()[0][1:3] == ("sent", 2)
+
+
+@pytest.mark.parametrize(
+    ("sent", "now", "may"),
+    [([0, 50], 59, False), ([0, 50], 60, True), ([0, 50], 61, True), ([49, 50], 61, False), ([99, 99], 50, True)],
+)
+def test_the_rate_counts_what_was_sent_within_the_last_minute_by_this_clock(office, sent, now, may):
+    worker = office.worker(rate_per_minute=2)
+    worker._sent.extend(sent)
+    assert worker._may_send(now) is may
+
+
+def test_what_is_handed_over_keeps_its_attempts_until_the_channel_has_rested(office, hook):
+    hook.answers = [(503, {"Retry-After": "1800"})]
+    worker = office.worker(fallback="file")
+    office.put(message(), message(2))
+    now = time.time()
+    while worker.step(now):
+        pass
+    mine = [row for row in office.rows() if row[0] == "hook"]
+    assert [(row[1], row[2]) for row in mine] == [("pending", 1), ("pending", 0)]
+    assert mine[1][3] == worker._rest_until
+
+
+def test_a_worker_outlives_a_ledger_that_is_away_and_faults_of_its_own(office, monkeypatch):
+    worker = office.worker()
+    steps = [LedgerUnavailable("away"), ZeroDivisionError(), LedgerUnavailable("away again")]
+
+    def step(_now):
+        if steps:
+            raise steps.pop(0)
+        worker.stop()
+        return False
+
+    def away(**_options):
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(outbox, "_LEDGER_WAIT_S", 0.0)
+    monkeypatch.setattr(outbox, "_IDLE_S", 0.0)
+    monkeypatch.setattr(worker, "step", step)
+    monkeypatch.setattr(office.ledger, "transaction", away)
+    worker.run()
+    assert steps == []
+
+
+def test_what_was_sent_is_written_down_as_soon_as_the_ledger_is_back(office, monkeypatch):
+    channel = Recorder()
+    monkeypatch.setattr(outbox, "open_channel", lambda *_: channel)
+    monkeypatch.setattr(outbox, "_LEDGER_WAIT_S", 0.0)
+    worker, whole = office.worker(), office.ledger.transaction
+    office.put(message())
+    failures = [LedgerUnavailable("away"), LedgerUnavailable("away")]
+
+    def transaction(**options):
+        if channel.sent and failures:
+            raise failures.pop(0)
+        return whole(**options)
+
+    monkeypatch.setattr(office.ledger, "transaction", transaction)
+    assert worker.step(time.time())
+    assert (failures, len(channel.sent), office.states()) == ([], 1, [("hook", "sent")])
+
+
+@pytest.mark.parametrize(("recorded", "left"), [(True, 0), (False, 1)])
+def test_an_event_stays_in_the_ledger_until_it_stands_in_the_journal(office, monkeypatch, recorded, left):
+    monkeypatch.setattr(outbox, "is_recorded", lambda _id: recorded)
+    worker, event = office.worker(), ChannelBroken(channel="hook", reason="503")
+    with office.ledger.transaction() as connection:
+        pending_events.add(connection, event, 0.0)
+    worker._say(event)
+    assert office.events == [event]
+    with office.ledger.transaction() as connection:
+        assert len(pending_events.due(connection, time.time())) == left
+
+
+def test_an_event_that_was_emitted_while_the_ledger_is_away_is_left_to_the_watcher(office, monkeypatch):
+    def away(**_options):
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(outbox, "is_recorded", lambda _id: True)
+    monkeypatch.setattr(office.ledger, "transaction", away)
+    event = ChannelBroken(channel="hook", reason="503")
+    office.worker()._say(event)
+    assert office.events == [event]

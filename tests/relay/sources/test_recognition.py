@@ -1,4 +1,4 @@
-"""Which file one is: its number among those that begin alike, and whether it was filled anew."""
+"""A file is told from those that begin alike, and from what was filled anew under its name."""
 
 import os
 
