@@ -4,9 +4,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import tomllib
 
+from observability import catalog
 from observability.option_types import hints_of
-from observability.settings import SettingsError, config_file, load_settings, sections
+from observability.settings import (
+    RedactionSettings,
+    SettingsError,
+    config_file,
+    default_home,
+    load_settings,
+    sections,
+)
+from observability.settings_source import ANOTHER_USER
 
 
 def test_defaults_stand_where_nothing_is_set(tmp_path):
@@ -348,3 +358,97 @@ def test_the_port_of_airflows_file_counts_except_for_a_platform_of_ours(monkeypa
     assert load_settings().api_url == "http://127.0.0.1:9191"
     (tmp_path / "contrail" / "keys").mkdir(parents=True)
     assert load_settings().api_url == "http://127.0.0.1:8080"
+
+
+def test_the_file_that_we_ship_names_every_option_with_its_default(tmp_path):
+    shipped = (Path(__file__).parents[1] / "config" / "contrail.toml").read_text("utf-8")
+    path = tmp_path / "contrail.toml"
+    path.write_text(re.sub(r"(?m)^# (?=\w+ = )", "", shipped), "utf-8")
+    assert load_settings(path, {}) == load_settings(environ={})
+    named = {section: set(values) for section, values in tomllib.loads(path.read_text("utf-8")).items()}
+    assert named == {section: {option.name for option in fields(kind)} for section, kind in sections().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("home", {}, "H"),
+        ("journal_directory", {}, "H/journal"),
+        ("journal_directory", {"CONTRAIL_JOURNAL__DIRECTORY": "/j"}, "/j"),
+        ("store_path", {}, "H/store.db"),
+        ("store_path", {"CONTRAIL_STORE__PATH": "/s.db"}, "/s.db"),
+        ("ledger_url", {}, "sqlite:///H/ledger.db"),
+        ("ledger_url", {"CONTRAIL_WATCH__LEDGER_URL": "postgresql://l"}, "postgresql://l"),
+        ("log_folder", {}, "A/logs"),
+        ("log_folder", {"AIRFLOW__LOGGING__BASE_LOG_FOLDER": "/a"}, "/a"),
+        ("log_folder", {"CONTRAIL_RELAY__LOG_FOLDER": "/o", "AIRFLOW__LOGGING__BASE_LOG_FOLDER": "/a"}, "/o"),
+        ("public_url", {"CONTRAIL_AIRFLOW__PORT": "81"}, "http://127.0.0.1:81"),
+        ("public_url", {"AIRFLOW__API__BASE_URL": "https://a/x/"}, "https://a/x"),
+        ("public_url", {"CONTRAIL_CORE__PUBLIC_URL": "https://o/", "AIRFLOW__API__BASE_URL": "https://a"}, "https://o"),
+        ("alert_index", {"CONTRAIL_ELASTICSEARCH__INDEX_PREFIX": "p-"}, f"p-{catalog.ALERT_INDEX}"),
+        ("alert_index", {"CONTRAIL_WATCH__KIBANA_ALERTS": "mine"}, "mine"),
+        ("statsd_prefix", {}, "airflow"),
+        ("statsd_prefix", {"AIRFLOW__METRICS__STATSD_PREFIX": "acme"}, "acme"),
+        ("statsd_prefix", {"CONTRAIL_RELAY__STATSD_PREFIX": "own", "AIRFLOW__METRICS__STATSD_PREFIX": "acme"}, "own"),
+        ("statsd_socket_path", {}, ""),
+        ("statsd_socket_path", {"AIRFLOW__METRICS__STATSD_SOCKET_PATH": "/a.sock"}, "/a.sock"),
+        ("statsd_socket_path", {"CONTRAIL_RELAY__STATSD_SOCKET_PATH": "/o.sock"}, "/o.sock"),
+    ],
+)
+def test_where_no_option_says_so_airflow_does_and_else_the_home(monkeypatch, tmp_path, name, given, expected):
+    home, airflow = tmp_path / "home", tmp_path / "airflow"
+    monkeypatch.setenv("AIRFLOW_HOME", str(airflow))
+    for variable, value in given.items():
+        if variable.startswith("AIRFLOW"):
+            monkeypatch.setenv(variable, value)
+    settings = load_settings(environ={"CONTRAIL_CORE__HOME": str(home), **given})
+    here = re.sub(r"\bH\b", str(home), re.sub(r"\bA\b", str(airflow), expected))
+    assert str(getattr(settings, name)) == here
+
+
+@pytest.mark.parametrize(
+    ("airflow_home", "folders", "expected"),
+    [
+        ("A", (), "A/contrail"), ("A", ("W/.contrail",), "A/contrail"), ("", (), "W/.contrail"),
+        ("", ("U/airflow/contrail",), "U/airflow/contrail"),
+        ("", ("U/airflow/contrail", "W/.contrail"), "W/.contrail"), ("", ("W/.contrail",), "W/.contrail"),
+    ],
+)  # fmt: skip
+def test_the_home_is_airflows_where_it_is_named_or_there_and_else_the_working_folders(
+    monkeypatch, tmp_path, airflow_home, folders, expected
+):
+    for name in ("W", "U", *folders):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    monkeypatch.delenv("CONTRAIL_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "U"))
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / airflow_home))
+    if not airflow_home:
+        monkeypatch.delenv("AIRFLOW_HOME")
+    monkeypatch.chdir(tmp_path / "W")
+    assert default_home() == tmp_path / expected
+    monkeypatch.setenv("CONTRAIL_HOME", "~/mine")
+    assert default_home() == tmp_path / "U" / "mine"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("a(", "must be regular expressions, and 'a(' is not one: missing ), unterminated subpattern"),
+        (r"(?<=a)b", "'(?<=a)b' cannot be matched in linear time: invalid perl operator: (?<"),
+        (r"(a)\1", r"'(a)\\1' cannot be matched in linear time: invalid escape sequence: \1"),
+    ],
+)
+def test_a_pattern_of_personal_data_that_takes_no_linear_time_is_refused_with_the_reason(capfd, pattern, says):
+    with pytest.raises(SettingsError) as refused:
+        RedactionSettings(patterns=("fine", pattern))
+    assert says in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_named_file_that_a_task_of_another_user_may_not_see_is_no_error(tmp_path):
+    named = tmp_path / "contrail.toml"
+    assert config_file({"CONTRAIL_CONFIG": str(named), ANOTHER_USER: "1"}) == named
+    with pytest.raises(SettingsError, match="which is not a file; correct or unset it"):
+        config_file({"CONTRAIL_CONFIG": str(named)})
+    named.write_text("")
+    assert config_file({"CONTRAIL_CONFIG": str(named)}) == named
