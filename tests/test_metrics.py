@@ -224,3 +224,81 @@ def test_nothing_is_sent_when_metrics_are_switched_off(wire, monkeypatch):
     get_settings.cache_clear()
     metrics.increment("my.rows")
     assert wire() == []
+
+
+@pytest.fixture
+def at_rest(monkeypatch):
+    """Metrics without their thread, whose work is done by hand."""
+    metrics._take()
+    monkeypatch.setattr(metrics, "_start", lambda: None)
+    monkeypatch.setattr(metrics, "_wake", threading.Event())
+    yield
+    metrics._take()
+
+
+@pytest.mark.parametrize("add", [metrics.timing, metrics.set])
+def test_the_sender_is_woken_when_a_series_is_full_and_not_before(wire, at_rest, monkeypatch, add):
+    monkeypatch.setattr(metrics, "_MOST_SAMPLES", 3)
+    woken = []
+    for number in range(4):
+        add("mine.full", number)
+        woken.append(metrics._wake.is_set())
+        metrics._wake.clear()
+    assert woken == [False, False, True, False]
+
+
+def test_sending_pauses_after_each_burst_of_lines(wire, at_rest, monkeypatch):
+    monkeypatch.setattr(metrics, "_BURST", 2)
+    pauses = []
+    monkeypatch.setattr(metrics.time, "sleep", pauses.append)
+    for number in range(5):
+        metrics.gauge(f"mine.burst{number}", number)
+    assert [line.partition(",")[0] for line in wire()] == [f"mine.burst{number}" for number in range(5)]
+    assert pauses == [metrics._PAUSE_S] * 2
+    assert [len(one.splitlines()) for one in wire.datagrams] == [2, 2, 1]
+
+
+def test_one_connection_serves_an_address_and_is_closed_for_another(wire):
+    first = metrics._client("127.0.0.1", 9)
+    assert metrics._client("127.0.0.1", 9) is first
+    other = metrics._client("127.0.0.1", 10)
+    assert (other is first, first._sock, metrics._client("127.0.0.1", 10) is other) == (False, None, True)
+
+
+def test_a_process_that_leaves_closes_its_connection_unless_the_thread_is_sending(wire):
+    client = metrics._client("127.0.0.1", 9)
+    with metrics._sending:
+        leaving = threading.Thread(target=metrics._leave, daemon=True)
+        leaving.start()
+        leaving.join(10)
+        assert not leaving.is_alive()
+        assert client._sock is not None
+    metrics._leave()
+    assert (client._sock, metrics._connected) == (None, None)
+
+
+def test_a_thread_that_ended_is_followed_by_another_that_holds_no_process(wire, monkeypatch):
+    ended = threading.Thread()
+    ended.start()
+    ended.join()
+    monkeypatch.setattr(metrics, "_thread", ended)
+    metrics.increment("mine.one")
+    begun = metrics._thread
+    metrics.increment("mine.other")
+    assert (begun is ended, begun.is_alive(), begun.daemon, metrics._thread is begun) == (False, True, True, True)
+    metrics._take()
+    metrics._wake.set()
+    begun.join(10)
+
+
+def test_whoever_listens_is_told_all_that_is_sent(wire, at_rest, monkeypatch):
+    monkeypatch.setattr(metrics, "_listeners", [])
+    told = []
+    metrics.listen(lambda method, name, value: told.append((method, name.partition(",")[0], value)))
+    metrics.increment("mine.count", 2)
+    metrics.gauge("mine.level", 3)
+    metrics.timing("mine.took", 4)
+    metrics.set("mine.who", "ann")
+    wire()
+    assert told == [("incr", "mine.count", 2), ("gauge", "mine.level", 3), ("timing", "mine.took", 4),
+                    ("set", "mine.who", "ann")]  # fmt: skip
