@@ -11,7 +11,15 @@ import pytest
 import yaml
 
 from observability.watch.incidents import Incident
-from observability.watch.rules.config import RulesError, decide, json_schema, load_rules, parse_rules, policy_for
+from observability.watch.rules.config import (
+    RulesError,
+    decide,
+    json_schema,
+    load_rules,
+    parse_rules,
+    policy_for,
+    route_wait,
+)
 from observability.watch.rules.loader import RulesFile
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -208,3 +216,22 @@ def test_a_rules_file_that_says_family_is_read_as_kind():
     channels = "channels: {log: {type: log}}\nreceivers: {a: {channels: [log]}}\n"
     text = f"{channels}routes: [{{receiver: a, match: {{family: [stuck]}}}}]"
     assert parse_rules(text, "x").routes[0].match.kind == ["stuck"]
+
+
+def test_rules_are_read_from_their_file_and_one_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "alerts.yaml"
+    path.write_text(RULES)
+    assert list(load_rules(path).receivers) == ["everybody", "finance", "night"]
+    with pytest.raises(RulesError, match=r"absent\.yaml: .*No such file"):
+        load_rules(tmp_path / "absent.yaml")
+
+
+def test_what_no_route_matches_goes_to_the_first_receiver_by_name_and_waits_for_nothing():
+    rules = parse_rules(
+        "channels: {file: {type: file}}\nreceivers: {all: {channels: [file]}, some: {channels: [file]}}\n"
+        "routes: [{receiver: some, match: {dag: x}, wait: 5m}, {receiver: some, match: {dag: 'x*'}, wait: 7m}]",
+        "rules",
+    )
+    found = decide(rules, incident(), NOON)
+    assert (found.receivers, found.why[-1]) == (("all",), "no route matches: the first receiver, all, hears of it")
+    assert [route_wait(rules, incident(dag_id=dag), NOON) for dag in ("load", "x", "xy")] == [0.0, 300.0, 420.0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observability.watch.deadlines import beside_dag
+from observability.watch.rules import lint
 from observability.watch.rules.config import RulesError, parse_rules, read_rules
 from observability.watch.rules.loader import RulesFile
 
@@ -257,3 +260,48 @@ def test_an_asset_needs_no_dag():
 @pytest.mark.parametrize("declared", [5, "daily", {"success_within": "1d"}, None, [5, None], [["x"]]])
 def test_a_dags_own_param_of_another_shape_is_no_deadline_and_stops_nothing(declared):
     assert beside_dag("load", {"deadlines": declared}) == []
+
+
+def test_receivers_that_only_the_last_resort_the_canary_or_an_escalation_name_are_in_use():
+    receivers = (
+        "receivers: {first: {channels: [file], escalate: [{after: 1m, receiver: second}]},"
+        " second: {channels: [log]}, canary: {channels: [log]}}"
+    )
+    rules = whole(receivers, "routes: [{receiver: second, match: {dag: x}}]", "proof: {canary_receiver: canary}")
+    assert read_rules(rules, "alerts.yaml")[1] == []
+    everything = rules.replace("{receiver: second, match: {dag: x}}", "{receiver: second}")
+    said = read_rules(everything, "alerts.yaml")[1]
+    assert ["receivers.first: no route, escalation or canary names this receiver" in one for one in said] == [True]
+
+
+CALENDARS = "calendars: {bank: bank.txt, other: other.txt}"
+DUE = "deadlines: [{name: a, dag: x, starts_by: '06:00', calendar: bank}]"
+
+
+def test_a_calendar_that_no_deadline_uses_is_remarked_on_and_the_others_days_are_off(tmp_path):
+    (tmp_path / "bank.txt").write_text("2026-01-01\n")
+    (tmp_path / "other.txt").write_text("2026-01-02\n")
+    rules, remarks = read_rules(whole(CALENDARS, DUE), "alerts.yaml", tmp_path)
+    assert rules.days_off == {"bank": {date(2026, 1, 1)}, "other": {date(2026, 1, 2)}}
+    assert ["calendars.other: no deadline here uses this calendar" in one for one in remarks] == [True]
+
+
+def test_the_days_of_a_calendar_that_are_kept_are_not_read_again(tmp_path):
+    (tmp_path / "other.txt").write_text("2026-01-02\n")
+    kept = {"bank": frozenset({date(2026, 1, 5)})}
+    rules, _ = read_rules(whole(CALENDARS, DUE), "alerts.yaml", tmp_path, kept)
+    assert rules.days_off == {**kept, "other": {date(2026, 1, 2)}}
+    with pytest.raises(RulesError, match=r"^alerts\.yaml:4: calendars\.bank: .*bank\.txt is not a file$"):
+        read_rules(whole(CALENDARS, DUE), "alerts.yaml", tmp_path)
+
+
+def test_a_dag_that_airflow_does_not_know_is_named_with_the_one_that_is_perhaps_meant():
+    deadlines = (
+        "deadlines: [{name: a, dag: load_flights, starts_by: '06:00'}, {name: b, dag: 'load_*', starts_by: '06:00'},"
+        " {name: c, dag: load_flihgts, starts_by: '06:00'}, {name: d, dag: zzz, starts_by: '06:00'}]"
+    )
+    found = lint.unknown_dags(parse_rules(whole(deadlines), "alerts.yaml"), ["load_flights", "load_flight", "else"])
+    assert list(found) == [
+        (("deadlines", 2, "dag"), "of c: Airflow knows no DAG 'load_flihgts'; is 'load_flights' meant?"),
+        (("deadlines", 3, "dag"), "of d: Airflow knows no DAG 'zzz'"),
+    ]
