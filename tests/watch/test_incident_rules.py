@@ -21,6 +21,7 @@ from observability.watch.incidents import (
     postpone,
     recover,
     refine,
+    reopen,
     resolve,
 )
 
@@ -414,3 +415,71 @@ def test_members_are_bounded():
 
 def test_an_incident_as_json_is_the_same_incident():
     assert Incident.from_json(told().as_json()) == told()
+
+
+def test_only_more_failures_than_people_know_of_have_to_settle():
+    assert observe(opened(), failed(task="u"), NOW, POLICY)[0].settles_at is None
+    assert observe(told(), failed(task="u"), NOW, POLICY)[0].settles_at == NOW + 32
+    assert observe(told(), failed(), NOW, POLICY)[0].settles_at is None
+
+
+def test_another_task_neither_becomes_what_the_incident_is_about_nor_hastens_its_notice():
+    first = opened(failed(certainty=0))
+    second, _ = observe(first, failed(task="u", certainty=1), NOW, POLICY)
+    assert values(second, "task_id", "notify_at", "early") == ("t", NOW + 2, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "again"), [(None, None, False), (None, 1, True), (1, None, False), (1, 1, False), (1, 2, True)]
+)
+def test_people_hear_again_of_a_task_that_was_run_again_and_of_no_other(before, now, again):
+    known = told(failed(try_number=before))
+    assert observe(known, failed(try_number=now), NOW, POLICY)[0].notify_at == (NOW + 1 if again else None)
+
+
+def test_a_final_word_on_what_was_suspected_opens_it_whichever_task_it_is():
+    suspected = opened(failed(status="suspected"))
+    assert refine(suspected, failed(task="u"), NOW, POLICY).state == "open"
+    assert refine(suspected, failed(task="u", status="suspected"), NOW, POLICY).state == "suspected"
+
+
+def test_the_error_by_which_people_know_an_incident_is_kept_where_another_takes_its_place():
+    guess, sure = failed(certainty=0, cause="app"), failed(certainty=3, cause="oom")
+    assert refine(opened(guess), sure, NOW, POLICY).known_as == ()
+    known = told(guess)
+    renamed = refine(known, sure, NOW, POLICY)
+    assert (renamed.cause, renamed.known_as) == ("oom", (known.error,))
+    held = postpone(opened(guess), NOW + 5, "a silence")
+    assert refine(held, sure, NOW, POLICY).known_as == (held.error,)
+    assert refine(known, guess, NOW, POLICY).known_as == ()
+
+
+def test_what_is_not_over_after_all_is_notified_soon_or_where_people_know_of_it_reminded_of():
+    unknown, _ = resolve(opened(), NOW, "by itself")
+    again = reopen(replace(unknown, acknowledged_by="ann", acknowledged_at=NOW), NOW + 7, POLICY)
+    assert values(again, "state", "notify_at", "remind_at", "resolved_at") == ("open", NOW + 8, None, None)
+    assert (again.acknowledged_by, again.acknowledged_at, "resolved_by" in again.evidence) == (None, None, False)
+    known, _ = resolve(told(), NOW, "by itself")
+    assert values(reopen(known, NOW + 7, POLICY), "notify_at", "remind_at") == (None, NOW + 100)
+
+
+def test_an_incident_that_says_no_more_than_it_must_is_about_nothing_else():
+    bare = Incident(
+        id="1", key="k", state="open", kind="task", severity="error", cause="app", reason="", certainty=0,
+        first_seen=1.0, last_seen=1.0,
+    )  # fmt: skip
+    assert values(bare, "count", "level", "map_index", "run_count", "notified_tasks", "early") == (
+        0,
+        0,
+        -1,
+        0,
+        0,
+        False,
+    )
+    assert (bare.due, bare.live, Policy().escalate_after) == (None, True, ())
+
+
+def test_the_waits_of_rules_that_name_none():
+    policy = Policy()
+    assert (policy.group_wait_s, policy.evidence_wait_s, policy.fold_wait_s, policy.suspect_wait_s) == (0.3, 2, 3, 60)
+    assert (policy.remind_every_s, policy.remind_acknowledged_s, policy.settle_s) == (14_400, 172_800, 120)
