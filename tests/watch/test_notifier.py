@@ -65,6 +65,15 @@ def test_a_notice_is_a_row_for_each_channel_of_the_receiver(notifier, connection
     assert rows(connection, *columns) == [("file", "pending", *about), ("desk", "pending", *about)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [("opened", 100), ("update", 100), ("early_warning", 100), ("reminder", 0), ("escalated", 0), ("resolved", 0)],
+)
+def test_the_way_of_a_notice_begins_with_its_fact_or_with_itself(notifier, connection, kind, seen):
+    tell(notifier, connection, replace(incident(1), last_seen=NOW - 100), kind)
+    assert rows(connection, "fact_time") == [NOW - seen, NOW - seen]
+
+
 def test_the_same_message_is_one_row_a_channel(notifier, connection):
     for _ in range(2):
         tell(notifier, connection, incident(1))

@@ -56,6 +56,8 @@ SAID = [
     (incident("paused", evidence={"failed_runs": 3}), "flights_daily was paused by Airflow after 3 failed runs"),
     (incident("deadline", evidence={"deadline.due": "2026-01-01T06:00:00Z"}),
      "flights_daily missed its deadline: due 06:00, now 06:12 UTC"),
+    (incident("deadline", last_seen=NOW + 2, evidence={"deadline.due": "2026-01-01T06:12:00.4Z"}),
+     "flights_daily missed its deadline: due 06:12:00, now 06:12:02 UTC"),
     (incident("deadline", subject="daily", early=True, evidence={"deadline.due": "2026-01-01T06:30:00Z"}),
      "flights_daily may miss its deadline daily: due 06:30, now 06:12 UTC"),
     (incident("deadline", reason="step load of load wrote 12 rows: at least 500 are expected"),

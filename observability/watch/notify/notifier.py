@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Notifier", "enqueue"]
 
 _KEYED = {"pagerduty"}
+_OF_A_FACT = {"opened", "update", "early_warning"}
+"""Kinds of notice that follow a fact; of the others the time is that at which they are written."""
 _STORM_WINDOW_S = 60.0
 _OVER_AFTER_S = 5.0
 _FLAP_WINDOW_S = 300.0
@@ -53,6 +55,7 @@ class Notifier:
         message = compose(replace(notice, incident=incident), self.links, self.environment, decision.severity)
         if self.links.acts and render.is_web(self.links.airflow):
             message = replace(message, acts=act_links(connection, incident, self.links.airflow))
+        fact_time = incident.last_seen if notice.kind in _OF_A_FACT else now
         for channel in channels:
             if notice.kind == "resolved" and self._is_keyed(channel):
                 self._close(connection, channel, message, now)
@@ -60,7 +63,7 @@ class Notifier:
             many = notice.with_others or self._too_many(connection, channel, incident.dag_id, now)
             again = notice.kind in {"reminder", "update"} and self._is_keyed(channel)  # it changes what is there
             state = "held" if many and not again else "pending"
-            enqueue(connection, channel, message, now, state=state, fact_time=incident.last_seen)
+            enqueue(connection, channel, message, now, state=state, fact_time=fact_time)
             if notice.kind == "resolved" and self.rules.channels[channel].type in {"apprise", "address"}:
                 self._close_digests(connection, channel, incident.id, now)
         return channels

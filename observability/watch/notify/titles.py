@@ -231,9 +231,9 @@ def _peak(one: Incident) -> str:
 
 
 def _times(due: Any, now: float) -> str:
-    """``due 06:00, now 06:12``, with the day where it is not today's; UTC."""
-    when = parsed(str(due))
-    here = utc(now)
-    same = when.astimezone(timezone.utc).date() == here.date()
-    form = "%H:%M" if same else "%Y-%m-%d %H:%M"
-    return f"due {when.astimezone(timezone.utc).strftime(form)}, now {here.strftime(form)} UTC"
+    """``due 06:00, now 06:12``, with the day where it is not today's, and seconds within a minute; UTC."""
+    when, here = parsed(str(due)).astimezone(timezone.utc), utc(now)
+    form = "%H:%M" if when.date() == here.date() else "%Y-%m-%d %H:%M"
+    if when.strftime(form) == here.strftime(form):
+        form = "%H:%M:%S"
+    return f"due {when.strftime(form)}, now {here.strftime(form)} UTC"

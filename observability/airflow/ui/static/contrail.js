@@ -21,7 +21,7 @@
 
   const drawRuns = (node) => {
     const runs = JSON.parse(node.dataset.runs);
-    const order = runs.map((_, index) => index);
+    const order = runs.map((_, index) => index), counts = runs.some((run) => run.rows_out != null);
     const took = (good) => runs.map((run) => ((run.state === "success") === good ? run.duration_ms : null));
     const bars = uPlot.paths.bars({ size: [0.7, 40] });
     const shown = (write) => (chart, value, at) => write(value ?? chart.data[at].findLast((one) => one != null));
@@ -43,14 +43,14 @@
     new uPlot({
       width: node.clientWidth, height: 220, hooks: { draw: [changes] },
       scales: { x: { time: false, range: [-0.6, Math.max(runs.length - 0.4, 6)] }, y: { range: (_, __, max) => [0, (max || 1) * (runs.some((run) => run.changed.length) ? 1.25 : 1.1)] }, rows: { range: (_, __, max) => [0, (max || 1) * 1.1] } },
-      axes: [axis({ values: label, space: 100, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }), axis({ values: (_, all) => all.map(spanTick), size: 70, ...steps.ms }), axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })],
+      axes: [axis({ values: label, space: 100, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }), axis({ values: (_, all) => all.map(spanTick), size: 70, ...steps.ms }), ...(counts ? [axis({ side: 1, scale: "rows", grid: { show: false }, size: 60 })] : [])],
       series: [
         { label: "run", value: (_, index) => (index == null ? "" : [runs[index].run_id, ...runs[index].changed].join(" · ")) },
         { label: "succeeded", fill: colour("--good"), stroke: colour("--good"), paths: bars, points: { show: false }, value: shown(span) },
         { label: "failed", fill: colour("--bad"), stroke: colour("--bad"), paths: bars, points: { show: false }, value: shown(span) },
-        { label: "rows out", scale: "rows", value: shown((rows) => rows?.toLocaleString("en") ?? "–"), stroke: colour("--accent"), width: 2, spanGaps: true, points: { show: runs.length < 3 } },
+        ...(counts ? [{ label: "rows out", scale: "rows", value: shown((rows) => rows?.toLocaleString("en") ?? "–"), stroke: colour("--accent"), width: 2, spanGaps: true, points: { show: runs.length < 3 } }] : []),
       ],
-    }, [order, took(true), took(false), runs.map((run) => run.rows_out ?? null)], node);
+    }, [order, took(true), took(false), ...(counts ? [runs.map((run) => run.rows_out ?? null)] : [])], node);
   };
 
   const drawAttempts = (node) => {
