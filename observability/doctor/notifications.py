@@ -48,7 +48,8 @@ def _rules(settings: Settings) -> str:
     except WatchError as error:
         raise Broken(str(error), f"contrail alerts check {path}") from error
     where = path or named_address(settings) or "built in"
-    return f"{where}: {len(rules.channels)} channels"
+    number = len(rules.channels)
+    return f"{where}: {number} {'channel' if number == 1 else 'channels'}"
 
 
 def _deadlines(settings: Settings) -> str:
