@@ -29,7 +29,15 @@ from observability.events import (
     ui_path,
 )
 from observability.first_report import claim
-from observability.from_airflow import duration_ns, identify, identify_run, in_task_process, nanoseconds
+from observability.from_airflow import (
+    duration_ns,
+    ended_at,
+    identify,
+    identify_run,
+    in_task_process,
+    is_by_hand,
+    nanoseconds,
+)
 from observability.resources import Usage, usage
 from observability.timestamps import parsed
 
@@ -56,6 +64,7 @@ _STAGE = "callback"
 _NO_EXCEPTION = causes.Failure(cause="app", reason="it failed, and Airflow handed over no exception")
 _UNHEARD = " (Airflow could not be informed of it, and decides whether the task runs again)"
 """Airflow runs such an attempt again, or misses its heartbeat. If it fails the task, the watcher reports that."""
+_BY_HAND = "set to failed by a person"
 _RUN_CAUSES = {"task_failure": "upstream", "all_tasks_deadlocked": "app", "timed_out": "timeout"}
 _RUN_REASONS = {
     "task_failure": "a task of it failed",
@@ -260,13 +269,13 @@ def _given_up(kind: type[TaskFailed | TaskRetried], context: Mapping[str, Any]) 
 
 def run_failed(about: Identity, run: Any, why: str, *, provider: str) -> DagRunFailed:
     """The event of a run that failed; ``why`` is Airflow's word or sentence for it."""
-    ended = getattr(run, "end_date", None)
+    ended = ended_at(run, why)
     return DagRunFailed(
         identity=about,
         time=ended,
         discriminator=moment(ended),
-        reason=_RUN_REASONS.get(why, why or "Airflow did not say why"),
-        cause="cancelled" if "manually" in why else _RUN_CAUSES.get(why, "app"),
+        reason=_BY_HAND if is_by_hand(why) else _RUN_REASONS.get(why, why or "Airflow did not say why"),
+        cause="cancelled" if is_by_hand(why) else _RUN_CAUSES.get(why, "app"),
         duration_ns=duration_ns(run),
         provider=provider,
     )

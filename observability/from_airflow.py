@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from observability import identity
@@ -10,9 +10,20 @@ from observability.events import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
-__all__ = ["duration_ns", "identify", "identify_run", "in_task_process", "nanoseconds", "trace_id"]
+__all__ = [
+    "duration_ns",
+    "ended_at",
+    "identify",
+    "identify_run",
+    "in_task_process",
+    "is_by_hand",
+    "nanoseconds",
+    "trace_id",
+]
+
+_JUST_NOW = timedelta(milliseconds=200)
+"""An end that is not older was set with the state."""
 
 
 def identify(context: Mapping[str, Any]) -> Identity:
@@ -112,6 +123,23 @@ def duration_ns(about: Any) -> int | None:
     if began is None:
         return None
     return nanoseconds((ended or datetime.now(timezone.utc)) - began)
+
+
+def is_by_hand(said: str) -> bool:
+    """True if Airflow's words about an end say that a person set it."""
+    return "manually" in said
+
+
+def ended_at(about: Any, said: str) -> datetime | None:
+    """When a run or task instance came to its state, which ``said`` is Airflow's sentence about.
+
+    Where it had ended before and a person sets it to another state, Airflow leaves its end as it was.
+    """
+    ended: datetime | None = getattr(about, "end_date", None)
+    if ended is None or not is_by_hand(said):
+        return ended
+    now = datetime.now(timezone.utc)
+    return ended if timedelta() <= now - ended < _JUST_NOW else max(now, ended + timedelta(milliseconds=1))
 
 
 def nanoseconds(took: timedelta) -> int:

@@ -35,7 +35,7 @@ from observability.events import (
     moment,
     ui_path,
 )
-from observability.from_airflow import duration_ns, identify, identify_run
+from observability.from_airflow import duration_ns, ended_at, identify, identify_run, is_by_hand
 
 __all__: list[str] = []
 
@@ -91,10 +91,10 @@ def on_dag_run_running(dag_run: Any, msg: str) -> None:  # noqa: ARG001
 
 
 @hookimpl
-def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ARG001
-    """Tell that a run succeeded."""
+def on_dag_run_success(dag_run: Any, msg: str) -> None:
+    """Tell that a run succeeded, by itself or because a person said so."""
     with contained(_STAGE):
-        ended = dag_run.end_date
+        ended = ended_at(dag_run, msg)
         callbacks.emit_once(
             DagRunSucceeded(
                 identity=_run_identity(dag_run),
@@ -176,12 +176,13 @@ def _run_of(task_instance: Any) -> Any:
 
 def _ended_from_outside(record: Any, error: str) -> TaskFailed | TaskRetried:
     kind = TaskRetried if str(record.state) == "up_for_retry" else TaskFailed
-    by_person = "manually" in error
+    by_person, ended = is_by_hand(error), ended_at(record, error)
     about = identify({"ti": record, "dag_run": record.__dict__.get("dag_run")})
     owner = about.owner or getattr(_dag_model(record), "owners", None)
     return kind(
         identity=replace(about, owner=owner, component="api-server" if by_person else "scheduler", **loop_of(record)),
-        time=record.end_date,
+        time=ended,
+        discriminator="" if ended == record.end_date else moment(ended),
         cause="cancelled" if by_person else _cause_of_mismatch(record, error),
         reason="set to failed by a person" if by_person else error or "the scheduler gave it up",
         duration_ns=duration_ns(record),

@@ -38,6 +38,7 @@ from observability.watch.ledger import pending_events, records
 from observability.watch.ledger.database import read_cursor
 from observability.watch.measures import note_asset, note_begin, note_end, note_rows, note_start
 from observability.watch.notify.reminders import due_together, is_due, put_off
+from observability.watch.occasions import RunEnds, folds, is_another, is_older, is_past
 from observability.watch.rules.config import policy_for
 from observability.watch.run_times import note_times
 from observability.watch.runs import RunMark, is_current
@@ -58,8 +59,6 @@ __all__ = ["IncidentEngine"]
 _ONCE = {"task", "run"}
 _OTHERS_FIRST_S = 30.0
 """So long a process that saw a failure itself has to emit it, before the watcher, which found it later, does."""
-_CLOCKS_AGREE_S = 60.0
-"""Nothing distinguishes what hosts saw whose clocks differ by more than this; the doctor says so."""
 _CANNOT_BE_TOLD_S = 60.0
 _BEGUN_MOST = 10_000
 """Attempts whose beginning is kept in mind, for what only it says: operator, owner, trace."""
@@ -82,6 +81,7 @@ class IncidentEngine:
         """True if there may be something to ask Airflow about; a engine before this one may have left some."""
         self._begun: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self._unended = Unended()
+        self._run_ends = RunEnds()
         self._joined: set[str] = set()
         self._notified_errors: dict[str, dict[str, str]] = {}
         """Of each DAG, the incident that people know of each error; what it says is looked at before it is used."""
@@ -99,17 +99,22 @@ class IncidentEngine:
             elif fact.status in {"attempt", "dismissed"}:
                 self._dismissed(connection, fact)
             elif fact.status == "withdrawn":
-                for changed, is_over in list(withdrawn(connection, fact, now)):
-                    if is_over:
-                        self._close(connection, changed, fact.reason, now)
-                    else:
-                        records.save_incident(connection, changed)
+                self._withdrawn(connection, fact, now)
             elif fact.status == "cleared":
                 policy = policy_for(self.notifier.rules, None, now)
                 for changed in list(cleared(connection, fact, now, policy)):
                     records.save_incident(connection, changed)
             else:
                 self._wrong(connection, fact, now)
+
+    def _withdrawn(self, connection: Connection, fact: Fact, now: float) -> None:
+        if fact.kind == "run" and self._run_ends.is_overtaken(fact):
+            return  # the next look says it again, if it is still so
+        for changed, is_over in list(withdrawn(connection, fact, now)):
+            if is_over:
+                self._close(connection, changed, fact.reason, now)
+            else:
+                records.save_incident(connection, changed)
 
     def _hear_of_end(self, connection: Connection, fact: Fact) -> None:
         """Take back that an attempt ended without a word, where another process has emitted its end."""
@@ -276,13 +281,28 @@ class IncidentEngine:
         if known is not None and _confirms(known[0], fact):
             outcome = task_outcome(merged(known[0], fact), self._begun.get(fact.key, {}))
             self._emit(connection, outcome, now, fact=fact.key)
-        if known is not None and (stale := self._again(connection, fact, *known, now)):
+        if known is not None and is_past(known[0], fact):
+            return
+        before = records.incident(connection, known[1]) if known is not None and known[1] else None
+        before = records.whole_incident(connection, before)
+        another = known is not None and is_another(known[0], fact, before)
+        if known is not None and not another and (stale := self._again(connection, fact, *known, now)):
             records.remember_fact(connection, *stale)
             return
-        seen = merged(known[0], fact) if known and known[0].kind in _ONCE else fact
+        if fact.kind == "run":
+            self._run_ends.fails(fact, now)
+        is_more = known is not None and known[0].kind in _ONCE and known[0].status != "resolved" and not another
+        seen = merged(known[0], fact) if known is not None and is_more else fact
         last = _last_about(connection, fact)
         policy = policy_for(self.notifier.rules, last, now)
-        if fact.kind == "run" and last is not None and last.state != "dismissed" and _folds(last, fact):
+        fails_again = another and last is not None and before is not None and last.id == before.id
+        if (
+            fact.kind == "run"
+            and last is not None
+            and not fails_again
+            and last.state != "dismissed"
+            and folds(last, fact)
+        ):
             changed = _marked(connection, incidents.ended(last, fact, now, policy), fact)
             records.save_incident(connection, changed)
         else:
@@ -330,8 +350,9 @@ class IncidentEngine:
             self._dismissed(connection, replace(fact, status="dismissed"))
         incident = records.whole_incident(connection, records.latest_incident(connection, incidents.key_of(fact)))
         if fact.kind == "run":
-            self._run_succeeded(connection, fact, now)
-        elif incident is not None and incident.live and not _is_older(fact, incident):
+            if self._is_news(connection, fact):
+                self._run_succeeded(connection, fact, now)
+        elif incident is not None and incident.live and not is_older(fact, incident):
             changed, notices = incidents.recover(task_recovered(incident, fact), fact, now)
             self._settle(connection, changed, notices, now)
             self._emit_over(connection, fact, incident, now, resolved=not changed.live)
@@ -353,6 +374,16 @@ class IncidentEngine:
         if hasattr(event, "duration_ns"):
             event = with_fields(event, duration_ns=int(max(0.0, now - since) * 1e9))
         self._emit(connection, with_fields(event, discriminator=incident.id), now, fact=fact.key)
+
+    def _is_news(self, connection: Connection, success: Fact) -> bool:
+        """Note that a run is well, in the place of its failure; False where it has failed again since."""
+        known = records.fact(connection, success.key)
+        if not self._run_ends.succeeds(success, known[0] if known else None):
+            return False
+        if known is not None and known[0].kind == success.kind:
+            over = replace(known[0], status="resolved", time=max(known[0].time, success.time))
+            records.remember_fact(connection, over, known[1])
+        return True
 
     def _run_succeeded(self, connection: Connection, fact: Fact, now: float) -> None:
         dag_id, run_id = str(fact.dag_id), str(fact.run_id)
@@ -438,18 +469,6 @@ def _confirms(known: Fact, fact: Fact) -> bool:
     """A process died without a word, and Airflow says that its task failed for good: nobody else tells of that."""
     statuses, providers = {known.status, fact.status}, {known.provider, fact.provider}
     return fact.kind == "task" and statuses == {"suspected", "firing"} and providers == {"relay", "reconciler"}
-
-
-def _is_older(fact: Fact, incident: Incident) -> bool:
-    """True if what went well did so before this went wrong: news from another host may be an hour late."""
-    return fact.time < incident.first_seen - _CLOCKS_AGREE_S
-
-
-def _folds(last: Incident, fact: Fact) -> bool:
-    """A run's failure says nothing new while its incident is live, or when that was resolved after it."""
-    if last.live and last.kind == "stuck":
-        return False  # that it waited is another thing than that it failed
-    return last.live or (last.resolved_at is not None and last.resolved_at >= fact.time)
 
 
 def _canonical(connection: Connection, fact: Fact) -> Fact:

@@ -278,7 +278,9 @@ def _confirmed(incident: Incident, fact: Fact, now: float, policy: Policy) -> In
 
 
 def _tried_again(incident: Incident, fact: Fact) -> bool:
-    """A task that people were notified of has been run again, and failed again."""
+    """A task, or a run without one, that people were notified of has been run again, and failed again."""
+    if fact.kind == incident.kind == "run":
+        return incident.notified == "opened"
     same = (fact.task_id, fact.map_index) == (incident.task_id, incident.map_index)
     before = incident.try_number
     if fact.run_id != incident.run_id:

@@ -116,6 +116,31 @@ def test_a_run_tells_its_beginning_and_its_end(told):
     assert {document["trace.id"] for document in told()} == {TRACE}
 
 
+@pytest.mark.parametrize("behind", [timedelta(), timedelta(minutes=-5)], ids=["its clock is right", "it is behind"])
+def test_each_state_that_a_person_sets_an_ended_run_to_is_a_fact_of_its_own(told, behind):
+    """Airflow leaves the end of a run, and of a task, where it was."""
+    hook, ended = get_listener_manager().hook, datetime.now(timezone.utc) - timedelta(minutes=1) - behind
+    said = "Dag Run's state was manually set to `{}`."
+    hook.on_dag_run_failed(dag_run=run(end_date=ended), msg="task_failure")
+    hook.on_dag_run_success(dag_run=run(end_date=ended), msg=said.format("success"))
+    hook.on_dag_run_failed(dag_run=run(end_date=ended), msg=said.format("failed"))
+    hook.on_task_instance_failed(previous_state=None, task_instance=record(end_date=ended), error=MISMATCH)
+    hook.on_task_instance_failed(previous_state=None, task_instance=record(end_date=ended), error=MARKED)
+    times = [document["@timestamp"] for document in told()]
+    at_end = ended.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    assert [time == at_end for time in times] == [True, False, False, True, False]
+    assert min(times) == at_end
+    assert len({document["event.id"] for document in told()}) == 5
+
+
+def test_a_task_that_a_person_ends_while_it_runs_has_the_id_that_others_give_it(told):
+    now = datetime.now(timezone.utc)
+    hook = get_listener_manager().hook
+    hook.on_task_instance_failed(previous_state=None, task_instance=record(end_date=now), error=MARKED)
+    hook.on_task_instance_failed(previous_state=None, task_instance=record(), error=MISMATCH)
+    assert [document["airflow.cause"] for document in told()] == ["cancelled"], "one fact, of which the first is told"
+
+
 def test_the_events_of_a_run_name_the_version_of_its_dag_and_of_its_bundle(told):
     hook = get_listener_manager().hook
     about = {"created_dag_version": SimpleNamespace(version_number=7), "bundle_version": "9f1c2d"}

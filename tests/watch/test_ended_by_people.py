@@ -165,6 +165,17 @@ def test_a_failure_that_a_person_ends_is_resolved_with_words_that_say_so(bureau,
     assert len(bureau.told()) == 2
 
 
+def test_a_task_that_is_set_after_its_run_was_is_what_a_person_ended(bureau, airflow):
+    airflow.runs = {"r1": "success"}
+    airflow.deed("patch_dag_run", extra='{"state": "success"}')
+    bureau.see(failed(time=bureau.now, cause="cancelled"))
+    bureau.pass_time(5)
+    airflow.tasks = {"t": ("success", 1)}
+    airflow.deed("patch_task_instance")
+    bureau.look()
+    assert bureau.told() == [("opened", ""), ("resolved", "t was set to success by ann")]
+
+
 def test_a_note_on_a_run_that_goes_on_past_a_failure_repairs_nothing(bureau, airflow):
     fail(bureau)
     airflow.runs = {"r1": "success"}
@@ -217,6 +228,111 @@ def test_what_was_cleared_waits_for_its_outcome_and_says_who_cleared_it(bureau, 
 def succeed(bureau, run="r1"):
     bureau.see(failed(run=run, status="resolved", try_number=2, time=bureau.now))
     bureau.see(run_ended("resolved", run=run, time=bureau.now))
+
+
+def set_run(bureau, airflow, state, skew=0.0):
+    """A person sets the run to a state: Airflow's own words of it come by an event, the deed by its event log."""
+    airflow.deed("patch_dag_run", extra=f'{{"state": "{state}"}}')
+    airflow.runs = {"r1": state}
+    how = "firing" if state == "failed" else "resolved"
+    word = run_ended(how, time=bureau.now + skew, cause="cancelled", reason="set to failed", provider="listener")
+    bureau.see(word)
+    bureau.pass_time(1)
+    bureau.look(slow=False)
+    bureau.pass_time(9)
+    bureau.see(word)  # the same event once more, from the store
+    bureau.look(slow=False)
+    bureau.pass_time(5)
+
+
+SET = ("resolved", "run r1 was set to success by ann")
+SKEWS = {"clocks agree": 0.0, "its clock is behind": -2.0, "its clock is ahead": 2.0}
+
+
+@pytest.mark.parametrize("skew", SKEWS.values(), ids=SKEWS)
+@pytest.mark.parametrize("watcher", ["the same", "another each time"])
+def test_each_time_that_a_person_sets_a_run_to_failed_is_told(bureau, airflow, skew, watcher):
+    bureau.engine = IncidentEngine(bureau.engine.notifier, deeds_s=6)
+    fail(bureau)
+    succeed(bureau)
+    bureau.pass_time(7)
+    assert bureau.told() == [("opened", ""), ("resolved", "run r1 succeeded")]
+    airflow.tasks = {"t": ("success", 2)}
+    for _ in range(3):
+        bureau.pass_time(20)
+        before = len(bureau.told())
+        for state, told in (("failed", ("opened", "")), ("success", SET)):
+            if watcher != "the same":
+                bureau.engine = IncidentEngine(bureau.engine.notifier, deeds_s=6)
+            set_run(bureau, airflow, state, skew)
+            assert bureau.told()[before:] == ([told] if state == "failed" else [("opened", ""), told])
+
+
+def test_a_person_who_sets_a_run_that_has_failed_to_failed_says_nothing_new(bureau, airflow):
+    fail(bureau)
+    set_run(bureau, airflow, "failed")
+    bureau.pass_time(60)
+    assert bureau.told() == [("opened", "")]
+
+
+@pytest.mark.parametrize("again", ["by itself", "by a person", "by a person who did not clear it"])
+def test_a_run_that_failed_without_a_task_and_was_run_again_speaks_again(bureau, airflow, again):
+    airflow.tasks = {}
+    bureau.see(run_ended("firing", time=bureau.now, cause="timeout"))
+    bureau.pass_time(5)
+    if again != "by a person who did not clear it":
+        airflow.runs = {"r1": "running"}
+        airflow.deed("clear_dag_run")
+        bureau.look(slow=False)
+        assert [one.inhibited_by for one in bureau.incidents()] == ["it was cleared by ann, and is not done"]
+    bureau.pass_time(60)
+    airflow.runs, airflow.deeds = {"r1": "failed"}, []
+    bureau.see(run_ended("firing", time=bureau.now, cause="timeout" if again == "by itself" else "cancelled"))
+    bureau.pass_time(60)
+    wanted = ["opened"] if again == "by a person who did not clear it" else ["opened", "reminder"]
+    assert [kind for kind, _ in bureau.told()] == wanted
+
+
+def test_a_task_that_a_person_sets_to_failed_again_is_told_again(bureau, airflow):
+    fail(bureau)
+    for number in range(3):
+        airflow.deed("patch_task_instance")
+        airflow.tasks = {"t": ("success", 1)}
+        bureau.look(slow=False)
+        assert bureau.told()[2 * number :] == [("opened", ""), ("resolved", "t was set to success by ann")]
+        bureau.pass_time(20)
+        airflow.deeds, airflow.tasks = [], {"t": ("failed", 1)}
+        bureau.see(failed(cause="cancelled", reason="set to failed by a person", certainty=2, time=bureau.now))
+        bureau.pass_time(5)
+        bureau.see(failed(time=1_000_000.0, certainty=0, provider="reconciler"))  # Airflow's row has its old end
+        bureau.pass_time(60)
+    assert [kind for kind, _ in bureau.told()] == ["opened", "resolved"] * 3 + ["opened"]
+
+
+@pytest.mark.parametrize("late", [0.0, 5.0, 50.0])
+def test_a_failure_that_is_heard_of_after_the_success_that_followed_it_is_old(bureau, airflow, late):
+    fail(bureau)
+    first = bureau.now
+    bureau.pass_time(20)
+    succeed(bureau)
+    bureau.pass_time(late)
+    bureau.see(run_ended("firing", time=first + 10, provider="journal"))
+    bureau.pass_time(60)
+    assert [kind for kind, _ in bureau.told()] == ["opened", "resolved"]
+
+
+@pytest.mark.parametrize("said", ["resolved", "withdrawn"])
+def test_a_look_that_is_older_than_a_failure_does_not_end_it(bureau, airflow, said):
+    fail(bureau)
+    succeed(bureau)
+    ended = bureau.now
+    bureau.pass_time(3)
+    began = bureau.now
+    bureau.pass_time(1)
+    bureau.see(run_ended("firing", time=bureau.now, cause="cancelled", provider="listener"))
+    bureau.see(run_ended(said, time=ended if said == "resolved" else began, provider="reconciler"))
+    bureau.pass_time(30)
+    assert [kind for kind, _ in bureau.told()] == ["opened", "resolved", "opened"]
 
 
 @pytest.mark.parametrize("row", ["names the run", "has it in its body", "is about another run", "there is none"])

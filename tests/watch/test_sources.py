@@ -13,7 +13,7 @@ import pytest
 from observability.causes import cause_of
 from observability.events import DagRunSucceeded, Identity, IncidentOpened, TaskFailed, TaskKilled
 from observability.journal import Journal
-from observability.watch.facts import from_document
+from observability.watch.facts import from_document, seconds
 from observability.watch.sources.diagnose import diagnose_run, diagnose_task, duration_s
 from observability.watch.sources.journal import JournalSource
 from observability.watch.sources.logs import LastWords, last_words, log_path, words_in
@@ -219,6 +219,16 @@ class TestDiagnosis:
     def test_a_person_who_marked_it_an_hour_ago_is_not_the_cause_now(self):
         by_hand = event("patch_task_instance", extra='{"new_state": "failed"}', when="2025-12-31T23:00:00Z")
         assert diagnose_task(task(), [by_hand], LastWords()).cause == "app"
+
+    @pytest.mark.parametrize("asked", ["patch_task_instance", "patch_dag_run"])
+    @pytest.mark.parametrize("extra", ['{"new_state": "failed"}', '{"state": "failed"}', '{"note": "it failed"}'])
+    def test_a_person_may_set_to_failed_what_ended_an_hour_ago(self, asked, extra):
+        late = event(asked, extra=extra, when="2026-01-01T01:01:00Z", task_id=None, try_number=None)
+        about_task = diagnose_task(task(), [late], LastWords())
+        about_run = diagnose_run({"end_date": "2026-01-01T00:01:00Z"}, [], [late], None)
+        by_hand = ("cancelled", seconds("2026-01-01T01:01:00Z"))
+        for found in (about_task, about_run):
+            assert ((found.cause, found.at) == by_hand) is ("note" not in extra)
 
     @pytest.mark.parametrize(
         ("name", "cause"),

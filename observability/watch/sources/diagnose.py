@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "diagnose_run", "diagnose_task"]
 
-_BY_HAND = {
+_SETS = {
     "patch_task_instance",
     "patch_task_group_instances",
     "patch_dag_run",
@@ -25,6 +25,7 @@ _BY_HAND = {
 }
 _DAY_S = 86_400.0
 _WORDS_MOST = 300
+_SOON_S = 60.0
 _EXECUTOR = (
     ("oom", re.compile(r"OOM[- ]?Killed|\bexit code:? ?137\b.*memory|memory limit", re.IGNORECASE)),
     (
@@ -55,12 +56,16 @@ _EXECUTOR = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A cause, a sentence, the evidence, and how sure it is."""
+    """A cause, a sentence, the evidence, and how sure it is.
+
+    ``at`` is when a person set to failed what had ended before, in seconds since 1970; None where it ended so.
+    """
 
     cause: str
     reason: str
     certainty: int
     evidence: dict[str, Any] = field(default_factory=dict)
+    at: float | None = None
 
 
 def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest first
@@ -72,7 +77,7 @@ def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest fir
         evidence["event.duration"] = int(one["duration"] * 1e9)
     mine = [event for event in events if _concerns(event, one)]
     if (hand := _hand(mine, one)) is not None:
-        return Verdict("cancelled", f"marked failed by {hand.get('owner') or 'somebody'}", CERTAIN, evidence)
+        return _by_hand(hand, one, evidence)
     said = {event["event"]: event for event in mine}
     if (executor := _executor_words(mine, words, pod)) is not None:
         return Verdict(*executor, SEEN, {**evidence, "executor": executor[1]})
@@ -121,9 +126,21 @@ def _concerns(event: dict[str, Any], one: dict[str, Any]) -> bool:
 def _hand(events: Sequence[dict[str, Any]], one: dict[str, Any]) -> dict[str, Any] | None:
     """The request by which a person failed it: the last one, no older than the end of it."""
     ended = seconds(one["end_date"]) if one.get("end_date") else None
-    found = [event for event in events if event["event"] in _BY_HAND and "failed" in str(event.get("extra") or "")]
-    near = [event for event in found if ended is None or abs(seconds(event["when"]) - ended) < 60]  # noqa: PLR2004 - a minute
+    found = [event for event in events if event["event"] in _SETS and _says_failed(event)]
+    near = [event for event in found if ended is None or seconds(event["when"]) - ended > -_SOON_S]
     return near[-1] if near else None
+
+
+def _says_failed(event: dict[str, Any]) -> bool:
+    """Tell whether a request has the state itself, rather than the word in a note."""
+    return '"failed"' in str(event.get("extra") or "").replace("\\", "")
+
+
+def _by_hand(hand: dict[str, Any], one: dict[str, Any], evidence: dict[str, Any]) -> Verdict:
+    """A person failed it, perhaps long after it had ended: Airflow leaves its end as it was."""
+    when, ended = seconds(hand["when"]), seconds(one["end_date"]) if one.get("end_date") else None
+    at = when if ended is not None and when > ended else None
+    return Verdict("cancelled", f"marked failed by {hand.get('owner') or 'somebody'}", CERTAIN, evidence, at)
 
 
 def diagnose_run(
@@ -131,7 +148,7 @@ def diagnose_run(
 ) -> Verdict:
     """The reason why a run failed that no failed task explains; ``timeout`` is the DAG's ``dagrun_timeout``."""
     if (hand := _hand([event for event in events if event.get("task_id") is None], run)) is not None:
-        return Verdict("cancelled", f"marked failed by {hand.get('owner') or 'somebody'}", CERTAIN)
+        return _by_hand(hand, run, {})
     states = [one["state"] for one in tasks]
     if "failed" in states:
         failed = [one["task_id"] for one in tasks if one["state"] == "failed"]

@@ -122,12 +122,15 @@ def _look(api: AirflowApi, one: OpenRun, deeds: list[dict[str, Any]], now: float
     if run is None:
         what = "the DAG" if any(deed.get("event") == "delete_dag" for deed in deeds) else f"run {one.run_id}"
         yield _fact(one, "withdrawn", now, f"{what} was deleted{_by(deeds, 'deleted', 'changed')}")
-    elif run.get("state") == "success" and (set_by := [deed for deed in deeds if _sets_run(deed)]):
+        return
+    state, set_by = run.get("state"), [deed for deed in deeds if _sets_run(deed)]
+    found = list(_members(api, path, one, deeds, now)) if one.members else []
+    if state == "success" and set_by and (not one.members or len(found) < len(one.members)):
         yield _fact(one, "withdrawn", now, f"run {one.run_id} was set to success{_by(set_by, 'set', 'changed')}")
     elif one.members:
-        yield from _members(api, path, one, deeds, now)
-    elif by := _by((deed for deed in deeds if _names(deed, one)), "cleared"):  # it ran again before it was looked at
-        yield _fact(one, "cleared", now, f"it was cleared{by}")
+        yield from found
+    elif state != "failed" and (by := _by((deed for deed in deeds if _names(deed, one)), "cleared")):
+        yield _fact(one, "cleared", now, f"it was cleared{by}")  # it ran again before it was looked at
 
 
 def _members(api: AirflowApi, path: str, one: OpenRun, deeds: list[dict[str, Any]], now: float) -> Iterator[Fact]:

@@ -12,6 +12,7 @@ from observability.events import (
     DagRunFailed,
     DagRunStarted,
     DagRunSucceeded,
+    moment,
 )
 from observability.timestamps import iso, utc
 from observability.watch.facts import GUESSED, Fact, observed, seconds
@@ -66,7 +67,7 @@ class Runs:
     def _failed_run(self, run: dict[str, Any]) -> Fact:
         bare = self._about_run(run, DagRunFailed, reason="")
         before = self._look.known(bare.key)
-        if before is not None and "reconciler" in before.provider:
+        if before is not None and "reconciler" in before.provider and before.status != "resolved":
             return bare
         if (run["dag_id"], run["dag_run_id"]) in self._look.explained:
             return self._about_run(run, DagRunFailed, cause="upstream", reason="a task of it failed")
@@ -80,18 +81,22 @@ class Runs:
         judge = partial(diagnose_run, run, tasks, events or [], details.get("dag_run_timeout"))
         verdict = self._look.questions.row(f"cause of {name}", judge, Verdict("platform", UNEXPLAINED, GUESSED))
         return self._about_run(
-            run, DagRunFailed, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
+            run, DagRunFailed, at=verdict.at, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
         )
 
-    def _about_run(self, run: dict[str, Any], kind: Any, **more: Any) -> Fact:
-        """The fact that a run began, ended well or failed; the event's id is the one that the listener gives it."""
+    def _about_run(self, run: dict[str, Any], kind: Any, *, at: float | None = None, **more: Any) -> Fact:
+        """The fact that a run began, ended well or failed; the event's id is the one that the listener gives it.
+
+        ``at`` is when a person set to failed what had ended before: the event is another one then.
+        """
         end = run["start_date"] if kind is DagRunStarted else run["end_date"]
         certainty = more.pop("certainty", GUESSED)
         lasted = int((run.get("duration") or 0) * 1e9)
         if kind is DagRunFailed:
             more = {"provider": "reconciler", "duration_ns": lasted, **more}
-        when = seconds(run["end_date"] or run["start_date"] or iso(time.time()))
-        event = kind(identity=self._look.identity(run), time=utc(when), discriminator=moment_of(end), **more)
+        when = at or seconds(run["end_date"] or run["start_date"] or iso(time.time()))
+        which = moment_of(end) if at is None else moment(utc(at))
+        event = kind(identity=self._look.identity(run), time=utc(when), discriminator=which, **more)
         evidence = {"event.duration": lasted} | {
             f"airflow.{name}": run[name] for name in ("logical_date", "run_after", "partition_key") if run.get(name)
         }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from observability.events import (
     TaskFailed,
     TaskRemoved,
+    moment,
 )
 from observability.timestamps import iso, utc
 from observability.watch.facts import GUESSED, SEEN, Fact, observed, seconds
@@ -128,9 +129,8 @@ class Tasks:
         judge = partial(diagnose_task, one, events or [], words, pod or ())
         unknown = Verdict("app", UNEXPLAINED, GUESSED, words.evidence)
         verdict = self._look.questions.row(f"cause of {name_of(one)}", judge, unknown)
-        return self.about(
-            one, "failed", verdict.evidence, cause=verdict.cause, reason=verdict.reason, certainty=verdict.certainty
-        )
+        said = {"cause": verdict.cause, "reason": verdict.reason, "certainty": verdict.certainty}
+        return self.about(one, "failed", verdict.evidence, at=verdict.at, **said)
 
     def _about_pod(self, one: dict[str, Any], events: list[dict[str, Any]]) -> list[str] | None:
         """The executor's words about the attempt's pod; None where it will have said something that is not here yet."""
@@ -144,9 +144,14 @@ class Tasks:
         if not complete and tries < _EVIDENCE_TRIES and len(self._again) < MOST_REMEMBERED:
             self._again[key] = (one, tries + 1)
 
-    def about(self, one: dict[str, Any], status: Any, evidence: dict[str, Any], **more: Any) -> Fact:
-        """A fact about an attempt; ``dismissed`` needs no event, for it only says that another was wrong."""
-        when = seconds(one["end_date"] or one["start_date"] or iso(time.time()))
+    def about(
+        self, one: dict[str, Any], status: Any, evidence: dict[str, Any], *, at: float | None = None, **more: Any
+    ) -> Fact:
+        """A fact about an attempt; ``dismissed`` needs no event, for it only says that another was wrong.
+
+        ``at`` is when a person set to failed what had ended before.
+        """
+        when = at or seconds(one["end_date"] or one["start_date"] or iso(time.time()))
         about = self._look.about(one["dag_id"], operator=one.get("operator_name"))
         if status == "dismissed":
             return Fact(
@@ -156,7 +161,10 @@ class Tasks:
             )  # fmt: skip
         certainty = more.pop("certainty", GUESSED)
         found = {"cause": "platform", "reason": "", **more}
-        event = TaskFailed(identity=self._look.identity(one), time=utc(when), provider="reconciler", **found)
+        which = "" if at is None else moment(utc(at))
+        event = TaskFailed(
+            identity=self._look.identity(one), time=utc(when), discriminator=which, provider="reconciler", **found
+        )
         return observed(event, time=when, certainty=certainty, evidence=evidence, about=about)
 
     def _words_by_api(self, one: dict[str, Any]) -> LastWords:
