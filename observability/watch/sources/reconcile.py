@@ -94,10 +94,13 @@ class Reconciler:
         is known, and asked about again. ``known`` tells the fact with a key: what is known for sure is not looked
         into again. ``open_runs`` are asked about, for a person may have ended them.
         """
-        now, since, health = self._begin(scene, now, known)
+        began, (now, since, health) = time.monotonic(), self._begin(scene, now, known)
         facts: list[Fact] = []
         if health is not None:
+            silent = set(scene.silent)
             self._part("components", self._components.health(health, scene, now), scene, facts)
+            if set(scene.silent) - silent:
+                return facts  # people need not wait for the answers to the other questions
         slow = now - max(scene.slow_at, self._slow_tried) >= _SLOW_S or self._slow_tried > now or scene.slow_at > now
         deeds = self._people.did(open_runs, after=iso(since), now=now - self._api.ahead_s, in_turn=slow)
         self._part("people's deeds", deeds, scene, facts)
@@ -119,6 +122,7 @@ class Reconciler:
                 scene.slow_at = now
         if whole and not self._look.cut:
             scene.since = now
+        self._look.answered_at = now + max(0.0, (self._api.answered or began) - began)
         return facts
 
     def _begin(

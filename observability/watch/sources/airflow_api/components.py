@@ -44,7 +44,8 @@ class Components:
 
     def health(self, answer: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         """Judge each component by its newest heartbeat."""
-        self._looked_away = now - scene.health_at > self._look.thresholds().component_silent
+        heard = max(scene.health_at, self._look.answered_at)
+        self._looked_away = now - heard > self._look.thresholds().component_silent
         scene.health_at = now
         for key, name in _COMPONENTS.items():
             yield from self._look.one(f"health of the {name}", partial(self._health_of, key, name, answer, scene, now))

@@ -50,6 +50,8 @@ class Look:
         """True where the time of the look ended before all failures were looked into."""
         self.explained: set[tuple[str, str]] = set()
         """The runs of which a failed task was seen in this look."""
+        self.answered_at = 0.0
+        """The time of the last answer to the look before, by its clock: a long look at a slow server is no absence."""
         self.scheduler_dozes = False
         self.last_beat: float | None = None
         """The newest heartbeat of a scheduler that dozes, by Airflow's clock; None where there is none."""
