@@ -131,7 +131,7 @@ def is_by_hand(said: str) -> bool:
 
 
 def ended_at(about: Any, said: str) -> datetime | None:
-    """When a run or task instance came to its state, which ``said`` is Airflow's sentence about.
+    """Return when a run or task instance came to its state, which ``said`` is Airflow's sentence about.
 
     Where it had ended before and a person sets it to another state, Airflow leaves its end as it was.
     """

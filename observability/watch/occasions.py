@@ -1,4 +1,4 @@
-"""What happens to one run or attempt more than once: it fails, is well, and fails again.
+"""Tell occasions apart on which one run or attempt fails: it fails, is well, and fails again.
 
 A person may set a run to failed, to success and to failed, as often as they like; a run that was cleared may exceed its
 time again. Airflow keeps one row of it, so that the times of the facts say which is the newest.
