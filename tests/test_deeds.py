@@ -11,7 +11,7 @@ import pytest
 from observability import catalog
 from observability.dashboards.labels import LABELS
 from observability.emit import emit
-from observability.events import deed_of
+from observability.events import deed_note, deed_of
 from observability.watch.acts import ACTS
 from observability.watch.sources.audit import recorded
 
@@ -26,9 +26,11 @@ def logged():
                 yield one.name
 
 
-def entry(event, extra=None):
+def entry(event, extra=None, **more):
     """The event that the product makes of a row of Airflow's event log."""
-    return recorded({"event_log_id": 1, "event": event, "when": "2026-01-02T03:04:05Z", "owner": "ann", "extra": extra})
+    return recorded(
+        {"event_log_id": 1, "event": event, "when": "2026-01-02T03:04:05Z", "owner": "ann", "extra": extra, **more}
+    )
 
 
 def test_every_route_that_airflow_logs_and_every_act_of_ours_has_words():
@@ -57,6 +59,40 @@ def test_every_route_that_airflow_logs_and_every_act_of_ours_has_words():
 )
 def test_a_deed_reads_in_the_words_of_people_and_an_unknown_one_stays_readable(event, extra, expected):
     assert deed_of(entry(event, extra).document()) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "extra", "task", "expected"),
+    [
+        (
+            "patch_task_instance",
+            '{"new_state": "success", "note": "by hand", "method": "PATCH"}',
+            "load",
+            ("set task load to success", "note by hand"),
+        ),
+        (
+            "post_clear_task_instances",
+            '{"dry_run": false, "task_ids": ["a", "b"], "only_failed": true}',
+            None,
+            ("cleared tasks", "task ids a, b, only failed yes"),
+        ),
+        (
+            "update_hitl_detail",
+            '{"method": "PATCH", "params_input": {}}',
+            "ask",
+            ("answered a question of a task: ask", ""),
+        ),
+        (
+            "cli_dag_pause",
+            "airflow dags pause load",
+            None,
+            ("paused the DAG on the command line", "airflow dags pause load"),
+        ),
+    ],
+)
+def test_what_was_written_beside_a_deed_is_shown_without_what_its_words_say(event, extra, task, expected):
+    document = entry(event, extra, task_id=task).document()
+    assert (deed_of(document), deed_note(document)) == expected
 
 
 def test_the_message_of_the_event_says_it_and_the_boards_have_the_words(told):

@@ -16,7 +16,7 @@ from observability.events.alerting import *
 from observability.events.dags import *
 from observability.events.data import *
 from observability.events.deadlines import *
-from observability.events.deeds import Setting, deed_of, setting_of
+from observability.events.deeds import Setting, deed_note, deed_of, setting_of
 from observability.events.event import Event, moment, provider_of
 from observability.events.fields import EVENT_FIELDS
 from observability.events.identity import (
@@ -41,6 +41,7 @@ __all__ = [
     "Setting",
     "base_iteration",
     "by_action",
+    "deed_note",
     "deed_of",
     "fact_id",
     "iteration_labels",

@@ -11,13 +11,15 @@ from observability.catalog import AUDIT_EVENTS
 if TYPE_CHECKING:
     from observability.events.identity import Document
 
-__all__ = ["Setting", "deed_of", "setting_of"]
+__all__ = ["Setting", "deed_note", "deed_of", "setting_of"]
 
 _SET = {
     "patch_dag_run": "the run",
     "patch_task_instance": "the task",
     "patch_task_group_instances": "the task group",
 }
+_SAID = {"method", "dry_run", "new_state", "state", "is_paused"}
+"""Parts of a body that the words say, or that only a program asks for."""
 _PAUSED = {"patch_dag": "the DAG", "patch_dags": "several DAGs"}
 
 
@@ -27,7 +29,35 @@ def deed_of(document: Document) -> str:
     What was written beside the row makes it exact; a reader who may not see that is told the deed in general.
     """
     name = str(document.get("airflow.audit_event") or "")
-    return _exact(name, _body(document)) or AUDIT_EVENTS.get(name) or _spelled(name)
+    said = _exact(name, _body(document)) or AUDIT_EVENTS.get(name) or _spelled(name)
+    task = document.get("airflow.task_id")
+    return (
+        said
+        if not task
+        else said.replace("the task to", f"task {task} to")
+        if "the task to" in said
+        else f"{said}: {task}"
+    )
+
+
+def deed_note(document: Document) -> str:
+    """Say what was written beside the row and the words for it do not say, such as ``note seen``."""
+    body = _body(document)
+    if not body:
+        return str(document.get("airflow.audit_extra") or "")
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_listed(value)}" for name, value in body.items() if _is_more(name, value)
+    )
+
+
+def _is_more(name: str, value: Any) -> bool:
+    return name not in _SAID and value not in (None, "", [], {}, False)
+
+
+def _listed(value: Any) -> str:
+    if value is True:
+        return "yes"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True, slots=True)

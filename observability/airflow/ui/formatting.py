@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from observability.events import base_iteration, deed_of, ui_path
+from observability.events import base_iteration, deed_note, deed_of, ui_path
 from observability.timestamps import iso, parsed
 
 if TYPE_CHECKING:
@@ -279,6 +279,7 @@ FILTERS = {
     "attempt_rows": _attempt_rows,
     "deed_rows": _deed_rows,
     "deed": deed_of,
+    "deed_note": deed_note,
     "brief": brief,
     "clock": clock,
     "plain": plain,

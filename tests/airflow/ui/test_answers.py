@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from observability.airflow.ui import pages
+from observability.airflow.ui.app import render
 from observability.events import (
     AuditRecorded,
     DagRunFailed,
@@ -460,6 +461,21 @@ def test_days_missed_in_a_row_are_over_when_a_later_one_is_kept(written):
     page = pages.deadlines_page(store)
     assert [one.event["deadline.occasion"] for one in page.missed] == ["2026-07-04"]
     assert page.shares == [("report", 1, 4)]
+
+
+def test_a_deadline_stands_once_on_the_page_of_its_dag_with_why_it_was_missed(written):
+    about = {"identity": Identity(dag_id="flights", run_id="r1"), "occasion": "2026-07-01"}
+    store = written(
+        upcoming("risky", 30, due=-20, number=1),
+        DeadlineMissed(deadline="risky", time=at(20), due=at(20), discriminator="r", reason="it is late", **about),
+        upcoming("risky", 5, due=-20, number=2, **foreseen(10)),
+        dataset="contrail.alert",
+    )
+    (one,) = pages.dag_page(store, "flights").deadlines
+    assert (one.state, one.event["event.reason"]) == ("missed", "it is late")
+    assert one.foreseen is not None
+    html = render("dag.html", pages.dag_page(store, "flights"))
+    assert html.count("it is late") == 1
 
 
 def test_a_live_run_has_a_bar_with_its_deadline_in_place(written):

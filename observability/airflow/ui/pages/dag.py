@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.attempts import final_ends
+from observability.airflow.ui.pages.deadlines import Due, due_of
 from observability.airflow.ui.pages.incidents import open_incidents
 from observability.airflow.ui.pages.reading import ENDED, RUN_ENDED, RUNS_SHOWN, causes, deeds_of, events_of, ms
 from observability.airflow.ui.pages.steps import rows_at_ends
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DagPage", "dag_page"]
 
-_DEEDS_MOST = 20
+_DEEDS_MOST, _DUE_MOST = 20, 10
 _VERSIONS = {"airflow.dag_version": "version", "airflow.bundle_version": "bundle"}
 """The versions that a run is of, and what they are called."""
 
@@ -33,7 +34,7 @@ class DagPage:
     causes: dict[str, int]
     slowest: list[tuple[str, float]]
     incidents: list[Document]
-    deadlines: list[Document]
+    deadlines: list[Due]
     owners: list[str]
     usual_ms: float | None
     deeds: list[Document]
@@ -79,7 +80,7 @@ def dag_page(store: Readable, dag_id: str) -> DagPage:
         causes=causes(document for document in ends if document["event.action"] in ("task.failed", "task.retried")),
         slowest=slowest[:8],
         incidents=open_incidents(alerts),
-        deadlines=[document for document in alerts if document["event.action"].startswith("deadline.")][-10:],
+        deadlines=due_of(one for one in alerts if one["event.action"].startswith("deadline."))[-_DUE_MOST:],
         owners=sorted({document["airflow.owner"] for document in tasks if document.get("airflow.owner")}),
         usual_ms=statistics.median(good) if good else None,
         deeds=deeds[::-1],

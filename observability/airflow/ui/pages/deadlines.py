@@ -121,7 +121,8 @@ def due_of(events: Iterable[Document]) -> list[Due]:
         occasion = event.get("deadline.occasion") or event.get("airflow.run_id")
         key = (event.get("deadline.name"), event.get("airflow.dag_id"), occasion)
         one = found.setdefault(key, Due(event))
-        one.event = event if event.get("deadline.due") else one.event
+        is_renewed = one.missed and action == _DUE  # a forecast says nothing of why it was missed
+        one.event = event if event.get("deadline.due") and not is_renewed else one.event
         if action == _DUE:
             one.forecast = event if event.get("deadline.expected") else one.forecast
         one.near = (one.near or action == _NEAR) and action != _OVER
