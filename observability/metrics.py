@@ -72,6 +72,8 @@ _sending = threading.Lock()
 _wake = threading.Event()
 _pending = _Pending()
 _thread: threading.Thread | None = None
+_WAIT_S = 1.0
+"""So long the end of a process waits for the thread that sends."""
 _connected: tuple[tuple[str, int], Any] | None = None
 _listeners: list[Callable[[str, str, Any], None]] = []
 
@@ -136,9 +138,14 @@ def listen(listener: Callable[[str, str, Any], None]) -> None:
 
 
 def flush() -> None:
-    """Send what has been added up, now; for the end of a process."""
-    with contained("metrics"):
-        _send(_take())
+    """Send what has been added up, now, after what the thread is sending; for the end of a process."""
+    is_alone = _sending.acquire(timeout=_WAIT_S)
+    try:
+        with contained("metrics"):
+            _send(_take())
+    finally:
+        if is_alone:
+            _sending.release()
 
 
 def _begin(kind: MetricType, key: _Key, who: Identity | None) -> None:
@@ -164,13 +171,14 @@ def _run() -> None:
     while True:
         _wake.wait(get_settings().statsd.flush_ms / 1000)
         _wake.clear()
-        with _lock:
-            taken = _take()
-            if not taken.names:
-                _thread = None
-                return
-        with contained("metrics"):
-            _send(taken)
+        with _sending:  # from before it is taken: who flushes at the end of a process waits for it
+            with _lock:
+                taken = _take()
+                if not taken.names:
+                    _thread = None
+                    return
+            with contained("metrics"):
+                _send(taken)
 
 
 def _take() -> _Pending:
@@ -191,7 +199,7 @@ def _send(taken: _Pending) -> None:
     options = get_settings().statsd
     if not options.enabled:
         return
-    with _sending, _client(options.host, options.port).pipeline() as pipe:
+    with _client(options.host, options.port).pipeline() as pipe:
         for number, (method, name, value) in enumerate(taken.lines(), 1):
             if method == "set" or _is_number(value):
                 getattr(pipe, method)(name, value)

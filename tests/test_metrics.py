@@ -265,8 +265,30 @@ def test_one_connection_serves_an_address_and_is_closed_for_another(wire):
     assert (other is first, first._sock, metrics._client("127.0.0.1", 10) is other) == (False, None, True)
 
 
-def test_a_process_that_leaves_closes_its_connection_unless_the_thread_is_sending(wire):
+def test_who_flushes_waits_for_what_the_thread_has_taken(monkeypatch):
+    order, taken, go = [], threading.Event(), threading.Event()
+
+    def listener(*_sent):
+        taken.set()
+        go.wait(30)
+        order.append("sent")
+
+    monkeypatch.setattr(metrics, "_listeners", [listener])
+    monkeypatch.setattr(metrics, "_WAIT_S", 30)
+    metrics.increment("mine", 1)
+    metrics._wake.set()
+    assert taken.wait(30)
+    flushing = threading.Thread(target=lambda: (metrics.flush(), order.append("flushed")))
+    flushing.start()
+    flushing.join(0.2)
+    go.set()
+    flushing.join(30)
+    assert order == ["sent", "flushed"]
+
+
+def test_a_process_that_leaves_closes_its_connection_unless_the_thread_is_sending(wire, monkeypatch):
     client = metrics._client("127.0.0.1", 9)
+    monkeypatch.setattr(metrics, "_WAIT_S", 0.01)
     with metrics._sending:
         leaving = threading.Thread(target=metrics._leave, daemon=True)
         leaving.start()
