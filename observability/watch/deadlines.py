@@ -44,7 +44,7 @@ __all__ = ["Deadlines", "Standing", "beside_dag", "recovered"]
 _TO_TELL = {"near", "missed", "over"}
 _HAPPENED = "what was late has happened"
 _OF_RUNS = {"run_finishes_within", "task_finishes_within", "slower_than_usual"}
-"""Conditions about the time that a run or a task takes: its end is no recovery where it failed."""
+"""Conditions about the time that a run or a task takes: it is over with the end, and a failure is called one."""
 _FIRST_S, _OVERLAP_S = 3600.0, 60.0
 """The first look takes the outcomes of what ended in the last hour; a later one those since the look before."""
 
@@ -133,12 +133,8 @@ class Deadlines:
         conditions = {deadline.condition for deadline in self._all if deadline.name == one.subject}
         if not conditions and "no longer has" not in idle:
             return ""
-        failed = "" if idle or not conditions & _OF_RUNS else _failed(connection, one)
-        if not failed:
-            return idle or _HAPPENED
-        if not (done := _done(connection, one)) and one.reason != failed:
-            records.save_incident(connection, replace(one, reason=failed))
-        return done
+        failed = _failed(connection, one) if conditions & _OF_RUNS else ""
+        return idle or failed or _HAPPENED
 
     def _fact(self, deadline: Deadline, one: Standing, now: float) -> Fact:
         known = self._dags.get(one.dag_id or "", {})
@@ -246,7 +242,7 @@ def _done(connection: Connection, one: Incident) -> str:
 
 
 def _failed(connection: Connection, one: Incident) -> str:
-    """The failure by which a run, or a task in one that goes on, has ended since it was called late; else empty."""
+    """The failure by which a run, or a task in one that goes on, has ended, and when; empty where it has not."""
     if not (one.dag_id and one.run_id) or records.first_time(connection, "success", one.dag_id, one.run_id):
         return ""
     ended = records.first_time(connection, "ended", one.dag_id, one.run_id)

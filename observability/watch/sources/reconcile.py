@@ -97,10 +97,7 @@ class Reconciler:
         began, (now, since, health) = time.monotonic(), self._begin(scene, now, known)
         facts: list[Fact] = []
         if health is not None:
-            silent = set(scene.silent)
             self._part("components", self._components.health(health, scene, now), scene, facts)
-            if set(scene.silent) - silent:
-                return facts  # people need not wait for the answers to the other questions
         slow = now - max(scene.slow_at, self._slow_tried) >= _SLOW_S or self._slow_tried > now or scene.slow_at > now
         deeds = self._people.did(open_runs, after=iso(since), now=now - self._api.ahead_s, in_turn=slow)
         self._part("people's deeds", deeds, scene, facts)

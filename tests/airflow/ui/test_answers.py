@@ -468,7 +468,7 @@ def test_a_deadline_stands_once_on_the_page_of_its_dag_with_why_it_was_missed(wr
     store = written(
         upcoming("risky", 30, due=-20, number=1),
         DeadlineMissed(deadline="risky", time=at(20), due=at(20), discriminator="r", reason="it is late", **about),
-        upcoming("risky", 5, due=-20, number=2, **foreseen(10)),
+        upcoming("risky", 5, due=-20, number=2, **foreseen(90)),
         dataset="contrail.alert",
     )
     (one,) = pages.dag_page(store, "flights").deadlines
