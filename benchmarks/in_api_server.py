@@ -25,9 +25,11 @@ from benchmarks.two_airflows import _running as running
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__all__ = ["PEER", "install_peer"]
+
 _PATIENCE_S = 600.0
 _REQUESTS = 300
-_PEER, _PEER_WAIT_S = "airflow-plugin-watchdog==0.6.4", 90.0
+PEER, _PEER_WAIT_S = "airflow-plugin-watchdog==0.6.4", 90.0
 _PAGES = ("/api/v2/dags", "/ui/dags", "/api/v2/dags/~/dagRuns")
 _DAG = """
 from airflow.sdk import dag, task
@@ -47,7 +49,7 @@ def run(options: Options) -> list[Figure]:
     """Start the contenders in alternating order, and ask each the same; the alert is that of the first failure."""
     found: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="contrail-peer-") as folder:
-        names = ["without", "ours", *(["peer"] if _install_peer(Path(folder)) else [])]
+        names = ["without", "ours", *(["peer"] if install_peer(Path(folder)) else [])]
         for number in range(1 if options.quick else options.rounds):
             for name in names if number % 2 == 0 else reversed(names):
                 found.setdefault(name, []).append(_round(name, Path(folder)))
@@ -70,20 +72,20 @@ def run(options: Options) -> list[Figure]:
     ]  # fmt: skip
     if "peer" in found:
         alerts = int(sum(one["alerts"] for one in found["peer"]))
-        note = {f"alerts of {_PEER} about the failure, looking each minute, in {_PEER_WAIT_S:.0f} s": alerts}
+        note = {f"alerts of {PEER} about the failure, looking each minute, in {_PEER_WAIT_S:.0f} s": alerts}
         figures += [
-            Figure(f"memory more, beside {_PEER}", "MB", more("ours"), (_PEER, more("peer")), notes=note),
-            Figure(f"p95, beside {_PEER}", "ms", side("ours", "p95_ms"), (_PEER, side("peer", "p95_ms"))),
+            Figure(f"memory more, beside {PEER}", "MB", more("ours"), (PEER, more("peer")), notes=note),
+            Figure(f"p95, beside {PEER}", "ms", side("ours", "p95_ms"), (PEER, side("peer", "p95_ms"))),
         ]
     return figures
 
 
-def _install_peer(folder: Path) -> bool:
+def install_peer(folder: Path) -> bool:
     """True if the plugin that comes closest could be installed into ``folder``, beside an Airflow that has ours."""
     uv = shutil.which("uv")
     if uv is None:
         return False
-    command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", str(folder), _PEER]
+    command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", str(folder), PEER]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 

@@ -102,7 +102,9 @@ def observed(home: Path, dags: Path, **more: str) -> Iterator[Airflow]:
 
 
 @contextmanager
-def _running(home: Path, dags: Path, more: dict[str, str], *, relay: bool) -> Iterator[Airflow]:
+def _running(
+    home: Path, dags: Path, more: dict[str, str], *, relay: bool, triggerer: bool = False
+) -> Iterator[Airflow]:
     port = any_port(socket.SOCK_STREAM)
     url = f"http://127.0.0.1:{port}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "CONTRAIL_"))}
@@ -112,6 +114,7 @@ def _running(home: Path, dags: Path, more: dict[str, str], *, relay: bool) -> It
         ("-m", "airflow", "api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         ("-m", "airflow", "scheduler", "--skip-serve-logs"),
         ("-m", "airflow", "dag-processor"),
+        *([("-m", "airflow", "triggerer", "--skip-serve-logs")] if triggerer else []),
     ]
     with ExitStack() as stack:
         for command in [_RELAY, *commands] if relay else commands:

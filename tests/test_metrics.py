@@ -3,8 +3,8 @@ import socket
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
