@@ -17,12 +17,13 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -43,6 +44,8 @@ _READY_S, _ENDED_S = 240.0, 180.0
 _NAMED = re.compile(r"\*(\w+)\* `way_(\w+?)(?:\.[^`]*)?`: (.*)")
 _LASTING = ("stuck", "unanswered")
 _ENDED = {"success", "failed"}
+_LEFT: list[psutil.Process] = []
+"""The processes that there were below this one at the end of the trial."""
 _DAG_GONE = ("import_error", "vanished")
 
 
@@ -74,6 +77,7 @@ def _try(ways: list[Way], folder: Path) -> dict[str, list[str]]:
     home.mkdir()
     shutil.copytree(_HERE / "failing_dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
     with (
+        _none_left(),
         _receiver() as (url, texts, listen),
         running(home, dags, _settings(folder, dags, url), relay=False, triggerer=True) as one,
     ):
@@ -91,7 +95,19 @@ def _try(ways: list[Way], folder: Path) -> dict[str, list[str]]:
             time.sleep(_LOOKS_S)
             page = http.get("/api/v2/variables/watchdog_last_results")
             shown = json.loads(page.json()["value"])["alerts"] if page.is_success else []
+            _LEFT.extend(psutil.Process().children(recursive=True))
     return _by_way(ways, texts, shown)
+
+
+@contextmanager
+def _none_left() -> Iterator[None]:
+    """End what outlives its Airflow: without us, a task with a segmentation fault goes on for ever."""
+    try:
+        yield
+    finally:
+        for process in _LEFT:
+            with suppress(psutil.Error):
+                process.kill()
 
 
 def _fail(http: httpx.Client, ways: list[Way], dags: Path) -> None:
