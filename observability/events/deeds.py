@@ -20,6 +20,9 @@ _SET = {
 }
 _SAID = {"method", "dry_run", "new_state", "state", "is_paused"}
 """Parts of a body that the words say, or that only a program asks for."""
+_STATES = ("success", "failed", "skipped")
+"""A person may set a task to these."""
+_MOST_DIGITS = 9
 _PAUSED = {"patch_dag": "the DAG", "patch_dags": "several DAGs"}
 
 
@@ -31,13 +34,9 @@ def deed_of(document: Document) -> str:
     name = str(document.get("airflow.audit_event") or "")
     said = _exact(name, _body(document)) or AUDIT_EVENTS.get(name) or _spelled(name)
     task = document.get("airflow.task_id")
-    return (
-        said
-        if not task
-        else said.replace("the task to", f"task {task} to")
-        if "the task to" in said
-        else f"{said}: {task}"
-    )
+    if not task:
+        return said
+    return said.replace("the task to", f"task {task} to") if "the task to" in said else f"{said}: {task}"
 
 
 def deed_note(document: Document) -> str:
@@ -77,12 +76,12 @@ def setting_of(document: Document) -> Setting | None:
     None for another deed, and where the reader may not see what was written beside it.
     """
     body = _body(document)
-    if document.get("airflow.audit_event") != "patch_task_instance" or not body.get("new_state"):
+    if document.get("airflow.audit_event") != "patch_task_instance" or body.get("new_state") not in _STATES:
         return None
     index = str(body.get("map_index", ""))
     return Setting(
         task_id=str(document.get("airflow.task_id")),
-        map_index=int(index) if index.lstrip("-").isdecimal() and int(index) >= 0 else None,
+        map_index=int(index) if index.isdecimal() and len(index) <= _MOST_DIGITS else None,
         state=str(body["new_state"]),
         who=str(document.get("user.name") or "a person"),
         time=str(document["@timestamp"]),

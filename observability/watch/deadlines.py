@@ -245,12 +245,10 @@ def _failed(connection: Connection, one: Incident) -> str:
     """The failure by which a run, or a task in one that goes on, has ended, and when; empty where it has not."""
     if not (one.dag_id and one.run_id) or records.first_time(connection, "success", one.dag_id, one.run_id):
         return ""
-    ended = records.first_time(connection, "ended", one.dag_id, one.run_id)
-    named = f"run {one.run_id}"
-    if ended is None and one.task_id:
-        named = f"task {one.task_id} of {named}"
-        last = records.last_end(connection, one.dag_id, one.run_id, one.task_id)
-        ended = last[0] if last is not None and not last[1] else None
+    named, ended = f"run {one.run_id}", records.first_time(connection, "ended", one.dag_id, one.run_id)
+    last = records.last_end(connection, one.dag_id, one.run_id, one.task_id) if one.task_id else None
+    if last is not None:  # a run may fail though its late task went well
+        named, ended = f"task {one.task_id} of {named}", None if last[1] else last[0]
     if ended is None:
         return ""
     due = seconds(one.evidence["deadline.due"]) if "deadline.due" in one.evidence else one.first_seen

@@ -83,6 +83,20 @@ def test_a_deadline_that_is_over_because_its_run_failed_says_so(ledger, before, 
     assert office.kinds().count("resolved") == 1
 
 
+def test_a_late_task_that_went_well_is_not_called_failed_by_its_run(ledger):
+    deadline = {"name": "quick", "dag": "load", "task": "t*", "task_finishes_within": "10m", "warn": 1}
+    office = Clockwork(ledger, deadline)
+    office.engine.notifier.rules.deadlines.append(Deadline.model_validate(deadline))
+    about = {"kind": "task", "dag_id": "load", "run_id": "r1", "task_id": "t1", "try_number": 1}
+    office.begin()
+    office.see(Fact(status="noted", time=office.now, **about))
+    office.pass_time(1200)
+    office.see(Fact(status="resolved", time=office.now, **about), run_ended("firing", time=office.now))
+    office.pass_time(120)
+    said = {one.kind: one.evidence.get("resolved_by") for one in office.incidents()}
+    assert said["deadline"] == "what was late has happened"
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [("attempt", "task t1 of run r1 failed 10 min 1 s after it was due"), ("resolved", "what was late has happened")],
