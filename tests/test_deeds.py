@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from observability import catalog
 from observability.dashboards.labels import LABELS
 from observability.emit import emit
-from observability.events import deed_note, deed_of, setting_of
+from observability.events import deed_note, deed_of
 from observability.watch.acts import ACTS
 from observability.watch.sources.audit import recorded
 
@@ -103,24 +102,3 @@ def test_the_message_of_the_event_says_it_and_the_boards_have_the_words(told):
         "ann set the task to failed", "patch_task_instance",
     )  # fmt: skip
     assert LABELS["airflow.audit_event"]["trigger_dag_run"] == "Triggered a run"
-
-
-@pytest.mark.parametrize(
-    ("state", "index", "expected"),
-    [
-        ("success", "3", ("success", 3)),
-        ("skipped", -1, ("skipped", None)),
-        ("failed", "9" * 5000, ("failed", None)),
-        ("failed", "", ("failed", None)),
-        ("sucess", "3", None),
-        ({"a": 1}, "3", None),
-        (None, "3", None),
-    ],
-)
-def test_only_a_state_that_a_task_can_be_set_to_is_taken(state, index, expected):
-    row = {
-        "@timestamp": "2026-01-01T00:00:00Z", "airflow.audit_event": "patch_task_instance", "airflow.task_id": "load",
-        "airflow.audit_extra": json.dumps({"new_state": state, "map_index": index}),
-    }  # fmt: skip
-    found = setting_of(row)
-    assert (found and (found.state, found.map_index)) == expected

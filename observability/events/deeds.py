@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from observability.catalog import AUDIT_EVENTS
@@ -11,7 +10,7 @@ from observability.catalog import AUDIT_EVENTS
 if TYPE_CHECKING:
     from observability.events.identity import Document
 
-__all__ = ["Setting", "deed_note", "deed_of", "setting_of"]
+__all__ = ["deed_note", "deed_of"]
 
 _SET = {
     "patch_dag_run": "the run",
@@ -20,9 +19,6 @@ _SET = {
 }
 _SAID = {"method", "dry_run", "new_state", "state", "is_paused"}
 """Parts of a body that the words say, or that only a program asks for."""
-_STATES = ("success", "failed", "skipped")
-"""A person may set a task to these."""
-_MOST_DIGITS = 9
 _PAUSED = {"patch_dag": "the DAG", "patch_dags": "several DAGs"}
 
 
@@ -57,35 +53,6 @@ def _listed(value: Any) -> str:
     if value is True:
         return "yes"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A state to which a person set a task: of one map index, or of each (None)."""
-
-    task_id: str
-    map_index: int | None
-    state: str
-    who: str
-    time: str
-
-
-def setting_of(document: Document) -> Setting | None:
-    """Return the state that a person set, by a document of ``audit.recorded``.
-
-    None for another deed, and where the reader may not see what was written beside it.
-    """
-    body = _body(document)
-    if document.get("airflow.audit_event") != "patch_task_instance" or body.get("new_state") not in _STATES:
-        return None
-    index = str(body.get("map_index", ""))
-    return Setting(
-        task_id=str(document.get("airflow.task_id")),
-        map_index=int(index) if index.isdecimal() and len(index) <= _MOST_DIGITS else None,
-        state=str(body["new_state"]),
-        who=str(document.get("user.name") or "a person"),
-        time=str(document["@timestamp"]),
-    )
 
 
 def _exact(name: str, body: dict[str, Any]) -> str:
