@@ -19,6 +19,7 @@ PATIENCE = 240 + 3 * INSTANCES
 """Seconds that the storm may take on a machine that is busy with other things, too."""
 STORM = f"""
 import time
+from pathlib import Path
 from airflow.sdk import dag, task
 from observability import get_logger
 
@@ -34,12 +35,20 @@ def storm():
         for line in range({LINES}):
             log.info("worked", number=number, line=line)
             time.sleep(0.3)
+        while Path(HOLD).exists():
+            time.sleep(0.1)
 
     work.expand(number=numbers())
 
 storm()
 """
+"""Work that does not end while the file of ``hold`` is there, so that a worker has some when it is killed."""
 FINAL = {"success", "failed", "skipped", "upstream_failed"}
+
+
+def hold_file(folder):
+    """The file of a cluster's folder that keeps the work of the storm from its end."""
+    return folder / "hold"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +58,7 @@ def cluster(tmp_path_factory, postgresql_server, elasticsearch_url):
     folder = tmp_path_factory.mktemp("cluster")
     dags = folder / "dags"
     shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    (dags / "storm.py").write_text(STORM)
+    (dags / "storm.py").write_text(STORM.replace("HOLD", repr(str(hold_file(folder)))))
     daily = dags / "flights_daily.py"  # only the day that is asked for
     daily.write_text(daily.read_text().replace('schedule="@daily"', "schedule=None"))
     cluster = Cluster(folder, postgresql_server.database, elasticsearch_url, dags)
@@ -77,11 +86,15 @@ def storm(cluster):
         return Counter(instance["state"] for instance in cluster.task_instances("storm", run_id))
 
     wait_until(
-        lambda: states()["success"] > INSTANCES / 4 and running_on(cluster, run_id, "a"),
+        lambda: states()["success"] > INSTANCES / 4,
         PATIENCE,
         "a quarter of the work",
     )
+    hold = hold_file(cluster.folder)
+    hold.touch()
+    wait_until(lambda: running_on(cluster, run_id, "a"), PATIENCE, "work on the worker that is lost")
     cluster.kill("worker", "a")
+    hold.unlink()
     wait_until(lambda: set(states()) <= FINAL, PATIENCE, "the end of the run")
     return [instance for instance in cluster.task_instances("storm", run_id) if instance["task_id"] == "work"]
 
