@@ -94,10 +94,7 @@ class Dags:
         }
         if any(True for _ in self._look.api.pages("/eventLogs", "event_logs", **asked)):
             return True
-        try:
-            return self._look.api.once(path_of("dags", dag_id)) is None
-        except (LookupError, TypeError, ValueError):  # an answer of another shape says nothing of a deletion
-            return False
+        return self._look.api.once(path_of("dags", dag_id)) is None
 
     def _overdue(self, one: dict[str, Any], scene: Scene, now: float) -> Iterator[Fact]:
         due, since = self._next_run(one, scene, now)
