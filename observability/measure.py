@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import re
 import time
 from datetime import date, datetime, timezone
 from numbers import Integral
@@ -32,7 +33,9 @@ _F = TypeVar("_F", bound="Callable[..., Any]")
 _LONGEST_MESSAGE = 2000
 _NO_FAILURE = frozenset({"AirflowSkipException", "AirflowRescheduleException", "TaskDeferred", "GeneratorExit"})
 """Exceptions that leave a step without a failure, by name: Airflow's ways to skip, wait and defer."""
-_number = itertools.count(1)
+_number = itertools.count()
+_BELOW_MICROSECONDS = re.compile(r"(?<=\.\d{6})\d+")
+"""Digits that Python 3.10 cannot read in a time."""
 
 
 def measure(name: str, *, table: str | None = None) -> Step:
@@ -52,7 +55,7 @@ class Step:
         self._bytes_in: int | None = None
         self._bytes_out: int | None = None
         self._watermark: datetime | None = None
-        self._began = 0
+        self._began = time.perf_counter_ns()
 
     def input(self, value: _T, *, size: int | None = None) -> _T:
         """Add a frame, a collection or a number of rows to what was read; ``size`` in bytes. Returns ``value``."""
@@ -101,8 +104,8 @@ class Step:
         """Say which is the newest moment that the data covers: a datetime, date, timestamp or ISO 8601 text."""
         with contained("measure"):
             moment = _moment(value)
-            if moment is not None and (self._watermark is None or moment > self._watermark):
-                self._watermark = moment
+            if moment is not None:
+                self._watermark = max(moment, self._watermark or moment)
 
     def __enter__(self) -> Self:
         self._began = time.perf_counter_ns()
@@ -209,7 +212,7 @@ def _moment(value: Any) -> datetime | None:
     if callable(convert := getattr(value, "to_pydatetime", None)):
         value = convert(warn=False)
     elif not isinstance(value, date):
-        value = datetime.fromisoformat(str(value).replace("Z", "+00:00")[:32])
+        value = datetime.fromisoformat(_BELOW_MICROSECONDS.sub("", str(value)).replace("Z", "+00:00"))
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
     moment = cast("datetime", value)

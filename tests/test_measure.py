@@ -125,8 +125,11 @@ NEWEST = datetime(2013, 1, 1, 7, tzinfo=timezone.utc)
         FRAME["hour"].max(),
         NEWEST,
         datetime(2013, 1, 1, 7),  # noqa: DTZ001 - what a frame gives
+        pd.Timestamp("2013-01-01T07:00:00.000000001"),
         np.datetime64("2013-01-01T07:00:00"),
+        np.datetime64("2013-01-01T07:00:00.000000001"),
         "2013-01-01T07:00:00Z",
+        "2013-01-01T12:00:00.000000001+05:00",
         NEWEST.astimezone(timezone(timedelta(hours=5))),
     ],
 )
@@ -228,7 +231,7 @@ def test_measuring_imports_no_data_library():
 
 @pytest.mark.parametrize("error", [None, ValueError])
 def test_a_step_lasts_from_its_begin_to_its_end(told, monkeypatch, error):
-    clock = iter([1_000_000_000, 4_500_000_007])
+    clock = iter([0, 1_000_000_000, 4_500_000_007])
     stopwatch = SimpleNamespace(perf_counter_ns=lambda: next(clock), time_ns=time.time_ns)
     monkeypatch.setattr(import_module("observability.measure"), "time", stopwatch)
     with suppress(ValueError), measure("load"):

@@ -4,6 +4,7 @@ import time
 from array import array
 
 import pytest
+from file_world import World
 from relay_lines import TASK, line
 
 from observability import contain
@@ -18,72 +19,6 @@ from observability.relay.sources.files.tailed_file import stamp_of
 
 BANNER = b"  ____ Airflow ____\n"
 SCHEDULER = "components/scheduler.log"
-
-
-class Reader:
-    """Reads everything when told to, and remembers the events."""
-
-    def __init__(self):
-        self.cursors, self.read, self.lost_bytes = {}, [], 0
-
-    def position(self, file):
-        cursor = self.cursors.get(file.identity)
-        return cursor.offset if cursor else -1
-
-    def taken(self, file):  # noqa: ARG002 - the reader's signature
-        return -1
-
-    def recall(self, identity):
-        return self.cursors.get(identity, Cursor(identity))
-
-    def lost(self, file, number, reason):  # noqa: ARG002 - the reader's signature
-        self.lost_bytes += number
-
-    def catch_up(self, registry):
-        registry.refresh()
-        for file in registry.files:
-            cursor = self.cursors.setdefault(file.identity, Cursor(file.identity))
-            try:
-                while cursor.offset < file.size and (stretch := read(file, cursor, 65_536)):
-                    cursor = self.cursors[file.identity] = stretch.cursor
-                    self.read += stretch.spliced.ids
-            except Replaced:
-                registry.suspect(file)
-
-
-class World:
-    def __init__(self, logs, tmp_path):
-        self.logs, self.spool = logs, Spool(tmp_path / "spool")
-        self.reader = Reader()
-        self.restart()
-
-    def restart(self):
-        self.registry = FileRegistry(
-            [Source(self.logs.root, lambda name: log_stream(name, "h", "test"), self.spool)], [self.reader]
-        )
-
-    def catch_up(self):
-        """Look at every file: how long ago a slow machine looked last is no matter."""
-        self.registry.wake()
-        self.reader.catch_up(self.registry)
-
-    def sweep(self):
-        for source in self.registry._sources:
-            source.folder.sweep_soon()
-        self.registry.refresh()
-
-    @property
-    def lines(self):
-        assert len(set(self.reader.read)) == len(self.reader.read)
-        return len(self.reader.read)
-
-    def comes_to(self, number):
-        """Catch up until ``number`` lines were read and once more; on a busy machine a round leaves files for later."""
-        deadline = time.monotonic() + 10
-        while self.lines < number and time.monotonic() < deadline:
-            self.catch_up()
-        self.catch_up()
-        return self.lines == number
 
 
 @pytest.fixture
@@ -364,18 +299,6 @@ def write_old(world, name, seconds):
     return path
 
 
-@pytest.mark.parametrize(("number", "kept"), [(1, 1), (2, 0), (3, 0)])
-def test_what_is_read_is_let_go_after_a_minute_and_sooner_where_there_are_half_as_many_as_there_may_be(
-    world, monkeypatch, number, kept
-):
-    monkeypatch.setattr(registry_module, "_MOST_ACTIVE", 4)
-    for one in range(number):
-        write_old(world, str(one), 30)
-    world.catch_up()
-    world.registry.refresh()
-    assert len(world.registry.files) == kept
-
-
 def test_each_file_that_is_being_written_gets_a_second_name(world):
     for name in ("a", "b", "c"):
         write_old(world, name, 0)
@@ -462,20 +385,6 @@ def test_what_is_missing_is_lost_when_two_sweeps_and_ten_seconds_have_not_found_
 
 def tailed_identity_of(name):
     return identify(f"dag_id=d/run_id={name}/task_id=t/attempt=1.log", line(name).splitlines()[0])
-
-
-@pytest.mark.parametrize(
-    ("still", "gone", "final"),
-    [(5, False, False), (5, True, False), (15, True, True), (15, False, False), (601, False, True)],
-)
-def test_a_last_line_without_end_is_taken_as_it_is_after_ten_minutes_or_ten_seconds_after_its_file_went(
-    world, still, gone, final
-):
-    world.logs.write(line("a"))
-    world.registry.refresh()
-    [file] = world.registry.files
-    file.gone, file.changed = gone, time.time() - still
-    assert registry_module.is_final(file) is final
 
 
 def test_a_file_at_which_we_fail_ourselves_is_named_and_counted_once(world, tmp_path, monkeypatch):

@@ -379,7 +379,7 @@ class FileRegistry:
             found = None
         if found is not None and (found.st_dev, found.st_ino) == key and found.st_size:
             file.gone = file.spooled is not None and found.st_nlink == 1
-            if found.st_size >= file.size >= 0:
+            if found.st_size >= file.size:
                 file.look(found)
             return
         if self._behind(file):
@@ -388,9 +388,9 @@ class FileRegistry:
 
     def _give_up(self) -> None:
         """Tell what is lost: what no reader has read of a file that is nowhere any more."""
-        done = min((source.folder.sweeps for source in self._sources), default=0)
         for identity, missing in list(self._missing.items()):
-            if time.monotonic() < missing.deadline or done < missing.sweeps:
+            is_swept = all(source.folder.sweeps >= missing.sweeps for source in self._sources)
+            if time.monotonic() < missing.deadline or not is_swept:
                 continue
             ends = {reader: self._read_to(reader, missing.file) for reader in self._readers}
             read = {reader: end for reader, end in ends.items() if end is not None}
