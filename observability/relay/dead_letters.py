@@ -58,7 +58,7 @@ class DeadLetters:
 
     def files(self) -> list[Path]:
         """The files, oldest first."""
-        return sorted(self._directory.glob(f"{self._sink}-*.jsonl"))
+        return sorted(self._directory.glob(f"{self._sink}-*.jsonl"), key=_place)
 
     def read(self) -> Iterator[Letter]:
         """The letters, oldest first; a line cut short by a crash is left out."""
@@ -86,13 +86,13 @@ class DeadLetters:
             yield aside, list(read_letters(aside))
 
     def _current(self) -> Path:
-        day = time.strftime("%Y%m%d", time.gmtime())
+        """The last file of today, or the one behind it if that is full; no number is used again for newer ones."""
+        today = f"{self._sink}-{time.strftime('%Y%m%d', time.gmtime())}"
         number = 0
-        while (path := self._directory / f"{self._sink}-{day}-{number:03d}.jsonl").exists():
-            if path.stat().st_size < _MOST_FILE_BYTES:
-                break
-            number += 1
-        return path
+        if written := sorted(self._directory.glob(f"{today}-*.jsonl"), key=_place):
+            is_full = written[-1].stat().st_size >= _MOST_FILE_BYTES
+            number = int(written[-1].stem.rpartition("-")[2]) + is_full
+        return self._directory / f"{today}-{number:03d}.jsonl"
 
     def _make_room(self, needed: int) -> int:
         files = self.files()
@@ -105,6 +105,12 @@ class DeadLetters:
                 dropped += shrink(path)
                 sizes[path] = path.stat().st_size if path.exists() else 0
         return dropped
+
+
+def _place(path: Path) -> tuple[str, int, str]:
+    """The key that files sort by: their day and their number, which may have more than three digits."""
+    day, _, number = path.stem.rpartition("-")
+    return day, len(number), number
 
 
 def read_letters(path: Path) -> Iterator[Letter]:

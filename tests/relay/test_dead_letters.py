@@ -1,6 +1,7 @@
 import orjson
 import pytest
 
+from observability.relay import dead_letters
 from observability.relay import replay as replaying
 from observability.relay.dead_letters import DeadLetters
 from observability.relay.sinks.sink import Rejected, SendResult, SinkUnavailable
@@ -123,3 +124,88 @@ def test_letters_of_a_replay_that_was_killed_are_found_again(replay):
     replay.letters.write([letter(1)])
     next(replay.letters.take())
     assert replay(Sink()).stored == 1
+
+
+def size(*letters_):
+    return sum(len(orjson.dumps(one)) + 1 for one in letters_)
+
+
+@pytest.mark.parametrize(("spare", "dropped"), [(0, 0), (1, 0), (-1, 2)])
+def test_letters_that_fit_to_the_last_byte_cost_no_older_one(tmp_path, spare, dropped):
+    both, new = [letter(1), letter(2)], letter(3)
+    letters = DeadLetters(tmp_path, "s", size(*both, new) + spare)
+    letters.write(both)
+    assert letters.write([new]) == dropped
+    assert kept(letters) == (["i-3"] if dropped else ["i-1", "i-2", "i-3"])
+
+
+def test_only_as_many_files_as_needed_lose_their_debug_lines_and_the_oldest_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(dead_letters, "_MOST_FILE_BYTES", 1)
+    monkeypatch.setattr(dead_letters.time, "strftime", lambda *_: "20260131")
+    files = [[letter(1), letter(2, "debug")], [letter(3), letter(4, "debug")]]
+    letters = DeadLetters(tmp_path, "s", size(*files[0], *files[1]))
+    for one in files:
+        letters.write(one)
+    assert [path.name for path in letters.files()] == ["s-20260131-000.jsonl", "s-20260131-001.jsonl"]
+    assert letters.write([letter(5)]) == 1
+    assert kept(letters) == ["i-1", "i-3", "i-4", "i-5"]
+    assert letters.write([letter(6)]) == 1
+    assert kept(letters) == ["i-1", "i-3", "i-5", "i-6"]
+    assert letters.write([letter(7)]) == 1
+    assert kept(letters) == ["i-3", "i-5", "i-6", "i-7"]
+    assert [path.stem[-3:] for path in letters.files()] == ["001", "002", "003", "004"]
+
+
+def test_the_thousandth_file_of_a_day_is_newer_than_the_one_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(dead_letters, "_MOST_FILE_BYTES", 1)
+    monkeypatch.setattr(dead_letters.time, "strftime", lambda *_: "20260131")
+    letters = DeadLetters(tmp_path, "s", 1_000_000)
+    (tmp_path / "s-20260131-999.jsonl").write_bytes(orjson.dumps(letter(1)) + b"\n")
+    (tmp_path / "s-20260201-000.jsonl").write_bytes(orjson.dumps(letter(3)) + b"\n")
+    letters.write([letter(2)])
+    assert [path.stem for path in letters.files()] == ["s-20260131-999", "s-20260131-1000", "s-20260201-000"]
+    assert kept(letters) == ["i-1", "i-2", "i-3"]
+
+
+@pytest.mark.parametrize(("most", "files"), [(size(letter(1)), 2), (size(letter(1)) + 1, 1)])
+def test_a_file_is_followed_by_the_next_once_it_is_full(tmp_path, monkeypatch, most, files):
+    monkeypatch.setattr(dead_letters, "_MOST_FILE_BYTES", most)
+    letters = DeadLetters(tmp_path, "s", 1_000_000)
+    for number in (1, 2):
+        letters.write([letter(number)])
+    assert len(letters.files()) == files
+
+
+def test_a_file_without_debug_lines_is_not_written_again(letters):
+    letters.write([letter(1)])
+    [path] = letters.files()
+    before = path.stat().st_ino
+    assert dead_letters._without_debug(path) == 0
+    assert path.stat().st_ino == before
+
+
+def test_letters_are_counted_by_what_was_added_and_with_those_of_a_replay_that_was_cut_off(letters, monkeypatch):
+    letters.write([letter(1), letter(2)])
+    assert letters.letters == 2
+    read = []
+    real = dead_letters._lines
+    monkeypatch.setattr(dead_letters, "_lines", lambda path, start: read.append(start) or real(path, start))
+    assert (letters.letters, read) == (2, [])
+    letters.write([letter(3)])
+    assert (letters.letters, read) == (3, [size(letter(1), letter(2))])
+    next(letters.take())
+    assert (letters.letters, len(read)) == (3, 1)
+    letters.write([letter(4)])
+    assert (letters.letters, read[1:]) == (4, [0])
+    taken = [[one["id"] for one in found] for _, found in letters.take()]
+    assert taken == [["i-1", "i-2", "i-3"], ["i-4"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"), [(b"", True), (b"\n", True), (b"x", False), (b"x\n", True), (b"\nx", False)]
+)
+def test_a_file_ends_whole_if_its_last_byte_ends_a_line(tmp_path, content, whole):
+    path = tmp_path / "f"
+    path.write_bytes(content)
+    with path.open("a+b", buffering=0) as file:
+        assert dead_letters._ends_whole(file) is whole
