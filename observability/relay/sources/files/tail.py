@@ -194,11 +194,11 @@ def _chunk_of(cursor: Cursor, taken: bytes, out: EncodedLines, part: int = 0) ->
 
 def _entry_begun(file: TailedFile, cursor: Cursor) -> Entry:
     """The entry of the long line in which the cursor stands, ``part`` pieces behind its beginning."""
-    first = max(0, cursor.offset - cursor.part * PIECE_BYTES)
+    base = max(0, cursor.offset - cursor.part * PIECE_BYTES - 1)
     reach = 3 * cursor.part + 2  # a piece ends up to three bytes early, before a character
-    head = _pread(file, reach + _HEAD_BYTES, max(0, first - 1))
-    start = max(0, first - 1) + head.rfind(b"\n", 0, reach) + 1 if first else 0
-    return entry_of(file, head[start - max(0, first - 1) :], start, _OnDisk(file, start))
+    head = _pread(file, reach + _HEAD_BYTES, base)
+    start = base + head.rfind(b"\n", 0, reach) + 1
+    return entry_of(file, head[start - base :], start, _OnDisk(file, start))
 
 
 class _OnDisk(Around):
@@ -220,7 +220,7 @@ class _Kept(Around):
     """The kept part of a log before its next line."""
 
     def __init__(self) -> None:
-        self.seen = b""
+        self.seen = b"\n"  # the first line that was kept is whole, wherever it stood
 
     def before(self) -> bytes:
         return self.seen
