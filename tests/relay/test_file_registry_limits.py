@@ -46,7 +46,7 @@ def names(number):
     return [f"dag_id=d/run_id={one}/task_id=t/attempt=1.log" for one in range(number)]
 
 
-@pytest.mark.parametrize(("number", "age", "kept"), [(1, 60.0, 1), (1, 60.5, 0), (2, 2.0, 2), (2, 2.5, 0), (1, 2.5, 1)])
+@pytest.mark.parametrize(("ages", "kept"), [((60.0,), 1), ((60.5,), 0), ((2.0, 2.0), 2), ((2.5, 2.5), 0), ((2.5,), 1)])
 def test_a_file_that_was_read_is_let_go_after_a_minute_and_after_two_seconds_where_there_are_many(
     world, clock, monkeypatch, ages, kept
 ):
