@@ -292,3 +292,7 @@ def test_another_thread_may_use_it_and_the_host_has_one_boot(opened):
     assert found == [{}]
     assert checkpoint._connection.execute("pragma synchronous").fetchone() == (1,)
     assert len(module._boot_id()) == 36
+
+
+def test_the_files_of_this_contrail_are_of_the_first_version():
+    assert VERSION == 1
