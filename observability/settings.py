@@ -9,7 +9,6 @@ Connections, named here by their id.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from msgspec import Meta
 from observability import catalog, option_types
 from observability.airflow_options import airflow_home, airflow_option
 from observability.errors import SettingsError
+from observability.linear_patterns import linear_pattern
 from observability.regular_files import is_file, is_folder
 from observability.renamed_options import old_names_in_use, with_new_names
 from observability.settings_source import ANOTHER_USER, read_sections, read_toml
@@ -120,29 +120,6 @@ class StatsdSettings:
     flush_ms: option_types.Milliseconds = option(
         1000, "Milliseconds between two sends of aggregated metrics; a process also sends when it ends."
     )
-
-
-def linear_pattern(pattern: str) -> Any:
-    """A person's regular expression as RE2 matches it: in time that grows as the text does.
-
-    Raises SettingsError where that cannot be, as with a look at what is around a match, or a reference back into it.
-    """
-    import re2  # only who has patterns pays for it
-
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise SettingsError(f"must be regular expressions, and {pattern!r} is not one: {error}") from None
-    quiet = re2.Options()
-    quiet.log_errors = False
-    try:
-        return re2.compile(pattern, quiet)
-    except re2.error as error:
-        why = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        raise SettingsError(
-            f"must be regular expressions in RE2's syntax (https://github.com/google/re2/wiki/Syntax),"
-            f" and {pattern!r} cannot be matched in linear time: {why}"
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,22 @@ def test_every_number_has_bounds_and_every_default_is_within_them():
         assert msgspec.convert(part.default, hint) == part.default
 
 
+@pytest.mark.parametrize(
+    ("option", "least", "most"),
+    [
+        ("relay.poll_ms", 1, 60_000),
+        ("relay.batch_bytes", 4_096, 67_108_864),
+        ("relay.series_budget", 1, 1_000_000),
+        ("relay.flush_timeout_s", 0, 3_600),
+        ("elasticsearch.mapped_keys", 0, 1_500),
+        ("watch.act_link_hours", 0, 720),
+        ("airflow.parallelism", 1, 1_024),
+    ],
+)
+def test_bounds_of_a_single_option_are_what_they_were_meant_to_be(option, least, most):
+    assert {f"{name}.{key}": found for name, key, _, *found in NUMBERS}[option] == [least, most]
+
+
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: f"{number[0]}.{number[1]}")
 def test_a_number_outside_its_bounds_is_refused_in_file_and_variable(tmp_path, number):
     section, key, kind, least, most = number
