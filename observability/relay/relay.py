@@ -93,38 +93,38 @@ class Relay:
         self._status_due = 0.0
         self._remembered = False
         self._unknown_reported = _unknown_reported(self.home)
-        host = socket.gethostname()
         self.spool = Spool(self.home / "spool")
         self.workers = [self._worker(name) for name in dict.fromkeys(settings.relay.sinks)]
         self.workers.append(self._kill_detector())
         self._alarms = SinkAlarms(self.home / "relay.alarms.json") if statsd or stands_in else None
         self._backlogs = [Backlog(worker) for worker in self.workers]
-        self.registry = FileRegistry(
-            [
-                Source(settings.log_folder, relay_stream(settings, host), self.spool),
-                Source(settings.journal_directory, journal_stream),
-            ],
-            self.workers,
-            history_s=86_400.0 * settings.relay.ignore_older_days,
-        )
-        options = settings.relay
-        self.bounds = DiskQuota(
-            self.registry,
-            self.spool,
-            self.workers,
-            limit_bytes=options.spool_limit_bytes,
-            journals=settings.journal_directory,
-            retention_days=settings.journal.retention_days,
-        )
-        self._exposition = Exposition(options.series_budget)
+        self.registry = self._file_registry()
+        self.bounds = self._disk_quota()
+        self._exposition = Exposition(settings.relay.series_budget)
         self._readings = readings(settings, say) if statsd else []
         try:
             self.statsd = self._statsd() if statsd else None
-            self.metrics = self._metrics_server() if statsd and options.metrics_port else None
+            self.metrics = self._metrics_server() if statsd and settings.relay.metrics_port else None
             self.otlp = self._otlp_listener() if statsd and settings.otlp.receive_port else None
         except StatsdUnavailable:
             self._lock.close()
             raise
+
+    def _file_registry(self) -> FileRegistry:
+        logs = Source(self.settings.log_folder, relay_stream(self.settings, socket.gethostname()), self.spool)
+        journal = Source(self.settings.journal_directory, journal_stream)
+        history_s = 86_400.0 * self.settings.relay.ignore_older_days
+        return FileRegistry([logs, journal], self.workers, history_s=history_s)
+
+    def _disk_quota(self) -> DiskQuota:
+        return DiskQuota(
+            self.registry,
+            self.spool,
+            self.workers,
+            limit_bytes=self.settings.relay.spool_limit_bytes,
+            journals=self.settings.journal_directory,
+            retention_days=self.settings.journal.retention_days,
+        )
 
     def run(self, *, once: bool = False, patience_s: float = 60.0, limit_s: float = math.inf) -> bool:
         """Carry until stopped, or with ``once`` until all that is on disk is delivered.

@@ -157,7 +157,7 @@ class OtlpSink(Sink):
 
     def _received_items(self, batches: Sequence[Batch]) -> _Items:
         """Requests that people's own code sent, one for each item, with their own ids."""
-        from observability.relay.sources.otlp.records import request_in
+        from observability.relay.otlp.received_requests import request_in
 
         ids: list[bytes] = []
         records: list[bytes] = []

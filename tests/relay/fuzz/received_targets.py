@@ -35,13 +35,13 @@ from observability.contain import take_losses
 from observability.credentials import Credentials
 from observability.errors import ArgumentError, ServerUnavailable
 from observability.relay.otlp.ids import attempt_span, derived_trace, nanoseconds_of, trace_in
+from observability.relay.otlp.received_requests import documents_of, request_in
 from observability.relay.sources.components import resp
 from observability.relay.sources.components.address import Address
 from observability.relay.sources.components.broker import BrokerReader
 from observability.relay.sources.components.cgroups import Cgroups
 from observability.relay.sources.components.postgresql import PostgresqlReader
 from observability.relay.sources.otlp import listener
-from observability.relay.sources.otlp.records import documents_of, request_in
 from observability.watch.links import read_link, sign_link
 
 __all__ = ["RECEIVED_TARGETS", "SENT"]

@@ -32,9 +32,9 @@ from observability.contain import take_losses
 from observability.credentials import CredentialsError
 from observability.journal import Journal, frames
 from observability.relay.otlp.destination import destination
+from observability.relay.otlp.received_requests import request_in
 from observability.relay.relay import Relay, read_status
 from observability.relay.sources.otlp.listener import OtlpListener
-from observability.relay.sources.otlp.records import request_in
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 SIGNALS = ("logs", "metrics", "traces")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from observability.bounded_server import BoundedServer
 from observability.catalog import RECEIVED
 from observability.contain import contained, count_loss
-from observability.relay.sources.otlp.records import documents_of
+from observability.relay.otlp.received_requests import documents_of
 from observability.timestamps import iso
 
 if TYPE_CHECKING:
