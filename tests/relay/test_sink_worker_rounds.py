@@ -105,10 +105,10 @@ def test_a_round_sends_what_there_is_notes_it_and_then_has_nothing_to_do(logs, m
     sink = Sink()
     [file] = registry.files
     assert (worker.idle_since, worker.position(file), worker.taken(file)) == (-1, -1, -1)
-    assert [worker._round(sink, kept, atomic=False) for _ in range(2)] == [True, False]
+    assert [(worker._round(sink, kept, atomic=False), sink.pruned) for _ in range(2)] == [(True, 0), (False, 1)]
     assert (offsets(kept, registry), worker.position(file), worker.taken(file)) == ([2 * SIZE], 2 * SIZE, -1)
     assert totals(worker) == {"emitted": 2, "stored": 2}
-    assert (worker._delivered, sink.pruned, worker._under_way) == (1, 1, {})
+    assert (worker._delivered, worker._under_way) == (1, {})
     assert kept.counts() == {("airflow.task", "emitted"): 2, ("airflow.task", "stored"): 2}
     assert make.said == []
 
@@ -546,7 +546,7 @@ def test_work_is_followed_by_its_share_of_rest_and_no_work_by_the_poll(make, kep
     worker, registry = make(rest=rest)
     clock = SimpleNamespace(now=10.0)
     monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    outcomes = iter([True, False])
+    outcomes = iter([True, True, False])
 
     def one_round(*_, **__):
         clock.now += took
@@ -559,7 +559,7 @@ def test_work_is_followed_by_its_share_of_rest_and_no_work_by_the_poll(make, kep
     monkeypatch.setattr(worker, "wake", SimpleNamespace(wait=waited.append, clear=lambda: None))
     kept.save([("a", Cursor("a"))], [("airflow.task", "stored", 3)], [("a", 9)])
     worker._run_open()
-    assert (make.pauses, waited, worker.idle_since) == (pauses, [0.01], registry.round)
+    assert (make.pauses, waited, worker.idle_since) == (pauses * 2, [0.01], registry.round)
     assert (make.said, list(worker.finished), totals(worker)) == (["s: ready"], [9], {"stored": 3})
     assert (make.sink.closed, worker._checkpoint, worker.tried.is_set()) == (1, None, True)
 
@@ -597,6 +597,37 @@ def test_a_fault_of_ours_is_said_where_nothing_else_was(make, survived):
     worker._open_ends = open_ends
     worker.run()
     assert make.said == ["s: fails by a fault of ours, will go on trying; please report it"]
+
+
+class Failing(Sink):
+    """Fails by a fault of ours at each batch with poison."""
+
+    def send(self, batch):
+        if any(b"poison" in document for document in batch.documents):
+            raise ValueError("ours")
+        return super().send(batch)
+
+
+def test_a_document_at_which_a_sink_fails_costs_itself_and_the_rest_is_stored(logs, make, kept, survived):
+    logs.write(line("x") + line("poison", 1) + line("y", 2))
+    worker, registry = make(TASK)
+    assert worker._round(Failing(), kept, atomic=False)
+    assert totals(worker) == {"emitted": 3, "stored": 2, "dropped": 1}
+    assert offsets(kept, registry) == [3 * SIZE + 5]
+
+
+@pytest.mark.parametrize(("delivered", "passed"), [(1, True), (0, False)])
+def test_a_batch_of_poison_is_passed_over_where_the_sink_took_others(  # noqa: PLR0913, PLR0917 - its table
+    logs, make, kept, survived, delivered, passed
+):
+    logs.write(line("poison"))
+    worker, registry = make(TASK)
+    worker._refused[registry.files[0].identity.encode() + b"-0"] = (2, 0)
+    worker._delivered = delivered
+    assert worker._round(Failing(), kept, atomic=False)
+    assert totals(worker) == ({"emitted": 1, "dropped": 1} if passed else {})
+    assert offsets(kept, registry) == [len(line("poison")) if passed else 0]
+    assert (registry.files[0] in worker._left_alone) is not passed
 
 
 def test_what_is_recalled_is_what_its_checkpoint_has_once_that_is_open(make, kept):
