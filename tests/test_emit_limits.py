@@ -1,4 +1,4 @@
-"""What an event is cut to, what is remembered of it, and how losses are told: the numbers."""
+"""The numbers of an event: what it is cut to, what is remembered of it, and how losses are told."""
 
 import errno
 from importlib import import_module

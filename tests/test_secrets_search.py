@@ -218,3 +218,51 @@ def test_base64_of_a_secret_is_masked_across_line_breaks_and_nothing_beside_it(g
     code = base64.b64encode(SECRET.encode()).decode()
     broken = gap.join(code[at : at + width] for at in range(0, len(code), width))
     assert text(f"before {broken} after\nnext line") == f"before {MASK} after\nnext line"
+
+
+@pytest.mark.parametrize(
+    ("raw", "hint", "found", "name_ends"),
+    [
+        (b"password=hunter2", (0, 8), [(9, 16)], 8),
+        (b"-password hunter2", (1, 9), [(10, 17)], 9),
+        (b"-" + b"a" * 63 + b"password hunter2", (64, 72), [(73, 80)], 72),
+        (b"-" + b"a" * 64 + b"password hunter2", (65, 73), [], 73),
+        (b"password_hash_of=hunter2", (0, 8), [(17, 24)], 16),
+        (b"password", (0, 8), [], 8),
+        (b"pass word=hunter2", (5, 9), [], 9),
+    ],
+)
+def test_a_name_is_read_from_its_beginning_to_its_end_and_once(raw, hint, found, name_ends):
+    search, _ = searching(raw)
+    search._follow(Found(name=True), *hint)
+    assert (search.found, search.name_ends) == (found, name_ends)
+    search.found.clear()
+    search.done = 0
+    search._follow(Found(name=True), *hint)
+    assert search.found == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "masked"),
+    [
+        (r"\npwd=hunter2", r"\npwd=***"),
+        (r"a\npwd=hunter2", r"a\npwd=***"),
+        ("%26pwd=hunter2", "%26pwd=***"),
+        ("a%2526pwd=hunter2", "a%2526pwd=***"),
+        (r'password="ab\"\"cd" y', 'password="***" y'),
+        ("password='' y", "password='' y"),
+        ("://ann:hunter2@h", "://ann:***@h"),
+        ("x://://ann:hunter2@h", "x://://ann:***@h"),
+        ("(password, 'hunter2')", "(password, 'hunter2')"),
+        ('{password,"hunter2"}', '{password,"***"}'),
+        (':password "hunter2"', ':password "hunter2"'),
+        ('{:password "hunter2"}', '{:password "***"}'),
+        ("<password>hunter 2</password>", "<password>***</password>"),
+        ("<name>password</name><value>hunter 2</value>", "<name>password</name><value>***</value>"),
+        ("password=get('hunter2')", "password=get('***')"),
+        ("ENV DB_PASSWORD hunter2", "ENV DB_PASSWORD ***"),
+        ("x=%7B&password=hunter%20two&y=1", "x=%7B&password=***&y=1"),
+    ],
+)
+def test_names_and_values_stand_in_many_forms(raw, masked):
+    assert text(raw) == masked
