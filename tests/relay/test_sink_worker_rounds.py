@@ -108,7 +108,7 @@ def test_a_round_sends_what_there_is_notes_it_and_then_has_nothing_to_do(logs, m
     assert [(worker._round(sink, kept, atomic=False), sink.pruned) for _ in range(2)] == [(True, 0), (False, 1)]
     assert (offsets(kept, registry), worker.position(file), worker.taken(file)) == ([2 * SIZE], 2 * SIZE, -1)
     assert totals(worker) == {"emitted": 2, "stored": 2}
-    assert (worker._delivered, worker._under_way) == (1, {})
+    assert (worker._delivered, worker._under_way, worker._checked) == (1, {}, {file.identity: file.seen[1]})
     assert kept.counts() == {("airflow.task", "emitted"): 2, ("airflow.task", "stored"): 2}
     assert make.said == []
 
@@ -215,15 +215,36 @@ def test_what_is_sent_is_noted_before_unless_the_sink_commits_with_it(logs, make
     assert seen == [sending]
 
 
-def test_an_answer_is_counted_part_by_part(logs, make, kept):
+def test_an_answer_is_counted_part_by_part(logs, make, kept, monkeypatch):
     logs.write(b"".join(line(str(number), number) for number in range(10)))
     worker, _ = make(TASK)
+    judged = []
+    monkeypatch.setattr(workers.DeliveryStats, "judged", lambda _self, *args: judged.append(args) or "news")
     worker._round(Sink(SendResult(4, 3, [Rejected(2, "bad"), Rejected(5, "worse")], 1)), kept, atomic=False)
     assert totals(worker) == {"emitted": 10, "stored": 4, "duplicate": 3, "rejected": 2, "dropped": 1}
     assert [letter["reason"] for letter in worker._dead_letters.read()] == ["bad", "worse"]
-    assert worker.stats.refused == 2
+    assert (judged, make.said) == ([("airflow.task", 7, 2, "worse")], ["s: news"])
     worker.count_dead_letters()
     assert worker.stats.dead_letters == 2
+
+
+def test_a_letter_of_a_batch_that_was_not_resent_is_a_letter_of_its_own(logs, make, kept):
+    logs.write(line("x"))
+    worker, registry = make(TASK)
+    for _ in range(2):
+        worker._cursors[registry.files[0].identity] = Cursor(registry.files[0].identity)
+        worker._round(Sink(SendResult(0, 0, [Rejected(0, "bad")])), kept, atomic=False)
+    assert totals(worker) == {"emitted": 2, "rejected": 2}
+
+
+@pytest.mark.parametrize(("begun_s", "sending"), [(1999, 77), (2000, 77), (2001, 0)])
+def test_a_file_that_began_after_what_is_not_trusted_was_never_sent(logs, make, kept, begun_s, sending):
+    logs.write(line("x"))
+    worker, registry = make(TASK)
+    [file] = registry.files
+    kept.distrusted_before = 2000.0
+    file.origin_ns, file.size = begun_s * 10**9, 77
+    assert worker._cursor(kept, file).sending == sending
 
 
 def test_a_letter_that_a_resent_batch_meets_again_is_a_duplicate(logs, make, kept):
@@ -454,7 +475,7 @@ def test_a_batch_that_is_refused_as_a_whole_is_passed_over_at_the_third_time_if_
     make, kept, monkeypatch
 ):
     worker, _ = make()
-    batch = Batch("airflow.task", "a.log", "g", [b"1", b"2"], [b"{1}", b"{2}"])
+    batches = [Batch("airflow.task", "a.log", "g", [key], [b"{%b}" % key]) for key in (b"1", b"2")]
     found = {b"1": ValueError("one"), b"2": KeyError("two")}
     monkeypatch.setattr(workers, "find_poison", lambda *_: found)
     counts = Counter(emitted=2)
@@ -463,11 +484,11 @@ def test_a_batch_that_is_refused_as_a_whole_is_passed_over_at_the_third_time_if_
         if delivered:
             break
         with pytest.raises(ValueError, match="ours"):
-            poison_free(worker, Sink(), kept, [batch], counts)
+            poison_free(worker, Sink(), kept, batches, counts)
     assert worker._refused == {b"1": (2, 0)}
     aside = []
     worker._aside = SimpleNamespace(write=aside.append)
-    assert poison_free(worker, Sink(), kept, [batch], counts) == []
+    assert poison_free(worker, Sink(), kept, batches, counts) == []
     assert (counts, worker._refused) == ({"emitted": 2, "dropped": 2}, {})
     assert [(one.name, one.offset, one.content, one.error) for [*group] in aside for one in group] == [
         ("a.log", -1, b"{1}", found[b"1"]),
