@@ -237,6 +237,16 @@ def at_rest(monkeypatch):
     metrics._take()
 
 
+@pytest.mark.parametrize("is_free", [True, False])
+def test_who_flushes_waits_a_second_for_the_thread_and_sends_in_any_case(wire, at_rest, monkeypatch, is_free):
+    waited, released = [], []
+    sending = SimpleNamespace(acquire=lambda **how: waited.append(how) or is_free, release=lambda: released.append(1))
+    monkeypatch.setattr(metrics, "_sending", sending)
+    metrics.increment("mine.count", 2)
+    assert wire() == ["mine.count,env=test:2|c"]
+    assert (waited, len(released)) == ([{"timeout": 1.0}], int(is_free))
+
+
 @pytest.mark.parametrize("add", [metrics.timing, metrics.set])
 def test_the_sender_is_woken_when_a_series_is_full_and_not_before(wire, at_rest, monkeypatch, add):
     monkeypatch.setattr(metrics, "_MOST_SAMPLES", 3)
@@ -255,7 +265,7 @@ def test_sending_pauses_after_each_burst_of_lines(wire, at_rest, monkeypatch):
     for number in range(5):
         metrics.gauge(f"mine.burst{number}", number)
     assert [line.partition(",")[0] for line in wire()] == [f"mine.burst{number}" for number in range(5)]
-    assert pauses == [metrics._PAUSE_S] * 2
+    assert pauses == [0.005] * 2
     assert [len(one.splitlines()) for one in wire.datagrams] == [2, 2, 1]
 
 
