@@ -323,6 +323,8 @@ class IncidentEngine:
         incident = records.whole_incident(connection, incident)
         if incident is None or not incident.live:
             once = fact.kind in _ONCE or (fact.kind == "deadline" and fact.run_id is not None)
+            if incident is not None and incident.early:
+                return None  # a warning that was taken back was right after all
             return (both, incident_id) if once and known.status in {"firing", "resolved"} else None
         if known.status == "resolved" or (known.status == "warned" and fact.status == "firing"):
             return None

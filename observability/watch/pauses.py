@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from observability.watch.ledger.database import read_cursor, write_cursor
@@ -47,6 +48,20 @@ class Pauses:
         spans = (one for one in self._spans.get(dag_id, ()) if draining or one[2] == "paused")
         overlaps = (min(end, end if last is None else last) - max(start, first) for first, last, _ in spans)
         return float(sum(max(0.0, overlap) for overlap in overlaps))
+
+    def moment_after(self, dag_id: str, start: float, seconds: float, *, draining: bool = True) -> float:
+        """The moment at which so many seconds have gone by since ``start`` without the pauses; ``inf`` for never."""
+        at, left = start, seconds
+        for first, last, word in self._spans.get(dag_id, ()):
+            if not (draining or word == "paused") or (last is not None and last <= at):
+                continue
+            if at + left <= first:
+                break
+            left -= max(0.0, first - at)
+            if last is None:
+                return inf
+            at = float(last)
+        return at + left
 
     def covers(self, dag_id: str, moment: float) -> bool:
         """True if the DAG was paused, or draining, at a moment."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from observability.watch.clock import clock_days_since
 from observability.watch.deadline_state import Look
 from observability.watch.due_by_clock import START_WARNING_S
-from observability.watch.unusual import usual_gap, usual_longest
+from observability.watch.unusual import slow_from, usual_gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["changes_of", "judged_of", "moments_of"]
 
+_ROUNDING_S = 1e-6
+"""A look so much later is not before the moment by the rounding of sums that are made in another order."""
 _LOOKS = 12
 """Moments in a run at which its forecast is asked for."""
 _MEASURES = {
@@ -34,6 +36,7 @@ def moments_of(
 ) -> list[float]:
     """The moments at which people may be warned of a miss, or it is one, in order."""
     found = set(_moments(deadline, known, dags, pauses, span))
+    found.update(moment for dag_id in dags for moment in pauses.changes(dag_id))
     return sorted(one for one in found if span[0] <= one <= span[1])
 
 
@@ -98,9 +101,7 @@ def _of_runs(
     limit = float(deadline.run_finishes_within or 0)
     for dag_id in dags:
         for run in known.all_runs(dag_id, *span):
-            end = run.ended if run.ended is not None else span[1]
-            due = run.begun + limit + pauses.within(dag_id, run.begun, end, draining=False)
-            share = due - limit * (1 - deadline.warn)
+            share, due = _share_and_due(deadline, pauses, dag_id, run.begun, limit, draining=False)
             yield from _if_before(run.ended, share, due)
             if deadline.warn < 1 and "warn" not in deadline.model_fields_set:
                 yield from _forecasts(run, share, due)
@@ -126,9 +127,10 @@ def _slower(
         lasts = (span[1] if run.ended is None else run.ended) - run.begun
         known.now = run.begun
         look = Look(known, run.begun, run.begun, pauses, (dag_id,), None, {})
-        if (limit := usual_longest(look, deadline, dag_id, run.begun, lasts)) is not None:
-            limit += pauses.within(dag_id, run.begun, run.begun + lasts, draining=False)
-            yield from _if_before(run.ended, run.begun + limit * deadline.warn, run.begun + limit)
+        if found := slow_from(look, deadline, dag_id, run.begun, lasts):
+            least, limit = run.begun + found[0] + _ROUNDING_S, found[1]
+            share, due = _share_and_due(deadline, pauses, dag_id, run.begun, limit, draining=False)
+            yield from _if_before(run.ended, max(share, least), max(due, least))
 
 
 def _after_each(  # noqa: PLR0913, PLR0917 - the rule, and what it is about
@@ -137,8 +139,16 @@ def _after_each(  # noqa: PLR0913, PLR0917 - the rule, and what it is about
     """The moments at which what must happen again so soon has not, after each time that it did."""
     for number, last in enumerate((span[0], *moments)):
         after = moments[number] if number < len(moments) else None
-        due = last + within + (pauses.within(dag_id, last, after or span[1]) if dag_id else 0.0)
-        yield from _if_before(after, due - within * (1 - deadline.warn), due)
+        yield from _if_before(after, *_share_and_due(deadline, pauses, dag_id, last, within, draining=True))
+
+
+def _share_and_due(  # noqa: PLR0913 - the rule, and what it is about
+    deadline: Deadline, pauses: Pauses, dag_id: str, begun: float, limit: float, *, draining: bool
+) -> tuple[float, float]:
+    """The moments of a warning and of a miss of what has ``limit`` seconds, without the pauses of its DAG."""
+    share = pauses.moment_after(dag_id, begun, limit * deadline.warn, draining=draining)
+    due = pauses.moment_after(dag_id, begun, limit, draining=draining)
+    return share + _ROUNDING_S, due if due == begun + limit else due + _ROUNDING_S
 
 
 def _of_asset(deadline: Deadline, known: KnownThen, pauses: Pauses, span: tuple[float, float]) -> Iterator[float]:

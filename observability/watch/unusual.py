@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from observability.durations import lasting
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from observability.watch.deadline_state import Look
     from observability.watch.rules.deadline import Deadline
 
-__all__ = ["asset_staler", "fails_more", "loads_of", "slower_runs", "starts_later", "usual_gap", "usual_longest"]
+__all__ = ["asset_staler", "fails_more", "loads_of", "slow_from", "slower_runs", "starts_later", "usual_gap"]
 
+_Value: TypeAlias = "tuple[float, float, str]"
+"""The time, the value and the occasion of a measure."""
 _LATELY = 10
 """The last runs whose failures are counted."""
 _NO_BAND_IS_SO_NARROW = 1.2
@@ -46,32 +48,39 @@ def slower_runs(look: Look, deadline: Deadline, dag_id: str) -> Iterator[tuple[S
     durations = look.known.usual("duration", dag_id, "") if spans else ()
     for span in spans:
         lasts = (span[3] if span[3] is not None else look.now) - span[2]
-        limit = _usual_longest(deadline, durations, span[2], lasts)
+        limit = _usual_longest(deadline, _known_before(durations, span[2]), span[2], lasts)
         if limit is not None:
             for one in longer_than(look, deadline, dag_id, span, limit, "the usual "):
                 yield one, limit
 
 
-def usual_longest(look: Look, deadline: Deadline, dag_id: str, begun: float, lasts: float) -> float | None:
-    """The longest duration that is usual for a run that began then; None while too little is known, or if it is short.
+def slow_from(look: Look, deadline: Deadline, dag_id: str, begun: float, lasts: float) -> tuple[float, float] | None:
+    """The seconds before which a run that began then is not called slow, and the longest that is usual for it.
 
-    A run of which ``lasts`` seconds are known may be so short that no band need be learned for it.
+    None while too little is known, or where a run that ``lasts`` so long is too short to be called slow.
     """
-    return _usual_longest(deadline, look.known.usual("duration", dag_id, ""), begun, lasts)
+    known = _known_before(look.known.usual("duration", dag_id, ""), begun)
+    limit = _usual_longest(deadline, known, begun, lasts)
+    return None if limit is None else (_least_slow(deadline, known, begun), limit)
 
 
-def _usual_longest(
-    deadline: Deadline, durations: Sequence[tuple[float, float, str]], begun: float, lasts: float
-) -> float | None:
-    known = [one for one in durations if one[0] < begun]
-    if len(known) < deadline.history_least or lasts < _NO_BAND_IS_SO_NARROW * _typical(known, begun, deadline):
+def _known_before(durations: Sequence[_Value], begun: float) -> list[_Value]:
+    return [one for one in durations if one[0] < begun]
+
+
+def _least_slow(deadline: Deadline, known: Sequence[_Value], begun: float) -> float:
+    return _NO_BAND_IS_SO_NARROW * _typical(known, begun, deadline)
+
+
+def _usual_longest(deadline: Deadline, known: Sequence[_Value], begun: float, lasts: float) -> float | None:
+    if len(known) < deadline.history_least or lasts < _least_slow(deadline, known, begun):
         return None
     past = tuple(Past(time, value, not run.startswith("backfill__")) for time, value, run in known)
     usual = _band(past, begun, deadline.slower_than_usual, deadline)
     return None if usual is None else usual.high
 
 
-def _typical(known: Sequence[tuple[float, float, str]], at: float, deadline: Deadline) -> float:
+def _typical(known: Sequence[_Value], at: float, deadline: Deadline) -> float:
     """The lowest of the medians that are typical for a time: of late, on such a weekday, and in such an hour."""
     moment_of = calendar(ZoneInfo(deadline.timezone), frozenset(deadline.holidays))
     here = moment_of(at)

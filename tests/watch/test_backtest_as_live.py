@@ -34,6 +34,8 @@ CONDITIONS = (
     {"ready_by": "09:00", "parts": [{"dag": "load"}]},
 )
 WITH_WARNING = {"run_finishes_by", "task_finishes_by", "starts_by", "run_finishes_within", "success_within", "ready_by"}
+BY_DURATION = ({"run_finishes_within": "3h"}, {"slower_than_usual": True, "history_least": 3})
+"""Those of which each run has more time by a pause."""
 runs = st.tuples(
     st.integers(0, 47 * DAYS),
     st.integers(0, 60),
@@ -42,6 +44,8 @@ runs = st.tuples(
 )
 """A run: the step at which it begins, how many steps it lasts, how it ends, and of which day it is."""
 histories = st.lists(runs, max_size=5)
+pauses = st.lists(st.tuples(st.integers(0, 47 * DAYS), st.integers(1, 60)), max_size=3)
+"""The steps at which the DAG is paused, and how many steps that lasts."""
 
 
 class Lived(Clockwork):
@@ -66,9 +70,14 @@ class Lived(Clockwork):
             yield ended, (Fact(status="resolved", time=ended, **task), good)
 
 
-def lived(ledger, rule, history):
-    """Give from when, until when, and the kinds that the engine sent while the history went by."""
-    office, start, until = Lived(ledger, rule, dags={"load": {}}), at(0) - 2 * HOUR, at(23, day=DAYS)
+def lived(ledger, rule, history, pauses=(), also=()):
+    """Give from when, until when, and the kinds that the engine sent while the history went by.
+
+    ``also`` are moments at which it looks besides those of the rules in CONDITIONS.
+    """
+    dags = {"load": {}}
+    office, start, until = Lived(ledger, rule, dags=dags), at(0) - 2 * HOUR, at(23, day=DAYS)
+    paused = [(start + first * STEP_S, start + (first + lasts) * STEP_S) for first, lasts in pauses]
     told = [*office.hear("r0", start, start + STEP_S, "good", 0)]
     looks = {start + step * 6 * STEP_S for step in range(int((until - start) // (6 * STEP_S)) + 1)}
     looks |= {at(0, day=day) + hour * HOUR for day in range(1, DAYS + 1) for hour in (5.8, 6, 7.2, 9, 16.8, 19)}
@@ -79,28 +88,44 @@ def lived(ledger, rule, history):
     told.sort(key=lambda one: one[0])
     for moment, _ in told:
         looks |= {moment + hours * HOUR for hours in (0, 2.4, 3, 16, 20)}
+    looks |= {moment for pause in paused for moment in pause} | set(also)
+    if paused or "slower_than_usual" in rule:  # what it was told makes it due at any time
+        looks |= {start + step * STEP_S for step in range(int((until - start) // STEP_S) + 1)}
     for moment in sorted(one for one in looks if start <= one <= until):
         office.now = moment
+        dags["load"]["paused"] = any(first <= moment < last for first, last in paused)
         while told and told[0][0] <= moment:
             office.see(*told.pop(0)[1])
         office.look()
     return start, until, [kind for kind in office.kinds() if kind in {"opened", "early_warning", "resolved"}]
 
 
-def said_alike(ledger, condition, history, warn):
+def said_alike(make_ledger, condition, history, warn, pauses=()):
     rule = {"name": "due", "dag": "load", "warn": warn, **condition}
     if "parts" in condition:
         del rule["dag"]
     if not WITH_WARNING & condition.keys():
         del rule["warn"]
+    live, sent = both(make_ledger(), rule, history, pauses)
+    if "slower_than_usual" in condition:  # what several runs are told of between two looks has no order
+        live, sent = both(make_ledger(), rule, history, pauses, [one.at for one in sent])
+    assert [one.kind for one in sent] == live
+
+
+def both(ledger, rule, history, pauses, also=()):
     try:
-        since, until, live = lived(ledger, rule, history)
+        since, until, live = lived(ledger, rule, history, pauses, also)
         rules = parse_rules(RULES, "rules").model_copy(update={"deadlines": [Deadline.model_validate(rule)]})
         with ledger.transaction() as connection:
-            replay = backtest(connection, rules, {}, since, until)
+            return live, backtest(connection, rules, {}, since, until).sent
     finally:
         ledger.close()
-    assert [one.kind for one in replay.sent] == live
+
+
+@pytest.fixture
+def ledgers(tmp_path_factory):
+    """Make a ledger of its own for each history."""
+    return lambda: Ledger(f"sqlite:///{tmp_path_factory.mktemp('replay') / 'ledger.db'}")
 
 
 BOTH = {
@@ -119,15 +144,30 @@ EACH = pytest.mark.parametrize(
 @given(histories, st.sampled_from((1, 0.8)))
 @example([(16, 6, "good", 0), (20, 60, "failed", 0), (64, 2, "good", 0), (66, 6, "failed", -1)], 1)
 @example([(2, 6, "good", -1), (44, 12, "failed", 0), (60, 24, "never ends", 0), (90, 12, "backfill", 0)], 0.8)
-def test_a_replay_says_what_was_said_live(tmp_path_factory, condition, history, warn):
-    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('replay') / 'ledger.db'}")
-    said_alike(ledger, condition, history, warn)
+def test_a_replay_says_what_was_said_live(ledgers, condition, history, warn):
+    said_alike(ledgers, condition, history, warn)
+
+
+@pytest.mark.parametrize("condition", BY_DURATION, ids=lambda condition: next(iter(condition)))
+@settings(**{**BOTH, "phases": [Phase.explicit]})
+@given(histories, st.sampled_from((1, 0.8)), pauses)
+@example([(11, 41, "good", -1), (11, 41, "good", -1), (86, 55, "good", 0)], 0.8, [])
+@example([(20, 60, "good", 0), (90, 40, "never ends", 0)], 0.8, [(30, 9), (96, 3)])
+def test_a_replay_says_what_was_said_live_of_a_dag_that_was_paused(ledgers, condition, history, warn, pauses):
+    said_alike(ledgers, condition, history, warn, pauses)
 
 
 @pytest.mark.slow
 @EACH
 @settings(max_examples=150, **BOTH)
 @given(histories, st.sampled_from((1, 0.8)))
-def test_a_replay_says_what_was_said_live_in_many_histories(tmp_path_factory, condition, history, warn):
-    ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('replay') / 'ledger.db'}")
-    said_alike(ledger, condition, history, warn)
+def test_a_replay_says_what_was_said_live_in_many_histories(ledgers, condition, history, warn):
+    said_alike(ledgers, condition, history, warn)
+
+
+@pytest.mark.slow
+@EACH
+@settings(max_examples=50, **BOTH)
+@given(histories, st.sampled_from((1, 0.8)), pauses)
+def test_a_replay_says_what_was_said_live_of_pauses_in_many_histories(ledgers, condition, history, warn, pauses):
+    said_alike(ledgers, condition, history, warn, pauses)

@@ -66,6 +66,36 @@ def test_a_run_is_warned_of_then_missed_then_recovered_once_each(ledger):
     assert {one.cause for one in office.messages()} == {"deadline"}
 
 
+def test_a_warning_that_was_taken_back_and_was_right_after_all_is_followed_by_the_miss(ledger):
+    dags = {"load": {}}
+    office = Clockwork(ledger, {"name": "soon", "dag": "load", "run_finishes_within": "2h"}, dags=dags)
+    office.begin()
+    office.pass_time(1.7 * HOUR)
+    dags["load"]["paused"] = True
+    office.pass_time(HOUR)
+    assert office.kinds() == ["early_warning", "resolved"]
+    dags["load"]["paused"] = False
+    office.pass_time(HOUR)
+    assert office.kinds() == ["early_warning", "resolved", "early_warning", "opened"]
+    dags["load"]["paused"] = True  # one that was missed is not reported a second time
+    office.pass_time(HOUR)
+    dags["load"]["paused"] = False
+    office.pass_time(HOUR)
+    assert office.kinds() == ["early_warning", "resolved", "early_warning", "opened", "resolved"]
+
+
+def test_a_run_that_is_missed_as_soon_as_its_dag_is_unpaused_is_reported(ledger):
+    dags = {"load": {}}
+    office = Clockwork(ledger, {"name": "soon", "dag": "load", "run_finishes_within": "2h"}, dags=dags)
+    office.begin()
+    office.pass_time(1.999 * HOUR)
+    dags["load"]["paused"] = True
+    office.pass_time(60)
+    dags["load"]["paused"] = False
+    office.pass_time(HOUR, step=600)
+    assert office.kinds() == ["early_warning", "resolved", "opened"]
+
+
 @pytest.mark.parametrize(
     ("before", "said"),
     [(3.9, "run r1 failed 1 h 54 min after it was due"), (1.8, "run r1 failed before it was due")],
