@@ -22,7 +22,7 @@ from observability import exception_chain, redact
 from observability.catalog import CAUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from observability.exception_chain import Raised
 
@@ -43,6 +43,8 @@ _SERVER_ERROR = 500
 _CHAIN_MOST = 20
 _REASON_MOST = 300
 _FRAMES_MOST = 12
+_LEAVES_MOST = 10
+"""Errors of a group that its message names."""
 _BY_TYPE = {
     "airflow.sdk.exceptions.AirflowTaskTimeout": "timeout",
     "airflow.sdk.exceptions.AirflowSensorTimeout": "timeout",
@@ -63,7 +65,6 @@ _BY_TYPE = {
     "airflow.exceptions.AirflowTaskTimeout": "timeout",
     "airflow.exceptions.AirflowSensorTimeout": "timeout",
     "builtins.MemoryError": "oom",
-    "builtins.KeyboardInterrupt": "cancelled",
     "builtins.ConnectionError": "dependency",
     "builtins.TimeoutError": "dependency",
     "builtins.UnicodeDecodeError": "data",
@@ -115,8 +116,12 @@ _BY_BARE_NAME = {
 }  # fmt: skip
 """The cause of a class without its module: Airflow's log has no more of it than that."""
 _MODULE_OF_FILE = re.compile(r"[/\\](?:site|dist)-packages[/\\](.+?)\.py$")
-_SIGKILL = (-9, 137)
-"""Patterns of a command that was killed: by Python, and by a shell whose child it was."""
+_KILLED = {code for number in (2, 9, 15) for code in (-number, 128 + number)}
+"""The exit codes of a command that was ended by SIGINT, SIGKILL or SIGTERM: by Python, and by a shell over it."""
+_BY_ERRNO = {"12": "oom", **dict.fromkeys(("100", "101", "112", "113"), "dependency")}
+"""No memory; the network or the host is down, or there is no way to it (Linux)."""
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+_GROUP_COUNT = re.compile(r" \(\d+ sub-exceptions?\)$")
 _BASH_FAILED = re.compile(r"Bash command failed\. The command returned a non-zero exit code (-?\d+)")
 """``BashOperator`` has no other place for its exit code than these words."""
 _EXIT_STATUS = re.compile(
@@ -148,8 +153,7 @@ def describe(error: BaseException) -> Failure:
         return describe_trigger(trace)
     formatted = traceback.TracebackException.from_exception(error, limit=-_FRAMES_MOST * 4)
     chain = exception_chain.of_error(error)
-    code = getattr(error, "code" if isinstance(error, SystemExit) else "returncode", None)
-    return _described(chain, "".join(formatted.format()), code=code if isinstance(code, int) else None)
+    return _described(chain, "".join(formatted.format()))
 
 
 def is_airflow_away(error: BaseException) -> bool:
@@ -187,37 +191,86 @@ def describe_detail(details: Any) -> Failure | None:
     return _described(chain) if chain else None
 
 
-def _described(chain: Sequence[Raised], trace: str = "", before: str = "", code: int | None = None) -> Failure:
-    outer = chain[0] if chain else exception_chain.Raised("Exception", "")
-    message = redact.text(outer.message)
-    first = message.strip().partition("\n")[0]
-    code = _exit_code(outer.name, message) if code is None else code
+def _described(chain: Sequence[Raised], trace: str = "", before: str = "") -> Failure:
+    chain = chain or [exception_chain.Raised("Exception", "")]
+    outer, told = chain[0], _told_leaf(chain[0])[0]
+    own = told.own or outer.own
+    codes = (code for one in _all_of(chain) if (code := _exit_code(one)) is not None)
     return Failure(
-        cause="killed" if code in _SIGKILL else _cause_of_chain(chain),
-        reason=_bounded(before + _said(outer.name, first), _REASON_MOST),
+        cause=_cause_of_chain(chain),
+        reason=_bounded(redact.text(before + _said(chain)), _REASON_MOST),
         error_type=outer.name,
-        error_message=_bounded(message, _TRACE_MOST // 2),
+        error_message=_bounded(redact.text(_message(outer)), _TRACE_MOST // 2),
         stack_trace=bounded_trace(trace.rstrip() if before else trace) if trace else None,
-        fingerprint=_fingerprint(outer, message),
-        frame=str(outer.own[-1]) if outer.own else None,
-        exit_code=code,
+        fingerprint=_fingerprint(outer, redact.text(outer.message)),
+        frame=str(own[-1]) if own else None,
+        exit_code=next(codes, None),
     )
 
 
-def _said(name: str, first: str) -> str:
+def _all_of(chain: Iterable[Raised]) -> Iterator[Raised]:
+    """Each error of a chain, and below each group those that it holds."""
+    for one in chain:
+        yield one
+        for member in one.members:
+            yield from _all_of(member)
+
+
+def _said(chain: Sequence[Raised]) -> str:
+    """The sentence about a chain: what happened, then what it is wrapped in, or came of."""
+    outer = chain[0]
+    if outer.members:
+        told = _told_leaf(outer)
+        number = sum(1 for _ in outer.leaves()) + outer.left_out()
+        wrap = _said_alone(outer)
+        return f"{_said(told)} ({wrap if number == 1 else f'1 of {number} errors of {wrap}'})"
+    said = _said_alone(outer)
+    if not (rest := chain[1:]):
+        return said
+    at = next((number for number, one in enumerate(rest) if _cause_of_chain([one]) != "app"), len(rest) - 1)
+    if _cause_of(outer):
+        at = len(rest) - 1
+    first = _said([rest[at]])
+    if (rest[at].message and rest[at].message in outer.message) or first == said:
+        return said
+    return f"{said}, {'caused by' if all(one.is_cause for one in rest[: at + 1]) else 'while handling'} {first}"
+
+
+def _told_leaf(outer: Raised) -> tuple[Raised, ...]:
+    """The chain of the error of a group that its cause comes of, else of its first; an error that is no group alone."""
+    leaves = list(outer.leaves())
+    return next((one for one in leaves if _cause_of_chain(one) != "app"), leaves[0])
+
+
+def _said_alone(one: Raised) -> str:
     """The first line of an error with its class; plain words where Airflow's own are the text of a dict."""
-    if name.rpartition(".")[2] == "HITLTimeoutError":
+    if one.name == "HITLTimeoutError":
         return "HITLTimeoutError: nobody answered in time"
-    return f"{name}: {first}" if first else name
+    first = _GROUP_COUNT.sub("", one.message.strip().partition("\n")[0])
+    if one.stderr and one.stderr not in first:
+        first = f"{one.stderr} ({first})"
+    return f"{one.name}: {first}" if first else one.name
 
 
-def _exit_code(name: str, message: str) -> int | None:
+def _message(outer: Raised) -> str:
+    """The message of an error; a group names its errors."""
+    if not outer.members:
+        return outer.message
+    leaves = list(outer.leaves())
+    said = [_said(one) for one in leaves[:_LEAVES_MOST]]
+    left = len(leaves) - len(said) + outer.left_out()
+    return f"{outer.message}: {'; '.join(said)}{f'; and {left} more' if left else ''}"
+
+
+def _exit_code(one: Raised) -> int | None:
     """With what the process left, or the command that it had started."""
-    if command := _BASH_FAILED.match(message):
+    if one.code is not None:
+        return one.code
+    if command := _BASH_FAILED.match(one.message):
         return int(command[1])
-    if name == "SystemExit":
-        return int(message) if message.lstrip("-").isdecimal() else None
-    if name == "CalledProcessError" and (status := _EXIT_STATUS.match(message)):
+    if one.name == "SystemExit":
+        return int(one.message) if one.message.lstrip("-").isdecimal() else None
+    if one.name == "CalledProcessError" and (status := _EXIT_STATUS.match(one.message)):
         return int(status[1]) if status[1] else -int(status[2])
     return None
 
@@ -238,16 +291,21 @@ def cause_of(error: BaseException) -> str:
     return _cause_of_chain(exception_chain.of_error(error))
 
 
-def _cause_of_chain(chain: Sequence[Raised]) -> str:
-    for one in chain:
-        for each in (one, *one.members):
-            if cause := _cause_of(each):
-                return cause
-    return "app"
+def _cause_of_chain(chain: Iterable[Raised]) -> str:
+    return next((cause for one in _all_of(chain) if (cause := _cause_of(one))), "app")
 
 
 def _cause_of(one: Raised) -> str | None:
-    """By its class, if that is at hand; else, or if that says nothing, by its name and who raised it."""
+    """By its exit code; by its class, if that is at hand; else, or if that says nothing, by name and who raised it."""
+    return "killed" if _exit_code(one) in _KILLED else _cause_by_class(one) or _cause_by_number(one)
+
+
+def _cause_by_number(one: Raised) -> str | None:
+    number = _ERRNO.match(one.message)
+    return _BY_ERRNO.get(number[1]) if number else None
+
+
+def _cause_by_class(one: Raised) -> str | None:
     kind = one.kind
     if kind is None and one.module:
         kind = getattr(sys.modules.get(one.module), one.name, None)
@@ -298,9 +356,19 @@ def fingerprint_of(error: BaseException, message: str) -> str:
 
 
 def _fingerprint(one: Raised, message: str) -> str:
-    own = [f"{PurePath(frame.file).name}:{frame.function}" for frame in one.own[-_FRAMES_MOST:]]
-    text = "\x1f".join([one.name, *(own or [normalise(message)])])
+    """Of a group, the classes in it count as well, and where they were raised: its own frames say where it was made."""
+    text = "\x1f".join([one.name, *(_functions(one) or [normalise(message)]), *_of_members(one)])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _of_members(one: Raised) -> list[str]:
+    if not one.members:
+        return []
+    return sorted({f"{leaf[0].name} {(_functions(leaf[0]) or [''])[-1]}" for leaf in one.leaves()})
+
+
+def _functions(one: Raised) -> list[str]:
+    return [f"{PurePath(frame.file).name}:{frame.function}" for frame in one.own[-_FRAMES_MOST:]]
 
 
 def bounded_trace(trace: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import builtins
+import errno
 import json
 import re
 import sqlite3
@@ -12,7 +15,7 @@ import pytest
 from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowSensorTimeout, AirflowTaskTimeout
 
 from observability import causes
 from observability.catalog import CAUSES
@@ -54,6 +57,14 @@ def fail(error, cause=None):
         (OpinionatedError(), "data"),
         (HITLTimeoutError("nobody answered"), "timeout"),
         (HITLRejectException("a person said no"), "cancelled"),
+        (KeyboardInterrupt(), "app"),  # a person's Ctrl-C reaches no task: Airflow's supervisor has SIGINT kill it
+        (GeneratorExit(), "app"),
+        (asyncio.CancelledError(), "app"),
+        (type("StopLoad", (BaseException,), {})("enough"), "app"),
+        (type("Quit", (SystemExit,), {})(3), "app"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "oom"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "dependency"),
+        (OSError(errno.ENOSPC, "No space left on device"), "app"),
     ],
 )
 def test_the_type_of_an_exception_tells_its_cause(error, cause):
@@ -64,6 +75,83 @@ def test_the_type_of_an_exception_tells_its_cause(error, cause):
 def test_an_error_is_blamed_on_what_it_was_raised_from():
     error = raised(fail, RuntimeError("load failed"), ConnectionRefusedError("warehouse"))
     assert causes.cause_of(error) == "dependency"
+
+
+Group = getattr(builtins, "ExceptionGroup", None)
+with_groups = pytest.mark.skipif(Group is None, reason="Python 3.10 has no groups of errors")
+DISK = OSError(errno.ENOSPC, "No space left on device")
+GIT = subprocess.CalledProcessError(128, "git pull", stderr=b"Cloning\nfatal: password=hunter22 refused\n")
+SAID_BY_GIT = "CalledProcessError: fatal: password=*** refused (Command 'git pull' returned non-zero exit status 128.)"
+
+
+def while_handling(first, second):
+    try:
+        fail(first)
+    except Exception:  # noqa: BLE001
+        raise second  # noqa: B904 - the context is what is tried
+
+
+@with_groups
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: fail(Group("unhandled errors in a TaskGroup", [DISK])),
+         "OSError: [Errno 28] No space left on device (ExceptionGroup: unhandled errors in a TaskGroup)"),
+        (lambda: fail(Group("load", [ValueError("a"), Group("in", [DISK, ConnectionError("db")])])),
+         "ConnectionError: db (1 of 3 errors of ExceptionGroup: load)"),
+        (lambda: fail(Group("load", [ValueError(f"part {number}") for number in range(300)])),
+         "ValueError: part 0 (1 of 300 errors of ExceptionGroup: load)"),
+        (lambda: fail(AirflowException("load failed"), Group("in", [DISK])),
+         "AirflowException: load failed, caused by OSError: [Errno 28] No space left on device (ExceptionGroup: in)"),
+        (lambda: fail(AirflowException("load failed"), raised(fail, AirflowException("copy failed"), DISK)),
+         "AirflowException: load failed, caused by OSError: [Errno 28] No space left on device"),
+        (lambda: while_handling(KeyError("carrier"), RuntimeError("gave up")),
+         "RuntimeError: gave up, while handling KeyError: 'carrier'"),
+        (lambda: fail(RuntimeError("gave up: no such host"), OSError("no such host")),
+         "RuntimeError: gave up: no such host"),
+        (lambda: fail(GIT), SAID_BY_GIT),
+        (lambda: fail(AirflowException("load failed"), GIT), f"AirflowException: load failed, caused by {SAID_BY_GIT}"),
+    ],
+    ids=["one in a group", "group in group", "many", "from a group", "two wrappers", "context", "said already",
+         "stderr", "stderr below"],
+)  # fmt: skip
+def test_a_reason_names_the_error_that_lies_below(make, said):
+    assert causes.describe(raised(make)).reason == said
+
+
+@with_groups
+def test_a_group_lists_its_errors_and_says_how_many_are_left_out():
+    error = Group("load", [ValueError(f"part {number}") for number in range(300)])
+    message = causes.describe(error).error_message
+    assert message.startswith("load (300 sub-exceptions): ValueError: part 0; ValueError: part 1; ")
+    assert message.endswith("ValueError: part 9; and 290 more")
+
+
+@with_groups
+def test_groups_of_other_errors_are_other_errors():
+    def load(error):
+        raise Group("unhandled errors in a TaskGroup", [error])
+
+    values, again, disk = (causes.describe(raised(load, one)) for one in (ValueError("1"), ValueError("2"), DISK))
+    assert values.fingerprint == again.fingerprint != disk.fingerprint
+
+
+@with_groups
+def test_the_frame_of_a_group_is_that_of_the_error_in_it():
+    failure = causes.describe(raised(fail, Group("load", [raised(while_handling, KeyError(), DISK)])))
+    assert failure.frame.endswith(" in while_handling")
+
+
+@with_groups
+def test_an_error_that_holds_itself_is_told_all_the_same():
+    inner = ValueError("a")
+    error = Group("load", [inner])
+    inner.__cause__ = error
+    assert causes.describe(error).reason == "ValueError: a (ExceptionGroup: load)"
+    deep = ValueError("z")
+    for _ in range(400):
+        deep = Group("deep", [deep])
+    assert causes.describe(deep).error_type == "ExceptionGroup"
 
 
 def test_a_suppressed_context_is_not_blamed():
@@ -129,7 +217,15 @@ def test_an_exit_code_is_kept():
     assert causes.describe(subprocess.CalledProcessError(5, "load")).exit_code == 5
 
 
-@pytest.mark.parametrize(("command", "code", "cause"), [("exit 5", 5, "app"), ("kill -9 $$", -9, "killed")])
+@pytest.mark.parametrize(
+    ("command", "code", "cause"),
+    [
+        ("exit 5", 5, "app"),
+        ("kill -9 $$", -9, "killed"),
+        ("kill -2 $$", -2, "killed"),
+        ("sh -c 'kill $$'; exit $?", 143, "killed"),
+    ],
+)
 def test_a_command_tells_its_exit_code_and_whether_it_was_killed(command, code, cause):
     failure = causes.describe(raised(BashOperator(task_id="load", bash_command=command).execute, {}))
     assert (failure.exit_code, failure.cause) == (code, cause)
