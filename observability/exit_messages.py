@@ -25,7 +25,7 @@ _PLACED = ("filename", "lineno")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RUNNER_FAILED = (125, 126)
 """With what ``_fork_main`` of Airflow's supervisor leaves when the runner, not the task, raised."""
-_ENDED_STATES = (None, "failed", "success", "skipped", "removed", "restarting")
+_ENDED_STATES = (None, "failed", "success", "skipped", "restarting")
 """States to which a person, or what cleared the task, can have brought it while it ran."""
 
 
@@ -83,6 +83,8 @@ def _by_exit_code(line: Mapping[str, Any]) -> Ending | None:
 def _by_server(line: Mapping[str, Any]) -> Ending:
     detail = line.get("detail")
     state = detail.get("current_state") if isinstance(detail, dict) else None
+    if state == "removed":
+        return Ending("import", "Airflow ended the task: the DAG no longer has it")
     if state in _ENDED_STATES:
         return Ending("cancelled", f"Airflow ended the task: its state had become {state or 'unknown'}")
     return Ending("lost_heartbeat", f"Airflow no longer counted on this attempt: its state had become {state}")

@@ -165,6 +165,17 @@ def test_a_failure_that_a_person_ends_is_resolved_with_words_that_say_so(bureau,
     assert len(bureau.told()) == 2
 
 
+def test_an_instance_that_airflow_took_out_of_its_run_may_be_one_too_many(bureau, airflow):
+    """Its task is mapped to fewer when it is run again, or is gone as a whole: Airflow's state is the same."""
+    fail(bureau, "r1", "t[3]")
+    airflow.tasks = {"t[3]": ("removed", 1)}
+    bureau.look()
+    bureau.pass_time(16)
+    bureau.look(slow=False)
+    why = "the DAG no longer has it, or maps it to fewer"
+    assert bureau.told() == [("opened", ""), ("resolved", f"t[3] was taken out of the run by Airflow: {why}")]
+
+
 def test_a_task_that_is_set_after_its_run_was_is_what_a_person_ended(bureau, airflow):
     airflow.runs = {"r1": "success"}
     airflow.deed("patch_dag_run", extra='{"state": "success"}')

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from observability import redact
@@ -20,7 +19,7 @@ from observability.watch.facts import late_assets
 from observability.watch.notify.links import Links
 from observability.watch.notify.message import Message
 from observability.watch.notify.size_limits import shorten
-from observability.watch.notify.titles import title_of
+from observability.watch.notify.titles import is_removed, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -149,7 +148,7 @@ def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
     """The details that a person decides on, most important first; the first ones stay when a message is shortened."""
     evidence, over = incident.evidence, kind == "resolved"
     error = ": ".join(str(evidence[name]) for name in ("error.type", "error.message") if evidence.get(name))
-    step = "" if over else _OWN_STEP.get(incident.kind) or _NEXT.get(incident.cause, "")
+    step = "" if over else _step(incident)
     lasted = lasting((incident.resolved_at or incident.last_seen) - incident.first_seen)
     return [
         ("Cause", _cause(incident)),
@@ -177,18 +176,33 @@ def _details(incident: Incident, kind: str) -> list[tuple[str, Any]]:
     ]
 
 
+def _step(incident: Incident) -> str:
+    if is_removed(incident):
+        return "If that is meant, resolve this; if it is not, put the task back into the DAG, and clear the run."
+    return _OWN_STEP.get(incident.kind) or _NEXT.get(incident.cause, "")
+
+
 def _frames(evidence: Mapping[str, Any]) -> str:
-    """The user's own frames, the innermost first; Airflow's and libraries' are only counted."""
+    """The user's own frames, the innermost first; Airflow's and libraries' are only counted.
+
+    The traceback of a group has those of all its errors: the frame that the failure is known by comes first.
+    """
     frames = _FRAME.findall(str(evidence.get("error.stack_trace") or ""))
-    own = [found for found in frames if Frame(found[0], int(found[1]), found[2]).is_own]
+    at = str(evidence.get("error.frame") or "")
+    own = [(str(Frame(one[0], int(one[1]), one[2])), one[3].strip()) for one in reversed(frames) if _is_own(one)]
     if not own:
-        return str(evidence.get("error.frame") or "")
-    shown = [f"{PurePath(file).name}:{line} in {name}" for file, line, name, _ in reversed(own)][:_FRAMES_MOST]
-    code = f": {own[-1][3].strip()}" if own[-1][3].strip() else ""
+        return at
+    first = next((number for number, one in enumerate(own) if one[0] == at), 0)
+    shown = [name for name, _ in own[first:]][:_FRAMES_MOST]
+    code = f": {own[first][1]}" if own[first][1] else ""
     folded = len(frames) - len(own)
     called = f", called from {', '.join(shown[1:])}" if len(shown) > 1 else ""
     left = f" ({folded} frame{'s' if folded > 1 else ''} of Airflow and libraries left out)" if folded else ""
     return f"{shown[0]}{code}{called}{left}"
+
+
+def _is_own(found: Sequence[str]) -> bool:
+    return Frame(found[0], int(found[1]), found[2]).is_own
 
 
 def _shown_moment(seconds: float) -> str:

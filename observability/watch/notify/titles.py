@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from observability.watch.incidents import Incident
 
-__all__ = ["members_of", "subject_of", "title_of", "title_says"]
+__all__ = ["is_removed", "members_of", "subject_of", "title_of", "title_says"]
 
 _PREFIX = {
     "reminder": "Still open: ", "escalated": "Not acknowledged: ", "resolved": "Resolved: ", "test": "Test: ",
@@ -69,16 +69,23 @@ def members_of(incident: Incident) -> str:
     return " ".join(parts)
 
 
+def is_removed(incident: Incident) -> bool:
+    """Tell whether Airflow took the task out of its run: it did not fail."""
+    return incident.kind == "task" and incident.evidence.get("airflow.state") == "removed"
+
+
 def _words(text: str) -> set[str]:
     return set(re.findall(r"[\w'-]+", text.casefold()))
 
 
-_DEEDS = ("set to ", "marked ")
+_DEEDS, _BY_AIRFLOW = ("set to ", "marked "), "Airflow ended the task: "
 
 
-def _failed_task(one: Incident, _kind: str, _now: float) -> str:
+def _failed_task(one: Incident, _kind: str, _now: float) -> str:  # noqa: PLR0911 - one return for each way
     what, many = f"{one.dag_id}: {_task(one)}", members_of(one)
     counted = f" ({many})" if many else ""
+    if is_removed(one):
+        return f"{what} was taken out of its run, and did not fail: the DAG no longer has it{counted}"
     if one.cause == "oom":
         return f"{what} ran out of memory{_peak(one)}{counted}"
     if one.cause == "killed" and not one.evidence.get("error.type"):
@@ -204,6 +211,8 @@ def _component(one: Incident) -> str:
 def _ended(one: Incident) -> str:
     """The end that a person made, where the reason says no deed with the reason behind it."""
     reason = _short(one.reason)
+    if reason.startswith(_BY_AIRFLOW):  # and its event log does not say who brought it there
+        return f"was ended: {reason.removeprefix(_BY_AIRFLOW)}"
     return f"was {reason}" if reason.startswith(_DEEDS) else f"was ended by a person{reason and f': {reason}'}"
 
 

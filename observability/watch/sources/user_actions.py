@@ -157,7 +157,9 @@ def _verdict(task: dict[str, Any] | None, one: OpenRun, deeds: list[dict[str, An
     if state in {"success", "skipped"}:
         return "withdrawn", f"was set to {state}{_by(deeds, 'set', 'changed')}"
     if state == "removed":
-        return "withdrawn", "was taken out of the run by Airflow: the DAG no longer has it"
+        is_mapped = int(task.get("map_index", -1)) >= 0
+        why = "the DAG no longer has it, or maps it to fewer" if is_mapped else "the DAG no longer has it"
+        return "withdrawn", f"was taken out of the run by Airflow: {why}"
     if state == "upstream_failed":
         return "withdrawn", "was not run again by Airflow: a task before it failed"
     return "cleared", f"was cleared{_by(deeds, 'cleared', 'changed')}"
