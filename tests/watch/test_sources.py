@@ -236,10 +236,12 @@ class TestDiagnosis:
             ("heartbeat timeout", "lost_heartbeat"),
             ("state mismatch", "lost_heartbeat"),
             ("stuck in queued tries exceeded", "stuck_queued"),
+            ("fail task", "upstream"),  # the DAG has fail_fast
         ],
     )
-    def test_airflows_own_event_log_says_why(self, name, cause):
-        assert diagnose_task(task(), [event(name)], LastWords()).cause == cause
+    @pytest.mark.parametrize("words", [LastWords(), LastWords("cancelled", "its state had become failed")])
+    def test_airflows_own_event_log_says_why(self, name, cause, words):
+        assert diagnose_task(task(), [event(name)], words).cause == cause
 
     def test_last_words_are_surer_than_a_lost_heartbeat(self):
         found = diagnose_task(

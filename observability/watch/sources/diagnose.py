@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "diagnose_run", "diagnose_task"]
 
+_LOST = {
+    "heartbeat timeout": "its worker stopped reporting, and the scheduler gave it up",
+    "state mismatch": "its executor says that it ended, and it never said so itself",
+}
+_FAIL_FAST = "Airflow stopped it, because another task of the run failed and the DAG has fail_fast"
 _SETS = {
     "patch_task_instance",
     "patch_task_group_instances",
@@ -85,12 +90,16 @@ def diagnose_task(  # noqa: PLR0911 - one return for each reason, the surest fir
         return Verdict(
             "stuck_queued", str(said["stuck in queued tries exceeded"].get("extra") or ""), CERTAIN, evidence
         )
-    if words.cause is not None:
-        return Verdict(words.cause, words.reason, CERTAIN if "error.type" in words.evidence else SEEN, evidence)
-    if "heartbeat timeout" in said:
-        return Verdict("lost_heartbeat", "its worker stopped reporting, and the scheduler gave it up", SEEN, evidence)
-    if "state mismatch" in said:
-        return Verdict("lost_heartbeat", "its executor says that it ended, and it never said so itself", SEEN, evidence)
+    if "fail task" in said:
+        return Verdict("upstream", _FAIL_FAST, CERTAIN, evidence)
+    own = Verdict(words.cause or "", words.reason, CERTAIN if "error.type" in words.evidence else SEEN, evidence)
+    if own.cause not in {"", "cancelled"}:
+        return own
+    lost = next((_LOST[event] for event in _LOST if event in said), "")
+    if lost:
+        return Verdict("lost_heartbeat", lost, SEEN, evidence)
+    if own.cause:  # the supervisor's word, who does not know what brought the task into that state
+        return own
     if one.get("start_date") is None:
         return Verdict("platform", "it was failed before it began", GUESSED, evidence)
     return Verdict("app", "it failed, and its log does not say why", GUESSED, evidence)
