@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from observability.watch.facts import SEEN
+from observability.watch.sources.airflow_api.rows import wait_in_words
 from observability.watch.sources.capacity import Capacity
 from observability.watch.sources.diagnose import diagnose_task
 from observability.watch.sources.logs import LastWords, words_in
@@ -32,7 +33,6 @@ def since(one, *active, pools=(), dags=None, full=None, parallelism=None):
     ("one", "active", "more"),
     [
         (task(), [], {"pools": [pool(2, 0)]}),
-        (task(), [], {"pools": [pool(0, 0)]}),
         (task(), [], {"pools": [pool(2, -3)]}),
         (task(), [], {"pools": [pool(2, -1)]}),
         (task(pool_slots=3), [], {"pools": [pool(5, 2)]}),
@@ -42,7 +42,7 @@ def since(one, *active, pools=(), dags=None, full=None, parallelism=None):
         (task(), [], {"dags": {"load": {"paused": True}}}),
         (task(), [task("a", "running", dag="x"), task("b", "queued", dag="y")], {"parallelism": 2}),
     ],
-    ids=["a full pool", "a pool without slots", "a pool that was made smaller", "by one", "too few slots for it",
+    ids=["a full pool", "a pool that was made smaller", "by one", "too few slots for it",
          "a pool that another DAG fills", "max_active_tasks", "max_active_tis_per_dag", "a paused DAG", "parallelism"],
 )  # fmt: skip
 def test_what_waits_for_room_waits_rightly(one, active, more):
@@ -67,11 +67,15 @@ def test_what_nothing_hinders_does_not(one, active, more):
     assert since(one, *active, **more) == 0.0
 
 
-@pytest.mark.parametrize("one", [task(pool="gone"), task(pool_slots=9)], ids=["no such pool", "too small a pool"])
-def test_what_no_pool_will_ever_take_does_not_wait_for_another_limit(one):
+@pytest.mark.parametrize(
+    ("one", "most"), [(task(pool="gone"), 16), (task(pool_slots=9), 16), (task(pool="shut"), 16), (task(), 0)],
+    ids=["no such pool", "too small a pool", "a pool without slots", "max_active_tasks 0"],
+)  # fmt: skip
+def test_what_will_never_have_its_turn_does_not_wait_for_another_limit(one, most):
     full = [task("a", "running", dag="x"), task("b", "queued", dag="y")]
-    assert since(one, *full, pools=[pool()], parallelism=2) == 0.0
-    assert since(one, *full, pools=[pool()], parallelism=2, dags={"load": {"paused": True}}) == NOW
+    more = {"pools": [pool(), pool(0, 0, "shut")], "parallelism": 2}
+    assert since(one, *full, **more, dags={"load": {"max_active_tasks": most}}) == 0.0
+    assert since(one, *full, **more, dags={"load": {"max_active_tasks": most, "paused": True}}) == NOW
 
 
 def test_a_slot_that_is_free_between_two_tasks_does_not_make_the_wait_begin_long_ago():
@@ -88,10 +92,22 @@ def test_a_slot_that_is_free_between_two_tasks_does_not_make_the_wait_begin_long
         (task(), [pool(5, 3)], "which has 3 of 5 slots open"),
         (task(pool_slots=9), [pool(5, 3)], "which has 5 slots, and it needs 9"),
         (task(pool="gone"), [pool()], "which does not exist"),
+        (task(), [pool(0, 0)], "which has no slots"),
+        (task(), [pool(0, -2)], "which has no slots"),
+        (task(dag="shut"), [pool()], "and its DAG allows no task to run (max_active_tasks is 0)"),
     ],
 )
 def test_why_it_waits_is_said(one, pools, words):
-    assert Capacity(pools, [one], {}, {}, now=NOW).words(one) == words
+    assert Capacity(pools, [one], {"shut": {"max_active_tasks": 0}}, {}, now=NOW).words(one) == words
+
+
+@pytest.mark.parametrize(
+    ("state", "queue", "said"),
+    [("queued", "reports", " and queue reports"), ("queued", "default", ""), ("scheduled", "reports", "")],
+)
+def test_a_queue_of_its_own_is_named_for_what_waits_in_it(state, queue, said):
+    words = wait_in_words(task(state=state, queue=queue), 184, "")
+    assert words == f"it has been {state} for 3 min 4 s in pool small{said}"
 
 
 TASK = {

@@ -59,15 +59,18 @@ class Capacity:
         return bool(self._dags.get(one["dag_id"], {}).get("paused"))
 
     def words(self, one: Mapping[str, Any]) -> str:
-        """The facts of the task's pool that a person should know."""
-        pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)
-        if pool is None:
-            return "which does not exist" if self._pools else ""
-        if 0 < int(pool["slots"]) < need:
-            return f"which has {pool['slots']} slots, and it needs {need}"
-        if int(pool["slots"]) == _ENDLESS:
+        """The facts of the task's pool, or of its DAG's limit, that a person should know."""
+        if (why := self._hopeless(one)) is not None:
+            return why
+        pool = self._pools.get(str(one["pool"]))
+        if pool is None or int(pool["slots"]) == _ENDLESS:
             return ""
         return f"which has {pool['open_slots']} of {pool['slots']} slots open"
+
+    def is_closed(self, one: Mapping[str, Any]) -> bool:
+        """True if people have left no slots in the task's pool: then they may want it to wait."""
+        pool = self._pools.get(str(one["pool"]))
+        return pool is not None and int(pool["slots"]) == 0
 
     def _limits(self, one: Mapping[str, Any]) -> dict[str, bool]:
         """The limits that a task is under, by a name that others under them share, and whether each is used up."""
@@ -75,7 +78,7 @@ class Capacity:
         dag = self._dags.get(dag_id, {})
         most = dag.get("max_active_tasks")
         paused = {f"paused:{dag_id}": bool(dag.get("paused"))}
-        if self._is_hopeless(one):
+        if self._hopeless(one) is not None:
             return paused  # whether something else is full as well delays nothing
         return {
             **paused,
@@ -86,12 +89,17 @@ class Capacity:
             "executor": self._parallelism is not None and self._all >= self._parallelism,
         }
 
-    def _is_hopeless(self, one: Mapping[str, Any]) -> bool:
-        """True if its pool does not exist, or will never give it so many slots."""
-        if not self._pools:
-            return False
+    def _hopeless(self, one: Mapping[str, Any]) -> str | None:
+        """The reason why it waits for ever, to be said after its pool's name; None where it may get its turn."""
+        most = self._dags.get(one["dag_id"], {}).get("max_active_tasks")
+        if most is not None and int(most) <= 0:
+            return f"and its DAG allows no task to run (max_active_tasks is {most})"
         pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)
-        return pool is None or 0 < int(pool["slots"]) < need
+        if pool is None:
+            return "which does not exist" if self._pools else None
+        if int(pool["slots"]) == 0:
+            return "which has no slots"
+        return f"which has {pool['slots']} slots, and it needs {need}" if 0 < int(pool["slots"]) < need else None
 
     def _pool_limit(self, one: Mapping[str, Any]) -> dict[str, bool]:
         pool, need = self._pools.get(str(one["pool"])), int(one.get("pool_slots") or 1)

@@ -52,6 +52,7 @@ _ASKED_AGAIN = 10
 """DAGs whose params are asked for at each slow look, in turn: a hundred DAGs take two and a half minutes."""
 DAY_S = 86_400.0
 MOST_REMEMBERED = 2000
+_QUEUE = "default"
 UNEXPLAINED = "it failed, and Airflow's answers do not say why"
 NONE: list[Fact] = []
 _NAMES = ("dag_id", "run_id", "task_id", "iteration", "loop_id", "region_id", "ti_id", "subject", "reason")
@@ -160,7 +161,9 @@ def is_draining(one: dict[str, Any]) -> bool:
 
 def wait_in_words(one: dict[str, Any], waited: float, pool: str) -> str:
     """Say how long a task has waited; ``pool`` says more about its limits."""
-    said = f"it has been {one['state']} for {lasting(waited)} in pool {one['pool']}"
+    queue = str(one.get("queue") or _QUEUE) if one["state"] == "queued" else _QUEUE
+    where = "" if queue == _QUEUE else f" and queue {queue}"
+    said = f"it has been {one['state']} for {lasting(waited)} in pool {one['pool']}{where}"
     return f"{said}, {pool}" if pool else said
 
 

@@ -94,6 +94,8 @@ class Stuck:
             state=one["state"],
         )
         fact = seen(self._look, event, now)
+        if self._look.questions.row(f"slots for {name_of(one)}", partial(capacity.is_closed, one), False):
+            fact = replace(fact, severity="warning")
         if waited >= self._look.thresholds().queued or known:  # from scheduled to queued it waits on
             yield fact
 
@@ -156,7 +158,7 @@ class Stuck:
                 "pools", lambda: list(self._look.api.pages("/pools", "pools", order_by="id")), []
             )
         known = os.environ.get("AIRFLOW__CORE__PARALLELISM", "")
-        parallelism = int(known) if known.isdecimal() else None
+        parallelism = int(known) or None if known.isdecimal() else None
         return Capacity(pools, active, scene.dags, scene.full, now=now, parallelism=parallelism)
 
     def _free_since(self, one: dict[str, Any], capacity: Capacity) -> float:
