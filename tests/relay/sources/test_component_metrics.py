@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -7,10 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from urllib.parse import urlencode
 
+import psutil
 import pytest
 from certificates import make_certificate
 from redis_server import PROGRAM, running_redis
 
+from observability.airflow_options import airflow_home
 from observability.catalog import METRICS
 from observability.contain import take_losses
 from observability.credentials import Credentials, CredentialsError
@@ -21,6 +24,7 @@ from observability.relay.sources.components import servers
 from observability.relay.sources.components.address import Address
 from observability.relay.sources.components.broker import BrokerReader
 from observability.relay.sources.components.cgroups import Cgroups
+from observability.relay.sources.components.ownership import is_of_ours
 from observability.relay.sources.components.postgresql import PostgresqlReader
 from observability.relay.sources.components.processes import ProcessReader, component_of
 from observability.relay.sources.components.readings import Growth, Reading, Sample
@@ -364,19 +368,83 @@ def test_a_component_is_known_by_its_command_line_or_its_title(line, component):
 
 
 TITLED = """
-import setproctitle, sys
-setproctitle.setproctitle("airflow api_server -- host:x port:1")
+import os, setproctitle, sys
+os.chdir(sys.argv[2])
+held = open(sys.argv[3], "a") if sys.argv[3] else None
+setproctitle.setproctitle(sys.argv[1])
 print(flush=True)
 sys.stdin.read()
 """
+START = """
+import subprocess, sys
+child = subprocess.Popen(sys.argv[2:])
+print(child.pid, flush=True)
+if sys.argv[1] == "stays":
+    child.wait()
+"""
+API_SERVER, SCHEDULER = "airflow api_server -- host:x port:1", "airflow scheduler -- waiting"
+
+
+@contextmanager
+def titled(title=API_SERVER, *, folder="/", held="", parent=""):
+    """A process with a title over its environment, as Airflow's. What started it is gone, or has a home of its own."""
+    bare = {name: value for name, value in os.environ.items() if name not in {"AIRFLOW_HOME", "HOME"}}
+    command = [sys.executable, "-c", START, "stays" if parent else "goes", sys.executable, "-c", TITLED]
+    environ = {**bare, **({"AIRFLOW_HOME": parent} if parent else {})}
+    with subprocess.Popen(
+        [*command, title, folder, held], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
+    ) as starter:
+        said = sorted(starter.stdout.readline().strip() for _ in range(2))  # its number, and a line once it has a title
+        if not parent:
+            starter.wait()
+        yield psutil.Process(int(said[-1]))
+        starter.stdin.close()
+
+
+def seen(reader, *processes):
+    """The components as which some processes are counted, None where one is not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psutil, "process_iter", lambda: processes)  # not those of whoever else uses this machine
+        members = reader._members()
+    return [next((name for name, some in members.items() if one in some), None) for one in processes]
 
 
 def test_a_process_whose_title_stands_over_its_environment_is_seen():
     """As Airflow's API server does, which is left with no word of its home."""
-    with subprocess.Popen([sys.executable, "-c", TITLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        server.stdout.readline()
-        assert server.pid in {one.pid for one in ProcessReader()._members().get("api-server", ())}
-        server.stdin.close()
+    with titled() as server:
+        assert seen(ProcessReader(), server) == ["api-server"]
+
+
+@pytest.mark.parametrize("kind", ["the same", "another"])
+@pytest.mark.parametrize("evidence", ["journal", "database", "parent", "folder"])
+def test_whose_a_process_is_shows_in_what_is_left_when_its_title_hides_it(tmp_path, settings, kind, evidence):
+    mine = kind == "the same"
+    home = airflow_home() if mine else tmp_path / "other"
+    journals = settings.journal_directory if mine else tmp_path / "other" / "journal"
+    for folder in (home, journals):
+        folder.mkdir(parents=True, exist_ok=True)
+    how = {
+        "journal": {"held": str(journals / "etl.event-20260101-000.journal")},
+        "database": {"held": str(home / "airflow.db")},
+        "parent": {"parent": str(home)},
+        "folder": {"folder": str(home)},
+    }[evidence]
+    is_told = mine or evidence in {"journal", "parent"}
+    with titled(**how) as server:
+        assert is_of_ours(server) is (mine if is_told else None)
+        assert seen(ProcessReader(), server) == [None if is_told and not mine else "api-server"]
+
+
+def test_beside_another_airflow_what_cannot_be_known_is_unknown_and_not_ours(tmp_path, settings):
+    theirs = tmp_path / "other" / "journal" / "etl.event-20260101-000.journal"
+    ours = settings.journal_directory / theirs.name
+    for one in (ours, theirs):
+        one.parent.mkdir(parents=True, exist_ok=True)
+    reader = ProcessReader()
+    with titled(SCHEDULER) as unsure, titled(held=str(ours)) as known, titled(held=str(theirs)) as another:
+        assert seen(reader, unsure, known) == ["scheduler", "api-server"]
+        assert seen(reader, unsure, known, another) == ["unknown", "api-server", None]
+        assert seen(reader, unsure, known) == ["scheduler", "api-server"]
 
 
 def cgroup(tmp_path, files, lines):

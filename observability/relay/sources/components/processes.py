@@ -2,7 +2,8 @@
 
 A component is known by its command line or by the title that it gave itself, and its children are of it. A process that
 is not in the relay's namespace (another container's, unless they share one) is not seen, and one of another Airflow
-(another ``AIRFLOW_HOME``) is left out.
+(another ``AIRFLOW_HOME``, see :mod:`.ownership`) is left out. Where two Airflows share the host, a process that shows
+in no way of which it is counts as of the component ``unknown``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from observability.airflow_options import airflow_home
 from observability.relay.sources.components.cgroups import Cgroups
+from observability.relay.sources.components.ownership import is_of_ours
 from observability.relay.sources.components.readings import Sample
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _AIRFLOW = {
 }
 """The word behind ``airflow`` on a command line or in a title → the component."""
 _OURS = {"relay": "relay", "watch": "watcher"}
+_UNKNOWN = "unknown"
 _SETTLED_S = 30.0
 """A younger process may still become another program, or take a title."""
 _UUID_DASHES = 4
@@ -49,6 +51,8 @@ class ProcessReader:
 
     def __init__(self) -> None:
         self._others: dict[int, float] = {}
+        self._of_another: dict[int, float] = {}
+        """The components of another Airflow: when each of them began."""
         self._cpu: dict[tuple[int, float], tuple[float, float, str, int]] = {}
         self._cgroups = Cgroups()
 
@@ -80,32 +84,33 @@ class ProcessReader:
         now = time.time()
         known: dict[int, str] = {}
         found: defaultdict[str, list[psutil.Process]] = defaultdict(list)
-        others: dict[int, float] = {}
+        others, of_another, unsure = {}, {}, set()
         for process in psutil.process_iter():  # by id: a parent mostly before its children
             try:
-                began = process.create_time()
-                if self._others.get(process.pid) == began:
-                    others[process.pid] = began
+                began, pid, parent = process.create_time(), process.pid, process.ppid()
+                if self._others.get(pid) == began:
+                    others[pid] = began
+                    if self._of_another.get(pid) == began:
+                        of_another[pid] = began
                     continue
-                component = self._component(process, known)
+                own = "relay" if pid == os.getpid() else component_of(process.cmdline())
+                ours: bool | None = parent in known or not own or pid == os.getpid()
+                if not ours:
+                    ours = False if parent in of_another else is_of_ours(process)
             except psutil.Error:
                 continue
+            if ours is False:
+                of_another[pid] = began
+            if ours is None or parent in unsure:
+                unsure.add(pid)
+            component = "" if ours is False else own or known.get(parent, "")
             if component:
-                known[process.pid] = component
+                known[pid] = component
                 found[component].append(process)
             elif now - began > _SETTLED_S:
-                others[process.pid] = began
-        self._others = others
-        return dict(found)
-
-    def _component(self, process: psutil.Process, known: dict[int, str]) -> str:
-        if process.pid == os.getpid():
-            return "relay"
-        parent = known.get(process.ppid(), "")
-        own = component_of(process.cmdline())
-        if own and not parent:
-            return own if _is_of_ours(process) else ""
-        return own or parent
+                others[pid] = began
+        self._others, self._of_another = others, of_another
+        return _with_unknown(found, unsure) if of_another else dict(found)
 
     def _spent(self, members: dict[str, list[psutil.Process]]) -> defaultdict[str, float]:
         """Seconds of processor time since the reading before, by component.
@@ -139,6 +144,13 @@ class ProcessReader:
         return spent
 
 
+def _with_unknown(found: dict[str, list[psutil.Process]], unsure: set[int]) -> dict[str, list[psutil.Process]]:
+    """The processes of each component, those apart that may as well be another Airflow's."""
+    sure = {name: [one for one in some if one.pid not in unsure] for name, some in found.items()}
+    unknown = [one for some in found.values() for one in some if one.pid in unsure]
+    return {name: some for name, some in {**sure, _UNKNOWN: unknown}.items() if some}
+
+
 def component_of(arguments: Sequence[str]) -> str:
     """The component that a command line or a title is of, "" for none."""
     given = [one for one in arguments if one]  # a title is followed by what is left of the arguments' room
@@ -159,18 +171,6 @@ def component_of(arguments: Sequence[str]) -> str:
 def _is_id(words: Iterable[str]) -> bool:
     """True where the title goes on with the id of a task instance."""
     return next(iter(words), "").count("-") == _UUID_DASHES
-
-
-def _is_of_ours(process: psutil.Process) -> bool:
-    """False for a process of another Airflow on this host; where that cannot be seen, it is taken for one of ours."""
-    try:
-        environ = process.environ()
-    except psutil.Error:
-        return True
-    if not {"AIRFLOW_HOME", "HOME"} & environ.keys():
-        return True  # a title stands over it
-    home = environ.get("AIRFLOW_HOME") or str(Path(environ.get("HOME", "~")) / "airflow")
-    return Path(home).expanduser() == airflow_home()
 
 
 def _asked(process: psutil.Process, what: str) -> int:
