@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace as with_fields
 from sqlalchemy import select
 
-from observability.durations import lasting
 from observability.events import DeadlineApproached, DeadlineMissed, DeadlineRecovered, Identity
 from observability.timestamps import iso, utc
+from observability.watch.deadline_ends import words_of_airflow, words_of_day, words_of_end
 from observability.watch.deadline_state import Look, Standing
 from observability.watch.declared_deadlines import beside_dag
 from observability.watch.facts import CERTAIN, Fact, late_assets, observed, seconds
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Deadlines", "Standing", "beside_dag", "recovered"]
 
 _TO_TELL = {"near", "missed", "over"}
-_HAPPENED = "what was late has happened"
-_OF_RUNS = {"run_finishes_within", "task_finishes_within", "slower_than_usual"}
-"""Conditions about the time that a run or a task takes: it is over with the end, and a failure is called one."""
 _FIRST_S, _OVERLAP_S = 3600.0, 60.0
 """The first look takes the outcomes of what ended in the last hour; a later one those since the look before."""
 
@@ -83,9 +80,9 @@ class Deadlines:
         standing: set[str] = set()
         found = list(self.standings(connection, now))
         live = records.live_incidents(connection, kind="deadline")
-        done = [one for one in live if (one.notified or one.inhibited_by) and _was_done(one, found)]
-        facts += [recovered(one, _HAPPENED, now) for one in done]
-        self._open = {one.key: one for one in live if one not in done}
+        done = {one.key: kept for one in live if (one.notified or one.inhibited_by) and (kept := _kept(one, found))}
+        facts += [recovered(one, words_of_day(one, *done[one.key]), now) for one in live if one.key in done]
+        self._open = {one.key: one for one in live if one.key not in done}
         for deadline, one in found:
             newly_missed = self._outcomes.note(connection, deadline, one, now)
             if one.state not in _TO_TELL:
@@ -100,7 +97,7 @@ class Deadlines:
             if one.state != "over":
                 standing.add(key_of(fact))
         self._outcomes.looked = now
-        return [*facts, *self._recovered(connection, standing, {one.key for one in done}, now)]
+        return [*facts, *self._recovered(connection, standing, set(done), now)]
 
     def standings(self, connection: Connection, now: float) -> Iterator[tuple[Deadline, Standing]]:
         """Each deadline with each of its states."""
@@ -126,15 +123,14 @@ class Deadlines:
         """The reason why an incident is over that stands no longer; empty where it is not, or nobody here judges it."""
         idle = self._pauses.starts_nothing(one.dag_id) if one.dag_id else ""
         is_declared = one.evidence.get("deadline.declared")
-        if not is_declared and (done := _done(connection, one)):
+        if not is_declared and (done := words_of_airflow(connection, one)):
             return done
         if is_declared and self._are_known and one.subject not in self._names:
             return "it is declared no longer"
-        conditions = {deadline.condition for deadline in self._all if deadline.name == one.subject}
-        if not conditions and "no longer has" not in idle:
+        mine = [deadline for deadline in self._all if deadline.name == one.subject]
+        if not mine and "no longer has" not in idle:
             return ""
-        failed = _failed(connection, one) if conditions & _OF_RUNS else ""
-        return idle or failed or _HAPPENED
+        return idle or words_of_end(connection, one, mine[0])
 
     def _fact(self, deadline: Deadline, one: Standing, now: float) -> Fact:
         known = self._dags.get(one.dag_id or "", {})
@@ -188,17 +184,18 @@ def _of_its_day(fact: Fact, known: Incident | None) -> Fact:
     return replace(fact, evidence={**fact.evidence, **same}) if same else fact
 
 
-def _was_done(incident: Incident, standings: Sequence[tuple[Deadline, Standing]]) -> bool:
-    """True if the day that an incident is about was done, or a later one, whatever is late now.
+def _kept(incident: Incident, standings: Sequence[tuple[Deadline, Standing]]) -> tuple[Deadline, Standing] | None:
+    """The day that an incident is about, or a later one, where it was done, whatever is late now.
 
     An incident begins within its day, or when that is due.
     """
     about = (incident.subject, incident.dag_id, incident.evidence.get("airflow.partition_key"))
-    return any(
-        one.state == "kept" and deadline.clock is not None and one.due >= incident.first_seen
+    found = (
+        (deadline, one) for deadline, one in standings
+        if one.state == "kept" and deadline.clock is not None and one.due >= incident.first_seen
         and (deadline.name, one.dag_id, one.partition) == about
-        for deadline, one in standings
     )  # fmt: skip
+    return next(found, None)
 
 
 def recovered(one: Incident, why: str, now: float) -> Fact:
@@ -221,39 +218,6 @@ def recovered(one: Incident, why: str, now: float) -> Fact:
         provider="deadline",
     )
     return observed(event, time=now)
-
-
-def _done(connection: Connection, one: Incident) -> str:
-    """The success that ends a missed deadline of Airflow's own (a ``DeadlineAlert``), in words; empty without one.
-
-    Airflow reports that a deadline was missed and never that its run is done.
-    """
-    if not (one.dag_id and one.run_id):
-        return ""
-    due = seconds(one.evidence["deadline.due"]) if "deadline.due" in one.evidence else one.first_seen
-    success = records.first_time(connection, "success", one.dag_id, one.run_id)
-    if success is not None and success >= due:
-        return f"run {one.run_id} succeeded"
-    ended = records.first_time(connection, "ended", one.dag_id, one.run_id)
-    later = records.last_time(connection, "success", one.dag_id, current=True)
-    if ended is not None and later is not None and later > max(due, ended):
-        return f"run {one.run_id} has ended, and a later run succeeded"
-    return ""
-
-
-def _failed(connection: Connection, one: Incident) -> str:
-    """The failure by which a run, or a task in one that goes on, has ended, and when; empty where it has not."""
-    if not (one.dag_id and one.run_id) or records.first_time(connection, "success", one.dag_id, one.run_id):
-        return ""
-    named, ended = f"run {one.run_id}", records.first_time(connection, "ended", one.dag_id, one.run_id)
-    last = records.last_end(connection, one.dag_id, one.run_id, one.task_id) if one.task_id else None
-    if last is not None:  # a run may fail though its late task went well
-        named, ended = f"task {one.task_id} of {named}", None if last[1] else last[0]
-    if ended is None:
-        return ""
-    due = seconds(one.evidence["deadline.due"]) if "deadline.due" in one.evidence else one.first_seen
-    when = f"{lasting(ended - due)} after it was due" if ended > due else "before it was due"
-    return f"{named} failed {when}"
 
 
 def _is_told_by_events(deadline: Deadline) -> bool:

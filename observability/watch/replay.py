@@ -208,7 +208,7 @@ class Replay:
             self._closed.add(key)
         if one.notified:
             self.record.in_vain += not one.was_missed
-            yield notification(self._rules, "resolved", replace(one.incident, reason="what was late has happened"), now)
+            yield notification(self._rules, "resolved", replace(one.incident, reason="it is over"), now)
 
     def _is_explained(self, late: Incident, now: float) -> bool:
         """True while people know of a failure from which it follows: then nothing is said of a deadline."""

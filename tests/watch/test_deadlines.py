@@ -98,7 +98,10 @@ def test_a_run_that_is_missed_as_soon_as_its_dag_is_unpaused_is_reported(ledger)
 
 @pytest.mark.parametrize(
     ("before", "said"),
-    [(3.9, "run r1 failed 1 h 54 min after it was due"), (1.8, "run r1 failed before it was due")],
+    [
+        (3.9, "run r1 failed at 17:40 UTC, 1 h 54 min after it was due"),
+        (1.8, "run r1 failed at 15:34 UTC, before it was due"),
+    ],
     ids=["late", "in time, but warned of"],
 )
 def test_a_deadline_that_is_over_because_its_run_failed_says_so(ledger, before, said):
@@ -124,12 +127,12 @@ def test_a_late_task_that_went_well_is_not_called_failed_by_its_run(ledger):
     office.see(Fact(status="resolved", time=office.now, **about), run_ended("firing", time=office.now))
     office.pass_time(120)
     said = {one.kind: one.evidence.get("resolved_by") for one in office.incidents()}
-    assert said["deadline"] == "what was late has happened"
+    assert said["deadline"] == "task t1 of run r1 succeeded at 14:06 UTC, 10 min 1 s after it was due"
 
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [("attempt", "task t1 of run r1 failed 10 min 1 s after it was due"), ("resolved", "what was late has happened")],
+    [("attempt", "failed"), ("resolved", "succeeded")],
 )
 def test_a_late_attempt_that_failed_says_so_while_its_run_goes_on(ledger, status, said):
     deadline = {"name": "quick", "dag": "load", "task": "t*", "task_finishes_within": "10m", "warn": 1}
@@ -142,7 +145,8 @@ def test_a_late_attempt_that_failed_says_so_while_its_run_goes_on(ledger, status
     office.see(Fact(status=status, time=office.now, try_number=1, **about))
     office.pass_time(120)
     assert office.kinds() == ["opened", "resolved"]
-    assert [one.evidence["resolved_by"] for one in office.incidents()] == [said]
+    words = f"task t1 of run r1 {said} at 14:06 UTC, 10 min 1 s after it was due"
+    assert [one.evidence["resolved_by"] for one in office.incidents()] == [words]
 
 
 def test_a_run_that_is_warned_of_and_ends_in_time_is_recovered(ledger):
@@ -152,6 +156,9 @@ def test_a_run_that_is_warned_of_and_ends_in_time_is_recovered(ledger):
     office.end(lasted=1.8 * HOUR)
     office.pass_time(3 * HOUR)
     assert office.kinds() == ["early_warning", "resolved"]
+    said = office.messages()[-1]
+    assert said.title == "Resolved: load was at risk of missing its deadline soon: due 15:46, over 15:35 UTC"
+    assert dict(said.details)["Resolved by"] == "run r1 succeeded at 15:34 UTC, before it was due"
 
 
 def test_a_deadline_that_passed_while_everything_was_down_is_told_after(ledger, tmp_path):
@@ -232,6 +239,47 @@ def test_an_asset_must_be_fresh(ledger):
     office.see(Fact(kind="asset", status="noted", time=office.now, subject="s3://b/k", dag_id="load", run_id="r2"))
     office.pass_time(120)
     assert office.kinds() == ["opened", "resolved"]
+
+
+ASSET = {"kind": "asset", "status": "noted", "subject": "s3://b/k", "dag_id": "load", "run_id": "r1"}
+ROWS = {"kind": "rows", "status": "noted", "dag_id": "load", "task_id": "t", "subject": "load", "try_number": 1}
+
+
+@pytest.mark.parametrize(
+    ("waits", "ends", "said"),
+    [
+        ({"dag": "load", "starts_by": "07:00"}, Clockwork.begin,
+         "a run of load began at 07:15 UTC, 15 min after it was due"),
+        ({"dag": "load", "run_finishes_by": "07:00"}, Clockwork.end,
+         "load succeeded at 07:15 UTC, 15 min after it was due"),
+        ({"asset": "s3://b/k", "fresh_by": "07:00"}, lambda office: office.see(Fact(time=office.now, **ASSET)),
+         "s3://b/k was updated at 07:15 UTC, 15 min after it was due"),
+        ({"asset": "s3://b/k", "fresh_within": "1h"}, lambda office: office.see(Fact(time=office.now, **ASSET)),
+         "s3://b/k was updated at 07:15 UTC, 25 min after it was due"),
+        ({"ready_by": "07:00", "parts": [{"dag": "load"}]}, Clockwork.end,
+         "the last part of it was there at 07:15 UTC, 15 min after it was due"),
+        ({"dag": "load", "success_within": "1h"}, Clockwork.end,
+         "a run of load succeeded at 07:15 UTC, 25 min after it was due"),
+        ({"dag": "load", "rows_at_least": 9},
+         lambda office: office.see(Fact(time=office.now, evidence={"etl.rows_out": 10}, **{**ROWS, "run_id": "r2"})),
+         "its last load wrote enough rows"),
+    ],
+    ids=lambda one: next((name for name in one if name not in {"dag", "asset", "parts"}), None)
+    if isinstance(one, dict) else "",
+)  # fmt: skip
+def test_what_was_late_and_has_happened_is_said_with_its_time(ledger, waits, ends, said):
+    warns = {} if "rows_at_least" in waits else {"warn": 1}
+    office = Clockwork(ledger, {"name": "late", **warns, **waits}, dags={"load": {}})
+    office.now = datetime(2026, 7, 1, 5, 50, tzinfo=timezone.utc).timestamp()
+    office.look()
+    if "rows_at_least" in waits:
+        office.see(Fact(time=office.now, evidence={"etl.rows_out": 1}, **ROWS, run_id="r1"))
+    office.pass_time(1.4 * HOUR)
+    office.now = datetime(2026, 7, 1, 7, 15, tzinfo=timezone.utc).timestamp()
+    ends(office)
+    office.pass_time(120)
+    over = office.messages()[-1]
+    assert (over.kind, dict(over.details)["Resolved by"]) == ("resolved", said)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,16 @@ def test_a_title_is_a_sentence(one, said):
     assert title_of(one) == said
 
 
+def test_a_deadline_that_is_over_says_when_it_was():
+    due = {"deadline.due": "2026-01-01T06:00:00Z"}
+    missed = incident("deadline", resolved_at=NOW + 720, evidence=due)
+    assert title_of(missed, "resolved") == "Resolved: flights_daily missed its deadline: due 06:00, over 06:24 UTC"
+    warned = incident("deadline", early=True, resolved_at=NOW - 1200, evidence=due)
+    assert title_of(warned, "resolved") == (
+        "Resolved: flights_daily was at risk of missing its deadline: due 06:00, over 05:52 UTC"
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "reason", "says"),
     [

@@ -145,10 +145,13 @@ def _deadline(one: Incident, kind: str, now: float) -> str:
     what = one.dag_id or one.subject
     if found := _ROWS.fullmatch(one.reason):
         return f"{what}: {found[2]} wrote {found[3]} rows, {_short(found[4])}"
-    verb = "may miss" if one.early and kind in {"early_warning", "opened"} else "missed"
+    is_over = kind == "resolved"
+    at_risk = "was at risk of missing" if is_over else "may miss"
+    verb = at_risk if one.early else "missed"
     name = f" {one.subject}" if one.subject and one.subject != what else ""
     task = f": {_task(one)}" if one.task_id else ""
-    times = _times(due, now) if due else _short(one.reason)
+    moment = one.resolved_at if is_over and one.resolved_at is not None else now
+    times = _times(due, moment, "over" if is_over else "now") if due else _short(one.reason)
     return f"{what}{task} {verb} its deadline{name}: {times}"
 
 
@@ -239,10 +242,13 @@ def _peak(one: Incident) -> str:
     return f" ({peak / 2**20:.0f} MiB{f' of {limit / 2**20:.0f} MiB' if limit else ''})"
 
 
-def _times(due: Any, now: float) -> str:
-    """``due 06:00, now 06:12``, with the day where it is not today's, and seconds within a minute; UTC."""
+def _times(due: Any, now: float, word: str) -> str:
+    """``due 06:00, now 06:12``, or another word for now; UTC.
+
+    With the day where it is not today's, and seconds within a minute.
+    """
     when, here = parsed(str(due)).astimezone(timezone.utc), utc(now)
     form = "%H:%M" if when.date() == here.date() else "%Y-%m-%d %H:%M"
     if when.strftime(form) == here.strftime(form):
         form = "%H:%M:%S"
-    return f"due {when.strftime(form)}, now {here.strftime(form)} UTC"
+    return f"due {when.strftime(form)}, {word} {here.strftime(form)} UTC"
