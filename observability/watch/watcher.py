@@ -65,8 +65,8 @@ _REST = 4.0
 """A look at the deadlines that takes a second is followed by this many of everything else."""
 _KEEP_S = 90 * 86_400.0
 _JUMP_S = 10.0
-_READ_S = 1.0
-"""An incident's end waits so much longer than the time between two readings of Airflow's event log (if it is read)."""
+_READ_S = 5.0
+"""A reading of Airflow's event log takes no longer: an end waits for that, and for the time between two readings."""
 _LOOKBACK_S = 300.0
 """A watcher that is new to an Airflow tells of what happened this long before it came."""
 _CONTEXT_S = 3.0

@@ -315,6 +315,30 @@ def test_what_was_found_is_kept_until_it_is_written_down(looker, ledger, monkeyp
     assert told(looker, ledger) == []
 
 
+def test_each_look_knows_the_runs_that_are_open_when_it_begins(looker, office, monkeypatch):
+    """A person may set a run to success some seconds after it failed: who did so is asked of the runs that are open."""
+    asked = []
+    monkeypatch.setattr(
+        looker._reconciler, "look", lambda _scene, _now, _known, still_open: asked.append(still_open) or []
+    )
+    looker._every_s = 0.5
+    looker.start()
+    deadline, fails = time.monotonic() + 20, True
+    while len(asked) < 2 and time.monotonic() < deadline:
+        with office.ledger.transaction(lock=True) as connection:
+            looker.exchange(connection, office.now)
+            looker.prepare(connection, office.now)
+        looker.settle()
+        if asked and fails:  # while it waits for its second look
+            time.sleep(0.1)
+            office.see(failed(run="late"))
+            fails = False
+        time.sleep(0.01)
+    looker.stop()
+    looker.join(10)
+    assert [[one.run_id for one in still_open] for still_open in asked[:2]] == [[], ["late"]]
+
+
 class Slow:
     """A source that is asked while its watcher loses the lease, and answers with something that happened before."""
 

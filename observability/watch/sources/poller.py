@@ -57,6 +57,8 @@ class ApiPoller(threading.Thread):
         """None: a watcher before this one may have reported it."""
         self._reports_silent: bool | None = None
         self._rested = True
+        self._waits = False
+        """True from a look until the next: a question that is made ready by then does not know of the time between."""
 
     @property
     def dags(self) -> dict[str, dict[str, Any]]:
@@ -88,7 +90,7 @@ class ApiPoller(threading.Thread):
 
     def prepare(self, connection: Connection, now: float) -> None:
         """Make ready what the next look begins with."""
-        if self._handover.wants_question:
+        if self._handover.wants_question and not self._waits:
             known = _known_since(connection, now)
             self._handover.prepare((read_cursor(connection, "reconcile"), known, open_runs(connection, now)))
 
@@ -104,8 +106,10 @@ class ApiPoller(threading.Thread):
             if given is None:
                 self._over.wait(_POLL_S)
                 continue
+            self._waits = True
             self._look(*given)
             self._over.wait(self._every_s)
+            self._waits = False
 
     def _look(self, remembered: Any, known: dict[str, Fact], still_open: Sequence[OpenRun] = ()) -> None:
         scene = scene_from(remembered)
