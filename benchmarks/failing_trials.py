@@ -56,7 +56,9 @@ def _dags(api: Api) -> set[str]:
 
 
 def _tasks(failing: Failing, api: Api, ways: Sequence[Way]) -> None:
-    lasting = ("stuck", "unanswered")
+    lasting = ("stuck", "no_slots", "no_active_tasks", "unanswered")
+    shut = {"name": "ways_shut", "slots": 0, "description": "nobody may run", "include_deferred": False}
+    api.call("POST", "/pools", json=shut)
     alone = sorted((way for way in ways if way.begins_alone), key=lambda way: way.name not in lasting)
     for way in alone:
         until(lambda: len(_under_way(failing, api, lasting)) < _AT_ONCE, _RUNNING_S)

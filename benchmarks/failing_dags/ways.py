@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import ctypes
 import json
 import os
@@ -103,6 +104,24 @@ with way("data"):
     @task
     def work():
         json.loads("{cut")
+
+    work()
+
+with way("error_group"):
+
+    @task
+    def work():
+        inner = ConnectionRefusedError("the warehouse does not answer")
+        one = builtins.ExceptionGroup("one", [inner])
+        raise builtins.ExceptionGroup("two parts failed", [OSError(28, "No space left on device"), one])
+
+    work()
+
+with way("interrupted"):
+
+    @task
+    def work():
+        raise KeyboardInterrupt
 
     work()
 
@@ -229,6 +248,15 @@ with way("sigkill_each", default_args={"retries": 1}):
 
     work()
 
+with way("sigint"):
+
+    @task
+    def work():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(30)
+
+    work()
+
 with way("sigterm"):
 
     @task
@@ -303,6 +331,36 @@ with way("stuck"):
         pass
 
     work()
+
+with way("no_slots"):
+
+    @task(pool="ways_shut")
+    def work():
+        pass
+
+    work()
+
+with way("no_active_tasks", max_active_tasks=0):
+
+    @task
+    def work():
+        pass
+
+    work()
+
+with way("fail_fast", fail_fast=True):
+
+    @task
+    def work():
+        time.sleep(8)
+        raise ValueError("so the other is stopped")
+
+    @task
+    def other():
+        time.sleep(90)
+
+    work()
+    other()
 
 with way("run_timeout", dagrun_timeout=timedelta(seconds=5)):
 
