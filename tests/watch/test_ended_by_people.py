@@ -599,7 +599,9 @@ def test_a_deadline_is_reported_as_recovered_when_a_person_resolves_its_incident
 
 
 @pytest.mark.parametrize(
-    ("state", "why"), [("success", ["run r1 succeeded"]), ("failed", [])], ids=["it succeeds", "it fails"]
+    ("state", "why"),
+    [("success", ["run r1 succeeded at 13:46 UTC, 1 min 5 s after it was due"]), ("failed", [])],
+    ids=["it succeeds", "it fails"],
 )
 def test_a_deadline_of_airflows_own_recovers_when_its_run_succeeds(bureau, state, why):
     _miss(bureau)
@@ -618,7 +620,9 @@ def test_a_deadline_of_airflows_own_whose_run_failed_recovers_with_a_later_run(b
     bureau.see(run_ended("resolved", run="r2", time=bureau.now))
     with bureau.ledger.transaction(lock=True) as connection:
         facts = Deadlines([], {"load": {}}).check(connection, bureau.now)
-    assert [one.reason for one in facts] == ["run r1 has ended, and a later run succeeded"]
+    assert [one.reason for one in facts] == [
+        "run r1 has ended, and a later run succeeded at 13:47 UTC, 2 min 5 s after it was due"
+    ]
 
 
 def test_a_silent_component_stays_silent_when_the_run_that_waits_for_it_is_deleted(bureau, airflow):
