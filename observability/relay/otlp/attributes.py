@@ -52,7 +52,7 @@ class Attributes:
             elif kind is int and 0 <= content <= _INT64_MOST:
                 number = varint(content)
                 size = len(number)
-                found += (tag, self._numbers.get((name, size)) or self._before_number(name, size), number)
+                found += (tag, self._numbers.get((name, size)) or self.before_number(name, size), number)
             elif kind is int and content == _NOT_MAPPED:
                 found += (tag, texts.get((name, content)) or self._not_mapped(name))
             elif content is not None:
@@ -79,8 +79,8 @@ class Attributes:
         """Any value as KeyValue with its length."""
         return delimited(b"", self._key(name) + delimited(b"\x12", value(content)))
 
-    def _before_number(self, name: str, size: int) -> bytes:
-        """The part of a KeyValue before a number that takes ``size`` bytes."""
+    def before_number(self, name: str, size: int) -> bytes:
+        """The part of a KeyValue, with its length, before a number that takes ``size`` bytes."""
         key = self._key(name)
         made = varint(len(key) + 3 + size) + key + b"\x12" + varint(1 + size) + b"\x18"
         if len(self._numbers) < _KEYS_MOST:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from observability.relay.otlp.wire import key_of, varint
+from observability.relay.otlp.wire import VARINTS, key_of, varint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from observability.relay.otlp.attributes import Attributes
     from observability.relay.otlp.line_shapes import Shape
 
@@ -24,7 +26,13 @@ HEAD_BYTES = 114
 """The bytes of ``"offset":…,"@timestamp":"…","timestamp":"…",`` before the level, as :func:`splice` writes them."""
 _OFFSET, _OFFSET_BYTES = len(b'"offset":'), 19
 _TEXT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"')
-_COMMA = 44
+_BACKSLASH = 92
+_NO_COUNTER = b"\n"
+"""No line begins so."""
+_DIGITS_MOST = 18
+"""A number of so many digits fits into 64 bits."""
+_TEXTS = 1024
+_VARINTS = len(VARINTS)
 _TIME_BYTES = 9
 _time = struct.Struct("<BQ").pack
 
@@ -35,56 +43,73 @@ class LineForm:
     ``opening`` are the members before the text, ``level`` is the level in it, encoded.
     """
 
-    __slots__ = (
-        "_attributes", "_common", "_cut", "_end", "_head", "_id_size", "_least", "_level_at", "_names", "_offset_at",
-        "_opening", "_prefix", "_skip", "_text_at",
-    )  # fmt: skip
-
     def __init__(  # noqa: PLR0913, PLR0917 - what lines of a form have in common
         self, attributes: Attributes, prefix: bytes, opening: bytes, level: bytes, id_size: int, shape: Shape
     ) -> None:
         self._attributes = attributes
-        self._prefix, self._opening, self._id_size = prefix, opening, id_size
-        self._head, self._end, self._names = shape.head, shape.end, shape.names
-        self._skip, self._cut = 1 + len(shape.head), len(shape.end)
-        self._offset_at = len(prefix) + _OFFSET
-        self._level_at = len(prefix) + HEAD_BYTES
-        self._text_at = self._level_at + len(opening)
+        self._prefix, self._opening, self._id_size, self._shape = prefix, opening, id_size, shape
         self._common = level + shape.encoded + _before_id(id_size)
-        self._least = len(self._common) + id_size + _TIME_BYTES
+        self._counter, self._before_count = _NO_COUNTER, [b""]
 
-    def record(self, key: bytes, document: bytes) -> bytes | None:
-        """The record of a document, with its tag and length; None for one of another form."""
-        if not document.startswith(self._opening, self._level_at) or len(key) != self._id_size:
+    def take(self, pairs: Iterable[tuple[bytes, bytes]], out: list[bytes]) -> tuple[bytes, bytes] | None:
+        """Add the records of ``pairs`` (id and document), with tag and length, up to the first of another form.
+
+        Answers that one, None where there is none. Most lines go through here without another call of a function of
+        ours, which would cost more than what it does.
+        """
+        prefix, opening, id_size, common = self._prefix, self._opening, self._id_size, self._common
+        head, end = self._shape.head, self._shape.end
+        level_at = len(prefix) + HEAD_BYTES
+        text_at, when_at, skip, cut = level_at + len(opening), len(prefix) + _OFFSET, 1 + len(head), len(end)
+        when_ends, least = when_at + _OFFSET_BYTES, len(common) + id_size + _TIME_BYTES
+        for pair in pairs:
+            key, document = pair
+            if len(key) != id_size or not document.startswith(opening, level_at):
+                return pair
+            quote = document.find(b'"', text_at)
+            text = document[text_at:quote]
+            if _BACKSLASH in text:
+                text, quote = text_behind(document, text_at)
+            if not (document.startswith(head, quote + 1) and document.endswith(end) and document.startswith(prefix)):
+                return pair
+            own = document[quote + skip : -cut]
+            counted = own[len(self._counter) :]
+            if own.startswith(self._counter) and counted.isdigit() and counted >= b"1" and len(counted) <= _DIGITS_MOST:
+                number = varint(int(counted))  # no zero stands before its other digits
+                own = self._before_count[len(number)] + number
+            elif own or quote + skip + cut != len(document):
+                encoded = self._encoded(own)
+                if encoded is None:
+                    return pair
+                own = encoded
+            size = len(text)
+            before = _BEFORE_TEXT[size] if size < _TEXTS else _before_text(size)
+            size += least + len(before) + len(own)
+            whole = VARINTS[size] if size < _VARINTS else varint(size)
+            when = _time(9, int(document[when_at:when_ends]))
+            out.append(b"".join((b"\x12", whole, common, key, when, before, text, own)))
+        return None
+
+    def _encoded(self, members: bytes) -> bytes | None:
+        """The attributes of members that only this line has, ``,"name":value…``; None where they cannot be read."""
+        if members[:1] != b",":  # the last number of the head goes on
             return None
-        text_at = self._text_at
-        quote = document.find(b'"', text_at)
-        text = document[text_at:quote]
-        if b"\\" in text:
-            text, quote = text_behind(document, text_at)
-        start, stop = quote + self._skip, len(document) - self._cut
-        if (
-            start > stop
-            or not document.startswith(self._head, quote + 1)
-            or not document.endswith(self._end)
-            or not document.startswith(self._prefix)
-        ):
+        try:
+            fields = orjson.loads(b"{%b}" % members[1:])
+        except orjson.JSONDecodeError:
             return None
-        more = b""
-        if start < stop:
-            if document[start] != _COMMA:  # the last number of the head goes on
-                return None
-            try:
-                fields = orjson.loads(b"{%b}" % document[start + 1 : stop])
-            except orjson.JSONDecodeError:
-                return None
-            if not self._names.isdisjoint(fields):
-                return None
-            more = self._attributes.encode(ATTRIBUTE, fields)
-        size, at = len(text), self._offset_at
-        before, when = _before_text(size), int(document[at : at + _OFFSET_BYTES])
-        whole = varint(self._least + len(before) + size + len(more))
-        return b"".join((b"\x12", whole, self._common, key, _time(9, when), before, text, more))
+        if not self._shape.names.isdisjoint(fields):
+            return None
+        if len(fields) == 1:
+            self._count_on(members, *fields.items())
+        return self._attributes.encode(ATTRIBUTE, fields)
+
+    def _count_on(self, members: bytes, field: tuple[str, Any]) -> None:
+        """Remember what stands before the only number of a line: most lines that follow differ in that alone."""
+        name, number = field
+        if number.__class__ is int and members.endswith(digits := b"%d" % number):
+            self._counter = members[: -len(digits)]
+            self._before_count = [ATTRIBUTE + self._attributes.before_number(name, size) for size in range(11)]
 
 
 def text_behind(document: bytes, start: int) -> tuple[bytes, int]:
@@ -98,7 +123,6 @@ def text_behind(document: bytes, start: int) -> tuple[bytes, int]:
         return b"", -1
 
 
-@lru_cache(maxsize=1024)
 def _before_text(size: int) -> bytes:
     """The bytes before a text of so many bytes that is the body of a record."""
     inner = b"\x0a" + varint(size)
@@ -111,3 +135,6 @@ def _before_id(size: int) -> bytes:
     inner = b"\x0a" + varint(size)
     member = UID + b"\x12" + varint(len(inner) + size) + inner
     return ATTRIBUTE + varint(len(member) + size) + member
+
+
+_BEFORE_TEXT: Final = tuple(map(_before_text, range(_TEXTS)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -79,13 +80,15 @@ class LogRecords:
         """The records of many lines of a file; a line of no known form is read as a whole."""
         out: list[bytes] = []
         shapes = LineShapes(lambda fields: self._shape_of(fields, file), _PLACED)
-        form: LineForm | None = None
-        for key, document in zip(batch.ids, batch.documents, strict=True):
-            record = form.record(key, document) if form else None
-            if record is None:
-                form = self._form(shapes, key, document, batch.prefix)
-                record = form.record(key, document) if form else None
-            out.append(self._one(key, document, batch.prefix, file, refused) if record is None else record)
+        pairs = zip(batch.ids, batch.documents, strict=True)
+        left = next(pairs, None)
+        while left is not None:
+            form = self._form(shapes, *left, batch.prefix)
+            after = form.take(chain((left,), pairs), out) if form else left
+            if after is left:
+                out.append(self._one(*left, batch.prefix, file, refused))
+                after = next(pairs, None)
+            left = after
         return out
 
     def _form(self, shapes: LineShapes, key: bytes, document: bytes, prefix: bytes) -> LineForm | None:

@@ -103,11 +103,11 @@ def splice(file: TailedFile, chunk: bytes, offset: int, around: Around = _NOTHIN
             and line[40:43] == b'Z",'
             and line[-1] == 125  # noqa: PLR2004 - a closing brace
             and len(line) <= MOST_LINE_BYTES
-            and line[34:40].isdigit()
+            and (micros := line[34:40]).isdigit()
             and (guard is None or not guard(line))
             and (text is not None or _is_utf8(line))
         ):
-            own = seconds + line[34:40]
+            own = seconds + micros
             if own > stamp:  # both have 16 digits
                 stamp, number = own, 0
             elif number < _STAMP_NS - 1:

@@ -128,6 +128,27 @@ def test_a_record_by_the_shape_of_its_line_says_what_the_whole_line_says(kinds, 
         log_records._MANY = many
 
 
+def test_a_line_that_differs_from_others_by_one_number_says_that_number():
+    odd = ["0", "-1", "007", "1.5", "1e3", "1 ", " 1", "true", '"1"', '1,"rows":2', '12,"row":3', ""]
+    odd += [str(base + more) for base in (10**17, 10**18, 2**63, 2**64) for more in (-1, 0, 1)]
+    numbers = [one for at, one in enumerate(odd) for one in (str(3 * at), str(7**at), one, "5")]
+    lines = [f'"lineno":4,"rows":{number}' for number in numbers]
+    lines += ['"lineno":4', '"lineno":42', '"lineno":4,"rows":7', '"lineno":4,"cows":7', '"lineno":42,"rows":8']
+    start = '{"timestamp":"2026-01-31T12:00:00.%06dZ","level":"info","event":"%s","task_id":"load",%s}\n'
+    content = "".join(start % (at, "loaded" * at, line) for at, line in enumerate(lines)).encode()
+    stream = log_stream("dag_id=flights/run_id=r/task_id=load/attempt=1.log", "h", "test")
+    made = splice(TailedFile(stream, None, 1, 1, "0" * 16), content, 0)
+    by_shape, refused = read(Batch("airflow.task", "a", "a", made.ids, made.documents, prefix=stream.prefix))
+    whole, few = [], []
+    for key, document in zip(made.ids, made.documents, strict=True):
+        told, not_told = read(Batch("airflow.task", "a", "a", [key], [document], prefix=stream.prefix))
+        whole += told.items()
+        few += not_told
+    assert by_shape == dict(whole)
+    assert refused == set(few)
+    assert len(by_shape) == len(lines) - 2  # neither 007 nor nothing is JSON
+
+
 def test_members_of_a_line_s_own_may_stand_before_or_behind_those_of_its_shape():
     seen = []
     shapes = LineShapes(lambda fields: seen.append(fields) or b"", frozenset())
