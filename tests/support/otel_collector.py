@@ -89,8 +89,8 @@ class Collector:
         return {one["key"]: next(iter(one["value"].values()), None) for one in about["attributes"]}
 
     def _each(self, outer: str, middle: str, inner: str) -> Any:
-        lines = self._file.read_text().splitlines() if self._file.exists() else []
-        for line in lines:
+        text = self._file.read_text() if self._file.exists() else ""
+        for line in text.split("\n")[:-1]:  # the last one may be half written
             for group in json.loads(line).get(outer, ()):
                 for scope in group[middle]:
                     yield from scope[inner]

@@ -44,7 +44,7 @@ class KeyBudget:
 
         ``lines`` is what they were made of, for one look at all of it; empty where that is not at hand.
         """
-        if lines and self._guard.search(lines) is None and lines.count(b'{"') <= lines.count(b"\n{") + 1:
+        if lines and self._guard.search(lines) is None and not _nested(lines):
             return
         changes = 0
         for place, document in enumerate(documents):
@@ -77,6 +77,12 @@ class KeyBudget:
             self._fields |= fresh
             self._guard = _guard_of(self._fields)
         return True
+
+
+def _nested(lines: bytes) -> bool:
+    """True where more objects begin than lines do; braces in texts are counted only where they may be objects."""
+    begun = lines.count(b"\n{") + 1
+    return lines.count(b"{") > begun and lines.count(b'{"') > begun
 
 
 def _paths(key: str, value: Any, depth: int) -> Iterator[str]:
