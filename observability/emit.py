@@ -133,7 +133,7 @@ def _shortened(value: Any) -> Any:
 
 def _complete(document: Document, spec: catalog.EventSpec) -> Document:
     document["event.kind"] = "alert" if spec.dataset == "contrail.alert" else "event"
-    document["event.outcome"] = spec.outcome
+    document.setdefault("event.outcome", spec.outcome)
     document["event.sequence"] = next(_sequence)
     document["log.level"] = spec.level
     document["message"] = spec.message.format_map(_Words(document))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from observability import catalog
 from observability.dashboards.labels import LABELS
 from observability.emit import emit
-from observability.events import deed_note, deed_of
+from observability.events import deed_note, deed_of, setting_of
 from observability.watch.acts import ACTS
 from observability.watch.sources.audit import recorded
 
@@ -26,11 +27,10 @@ def logged():
                 yield one.name
 
 
-def entry(event, extra=None, **more):
+def entry(event, extra=None, outcome="success", **more):
     """The event that the product makes of a row of Airflow's event log."""
-    return recorded(
-        {"event_log_id": 1, "event": event, "when": "2026-01-02T03:04:05Z", "owner": "ann", "extra": extra, **more}
-    )
+    row = {"event_log_id": 1, "event": event, "when": "2026-01-02T03:04:05Z", "owner": "ann", "extra": extra, **more}
+    return recorded(row, outcome)
 
 
 def test_every_route_that_airflow_logs_and_every_act_of_ours_has_words():
@@ -46,8 +46,8 @@ def test_every_route_that_airflow_logs_and_every_act_of_ours_has_words():
         ("post_clear_task_instances", '{"dry_run": false, "method": "POST"}', "cleared tasks"),
         ("patch_dag", '{"is_paused": true, "method": "PATCH"}', "paused the DAG"),
         ("patch_dags", '{"is_paused": "False"}', "unpaused several DAGs"),
-        ("patch_dag", None, "paused or unpaused the DAG"),
-        ("patch_dag", "[1, 2]", "paused or unpaused the DAG"),
+        ("patch_dag", None, "set whether the DAG is paused"),
+        ("patch_dag", "[1, 2]", "set whether the DAG is paused"),
         ("patch_task_instance", '{"new_state": "success", "note": "x"}', "set the task to success"),
         ("patch_dag_run", '{"note": "seen", "method": "PATCH"}', "wrote a note on the run"),
         ("patch_dag_run", '{"state": "fai', "set the state or the note of the run"),
@@ -101,4 +101,60 @@ def test_the_message_of_the_event_says_it_and_the_boards_have_the_words(told):
     assert (document["message"], document["airflow.audit_event"]) == (
         "ann set the task to failed", "patch_task_instance",
     )  # fmt: skip
-    assert LABELS["airflow.audit_event"]["trigger_dag_run"] == "Triggered a run"
+    assert LABELS["airflow.audit_event"]["trigger_dag_run"] == "Trigger a run"
+
+
+@pytest.mark.parametrize(
+    ("event", "extra", "words"),
+    [
+        (
+            "patch_task_instance",
+            '{"new_state": "success"}',
+            {"success": "set task load to success", "failure": "asked to set task load to success; nothing changed",
+             "unknown": "asked to set task load to success"},
+        ),
+        (
+            "patch_dag",
+            '{"is_paused": true}',
+            {"success": "paused the DAG: load", "unknown": "asked to pause the DAG: load"},
+        ),
+        (
+            "cli_dag_trigger", None,
+            {"unknown": "asked to trigger a run on the command line: load"},
+        ),
+        ("contrail.rerun", None, {"success": "reran what failed, from the incident: load"}),
+        ("a_route_of_a_later_airflow", None, {"unknown": "a route of a later airflow: load"}),
+    ],
+)  # fmt: skip
+def test_a_deed_is_said_as_done_only_where_airflow_showed_that_it_did_it(event, extra, words):
+    said = {outcome: deed_of(entry(event, extra, outcome, task_id="load").document()) for outcome in words}
+    assert said == words
+
+
+def test_each_deed_begins_with_a_verb_that_has_a_past():
+    said = {name: deed_of(entry(name).document()) for name in catalog.AUDIT_EVENTS}
+    assert {name for name, words in said.items() if words == f"asked to {catalog.AUDIT_EVENTS[name]}"} == set()
+    irregular = {"began", "cancelled", "gave", "made", "reran", "set", "stopped", "took", "wrote"}
+    assert {words.split()[0] for words in said.values() if not words.split()[0].endswith("ed")} <= irregular
+
+
+@pytest.mark.parametrize(
+    ("state", "index", "expected"),
+    [
+        ("success", "3", ("success", 3)),
+        ("skipped", -1, ("skipped", None)),
+        ("failed", "9" * 5000, ("failed", None)),
+        ("failed", "", ("failed", None)),
+        ("sucess", "3", None),
+        ({"a": 1}, "3", None),
+        (None, "3", None),
+    ],
+)
+def test_only_a_state_that_a_task_can_be_set_to_is_taken(state, index, expected):
+    row = {
+        "@timestamp": "2026-01-01T00:00:00Z", "airflow.audit_event": "patch_task_instance", "airflow.task_id": "load",
+        "airflow.audit_extra": json.dumps({"new_state": state, "map_index": index}), "event.outcome": "success",
+    }  # fmt: skip
+    found = setting_of(row)
+    assert (found and (found.state, found.map_index)) == expected
+    assert setting_of(row | {"event.outcome": "unknown"}) is None

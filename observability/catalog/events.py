@@ -337,8 +337,9 @@ EVENTS: dict[str, EventSpec] = {
     ),
     "audit.recorded": EventSpec(
         "airflow.audit", "info", "unknown", "{user_name} {deed}",
-        "A person, or a program in their name, did something that stands in Airflow's event log.",
-        ("user.name", "airflow.audit_event", "airflow.audit_extra", "event.category", "event.type"),
+        "A person, or a program in their name, asked for something that stands in Airflow's event log. The outcome is `success` where"
+        " Airflow showed that it did it, `failure` where nothing changed.",
+        ("event.outcome", "user.name", "airflow.audit_event", "airflow.audit_extra", "event.category", "event.type"),
         (MetricUse("contrail.audit.recorded"),), log=False,
     ),
     "notification.sent": EventSpec(

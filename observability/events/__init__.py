@@ -16,7 +16,7 @@ from observability.events.alerting import *
 from observability.events.dags import *
 from observability.events.data import *
 from observability.events.deadlines import *
-from observability.events.deeds import deed_note, deed_of
+from observability.events.deeds import Setting, deed_note, deed_of, setting_of
 from observability.events.event import Event, moment, provider_of
 from observability.events.fields import EVENT_FIELDS
 from observability.events.identity import (
@@ -38,6 +38,7 @@ __all__ = [
     "Event",
     "Identity",
     "Region",
+    "Setting",
     "base_iteration",
     "by_action",
     "deed_note",
@@ -48,6 +49,7 @@ __all__ = [
     "moment",
     "provider_of",
     "region_of",
+    "setting_of",
     "task_name",
     "ui_path",
 ]

@@ -71,6 +71,7 @@ EVENT_FIELDS: dict[str, str] = {
     "sink": "telemetry.sink",
     "sequence": "canary.sequence",
     "rule_id": "rule.id",
+    "outcome": "event.outcome",
     "user_name": "user.name",
     "audit_event": "airflow.audit_event",
     "audit_extra": "airflow.audit_extra",

@@ -33,9 +33,13 @@ class ComponentRecovered(Over, frozen=True, kw_only=True):
 
 
 class AuditRecorded(Event, frozen=True, kw_only=True):
-    """Somebody did what stands in Airflow's event log; the discriminator is its number there."""
+    """Somebody asked for what stands in Airflow's event log; the discriminator is its number there.
+
+    ``outcome`` says what became of it: Airflow writes down what it then refuses as well.
+    """
 
     action: ClassVar[str] = "audit.recorded"
+    outcome: str = "unknown"
     user_name: str | None = None
     audit_event: str
     audit_extra: str | None = None

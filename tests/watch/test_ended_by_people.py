@@ -25,6 +25,7 @@ from observability.watch.sources.reconcile import Reconciler
 from observability.watch.withdrawals import open_runs
 
 HOUR = 3600.0
+CHANGED = "2026-01-09T12:00:00Z"
 CALM = RULES.replace("escalate: [{after: 30m, receiver: chief}]", "escalate: []")
 DAG = {"dag_id": "load", "is_paused": False, "owners": [], "tags": [], "relative_fileloc": "load.py"}
 
@@ -47,7 +48,7 @@ class Airflow:
         found = self.found(path, params)
         return httpx.Response(404 if found is None else 200, json=found)
 
-    def found(self, path, params):
+    def found(self, path, params):  # noqa: PLR0911 - one for each kind of question
         if path == "/monitor/health":
             return {"scheduler": {}}
         if path == "/eventLogs":
@@ -59,6 +60,8 @@ class Airflow:
             return self.run(*one.groups(), params)
         if path in {"/dags/load", "/dags/load/details"}:
             return DAG if self.dags else None
+        if path == "/dags/load/dagRuns" and "updated_at_gte" in params:
+            return {"dag_runs": self.changed([self.run(one, None, None, None, params) for one in self.runs], params)}
         listed = path.rpartition("/")[2]
         name = {"taskInstances": "task_instances", "dagRuns": "dag_runs", "importErrors": "import_errors"}.get(listed)
         return {name or listed: [], "asset_events": []}
@@ -67,11 +70,18 @@ class Airflow:
         if run_id not in self.runs:
             return None
         if tasks is None:
-            return {"dag_id": "load", "dag_run_id": run_id, "state": self.runs[run_id]}
+            queued = "2026-01-09T09:00:00Z"
+            return {"dag_id": "load", "dag_run_id": run_id, "state": self.runs[run_id], "queued_at": queued}
         known = {name: self.task(name) for name in self.tasks}
         if task_id is not None:
             return known.get(f"{task_id}[{index}]" if index else task_id)
+        if "updated_at_gte" in params:
+            return {"task_instances": self.changed(list(known.values()), params)}
         return {"task_instances": [one for one in known.values() if one["state"] in params.get_list("state")]}
+
+    def changed(self, rows, params):
+        """The rows, if the moment at which a person changed them is asked for."""
+        return rows if params["updated_at_gte"] <= CHANGED <= params.get("updated_at_lte", "9") else []
 
     def task(self, name):
         task_id, _, index = name.partition("[")
@@ -79,9 +89,9 @@ class Airflow:
         number = int(index.rstrip("]")) if index else -1
         return {"task_id": task_id, "state": state, "try_number": attempt, "map_index": number}
 
-    def deed(self, event, run_id="r1", extra=""):
-        one = {"dag_id": "load", "run_id": run_id, "event": event, "owner": "ann", "extra": extra}
-        self.deeds.append({**one, "event_log_id": len(self.deeds) + 1, "when": "2026-01-09T12:00:00Z"})
+    def deed(self, event, run_id="r1", extra="", owner="ann", when=CHANGED, **more):
+        one = {"dag_id": "load", "run_id": run_id, "event": event, "owner": owner, "extra": extra, **more}
+        self.deeds.append({**one, "event_log_id": len(self.deeds) + 1, "when": when})
 
 
 class Bureau(Office):
@@ -174,6 +184,32 @@ def test_an_instance_that_airflow_took_out_of_its_run_may_be_one_too_many(bureau
     bureau.look(slow=False)
     why = "the DAG no longer has it, or maps it to fewer"
     assert bureau.told() == [("opened", ""), ("resolved", f"t[3] was taken out of the run by Airflow: {why}")]
+
+
+@pytest.mark.parametrize("refused_at", ["2026-01-09T11:59:00Z", "2026-01-09T12:00:05Z"], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("event", "extra", "run", "words"),
+    [
+        ("patch_task_instance", '{"new_state": "success"}', "failed", "t was set to success"),
+        ("patch_dag_run", '{"state": "success"}', "success", "run r1 was set to success"),
+    ],
+)
+def test_a_request_that_airflow_refused_names_nobody(bureau, airflow, event, extra, run, words, refused_at):  # noqa: PLR0913, PLR0917
+    asked = {"event": event, "extra": extra, "task_id": "t" if event == "patch_task_instance" else None}
+    fail(bureau)
+    airflow.deed(**asked)
+    airflow.deed(**asked, owner="ned", when=refused_at)
+    airflow.tasks, airflow.runs = {"t": ("success" if run == "failed" else "failed", 1)}, {"r1": run}
+    bureau.look()
+    assert bureau.told() == [("opened", ""), ("resolved", f"{words} by ann")]
+
+
+def test_a_run_that_succeeds_by_itself_after_a_refused_request_was_set_by_nobody(bureau, airflow):
+    fail(bureau)
+    airflow.deed("patch_dag_run", extra='{"state": "success"}', owner="ned", when="2026-01-09T11:59:00Z")
+    airflow.runs = {"r1": "success"}
+    bureau.look_until_known()
+    assert bureau.told() == [("opened", "")]
 
 
 def test_a_task_that_is_set_after_its_run_was_is_what_a_person_ended(bureau, airflow):

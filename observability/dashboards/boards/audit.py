@@ -12,8 +12,9 @@ _LAST = audit("Last", aggregate="max", field="@timestamp")
 
 _WHO = Row(
     "Who did what?",
-    "What people, and programs in their name, did in Airflow: its event log without the entries that tasks and "
-    "components write about themselves.",
+    "What people, and programs in their name, asked of Airflow: its event log without the entries that tasks and "
+    "components write about themselves. Airflow writes down what it then refuses as well: the outcome is *success* "
+    "where Airflow showed that it did it, *failure* where nothing changed, else *unknown*.",
     (
         Panel(
             key="kinds",
@@ -35,9 +36,9 @@ _WHO = Row(
         ),
         Panel(
             key="deeds",
-            title="Who did it how often",
+            title="Who asked for it how often",
             kind="table",
-            by=("user.name", "airflow.audit_event"),
+            by=("user.name", "airflow.audit_event", "event.outcome"),
             questions=(_ENTRIES, _LAST),
             quiet=_NOBODY,
             size=(24, 12),
@@ -72,6 +73,7 @@ AUDIT = Board(
         Control("Person", "user.name"),
         Control("Kind", "event.category"),
         Control("Entry", "airflow.audit_event"),
+        Control("Outcome", "event.outcome"),
     ),
     (_WHO, _LOG),
     since="now-7d",

@@ -89,6 +89,7 @@ SAVED = (
         (
             "user.name",
             "airflow.audit_event",
+            "event.outcome",
             "event.category",
             "airflow.dag_id",
             "airflow.task_id",

@@ -1,7 +1,8 @@
 """Deeds of people on runs and tasks that failed, are late or under way: set, cleared or deleted.
 
 Airflow's state says that it is so, and its event log who did it. A deed in the log is looked into at once. For what
-leaves no trace there (the database), each run that is still open in the ledger is asked about in turn.
+leaves no trace there (the database), each run that is still open in the ledger is asked about in turn. A request
+that Airflow refused stands in the log as well: nobody is named for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from observability.events import task_name
 from observability.watch.facts import Fact, Status
 from observability.watch.sources.api import path_of
+from observability.watch.sources.carried_out import is_judged, may_be_done
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,6 +42,8 @@ Nobody may read in it about a DAG that Airflow does not know: after a deletion, 
 """
 _DEEDS_MOST = 500
 _ASKED_EACH = 5
+_JUDGED_MOST = 5
+"""The newest requests about a run of which Airflow is asked whether it carried them out."""
 _SLASH = "/"
 _MEMBER = re.compile(r"(?P<task_id>[^\[]+)\[(?P<index>\d+)?(?:, )?(?:iteration (?P<iteration>\d+))?\]")
 
@@ -105,7 +109,19 @@ class UserActions:
 
 
 def _facts(api: AirflowApi, one: OpenRun, deeds: list[dict[str, Any]], now: float) -> list[Fact]:
-    return list(_look(api, one, deeds, now))
+    return list(_look(api, one, _done(api, deeds), now))
+
+
+def _done(api: AirflowApi, deeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The deeds, newest first, without requests that were refused, and older ones than can be asked about."""
+    found, asked = [], 0
+    for deed in deeds:
+        asked += is_judged(deed)
+        if asked > _JUDGED_MOST:
+            break
+        if may_be_done(api, deed):
+            found.append(deed)
+    return found
 
 
 def _look(api: AirflowApi, one: OpenRun, deeds: list[dict[str, Any]], now: float) -> Iterator[Fact]:

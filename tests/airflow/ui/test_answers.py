@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 
 import orjson
@@ -41,6 +42,7 @@ from observability.watch.facts import from_document
 from observability.watch.ledger import pending_events
 from observability.watch.ledger.database import Ledger
 from observability.watch.rules.loader import RulesFile
+from observability.watch.sources.audit import recorded
 
 NOW = datetime.now(timezone.utc)
 
@@ -111,7 +113,7 @@ def test_the_chart_of_a_dag_says_what_changed_between_two_runs(written):
     def deed(name, minutes, category, run=None):
         return AuditRecorded(
             identity=Identity(dag_id="flights", run_id=run), time=at(minutes), discriminator=name, user_name="ann",
-            audit_event=name, category=(category,),
+            audit_event=name, category=(category,), outcome="success",
         )  # fmt: skip
 
     written(deed("patch_dag", 25, "configuration"), deed("clear", 15, "process", "r2"), dataset="airflow.audit")
@@ -120,7 +122,7 @@ def test_the_chart_of_a_dag_says_what_changed_between_two_runs(written):
         ended(3, 10, dag_version=2, bundle_version="def"), ended(4, 5),
     )  # fmt: skip
     changed = [run["changed"] for run in pages.dag_page(store, "flights").runs]
-    assert changed == [[], ["ann paused or unpaused the DAG"], ["version 2", "bundle def"], []]
+    assert changed == [[], ["ann set whether the DAG is paused"], ["version 2", "bundle def"], []]
 
 
 def test_a_run_shows_the_lines_that_warn_or_its_last_ones(written, tmp_path):
@@ -278,6 +280,64 @@ def test_an_attempt_that_runs_is_shown_until_its_run_is_over(written):
     assert [attempt.task_id for attempt in pages.run_page(over, "flights", "r2").attempts] == ["load"]
     assert pages.task_page(over, "flights", "slow", "r2").verdict is None
     assert [one["state"] for one in pages.dag_page(over, "flights").runs] == ["failed"]
+
+
+def set_by_ann(state, minutes, task_id="load", run="r2", outcome="success", event="patch_task_instance", **more):  # noqa: PLR0913, PLR0917 - the parts of a row
+    """The event of the row that Airflow writes when ann asks for another state of a task."""
+    row = {
+        "event_log_id": minutes, "event": event, "owner": "ann", "dag_id": "flights", "run_id": run,
+        "task_id": task_id, "when": at(minutes).isoformat(),
+        "extra": json.dumps({**more, "new_state": state, "note": "x", "method": "PATCH"}),
+    }  # fmt: skip
+    return recorded(row, outcome)
+
+
+def test_an_attempt_is_what_a_person_set_it_to_until_it_is_run_again(written):
+    store = written(
+        DagRunStarted(identity=Identity(dag_id="flights", run_id="r2"), time=at(30)),
+        TaskStarted(identity=task("r2"), time=at(29)), failure(task("r2"), 28),
+        TaskSucceeded(identity=task("r2", "good"), time=at(27)),
+        TaskStarted(identity=task("r2", "slow"), time=at(26)),
+    )  # fmt: skip
+    deeds = [set_by_ann("success", 20), set_by_ann("failed", 19, "good"), set_by_ann("skipped", 18, "slow")]
+    written(*deeds, set_by_ann("success", 17, run="r1"), dataset="airflow.audit")
+
+    page = pages.run_page(store, "flights", "r2")
+    assert [(one.task_id, one.state, one.cause, one.reason) for one in page.attempts] == [
+        ("load", "success", None, f"failed, set to success by ann at {at(20):%H:%M} UTC"),
+        ("good", "failed", "cancelled", f"success, set to failed by ann at {at(19):%H:%M} UTC"),
+        ("slow", "skipped", None, f"set to skipped by ann at {at(18):%H:%M} UTC"),
+    ]
+    assert page.attempts[-1].duration_ms == 8 * 60_000
+    assert pages.task_page(store, "flights", "load", "r2").verdict.state == "success"
+
+    store = written(TaskStarted(identity=task("r2", number=2), time=at(10)))
+    states = [(one.try_number, one.state) for one in pages.task_page(store, "flights", "load", "r2").attempts]
+    assert states == [(1, "success"), (2, "running")]
+
+
+def test_a_person_who_sets_a_group_sets_each_task_in_it(written):
+    deed = set_by_ann("success", 5, None, event="patch_task_group_instances", group_id="g")
+    written(deed, dataset="airflow.audit")
+    page = pages.run_page(written(*(failure(task("r2", name), 9) for name in ("g.a", "g.b", "ga"))), "flights", "r2")
+    assert {one.task_id: one.state for one in page.attempts} == {"g.a": "success", "g.b": "success", "ga": "failed"}
+
+
+@pytest.mark.parametrize("outcome", ["failure", "unknown"])
+def test_a_request_that_was_refused_changes_no_attempt(written, outcome):
+    written(set_by_ann("success", 5, outcome=outcome), dataset="airflow.audit")
+    page = pages.run_page(written(failure(task("r2"), 9)), "flights", "r2")
+    assert [(one.task_id, one.state) for one in page.attempts] == [("load", "failed")]
+
+
+def test_a_person_who_sets_one_of_a_mapped_task_sets_no_other(written):
+    ends = [
+        failure(Identity(dag_id="flights", run_id="r2", task_id="load", map_index=one, try_number=1), 9)
+        for one in (0, 1)
+    ]
+    written(set_by_ann("success", 5, map_index="1"), dataset="airflow.audit")
+    page = pages.run_page(written(*ends), "flights", "r2")
+    assert {one.map_index: one.state for one in page.attempts} == {0: "failed", 1: "success"}
 
 
 def test_a_run_that_ended_and_was_cleared_runs_again(written):

@@ -61,7 +61,7 @@ def test_the_board_says_who_did_what_how_often(store):
 
     assert rows(store, everything, "people") == {("ann",): 2, ("bob",): 2}
     assert rows(store, everything, "dags") == {("flights",): 2, ("secret",): 1}
-    assert rows(store, everything, "deeds")["bob", "patch_connection"] == 1
+    assert rows(store, everything, "deeds")["bob", "patch_connection", "unknown"] == 1
     assert rows(store, everything, "people", **{"airflow.dag_id": "secret"}) == {("bob",): 1}
     assert rows(store, everything, "people", **{"event.category": "process"}) == {("ann",): 2, ("bob",): 1}
     assert [one["user.name"] for one in rows(store, everything, "entries", **{"event.category": "configuration"})] == [

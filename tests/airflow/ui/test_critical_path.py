@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-import pytest
-
 from observability.airflow.ui.pages.attempts import Attempt
 from observability.airflow.ui.pages.critical_path import critical_path, waits_of
 
 ZERO = datetime(2026, 1, 1, tzinfo=timezone.utc)
+NOW = ZERO.timestamp() + 100
 GRAPH = {"extract": frozenset({"load"}), "aside": frozenset(), "load": frozenset({"report"}), "report": frozenset()}
 
 
@@ -21,7 +20,7 @@ def attempt(task, begins, ends, number=1, state="success", index=-1):  # noqa: P
 
 
 def chain(attempts, graph=GRAPH):
-    found = critical_path(attempts, graph)
+    found = critical_path(attempts, graph, NOW)
     return [(leg.attempt.task_id, leg.attempt.try_number, round(leg.waited_ms), round(leg.took_ms)) for leg in found]
 
 
@@ -47,13 +46,22 @@ def test_without_a_graph_it_is_the_one_that_ended_last_before():
 
 def test_of_a_mapped_task_it_is_the_slowest_part():
     parts = [attempt("extract", 0, 3 + index, index=index) for index in range(4)]
-    (first, last) = critical_path([*parts, attempt("load", 7, 8)], GRAPH)
+    (first, last) = critical_path([*parts, attempt("load", 7, 8)], GRAPH, NOW)
     assert (first.attempt.map_index, last.attempt.task_id) == (3, "load")
 
 
-@pytest.mark.parametrize("attempts", [[], [attempt("load", 0, 1, state="running")]])
-def test_of_what_has_not_ended_there_is_none(attempts):
-    assert critical_path(attempts, GRAPH) == []
+def test_the_path_of_a_run_that_runs_again_ends_at_what_runs_now():
+    run = [
+        attempt("extract", 0, 5),
+        attempt("load", 5, 9, 1, "failed"),
+        attempt("aside", 0, 60),
+        attempt("load", 69, 69, 2, "running"),
+    ]
+    assert chain(run) == [("extract", 1, 0, 5000), ("load", 1, 0, 4000), ("load", 2, 60_000, 31_000)]
+
+
+def test_where_nothing_has_begun_there_is_none():
+    assert critical_path([], GRAPH, NOW) == []
 
 
 def test_each_attempt_shows_what_it_waited_for_and_since_when():
@@ -81,4 +89,4 @@ def test_the_waits_of_very_many_attempts_are_left_out():
 
 def test_times_that_stand_still_or_go_back_end_the_chain():
     run = [attempt("extract", 5, 5), attempt("load", 5, 5), attempt("report", 5, 4)]
-    assert len(critical_path(run, GRAPH)) <= len(run)
+    assert len(critical_path(run, GRAPH, NOW)) <= len(run)

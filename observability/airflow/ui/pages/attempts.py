@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from observability.airflow.ui.pages.reading import ENDED, ms
-from observability.events import provider_of, region_of, task_name
+from observability.events import provider_of, region_of, setting_of, task_name
+from observability.timestamps import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from observability.events import Document, Region
+    from observability.events import Document, Region, Setting
 
-__all__ = ["Attempt", "attempts_in", "final_ends", "running_in"]
+__all__ = ["Attempt", "as_people_set", "attempts_in", "final_ends", "running_in"]
 
 _GIVEN_UP = {"lost_heartbeat", "stuck_queued", "cancelled"}
 """Causes that only Airflow's scheduler and API server know of."""
@@ -93,6 +94,36 @@ def running_in(events: Iterable[Document]) -> list[Attempt]:
         elif document["event.action"] in ENDED:
             started.pop(about, None)
     return [replace(_attempt(one, one["@timestamp"]), state="running") for one in started.values()]
+
+
+def as_people_set(attempts: Iterable[Attempt], deeds: Iterable[Document]) -> list[Attempt]:
+    """The attempts of one run, where a person's word about a task's state stands for its last attempt until then.
+
+    ``deeds`` are the rows of Airflow's event log about the run, oldest first. No process says that such a task
+    succeeded, and one that ran is ended without a word.
+    """
+    found = list(attempts)
+    for setting in filter(None, map(setting_of, deeds)):
+        mine: dict[tuple[str, int, str | None], int] = {}
+        for place, one in enumerate(found):
+            if setting.concerns(one.task_id, one.map_index) and (one.started or one.ended) <= setting.time:
+                mine[one.task_id, one.map_index, one.iteration] = place
+        for place in mine.values():
+            found[place] = _as_set(found[place], setting)
+    return found
+
+
+def _as_set(one: Attempt, setting: Setting) -> Attempt:
+    if one.state == setting.state:
+        return one
+    failed, ran = setting.state == "failed", one.state == "running"
+    reason = f"set to {setting.state} by {setting.who} at {setting.time[11:16]} UTC"
+    reason = reason if ran else f"{one.state}, {reason}"
+    changed = replace(one, state=setting.state, cause="cancelled" if failed else None, reason=reason)
+    if not ran:
+        return changed
+    took = parsed(setting.time) - parsed(one.ended)
+    return replace(changed, ended=setting.time, duration_ms=took.total_seconds() * 1000)
 
 
 def _which(document: Document) -> tuple[Any, ...]:

@@ -49,13 +49,13 @@ class _Span:
         return self.attempt.task_id, self.attempt.map_index, self.attempt.iteration
 
 
-def critical_path(attempts: list[Attempt], downstream: Mapping[str, frozenset[str]]) -> list[Leg]:
-    """The chain from the first attempt to the one that ended last; empty where nothing has ended.
+def critical_path(attempts: list[Attempt], downstream: Mapping[str, frozenset[str]], now: float) -> list[Leg]:
+    """The chain from the first attempt to the one that ended last, or runs at ``now`` (in s since 1970).
 
     An attempt was waited for by a later try of the same instance, or by a task below it. Where the graph does not know
     a task, any attempt that ended before it began may have been.
     """
-    spans = sorted((_span(one) for one in attempts if one.state != "running"), key=lambda one: one.ended)
+    spans = sorted((_span(one, now) for one in attempts), key=lambda one: one.ended)
     if not spans:
         return []
     above = _above(downstream)
@@ -95,9 +95,12 @@ def _wait(one: _Span, spans: list[_Span], above: Mapping[str, set[str]], begin: 
     return None if since is None or since >= one.began else Wait(since, "the scheduler and a slot")
 
 
-def _span(attempt: Attempt) -> _Span:
+def _span(attempt: Attempt, now: float | None = None) -> _Span:
+    """The time of an attempt; of one that runs until ``now``, where that is given."""
     ended = seconds(attempt.ended)
     began = seconds(attempt.started) if attempt.started else ended - (attempt.duration_ms or 0.0) / 1000
+    if attempt.state == "running" and now is not None:
+        ended = max(now, ended)
     return _Span(min(began, ended), ended, attempt)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from observability.airflow.ui.pages.attempts import Attempt, attempts_in, running_in
+from observability.airflow.ui.pages.attempts import Attempt, as_people_set, attempts_in, running_in
 from observability.airflow.ui.pages.compared import Comparison, compared_with_last_good
 from observability.airflow.ui.pages.critical_path import Leg, Wait, critical_path, waits_of
 from observability.airflow.ui.pages.deadlines import Due, due_of
@@ -65,7 +66,9 @@ def run_page(
     outcome = next((one for one in reversed(events) if one["event.action"] in RUN_ENDED), None)
     over = outcome["@timestamp"] if outcome else ""
     running = [one for one in running_in(events) if one.ended > over]  # of an earlier one the end was lost
-    attempts = [*ended, *running]
+    deeds = deeds_of(store, where, _DEEDS_MOST)
+    attempts = as_people_set([*ended, *running], deeds)
+    running = [one for one in attempts if one.state == "running"]
     begins = [one["@timestamp"] for one in events if one["event.action"] == "dag_run.started"]
     if running or (begins and begins[-1] > over):
         outcome = None  # a person had it run again
@@ -80,8 +83,8 @@ def run_page(
         notifications=[document for document in alerts if document["event.action"].startswith("notification.")],
         trace_id=first(events, "trace.id"),
         due=_deadlines(alerts),
-        deeds=deeds_of(store, where, _DEEDS_MOST),
-        path=critical_path(ended, downstream),
+        deeds=deeds,
+        path=critical_path(attempts, downstream, time.time()),
         compared=compared_with_last_good(store, dag_id, run_id, events),
         waits=waits_of(attempts, downstream, begins[0] if begins else None),
         lines=_lines(store, where),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from observability.airflow.ui.pages.attempts import Attempt, attempts_in, running_in
+from observability.airflow.ui.pages.attempts import Attempt, as_people_set, attempts_in, running_in
 from observability.airflow.ui.pages.incidents import open_incidents
-from observability.airflow.ui.pages.reading import RUN_ENDED, RUNS_SHOWN, events_of, first
+from observability.airflow.ui.pages.reading import RUN_ENDED, RUNS_SHOWN, deeds_of, events_of, first
 from observability.airflow.ui.pages.steps import Step, steps_beside_usual
 from observability.events import iteration_labels
 from observability.store import Query
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TaskPage", "task_page"]
 
 
+_DEEDS_MOST = 100
 _BROKEN = ("failed", "killed")
 
 
@@ -63,6 +64,8 @@ def task_page(  # noqa: PLR0913, PLR0917 - each is a part of the page's address
         here["airflow.iteration"] = iteration_labels(iteration)
     events = events_of(store, here)
     attempts = [*attempts_in(events), *(_running(store, events, where, run_id) if run_id else [])]
+    if run_id:
+        attempts = as_people_set(attempts, deeds_of(store, {**where, "airflow.run_id": run_id}, _DEEDS_MOST))
     verdict = _verdict(attempts)
     alerts = events_of(
         store, {"airflow.dag_id": dag_id, **({"airflow.run_id": run_id} if run_id else {})}, dataset="contrail.alert"

@@ -17,6 +17,7 @@ from observability.watch.sources.airflow_api.rows import (
     sound,
 )
 from observability.watch.sources.api import path_of
+from observability.watch.sources.carried_out import may_be_done
 from observability.watch.sources.isolation import Questions
 
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ class Look:
         self.last_beat: float | None = None
         """The newest heartbeat of a scheduler that dozes, by Airflow's clock; None where there is none."""
         self._events_of: dict[tuple[str, str] | None, list[dict[str, Any]]] = {}
+        self._done: dict[Any, bool] = {}
         self._events_since = 0.0
 
     def ask_events_since(self, since: float) -> None:
         """Ask Airflow's event log anew, from a while before ``since``; each answer serves the whole look."""
-        self._events_of, self._events_since = {}, since - _EVENTS_BEFORE_S
+        self._events_of, self._done, self._events_since = {}, {}, since - _EVENTS_BEFORE_S
 
     def one(self, about: str, found: Callable[[], Iterable[Fact]]) -> list[Fact]:
         """The facts about one row of a listing; none where the row cannot be understood."""
@@ -115,7 +117,14 @@ class Look:
             asked |= {"dag_id": one["dag_id"], "run_id": one["dag_run_id"]}
         if run not in self._events_of:
             self._events_of[run] = list(self.api.pages("/eventLogs", "event_logs", **asked))
-        return [event for event in self._events_of[run] if is_about(event, one)]
+        return [event for event in self._events_of[run] if is_about(event, one) and self._may_be_done(event)]
+
+    def _may_be_done(self, event: dict[str, Any]) -> bool:
+        """False for a request of a person that Airflow refused; it is asked once in a look."""
+        number = event.get("event_log_id")
+        if number not in self._done:
+            self._done[number] = may_be_done(self.api, event)
+        return self._done[number]
 
 
 def seen(look: Look, event: Event, now: float, evidence: dict[str, Any] | None = None) -> Fact:
