@@ -169,7 +169,7 @@ TRIGGERED = {"event": "trigger_dag_run", "run_id": None}
 def run(state="failed", changed=9.0, queued=5000.0, **more):
     return {
         "dag_run_id": "r1", "state": state, "updated_at": text(changed), "queued_at": text(queued), "note": None,
-        "triggering_user_name": None, **more,
+        "run_after": text(5000), "triggering_user_name": None, **more,
     }  # fmt: skip
 
 
@@ -200,6 +200,7 @@ def task(state="success", changed=9.0, index=-1, task_id="t"):
         (CLEARED, [run("running", queued=9)], [], "success"),
         (CLEARED, [run("running")], [], "unknown"),
         (TRIGGERED, [run(queued=9, triggering_user_name="ann")], [], "success"),
+        (TRIGGERED, [run(queued=3, run_after=text(9), triggering_user_name="ann")], [], "success"),
         (TRIGGERED, [run(queued=9, triggering_user_name="bob")], [], "unknown"),
         (TRIGGERED, [run(triggering_user_name="ann")], [], "unknown"),
         ({"event": "patch_dag", "extra": '{"is_paused": true}'}, [], [], "success"),

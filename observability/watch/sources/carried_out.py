@@ -170,7 +170,8 @@ def _trigger(api: AirflowApi, asked: _Request) -> Outcome:
 
 def _is_triggered_by(run: dict[str, Any], asked: _Request) -> bool:
     by = run.get("triggering_user_name", asked.owner)  # Airflow 3.0 does not say
-    return asked.run_id in {"", run["dag_run_id"]} and by == asked.owner and asked.is_then(run["queued_at"])
+    began = asked.is_then(run["queued_at"]) or asked.is_then(run["run_after"])  # a run that was cleared is queued anew
+    return asked.run_id in {"", run["dag_run_id"]} and by == asked.owner and began
 
 
 def _pause(api: AirflowApi, asked: _Request) -> Outcome:
