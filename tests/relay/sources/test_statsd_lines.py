@@ -295,3 +295,12 @@ def test_an_interval_ends_by_its_clock_or_when_its_file_is_full(statsd, monkeypa
     monkeypatch.setattr(statsd, "spool", SimpleNamespace(size=spooled, begin=lambda _: "i", close=lambda: None))
     statsd.run()
     assert done == [*flushed, None]  # the last one as it ends
+
+
+def test_a_listener_holds_no_process_and_is_waited_for_five_seconds_once_it_runs(statsd, monkeypatch):
+    waited = []
+    monkeypatch.setattr(statsd, "join", waited.append)
+    statsd.stop()
+    monkeypatch.setattr(statsd, "is_alive", lambda: True)
+    statsd.stop()
+    assert (statsd.daemon, statsd._stopping.is_set(), waited) == (True, True, [5.0])

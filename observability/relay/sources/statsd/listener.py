@@ -114,7 +114,6 @@ class Statsd(threading.Thread):
         }
         self._shapes: dict[tuple[bytes, bytes], _Shape | None] = {}
         self._shapes_bytes = 0
-        self._own_failed = False
         self._stopping = threading.Event()
         self._socket = _bound(host, port)
         self._stream = _stream(socket_path, self._socket) if socket_path else None
