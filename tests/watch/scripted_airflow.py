@@ -42,6 +42,8 @@ class Airflow:
         self.failing = 0
         self.has_task = True
         self.active: int | None = None
+        self.words: object = []
+        self.pools, self.questions = [], []
         self.deleted = False
         self.date = ""
         self.asked = []
@@ -69,8 +71,8 @@ class Airflow:
         if re.search(r"/taskInstances$", path):
             return {"task_instances": [one for one in self.tasks if not states or one["state"] in states]}
         if "/logs/" in path:
-            return {"content": []}
-        if re.search(r"/taskInstances/t$", path):
+            return {"content": self.words}
+        if re.search(r"/taskInstances/t(/\d+)?$", path):
             return self.tasks[0] if self.tasks else None
         if re.search(r"/tasks/t$", path):
             return {"task_id": "t"} if self.has_task else None
@@ -81,6 +83,8 @@ class Airflow:
             return found if self.active is None else {**found, "total_entries": self.active}
         lists = {
             "/dags": ("dags", self.dags),
+            "/pools": ("pools", self.pools),
+            "/dags/~/dagRuns/~/hitlDetails": ("hitl_details", self.questions),
             "/importErrors": ("import_errors", self.errors),
             "/assets": ("assets", self.assets),
             "/assets/events": ("asset_events", self.updates),

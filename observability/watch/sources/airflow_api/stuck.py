@@ -43,6 +43,8 @@ __all__ = ["Stuck"]
 _OF_A_TASK = ("dag_id", "dag_run_id", "task_id", "state")
 _ACTIVE = ("queued", "scheduled", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+_EVER = 0.0
+"""Since when nothing hinders what nothing ever did, in seconds since 1970."""
 
 
 class Stuck:
@@ -80,9 +82,9 @@ class Stuck:
         if since is None:
             return
         waited = waited_since(one, since, now)
-        free, known = self._free_since(one, capacity), self._key_of_wait(one) in scene.stuck
+        free, known = self._free_since(one, capacity), self._key_of_wait(one, now) in scene.stuck
         if known and not capacity.is_paused(one):
-            free = 0.0  # a limit that is used up now and then does not mean that it goes on
+            free = _EVER  # a limit that is used up now and then does not mean that it goes on
         if free == now:
             return  # it waits rightly
         waited = min(waited, now - free)
@@ -99,10 +101,9 @@ class Stuck:
         if waited >= self._look.thresholds().queued or known:  # from scheduled to queued it waits on
             yield fact
 
-    def _key_of_wait(self, one: dict[str, Any]) -> str:
-        return seen(
-            self._look, TaskStuck(identity=self._look.identity(one), cause="stuck_queued", reason="", state=""), 0.0
-        ).key
+    def _key_of_wait(self, one: dict[str, Any], now: float) -> str:
+        event = TaskStuck(identity=self._look.identity(one), cause="stuck_queued", reason="", state="")
+        return seen(self._look, event, now).key
 
     def unanswered(self, scene: Scene, now: float) -> Iterator[Fact]:
         """Tasks that have asked a person and have no answer; they are reminded of like any other incident."""
@@ -164,8 +165,8 @@ class Stuck:
     def _free_since(self, one: dict[str, Any], capacity: Capacity) -> float:
         """Since when nothing hinders a task; one that is queued has its slot already."""
         if one["state"] != "scheduled":
-            return 0.0
-        return self._look.questions.row(f"room of {name_of(one)}", partial(capacity.free_since, one), 0.0)
+            return _EVER
+        return self._look.questions.row(f"room of {name_of(one)}", partial(capacity.free_since, one), _EVER)
 
     def _idle(self, active: set[tuple[str, str]], scene: Scene, now: float) -> Iterator[Fact]:
         """Runs that go on though none of their tasks does: Airflow 3 lets one wait for ever for an earlier run.

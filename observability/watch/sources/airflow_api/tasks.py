@@ -58,15 +58,16 @@ class Tasks:
         listed = self._list_tasks(since)
         self._look.explained = {(str(one.get("dag_id")), str(one.get("dag_run_id"))) for one in listed
                            if one.get("state") == "failed"}  # fmt: skip
-        looked_into = 0
+        incomplete = [one for one, _ in self._again.values() if one not in listed]
+        has_looked = False
         for one in listed:
             if one.get("state") == "failed" and not self._is_settled_already(one):
-                if looked_into and time.monotonic() > self._look.until:
+                if has_looked and time.monotonic() > self._look.until:
                     self._look.cut = True
                     continue
-                looked_into += 1
+                has_looked = True
             yield from self._look.one(name_of(one), partial(self._about_listed, one))
-        for one, _ in list(self._again.values()):
+        for one in incomplete:
             if not self._look.questions.rests(f"evidence of {name_of(one)}"):
                 yield from self._look.one(name_of(one), lambda one=one: [self._failed_task(one)])  # type: ignore[misc]
 
