@@ -23,6 +23,8 @@ __all__ = ["explanations_first", "held"]
 
 _LOOK_AGAIN_S = 5.0
 _EXPLAINED = "explained by incident "
+_EXPLAINED_BY_OTHERS = {"deadline", "overdue", "stuck", "dag"}
+"""Kinds that follow from another; a deadline also from the others here."""
 _SILENCED_S = 60.0
 """A silence is asked again after this long: a person may have ended it, or changed it."""
 _BACK_S = 30.0
@@ -38,15 +40,17 @@ def held(connection: Connection, rules: AlertingConfig, incident: Incident, now:
         return None
     if silence := _silence(connection, rules, incident, now):
         return silence
-    wait = 0.0 if incident.notified else route_wait(rules, incident, now)
-    if wait and now < incident.first_seen + wait:  # a host whose clock is ahead holds nothing up by itself
+    wait = route_wait(rules, incident, now)
+    if (
+        not incident.notified and wait and now < incident.first_seen + wait
+    ):  # a host whose clock is ahead holds nothing up by itself
         return incident.first_seen + wait, "its route waits whether it ends by itself"
     return None if incident.notified == "opened" else _explained(connection, rules, incident, now)
 
 
-def explanations_first(incident: Incident) -> int:
+def explanations_first(incident: Incident) -> tuple[bool, bool]:
     """The order at one moment: what explains others first, so that they are held back and not notified beside it."""
-    return {"deadline": 2, "overdue": 1, "stuck": 1, "dag": 1}.get(incident.kind, 0)
+    return incident.kind in _EXPLAINED_BY_OTHERS, incident.kind == "deadline"
 
 
 def _explained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import blake2b
 
 import pytest
 from sqlalchemy import select, update
@@ -282,3 +283,117 @@ def test_the_end_reaches_a_pager_and_the_channels_after_it(notifier, connection)
     tell(notifier, connection, incident(1, "both"))
     tell(notifier, connection, incident(1, "both", state="resolved"), "resolved")
     assert rows(connection, "channel", "kind")[2:] == [("pager", "resolved"), ("file", "resolved")]
+
+
+@pytest.mark.parametrize(("after", "state"), [(59.9, "held"), (60, "pending")])
+def test_a_storm_is_what_comes_within_a_minute(notifier, connection, after, state):
+    for number in range(3):
+        tell(notifier, connection, incident(number, f"d{number}"))
+    tell(notifier, connection, incident(9, "d9"), now=NOW + after)
+    assert rows(connection, "state")[-2:] == [state] * 2
+
+
+@pytest.mark.parametrize(("after", "state"), [(299.9, "held"), (300, "pending")])
+def test_a_dag_flaps_by_what_comes_within_five_minutes(notifier, connection, after, state):
+    for number in range(2):
+        tell(notifier, connection, incident(number), now=NOW + 100 * number)
+    tell(notifier, connection, incident(2), now=NOW + after)
+    assert rows(connection, "state")[-2:] == [state] * 2
+
+
+def test_what_is_about_no_dag_does_not_flap(notifier, connection):
+    for number in range(3):
+        tell(notifier, connection, incident(number, None))
+    assert rows(connection, "state") == ["pending"] * 6
+
+
+def test_digests_and_other_channels_count_for_no_storm(notifier, connection):
+    for number in range(3):
+        digest = replace(compose(Notice("opened", incident(number, None)), notifier.links, "test"), kind="digest")
+        enqueue(connection, "file", digest, NOW)
+        enqueue_all(notifier, connection, ["log"], incident(10 + number, None))
+    tell(notifier, connection, incident(9, None))
+    assert rows(connection, "state")[-2:] == ["pending"] * 2
+
+
+AROUND = """
+channels: {a: {type: file}, b: {type: log}, c: {type: log}, d: {type: log}}
+receivers: {x: {channels: [a], fallback: b}, y: {channels: [c], fallback: d}}
+routes: [{receiver: x}]
+"""
+
+
+@pytest.mark.parametrize(("broken", "channels"), [("a", ("b",)), ("c", ("a", "d")), ("d", ("a",))])
+def test_a_broken_channel_is_heard_of_by_its_own_fallbacks(connection, broken, channels):
+    notifier = Notifier(parse_rules(AROUND, "rules"), Links(), "test")
+    assert tell(notifier, connection, incident(1, None, kind="delivery", subject=broken, task_id=None)) == channels
+
+
+def test_what_was_held_for_a_channel_that_is_gone_holds_up_no_other(notifier, connection):
+    held(notifier, connection, 1, NOW, channel="a gone one")
+    held(notifier, connection, 1, NOW)
+    notifier.fold(connection, NOW + 5)
+    assert rows(connection, "channel", "state")[:2] == [("a gone one", "held"), ("file", "merged")]
+
+
+def test_people_were_told_of_no_failed_task_where_the_message_names_none(notifier, connection):
+    tell(notifier, connection, incident(1))
+    tell(notifier, connection, incident(2, failed_tasks=("a", "b")))
+    assert [notifier.notified_tasks(connection, f"{number:016}") for number in (1, 2, 3)] == [0, 2, 0]
+
+
+@pytest.mark.parametrize("told", ["pending", "sending", "sent", "dead", "held", "suppressed", "merged"])
+def test_a_pager_hears_of_the_end_of_what_it_was_or_will_be_sent(notifier, connection, told):
+    enqueue_all(notifier, connection, ["pager"], incident(1, "paged"), state=told)
+    enqueue_all(notifier, connection, ["pager"], incident(2, "paged"), state="held")
+    tell(notifier, connection, incident(1, "paged", state="resolved"), "resolved", now=NOW + 9)
+    heard = told in {"pending", "sending", "sent", "dead"}
+    assert rows(connection, "kind", "state", "fact_time") == [
+        ("opened", "suppressed" if told == "held" else told, None),
+        ("opened", "held", None),
+        *[("resolved", "pending", NOW + 9)] * heard,
+    ]
+
+
+ADDRESS = """
+channels: {post: {type: address, url: "env:URL"}, log: {type: log}}
+receivers: {x: {channels: [post, log]}}
+routes: [{receiver: x}]
+"""
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_digest_of_a_service_with_keys_is_over_with_the_last_of_its_incidents(connection, forgotten):
+    notifier = Notifier(parse_rules(ADDRESS, "rules"), Links(airflow="http://airflow"), "test")
+    ones = [incident(number) for number in range(2)]
+    for one in ones:
+        if not forgotten or one is ones[1]:
+            records.save_incident(connection, one)
+        enqueue_all(notifier, connection, ["post", "log"], one, state="held")
+    notifier.fold(connection, NOW + 5)
+    over = replace(ones[1], state="resolved", resolved_at=NOW + 9)
+    records.save_incident(connection, over)
+    tell(notifier, connection, over, "resolved", now=NOW + 9)
+    said = [(row[0], row[1]["title"]) for row in rows(connection, "channel", "message") if row[1]["kind"] == "resolved"]
+    mine = compose(Notice("resolved", over), notifier.links, "test").title
+    ended = [("post", "Resolved: 2 notices about 1 DAG in one")] if forgotten else []
+    assert said == [("post", mine), *ended, ("log", mine)]
+
+
+def test_a_digest_has_the_same_key_from_version_to_version(notifier, connection):
+    held(notifier, connection, 2, NOW)
+    keys = rows(connection, "dedup_key")
+    notifier.fold(connection, NOW + 5)
+    made = blake2b("\x00".join(keys).encode(), digest_size=12).hexdigest()
+    assert rows(connection, "dedup_key")[-1] == f"digest:{made}"
+
+
+def test_what_is_queued_is_due_at_once_and_has_no_attempt_behind_it(notifier, connection):
+    message = replace(compose(Notice("opened", incident(1)), notifier.links, "test"), incident_id="")
+    assert enqueue(connection, "file", message, NOW, fact_time=NOW - 1) == 1
+    assert enqueue(connection, "file", message, NOW + 9) == 1
+    assert enqueue(connection, "desk", message, NOW + 9) == 2
+    assert rows(connection, "incident_id", "attempts", "created", "next_attempt", "fact_time", "state") == [
+        (None, 0, NOW, NOW, NOW - 1, "pending"),
+        (None, 0, NOW + 9, NOW + 9, None, "pending"),
+    ]

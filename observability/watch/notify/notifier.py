@@ -70,7 +70,7 @@ class Notifier:
 
     def _is_keyed(self, channel: str) -> bool:
         """Tell whether the service opens and closes alerts by a key."""
-        return channel in self.rules.channels and self.rules.channels[channel].type in _KEYED
+        return self.rules.channels[channel].type in _KEYED
 
     def _close(self, connection: Connection, channel: str, resolved: Message, now: float) -> None:
         """See to it that nothing stays open there: the alert itself, and every digest in which it was the last."""
@@ -78,7 +78,7 @@ class Notifier:
         mine = (table.c.channel == channel, table.c.incident_id == resolved.incident_id)
         connection.execute(update(table).where(*mine, table.c.state == "held").values(state="suppressed"))
         alone = select(table.c.id).where(*mine, table.c.state.in_(("pending", "sending", "sent", "dead")))
-        if connection.execute(alone.limit(1)).first() is not None:
+        if connection.execute(select(alone.exists())).scalar():
             enqueue(connection, channel, resolved, now, fact_time=now)
         self._close_digests(connection, channel, resolved.incident_id, now)
 
@@ -189,16 +189,15 @@ def _serial(keys: list[str]) -> str:
 
 def _as_many(connection: Connection, number: int, *where: Any) -> bool:
     """True if there are ``number`` such rows; no more of them are looked at."""
-    table = schema.outbox
-    newest = select(table.c.id).where(*where).order_by(table.c.created.desc())
-    return connection.execute(newest.limit(1).offset(number - 1)).first() is not None
+    last = select(schema.outbox.c.id).where(*where).offset(number - 1)
+    return bool(connection.execute(select(last.exists())).scalar())
 
 
 def _only_reminders(connection: Connection, channel: str) -> bool:
     """Tell whether all that is held back was gathered to go together; nothing more comes that is worth a wait."""
     table = schema.outbox
     others = select(table.c.id).where(table.c.channel == channel, table.c.state == "held", table.c.kind != "reminder")
-    return connection.execute(others.limit(1)).first() is None
+    return not connection.execute(select(others.exists())).scalar()
 
 
 def _any_live(connection: Connection, digest_: Message) -> bool:
