@@ -1,4 +1,4 @@
-"""What waits: from which moment on it is called stuck, in which words, and when it no longer is."""
+"""Tasks and runs that wait are called stuck from a moment on, in exact words, until they wait no longer."""
 
 from __future__ import annotations
 

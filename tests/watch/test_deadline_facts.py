@@ -1,4 +1,4 @@
-"""What each state of a deadline becomes: the fact, its moment and words, and the reason why an incident is over."""
+"""Each state of a deadline becomes a fact with its moment and words; an incident that is over says why."""
 
 from __future__ import annotations
 

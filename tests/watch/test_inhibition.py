@@ -1,4 +1,4 @@
-"""Why nothing is said of an incident yet, and until when: a silence, the wait of its route, what explains it."""
+"""An incident is held back until a moment, for a reason: a silence, the wait of its route, what explains it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a row of the outbox, to the second: claimed, sent, tried again, given up, handed over."""
+"""A row of the outbox is claimed, sent, tried again, given up or handed over, to the second."""
 
 from __future__ import annotations
 
