@@ -147,10 +147,9 @@ class Dags:
             return {**known, "mark": mark, **kept}
         ask = partial(self._look.details, one["dag_id"])
         answer = self._look.questions.ask(f"details of DAG {one['dag_id']}", ask, None)
-        if answer is None and before is None:
-            before = scene.dags.get(one["dag_id"])
         if answer is None:
-            return {**known, "mark": None, "deadlines": (before or {}).get("deadlines", []), "asked": 0.0}
+            kept = scene.dags.get(one["dag_id"], {})
+            return {**known, "mark": None, "deadlines": kept.get("deadlines", []), "asked": 0.0}
         params = answer.get("params") or {}
         declared = params.get("contrail_deadlines") or {}
         deadlines = declared.get("value", []) if isinstance(declared, dict) else []
