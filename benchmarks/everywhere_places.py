@@ -122,7 +122,8 @@ class Places:
             text += self.hosts.page(f"/dags/{quote(finding.dag_id)}")
         said = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)))
         reasons = {str(event.get("event.reason") or event.get("message") or "") for event in events}
-        titles = {str(one["title"]) for one in self.hosts.messages() if one.get("summary") in reasons}
+        messages = [one for one in self.hosts.messages() if one.get("summary") in reasons]
+        titles = {str(one["title"]).partition(", now ")[0] for one in messages}  # a page leaves out when it was told
         return any(words in said for one in reasons | titles if (words := re.sub(r"\s+", " ", one)[:60].strip()))
 
     def _panels(self, finding: Finding) -> bool | None:

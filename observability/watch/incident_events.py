@@ -67,7 +67,7 @@ def incident_event(kind: Any, one: Incident, now: float) -> Event:
         incident_id=one.id,
         incident_key=one.key,
         incident_state=one.state,
-        incident_title=title_of(one, now=now),
+        incident_title=title_of(one),
         severity=one.severity,
         count=one.count,
         reason=one.reason,

@@ -187,7 +187,7 @@ def observe(incident: Incident | None, fact: Fact, now: float, policy: Policy) -
     again = _tried_again(incident, fact)
     changed = replace(
         incident,
-        count=incident.count + ((fact.kind == "run") == (incident.kind == "run")),  # a run and its task are one
+        count=incident.count + _is_another(incident, fact),
         last_seen=max(incident.last_seen, fact.time),
         severity=max(incident.severity, fact.severity, key=_RANK.index),
         failed_tasks=_with_member(incident.failed_tasks, fact),
@@ -201,6 +201,12 @@ def observe(incident: Incident | None, fact: Fact, now: float, policy: Policy) -
     if again or worse or (incident.early and not changed.early and incident.notified):
         return replace(_rooted(changed, fact), notify_at=now + policy.group_wait_s), []
     return changed, []
+
+
+def _is_another(incident: Incident, fact: Fact) -> bool:
+    """A run and its task are one failure, and what was warned of or suspected is the one that comes true."""
+    expected = incident.early or fact.key in incident.unconfirmed
+    return (fact.kind == "run") == (incident.kind == "run") and not expected
 
 
 def _opened(last: Incident | None, fact: Fact, now: float, policy: Policy) -> Incident:

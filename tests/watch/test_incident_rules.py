@@ -124,7 +124,7 @@ def test_a_suspicion_that_is_confirmed_is_told_soon():
     doubt = opened(failed(status="suspected"))
     assert values(doubt, "state", "unconfirmed", "failed_tasks") == ("suspected", (failed().key,), ())
     sure, _ = observe(doubt, failed(certainty=3), NOW + 10, POLICY)
-    assert values(sure, "state", "unconfirmed", "notify_at") == ("open", (), NOW + 11)
+    assert values(sure, "state", "unconfirmed", "notify_at", "count") == ("open", (), NOW + 11, 1)
 
 
 def test_a_confirmation_does_not_put_off_a_notice_that_comes_sooner():
@@ -136,7 +136,7 @@ def test_a_suspicion_beside_an_open_incident_waits_among_the_suspects():
     both, _ = observe(opened(), failed(task="u", status="suspected"), NOW, POLICY)
     assert values(both, "state", "unconfirmed") == ("open", (failed(task="u").key,))
     sure, _ = observe(replace(both, notify_at=NOW + 50), failed(task="u"), NOW + 10, POLICY)
-    assert values(sure, "unconfirmed", "notify_at") == ((), NOW + 11)
+    assert values(sure, "unconfirmed", "notify_at", "count") == ((), NOW + 11, 2)
 
 
 def test_what_was_stuck_and_then_fails_is_told_anew_from_the_first_step():
@@ -184,7 +184,7 @@ def test_an_early_warning_that_comes_true_is_told_again():
     late, _ = observe(
         early, Fact(kind="deadline", status="firing", time=2.0, subject="d", dag_id="load"), NOW + 5, POLICY
     )
-    assert values(late, "early", "notify_at") == (False, NOW + 6)
+    assert values(late, "early", "notify_at", "count") == (False, NOW + 6, 1)
     _, notices = elapse(late, NOW + 6, POLICY)
     assert [one.kind for one in notices] == ["opened"]
 

@@ -84,7 +84,7 @@ def compose(notice: Notice, links: Links, environment: str, severity: str | None
     return Message(
         kind=notice.kind,
         severity=severity or incident.severity,
-        title=_line(title_of(incident, notice.kind), 200),
+        title=_line(title_of(incident, notice.kind, incident.last_seen), 200),
         summary=plain(incident.reason),
         dedup_key=f"{incident.id}:{serial}",
         incident_id=incident.id,

@@ -39,10 +39,12 @@ _ROWS = re.compile(r"step (.+) of (.+) wrote (\d+) rows: (.+)", re.DOTALL)
 
 
 def title_of(incident: Incident, kind: str = "opened", now: float | None = None) -> str:
-    """The title of a notice of ``kind`` about ``incident``; ``now`` is what a deadline is compared with."""
+    """The title of a notice of ``kind`` about ``incident``; ``now`` is what a deadline is compared with.
+
+    Without it the title stays true: a page and a stored event say when the deadline was due, and no more.
+    """
     say = _BY_KIND.get(incident.kind, _other)
-    moment = incident.last_seen if now is None else now
-    return f"{_PREFIX.get(kind, '')}{say(incident, kind, moment)}".rstrip(": ")
+    return f"{_PREFIX.get(kind, '')}{say(incident, kind, now)}".rstrip(": ")
 
 
 def title_says(title: str, reason: str) -> bool:
@@ -81,7 +83,7 @@ def _words(text: str) -> set[str]:
 _DEEDS, _BY_AIRFLOW = ("set to ", "marked "), "Airflow ended the task: "
 
 
-def _failed_task(one: Incident, _kind: str, _now: float) -> str:  # noqa: PLR0911 - one return for each way
+def _failed_task(one: Incident, _kind: str, _now: float | None) -> str:  # noqa: PLR0911 - one return for each way
     what, many = f"{one.dag_id}: {_task(one)}", members_of(one)
     counted = f" ({many})" if many else ""
     if is_removed(one):
@@ -103,7 +105,7 @@ def _failed_task(one: Incident, _kind: str, _now: float) -> str:  # noqa: PLR091
     return f"{what} failed{_because(one)}{counted}"
 
 
-def _failed_run(one: Incident, _kind: str, _now: float) -> str:
+def _failed_run(one: Incident, _kind: str, _now: float | None) -> str:
     if one.cause == "cancelled":
         return f"{one.dag_id}: run {_ended(one)}"
     if one.cause == "timeout":
@@ -111,36 +113,36 @@ def _failed_run(one: Incident, _kind: str, _now: float) -> str:
     return f"{one.dag_id}: run failed{_because(one)}"
 
 
-def _stuck(one: Incident, _kind: str, _now: float) -> str:
+def _stuck(one: Incident, _kind: str, _now: float | None) -> str:
     what = f"{one.dag_id}: {_task(one) if one.task_id else 'run'}"
     if one.cause == "deadline":
         return f"{what} waits for an answer: {_short(one.reason)}"
     return f"{what} is stuck: {_short(re.sub(r'^it has been ', '', one.reason))}"
 
 
-def _overdue(one: Incident, _kind: str, _now: float) -> str:
+def _overdue(one: Incident, _kind: str, _now: float | None) -> str:
     return f"{one.dag_id} did not start: {_short(one.reason)}"
 
 
-def _gone(one: Incident, _kind: str, _now: float) -> str:
+def _gone(one: Incident, _kind: str, _now: float | None) -> str:
     return f"{one.dag_id} is gone from Airflow: {_short(one.reason)}"
 
 
-def _paused(one: Incident, _kind: str, _now: float) -> str:
+def _paused(one: Incident, _kind: str, _now: float | None) -> str:
     number = one.evidence.get("failed_runs")
     return f"{one.dag_id} was paused by Airflow after {f'{number} failed runs' if number else 'too many failed runs'}"
 
 
-def _broken_file(one: Incident, _kind: str, _now: float) -> str:
+def _broken_file(one: Incident, _kind: str, _now: float | None) -> str:
     return f"{one.subject.rpartition('/')[2] or 'A DAG file'} cannot be loaded{_because(one)}"
 
 
-def _columns(one: Incident, _kind: str, _now: float) -> str:
+def _columns(one: Incident, _kind: str, _now: float | None) -> str:
     which = _short(one.reason).rpartition(" changed ")[2]
     return f"{one.dag_id}: columns of {one.subject or 'an input'} changed {which}"
 
 
-def _deadline(one: Incident, kind: str, now: float) -> str:
+def _deadline(one: Incident, kind: str, now: float | None) -> str:
     due = one.evidence.get("deadline.due")
     what = one.dag_id or one.subject
     if found := _ROWS.fullmatch(one.reason):
@@ -151,31 +153,31 @@ def _deadline(one: Incident, kind: str, now: float) -> str:
     name = f" {one.subject}" if one.subject and one.subject != what else ""
     task = f": {_task(one)}" if one.task_id else ""
     moment = one.resolved_at if is_over and one.resolved_at is not None else now
-    times = _times(due, moment, "over" if is_over else "now") if due else _short(one.reason)
+    times = _times(due, moment, "over" if is_over else "now", one.last_seen) if due else _short(one.reason)
     return f"{what}{task} {verb} its deadline{name}: {times}"
 
 
-def _component_down(one: Incident, _kind: str, _now: float) -> str:
+def _component_down(one: Incident, _kind: str, _now: float | None) -> str:
     beat = _BEAT.match(one.reason)
     why = f"no heartbeat for {beat[1]}" if beat else _short(one.reason)
     rest = one.reason.partition("; ")[2] if beat else ""
     return f"{_component(one)} is down: {why}{f', {_short(rest)}' if rest else ''}"
 
 
-def _channel(one: Incident, _kind: str, _now: float) -> str:
+def _channel(one: Incident, _kind: str, _now: float | None) -> str:
     return f"Channel {one.subject} does not take messages: {_short(one.reason)}"
 
 
-def _rules(one: Incident, _kind: str, _now: float) -> str:
+def _rules(one: Incident, _kind: str, _now: float | None) -> str:
     return f"The alert rules cannot be used: {_short(one.reason)}"
 
 
-def _rule(one: Incident, _kind: str, _now: float) -> str:
+def _rule(one: Incident, _kind: str, _now: float | None) -> str:
     said = one.evidence.get("title") or one.subject or "A rule of Kibana"
     return f"{said}: {_short(one.reason)}"
 
 
-def _lost(one: Incident, _kind: str, _now: float) -> str:
+def _lost(one: Incident, _kind: str, _now: float | None) -> str:
     found = _LOST.fullmatch(_short(one.reason))
     count = int(found[1]) if found else one.evidence.get("telemetry.count")
     why = found[2] if found else _short(one.reason)
@@ -183,19 +185,19 @@ def _lost(one: Incident, _kind: str, _now: float) -> str:
     return f"{many} lost at {one.subject}: {why}"
 
 
-def _sink(one: Incident, _kind: str, _now: float) -> str:
+def _sink(one: Incident, _kind: str, _now: float | None) -> str:
     return f"Records do not reach {one.subject or 'a sink'}: {_short(one.reason)}"
 
 
-def _canary(one: Incident, _kind: str, _now: float) -> str:
+def _canary(one: Incident, _kind: str, _now: float | None) -> str:
     return f"The canary did not arrive: {_short(one.reason)}"
 
 
-def _other(one: Incident, _kind: str, _now: float) -> str:
+def _other(one: Incident, _kind: str, _now: float | None) -> str:
     return f"{subject_of(one)}: {_short(one.reason) or CAUSE_LABELS.get(one.cause, one.cause)}"
 
 
-_BY_KIND: dict[str, Callable[[Incident, str, float], str]] = {
+_BY_KIND: dict[str, Callable[[Incident, str, float | None], str]] = {
     "task": _failed_task, "run": _failed_run, "stuck": _stuck, "overdue": _overdue, "dag": _gone, "paused": _paused,
     "import": _broken_file, "data": _columns, "deadline": _deadline, "component": _component_down, "delivery": _channel,
     "rules": _rules, "rule": _rule, "telemetry": _lost, "sink": _sink,
@@ -242,13 +244,15 @@ def _peak(one: Incident) -> str:
     return f" ({peak / 2**20:.0f} MiB{f' of {limit / 2**20:.0f} MiB' if limit else ''})"
 
 
-def _times(due: Any, now: float, word: str) -> str:
-    """``due 06:00, now 06:12``, or another word for now; UTC.
+def _times(due: Any, now: float | None, word: str, seen: float) -> str:
+    """``due 06:00, now 06:12``, or another word for now, or none without it; UTC.
 
-    With the day where it is not today's, and seconds within a minute.
+    With the day where it is not that of ``now``, or of when it was seen, and seconds within a minute.
     """
-    when, here = parsed(str(due)).astimezone(timezone.utc), utc(now)
+    when, here = parsed(str(due)).astimezone(timezone.utc), utc(seen if now is None else now)
     form = "%H:%M" if when.date() == here.date() else "%Y-%m-%d %H:%M"
+    if now is None:
+        return f"due {when.strftime(form)} UTC"
     if when.strftime(form) == here.strftime(form):
         form = "%H:%M:%S"
     return f"due {when.strftime(form)}, {word} {here.strftime(form)} UTC"
