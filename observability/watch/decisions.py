@@ -91,6 +91,11 @@ class Decisions:
         self._note("elapse", airflow_silent_s)
         self.engine.elapse(connection, now, airflow_silent_s=airflow_silent_s, careful=self.careful)
 
+    def read_deeds(self, connection: Connection, began: float, now: float) -> None:
+        """Apply that what people did until ``began`` has been heard of."""
+        if self.engine.read_deeds(connection, began, now):
+            self._note("deeds", began)
+
     def shift(self, connection: Connection, seconds: float) -> None:
         """Let what waits for a time wait as long as before, though the clock has jumped."""
         self._note("shift", seconds)

@@ -70,7 +70,7 @@ class IncidentEngine:
     """Applies facts and time to the incidents; writes down the events that tell the rest of Contrail about it.
 
     They are emitted when the transaction stands, ``emit_after_s`` after it at the earliest. A run that had failed and
-    succeeds makes good ``deeds_s`` later, when Airflow's event log has been read for who cleared it.
+    succeeds makes good once Airflow's event log has been read for who cleared or set it, or ``deeds_s`` later.
     """
 
     def __init__(self, notifier: Notifier, *, emit_after_s: float = 0.0, deeds_s: float = 0.0) -> None:
@@ -196,6 +196,14 @@ class IncidentEngine:
             self._settle(connection, changed, [replace(notice, with_others=True) for notice in notices], now)
             self._joined.add(one.id)
         return bool(together)
+
+    def read_deeds(self, connection: Connection, began: float, now: float) -> bool:
+        """End the waits of what succeeded before ``began``, when a look at Airflow's event log began; True for any."""
+        live = (one for one in records.live_incidents(connection) if one.good_at is not None and one.good_at > now)
+        over = [one for one in live if one.success.get("heard", now) < began]
+        for one in over:
+            records.save_incident(connection, replace(one, good_at=now))
+        return bool(over)
 
     def quiet(self, connection: Connection, now: float) -> None:
         """Resolve what has no recovery of its own and has not been seen for long."""
@@ -405,7 +413,7 @@ class IncidentEngine:
             elif one.kind in RUN_KINDS:
                 mark = one.runs.get(run_id, {})
                 if self._deeds_s and one.notified and mark and not mark.get("cleared"):
-                    records.save_incident(connection, succeeded(one, success, fact.time, now + self._deeds_s))
+                    records.save_incident(connection, succeeded(one, success, fact.time, now, now + self._deeds_s))
                 else:
                     self._make_good(connection, one, success, fact.time, now)
 

@@ -85,9 +85,12 @@ def repaired(incident: Incident, success: RunMark, at: float) -> Incident:
     return replace(incident, runs=left)
 
 
-def succeeded(incident: Incident, success: RunMark, at: float, until: float) -> Incident:
-    """The incident that a success, which ended at ``at``, makes good at ``until``, unless its run fails again."""
-    return replace(incident, success={**success.as_json(), "ended": at}, good_at=until)
+def succeeded(incident: Incident, success: RunMark, at: float, heard: float, until: float) -> Incident:
+    """The incident that a success makes good at ``until``, unless its run fails again.
+
+    It ended at ``at`` and was heard of at ``heard``: what people did before that may yet be read.
+    """
+    return replace(incident, success={**success.as_json(), "ended": at, "heard": heard}, good_at=until)
 
 
 def forgotten(incident: Incident, run_id: str) -> Incident:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,7 @@ class _Player:
             "shift": decisions.shift,
             "take": self._take,
             "elapse": self._elapse,
+            "deeds": partial(decisions.read_deeds, now=now),
             "check": self._check,
         }
         by_themselves = {"quiet": decisions.quiet, "canary": decisions.send_canary}

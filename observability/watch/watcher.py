@@ -65,8 +65,8 @@ _REST = 4.0
 """A look at the deadlines that takes a second is followed by this many of everything else."""
 _KEEP_S = 90 * 86_400.0
 _JUMP_S = 10.0
-_READ_S = 5.0
-"""A reading of Airflow's event log takes no longer: an end waits for that, and for the time between two readings."""
+_READ_S = 30.0
+"""A run that is well waits no longer for a reading of Airflow's event log, which says who had it run again."""
 _LOOKBACK_S = 300.0
 """A watcher that is new to an Airflow tells of what happened this long before it came."""
 _CONTEXT_S = 3.0
@@ -295,6 +295,8 @@ class Watcher:
             found = self._looker.exchange(connection, now)
             self._decisions.know(self._looker.dags)
             self._decisions.take(connection, found, now)
+            if (began := self._looker.taken_from) is not None:
+                self._decisions.read_deeds(connection, began, now)
             self._looker.prepare(connection, now)
         if self._looker and self._confirmer and (self._engine.suspicious or self._confirmer.is_asking):
             self._engine.suspicious = False

@@ -412,6 +412,19 @@ def test_a_cleared_run_that_succeeds_at_once_says_who_cleared_it(bureau, airflow
     assert len(bureau.told()) == 2
 
 
+def test_an_end_waits_for_a_reading_that_began_after_it_and_no_longer(bureau):
+    """A look at a slow Airflow takes long: one that began before says nothing of who had the run succeed."""
+    bureau.engine = IncidentEngine(bureau.engine.notifier, deeds_s=30)
+    fail(bureau)
+    succeed(bureau)
+    for began, is_over in ((bureau.now - 1, False), (bureau.now + 1, True)):
+        bureau.pass_time(5)
+        with bureau.ledger.transaction(lock=True) as connection:
+            bureau.engine.read_deeds(connection, began, bureau.now)
+        bureau.pass_time(1)
+        assert [kind for kind, _ in bureau.told()] == ["opened", *["resolved"] * is_over]
+
+
 def test_a_run_that_was_cleared_from_its_incident_is_over_with_its_success(bureau, airflow):
     bureau.engine = IncidentEngine(bureau.engine.notifier, deeds_s=6)
     fail(bureau)

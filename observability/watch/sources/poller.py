@@ -48,7 +48,7 @@ class ApiPoller(threading.Thread):
         self._within = within
         self._every_s, self._reconciler = settings.watch.reconcile_s, reconciler
         self._over = threading.Event()
-        self._handover: Handover[tuple[Any, dict[str, Fact], list[OpenRun]], tuple[list[Fact], dict[str, Any]]]
+        self._handover: Handover[tuple[Any, dict[str, Fact], list[OpenRun]], tuple[list[Fact], dict[str, Any], float]]
         self._handover = Handover()
         self.problem = ""
         self._since = time.monotonic()
@@ -57,6 +57,8 @@ class ApiPoller(threading.Thread):
         """None: a watcher before this one may have reported it."""
         self._reports_silent: bool | None = None
         self._rested = True
+        self.taken_from: float | None = None
+        """The time at which the look began whose findings the last :meth:`exchange` gave; None where it gave none."""
         self._waits = False
         """True from a look until the next: a question that is made ready by then does not know of the time between."""
 
@@ -86,6 +88,7 @@ class ApiPoller(threading.Thread):
         taken = self._handover.take()
         if taken is not None:
             write_cursor(connection, "reconcile", taken[1])
+        self.taken_from = taken[2] if taken is not None else None
         return [*(taken[0] if taken else ()), *self._about_silence(now)]
 
     def prepare(self, connection: Connection, now: float) -> None:
@@ -112,11 +115,11 @@ class ApiPoller(threading.Thread):
             self._waits = False
 
     def _look(self, remembered: Any, known: dict[str, Fact], still_open: Sequence[OpenRun] = ()) -> None:
-        scene = scene_from(remembered)
+        scene, began = scene_from(remembered), time.time()
         if self._rested:  # an API is silent from when it is asked, however long a standby has waited
             self._since, self._rested = time.monotonic(), False
         try:
-            facts = self._reconciler.look(scene, time.time(), known.get, still_open)
+            facts = self._reconciler.look(scene, began, known.get, still_open)
         except ApiError as error:
             self.problem, self._may_be_starting = str(error), isinstance(error, ApiUnavailable) and not self._heard
             structlog.get_logger("contrail.watch").warning("Airflow's API did not answer", reason=str(error))
@@ -129,7 +132,7 @@ class ApiPoller(threading.Thread):
             self._handover.give_up()
             return
         self.problem, self._since, self._heard = self._reconciler.problem, time.monotonic(), True
-        self._handover.put((facts, asdict(scene)))
+        self._handover.put((facts, asdict(scene), began))
 
     def _about_silence(self, now: float) -> list[Fact]:
         """An API server that does not answer at all is a silent component; one that answers in part is not."""
