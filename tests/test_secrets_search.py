@@ -262,6 +262,8 @@ def test_a_name_is_read_from_its_beginning_to_its_end_and_once(raw, hint, found,
         ("password=get('hunter2')", "password=get('***')"),
         ("ENV DB_PASSWORD hunter2", "ENV DB_PASSWORD ***"),
         ("x=%7B&password=hunter%20two&y=1", "x=%7B&password=***&y=1"),
+        ("password=hunter2%26two x", "password=*** x"),
+        ("u=http%3A%2F%2Fh%3Fapi_key%3Dhunter2abc%26next%3D1", "u=http%3A%2F%2Fh%3Fapi_key%3D***%26next%3D1"),
     ],
 )
 def test_names_and_values_stand_in_many_forms(raw, masked):
