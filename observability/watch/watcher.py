@@ -56,7 +56,8 @@ __all__ = ["Watcher"]
 
 _POLL_S = 0.1
 _STANDBY_S = 1.0
-_KEEP_LEASE_S = 1.0
+_KEEP_LEASE_S, _KEEP_LEASE_OF_A_GUEST_S = 1.0, 3.0
+"""A round without news, which also looks at deadlines; one of a guest takes time from the requests of people."""
 _LEDGER_WAIT_S = 1.0
 _RULES_S = 2.0
 _GAUGES_S = 5.0
@@ -65,6 +66,8 @@ _REST = 4.0
 """A look at the deadlines that takes a second is followed by this many of everything else."""
 _KEEP_S = 90 * 86_400.0
 _JUMP_S = 10.0
+_SLOW_OF_A_GUEST_S = 30.0
+"""So rarely Airflow is asked about what changes slowly: in its own process each question holds up those of people."""
 _READ_S = 30.0
 """A run that is well waits no longer for a reading of Airflow's event log, which says who had it run again."""
 _LOOKBACK_S = 300.0
@@ -92,6 +95,8 @@ class Watcher:
         self._api = api
         self._lease = Lease(ledger, stands_in=stands_in)
         self._pace = AS_GUEST if stands_in else None
+        self._slow_s = _SLOW_OF_A_GUEST_S if stands_in else None
+        self._keep_s = _KEEP_LEASE_OF_A_GUEST_S if stands_in else _KEEP_LEASE_S
         self._journal = JournalSource(settings.journal_directory)
         self._reports: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._looker = ApiPoller(settings, self._reconciler(api), within=stands_in) if api else None
@@ -209,9 +214,9 @@ class Watcher:
         return f"the store cannot be read: {self._store.problem}" if self._store.problem else self._rules.problem
 
     def _has_work(self, now: float) -> bool:
-        """True if a round would find anything; if not, one a second keeps the lease."""
+        """True if a round would find anything; if not, one now and then keeps the lease."""
         return (
-            time.monotonic() - self._stepped_at >= _KEEP_LEASE_S
+            time.monotonic() - self._stepped_at >= self._keep_s
             or (self._due_at is not None and self._due_at <= now)
             or not self._reports.empty()
             or (self._looker is not None and self._looker.has_found)
@@ -309,7 +314,7 @@ class Watcher:
         settings, rules = self._settings, self._rules
         return Reconciler(
             api, settings.log_folder, lambda: rules.rules.thresholds, settings.core.environment,
-            partial(scheduler_lines, settings),
+            partial(scheduler_lines, settings), slow_s=self._slow_s,
         )  # fmt: skip
 
     def _sources(self) -> list[ApiPoller | KillConfirmer | KibanaSource]:

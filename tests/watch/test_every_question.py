@@ -80,7 +80,8 @@ class Airflow:
         if path == "/dags/~/dagRuns":
             found = [run(name, NOW) for name in DAGS]
             if "running" in states:
-                found = [{**one, "state": "running", "dag_run_id": "idle", "end_date": None} for one in found]
+                idle = [{**one, "state": "running", "dag_run_id": "idle", "end_date": None} for one in found]
+                found = [*found, *idle] if "failed" in states else idle
             if "queued" in states:
                 beside = {"state": "queued", "triggered_by": "operator", "dag_run_id": "held", "queued_at": ago(900)}
                 found = [{**one, **beside, "dag_id": f"{one['dag_id']}_paused"} for one in found]

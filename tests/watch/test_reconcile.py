@@ -408,6 +408,15 @@ def test_a_look_that_takes_long_tells_what_it_has_and_the_next_goes_on(airflow, 
     assert scene.since == NOW + 15
 
 
+@pytest.mark.parametrize(("slow_s", "times"), [(None, 3), (30.0, 2)], ids=["a watcher", "a guest"])
+def test_what_changes_slowly_is_asked_for_less_often_than_what_is_news(airflow, reconciler, slow_s, times):
+    reconciler._slow_s, scene = slow_s, Scene()
+    for second in range(0, 31, 5):
+        reconciler.look(scene, NOW + second)
+    paths = [path for path, _ in airflow.asked]
+    assert (paths.count("/dags"), paths.count("/monitor/health")) == (times, 7)
+
+
 def test_a_persons_hand_is_found_in_the_event_log_of_everything(airflow, reconciler):
     airflow.tasks = many(2)
     about = {"dag_id": "load", "task_id": "t", "map_index": -1, "try_number": None, "owner": "ann"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -39,6 +40,8 @@ _FIRST_LOOK_S = 3.0
 """A `contrail watch` of another host is seen when it has counted up, which it does each second."""
 _JOIN_S = 5.0
 _LOOK_FOR_ROUTE_S = 20.0
+_ASK_EVERY_S = 10.0
+"""So rarely it looks at Airflow: requests of people that meet ours take longer, and fewer than one in twenty shall."""
 _NO_LOGIN = (
     "it hears of events only, because it cannot make a reader for this auth manager: give CONTRAIL_API_USERNAME and"
     " CONTRAIL_API_PASSWORD (or CONTRAIL_API_TOKEN, or the Connection airflow_api) of a user who may read DAGs and logs"
@@ -57,7 +60,9 @@ class WatcherHere(threading.Thread):
         why_not: Callable[[], str],
     ) -> None:
         super().__init__(name="contrail-watcher", daemon=True)
-        self._settings, self._status, self._app, self._loop = settings, status, app, loop
+        watch = replace(settings.watch, reconcile_s=max(settings.watch.reconcile_s, _ASK_EVERY_S))
+        self._settings = replace(settings, watch=watch)
+        self._status, self._app, self._loop = status, app, loop
         self._why_not = why_not
         self._over = threading.Event()
         self._everywhere = Everywhere()

@@ -50,15 +50,21 @@ _LOOK_S = 3.0
 class Reconciler:
     """Asks Airflow's API. :meth:`look` is safe to repeat: what it remembers is written by the caller."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         api: AirflowApi,
         log_folder: Path,
         thresholds: Callable[[], Thresholds],
         environment: str,
         scheduler_lines: Callable[[float], list[str] | None] = lambda _moment: [],
+        *,
+        slow_s: float | None = None,
     ) -> None:
-        """``scheduler_lines`` answers what schedulers warned of around a moment, None where that cannot be read."""
+        """``scheduler_lines`` answers what schedulers warned of around a moment, None where that cannot be read.
+
+        What changes slowly is asked for again after ``slow_s``, 15 s where that is not given.
+        """
+        self._slow_s = slow_s
         self._api, self._look = api, Look(api, thresholds, environment)
         self._questions = self._look.questions
         self._people = UserActions(api, self._questions)
@@ -98,7 +104,8 @@ class Reconciler:
         facts: list[Fact] = []
         if health is not None:
             self._part("components", self._components.health(health, scene, now), scene, facts)
-        slow = now - max(scene.slow_at, self._slow_tried) >= _SLOW_S or self._slow_tried > now or scene.slow_at > now
+        slow_s = _SLOW_S if self._slow_s is None else self._slow_s
+        slow = now - max(scene.slow_at, self._slow_tried) >= slow_s or self._slow_tried > now or scene.slow_at > now
         deeds = self._people.did(open_runs, after=iso(since), now=now - self._api.ahead_s, in_turn=slow)
         self._part("people's deeds", deeds, scene, facts)
         whole = self._part("failed tasks", self._tasks.changed(since), scene, facts)

@@ -26,7 +26,7 @@ def questions(api: AirflowApi) -> Iterator[dict[str, Any]]:
     first = api.get(_QUESTIONS, limit=1, **asked)
     if isinstance(first, dict) and "hitl_details" not in first:
         return
-    if first is not None:
+    if first is not None and first["hitl_details"]:
         yield from api.pages(_QUESTIONS, "hitl_details", **asked)
 
 

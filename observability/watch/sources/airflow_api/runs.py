@@ -45,14 +45,15 @@ class Runs:
 
     def changed(self, since: float) -> Iterator[Fact]:
         """Find runs that ended or began since a time."""
-        asked = {"updated_at_gte": iso(since), "state": ["failed", "success"], "order_by": "id"}
+        asked = {"updated_at_gte": iso(since), "state": ["failed", "success", "running"], "order_by": "id"}
         for run in self._look.api.pages(RUNS, "dag_runs", **asked):
-            yield from self._look.one(name_of(run), partial(self._ended_run, run))
-        for run in self._look.api.pages(RUNS, "dag_runs", updated_at_gte=iso(since), state=["running"], order_by="id"):
-            yield from self._look.one(name_of(run), partial(self._begun_run, run))
+            yield from self._look.one(name_of(run), partial(self._changed_run, run))
 
-    def _ended_run(self, run: dict[str, Any]) -> Iterator[Fact]:
-        yield self._failed_run(run) if run["state"] == "failed" else self._about_run(run, DagRunSucceeded)
+    def _changed_run(self, run: dict[str, Any]) -> Iterator[Fact]:
+        if run["state"] == "running":
+            yield from self._begun_run(run)
+        else:
+            yield self._failed_run(run) if run["state"] == "failed" else self._about_run(run, DagRunSucceeded)
 
     def _begun_run(self, run: dict[str, Any]) -> Iterator[Fact]:
         if run.get("start_date"):
