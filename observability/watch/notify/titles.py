@@ -251,8 +251,7 @@ def _times(due: Any, now: float | None, word: str, seen: float) -> str:
     """
     when, here = parsed(str(due)).astimezone(timezone.utc), utc(seen if now is None else now)
     form = "%H:%M" if when.date() == here.date() else "%Y-%m-%d %H:%M"
-    if now is None:
-        return f"due {when.strftime(form)} UTC"
     if when.strftime(form) == here.strftime(form):
         form = "%H:%M:%S"
-    return f"due {when.strftime(form)}, {word} {here.strftime(form)} UTC"
+    compared = "" if now is None else f", {word} {here.strftime(form)}"
+    return f"due {when.strftime(form)}{compared} UTC"
