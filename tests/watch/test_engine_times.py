@@ -165,6 +165,8 @@ def test_a_run_that_succeeded_is_remembered_with_how_long_it_took(office, durati
     take(office, run_ended("resolved", time=office.now, evidence=evidence))
     assert history(office, "duration") == ([("load", "r1", office.now, lasted)] if lasted else [])
     assert history(office, "success") == [("load", "r1", office.now, 1.0)]
+    begun = [] if lasted is None else [("load", "r1", office.now - lasted, office.now - lasted)]
+    assert history(office, "started") == begun  # it began while nobody looked
 
 
 @pytest.mark.parametrize(("first_seen", "state"), [(-91, "resolved"), (-90, "resolved"), (-89, "open")])

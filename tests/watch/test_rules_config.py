@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import date
 from pathlib import Path
 
 import jsonschema
@@ -18,6 +19,7 @@ from observability.watch.rules.config import (
     load_rules,
     parse_rules,
     policy_for,
+    read_rules,
     route_wait,
 )
 from observability.watch.rules.loader import RulesFile
@@ -235,3 +237,15 @@ def test_what_no_route_matches_goes_to_the_first_receiver_by_name_and_waits_for_
     found = decide(rules, incident(), NOON)
     assert (found.receivers, found.why[-1]) == (("all",), "no route matches: the first receiver, all, hears of it")
     assert [route_wait(rules, incident(dag_id=dag), NOON) for dag in ("load", "x", "xy")] == [0.0, 300.0, 420.0]
+
+
+def test_calendars_are_read_beside_the_rules_unless_their_days_were_kept(tmp_path):
+    (tmp_path / "bank.txt").write_text("2026-01-01\n2026-05-01\n")
+    text = f"{RULES}calendars: {{bank: bank.txt}}\ndeadlines: [{{name: a, dag: x, starts_by: '06:00', calendar: bank}}]"
+    rules, _ = read_rules(text, "a.yaml", tmp_path)
+    days = [date(2026, 1, 1), date(2026, 5, 1)]
+    assert (rules.days_off, rules.deadlines[0].holidays) == ({"bank": frozenset(days)}, days)
+    kept = {"bank": frozenset({date(2026, 2, 2)})}
+    assert read_rules(text, "a.yaml", tmp_path, kept)[0].days_off == kept
+    with pytest.raises(RulesError, match=r"a\.yaml:\d+: calendars\.bank: "):
+        read_rules(text.replace("bank.txt", "gone.txt"), "a.yaml", tmp_path, {"other": frozenset()})

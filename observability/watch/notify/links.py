@@ -70,7 +70,7 @@ class Links:
         return address if render.is_web(address) else ""
 
     def _incident(self, incident: Incident) -> str:
-        return f"{self.airflow}/contrail/incidents/{incident.id}" if self.airflow and incident.id else ""
+        return f"{self.airflow}/contrail/incidents/{incident.id}" if incident.id else ""
 
     def _contrail(self, incident: Incident) -> str:
         path = f"{self.airflow}/contrail"

@@ -83,8 +83,7 @@ def unknown_dags(rules: AlertingConfig, known: Collection[str]) -> Iterator[tupl
         ]
         for place, dag in [(("deadlines", number, "dag"), deadline.dag), *named]:
             if dag is not None and not any(fnmatchcase(one, dag) for one in known):
-                close = get_close_matches(dag, known, n=1)
-                meant = f"; is {close[0]!r} meant?" if close else ""
+                meant = "".join(f"; is {one!r} meant?" for one in get_close_matches(dag, known, n=1))
                 yield place, f"of {deadline.name}: Airflow knows no DAG {dag!r}{meant}"
 
 

@@ -43,7 +43,7 @@ __all__ = ["Stuck"]
 _OF_A_TASK = ("dag_id", "dag_run_id", "task_id", "state")
 _ACTIVE = ("queued", "scheduled", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting")
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
-_EVER = 0.0
+_EVER = float("-inf")
 """Since when nothing hinders what nothing ever did, in seconds since 1970."""
 
 
