@@ -222,7 +222,7 @@ def test_an_exit_code_is_kept():
     [
         ("exit 5", 5, "app"),
         ("kill -9 $$", -9, "killed"),
-        ("kill -2 $$", -2, "killed"),
+        ("exec env --default-signal=INT sh -c 'kill -2 $$'", -2, "killed"),  # a job in the background ignores it
         ("sh -c 'kill $$'; exit $?", 143, "killed"),
     ],
 )

@@ -155,7 +155,10 @@ ERRORS = {
     "no Exception": lambda: fail(StopLoadError("stop")),
     "no memory left": lambda: fail(OSError(errno.ENOMEM, "Cannot allocate memory")),
     "no route": lambda: from_another(OSError(errno.EHOSTUNREACH, "No route to host"), AirflowException("load failed")),
-    "command interrupted": lambda: subprocess.run(["sh", "-c", "kill -2 $$"], check=True),
+    "command interrupted": lambda: subprocess.run(
+        ["env", "--default-signal=INT", "sh", "-c", "kill -2 $$"],  # a job in the background ignores it
+        check=True,
+    ),
     "killed below": lambda: from_another(subprocess.CalledProcessError(-9, "load"), AirflowException("load failed")),
 }
 if sys.version_info >= (3, 11):

@@ -12,9 +12,8 @@ _LAST = audit("Last", aggregate="max", field="@timestamp")
 
 _WHO = Row(
     "Who did what?",
-    "What people, and programs in their name, asked of Airflow: its event log without the entries that tasks and "
-    "components write about themselves. Airflow writes down what it then refuses as well: the outcome is success "
-    "where Airflow showed that it did it, failure where nothing changed, else unknown.",
+    "What people, and programs in their name, asked of Airflow, which writes down what it refuses, too. The outcome is "
+    "success where Airflow has it, failure where nothing changed, else unknown.",
     (
         Panel(
             key="kinds",
