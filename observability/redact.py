@@ -8,12 +8,12 @@ takes time in proportion to its length, whatever it holds: a rule is tried only 
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from datetime import datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ahocorasick_rs
 
@@ -27,7 +27,7 @@ from observability.secrets_search import MASK, Found, Rules, Search, cut
 from observability.settings import RedactionSettings, SettingsError, get_settings, linear_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Iterable, MutableMapping
 
     from observability.events import Document
 
@@ -108,10 +108,19 @@ _secrets: dict[str, None] = {}
 _lock = threading.Lock()
 
 
-class _Ready:
-    """The scan of :func:`is_clean`, made ready on its first use after the rules changed."""
+class _Made(NamedTuple):
+    """The rules that follow from the secrets and the settings, and the scan of :func:`is_clean`."""
 
+    rules: Rules
     scan: Callable[[bytes], object]
+
+
+class _Ready:
+    """The rules and the scan, made on first use after the secrets changed; ``changes`` counts how often they did."""
+
+    made: _Made | None
+    scan: Callable[[bytes], object]
+    changes = 0
 
 
 def add_secret(value: str) -> None:
@@ -208,13 +217,40 @@ def _without(pattern: Any, value: str) -> str:
 
 
 def _first_scan(line: bytes) -> object:
-    _rules()
-    return _ready.scan(line)
+    return _made().scan(line)
+
+
+def _rules() -> Rules:
+    return _made().rules
+
+
+def _made() -> _Made:
+    """Return the rules and the scan for the secrets that are known now.
+
+    They are made without the lock, as that takes milliseconds and reads the settings. They are kept only if no secret
+    came or went meanwhile: what another thread has just added would be written as it is.
+    """
+    while (made := _ready.made) is None:
+        with _lock:
+            changes, secrets = _ready.changes, tuple(_secrets)
+        made = _make(secrets)
+        with _lock:
+            if changes == _ready.changes:
+                _ready.made, _ready.scan = made, made.scan
+    return made
 
 
 def _forget_rules() -> None:
-    _rules.cache_clear()
-    _ready.scan = _first_scan
+    _ready.changes += 1
+    _ready.made, _ready.scan = None, _first_scan
+
+
+def _after_fork() -> None:
+    """Let go of a lock that another thread of the parent held, and believe nothing of what it was about to change."""
+    global _lock  # noqa: PLW0603
+    if _lock.locked():
+        _lock = threading.Lock()
+        _forget_rules()
 
 
 def _options() -> RedactionSettings:
@@ -226,8 +262,7 @@ def _options() -> RedactionSettings:
         return RedactionSettings()
 
 
-@lru_cache(maxsize=1)
-def _rules() -> Rules:
+def _make(secrets: Iterable[str]) -> _Made:
     options = _options()
     found: dict[bytes, Found] = {}
     for literal in (*LITERALS, *(key.lower() for key in options.keys)):
@@ -237,17 +272,18 @@ def _rules() -> Rules:
         for literal in rule.literals:
             known = found.get(literal.encode(), Found())
             found[literal.encode()] = known._replace(rules=(*known.rules, rule.pattern))
-    for secret in _secrets:
+    for secret in secrets:
         for code, is_base64 in codes(secret):
             known = found.get(code.lower(), Found())
             found[code.lower()] = known._replace(secret=True, base64=is_base64)
         for piece in pieces(secret):
             known = found.get(piece.lower(), Found())
             found[piece.lower()] = known._replace(piece=True)
-    _ready.scan = bool if options.patterns else _scan(found, options.keys)
     automaton = ahocorasick_rs.BytesAhoCorasick(list(found))
     longest = max(map(len, found))
-    return Rules(automaton, longest, list(found.values()), options.keys, tuple(map(linear_pattern, options.patterns)))
+    own = tuple(map(linear_pattern, options.patterns))
+    rules = Rules(automaton, longest, list(found.values()), options.keys, own)
+    return _Made(rules, bool if own else _scan(found, options.keys))
 
 
 def _scan(found: dict[bytes, Found], keys: tuple[str, ...]) -> Callable[[bytes], object]:
@@ -268,3 +304,4 @@ def _scan(found: dict[bytes, Found], keys: tuple[str, ...]) -> Callable[[bytes],
 
 _ready = _Ready()
 _forget_rules()
+os.register_at_fork(after_in_child=_after_fork)
