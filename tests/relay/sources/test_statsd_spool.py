@@ -317,7 +317,10 @@ relay.run()
 
 
 class Sender(threading.Thread):
-    """Sends ``seq.0``, ``seq.1``, … each once, in order, at about a thousand a second."""
+    """Sends ``seq.0``, ``seq.1``, … each once, in order, at about a thousand a second.
+
+    ``sent`` is counted before a number is sent: none that anybody has received is higher.
+    """
 
     def __init__(self, port):
         super().__init__(daemon=True)
@@ -328,8 +331,8 @@ class Sender(threading.Thread):
     def run(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             while not self.stopping.wait(0.001):
-                client.sendto(b"seq.%d:1|c" % self.sent, ("127.0.0.1", self._port))
                 self.sent += 1
+                client.sendto(b"seq.%d:1|c" % (self.sent - 1), ("127.0.0.1", self._port))
 
 
 def free_port():
@@ -372,6 +375,7 @@ def test_the_relay_killed_at_random_stores_once_in_every_sink_what_it_had_receiv
                 wait_until(lambda until=until: sender.sent >= until)
                 if life < kills:
                     relay.send_signal(signal.SIGKILL)
+                    relay.wait(60)  # it receives until it is gone
                     lives.append((sender.sent, received_by(relay.pid, home)))
                 else:
                     sender.stopping.set()
